@@ -1,0 +1,91 @@
+"""A step: how one kind of artifact is named and built. Flows, `plan` and tests share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convrec.artifacts.identity import ArtifactRef, ArtifactSpec
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from convrec.artifacts.store import Store
+    from convrec.config import Config, StageName
+    from convrec.llm import Request
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a step sees: the configuration, the warehouse, and its parents.
+
+    `parents` maps a role to the reference of an artifact. `progress(done, total, text)` may be
+    called as often as wanted. `scratch` is a fresh folder for a step that makes files: it becomes
+    the artifact's folder when the artifact is committed.
+    """
+
+    config: Config
+    store: Store
+    parents: Mapping[str, ArtifactRef] = field(default_factory=dict)
+    progress: Callable[[int, int, str], None] = _silent
+    scratch: Path | None = None
+    run: str = ""
+
+    def frame(self, role: str) -> pl.DataFrame:
+        """The rows of a parent, in order."""
+        return self.store.read(self.parents[role].artifact_id)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a step made: rows, figures for people, what failed, and training curves.
+
+    `failures` has columns context_id, reason; `curves` has columns step, name, value. An artifact
+    with failures is partial: the next run tries it again.
+    """
+
+    rows: pl.DataFrame
+    figures: Mapping[str, float | int | str] = field(default_factory=dict)
+    failures: pl.DataFrame | None = None
+    curves: pl.DataFrame | None = None
+
+
+def _nothing(job: Job) -> dict[str, str]:
+    """No data from outside."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of artifact of one stage.
+
+    `config` picks what can change the rows, `inputs` names data from outside by digest, `requests`
+    lists the LLM requests whose stored answers the step reads, `build` makes the rows. Raise
+    `version` whenever the same inputs would give other rows.
+    """
+
+    stage: StageName
+    kind: str
+    version: int
+    build: Callable[[Job], Built]
+    config: Callable[[Config], dict[str, Any]]
+    inputs: Callable[[Job], dict[str, str]] = _nothing
+    requests: Callable[[Job], list[Request]] | None = None
+    folder: bool = False
+
+    def spec(self, job: Job) -> ArtifactSpec:
+        """The identity of what `build(job)` would make."""
+        return ArtifactSpec(
+            kind=self.kind,
+            stage=self.stage,
+            version=self.version,
+            config=self.config(job.config),
+            parents={role: ref.artifact_id for role, ref in job.parents.items()},
+            inputs=self.inputs(job),
+        )

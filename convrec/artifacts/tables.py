@@ -1,0 +1,145 @@
+"""The columns of every kind of artifact, and the SQL that makes an empty warehouse.
+
+Every kind has its own table with `artifact_id` first and `row` (position in the artifact) second.
+No primary keys and no sequences, so that the same SQL runs on DuckLake; uniqueness comes from the
+content ids and from the insert, which replaces.
+"""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 1
+
+_TITLE = "STRUCT(title VARCHAR, year INTEGER)"
+
+KINDS: dict[str, dict[str, str]] = {
+    "catalog": {
+        "item_id": "VARCHAR",
+        "title": "VARCHAR",
+        "year": "INTEGER",
+        "aliases": "VARCHAR[]",
+        "genres": "VARCHAR[]",
+        "text": "VARCHAR",
+    },
+    "conversations": {
+        "sample_id": "VARCHAR",
+        "context_id": "VARCHAR",
+        "split": "VARCHAR",
+        "created_utc": "BIGINT",
+        "conversation": "VARCHAR",
+        "prompt": "VARCHAR",
+        "seen": f"{_TITLE}[]",
+        "ground_truth": f"{_TITLE}[]",
+        "completion": "VARCHAR",
+    },
+    "quarantine": {
+        "source": "VARCHAR",
+        "line": "BIGINT",
+        "reason": "VARCHAR",
+        "raw": "VARCHAR",
+    },
+    "teacher_lists": {
+        "context_id": "VARCHAR",
+        "rank": "INTEGER",
+        "line": "VARCHAR",
+        "title": "VARCHAR",
+        "year": "INTEGER",
+    },
+    "similarity_basis": {
+        "term": "VARCHAR",
+        "column": "INTEGER",
+        "idf": "DOUBLE",
+    },
+    "candidates": {
+        "context_id": "VARCHAR",
+        "rank": "INTEGER",
+        "item_id": "VARCHAR",
+        "score": "DOUBLE",
+        "identity": "DOUBLE",
+        "similarity": "DOUBLE",
+        "conversation": "DOUBLE",
+        "linked_from": "VARCHAR",
+        "link_method": "VARCHAR",
+        "link_score": "DOUBLE",
+    },
+    "judgments": {
+        "context_id": "VARCHAR",
+        "item_id": "VARCHAR",
+        "rating": "INTEGER",
+        "position": "INTEGER",
+        "score": "DOUBLE",
+    },
+    "adjustment": {
+        "item_id": "VARCHAR",
+        "weight": "DOUBLE",
+        "bias": "DOUBLE",
+    },
+    "demonstrations": {
+        "context_id": "VARCHAR",
+        "sample_id": "VARCHAR",
+        "split": "VARCHAR",
+        "items": "VARCHAR[]",
+        "completion": "VARCHAR",
+    },
+    "checkpoint": {
+        "path": "VARCHAR",
+        "base": "VARCHAR",
+        "parameters": "BIGINT",
+        "manifest": "VARCHAR",
+    },
+    "generations": {
+        "system": "VARCHAR",
+        "sample_id": "VARCHAR",
+        "context_id": "VARCHAR",
+        "draw": "INTEGER",
+        "completion": "VARCHAR",
+    },
+    "metrics": {
+        "system": "VARCHAR",
+        "versus": "VARCHAR",
+        "protocol": "VARCHAR",
+        "metric": "VARCHAR",
+        "value": "DOUBLE",
+        "low": "DOUBLE",
+        "high": "DOUBLE",
+        "n": "INTEGER",
+    },
+    "report": {
+        "path": "VARCHAR",
+        "sha256": "VARCHAR",
+    },
+}
+
+COMMON = f"""
+CREATE TABLE meta (key VARCHAR, value VARCHAR);
+CREATE TABLE artifacts (
+    artifact_id VARCHAR, kind VARCHAR, stage VARCHAR, version INTEGER, config VARCHAR,
+    inputs VARCHAR, rows BIGINT, partial BOOLEAN, figures VARCHAR, seconds DOUBLE,
+    created_at TIMESTAMP, flow_run_id VARCHAR, task_run_id VARCHAR
+);
+CREATE TABLE lineage (artifact_id VARCHAR, role VARCHAR, parent_id VARCHAR);
+CREATE TABLE failures (artifact_id VARCHAR, context_id VARCHAR, reason VARCHAR);
+CREATE TABLE curves (artifact_id VARCHAR, step INTEGER, name VARCHAR, value DOUBLE);
+CREATE TABLE pins (name VARCHAR, artifact_id VARCHAR, created_at TIMESTAMP);
+CREATE TABLE llm_answers (
+    request_key VARCHAR, endpoint VARCHAR, model VARCHAR, body VARCHAR, response VARCHAR,
+    response_digest VARCHAR, origin VARCHAR, created_at TIMESTAMP
+);
+CREATE TABLE llm_ledger (
+    request_key VARCHAR, run VARCHAR, stage VARCHAR, endpoint VARCHAR, model VARCHAR,
+    prompt_tokens BIGINT, cached_tokens BIGINT, completion_tokens BIGINT, usd DOUBLE,
+    created_at TIMESTAMP
+);
+INSERT INTO meta VALUES
+    ('convrec', 'warehouse'), ('schema_version', '{SCHEMA_VERSION}'), ('store_id', uuid()::VARCHAR);
+"""
+
+
+def creation_sql() -> str:
+    """SQL that makes every table of an empty warehouse."""
+    kinds = "".join(
+        f'CREATE TABLE "{kind}" (artifact_id VARCHAR, "row" BIGINT, '
+        + ", ".join(f'"{name}" {sql}' for name, sql in columns.items())
+        + ");\n"
+        for kind, columns in KINDS.items()
+    )
+    return COMMON + kinds

@@ -1,0 +1,319 @@
+"""The typed configuration: profiles (TOML files), overrides, and what they resolve to.
+
+A profile is a commented TOML file in `profiles/` or anywhere on disk. Overrides are either dotted
+(`rank_grpo.steps=40`) or nested (`{"rank_grpo": {"steps": 40}}`). Unknown keys are refused with the
+nearest known one; the resolved configuration is kept with every run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from convrec.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+StageName = Literal[
+    "ingest", "recommend", "remap", "reflect", "adjust", "sft", "rank_grpo", "evaluate"
+]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+
+
+class Section(BaseModel):
+    """Frozen, and closed: an unknown key is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+
+class Ingest(Section):
+    """Where conversations and the catalog come from."""
+
+    format: Literal["demo", "reddit-v2", "inspired", "redial"] = "reddit-v2"
+    path: str = Field("", description="File or folder with the conversations.")
+    catalog: str = Field("", description="CSV or Parquet catalog; empty: the one beside `path`.")
+    limit: int = Field(0, ge=0, description="Use the first LIMIT contexts of each split; 0: all.")
+    contexts: dict[Literal["train", "validation", "test"], Annotated[int, Field(gt=0)]] = Field(
+        default={"train": 2000, "validation": 200, "test": 200},
+        description="Posts that the demo's generator writes, by split. Other formats ignore it.",
+    )
+
+
+class Recommend(Section):
+    """The teacher: which model is asked, and how."""
+
+    source: Literal["live", "replay", "provided"] = "live"
+    replay: str = Field("", description="OpenAI Batch output file, joined by conversation id.")
+    model: str = "gpt-4o-mini"
+    temperature: float = Field(0.0, ge=0, le=2)
+    max_tokens: int = Field(600, gt=0)
+    years: bool = Field(True, description='Ask for "Title (year)"; false asks for "Title".')
+
+
+class Remap(Section):
+    """s_remap = p·(S + I) + λ·s_conv."""
+
+    similarity: Literal["tfidf"] = "tfidf"
+    similarity_weight: float = Field(0.3, ge=0, description="Scale of S beside the identity I.")
+    conversation_weight: float = Field(0.3, ge=0, description="λ, the weight of s_conv.")
+    keep: int = Field(50, gt=0, description="Candidates kept a context.")
+
+
+class Reflect(Section):
+    """s_reflect = s_remap + γ·(rating/L)."""
+
+    enabled: bool = True
+    model: str = "gpt-4o-mini"
+    top: int = Field(30, gt=0, description="N_r: how many candidates the judge rates.")
+    scale: int = Field(2, gt=0, description="L: ratings run from −L to +L.")
+    weight: float = Field(0.5, ge=0, description="γ: what a full rating adds to the score.")
+    max_characters: int = Field(6000, gt=0, description="Conversation text shown to the judge.")
+    max_tokens: int = Field(600, gt=0)
+
+
+class Adjust(Section):
+    """s_final = w ⊙ s_reflect + b, learned on training ground truth."""
+
+    pull: float = Field(0.5, ge=0, description="Weight of the pull towards w=1, b=0.")
+    max_iterations: int = Field(200, gt=0)
+    enabled: bool = True
+
+
+class Lora(Section):
+    """Low-rank adaptation (PEFT); `rank = 0` trains all weights."""
+
+    rank: int = Field(0, ge=0)
+    alpha: int = Field(32, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+class Model(Section):
+    """The student."""
+
+    base: str = Field("tiny", description="`tiny`, a local folder, or a Hub name.")
+    prompt: Literal["instruct", "plain", "given"] = Field(
+        "instruct",
+        description="What the student reads: an instruction with the conversation, the "
+        "conversation alone, or the prompt given in the data (the authors' schema has one).",
+    )
+    max_prompt_tokens: int = Field(512, gt=0)
+    max_completion_tokens: int = Field(512, gt=0)
+    vocabulary: int = Field(4096, ge=300, description="BPE size of the `tiny` tokenizer.")
+    hidden: int = Field(128, gt=0, description="Width of the `tiny` model.")
+    layers: int = Field(4, gt=0, description="Depth of the `tiny` model.")
+    bf16: bool = Field(True, description="bf16 autocast where the processor has it.")
+
+
+class Sft(Section):
+    """Supervised fine-tuning (TRL SFTTrainer)."""
+
+    epochs: float = Field(3, gt=0)
+    learning_rate: float = Field(2e-5, gt=0)
+    batch_size: int = Field(8, gt=0)
+    warmup_ratio: float = Field(0.05, ge=0, lt=1)
+    lora: Lora = Lora()
+
+
+class RankGrpo(Section):
+    """Rank-GRPO (TRL GRPOTrainer subclass)."""
+
+    algorithm: Literal["rank_grpo", "grpo", "gspo", "dr_grpo", "dapo"] = "rank_grpo"
+    reward: str = Field("exp_inf", description="`log`, `exp_inf`, or `exp:Γ` with Γ > 1.")
+    reduction: Literal["rank", "token", "sequence"] = "rank"
+    steps: int = Field(200, gt=0, description="Optimizer steps.")
+    prompts_per_step: int = Field(8, gt=0)
+    group_size: int = Field(8, gt=1, description="G: lists sampled for one prompt.")
+    iterations: int = Field(1, gt=0, description="μ: optimizer steps on one generation.")
+    learning_rate: float = Field(1e-6, gt=0)
+    temperature: float = Field(1.0, gt=0)
+    beta: float = Field(1e-3, ge=0, description="KL weight to the SFT model.")
+    epsilon_low: float = Field(0.06, gt=0)
+    epsilon_high: float = Field(0.08, gt=0)
+    overflow: float = Field(-0.1, description="In place of an advantage, on tokens past rank N.")
+    exact: float = Field(0.1, description="In place of an advantage, on EOS after exactly N.")
+    early: float = Field(-0.1, description="In place of an advantage, on EOS before N.")
+    lora: Lora = Lora()
+
+    @field_validator("reward")
+    @classmethod
+    def _known_reward(cls, value: str) -> str:
+        if value in ("log", "exp_inf"):
+            return value
+        name, _, gamma = value.partition(":")
+        try:
+            if name == "exp" and float(gamma) > 1:
+                return value
+        except ValueError:
+            pass
+        raise ValueError("allowed are log, exp_inf, and exp:Γ with a number Γ > 1, as exp:2.0")
+
+
+class Evaluate(Section):
+    """Sampled lists on the test split, and what is measured on them."""
+
+    samples: int = Field(1, gt=0, description="Lists sampled for each test sample.")
+    temperature: float = Field(1.0, gt=0)
+    batch_size: int = Field(64, gt=0)
+    bootstrap: int = Field(1000, gt=0, description="Resamples behind each interval.")
+
+
+class Price(Section):
+    """US dollars for a million tokens."""
+
+    input: float = Field(ge=0)
+    cached_input: float | None = Field(None, ge=0)
+    output: float = Field(ge=0)
+
+
+class Llm(Section):
+    """The endpoint that teacher and judge share. Keys come from the environment only."""
+
+    base_url: str = Field("", description="Empty: OPENAI_BASE_URL, or the embedded server.")
+    endpoint: str = Field("", description="Name in the request key; empty: the base URL.")
+    max_usd: float | None = Field(None, ge=0, description="Stop before the call that crosses it.")
+    max_concurrency: int = Field(8, gt=0)
+    max_attempts: int = Field(10, gt=0)
+    max_failures: float = Field(0.05, ge=0, le=1, description="Share of failures that is borne.")
+    timeout: float = Field(120, gt=0, description="Seconds for one request.")
+    prices: dict[str, Price] = Field(default={}, description="Added to the shipped price table.")
+
+
+class Config(Section):
+    """Everything a run is asked to do."""
+
+    profile: str = ""
+    description: str = ""
+    seed: int = 7
+    domain: str = Field("movie", description="What is recommended, as the prompts name it.")
+    list_length: int = Field(20, gt=0, description="N: items in a recommended list.")
+    ingest: Ingest = Ingest()
+    recommend: Recommend = Recommend()
+    remap: Remap = Remap()
+    reflect: Reflect = Reflect()
+    adjust: Adjust = Adjust()
+    model: Model = Model()
+    sft: Sft = Sft()
+    rank_grpo: RankGrpo = RankGrpo()
+    evaluate: Evaluate = Evaluate()
+    llm: Llm = Llm()
+
+    @model_validator(mode="after")
+    def _sources_agree(self) -> Config:
+        if self.recommend.source == "replay" and not self.recommend.replay:
+            raise ValueError("recommend.source=replay needs recommend.replay, a Batch output file")
+        if self.reflect.enabled and self.reflect.top < self.list_length:
+            raise ValueError(
+                f"reflect.top={self.reflect.top} must be at least list_length={self.list_length}"
+            )
+        if self.remap.keep < max(self.list_length, self.reflect.top):
+            raise ValueError(
+                f"remap.keep={self.remap.keep} must be at least list_length and reflect.top"
+            )
+        return self
+
+
+def home() -> Path:
+    """The folder of the warehouse: `CONVREC_HOME`, by default `.convrec/` in the project root."""
+    return Path(os.environ.get("CONVREC_HOME") or ROOT / ".convrec").expanduser().resolve()
+
+
+def profiles() -> dict[str, Path]:
+    """The profiles that ship, by name."""
+    return {p.stem: p for p in sorted((ROOT / "profiles").glob("*.toml"))}
+
+
+def load(profile: str, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read a profile, by shipped name or path to a TOML file, and apply overrides.
+
+    Raises ConfigError for an unknown profile, unreadable TOML, an unknown key or a bad value.
+    """
+    path = _profile_path(profile)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML ({error}); mend that line") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror})") from None
+    values.setdefault("profile", path.stem)
+    for key, value in (overrides or {}).items():
+        _merge(values, key.split("."), value)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path.stem)) from None
+
+
+def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
+    """Read `section.key=value` strings; a value that is JSON is taken as JSON, else as text."""
+    overrides: dict[str, Any] = {}
+    for assignment in assignments:
+        key, found, text = assignment.partition("=")
+        if not found or not key.strip():
+            raise ConfigError(
+                f"--set {assignment!r} is not of the form section.key=value, as in seed=3"
+            )
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        overrides[key.strip()] = value
+    return overrides
+
+
+def _profile_path(profile: str) -> Path:
+    shipped = profiles()
+    if profile in shipped:
+        return shipped[profile]
+    path = Path(profile).expanduser()
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    raise ConfigError(
+        f"no profile {profile!r}: give one of {', '.join(shipped)}, or the path of a .toml file"
+    )
+
+
+def _merge(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{'.'.join(keys)}: {key} is a value, not a section")
+        values = inner
+    last = keys[-1]
+    if isinstance(value, Mapping) and isinstance(values.get(last), dict):
+        for key, inner in value.items():
+            _merge(values[last], key.split("."), inner)
+    else:
+        values[last] = value
+
+
+def _explain(error: ValidationError, profile: str) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the configuration"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = list(_keys(Config))
+        near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
+        section = ".".join(where.split(".")[:-1])
+        allowed = [k for k in known if k.rpartition(".")[0] == section] or known
+        hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed)}"
+        return f"unknown key {where} in profile {profile}: {hint}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if first["loc"] == () else f"={first['input']!r}"
+    return f"{where}{given} cannot be used in profile {profile}: {message}{more}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _keys(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
