@@ -1,0 +1,1 @@
+"""Prefect tasks: how each stage is cached, retried and shown. No logic of their own."""

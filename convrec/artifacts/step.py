@@ -35,10 +35,12 @@ class Job:
     parents: Mapping[str, ArtifactRef] = field(default_factory=dict)
     progress: Callable[[int, int, str], None] = _silent
     scratch: Path | None = None
-    run: str = ""
+    frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     def frame(self, role: str) -> pl.DataFrame:
-        """The rows of a parent, in order."""
+        """The rows of a parent, in order; `frames` may hold some that are not stored (plan)."""
+        if role in self.frames:
+            return self.frames[role]
         return self.store.read(self.parents[role].artifact_id)
 
 

@@ -1,38 +1,26 @@
-"""The warehouse: one DuckDB file that many short-lived processes share.
-
-DuckDB lets one process write at a time, and a writer keeps readers of other processes out. So no
-connection outlives a method: each opens the file, works for milliseconds and lets go, and whoever
-finds it taken waits its turn with back-off. Long work (training, asking a teacher) holds nothing.
-"""
+"""Artifacts in the warehouse: one transaction an artifact, so that nothing half is ever seen."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec
-from convrec.artifacts.tables import KINDS, SCHEMA_VERSION, creation_sql
-from convrec.errors import InputError, WarehouseError
+from convrec.artifacts.tables import KINDS
+from convrec.artifacts.warehouse import Warehouse
+from convrec.errors import InputError
 
 if TYPE_CHECKING:
     import polars as pl
 
     from convrec.artifacts.step import Built
-
-LOCK_PATIENCE = 120.0
-"""Seconds that a process waits for its turn before it gives up."""
 
 MANIFEST = "manifest.json"
 
@@ -60,84 +48,14 @@ class Header:
     producer: Producer
 
 
-class Store:
-    """Artifacts of one warehouse folder.
+_HEADER = (
+    "artifact_id, kind, stage, rows, partial, version, config, inputs, figures, seconds, "
+    "created_at, flow_run_id, task_run_id"
+)
 
-    Raises WarehouseError where the file is read-only, not a convrec warehouse, newer than this
-    version, or stays locked for longer than LOCK_PATIENCE.
-    """
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.path = home / "warehouse.duckdb"
-        try:
-            home.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WarehouseError(
-                f"the warehouse folder {home} cannot be made ({error.strerror}); "
-                "point CONVREC_HOME at a folder that can be written"
-            ) from None
-        if not self.path.exists():
-            with self.write():
-                pass
-        with self.read_connection() as connection:
-            self._check(connection)
-
-    # -- connections ---------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def read_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection, open for the length of the block."""
-        with contextlib.closing(self._open(read_only=True)) as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection inside one transaction: all of the block is committed, or nothing."""
-        with contextlib.closing(self._open(read_only=False)) as connection:
-            connection.begin()
-            try:
-                tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
-                if tables == (0,):
-                    connection.execute(creation_sql())
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
-
-    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + LOCK_PATIENCE
-        wait = 0.005
-        while True:
-            try:
-                return duckdb.connect(str(self.path), read_only=read_only)
-            except duckdb.Error as error:
-                if not _taken(error):
-                    raise WarehouseError(_open_problem(self.path, error)) from None
-                if time.monotonic() > deadline:
-                    raise WarehouseError(
-                        f"{self.path} stayed locked by another process for {LOCK_PATIENCE:.0f} s; "
-                        "end that process, or set CONVREC_HOME to another folder"
-                    ) from None
-            time.sleep(wait * random.uniform(0.5, 1.5))
-            wait = min(wait * 2, 0.25)
-
-    def _check(self, connection: duckdb.DuckDBPyConnection) -> None:
-        try:
-            meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-        except duckdb.Error:
-            meta = {}
-        if meta.get("convrec") != "warehouse":
-            raise WarehouseError(
-                f"{self.path} is a DuckDB file of something else, and stays untouched; "
-                "set CONVREC_HOME to an empty folder"
-            )
-        if int(meta["schema_version"]) > SCHEMA_VERSION:
-            raise WarehouseError(
-                f"{self.path} was made by a newer convrec (schema {meta['schema_version']}, this "
-                f"one reads up to {SCHEMA_VERSION}); upgrade convrec, or use another CONVREC_HOME"
-            )
+class Store(Warehouse):
+    """The artifacts of one warehouse folder: rows and headers in DuckDB, files beside it."""
 
     # -- artifacts -----------------------------------------------------------------------------
 
@@ -166,9 +84,7 @@ class Store:
     def read(self, artifact_id: str) -> pl.DataFrame:
         """The rows of an artifact in order, without the id columns. Raises InputError."""
         if self.find(artifact_id) is None:
-            raise InputError(
-                f"no artifact {artifact_id} in {self.path}; `convrec artifacts list` shows them"
-            )
+            raise self._unknown(artifact_id)
         kind = artifact_id.rpartition("-")[0]
         with self.read_connection() as connection:
             return connection.execute(
@@ -256,45 +172,37 @@ class Store:
 
     def header(self, artifact_id: str) -> Header:
         """Header, parents and producer of an artifact. Raises InputError where there is none."""
+        found = self._select("artifact_id = ?", artifact_id)
+        if not found:
+            raise self._unknown(artifact_id)
+        return found[0]
+
+    def headers(self, kind: str | None = None) -> list[Header]:
+        """Headers of all artifacts, or of one kind, oldest first."""
+        return self._select("? IS NULL OR kind = $1", kind)
+
+    def _select(self, condition: str, value: str | None) -> list[Header]:
+        condition = condition.replace("?", "$1")
         with self.read_connection() as connection:
             found = connection.execute(
-                "SELECT kind, stage, rows, partial, version, config, inputs, figures, seconds, "
-                "created_at, flow_run_id, task_run_id FROM artifacts WHERE artifact_id = ?",
-                [artifact_id],
-            ).fetchone()
-            parents = connection.execute(
-                "SELECT role, parent_id FROM lineage WHERE artifact_id = ?", [artifact_id]
-            ).fetchall()
-        if found is None:
-            raise InputError(
-                f"no artifact {artifact_id} in {self.path}; `convrec artifacts list` shows them"
-            )
-        kind, stage, rows, partial, version, config, inputs, figures, seconds, created, flow, task = (
-            found
-        )
-        return Header(
-            ref=ArtifactRef(
-                artifact_id=artifact_id, kind=kind, stage=stage, rows=rows, partial=partial
-            ),
-            version=version,
-            config=json.loads(config),
-            inputs=json.loads(inputs),
-            parents=dict(parents),
-            figures=json.loads(figures),
-            seconds=seconds,
-            created_at=created,
-            producer=Producer(flow, task),
-        )
-
-    def list(self, kind: str | None = None) -> list[Header]:
-        """Headers of all artifacts, or of one kind, oldest first."""
-        with self.read_connection() as connection:
-            ids = connection.execute(
-                "SELECT artifact_id FROM artifacts WHERE ? IS NULL OR kind = ? "
+                f"SELECT {_HEADER} FROM artifacts WHERE {condition} "
                 "ORDER BY created_at, artifact_id",
-                [kind, kind],
+                [value],
             ).fetchall()
-        return [self.header(artifact_id) for (artifact_id,) in ids]
+            edges = connection.execute(
+                "SELECT artifact_id, role, parent_id FROM lineage WHERE artifact_id IN "
+                f"(SELECT artifact_id FROM artifacts WHERE {condition})",
+                [value],
+            ).fetchall()
+        parents: dict[str, dict[str, str]] = {}
+        for artifact_id, role, parent in edges:
+            parents.setdefault(artifact_id, {})[role] = parent
+        return [_header(row, parents.get(row[0], {})) for row in found]
+
+    def _unknown(self, artifact_id: str) -> InputError:
+        return InputError(
+            f"no artifact {artifact_id} in {self.path}; `convrec artifacts list` shows them"
+        )
 
     def curves(self, artifact_id: str) -> pl.DataFrame:
         """Training curves of an artifact: columns step, name, value."""
@@ -364,21 +272,19 @@ class Store:
         os.replace(scratch, folder)
 
 
-def _taken(error: duckdb.Error) -> bool:
-    text = str(error)
-    return "Could not set lock" in text or "Conflicting lock" in text
-
-
-def _open_problem(path: Path, error: duckdb.Error) -> str:
-    text = str(error).splitlines()[0]
-    if "not a valid DuckDB database" in text:
-        return (
-            f"{path} is not a DuckDB file, and stays untouched; "
-            "move it away, or set CONVREC_HOME to another folder"
-        )
-    if "Permission denied" in text or "read-only" in text.lower() or not os.access(path, os.W_OK):
-        return (
-            f"{path} cannot be written; give this user write permission, "
-            "or set CONVREC_HOME to a folder that can be written"
-        )
-    return f"{path} cannot be opened ({text}); restore it, or set CONVREC_HOME to another folder"
+def _header(row: tuple[Any, ...], parents: dict[str, str]) -> Header:
+    artifact_id, kind, stage, rows, partial = row[:5]
+    version, config, inputs, figures, seconds, created_at = row[5:11]
+    return Header(
+        ref=ArtifactRef(
+            artifact_id=artifact_id, kind=kind, stage=stage, rows=rows, partial=partial
+        ),
+        version=version,
+        config=json.loads(config),
+        inputs=json.loads(inputs),
+        parents=parents,
+        figures=json.loads(figures),
+        seconds=seconds,
+        created_at=created_at,
+        producer=Producer(*row[11:]),
+    )

@@ -1,15 +1,180 @@
-"""Titles as people write them, made comparable."""
+"""Titles as people write them, made comparable.
+
+`exact_key` is the strict comparison (case, quotes and spaces aside) that rewards and metrics use.
+The rest serves linking: a written title is split into its year and its names (main title,
+alternatives in brackets or after "a.k.a."), and a name becomes a row of plain words in which
+accents, punctuation, "&", roman numerals, number words and "Part"/"Vol." no longer matter.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from typing import NamedTuple
+
+FIRST_YEAR, LAST_YEAR = 1870, 2035
+"""Years outside these are taken for mistakes."""
+
+ARTICLES = frozenset({"a", "an", "the"})
 
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-"})
 _SPACE = re.compile(r"\s+")
+_BRACKET = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
+_YEAR_BRACKET = re.compile(r"^(\d{4})(?:\s*[-–—/]\s*(?:\d{2,4})?)?(?:\s+[a-z][\w .-]*)?$", re.IGNORECASE)
+_BARE_YEAR = re.compile(r"^(.*\w.*?)[\s,–—-]+(\d{4})$")
+_AKA = re.compile(r"\s*\ba\.?\s?k\.?\s?a\b\.?:?\s*", re.IGNORECASE)
+_OR = re.compile(r",?\s+or:\s+|,\s+or,?\s+", re.IGNORECASE)
+_LAST_OR = re.compile(r"\s+or\W*$", re.IGNORECASE)
+_SLASH = re.compile(r"\s+/\s+")
+_TRAILING_ARTICLE = re.compile(
+    r"^(?P<rest>.+),\s+(?P<article>the|an?|la|le|les|l'|el|los|las|il|lo|i|gli|der|die|das|den|det|"
+    r"de|het|een|ein|eine|un|une|una|uno|en|et|os?|as)$",
+    re.IGNORECASE,
+)
+_DESCRIPTOR = re.compile(
+    r"^(?:the\s+)?(?:[a-z-]+\s+)?(?:films?|movies?|tv|tv[ -](?:mini[ -]?)?series|mini-?series|series|"
+    r"show|television|video|short|documentary|remake|original|uncut|unrated|remastered|animated|"
+    r"anime|cut|edition|version|imax|3-?d|tv[ -]movie)$",
+    re.IGNORECASE,
+)
+_PART = re.compile(r"^(?:part|vol|volume|chapter|episode|season|no)\b\.?\s*\S+$|^\W*\d+\W*$", re.IGNORECASE)
+_NUMBER = re.compile(r"^\W*(?:\d{1,2}|[²³])\W*$")
+
+_LETTERS = str.maketrans(
+    {"ø": "o", "æ": "ae", "œ": "oe", "ß": "ss", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
+)
+_JOINED = re.compile(r"['.*’]|(?<=\d),(?=\d{3})")
+_WORD = re.compile(r"\w+")
+_THREE_D = re.compile(r"\b3[- ]d\b")
+_ROMAN = re.compile(r"^x{0,3}(?:ix|iv|v?i{0,3})$")
+_ROMAN_VALUE = {"i": 1, "v": 5, "x": 10}
+_COUNTERS = frozenset({"part", "pt", "vol", "volume", "chapter", "episode", "ep", "number", "no"})
+_NUMBER_WORDS = {
+    word: str(value)
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen twenty".split()
+    )
+} | {
+    word: f"{value}{'st' if value == 1 else 'nd' if value == 2 else 'rd' if value == 3 else 'th'}"
+    for value, word in enumerate(
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth "
+        "thirteenth".split(),
+        start=1,
+    )
+}
+
+
+class Written(NamedTuple):
+    """A title as written: its names, the main one first, and its year where one is given."""
+
+    names: tuple[str, ...]
+    year: int | None
 
 
 def exact_key(title: str) -> str:
     """The key under which two spellings count as the same words: case, quotes and spaces aside."""
     text = unicodedata.normalize("NFKC", title).translate(_QUOTES).casefold()
     return _SPACE.sub(" ", text).strip()
+
+
+def usable_year(year: int) -> bool:
+    """Whether a work can be of that year."""
+    return FIRST_YEAR <= year <= LAST_YEAR
+
+
+def split_year(text: str) -> tuple[str, int | None]:
+    """Take the last bracketed year off: "Heat (1995)", "Heat (1972 film)", "Lost (2004-2010)"."""
+    for found in reversed(list(_BRACKET.finditer(text))):
+        year = _YEAR_BRACKET.match(found[1].strip())
+        if year and usable_year(int(year[1])):
+            rest = f"{text[: found.start()].rstrip()} {text[found.end() :].lstrip()}".strip(" -*_\t")
+            if _WORD.search(rest):
+                return rest, int(year[1])
+    return text.strip(), None
+
+
+def split_bare_year(text: str) -> tuple[str, int | None]:
+    """Take a year without brackets off the end; the caller knows when it may be one."""
+    found = _BARE_YEAR.match(text.strip())
+    if found and usable_year(int(found[2])):
+        return found[1], int(found[2])
+    return text, None
+
+
+def read_title(text: str) -> Written:
+    """Split a written title into its names and its year."""
+    rest, year = split_year(text)
+    inner = [c.strip() for c in _BRACKET.findall(rest) if not _DESCRIPTOR.match(c.strip())]
+    main = _BRACKET.sub(" ", rest)
+    names = _alternatives(main)
+    if inner:
+        whole = _BRACKET.sub(r" \1 ", rest)
+        if not words(main) or _NUMBER.match(main) or any(map(_PART.match, inner)):
+            names = [whole]
+        else:
+            names += [n for content in inner for n in _alternatives(content)] + [whole]
+    unique = {exact_key(name): name for name in reversed([front_article(n) for n in names])}
+    return Written(tuple(reversed(unique.values())), year)
+
+
+def front_article(name: str) -> str:
+    """Put a trailing article in front: "Matrix, The" is "The Matrix", "Ours, L'" is "L'Ours"."""
+    name = _SPACE.sub(" ", name.translate(_QUOTES)).strip(" *_-,")
+    if len(name) > 1 and name[0] == name[-1] == '"':
+        name = name[1:-1].strip()
+    found = _TRAILING_ARTICLE.match(name)
+    if not found:
+        return name
+    article, rest = found["article"], found["rest"]
+    return f"{article}{rest}" if article.endswith("'") else f"{article} {rest}"
+
+
+def words(name: str) -> list[str]:
+    """The plain words of a name; empty where it has none."""
+    text = unicodedata.normalize("NFKD", name.translate(_QUOTES)).casefold().translate(_LETTERS)
+    text = "".join(c for c in text if not unicodedata.combining(c))
+    text = _JOINED.sub("", text).replace("&", " and ").replace("+", " and ").replace("_", " ")
+    found = _WORD.findall(_THREE_D.sub("3d", text))
+    return _count([_number(word, index, found) for index, word in enumerate(found)])
+
+
+def is_number(word: str) -> bool:
+    """Whether a word of `words` tells one part of a series from another."""
+    return any(c.isdigit() for c in word)
+
+
+def _alternatives(text: str) -> list[str]:
+    pieces = [text]
+    for pattern in (_AKA, _OR, _SLASH):
+        pieces = [part for piece in pieces for part in pattern.split(piece)]
+    return [piece for piece in (_LAST_OR.sub("", p).strip(" ,;:-") for p in pieces) if piece]
+
+
+def _number(word: str, index: int, all_words: list[str]) -> str:
+    if word in _NUMBER_WORDS:
+        return _NUMBER_WORDS[word]
+    if word == "versus":
+        return "vs"
+    if index and _ROMAN.match(word) and (word != "i" or all_words[index - 1] in _COUNTERS):
+        return str(_roman(word))
+    return word
+
+
+def _roman(word: str) -> int:
+    values = [_ROMAN_VALUE[c] for c in word]
+    return sum(v if v >= max(values[i:]) else -v for i, v in enumerate(values))
+
+
+def _count(found: list[str]) -> list[str]:
+    """Drop "part", "vol." and their like before the number that they announce."""
+    return [
+        word
+        for index, word in enumerate(found)
+        if not (
+            index
+            and word in _COUNTERS
+            and index + 1 < len(found)
+            and found[index + 1].isdigit()
+        )
+    ]

@@ -1,0 +1,9 @@
+"""reflect: an LLM judge rates the top candidates in the light of the conversation.
+
+s_reflect = s_remap + γ·(rating/L), ratings from −L to +L (ConvRec-R1, the Reflect step).
+"""
+
+from convrec.reflect.judge import judge_body, read_ratings
+from convrec.reflect.judgments import JUDGMENTS
+
+__all__ = ["JUDGMENTS", "judge_body", "read_ratings"]

@@ -1,0 +1,11 @@
+"""remap: the teacher's free-text lists become scores over the catalog.
+
+s_remap = p·(S + I) + λ·s_conv (ConvRec-R1, the Remap step): p gives each teacher item 1/√rank, I
+carries an item that is in the catalog to itself, S spreads it to similar catalog items, and s_conv
+is the similarity of the conversation to each catalog item.
+"""
+
+from convrec.remap.basis import SIMILARITY_BASIS, pin_name
+from convrec.remap.candidates import CANDIDATES
+
+__all__ = ["CANDIDATES", "SIMILARITY_BASIS", "pin_name"]

@@ -1,0 +1,184 @@
+"""`convrec artifacts`: what is in the warehouse, and where it came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convrec.output import JsonFile, takes_stdout, write_json
+
+if TYPE_CHECKING:
+    from convrec.artifacts.store import Header, Store
+
+app = typer.Typer(help="Artifacts in the warehouse: list, show, export, lineage.", no_args_is_help=True)
+
+ArtifactId = Annotated[str, typer.Argument(metavar="ID", help="An artifact id.")]
+
+
+def _store() -> Store:
+    from convrec.artifacts.store import Store
+    from convrec.config import home
+
+    return Store(home())
+
+
+def _plain(header: Header) -> dict[str, Any]:
+    return {
+        "artifact_id": header.ref.artifact_id,
+        "stage": header.ref.stage,
+        "kind": header.ref.kind,
+        "rows": header.ref.rows,
+        "partial": header.ref.partial,
+        "created_at": header.created_at.isoformat(timespec="seconds"),
+        "seconds": round(header.seconds, 3),
+        "version": header.version,
+        "config": header.config,
+        "inputs": header.inputs,
+        "parents": header.parents,
+        "figures": header.figures,
+        "flow_run_id": header.producer.flow_run_id,
+        "task_run_id": header.producer.task_run_id,
+    }
+
+
+@app.command("list")
+def list_artifacts(
+    kind: Annotated[str | None, typer.Option(help="Only artifacts of this kind.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """List artifacts, oldest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    headers = _store().headers(kind)
+    if json_file is not None:
+        write_json([_plain(header) for header in headers], json_file)
+    if not takes_stdout(json_file):
+        table = Table("artifact", "stage", "rows", "created (UTC)", "seconds", "flow run")
+        for header in headers:
+            partial = " (partial)" if header.ref.partial else ""
+            table.add_row(
+                header.ref.artifact_id,
+                header.ref.stage,
+                f"{header.ref.rows:,}{partial}",
+                f"{header.created_at:%Y-%m-%d %H:%M:%S}",
+                f"{header.seconds:.1f}",
+                header.producer.flow_run_id[:8],
+            )
+        Console().print(table)
+
+
+@app.command()
+def show(
+    artifact_id: ArtifactId,
+    rows: Annotated[int, typer.Option(help="How many rows to show.")] = 5,
+    context: Annotated[str, typer.Option(help="Only rows of this context_id.")] = "",
+    json_file: JsonFile = None,
+) -> None:
+    """Show an artifact's header, figures, failures and first rows."""
+    import polars as pl
+    from rich.console import Console
+
+    store = _store()
+    header = store.header(artifact_id)
+    frame = store.read(artifact_id)
+    if context and "context_id" in frame.columns:
+        frame = frame.filter(pl.col("context_id") == context)
+    failures = store.failures(artifact_id)
+    if json_file is not None:
+        value = {**_plain(header), "failures": failures.to_dicts(), "rows_shown": frame.head(rows).to_dicts()}
+        write_json(value, json_file)
+        if takes_stdout(json_file):
+            return
+    console = Console()
+    for key, value in _plain(header).items():
+        console.print(f"{key:>12}  {json.dumps(value) if isinstance(value, dict) else value}",
+                      highlight=False, markup=False, soft_wrap=True)
+    if failures.height:
+        console.print(f"{failures.height} contexts failed, the first: {failures.row(0)}", markup=False)
+    with pl.Config(tbl_rows=rows, fmt_str_lengths=60, tbl_width_chars=console.width):
+        console.print(str(frame.head(rows)), markup=False, highlight=False)
+
+
+@app.command()
+def export(
+    artifact_id: ArtifactId,
+    file: Annotated[Path, typer.Argument(help="A .parquet, .csv, .jsonl file; a folder for a checkpoint.")],
+) -> None:
+    """Write an artifact's rows to a file, or a checkpoint's files to a folder."""
+    import shutil
+
+    from convrec.errors import InputError
+
+    store = _store()
+    frame = store.read(artifact_id)
+    folder = store.folder(artifact_id)
+    if folder.is_dir() and not file.suffix:
+        if file.exists():
+            raise InputError(f"{file} exists already; give the name of a folder that does not")
+        shutil.copytree(folder, file)
+    else:
+        _write_rows(frame, file)
+    typer.echo(f"{artifact_id}: {frame.height:,} rows to {file}")
+
+
+def _write_rows(frame: Any, file: Path) -> None:
+    import polars as pl
+
+    from convrec.errors import InputError
+
+    if not file.parent.is_dir():
+        raise InputError(f"the folder {file.parent} does not exist; make it first")
+    if file.suffix == ".parquet":
+        frame.write_parquet(file)
+    elif file.suffix == ".jsonl":
+        frame.write_ndjson(file)
+    elif file.suffix == ".csv":
+        nested = [
+            pl.col(name).map_elements(
+                lambda value: json.dumps(value.to_list(), ensure_ascii=False), return_dtype=pl.String
+            )
+            for name, kind in frame.schema.items()
+            if isinstance(kind, pl.List)
+        ]
+        frame.with_columns(nested).write_csv(file)
+    else:
+        raise InputError(f"{file} must end in .parquet, .csv or .jsonl")
+
+
+@app.command()
+def lineage(
+    artifact_id: ArtifactId,
+    json_file: JsonFile = None,
+) -> None:
+    """Show what an artifact was made from, back to the files, and which runs made it."""
+    from rich.console import Console
+    from rich.tree import Tree
+
+    from convrec.artifacts.lineage import ancestors
+
+    headers = {h.ref.artifact_id: h for h in ancestors(_store(), artifact_id)}
+    if json_file is not None:
+        write_json([_plain(header) for header in headers.values()], json_file)
+        if takes_stdout(json_file):
+            return
+
+    def grow(tree: Tree, name: str, role: str, shown: set[str]) -> None:
+        header = headers[name]
+        run = header.producer.flow_run_id[:8] or "no flow run"
+        again = " (above)" if name in shown else ""
+        branch = tree.add(f"{role}{name}  {header.ref.rows:,} rows, flow run {run}{again}")
+        if name in shown:
+            return
+        shown.add(name)
+        for source, value in header.inputs.items():
+            branch.add(f"{source}: {value[:12]} (from outside)")
+        for parent_role, parent in header.parents.items():
+            grow(branch, parent, "" if parent.startswith(parent_role) else f"{parent_role}: ", shown)
+
+    root = Tree("lineage", hide_root=True)
+    grow(root, artifact_id, "", set())
+    Console().print(root, highlight=False)

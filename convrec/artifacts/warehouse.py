@@ -1,0 +1,121 @@
+"""The warehouse file: one DuckDB file that many short-lived processes share.
+
+DuckDB lets one process write at a time, and a writer keeps readers of other processes out. So no
+connection outlives a block: each opens the file, works for milliseconds and lets go, and whoever
+finds it taken waits its turn with back-off. Long work (training, asking a teacher) holds nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from convrec.artifacts.tables import SCHEMA_VERSION, creation_sql
+from convrec.errors import WarehouseError
+
+LOCK_PATIENCE = 120.0
+"""Seconds that a process waits for its turn before it gives up."""
+
+
+class Warehouse:
+    """Connections to the DuckDB file of one folder, made where there is none.
+
+    Raises WarehouseError where the file is read-only, not a convrec warehouse, newer than this
+    version, or stays locked for longer than LOCK_PATIENCE.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.path = home / "warehouse.duckdb"
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WarehouseError(
+                f"the warehouse folder {home} cannot be made ({error.strerror}); "
+                "point CONVREC_HOME at a folder that can be written"
+            ) from None
+        if not self.path.exists():
+            with self.write():
+                pass
+        with self.read_connection() as connection:
+            self._check(connection)
+
+    @contextlib.contextmanager
+    def read_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection, open for the length of the block."""
+        with contextlib.closing(self._open(read_only=True)) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection inside one transaction: all of the block is committed, or nothing."""
+        with contextlib.closing(self._open(read_only=False)) as connection:
+            connection.begin()
+            try:
+                tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
+                if tables == (0,):
+                    connection.execute(creation_sql())
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + LOCK_PATIENCE
+        wait = 0.005
+        while True:
+            try:
+                return duckdb.connect(str(self.path), read_only=read_only)
+            except duckdb.Error as error:
+                if not _taken(error):
+                    raise WarehouseError(_open_problem(self.path, error)) from None
+                if time.monotonic() > deadline:
+                    raise WarehouseError(
+                        f"{self.path} stayed locked by another process for {LOCK_PATIENCE:.0f} s; "
+                        "end that process, or set CONVREC_HOME to another folder"
+                    ) from None
+            time.sleep(wait * random.uniform(0.5, 1.5))
+            wait = min(wait * 2, 0.25)
+
+    def _check(self, connection: duckdb.DuckDBPyConnection) -> None:
+        try:
+            meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+        except duckdb.Error:
+            meta = {}
+        if meta.get("convrec") != "warehouse":
+            raise WarehouseError(
+                f"{self.path} is a DuckDB file of something else, and stays untouched; "
+                "set CONVREC_HOME to an empty folder"
+            )
+        if int(meta["schema_version"]) > SCHEMA_VERSION:
+            raise WarehouseError(
+                f"{self.path} was made by a newer convrec (schema {meta['schema_version']}, this "
+                f"one reads up to {SCHEMA_VERSION}); upgrade convrec, or use another CONVREC_HOME"
+            )
+
+
+def _taken(error: duckdb.Error) -> bool:
+    text = str(error)
+    return "Could not set lock" in text or "Conflicting lock" in text
+
+
+def _open_problem(path: Path, error: duckdb.Error) -> str:
+    text = str(error).splitlines()[0]
+    if "not a valid DuckDB database" in text:
+        return (
+            f"{path} is not a DuckDB file, and stays untouched; "
+            "move it away, or set CONVREC_HOME to another folder"
+        )
+    if "Permission denied" in text or "read-only" in text.lower() or not os.access(path, os.W_OK):
+        return (
+            f"{path} cannot be written; give this user write permission, "
+            "or set CONVREC_HOME to a folder that can be written"
+        )
+    return f"{path} cannot be opened ({text}); restore it, or set CONVREC_HOME to another folder"

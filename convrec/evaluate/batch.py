@@ -1,0 +1,61 @@
+"""Lists to judge, what a protocol makes of them, and every metric of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convrec.evaluate.hit_rate import hit_rate
+from convrec.evaluate.ndcg import ndcg
+from convrec.evaluate.recall import recall
+from convrec.relevance import Titled
+
+Protocol = Literal["standard", "reference"]
+PROTOCOLS: tuple[Protocol, ...] = ("standard", "reference")
+
+CUTOFFS = (5, 10, 15, 20)
+WIDTH = max(CUTOFFS)
+"""Positions that any metric looks at."""
+
+
+class ListToJudge(NamedTuple):
+    """A completion as generated, and what it is held against; `ground_truth` is not empty."""
+
+    completion: str
+    seen: Sequence[Titled]
+    ground_truth: Sequence[Titled]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Judged lists.
+
+    `relevance` (lists, WIDTH) is what Recall and NDCG read, `reward_relevance` (lists, WIDTH) what
+    the rewards read; they differ under `reference` only, where the metrics drop lines first and
+    the rewards do not. `lengths` cuts the ideal list (see `ndcg`), None under `standard`.
+    """
+
+    relevance: NDArray[np.float64]
+    reward_relevance: NDArray[np.float64]
+    truths: NDArray[np.int64]
+    lengths: NDArray[np.int64] | None = None
+    rates: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+def ranking_metrics(batch: Batch) -> dict[str, NDArray[np.float64]]:
+    """`recall@5` ... `ndcg@20` by name, each with one value a list."""
+    values = {}
+    for k in CUTOFFS:
+        values[f"recall@{k}"] = recall(batch.relevance, batch.truths, k)
+        values[f"ndcg@{k}"] = ndcg(batch.relevance, batch.truths, k, batch.lengths)
+    return values
+
+
+def all_metrics(batch: Batch) -> dict[str, NDArray[np.float64]]:
+    """Ranking metrics, rates, and `hit_rate@rank1` ..., each with one value a list."""
+    ranks = {f"hit_rate@rank{j}": hit_rate(batch.relevance, j) for j in range(1, WIDTH + 1)}
+    return {**ranking_metrics(batch), **batch.rates, **ranks}

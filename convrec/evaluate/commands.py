@@ -1,0 +1,117 @@
+"""`convrec score`: Recall, NDCG, rates and rewards of anyone's lists."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from convrec.evaluate.score import Score
+
+_SHOWN_REASONS = 20
+
+
+class ProtocolName(StrEnum):
+    """How lists are judged."""
+
+    standard = "standard"
+    reference = "reference"
+
+
+def score(
+    lists: Annotated[Path, typer.Argument(help="JSONL file, one list a row.")],
+    catalog: Annotated[Path, typer.Option(help="Catalog, CSV or Parquet with title and year.")],
+    protocol: Annotated[
+        ProtocolName,
+        typer.Option(
+            help="standard: positions as generated. reference: as the published Rank-GRPO code."
+        ),
+    ] = ProtocolName.standard,
+    per_list: Annotated[
+        Path | None, typer.Option(help="Write one JSON row a list here, with both rewards.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here; - is standard output.")
+    ] = None,
+) -> None:
+    """Score recommended lists against a catalog.
+
+    A row holds `completion` (text or chat messages), `seen_titles` and
+    `groundtruth_with_release_year`; other columns are ignored. Bad rows are reported and left out.
+    """
+    from convrec.evaluate.score import score_file
+
+    with _counting() as count:
+        result = score_file(
+            lists, catalog, protocol=protocol.value, per_list=per_list, progress=count
+        )
+    _report_bad(result)
+    if json_file is not None:
+        _write_json(result, json_file)
+    if json_file != Path("-"):
+        _print_table(result)
+
+
+def _counting() -> Any:
+    """A context manager that gives a callback: rows read so far, shown on a terminal only."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("scored to row {task.completed}"), TimeElapsedColumn())
+
+    @contextmanager
+    def shown() -> Any:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("score", total=None)
+            yield lambda rows: bar.update(task, completed=rows)
+
+    return shown()
+
+
+def _report_bad(result: Score) -> None:
+    for bad in result.bad[:_SHOWN_REASONS]:
+        typer.echo(f"row {bad.line} left out: {bad.reason}", err=True)
+    if len(result.bad) > _SHOWN_REASONS:
+        typer.echo(f"... and {len(result.bad) - _SHOWN_REASONS} more", err=True)
+    if result.bad:
+        typer.echo(f"{len(result.bad)} bad rows left out, {result.lists} scored", err=True)
+
+
+def _write_json(result: Score, path: Path) -> None:
+    import json
+
+    from convrec.errors import InputError
+
+    figures = {
+        "protocol": result.protocol,
+        "lists": result.lists,
+        "bad_rows": [bad._asdict() for bad in result.bad],
+        "metrics": {name: found.value for name, found in result.metrics.items()},
+        "intervals": {name: [found.low, found.high] for name, found in result.metrics.items()},
+    }
+    text = json.dumps(figures, indent=2)
+    if path == Path("-"):
+        typer.echo(text)
+        return
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror})") from None
+
+
+def _print_table(result: Score) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{result.lists} lists, {result.protocol} protocol")
+    table.add_column("metric")
+    table.add_column("mean", justify="right")
+    table.add_column("95% interval", justify="right")
+    for name, found in result.metrics.items():
+        table.add_row(name, f"{found.value:.4f}", f"{found.low:.4f} – {found.high:.4f}")
+    Console().print(table)

@@ -1,0 +1,215 @@
+"""What the report shows, gathered from the warehouse as plain values and charts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from convrec.artifacts import Header, Job
+from convrec.catalog.index import TitleIndex
+from convrec.errors import ConfigError
+from convrec.evaluate.batch import WIDTH
+from convrec.evaluate.charts import Dot, dot_chart, line_chart
+from convrec.evaluate.examples import examples
+from convrec.evaluate.metrics import COMPARED, PAIRS
+from convrec.evaluate.rates import RATES
+from convrec.evaluate.systems import SYSTEMS, held_out, system_lists
+
+if TYPE_CHECKING:
+    import polars as pl
+    from markupsafe import Markup
+
+    from convrec.config import Config
+
+RANKING = ("recall@5", "recall@20", "ndcg@5", "ndcg@20")
+COLOURS = {system: position for position, system in enumerate(SYSTEMS)}
+_OPERATIONAL = {"base_url", "max_usd", "max_concurrency", "max_attempts", "max_failures", "timeout"}
+_SHOWN_ROWS = 8
+
+Cell = dict[str, Any]
+"""A row of `metrics`: value, low, high, n."""
+
+
+def gather(job: Job) -> dict[str, Any]:
+    """Everything that the template needs, by name."""
+    metrics = job.frame("metrics")
+    samples = held_out(job.frame("conversations"))
+    index = TitleIndex(job.frame("catalog").select("item_id", "title", "year").iter_rows())
+    lists = {s: made for s, made in system_lists(job, samples, index).items() if made}
+    found = _cells(metrics, "standard")
+    return {
+        "profile": job.config.profile,
+        "description": job.config.description,
+        "n": job.config.list_length,
+        "bootstrap": job.config.evaluate.bootstrap,
+        "samples": len(samples),
+        "posts": len({sample.context_id for sample in samples}),
+        "simulated": simulated(job.config),
+        "systems": {s: found[s, None] for s in SYSTEMS if (s, None) in found},
+        "published": {
+            s: cells
+            for (s, versus), cells in _cells(metrics, "reference").items()
+            if versus is None
+        },
+        "pairs": {pair: found[pair] for pair in PAIRS if pair in found},
+        "ranking": RANKING,
+        "rates": RATES,
+        "compared": COMPARED,
+        "colours": COLOURS,
+        "charts": _charts(found, job.config.list_length),
+        "curves": _curves(job),
+        "examples": examples(job, samples, lists, index),
+        "quarantine": _quarantine(job),
+        "adjustment": _adjustment(job),
+        "ledger": _ledger(job),
+        "lineage": lineage(job),
+        "command": command(job.config),
+        "config": json.dumps(shown_config(job.config), indent=2, ensure_ascii=False),
+    }
+
+
+def simulated(config: Config) -> list[str]:
+    """The roles (teacher, judge) that a simulated model of the demo played in this run."""
+    played = [("teacher", config.recommend.model, config.recommend.source == "live")]
+    judged = config.reflect.enabled and config.recommend.source != "provided"
+    played.append(("judge", config.reflect.model, judged))
+    return [role for role, model, used in played if used and model.startswith("demo-")]
+
+
+def shown_config(config: Config) -> dict[str, Any]:
+    """The configuration without what cannot change a result (limits, waits, addresses)."""
+    values = config.model_dump(mode="json")
+    values["llm"] = {k: v for k, v in values["llm"].items() if k not in _OPERATIONAL}
+    return values
+
+
+def command(config: Config) -> str:
+    """The command that makes this run again: the profile, and what differs from it."""
+    from convrec.config import load
+
+    try:
+        before = _flat(shown_config(load(config.profile)))
+    except ConfigError:
+        before = {}
+    changed = {
+        key: value
+        for key, value in _flat(shown_config(config)).items()
+        if before and key != "profile" and before.get(key, value) != value
+    }
+    sets = [f"--set {shlex.quote(f'{key}={_argument(value)}')}" for key, value in changed.items()]
+    return " ".join(["convrec run", shlex.quote(config.profile), *sets])
+
+
+def lineage(job: Job) -> list[Header]:
+    """The artifacts behind this report, parents before children."""
+    found: dict[str, Header] = {}
+
+    def visit(artifact_id: str) -> None:
+        if artifact_id in found:
+            return
+        header = job.store.header(artifact_id)
+        for parent in header.parents.values():
+            visit(parent)
+        found.setdefault(artifact_id, header)
+
+    for ref in job.parents.values():
+        visit(ref.artifact_id)
+    return list(found.values())
+
+
+def _cells(metrics: pl.DataFrame, protocol: str) -> dict[tuple[str, str | None], dict[str, Cell]]:
+    """(system, versus) → metric → its row."""
+    found: dict[tuple[str, str | None], dict[str, Cell]] = {}
+    for row in metrics.filter(metrics["protocol"] == protocol).iter_rows(named=True):
+        found.setdefault((row["system"], row["versus"]), {})[row["metric"]] = row
+    return found
+
+
+def _charts(found: Mapping[tuple[str, str | None], dict[str, Cell]], n: int) -> dict[str, Markup]:
+    systems = [system for system in SYSTEMS if (system, None) in found]
+    dots = [_dot(system, found[system, None]["ndcg@20"], COLOURS[system]) for system in systems]
+    ranks = {
+        system: [
+            (float(rank), found[system, None][f"hit_rate@rank{rank}"]["value"])
+            for rank in range(1, min(n, WIDTH) + 1)
+        ]
+        for system in systems
+    }
+    return {
+        "ndcg": dot_chart(dots, across="NDCG@20 with its 95% interval"),
+        "ranks": line_chart(ranks, across="rank", colours=COLOURS, from_zero=True),
+    }
+
+
+def _dot(label: str, cell: Cell, colour: int) -> Dot:
+    return Dot(label, cell["value"], cell["low"], cell["high"], colour)
+
+
+def _curves(job: Job) -> dict[str, dict[str, Markup]]:
+    """Stage → curve name → chart, for each checkpoint that recorded any."""
+    charts: dict[str, dict[str, Markup]] = {}
+    for stage in ("sft", "rank_grpo"):
+        ref = job.parents.get(f"checkpoint_{stage}")
+        if ref is None:
+            continue
+        lines: dict[str, list[tuple[float, float]]] = {}
+        for step, name, value in job.store.curves(ref.artifact_id).iter_rows():
+            lines.setdefault(name, []).append((step, value))
+        charts[stage] = {
+            name: line_chart({name: line}, across="step", colours={name: COLOURS[stage]})
+            for name, line in lines.items()
+        }
+    return charts
+
+
+def _quarantine(job: Job) -> dict[str, Any]:
+    if "quarantine" not in job.parents:
+        return {}
+    rows = job.frame("quarantine")
+    return {
+        "reasons": list(rows["reason"].value_counts(sort=True).iter_rows()),
+        "rows": rows.head(_SHOWN_ROWS).to_dicts(),
+        "more": max(0, rows.height - _SHOWN_ROWS),
+    }
+
+
+def _adjustment(job: Job) -> dict[str, list[dict[str, Any]]]:
+    """The items that the learned bias lowers and raises most."""
+    if "adjustment" not in job.parents:
+        return {}
+    titles = job.frame("catalog").select("item_id", "title", "year")
+    rows = job.frame("adjustment").join(titles, on="item_id").sort("bias", "item_id")
+    lowered, raised = rows.filter(rows["bias"] < 0), rows.filter(rows["bias"] > 0)
+    return {
+        "lowered": lowered.head(_SHOWN_ROWS).to_dicts(),
+        "raised": raised.tail(_SHOWN_ROWS).reverse().to_dicts(),
+    }
+
+
+def _ledger(job: Job) -> list[dict[str, Any]]:
+    """What the warehouse's ledger holds, by stage and model; all runs together."""
+    from convrec.llm.ledger import ledger_rows
+
+    totals: dict[tuple[str, str], dict[str, Any]] = {}
+    sums = ("requests", "prompt_tokens", "completion_tokens", "usd")
+    for row in ledger_rows(job.store):
+        total = totals.setdefault((row["stage"], row["model"]), dict.fromkeys(sums, 0))
+        for name in sums:
+            total[name] += row[name]  # type: ignore[literal-required]
+    return [{"stage": s, "model": m, **total} for (s, m), total in totals.items()]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _argument(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

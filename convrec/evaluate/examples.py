@@ -1,0 +1,73 @@
+"""A few test conversations with every system's list beside them, each line judged."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, NamedTuple
+
+from convrec.lists import format_line
+from convrec.relevance import JudgedLine, judge_lines, list_lines
+
+if TYPE_CHECKING:
+    from convrec.artifacts import Job
+    from convrec.catalog.index import TitleIndex
+    from convrec.evaluate.systems import Sample, SampleList
+
+EXAMPLES = 4
+
+
+class Line(NamedTuple):
+    """One line of a list and its mark: hit, seen, repeat, outside, or nothing."""
+
+    text: str
+    mark: str
+
+
+class Example(NamedTuple):
+    """A test conversation, what was wanted, and the lists by system."""
+
+    sample_id: str
+    conversation: str
+    wanted: list[str]
+    lists: dict[str, list[Line]]
+
+
+def examples(
+    job: Job,
+    samples: list[Sample],
+    lists: dict[str, list[SampleList]],
+    index: TitleIndex,
+) -> list[Example]:
+    """EXAMPLES samples picked by the run's seed alone; of several draws the first is shown."""
+    said = dict(job.frame("conversations").select("sample_id", "conversation").iter_rows())
+    chosen = random.Random(job.config.seed).sample(range(len(samples)), min(EXAMPLES, len(samples)))
+    first = {
+        system: {x.sample: x.completion for x in reversed(made)} for system, made in lists.items()
+    }
+    return [
+        Example(
+            samples[at].sample_id,
+            said[samples[at].sample_id],
+            [format_line(*truth) for truth in samples[at].ground_truth],
+            {
+                system: _marked(texts[at], samples[at], index)
+                for system, texts in first.items()
+                if at in texts
+            },
+        )
+        for at in chosen
+    ]
+
+
+def _marked(text: str, sample: Sample, index: TitleIndex) -> list[Line]:
+    lines = list_lines(text)
+    judged = judge_lines(lines, index, sample.seen, sample.ground_truth)
+    return [Line(line, _mark(found)) for line, found in zip(lines, judged, strict=True)]
+
+
+def _mark(line: JudgedLine) -> str:
+    if line.truth is not None:
+        return "hit"
+    if line.item_id is None:
+        return "outside"
+    return "seen" if line.seen else "repeat" if line.repeat else ""

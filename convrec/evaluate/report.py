@@ -1,0 +1,53 @@
+"""The `report` artifact: one HTML file that a person opens from disk, with nothing loaded from
+anywhere.
+
+Every text from outside (posts, titles, quarantined rows) is escaped by jinja2's autoescape, and a
+content security policy forbids scripts, so that a post can only ever be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convrec.artifacts import Built, Job, Step
+from convrec.errors import ConvrecError
+from convrec.evaluate.contents import gather, shown_config
+
+if TYPE_CHECKING:
+    from convrec.config import Config
+
+FILE = "report.html"
+
+
+def render(contents: dict[str, Any]) -> str:
+    """The page of `contents` (see `gather`)."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(f"{FILE}.j2").render(contents)
+
+
+def _build(job: Job) -> Built:
+    import polars as pl
+
+    if job.scratch is None:
+        raise ConvrecError("the report is a file; its step needs a scratch folder")
+    page = render(gather(job)).encode()
+    (job.scratch / FILE).write_bytes(page)
+    row = {"path": [FILE], "sha256": [hashlib.sha256(page).hexdigest()]}
+    return Built(pl.DataFrame(row), {"kilobytes": round(len(page) / 1024)})
+
+
+def _config(config: Config) -> dict[str, Any]:
+    return {"shown": shown_config(config)}
+
+
+REPORT = Step(stage="evaluate", kind="report", version=1, build=_build, config=_config, folder=True)

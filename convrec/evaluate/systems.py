@@ -1,0 +1,141 @@
+"""The lists that each system makes for the test split, as text, so that all are judged alike.
+
+teacher     the teacher's list as it wrote it: its titles and years, one a line, nothing linked
+remapped    the N best candidates that the conversation has not named; seen ones go before the cut
+adjusted    the demonstrations: what the student is shown
+sft, rank_grpo   sampled, unconstrained lists of the two checkpoints
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from convrec.lists import format_line
+from convrec.relevance import Titled, judge_lines
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from convrec.artifacts import Job
+    from convrec.catalog.index import TitleIndex
+
+SYSTEMS = ("teacher", "remapped", "adjusted", "sft", "rank_grpo")
+MODELS = ("sft", "rank_grpo")
+
+
+class Sample(NamedTuple):
+    """One answered post of the test split."""
+
+    sample_id: str
+    context_id: str
+    seen: list[Titled]
+    ground_truth: list[Titled]
+
+
+class SampleList(NamedTuple):
+    """A system's list for the test sample at position `sample`."""
+
+    sample: int
+    completion: str
+
+
+def held_out(conversations: pl.DataFrame) -> list[Sample]:
+    """The samples of the test split that have a ground truth, in order."""
+    rows = conversations.filter(conversations["split"] == "test")
+    columns = ("sample_id", "context_id", "seen", "ground_truth")
+    return [
+        Sample(sample, context, _titled(seen), _titled(truth))
+        for sample, context, seen, truth in rows.select(columns).iter_rows()
+        if truth
+    ]
+
+
+def has_years(catalog: pl.DataFrame) -> bool:
+    """Whether lists carry years: where most items of the catalog have one."""
+    return catalog["year"].count() * 2 > catalog.height
+
+
+def system_lists(job: Job, samples: list[Sample], index: TitleIndex) -> dict[str, list[SampleList]]:
+    """Every system whose artifact is among the job's parents, in the order of SYSTEMS.
+
+    A sample without a list (the teacher failed on its context) has none here either.
+    """
+    lists = {}
+    if "teacher_lists" in job.parents:
+        lists["teacher"] = _by_context(_teacher(job.frame("teacher_lists")), samples)
+    if "candidates" in job.parents:
+        lists["remapped"] = _remapped(job, samples, index)
+    if "demonstrations" in job.parents:
+        lists["adjusted"] = _adjusted(job.frame("demonstrations"), samples)
+    for model in MODELS:
+        if f"generations_{model}" in job.parents:
+            lists[model] = _generated(job.frame(f"generations_{model}"), samples)
+    return lists
+
+
+def _teacher(rows: pl.DataFrame) -> dict[str, str]:
+    lines: dict[str, list[str]] = defaultdict(list)
+    for context, title, year in (
+        rows.sort("context_id", "rank").select("context_id", "title", "year").iter_rows()
+    ):
+        lines[context].append(format_line(title, year))
+    return {context: "\n".join(written) for context, written in lines.items()}
+
+
+def _by_context(texts: dict[str, str], samples: list[Sample]) -> list[SampleList]:
+    return [
+        SampleList(position, texts[sample.context_id])
+        for position, sample in enumerate(samples)
+        if sample.context_id in texts
+    ]
+
+
+def _remapped(job: Job, samples: list[Sample], index: TitleIndex) -> list[SampleList]:
+    items = job.frame("catalog").select("item_id", "title", "year").iter_rows()
+    line_of = {item_id: format_line(title, year) for item_id, title, year in items}
+    wanted = {sample.context_id for sample in samples}
+    lines: dict[str, list[str]] = defaultdict(list)
+    rows = job.frame("candidates").sort("context_id", "rank")
+    for context, item_id in rows.select("context_id", "item_id").iter_rows():
+        if context in wanted:
+            lines[context].append(line_of[item_id])
+    lists = []
+    for position, sample in enumerate(samples):
+        if sample.context_id in lines:
+            ranked = lines[sample.context_id]
+            judged = judge_lines(ranked, index, sample.seen, [])
+            unseen = [line for line, at in zip(ranked, judged, strict=True) if not at.seen]
+            lists.append(SampleList(position, "\n".join(unseen[: job.config.list_length])))
+    return lists
+
+
+def _adjusted(rows: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:
+    """Demonstrations are one a context, or one a sample where the data brought its own."""
+    test = rows.filter(rows["split"] == "test")
+    of_sample: dict[tuple[str, str | None], str] = {
+        (context, sample): text
+        for context, sample, text in test.select(
+            "context_id", "sample_id", "completion"
+        ).iter_rows()
+    }
+    lists = []
+    for position, sample in enumerate(samples):
+        for key in ((sample.context_id, sample.sample_id), (sample.context_id, None)):
+            if key in of_sample:
+                lists.append(SampleList(position, of_sample[key]))
+                break
+    return lists
+
+
+def _generated(rows: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:
+    position_of = {sample.sample_id: position for position, sample in enumerate(samples)}
+    return [
+        SampleList(position_of[sample], text)
+        for sample, text in rows.select("sample_id", "completion").iter_rows()
+        if sample in position_of
+    ]
+
+
+def _titled(items: list[dict[str, str | int | None]] | None) -> list[Titled]:
+    return [(str(x["title"]), None if x["year"] is None else int(x["year"])) for x in items or []]

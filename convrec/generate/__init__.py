@@ -1,0 +1,1 @@
+"""Lists from a checkpoint: sampled freely for evaluation and RL, constrained for serving."""

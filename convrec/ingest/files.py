@@ -1,0 +1,216 @@
+"""Which files a configuration reads, and their raw rows.
+
+Conversations are JSONL, Parquet or a `datasets` folder (as `save_to_disk` writes it); a folder may
+hold several files. Nothing here looks into a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from convrec.artifacts.identity import digest, file_digest
+from convrec.catalog.load import refuse_pickle
+from convrec.config import ROOT, Config
+from convrec.errors import InputError
+
+DIALOGUES = ("test.jsonl", "conversations.jsonl")
+ENTITIES = ("item_ids.json", "entity2id.json")
+_CATALOGS = ("catalog.csv", "catalog.parquet")
+_SPLIT_NAMES = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+
+
+class File(NamedTuple):
+    """One file of conversations; `split` is what its name says, empty where it says nothing."""
+
+    path: Path
+    source: str
+    split: str
+
+
+class Raw(NamedTuple):
+    """One raw row: where it stands, and its value or why it has none."""
+
+    source: str
+    split: str
+    line: int
+    value: Any
+    problem: str
+    text: str
+
+
+def data_path(config: Config) -> Path:
+    """`ingest.path`, which every format but `demo` needs. Raises InputError."""
+    given = config.ingest.path
+    if not given:
+        raise InputError(
+            f"ingest.path is empty; give the file or folder of the {config.ingest.format} data, as "
+            "in --set ingest.path=FOLDER"
+        )
+    path = Path(given).expanduser()
+    if not path.exists():
+        raise InputError(f"ingest.path={given} does not exist; give a file or folder that does")
+    return path
+
+
+def catalog_file(config: Config) -> Path | None:
+    """The catalog file of a run; None where the items come from the dialogues' entity files."""
+    if config.ingest.catalog:
+        return Path(config.ingest.catalog).expanduser()
+    if config.ingest.format == "demo":
+        return ROOT / "catalog" / "demo.csv"
+    if config.ingest.format != "reddit-v2":
+        return None
+    path = data_path(config)
+    folder = path if path.is_dir() else path.parent
+    for name in _CATALOGS:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(
+        f"{folder} has no {' and no '.join(_CATALOGS)}; put the catalog there, or name it with "
+        "--set ingest.catalog=FILE"
+    )
+
+
+def entity_files(config: Config) -> list[Path]:
+    """The two files that say what the dialogues' ids mean. Raises InputError."""
+    return [_inside(data_path(config), name) for name in ENTITIES]
+
+
+def dialogue_file(config: Config) -> Path:
+    """The JSONL file of dialogues. Raises InputError."""
+    path = data_path(config)
+    if path.is_file():
+        return path
+    for name in DIALOGUES:
+        if (path / name).is_file():
+            return path / name
+    raise InputError(f"{path} has no {' and no '.join(DIALOGUES)}; the dialogues are read from it")
+
+
+def conversation_files(config: Config) -> list[File]:
+    """The files of a `reddit-v2` run, in the order of their names. Raises InputError."""
+    path = data_path(config)
+    if path.is_file():
+        refuse_pickle(path)
+        if path.suffix.lower() not in (".jsonl", ".parquet"):
+            raise InputError(
+                f"ingest.path={path} is no conversations file; allowed are .jsonl, .parquet, and a "
+                "folder that holds them or that datasets.save_to_disk wrote"
+            )
+        return [File(path, path.name, _split_name(path.stem))]
+    if _arrow_folder(path):
+        return _datasets_files(path)
+    files = [
+        File(p, p.name, _split_name(p.stem))
+        for p in sorted(path.iterdir())
+        if p.suffix.lower() in (".jsonl", ".parquet") and p.name not in _CATALOGS
+    ]
+    if not files:
+        for pickle in [*path.glob("*.pkl"), *path.glob("*.pickle")]:
+            refuse_pickle(pickle)
+        raise InputError(
+            f"ingest.path={path} holds no .jsonl and no .parquet file, and no datasets folder; "
+            "give the folder with the conversations"
+        )
+    named = [file for file in files if file.split]
+    if len({file.split for file in named}) > 1 and len(named) < len(files):
+        odd = next(file.source for file in files if not file.split)
+        raise InputError(
+            f"{path} has files of named splits and also {odd}, which names none; rename it to "
+            "train, validation or test, or move it away"
+        )
+    return files
+
+
+def files_digest(paths: list[tuple[str, Path]]) -> str:
+    """One digest of the names and bytes of files."""
+    return digest([[name, file_digest(path)] for name, path in paths])
+
+
+def raw_rows(file: File) -> Iterator[Raw]:
+    """The rows of one file. Raises InputError where the file as a whole cannot be read."""
+    suffix = file.path.suffix.lower()
+    return _jsonl_rows(file) if suffix == ".jsonl" else _table_rows(file, suffix)
+
+
+def _jsonl_rows(file: File) -> Iterator[Raw]:
+    with file.path.open("rb") as lines:
+        for number, data in enumerate(lines, start=1):
+            if not data.strip():
+                continue
+            value, problem = None, ""
+            try:
+                text = data.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                value = json.loads(text)
+            except UnicodeDecodeError:
+                text, problem = data.decode(errors="replace").strip(), "not UTF-8"
+            except (ValueError, RecursionError) as error:
+                problem = f"not JSON ({str(error).split(': line')[0]})"
+            yield Raw(file.source, file.split, number, value, problem, text)
+
+
+def _table_rows(file: File, suffix: str) -> Iterator[Raw]:
+    import polars as pl
+
+    try:
+        if suffix == ".parquet":
+            table = pl.read_parquet(file.path)
+        else:
+            table = pl.read_ipc_stream(file.path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        kind = "Parquet" if suffix == ".parquet" else "an Arrow file of datasets"
+        raise InputError(f"{file.path} cannot be read as {kind} ({_first(error)})") from None
+    for number, value in enumerate(table.iter_rows(named=True), start=1):
+        yield Raw(file.source, file.split, number, value, "", "")
+
+
+def _arrow_folder(path: Path) -> bool:
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def _datasets_files(path: Path) -> list[File]:
+    if (path / "dataset_dict.json").is_file():
+        splits = _json(path / "dataset_dict.json").get("splits", [])
+        return [
+            file._replace(source=f"{name}/{file.source}", split=_split_name(name))
+            for name in splits
+            for file in _datasets_files(path / name)
+        ]
+    state = _json(path / "state.json")
+    split = _split_name(str(state.get("_split") or ""))
+    names = [entry["filename"] for entry in state.get("_data_files", [])]
+    return [File(_inside(path, Path(name).name), Path(name).name, split) for name in names]
+
+
+def _split_name(stem: str) -> str:
+    """The split that a name begins with: `train`, `train-00000-of-00002`, `val_1`."""
+    word = stem.lower().replace("-", "_").replace(".", "_").split("_")[0]
+    return _SPLIT_NAMES.get(word, "")
+
+
+def _inside(path: Path, name: str) -> Path:
+    folder = path if path.is_dir() else path.parent
+    if not (folder / name).is_file():
+        raise InputError(f"{folder} has no {name}, which the data there needs; add it")
+    return folder / name
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({_first(error)})") from None
+
+
+def _first(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,195 @@
+"""Reddit-v2 in the authors' processed schema; the demo's generated rows have the same.
+
+A row holds `prompt` and `completion` (chat messages, or text), `seen_titles`,
+`groundtruth_with_release_year` ([title, year] pairs; years may be text), and sometimes `sample_id`
+and `created_utc`. Answers of several users to one post are samples that share a `context_id`, the
+hash of the conversation, which is what follows the marker in the prompt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from convrec.catalog.load import read_year
+from convrec.errors import InputError
+from convrec.ingest.files import Raw
+from convrec.ingest.samples import BadRowError, Sample, Title, context_id, quarantined
+from convrec.ingest.splits import SPLITS, split_by_hash, split_by_time
+from convrec.lists import parse_line
+
+MARKER = "Here is the conversation:"
+NEEDED = ("prompt", "seen_titles", "groundtruth_with_release_year")
+
+
+def read_rows(
+    raws: Iterable[Raw], where: str
+) -> tuple[list[tuple[Sample, str]], list[dict[str, Any]]]:
+    """(samples with their split, quarantine rows), both in the order of the files.
+
+    Raises InputError where a needed column is in no row at all.
+    """
+    samples: list[Sample] = []
+    bad: list[dict[str, Any]] = []
+    columns: set[str] = set()
+    for raw in raws:
+        if isinstance(raw.value, dict):
+            columns |= raw.value.keys()
+        try:
+            samples.append(_sample(raw))
+        except BadRowError as error:
+            bad.append(quarantined(raw, str(error)))
+    missing = [name for name in NEEDED if name not in columns]
+    if missing and columns:
+        raise InputError(
+            f"{where} has no column {' and no column '.join(missing)} (it has "
+            f"{', '.join(sorted(columns))}); the reddit-v2 format needs {', '.join(NEEDED)}"
+        )
+    samples = _named(samples, bad)
+    return _split(samples, bad), bad
+
+
+def _sample(raw: Raw) -> Sample:
+    row = raw.value
+    if raw.problem:
+        raise BadRowError(raw.problem)
+    if not isinstance(row, dict):
+        raise BadRowError("not a JSON object")
+    missing = [name for name in NEEDED if row.get(name) is None]
+    if missing:
+        raise BadRowError(f"no {' and no '.join(missing)}")
+    prompt = _message(row["prompt"], "user")
+    conversation = prompt.partition(MARKER)[2].strip() if MARKER in prompt else prompt.strip()
+    if not conversation.removeprefix("USER:").strip():
+        raise BadRowError("empty conversation")
+    ground_truth = _titles(row["groundtruth_with_release_year"], "groundtruth_with_release_year")
+    if not ground_truth:
+        raise BadRowError("empty ground truth")
+    completion = row.get("completion")
+    context = context_id(conversation)
+    return Sample(
+        raw=raw,
+        sample_id=str(row.get("sample_id") if row.get("sample_id") is not None else "").strip(),
+        context_id=context,
+        group=context,
+        created_utc=_time(row.get("created_utc")),
+        conversation=conversation,
+        prompt=prompt,
+        seen=_titles(row["seen_titles"], "seen_titles"),
+        ground_truth=ground_truth,
+        completion=_message(completion, "assistant") if completion else None,
+    )
+
+
+def _message(value: Any, role: str) -> str:
+    """The text of the last message of a role, or the value itself where it is text."""
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, list) and all(isinstance(m, dict) for m in value):
+        contents = [m.get("content") for m in value if m.get("role") == role]
+        if not contents or not isinstance(contents[-1], str):
+            raise BadRowError(f"no {role} message with text")
+        text = contents[-1]
+    else:
+        raise BadRowError(f"the {role} text is neither text nor chat messages")
+    context_id(text)
+    return text
+
+
+def _titles(value: Any, column: str) -> list[Title]:
+    """Titles given as text, [title, year] or {"title", "year"}."""
+    if not isinstance(value, list | tuple):
+        raise BadRowError(f"{column} is not a list")
+    return [_title(entry, column) for entry in value]
+
+
+def _title(entry: Any, column: str) -> Title:
+    if isinstance(entry, str):
+        item = parse_line(entry)
+        title, year = item if item is not None else ("", None)
+    elif isinstance(entry, dict):
+        title, year = entry.get("title"), entry.get("year")
+    elif isinstance(entry, list | tuple) and 1 <= len(entry) <= 2:
+        title, year = entry[0], entry[1] if len(entry) == 2 else None
+    else:
+        raise BadRowError(f"an entry of {column} is no title and year")
+    if not isinstance(title, str) or not title.strip():
+        raise BadRowError(f"an entry of {column} has no title")
+    number, reason = read_year(year)
+    if reason:
+        raise BadRowError(f"{column}: {reason}")
+    context_id(title)
+    return {"title": " ".join(title.split()), "year": number}
+
+
+def _time(value: Any) -> int | None:
+    if value is None or value == "":
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        raise BadRowError(f"created_utc {str(value)[:40]!r} is not seconds since 1970") from None
+    if not math.isfinite(seconds) or not 0 < seconds < 1e11:
+        raise BadRowError(f"created_utc {str(value)[:40]!r} is not seconds since 1970")
+    return int(seconds)
+
+
+def _named(samples: list[Sample], bad: list[dict[str, Any]]) -> list[Sample]:
+    """Samples with an id each: the given one, else the context's id and a number."""
+    named: list[Sample] = []
+    answers: dict[str, int] = defaultdict(int)
+    seen: dict[str, Raw] = {}
+    for sample in samples:
+        name = sample.sample_id
+        if not name:
+            name = f"{sample.context_id}/{answers[sample.context_id]}"
+            answers[sample.context_id] += 1
+        elif name in seen and seen[name].source != sample.raw.source:
+            name = f"{sample.raw.source}/{name}"
+        if name in seen:
+            reason = f"repeats the sample_id {name!r} of line {seen[name].line}"
+            bad.append(quarantined(sample.raw, reason))
+            continue
+        seen[name] = sample.raw
+        named.append(sample._replace(sample_id=name))
+    return named
+
+
+def _split(
+    samples: list[Sample], bad: list[dict[str, Any]]
+) -> list[tuple[Sample, str]]:
+    """Each usable sample with its split; a context is never in two."""
+    if any(sample.created_utc is not None for sample in samples):
+        return _split_by_time(samples, bad)
+    if len({sample.raw.split for sample in samples if sample.raw.split}) < 2:
+        splits = split_by_hash(dict.fromkeys(sample.group for sample in samples))
+        return [(sample, splits[sample.group]) for sample in samples]
+    first: dict[str, str] = {}
+    for sample in sorted(samples, key=lambda sample: SPLITS.index(sample.raw.split)):
+        first.setdefault(sample.group, sample.raw.split)
+    placed = []
+    for sample in samples:
+        if sample.raw.split == first[sample.group]:
+            placed.append((sample, sample.raw.split))
+        else:
+            reason = f"its conversation also stands in the {first[sample.group]} split"
+            bad.append(quarantined(sample.raw, reason))
+    return placed
+
+
+def _split_by_time(samples: list[Sample], bad: list[dict[str, Any]]) -> list[tuple[Sample, str]]:
+    """By the earliest date of a context, since answers may come a month after the post."""
+    earliest: dict[str, int] = {}
+    for sample in samples:
+        if sample.created_utc is not None:
+            known = earliest.get(sample.group, sample.created_utc)
+            earliest[sample.group] = min(known, sample.created_utc)
+    placed = []
+    for sample in samples:
+        if sample.group in earliest:
+            placed.append((sample, split_by_time(earliest[sample.group])))
+        else:
+            bad.append(quarantined(sample.raw, "no created_utc, which other rows have"))
+    return placed

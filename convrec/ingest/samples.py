@@ -1,0 +1,92 @@
+"""What every reader makes of its rows: samples, and rows that cannot be used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from convrec.catalog.load import bad_row, frame
+from convrec.errors import InputError
+from convrec.ingest.files import Raw
+from convrec.ingest.splits import SPLITS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Title = dict[str, Any]
+"""{"title": text, "year": number or None}"""
+
+
+class BadRowError(Exception):
+    """A row that cannot be used; the message is the reason that the quarantine shows."""
+
+
+class Sample(NamedTuple):
+    """One usable row; `split` may still be open, `group` is what must not be torn apart."""
+
+    raw: Raw
+    sample_id: str
+    context_id: str
+    group: str
+    created_utc: int | None
+    conversation: str
+    prompt: str | None
+    seen: list[Title]
+    ground_truth: list[Title]
+    completion: str | None
+
+
+def context_id(conversation: str) -> str:
+    """16 hex digits of the SHA-256 of a conversation. Raises BadRowError for broken Unicode."""
+    try:
+        return hashlib.sha256(conversation.encode()).hexdigest()[:16]
+    except UnicodeEncodeError:
+        raise BadRowError("text that is not valid Unicode") from None
+
+
+def quarantined(raw: Raw, reason: str) -> dict[str, Any]:
+    """The quarantine row of a raw row."""
+    text = raw.text or ("" if raw.value is None else repr(raw.value))
+    return bad_row(raw.source, raw.line, reason, text)
+
+
+def to_frames(
+    placed: list[tuple[Sample, str]], bad: list[dict[str, Any]], limit: int, where: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(conversations, quarantine); `limit` keeps the first contexts of each split, 0 keeps all.
+
+    Raises InputError where nothing is left to train on.
+    """
+    rows = [
+        {
+            "sample_id": sample.sample_id,
+            "context_id": sample.context_id,
+            "split": split,
+            "created_utc": sample.created_utc,
+            "conversation": sample.conversation,
+            "prompt": sample.prompt,
+            "seen": sample.seen,
+            "ground_truth": sample.ground_truth,
+            "completion": sample.completion,
+        }
+        for sample, split in _limited(placed, limit)
+    ]
+    if not any(row["split"] == "train" for row in rows):
+        first = f"; {bad[0]['source']} line {bad[0]['line']}: {bad[0]['reason']}" if bad else ""
+        splits = ", ".join(sorted({row["split"] for row in rows})) or "none"
+        raise InputError(
+            f"{where} has no usable row in the train split (usable splits: {splits}, rows in "
+            f"quarantine: {len(bad)}{first}); train holds posts up to 2022-10 where rows have "
+            "created_utc, else what the files' names or a hash say"
+        )
+    return frame("conversations", rows), frame("quarantine", bad)
+
+
+def _limited(placed: list[tuple[Sample, str]], limit: int) -> Iterator[tuple[Sample, str]]:
+    kept: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for sample, split in placed:
+        contexts = kept[split]
+        if not limit or sample.context_id in contexts or len(contexts) < limit:
+            contexts.add(sample.context_id)
+            yield sample, split

@@ -1,0 +1,148 @@
+"""The whole input of a run, read once a process however many steps ask for it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from convrec.artifacts.identity import digest, file_digest
+from convrec.catalog.load import load_catalog
+from convrec.config import Config
+from convrec.ingest.files import (
+    Raw,
+    catalog_file,
+    conversation_files,
+    dialogue_file,
+    entity_files,
+    File,
+    files_digest,
+    raw_rows,
+)
+from convrec.ingest.samples import to_frames
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    Frames = tuple[pl.DataFrame, pl.DataFrame]
+
+
+class Source(NamedTuple):
+    """Rows of the three kinds that ingest makes."""
+
+    catalog: pl.DataFrame
+    conversations: pl.DataFrame
+    quarantine: pl.DataFrame
+
+
+def read(config: Config) -> Source:
+    """Read the catalog and the conversations of a run; quarantine holds the bad rows of both."""
+    import polars as pl
+
+    catalog, bad_items = read_catalog(config)
+    conversations, bad_samples = read_conversations(config)
+    return Source(catalog, conversations, pl.concat([bad_items, bad_samples]))
+
+
+def read_catalog(config: Config) -> Frames:
+    """(items, quarantine) of the catalog."""
+    return _CATALOGS.get([catalog_config(config), catalog_inputs(config)], lambda: _catalog(config))
+
+
+def read_conversations(config: Config) -> Frames:
+    """(conversations, quarantine) of the data, whatever the catalog is."""
+    key = [conversations_config(config), conversations_inputs(config)]
+    return _CONVERSATIONS.get(key, lambda: _conversations(config))
+
+
+def catalog_config(config: Config) -> dict[str, Any]:
+    """What can change the catalog's rows, besides the file: whether items keep years."""
+    return {"format": config.ingest.format} if catalog_file(config) is None else {}
+
+
+def catalog_inputs(config: Config) -> dict[str, str]:
+    """Digest of the catalog file, or of the entity files that stand in for it."""
+    path = catalog_file(config)
+    if path is not None:
+        return {"catalog": file_digest(path)}
+    return {"catalog": files_digest([(p.name, p) for p in entity_files(config)])}
+
+
+def conversations_config(config: Config) -> dict[str, Any]:
+    """What can change the conversations, besides the files."""
+    chosen: dict[str, Any] = {"format": config.ingest.format, "limit": config.ingest.limit}
+    if config.ingest.format == "demo":
+        chosen |= {"seed": config.seed, "contexts": dict(config.ingest.contexts)}
+    return chosen
+
+
+def conversations_inputs(config: Config) -> dict[str, str]:
+    """Digest of the conversations' files; the demo has none."""
+    if config.ingest.format == "demo":
+        return {}
+    if config.ingest.format == "reddit-v2":
+        files = [(file.source, file.path) for file in conversation_files(config)]
+        return {"conversations": files_digest(files)}
+    files = [(path.name, path) for path in (dialogue_file(config), *entity_files(config))]
+    return {"conversations": files_digest(files)}
+
+
+def _catalog(config: Config) -> Frames:
+    path = catalog_file(config)
+    return load_catalog(path) if path is not None else _entities(config).catalog()
+
+
+def _conversations(config: Config) -> Frames:
+    from convrec.ingest.dialogues import read_dialogues
+    from convrec.ingest.reddit import read_rows
+
+    limit = config.ingest.limit
+    if config.ingest.format == "demo":
+        where = "the demo's generator"
+        placed, bad = read_rows(_demo_rows(config), where)
+    elif config.ingest.format == "reddit-v2":
+        where = f"ingest.path={config.ingest.path}"
+        rows = (row for file in conversation_files(config) for row in raw_rows(file))
+        placed, bad = read_rows(rows, where)
+    else:
+        path = dialogue_file(config)
+        where = str(path)
+        placed, bad = read_dialogues(raw_rows(File(path, path.name, "")), _entities(config), where)
+    return to_frames(placed, bad, limit, where)
+
+
+def _entities(config: Config) -> Any:
+    from convrec.ingest.dialogues import Entities
+
+    item_ids, entity2id = entity_files(config)
+    return Entities(item_ids, entity2id, years=config.ingest.format != "inspired")
+
+
+def _demo_rows(config: Config) -> list[Raw]:
+    from convrec.ingest.demo import generate
+
+    rows = generate(config.seed, config.ingest.contexts)
+    return [
+        Raw("demo", "", line, value, "", json.dumps(value)) for line, value in enumerate(rows, 1)
+    ]
+
+
+class _Last:
+    """Keeps the last result by the digest of its input; one thread reads, the others wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key = ""
+        self._value: Frames | None = None
+
+    def get(self, identity: Any, make: Callable[[], Frames]) -> Frames:
+        key = digest(identity)
+        with self._lock:
+            if self._value is None or self._key != key:
+                self._value = None
+                self._value, self._key = make(), key
+            return self._value
+
+
+_CATALOGS, _CONVERSATIONS = _Last(), _Last()

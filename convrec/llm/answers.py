@@ -1,0 +1,107 @@
+"""Stored answers: every raw response by request key, for every run that ever needs it again.
+
+An answer is written once and never changed. Reading asks DuckDB for many keys in one join.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from convrec.artifacts.identity import digest
+from convrec.errors import WarehouseError
+from convrec.llm import spool
+from convrec.llm.spool import Answer
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from convrec.artifacts.store import Store
+
+_NEW_ANSWERS = """
+INSERT INTO llm_answers BY NAME
+SELECT key AS request_key, endpoint, model, body, response, response_digest, origin,
+    created_at::TIMESTAMP AS created_at
+FROM incoming
+WHERE response != '' AND NOT EXISTS (
+    SELECT 1 FROM llm_answers AS known WHERE known.request_key = incoming.key)
+QUALIFY row_number() OVER (PARTITION BY key ORDER BY created_at) = 1
+"""
+
+_NEW_LEDGER_ROWS = """
+INSERT INTO llm_ledger BY NAME
+SELECT DISTINCT key AS request_key, run, stage, endpoint, model, prompt_tokens, cached_tokens,
+    completion_tokens, usd, created_at::TIMESTAMP AS created_at
+FROM incoming
+WHERE origin = 'live' AND NOT EXISTS (
+    SELECT 1 FROM llm_ledger AS known WHERE known.request_key = incoming.key
+    AND known.created_at = incoming.created_at::TIMESTAMP)
+"""
+
+
+class AnswerStore:
+    """The answers of one warehouse. Opening it first saves what crashed processes left behind."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.folder = store.home / "spool"
+        self.recover()
+
+    def recover(self) -> int:
+        """Move answers of processes that died to the warehouse; how many were found."""
+        return spool.recover(self.folder, self.add)
+
+    def digests(self, keys: Collection[str]) -> dict[str, str]:
+        """Request key → digest of its answer, for those of `keys` that have one."""
+        return self._look_up(keys, "response_digest")
+
+    def responses(self, keys: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Request key → raw response body, for those of `keys` that have one."""
+        found = self._look_up(keys, "response")
+        return {key: json.loads(text) for key, text in found.items()}
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Commit answers and what they cost in one transaction; repeats change nothing."""
+        import polars as pl
+
+        if not answers:
+            return
+        rows = [asdict(a) | {"response_digest": response_digest(a.response)} for a in answers]
+        incoming = pl.DataFrame(rows, infer_schema_length=None).to_arrow()
+        with self.store.write() as connection:
+            connection.register("incoming", incoming)
+            connection.execute(_NEW_LEDGER_ROWS)
+            connection.execute(_NEW_ANSWERS)
+
+    def _look_up(self, keys: Collection[str], column: str) -> dict[str, str]:
+        import polars as pl
+
+        if not keys:
+            return {}
+        wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String}).unique()
+        with self.store.read_connection() as connection:
+            connection.register("wanted", wanted.to_arrow())
+            found = connection.execute(
+                f"SELECT request_key, {column} FROM llm_answers "
+                "JOIN wanted ON request_key = wanted.key"
+            )
+            return dict(_rows(found))
+
+
+def response_digest(response: str) -> str:
+    """SHA-256 of what an answer says: its choices, without ids, times and token counts.
+
+    Two purchases with the same words are the same input to the stages that follow.
+    """
+    if not response:
+        return ""
+    body = json.loads(response)
+    if not isinstance(body, dict):
+        raise WarehouseError("a stored answer is not a JSON object; the spool was edited by hand")
+    return digest(body.get("choices"))
+
+
+def _rows(found: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+    return found.fetchall()

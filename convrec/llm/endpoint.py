@@ -1,0 +1,135 @@
+"""Which endpoint answers: its name in the request keys, its address, and its key.
+
+The name is not the address: the demo's embedded server gets a new port each time and keeps the
+name `demo`, so its answers are found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+from convrec.config import Config
+from convrec.errors import EndpointError
+
+DEFAULT_URL = "https://api.openai.com/v1"
+EMBEDDED = "demo"
+START_PATIENCE = 60.0
+"""Seconds that the embedded server may take to be healthy."""
+
+
+def endpoint_name(config: Config) -> str:
+    """The endpoint's name in request keys: `llm.endpoint`, else the base URL."""
+    return config.llm.endpoint or public_url(_configured_url(config))
+
+
+@contextlib.contextmanager
+def open_endpoint(config: Config) -> Iterator[str]:
+    """The base URL to send to; for the endpoint `demo` a server that lives as long as the block.
+
+    Raises EndpointError where the embedded server does not start.
+    """
+    if config.llm.endpoint == EMBEDDED and not config.llm.base_url:
+        with _embedded() as url:
+            yield url
+    else:
+        yield _configured_url(config)
+
+
+def api_key(config: Config, base_url: str) -> str:
+    """The key from OPENAI_API_KEY; a server on this machine may do without, ours always does.
+
+    Raises EndpointError where a key is needed and missing.
+    """
+    if config.llm.endpoint == EMBEDDED and not config.llm.base_url:
+        return "unused"
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if key or is_loopback(base_url):
+        return key or "unused"
+    raise EndpointError(
+        f"{public_url(base_url)} needs a key: set OPENAI_API_KEY in the environment, "
+        "or point llm.base_url at a server of your own"
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this machine."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def public_url(url: str) -> str:
+    """An address without user, password and query, as it may be stored and shown."""
+    parts = urlsplit(url)
+    return urlunsplit(
+        (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", "")
+    )
+
+
+def _configured_url(config: Config) -> str:
+    return config.llm.base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
+
+
+@contextlib.contextmanager
+def _embedded() -> Iterator[str]:
+    """The demo's server as a child in its own session, so that Ctrl-C can drain before it ends.
+
+    It stops when its standard input closes: with the block, and also when this process dies.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "OPENAI_API_KEY"}
+    with tempfile.TemporaryFile() as complaints:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "convrec.llm.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            url = child.stdout.readline().decode().strip() if child.stdout else ""
+            if not url or not _healthy(url, child):
+                complaints.seek(0)
+                last = complaints.read().decode(errors="replace").strip().splitlines()[-1:]
+                raise EndpointError(
+                    "the embedded LLM server did not start"
+                    + (f" ({last[0]})" if last else "")
+                    + "; `convrec llm serve-demo` shows why, and llm.base_url names another"
+                )
+            yield url
+        finally:
+            _stop(child)
+
+
+def _healthy(url: str, child: subprocess.Popen[bytes]) -> bool:
+    parts = urlsplit(url)
+    deadline = time.monotonic() + START_PATIENCE
+    while time.monotonic() < deadline and child.poll() is None:
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            if connection.getresponse().status == 200:
+                return True
+        except OSError:
+            time.sleep(0.05)
+        finally:
+            connection.close()
+    return False
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    for stream in (child.stdin, child.stdout):
+        if stream is not None:
+            stream.close()
+    try:
+        child.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,0 +1,258 @@
+"""An OpenAI-compatible chat server on this machine, with a function in place of a model.
+
+It serves the demo's simulated teacher and judge, so that a run uses the whole `openai` client path
+without a key, a network or a cost. A response depends on its request alone. For tests it misbehaves
+on demand: `Faults` draws, seeded, which requests meet a 429, a 500, a dropped connection, broken
+JSON or a response without choices.
+
+`python -m convrec.llm.server` prints its base URL and serves until its standard input closes; this
+is how a run starts and stops it. People use `convrec llm serve-demo`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+import sys
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from convrec.artifacts.identity import digest
+from convrec.errors import InputError
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request as HttpRequest
+    from starlette.responses import Response
+
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+
+MODELS = ("demo-teacher", "demo-judge")
+HOST = "127.0.0.1"
+FAULTS = ("429", "500", "drop", "garbage", "truncate", "empty")
+
+
+@dataclass
+class Faults:
+    """Which share of requests meets which fault, drawn anew at each attempt from `seed`."""
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+    latency_ms: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    @classmethod
+    def parse(cls, text: str, *, latency_ms: float = 0.0, seed: int = 0) -> Faults:
+        """Read `429:0.1,drop:0.05`. Raises InputError for an unknown fault or a share above 1."""
+        shares: dict[str, float] = {}
+        for part in filter(None, text.split(",")):
+            name, _, share = part.strip().partition(":")
+            try:
+                shares[name] = float(share)
+            except ValueError:
+                shares[name] = -1.0
+            if name not in FAULTS or not 0 <= shares[name] <= 1 or sum(shares.values()) > 1:
+                raise InputError(
+                    f"fault {part!r} cannot be used: give NAME:SHARE with NAME one of "
+                    f"{', '.join(FAULTS)} and shares that add up to at most 1"
+                )
+        return cls(shares, latency_ms, seed)
+
+    def draw(self) -> str:
+        """The fault that the next request meets; empty for none."""
+        point = self._random.random()
+        for name, share in self.shares.items():
+            point -= share
+            if point < 0:
+                return name
+        return ""
+
+
+def create_app(
+    complete: Complete,
+    *,
+    models: Collection[str] = MODELS,
+    faults: Faults | None = None,
+    log: IO[str] | None = None,
+) -> Starlette:
+    """The web application around `complete`, which makes a response body of a request body.
+
+    `complete` raises ValueError for a body that it cannot use. `log` gets one JSON line a request:
+    the digest of its body, and what became of it.
+    """
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    mischief = faults or Faults()
+
+    async def chat(request: HttpRequest) -> Response:
+        try:
+            body = json.loads(await request.body())
+        except ValueError:
+            return _error(400, "the body is not JSON", code="invalid_json")
+        fault = mischief.draw()
+        if mischief.latency_ms:
+            await asyncio.sleep(mischief.latency_ms / 1000)
+        response = _misbehave(fault) if fault else _answer(body, complete, models)
+        if log:
+            outcome = fault or str(response.status_code)
+            log.write(json.dumps({"body": digest(body), "outcome": outcome}) + "\n")
+            log.flush()
+        return response
+
+    async def list_models(request: HttpRequest) -> Response:
+        rows = [{"id": m, "object": "model", "created": 0, "owned_by": "convrec"} for m in models]
+        return JSONResponse({"object": "list", "data": rows})
+
+    async def health(request: HttpRequest) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/v1/models", list_models),
+            Route("/health", health),
+        ]
+    )
+
+
+def _answer(body: Any, complete: Complete, models: Collection[str]) -> Response:
+    from starlette.responses import JSONResponse
+
+    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
+        return _error(400, "the body needs a model name", param="model")
+    if body["model"] not in models:
+        return _error(
+            404,
+            f"the model {body['model']!r} does not exist; there are {', '.join(models)}",
+            code="model_not_found",
+            param="model",
+        )
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return _error(400, "messages must be a list that is not empty", param="messages")
+    if not all(isinstance(m, dict) and "role" in m and "content" in m for m in messages):
+        return _error(400, "each message needs role and content", param="messages")
+    if body.get("stream"):
+        return _error(400, "streaming is not supported", param="stream")
+    try:
+        return JSONResponse(complete(body))
+    except ValueError as error:
+        return _error(400, str(error))
+
+
+def _misbehave(fault: str) -> Response:
+    from starlette.responses import JSONResponse, Response
+
+    if fault == "429":
+        response = _error(429, "rate limit reached", code="rate_limit_exceeded")
+        response.headers["retry-after-ms"] = "50"
+        return response
+    if fault == "500":
+        return _error(500, "internal error", kind="server_error")
+    if fault == "drop":
+        # A body shorter than announced: the connection is closed in the middle.
+        return Response(b"{", headers={"content-length": "1000"}, media_type="application/json")
+    if fault == "garbage":
+        return Response("<html>bad gateway</html>", media_type="text/html")
+    if fault == "truncate":
+        return Response('{"id": "cut", "choices": [{"mess', media_type="application/json")
+    return JSONResponse({"id": "empty", "object": "chat.completion", "choices": []})
+
+
+def _error(
+    status: int,
+    message: str,
+    *,
+    kind: str = "invalid_request_error",
+    code: str | None = None,
+    param: str | None = None,
+) -> Response:
+    from starlette.responses import JSONResponse
+
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    return JSONResponse({"error": error}, status_code=status)
+
+
+# -- serving -----------------------------------------------------------------------------------
+
+
+def bind(port: int) -> socket.socket:
+    """A listening socket on loopback; port 0 takes a free one. Raises InputError if it is taken."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else "ports go up to 65535"
+        raise InputError(
+            f"port {port} cannot be used ({reason}); give another, or --port 0 for a free one"
+        ) from None
+    listener.listen(1024)
+    return listener
+
+
+def base_url(listener: socket.socket) -> str:
+    """The address that OpenAI clients take as their base URL."""
+    return f"http://{HOST}:{listener.getsockname()[1]}/v1"
+
+
+def server(app: Starlette) -> uvicorn.Server:
+    """A quiet uvicorn server; `run(sockets=[listener])` serves, `should_exit` ends it."""
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        )
+    )
+
+
+def demo_complete() -> Complete:
+    """The demo's simulated teacher and judge."""
+    from convrec.llm.demo import complete
+
+    return complete
+
+
+def main() -> None:
+    """Serve the demo until standard input closes."""
+    listener = bind(0)
+    running = server(create_app(demo_complete()))
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        running.should_exit = True
+
+    threading.Thread(target=watch, daemon=True).start()
+    print(base_url(listener), flush=True)
+    running.run(sockets=[listener])
+
+
+def serve(port: int, faults: Faults, log: Path | None, ready: Callable[[str], None]) -> None:
+    """Serve the demo until Ctrl-C; `ready` is told the base URL."""
+    listener = bind(port)
+    file = log.open("a", encoding="utf-8") if log else None
+    running = server(create_app(demo_complete(), faults=faults, log=file))
+    ready(base_url(listener))
+    try:
+        running.run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if file:
+            file.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""The spool: answers on disk before they are in the warehouse, and who is asking for what.
+
+A DuckDB commit is slow (some 30 ms) and needs the file's lock, so an answer first goes to an
+append-only, fsynced JSON-lines file in `<home>/spool/`, and many answers move to the warehouse in
+one transaction. Each process that sends has
+
+    <name>.claims        the keys it is about to buy; flocked for as long as the process lives
+    <name>-<n>.jsonl     its segments: answers that are paid for and not yet in the warehouse
+
+and `turn.lock` is held for the milliseconds in which claims are compared. A flock dies with its
+owner, also on `kill -9`: whoever then gets the lock moves the leftover segments to the warehouse
+and takes the claims away, so no request is bought twice and none stays blocked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from convrec.errors import WarehouseError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response as received, and what it cost.
+
+    `response` is the raw JSON text; it is empty where the endpoint billed for something that is no
+    answer. `origin` is `live` or `imported`; only live answers reach the ledger. `created_at` is in
+    UTC, ISO 8601 with microseconds, and with `key` tells one purchase from another.
+    """
+
+    key: str
+    endpoint: str
+    model: str
+    body: str
+    response: str
+    origin: str
+    created_at: str
+    run: str = ""
+    stage: str = ""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+
+
+_FIELDS = {field.name for field in fields(Answer)}
+
+
+class Spool:
+    """This process's claims and segments; a context manager. Its threads may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.claimed: set[str] = set()
+        self._segments = 0
+        self._segment: IO[bytes] | None = None
+        self._claims: IO[str] | None = None
+
+    def __enter__(self) -> Spool:
+        try:
+            with turn(self.folder):
+                self._claims = self._claims_path.open("w", encoding="utf-8")
+                fcntl.flock(self._claims, fcntl.LOCK_EX)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.seal()
+        with turn(self.folder):
+            if not _segments_of(self._claims_path):
+                self._claims_path.unlink(missing_ok=True)
+        if self._claims is not None:
+            self._claims.close()
+
+    def append(self, answers: Collection[Answer]) -> None:
+        """Write answers and fsync: when this returns they survive a crash of the machine."""
+        lines = [json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers]
+        try:
+            if self._segment is None:
+                self._segments += 1
+                self._segment = self._segment_path.open("ab")
+                _sync_folder(self.folder)
+            self._segment.write("".join(lines).encode())
+            self._segment.flush()
+            os.fsync(self._segment.fileno())
+        except OSError as error:
+            self._segment = None
+            raise _unwritable(self.folder, error) from None
+
+    def seal(self) -> Path | None:
+        """Close the current segment, ready to be moved to the warehouse; None without one."""
+        if self._segment is None:
+            return None
+        self._segment.close()
+        self._segment = None
+        return self._segment_path
+
+    def claim(self, keys: Collection[str], stored: Callable[[list[str]], Collection[str]]) -> Claim:
+        """Take those of `keys` that nobody has and nobody asks for.
+
+        `stored` looks keys up in the warehouse. It is asked after the claims of others are read:
+        they let go of a key only when its answer is committed, so no key falls between. The keys
+        of a process that died count as asked for until `recover` has saved its answers.
+        """
+        with turn(self.folder):
+            busy = {key for path in self._others() for key in path.read_text().split()}
+            held = set(stored(list(keys)))
+            mine = [key for key in keys if key not in held and key not in busy]
+            self.claimed.update(mine)
+            self._write_claims()
+        return Claim(mine, held, [key for key in keys if key in busy and key not in held])
+
+    def release(self, keys: Collection[str]) -> None:
+        """Let go of keys whose answers are committed, or that failed for good."""
+        with turn(self.folder):
+            self.claimed.difference_update(keys)
+            self._write_claims()
+
+    @property
+    def _claims_path(self) -> Path:
+        return self.folder / f"{self.name}.claims"
+
+    @property
+    def _segment_path(self) -> Path:
+        return self.folder / f"{self.name}-{self._segments}.jsonl"
+
+    def _others(self) -> Iterator[Path]:
+        return (p for p in self.folder.glob("*.claims") if p != self._claims_path)
+
+    def _write_claims(self) -> None:
+        if self._claims is None:
+            raise RuntimeError("a Spool is used inside its `with` block")
+        self._claims.seek(0)
+        self._claims.truncate()
+        self._claims.write("".join(f"{key}\n" for key in self.claimed))
+        self._claims.flush()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What became of wanted keys: ours to send, already in the warehouse, or asked by others."""
+
+    mine: list[str]
+    stored: set[str]
+    elsewhere: list[str]
+
+
+@contextlib.contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """Hold the spool's lock, which is only ever held for milliseconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "turn.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def recover(folder: Path, commit: Callable[[list[Answer]], object]) -> int:
+    """Move what dead processes left to the warehouse; the number of answers found.
+
+    Both the answers and the claims of a dead process go, in this order.
+    """
+    if not any(folder.glob("*.claims")):
+        return 0
+    found = 0
+    with turn(folder):
+        for claims in sorted(folder.glob("*.claims")):
+            with _if_dead(claims) as dead:
+                if not dead:
+                    continue
+                for segment in _segments_of(claims):
+                    answers = read_segment(segment)
+                    commit(answers)
+                    found += len(answers)
+                    segment.unlink()
+                claims.unlink()
+    return found
+
+
+def read_segment(path: Path) -> list[Answer]:
+    """The answers of one segment; a last line that a crash cut short is left out."""
+    answers = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and row.keys() <= _FIELDS:
+            answers.append(Answer(**row))
+    return answers
+
+
+def _segments_of(claims: Path) -> list[Path]:
+    return sorted(claims.parent.glob(f"{claims.stem}-*.jsonl"))
+
+
+@contextlib.contextmanager
+def _if_dead(claims: Path) -> Iterator[bool]:
+    """Whether the owner of a claims file is gone; if so, its lock is ours inside the block."""
+    with claims.open("r") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _unwritable(folder: Path, error: OSError) -> WarehouseError:
+    return WarehouseError(
+        f"answers cannot be kept in {folder} ({error.strerror or error}); free some space or give "
+        "this user write permission, or set CONVREC_HOME to another folder, and run again"
+    )

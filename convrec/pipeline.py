@@ -1,0 +1,135 @@
+"""The pipeline as data: which artifact is made by which step, from which others, and when not.
+
+Prefect runs it (`tasks/`), `convrec plan` walks it without running anything, and the docs draw it.
+A node's name is its role: the same word names it wherever another step reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from convrec.adjust import ADJUSTMENT, DEMONSTRATIONS
+from convrec.artifacts import Step
+from convrec.config import Config, StageName
+from convrec.evaluate import GENERATIONS, METRICS, REPORT
+from convrec.ingest import CATALOG, CONVERSATIONS, QUARANTINE
+from convrec.rank_grpo import RANK_GRPO
+from convrec.recommend import TEACHER_LISTS
+from convrec.reflect import JUDGMENTS
+from convrec.remap import CANDIDATES, SIMILARITY_BASIS, pin_name
+from convrec.sft import SFT
+
+
+def _always(config: Config) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One artifact of a run.
+
+    `reads` maps the role under which the step knows a parent to the node that makes it; a parent
+    that is skipped is left out. `skipped` gives the reason why this run goes without the node, or
+    an empty string.
+    """
+
+    name: str
+    step: Step
+    reads: Mapping[str, str] = field(default_factory=dict)
+    skipped: Callable[[Config], str] = _always
+    pin: Callable[[Config], str] = _always
+
+    @property
+    def stage(self) -> StageName:
+        """The stage that the node belongs to."""
+        return self.step.stage
+
+
+def _same(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+def _provided(config: Config) -> str:
+    return (
+        "recommend.source=provided: the data brings its own lists"
+        if config.recommend.source == "provided"
+        else ""
+    )
+
+
+def _unjudged(config: Config) -> str:
+    return _provided(config) or ("" if config.reflect.enabled else "reflect.enabled=false")
+
+
+def _unadjusted(config: Config) -> str:
+    return _provided(config) or ("" if config.adjust.enabled else "adjust.enabled=false")
+
+
+_LISTS = ("teacher_lists", "candidates", "demonstrations")
+_MODELS = ("generations_sft", "generations_rank_grpo")
+
+PIPELINE: tuple[Node, ...] = (
+    Node("catalog", CATALOG),
+    Node("conversations", CONVERSATIONS),
+    Node("quarantine", QUARANTINE),
+    Node("teacher_lists", TEACHER_LISTS, _same("conversations"), _provided),
+    Node("similarity_basis", SIMILARITY_BASIS, _same("catalog"), _provided, pin_name),
+    Node(
+        "candidates",
+        CANDIDATES,
+        _same("catalog", "conversations", "teacher_lists", "similarity_basis"),
+        _provided,
+    ),
+    Node("judgments", JUDGMENTS, _same("catalog", "conversations", "candidates"), _unjudged),
+    Node(
+        "adjustment",
+        ADJUSTMENT,
+        _same("catalog", "conversations", "candidates", "judgments"),
+        _unadjusted,
+    ),
+    Node(
+        "demonstrations",
+        DEMONSTRATIONS,
+        _same("catalog", "conversations", "candidates", "judgments", "adjustment"),
+    ),
+    Node("checkpoint_sft", SFT, _same("catalog", "conversations", "demonstrations")),
+    Node(
+        "checkpoint_rank_grpo",
+        RANK_GRPO,
+        {**_same("catalog", "conversations"), "checkpoint": "checkpoint_sft"},
+    ),
+    Node(
+        "generations_sft",
+        GENERATIONS,
+        {**_same("conversations"), "checkpoint": "checkpoint_sft"},
+    ),
+    Node(
+        "generations_rank_grpo",
+        GENERATIONS,
+        {**_same("conversations"), "checkpoint": "checkpoint_rank_grpo"},
+    ),
+    Node("metrics", METRICS, _same("catalog", "conversations", *_LISTS, *_MODELS)),
+    Node(
+        "report",
+        REPORT,
+        _same(
+            "metrics",
+            "catalog",
+            "conversations",
+            "quarantine",
+            *_LISTS,
+            "adjustment",
+            "checkpoint_sft",
+            "checkpoint_rank_grpo",
+            *_MODELS,
+        ),
+    ),
+)
+
+NODES: dict[str, Node] = {node.name: node for node in PIPELINE}
+
+
+def of_stage(stage: StageName) -> tuple[Node, ...]:
+    """The nodes of a stage, in order."""
+    return tuple(node for node in PIPELINE if node.stage == stage)

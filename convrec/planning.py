@@ -1,0 +1,210 @@
+"""`convrec plan`: what a run would do and what it would cost, without doing it.
+
+Walks the pipeline as data. What is stored is cached; what is not, but needs neither an answer nor
+training (ingest, remap), is computed in memory, so that the requests that would be sent are counted
+rather than guessed. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convrec.config import Config, home, load, parse_overrides
+from convrec.output import JsonFile, takes_stdout, write_json
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from convrec.artifacts import ArtifactRef, Store
+    from convrec.pipeline import Node
+
+IN_MEMORY = frozenset({"ingest", "recommend", "remap"})
+"""Stages cheap enough to be computed for a plan, once their answers are stored."""
+
+
+@dataclass
+class Walk:
+    """A plan in the making: what is known of each node so far."""
+
+    config: Config
+    store: Store
+    refs: dict[str, ArtifactRef] = field(default_factory=dict)
+    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    llm: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def visit(self, node: Node) -> None:
+        """Decide whether the node is cached, and what it would ask."""
+        from convrec.artifacts import ArtifactRef, Job
+
+        names = [name for name in node.reads.values() if name in self.wanted]
+        known = all(name in self.refs for name in names)
+        readable = known and all(self._readable(name) for name in names)
+        parents = {role: self.refs[n] for role, n in node.reads.items() if n in self.refs}
+        frames = {role: self.frames[n] for role, n in node.reads.items() if n in self.frames}
+        job = Job(self.config, self.store, parents, frames=frames)
+        missing = None
+        if node.step.requests is not None:
+            missing = self._price(node, job if readable else None)
+        pin = node.pin(self.config)
+        stored = self.store.pinned(pin) if pin else None
+        if stored is None and known and (node.step.requests is None or readable):
+            name = node.step.spec(job).artifact_id
+            stored = self.store.find(name)
+            if missing in (None, 0):
+                self.refs[node.name] = stored or ArtifactRef(
+                    artifact_id=name, kind=node.step.kind, stage=node.stage, rows=0
+                )
+        elif stored is not None:
+            self.refs[node.name] = stored
+        cached = stored is not None and not stored.partial and not missing
+        if not cached and readable and not missing and node.stage in IN_MEMORY:
+            self.frames[node.name] = node.step.build(job).rows
+        self.stages.append(
+            {
+                "stage": node.stage,
+                "kind": node.step.kind,
+                "state": "cached" if cached else "would_run",
+                "contexts": 0 if cached else self._contexts(node.stage),
+            }
+        )
+
+    @property
+    def wanted(self) -> set[str]:
+        """The nodes that this configuration does not skip."""
+        from convrec.pipeline import PIPELINE
+
+        return {node.name for node in PIPELINE if not node.skipped(self.config)}
+
+    def _readable(self, name: str) -> bool:
+        return name in self.frames or self.store.find(self.refs[name].artifact_id) is not None
+
+    def _frame(self, name: str) -> pl.DataFrame:
+        if name in self.frames:
+            return self.frames[name]
+        return self.store.read(self.refs[name].artifact_id)
+
+    def _contexts(self, stage: str) -> int:
+        """Contexts that a stage goes through: of the train split for training, of test for evaluate."""
+        import polars as pl
+
+        split = {"sft": "train", "rank_grpo": "train", "evaluate": "test"}.get(stage)
+        if "conversations" not in self.refs:
+            return 0
+        rows = self._frame("conversations")
+        return (rows.filter(pl.col("split") == split) if split else rows)["context_id"].n_unique()
+
+    def _price(self, node: Node, job: Any) -> int | None:
+        """Record the requests and dollars of a node; the number of requests it would send."""
+        from convrec.llm.answers import AnswerStore
+        from convrec.llm.estimate import estimate
+
+        role = "teacher" if node.stage == "recommend" else "judge"
+        if job is None:
+            self.llm[role] = self._judge_range()
+            return None
+        requests = {r.key: r for r in node.step.requests(job)}  # type: ignore[misc]
+        stored = AnswerStore(self.store).digests(list(requests))
+        missing = [request for key, request in requests.items() if key not in stored]
+        if role == "teacher" and self.config.recommend.source != "live":
+            low = high = 0.0
+        elif missing:
+            low, high = estimate(missing, config=self.config, store=self.store, stage=node.stage)
+        else:
+            low = high = 0.0
+        self.llm[role] = {"requests": len(missing), "usd_low": low, "usd_high": high}
+        return len(missing)
+
+    def _judge_range(self) -> dict[str, Any]:
+        """The judge's bill before candidates are known: between the shortest and longest lines."""
+        import polars as pl
+
+        from convrec.lists import format_line
+        from convrec.llm.endpoint import endpoint_name
+        from convrec.llm.estimate import estimate
+        from convrec.llm.requests import Request
+        from convrec.recommend import contexts
+        from convrec.reflect import judge_body
+
+        items = self._frame("catalog").select("title", "year").iter_rows()
+        lines = sorted((format_line(title, year) for title, year in items), key=len)
+        talks = contexts(self._frame("conversations")).select("context_id", "conversation")
+        top = self.config.reflect.top
+        endpoint = endpoint_name(self.config)
+
+        def bracket(shown: list[str]) -> Any:
+            requests = [
+                Request(owner, endpoint, judge_body(talk, shown, self.config))
+                for owner, talk in talks.iter_rows()
+            ]
+            return estimate(requests, config=self.config, store=self.store, stage="reflect")
+
+        asked_before = self._asked(self.config.reflect.model, endpoint)
+        low = 0.0 if asked_before else bracket(lines[:top]).usd_low
+        assert isinstance(talks, pl.DataFrame)
+        return {
+            "requests": talks.height,
+            "usd_low": low * (1 - self.config.llm.max_failures),
+            "usd_high": bracket(lines[-top:]).usd_high,
+        }
+
+    def _asked(self, model: str, endpoint: str) -> bool:
+        with self.store.read_connection() as connection:
+            found = connection.execute(
+                "SELECT count(*) FROM llm_answers WHERE model = ? AND endpoint = ?",
+                [model, endpoint],
+            ).fetchone()
+        return found != (0,)
+
+
+def make_plan(config: Config, store: Store) -> dict[str, Any]:
+    """The plan of a run as `convrec plan --json` writes it. Raises InputError for unusable files."""
+    from convrec.pipeline import PIPELINE
+
+    walk = Walk(config, store)
+    nothing = {"requests": 0, "usd_low": 0.0, "usd_high": 0.0}
+    walk.llm = {"teacher": dict(nothing), "judge": dict(nothing)}
+    for node in PIPELINE:
+        if not node.skipped(config):
+            walk.visit(node)
+    return {"profile": config.profile, "stages": walk.stages, "llm": walk.llm}
+
+
+def plan(
+    profile: Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")],
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Show what a run of PROFILE would do and cost; nothing is executed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from convrec.artifacts import Store
+
+    config = load(profile, parse_overrides(assignments or []))
+    with tempfile.TemporaryDirectory() as empty:
+        there = (home() / "warehouse.duckdb").exists()
+        made = make_plan(config, Store(home() if there else Path(empty)))
+    if json_file is not None:
+        write_json(made, json_file)
+    if takes_stdout(json_file):
+        return
+    table = Table("stage", "kind", "state", "contexts")
+    for entry in made["stages"]:
+        contexts = f"{entry['contexts']:,}" if entry["contexts"] else ""
+        table.add_row(entry["stage"], entry["kind"], entry["state"], contexts)
+    console = Console()
+    console.print(table)
+    for role, figures in made["llm"].items():
+        console.print(
+            f"{role}: {figures['requests']:,} requests to send, "
+            f"{figures['usd_low']:.4f} to {figures['usd_high']:.4f} USD",
+            highlight=False,
+        )

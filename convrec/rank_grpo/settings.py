@@ -1,0 +1,77 @@
+"""What TRL is told for each algorithm: one harness, in which only ALGORITHMS differs.
+
+The baselines are TRL's own trainers with NDCG@N as the reward of a list.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from trl import GRPOConfig
+
+from convrec.config import Config
+from convrec.rank_grpo.trainer import LOSS_TYPE
+from convrec.sft.student import has_bf16
+
+ALGORITHMS: dict[str, dict[str, str]] = {
+    "rank_grpo": {},
+    "grpo": {"loss_type": "grpo"},
+    "gspo": {"loss_type": "grpo", "importance_sampling_level": "sequence"},
+    "dr_grpo": {"loss_type": "dr_grpo", "scale_rewards": "none"},
+    "dapo": {"loss_type": "dapo"},
+}
+"""TRL settings of each algorithm; the loss type of `rank_grpo` follows from its reduction."""
+
+
+def trainer_arguments(config: Config, workspace: Path, seed: int) -> GRPOConfig:
+    """TRL's arguments; nothing is saved, reported or drawn, and `workspace` stays empty."""
+    settings = config.rank_grpo
+    algorithm = {
+        "loss_type": LOSS_TYPE[settings.reduction],
+        "importance_sampling_level": "token",
+        "scale_rewards": "group",
+        **ALGORITHMS[settings.algorithm],
+    }
+    return GRPOConfig(
+        output_dir=str(workspace),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.prompts_per_step * settings.group_size,
+        num_generations=settings.group_size,
+        num_iterations=settings.iterations,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant",
+        temperature=settings.temperature,
+        max_completion_length=config.model.max_completion_tokens,
+        beta=settings.beta,
+        epsilon=settings.epsilon_low,
+        epsilon_high=settings.epsilon_high,
+        bf16=config.model.bf16 and has_bf16(),
+        gradient_checkpointing=False,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=False,
+        seed=seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        **algorithm,
+    )
+
+
+def adapter(config: Config) -> Any:
+    """The LoRA adapter that `rank_grpo.lora` asks for, or None to train all weights."""
+    lora = config.rank_grpo.lora
+    if lora.rank == 0:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        task_type="CAUSAL_LM",
+    )

@@ -1,0 +1,148 @@
+"""Rank-GRPO on top of TRL's GRPOTrainer (paper: arXiv 2510.20150).
+
+The published trainer is a copy of TRL's. This one overrides four methods, each around `super()`:
+rank rewards are kept beside TRL's own; advantages become (B, T), one a token, with the rank of
+each token beside them, which TRL shuffles and splits like any tensor; and while TRL computes its
+loss, the old log-probabilities are chosen so that the log-ratio TRL sees is its mean over the
+rank. TRL's own ratio, clipping and logging thereby work on ranks.
+
+Held to TRL 1.16 by contract tests: equal rank rewards give the weights of plain GRPO, and the
+gradient is that of `rank_grpo_loss`, on- and off-policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate.utils import gather
+from torch import Tensor
+from trl import GRPOTrainer
+
+from convrec.errors import TrainingError
+from convrec.rank_grpo.advantages import rank_advantages, token_advantages
+from convrec.rank_grpo.loss import Reduction, rank_weights
+from convrec.rank_grpo.segments import newline_counts, segment_ranks, span_mean
+
+RankReward = Callable[[str, dict[str, Any]], list[float]]
+"""From a completion and its dataset row to the rewards of ranks 1 to N."""
+
+LOSS_TYPE: dict[Reduction, str] = {"rank": "grpo", "sequence": "grpo", "token": "dapo"}
+"""The TRL loss that averages as each reduction does; ranks are then weighted in the advantages."""
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """What stands in place of an advantage: past rank N, and on EOS after N lines or fewer."""
+
+    overflow: float = -0.1
+    exact: float = 0.1
+    early: float = -0.1
+
+
+class RankGRPOTrainer(GRPOTrainer):
+    """GRPO whose action is a rank: rewards, advantages and importance ratios are a rank's.
+
+    `rank_reward` gives N rewards for one list, `n_ranks` is N; everything else is GRPOTrainer's.
+    `args.loss_type` has to be LOSS_TYPE[reduction]. The scalar reward functions are only logged.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        rank_reward: RankReward,
+        n_ranks: int,
+        shaping: Shaping = Shaping(),
+        reduction: Reduction = "rank",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if self.loss_type != LOSS_TYPE[reduction]:
+            raise TrainingError(
+                f"reduction {reduction!r} needs loss_type={LOSS_TYPE[reduction]!r}, "
+                f"not {self.loss_type!r}"
+            )
+        self.rank_reward = rank_reward
+        self.n_ranks = n_ranks
+        self.shaping = shaping
+        self.reduction = reduction
+        self.newline_counts = newline_counts(self._tokenizer, self.model.config.vocab_size)
+        self._rank_rewards = torch.empty(0, n_ranks)
+        self._loss_inputs: dict[str, Any] | None = None
+        self._sampled_logps: Tensor | None = None
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
+    ) -> Tensor:
+        """TRL's rewards; keeps those of the ranks, gathered over processes, beside them."""
+        rows = [self.rank_reward(text, row) for text, row in zip(completions, inputs, strict=True)]
+        self._rank_rewards = gather(torch.tensor(rows, device=self.accelerator.device))
+        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        """TRL's batch with token advantages (B, T), and the rank of each token as `rank_ids`."""
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        ids, mask = batch["completion_ids"], batch["completion_mask"]
+        group = self.num_generations if self.model.training else self.num_generations_eval
+        mine = slice(
+            self.accelerator.process_index * len(ids), (self.accelerator.process_index + 1) * len(ids)
+        )
+        ends = torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & mask.bool()
+        segments = segment_ranks(ids, mask, self.newline_counts)
+        advantages = token_advantages(
+            rank_advantages(self._rank_rewards, group)[mine],
+            segments,
+            ends,
+            self.n_ranks,
+            self.shaping.overflow,
+            self.shaping.exact,
+            self.shaping.early,
+        )
+        if self.reduction == "rank":
+            segments = segments.masked_fill(ends, self.n_ranks)
+            lengths = mask.sum(dim=1, keepdim=True)
+            advantages = advantages * lengths * rank_weights(segments, self.n_ranks)
+        batch["advantages"], batch["rank_ids"] = advantages, segments
+        return batch
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        """TRL's loss on rank ratios: see `_get_per_token_logps_and_entropies`."""
+        self._sampled_logps = inputs.get("old_per_token_logps")
+        self._loss_inputs = {**inputs, "old_per_token_logps": _NotYet()}
+        try:
+            loss: Tensor = super()._compute_loss(model, self._loss_inputs)
+            if isinstance(self._loss_inputs["old_per_token_logps"], _NotYet):
+                raise TrainingError(_OTHER_TRL)
+        finally:
+            self._loss_inputs = self._sampled_logps = None
+        return loss
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        """Within a loss, set `old` so that new - old is its mean over the rank, with gradient.
+
+        The loss asks for log-probabilities before it reads the old ones; until then those are a
+        value that nothing can be computed with, so another order fails and does not pass unseen.
+        """
+        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        inputs = self._loss_inputs
+        if inputs is not None:
+            logps: Tensor = result[0]
+            old = logps.detach() if self._sampled_logps is None else self._sampled_logps
+            ratio = span_mean(logps - old, inputs["rank_ids"], self.n_ranks)
+            inputs["old_per_token_logps"] = logps - ratio
+        return result
+
+
+_OTHER_TRL = (
+    "TRL's GRPO loss no longer reads the log-probabilities in the order that Rank-GRPO relies on; "
+    "install the version in constraints.txt (trl 1.16)"
+)
+
+
+class _NotYet:
+    """Stands for the old log-probabilities until they can be known."""
+
+    def __rsub__(self, other: object) -> Tensor:
+        raise TrainingError(_OTHER_TRL)

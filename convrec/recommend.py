@@ -1,0 +1,105 @@
+"""recommend: the teacher's zero-shot ranked list for every context.
+
+The prompt never depends on the catalog, so that a catalog edit never asks the teacher again. Each
+context is asked once, however many users answered it. Paper: section on data construction, step 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from convrec.artifacts import Built, Job, Step
+from convrec.lists import parse_answer
+from convrec.llm.requests import Request
+from convrec.llm.stored import answers_digest, stored_texts
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from convrec.config import Config
+
+
+def teacher_messages(conversation: str, config: Config) -> list[dict[str, str]]:
+    """The chat messages that ask for one ranked list."""
+    form = "Title (year)" if config.recommend.years else "Title"
+    return [
+        {
+            "role": "system",
+            "content": (
+                f"You recommend {config.domain}s. You get a conversation and answer with exactly "
+                f"{config.list_length} different {config.domain}s that fit it, the best first. "
+                f"One a line, each written as: {form}. Use the usual English title, leave out "
+                "what the conversation already names, and write nothing else."
+            ),
+        },
+        {"role": "user", "content": f"<conversation>\n{conversation}\n</conversation>"},
+    ]
+
+
+def contexts(conversations: pl.DataFrame) -> pl.DataFrame:
+    """One row a context (context_id, split, conversation, prompt, seen), in order."""
+    return conversations.select("context_id", "split", "conversation", "prompt", "seen").unique(
+        "context_id", keep="first", maintain_order=True
+    )
+
+
+def teacher_requests(job: Job) -> list[Request]:
+    """The request of each context, in order."""
+    from convrec.llm.endpoint import endpoint_name
+
+    config = job.config
+    settings: dict[str, Any] = {
+        "model": config.recommend.model,
+        "temperature": config.recommend.temperature,
+        "max_tokens": config.recommend.max_tokens,
+    }
+    endpoint = endpoint_name(config)
+    rows = contexts(job.frame("conversations"))
+    return [
+        Request(owner, endpoint, {**settings, "messages": teacher_messages(text, config)})
+        for owner, text in rows.select("context_id", "conversation").iter_rows()
+    ]
+
+
+def _build(job: Job) -> Built:
+    import polars as pl
+
+    texts, failures = stored_texts(teacher_requests(job), job.store)
+    n = job.config.list_length
+    rows = [
+        {"context_id": owner, "rank": rank, "line": raw, "title": item.title, "year": item.year}
+        for owner, text in texts.items()
+        for rank, (raw, item) in enumerate(parse_answer(text)[:n], start=1)
+    ]
+    frame = pl.DataFrame(
+        rows,
+        schema={
+            "context_id": pl.String,
+            "rank": pl.Int32,
+            "line": pl.String,
+            "title": pl.String,
+            "year": pl.Int32,
+        },
+    )
+    figures = {
+        "contexts": len(texts),
+        "failed": failures.height,
+        "items a list": round(frame.height / max(len(texts), 1), 2),
+        "without a year": round(frame["year"].null_count() / max(frame.height, 1), 4),
+    }
+    return Built(frame, figures, failures)
+
+
+def _config(config: Config) -> dict[str, Any]:
+    return {"list_length": config.list_length, "teacher": config.recommend.model}
+
+
+TEACHER_LISTS = Step(
+    stage="recommend",
+    kind="teacher_lists",
+    version=1,
+    build=_build,
+    config=_config,
+    inputs=lambda job: {"answers": answers_digest(teacher_requests(job), job.store)},
+    requests=teacher_requests,
+)

@@ -1,0 +1,75 @@
+"""The similarity basis: TF-IDF vocabulary and IDF, an artifact of its own.
+
+It is fitted on the catalog once and then stays pinned for a profile, so that a catalog edit moves
+only the items that were edited; `--refresh remap` fits and pins a new one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from convrec.artifacts import Built, Job, Step, digest
+
+if TYPE_CHECKING:
+    import polars as pl
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    from convrec.config import Config
+
+
+def item_texts(catalog: pl.DataFrame) -> list[str]:
+    """What similarity sees of each catalog item: title, year, genres and other text."""
+    import polars as pl
+
+    joined = pl.concat_str(
+        "title",
+        pl.col("year").cast(pl.String),
+        pl.col("genres").list.join(" "),
+        "text",
+        separator=" ",
+        ignore_nulls=True,
+    )
+    return catalog.select(joined).to_series().to_list()
+
+
+def vectorizer(basis: pl.DataFrame | None = None) -> TfidfVectorizer:
+    """A TF-IDF vectoriser: unfitted, or restored from the rows of a basis."""
+    import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    settings: dict[str, Any] = {
+        "strip_accents": "unicode",
+        "stop_words": "english",
+        "token_pattern": r"(?u)\b\w+\b",
+        "sublinear_tf": True,
+        "dtype": np.float32,
+    }
+    if basis is None:
+        return TfidfVectorizer(**settings)
+    restored = TfidfVectorizer(**settings, vocabulary=basis["term"].to_list())
+    restored.idf_ = basis["idf"].to_numpy().astype(np.float32)
+    return restored
+
+
+def _build(job: Job) -> Built:
+    import polars as pl
+
+    fitted = vectorizer()
+    fitted.fit(item_texts(job.frame("catalog")))
+    terms = fitted.get_feature_names_out().tolist()
+    rows = pl.DataFrame({"term": terms, "column": range(len(terms)), "idf": fitted.idf_.tolist()})
+    return Built(rows, {"terms": rows.height})
+
+
+def _config(config: Config) -> dict[str, Any]:
+    return {"similarity": config.remap.similarity}
+
+
+def pin_name(config: Config) -> str:
+    """Under which name the basis of this profile is pinned in the warehouse."""
+    return f"similarity_basis/{config.profile}/{digest(_config(config))[:8]}"
+
+
+SIMILARITY_BASIS = Step(
+    stage="remap", kind="similarity_basis", version=1, build=_build, config=_config
+)

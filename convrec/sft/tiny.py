@@ -1,0 +1,88 @@
+"""A student small enough for two CPU cores: Qwen2-shaped, about 1M parameters, its own tokenizer.
+
+It stands in for the pretrained model of the paper where there is neither a GPU nor a network: the
+same architecture, chat template and files as a Qwen2 checkpoint, but new weights and a vocabulary
+that knows little beyond the text it was made from.
+
+The tokenizer is byte-level BPE, so any text can be written and read back. Its words are split so
+that a newline is always a token of its own (ranks are lines, and a newline belongs to the rank
+before it), and so that " (1979)" can be one token, which makes lists a third shorter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from convrec.config import Model
+
+PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
+SYSTEM = "<|system|>"
+
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] }}"
+    f"{{%- if message['role'] == 'assistant' -%}}{{{{ '{END}' }}}}{{%- endif -%}}"
+    "{%- endfor -%}"
+    f"{{%- if add_generation_prompt -%}}{{{{ '{ASSISTANT}' }}}}{{%- endif -%}}"
+)
+
+_WORDS = Regex(r"\n| ?\(\d{4}\)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|[^\S\n]+")
+_POSITIONS = 4096
+
+
+def make_tiny(texts: Iterable[str], model: Model, seed: int) -> tuple[Any, Any]:
+    """A fresh model and the tokenizer trained on `texts`; the same seed gives the same weights."""
+    tokenizer = _tokenizer(texts, model.vocabulary)
+    heads = max(1, model.hidden // 64)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=model.hidden,
+        intermediate_size=2 * model.hidden,
+        num_hidden_layers=model.layers,
+        num_attention_heads=heads,
+        num_key_value_heads=1,
+        max_position_embeddings=_POSITIONS,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen2ForCausalLM(config), tokenizer
+
+
+def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(_WORDS, behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    bpe.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=[PAD, END, USER, ASSISTANT, SYSTEM],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token=PAD,
+        eos_token=END,
+        additional_special_tokens=[USER, ASSISTANT, SYSTEM],
+        clean_up_tokenization_spaces=False,
+        model_max_length=_POSITIONS,
+        padding_side="left",
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer

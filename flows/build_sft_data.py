@@ -1,0 +1,31 @@
+"""build-sft-data: conversations and a catalog become demonstrations."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.parameters import Overrides, Profile, Refresh
+from tasks.adjust import adjust
+from tasks.ingest import ingest
+from tasks.lineage import lineage
+from tasks.recommend import recommend
+from tasks.reflect import reflect
+from tasks.remap import remap
+from tasks.run import Run
+
+
+@flow(name="build-sft-data", flow_run_name="build-sft-data {profile}")
+def build_sft_data(
+    profile: Profile = "reddit-v2",
+    overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters
+    refresh: Refresh = None,
+) -> dict[str, Any]:
+    """Run the data stages; teacher answers and judgments that are stored are used again."""
+    with Run(profile, overrides, refresh=refresh) as run:
+        ingest(run)
+        recommend(run)
+        remap(run)
+        reflect(run)
+        adjust(run)
+        lineage(run)
+    return run.summary()

@@ -1,0 +1,150 @@
+"""The `convrec` command: runs flows, and mounts the command groups of the library.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from convrec import __version__
+from convrec.artifacts.commands import app as artifacts_app
+from convrec.catalog.commands import app as catalog_app
+from convrec.config import STAGES, parse_overrides
+from convrec.errors import ConfigError, ConvrecError
+from convrec.evaluate.commands import score
+from convrec.llm.commands import app as llm_app
+from convrec.output import JsonFile, takes_stdout, write_json
+from convrec.planning import plan
+from convrec.serving import recommend
+
+app = typer.Typer(
+    name="convrec",
+    help="Conversations, a changing catalog and a teacher LLM into a small recommender LLM.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(catalog_app, name="catalog")
+app.add_typer(artifacts_app, name="artifacts")
+app.add_typer(llm_app, name="llm")
+app.command()(score)
+app.command()(plan)
+app.command()(recommend)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"convrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _stage(value: str | None) -> str | None:
+    if value is not None and value not in STAGES:
+        raise ConfigError(f"{value!r} is not a stage; the stages are {', '.join(STAGES)}")
+    return value
+
+
+@app.command()
+def run(
+    profile: Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")],
+    until: Annotated[str | None, typer.Option(help="Last stage to run.")] = None,
+    refresh: Annotated[
+        str | None, typer.Option(help="Recompute this stage and all after it; buys no answer again.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Run the pipeline of PROFILE: all eight stages, those that are unchanged from the cache."""
+    overrides = parse_overrides(assignments or [])
+    _stage(until)
+    _stage(refresh)
+    from convrec import config
+
+    config.load(profile, overrides)  # wrong input is refused before Prefect starts
+    summary = _run_flow(
+        {"profile": profile, "overrides": overrides, "until": until, "refresh": refresh},
+        quiet=takes_stdout(json_file),
+    )
+    if json_file is not None:
+        write_json(summary, json_file)
+
+
+def _run_flow(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    from rich.console import Console
+
+    prefect_environment()
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.console import ConsoleWatcher, systems_table
+    from flows.pipeline import pipeline
+    from tasks.run import watcher
+
+    console = Console(stderr=quiet)
+    with ConsoleWatcher(console) as shown:
+        token = watcher.set(shown)
+        try:
+            with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+                summary: dict[str, Any] = pipeline(**parameters)
+        finally:
+            watcher.reset(token)
+    if summary["metrics"]:
+        console.print(systems_table(summary["metrics"]))
+    llm = summary["llm"]
+    console.print(
+        f"LLM requests: {llm['requests']:,} needed, {llm['from_ledger']:,} from the store, "
+        f"{llm['sent']:,} sent, {llm['usd']:.4f} USD",
+        highlight=False,
+    )
+    if summary["report"]:
+        console.print(f"report: {summary['report']}", highlight=False, soft_wrap=True)
+    console.print(
+        f"this run in the Prefect UI: `make ui`, then "
+        f"http://127.0.0.1:4200/v2/runs/flow-run/{summary['flow_run_id']}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return summary
+
+
+def prefect_environment() -> None:
+    """Quiet, offline defaults for Prefect; whatever the user has set stays as it is."""
+    defaults = {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def main() -> None:
+    """Run the command line; an expected failure ends with one sentence and its exit code."""
+    try:
+        app(standalone_mode=True)
+    except ConvrecError as error:
+        typer.echo(f"convrec: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("convrec: interrupted; everything that was answered is kept", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What the terminal shows of a run: one line an artifact, a bar while something long is going on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+PLAIN_EVERY = 15.0
+"""Seconds between two progress lines where the output is not a terminal."""
+
+HEADLINE = ("recall@5", "recall@20", "ndcg@5", "ndcg@20", "in_catalog", "format")
+
+
+class ConsoleWatcher:
+    """Follows a run on a rich console; a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console, transient=True)
+        self._task: TaskID | None = None
+        self._shown = 0.0
+
+    def __enter__(self) -> ConsoleWatcher:
+        if self.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def progress(self, name: str, done: int, total: int, text: str) -> None:
+        """Move the bar, or print a line now and then."""
+        if self.console.is_terminal:
+            if self._task is None:
+                self._task = self._bar.add_task(name, total=total)
+            self._bar.update(
+                self._task, description=f"{name}: {text}", completed=done, total=total
+            )
+        elif time.monotonic() - self._shown > PLAIN_EVERY:
+            self._shown = time.monotonic()
+            self.console.print(f"  {name}: {done}/{total} {text}", highlight=False)
+
+    def ended(self, entry: Mapping[str, Any], note: str) -> None:
+        """Print the line of an artifact."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+        rows = "" if entry["rows"] is None else f"{entry['rows']:,} rows"
+        line = (
+            f"{entry['stage']:<10} {entry['kind']:<17} {entry['state']:<10}"
+            f" {rows:>13} {entry['seconds']:>7.1f} s  {note or entry['artifact_id']}"
+        )
+        self.console.print(line.rstrip(), highlight=False, soft_wrap=True, markup=False)
+
+
+def systems_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:
+    """One line a system: Recall and NDCG at 5 and 20, in-catalog and format rates, on test."""
+    table = Table("system", *HEADLINE, title="test split, protocol `standard`")
+    for system, figures in metrics.items():
+        cells = (figures.get(name) for name in HEADLINE)
+        table.add_row(system, *("–" if cell is None else f"{cell:.3f}" for cell in cells))
+    return table

@@ -1,0 +1,38 @@
+"""pipeline: conversations become an evaluated checkpoint, all eight stages."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.parameters import Overrides, Profile, Refresh, Until
+from tasks.adjust import adjust
+from tasks.evaluate import evaluate
+from tasks.ingest import ingest
+from tasks.lineage import lineage
+from tasks.rank_grpo import rank_grpo
+from tasks.recommend import recommend
+from tasks.reflect import reflect
+from tasks.remap import remap
+from tasks.run import Run
+from tasks.sft import sft
+
+
+@flow(name="pipeline", flow_run_name="pipeline {profile}")
+def pipeline(
+    profile: Profile = "demo",
+    overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters
+    until: Until = None,
+    refresh: Refresh = None,
+) -> dict[str, Any]:
+    """Run every stage, up to `until`; returns the summary that `convrec run --json` writes."""
+    with Run(profile, overrides, until=until, refresh=refresh) as run:
+        ingest(run)
+        recommend(run)
+        remap(run)
+        reflect(run)
+        adjust(run)
+        sft(run)
+        rank_grpo(run)
+        evaluate(run)
+        lineage(run)
+    return run.summary()

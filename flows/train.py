@@ -1,0 +1,26 @@
+"""train: demonstrations that are already built become checkpoints."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.parameters import Overrides, Profile, Refresh
+from tasks.lineage import lineage
+from tasks.rank_grpo import rank_grpo
+from tasks.run import Run
+from tasks.sft import sft
+
+
+@flow(name="train", flow_run_name="train {profile}")
+def train(
+    profile: Profile = "reddit-v2",
+    overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters
+    refresh: Refresh = None,
+) -> dict[str, Any]:
+    """Train on the stored demonstrations; asks no teacher, and fails if there are none."""
+    with Run(profile, overrides, refresh=refresh) as run:
+        run.reuse("ingest", "recommend", "remap", "reflect", "adjust")
+        sft(run)
+        rank_grpo(run)
+        lineage(run)
+    return run.summary()

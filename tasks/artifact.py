@@ -1,0 +1,137 @@
+"""Makes the Prefect task of a pipeline node: build, commit, and show the figures."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import Task, task
+from prefect.artifacts import (
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run, task_run
+
+from convrec.artifacts import ArtifactRef, Job, Producer
+from convrec.errors import WarehouseError
+from convrec.pipeline import NODES
+from tasks.cache import ArtifactCache
+from tasks.run import Order
+
+SHOW_EVERY = 2.0
+"""Seconds between two updates of a progress artifact."""
+
+
+class Progress:
+    """Shows how far a long step is: in the Prefect UI, and to whoever else watches."""
+
+    def __init__(self, order: Order, key: str) -> None:
+        self.order = order
+        self.key = key
+        self.artifact: Any = None
+        self.shown = time.monotonic()
+
+    def __call__(self, done: int, total: int, text: str) -> None:
+        """Report `done` of `total`; the UI hears of it at most every SHOW_EVERY seconds."""
+        self.order.watch(done, total, text)
+        now = time.monotonic()
+        if now - self.shown < SHOW_EVERY:
+            return
+        self.shown = now
+        percent = 100.0 * done / max(total, 1)
+        if self.artifact is None:
+            self.artifact = create_progress_artifact(percent, key=self.key, description=text)
+        else:
+            update_progress_artifact(self.artifact, progress=percent, description=text)
+
+    def finish(self) -> None:
+        """Set the bar to 100% if there is one."""
+        if self.artifact is not None:
+            update_progress_artifact(self.artifact, progress=100.0)
+
+
+def slug(*words: str) -> str:
+    """An artifact key as Prefect allows it: lower case, dashes."""
+    return "-".join(words).replace("_", "-")
+
+
+def may_pass(_task: Any, _run: Any, state: Any) -> bool:
+    """Retry only what waiting can mend: a locked warehouse, a full disk, a lost connection."""
+    try:
+        state.result()
+    except (WarehouseError, OSError):
+        return True
+    except Exception:
+        return False
+    return False
+
+
+def artifact_task(name: str, **options: Any) -> Task[..., ArtifactRef]:
+    """The cached task of the pipeline node `name`; `options` go to Prefect's `task`."""
+    node = NODES[name]
+
+    @task(
+        name=f"{node.stage}: {name}",
+        description=f"Makes the {node.step.kind} artifact of stage {node.stage}.",
+        cache_policy=ArtifactCache(),
+        persist_result=True,
+        result_serializer="json",
+        **options,
+    )
+    def make(order: Order, parents: Mapping[str, ArtifactRef]) -> ArtifactRef:
+        return build(order, name)
+
+    return make
+
+
+def build(order: Order, name: str) -> ArtifactRef:
+    """Build the artifact of an order, unless another run has committed it meanwhile."""
+    node = NODES[name]
+    if not order.refresh and (ref := order.store.find(order.artifact_id)) and not ref.partial:
+        return ref
+    started = time.monotonic()
+    scratch = order.store.scratch() if node.step.folder else None
+    progress = Progress(order, slug("progress", name))
+    job = Job(order.config, order.store, order.parents, progress, scratch)
+    try:
+        built = node.step.build(job)
+        progress.finish()
+        seconds = time.monotonic() - started
+        producer = Producer(str(flow_run.id or ""), str(task_run.id or ""))
+        ref = order.store.put(
+            order.spec, built, producer=producer, seconds=seconds, scratch=scratch
+        )
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+    rows = [{"figure": "rows", "value": ref.rows}, {"figure": "seconds", "value": round(seconds, 2)}]
+    rows += [{"figure": key, "value": value} for key, value in built.figures.items()]
+    create_table_artifact(rows, key=slug(name), description=f"{ref.artifact_id}")
+    return ref
+
+
+def ask_task(name: str, **options: Any) -> Task[..., dict[str, Any]]:
+    """The uncached task that gets the answers a node still lacks; figures of the calls."""
+    node = NODES[name]
+
+    @task(
+        name=f"{node.stage}: ask for {name}",
+        description="Sends the requests whose answers are not stored yet; sends none twice.",
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        **options,
+    )
+    def ask(order: Order, parents: Mapping[str, ArtifactRef]) -> dict[str, Any]:
+        progress = Progress(order, slug("progress", "ask", name))
+        figures = order.ask(progress)
+        progress.finish()
+        if figures["sent"]:
+            rows = [{"figure": key, "value": value} for key, value in figures.items()]
+            create_table_artifact(rows, key=slug("ask", name), description="requests of this run")
+        return figures
+
+    return ask

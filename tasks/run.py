@@ -1,0 +1,247 @@
+"""One run of a flow: what was asked for, what each stage made, and the summary of it all."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from prefect import Task
+from prefect.runtime import flow_run
+
+from convrec import config as configuration
+from convrec.artifacts import ArtifactRef, ArtifactSpec, Job, Store
+from convrec.config import STAGES, Config, StageName
+from convrec.errors import InputError
+from convrec.pipeline import NODES, Node, of_stage
+from tasks.cache import records
+
+LLM_FIGURES = ("requests", "from_ledger", "sent", "prompt_tokens", "completion_tokens", "usd")
+
+
+class Watcher(Protocol):
+    """Whoever follows a run as it goes, as the command line does."""
+
+    def progress(self, name: str, done: int, total: int, text: str) -> None:
+        """A long step is at `done` of `total`."""
+
+    def ended(self, entry: Mapping[str, Any], note: str) -> None:
+        """An artifact was made, found or skipped; `note` says why it was skipped."""
+
+
+class _Nobody:
+    def progress(self, name: str, done: int, total: int, text: str) -> None:
+        """Not watched."""
+
+    def ended(self, entry: Mapping[str, Any], note: str) -> None:
+        """Not watched."""
+
+
+watcher: ContextVar[Watcher] = ContextVar("watcher", default=_Nobody())  # noqa: B039
+
+
+class Order:
+    """What a task needs to make one artifact. A plain class, so that Prefect does not walk it."""
+
+    def __init__(self, run: Run, node: Node, parents: Mapping[str, ArtifactRef]) -> None:
+        self.config = run.config
+        self.store = run.store
+        self.parents = parents
+        self.refresh = run.refreshes(node.stage)
+        self._run = run
+        self._node = node
+        self._spec: ArtifactSpec | None = None
+        self._pinned = run.pinned(node)
+
+    @property
+    def spec(self) -> ArtifactSpec:
+        """The identity of the artifact; stored answers must be there before it is asked for."""
+        if self._spec is None:
+            self._spec = self._node.step.spec(Job(self.config, self.store, self.parents))
+        return self._spec
+
+    @property
+    def artifact_id(self) -> str:
+        """The id of the artifact, which is the Prefect cache key."""
+        return self._pinned.artifact_id if self._pinned else self.spec.artifact_id
+
+    def watch(self, done: int, total: int, text: str) -> None:
+        """Tell the watcher how far the step is."""
+        watcher.get().progress(self._node.name, done, total, text)
+
+    def ask(self, progress: Any) -> dict[str, Any]:
+        """Get the answers that the step still lacks; figures of the calls."""
+        from convrec.llm.ask import ask
+
+        fetched = ask(
+            self._node.step,
+            Job(self.config, self.store, self.parents),
+            run=self._run.run_id,
+            spent_usd=self._run.llm["usd"],
+            progress=progress,
+        )
+        figures = {name: getattr(fetched, name) for name in LLM_FIGURES}
+        return {**figures, "failed": len(fetched.failures)}
+
+
+class Run:
+    """A flow's run: `with Run(profile, overrides) as run:` and then one stage after the other.
+
+    Raises ConfigError for a profile, key or value that is not allowed, WarehouseError for a
+    warehouse that cannot be used.
+    """
+
+    def __init__(
+        self,
+        profile: str,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        until: StageName | None = None,
+        refresh: StageName | None = None,
+    ) -> None:
+        self.config: Config = configuration.load(profile, overrides)
+        self.store = Store(configuration.home())
+        self.run_id = str(flow_run.id or "")
+        self.refs: dict[str, ArtifactRef] = {}
+        self.entries: list[dict[str, Any]] = []
+        self.llm: dict[str, Any] = dict.fromkeys(LLM_FIGURES, 0)
+        self.llm["usd"] = 0.0
+        self._until = STAGES.index(until) if until else len(STAGES)
+        self._refresh = STAGES.index(refresh) if refresh else len(STAGES)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        outcome = "completed" if kind is None else kind.__name__
+        folder = self.store.home / "runs"
+        folder.mkdir(exist_ok=True)
+        record = {
+            **self.summary(),
+            "outcome": outcome,
+            "config": self.config.model_dump(mode="json"),
+        }
+        path = folder / f"{self.run_id or int(time.time())}.json"
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")
+        os.replace(part, path)
+
+    # -- what stages use -----------------------------------------------------------------------
+
+    def make(self, name: str, task: Task[..., Any], ask: Task[..., Any] | None = None) -> None:
+        """Have `task` make the artifact of node `name`, after `ask` got the answers it needs."""
+        node = NODES[name]
+        started = time.monotonic()
+        reason = self.skipped(node)
+        if reason:
+            self._record(node, "skipped", None, started, reason)
+            return
+        parents = self.parents(node)
+        if ask is not None:
+            figures = ask(Order(self, node, parents), parents)
+            for figure in LLM_FIGURES:
+                self.llm[figure] += figures[figure]
+        order = Order(self, node, parents)
+        options: dict[str, Any] = {"result_storage": records(self.store.home)}
+        if order.refresh:
+            options["refresh_cache"] = True
+        state = task.with_options(**options)(order, parents, return_state=True)
+        ref = ArtifactRef.model_validate(state.result())
+        if name_of_pin := node.pin(self.config):
+            self.store.pin(name_of_pin, ref.artifact_id)
+        self.refs[name] = ref
+        self._record(node, "cached" if state.name == "Cached" else "completed", ref, started)
+
+    def reuse(self, *stages: StageName) -> None:
+        """Take the artifacts of earlier stages as they are stored; build nothing, ask nobody.
+
+        Raises InputError where one is missing: the data have changed since they were built.
+        """
+        for stage in stages:
+            for node in of_stage(stage):
+                started = time.monotonic()
+                if reason := self.skipped(node):
+                    self._record(node, "skipped", None, started, reason)
+                    continue
+                order = Order(self, node, self.parents(node))
+                ref = self.store.find(order.artifact_id)
+                if ref is None:
+                    raise InputError(
+                        f"{node.name} of profile {self.config.profile} is not built for these "
+                        f"inputs and settings; run `convrec run {self.config.profile} --until "
+                        f"{stage}` or its build-sft-data deployment first"
+                    )
+                self.refs[node.name] = ref
+                self._record(node, "cached", ref, started)
+
+    # -- what tasks and flows ask --------------------------------------------------------------
+
+    def skipped(self, node: Node) -> str:
+        """Why this run goes without the node; empty where it does not."""
+        if STAGES.index(node.stage) > self._until:
+            return f"after --until {STAGES[self._until]}"
+        return node.skipped(self.config)
+
+    def parents(self, node: Node) -> dict[str, ArtifactRef]:
+        """The references that the node's step reads, by role."""
+        return {role: self.refs[name] for role, name in node.reads.items() if name in self.refs}
+
+    def refreshes(self, stage: StageName) -> bool:
+        """Whether artifacts of this stage are recomputed though they are stored."""
+        from prefect.settings import get_current_settings
+
+        everything = bool(get_current_settings().tasks.refresh_cache)
+        return everything or STAGES.index(stage) >= self._refresh
+
+    def pinned(self, node: Node) -> ArtifactRef | None:
+        """The artifact that stays in use for this node, unless it is refreshed."""
+        name = node.pin(self.config)
+        return self.store.pinned(name) if name and not self.refreshes(node.stage) else None
+
+    @property
+    def report(self) -> Path | None:
+        """The HTML report, once it is made."""
+        ref = self.refs.get("report")
+        return self.store.folder(ref.artifact_id) / "report.html" if ref else None
+
+    def summary(self) -> dict[str, Any]:
+        """What `convrec run --json` writes; see DESIGN, fixed points, in docs/reference."""
+        from convrec.evaluate import metrics_json
+
+        figures: dict[str, Any] = {"metrics": {}, "comparisons": []}
+        if "metrics" in self.refs:
+            figures = metrics_json(self.store.read(self.refs["metrics"].artifact_id))
+        return {
+            "flow_run_id": self.run_id,
+            "profile": self.config.profile,
+            "stages": self.entries,
+            "llm": {**self.llm, "usd": round(self.llm["usd"], 6)},
+            **figures,
+            "report": str(self.report) if self.report else None,
+        }
+
+    def _record(
+        self, node: Node, state: str, ref: ArtifactRef | None, started: float, note: str = ""
+    ) -> None:
+        entry = {
+            "stage": node.stage,
+            "state": state,
+            "artifact_id": ref.artifact_id if ref else None,
+            "kind": node.step.kind,
+            "rows": ref.rows if ref else None,
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        self.entries.append(entry)
+        watcher.get().ended(entry, note)
+
+

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from convrec.artifacts import ArtifactSpec, Built, Producer, Store
+from convrec.artifacts.lineage import ancestors, mermaid
+from convrec.errors import InputError, WarehouseError
+
+
+def quarantine(reasons: list[str]) -> pl.DataFrame:
+    n = len(reasons)
+    return pl.DataFrame(
+        {"source": ["f"] * n, "line": list(range(n)), "reason": reasons, "raw": [""] * n}
+    )
+
+
+def spec(name: str = "a", **parents: str) -> ArtifactSpec:
+    return ArtifactSpec("quarantine", "ingest", 1, {"name": name}, parents)
+
+
+def test_id_depends_on_everything_that_can_change_the_rows() -> None:
+    base = ArtifactSpec("catalog", "ingest", 1, {"a": 1}, {"p": "x"}, {"file": "d"})
+    others = [
+        ArtifactSpec("catalog", "ingest", 2, {"a": 1}, {"p": "x"}, {"file": "d"}),
+        ArtifactSpec("catalog", "ingest", 1, {"a": 2}, {"p": "x"}, {"file": "d"}),
+        ArtifactSpec("catalog", "ingest", 1, {"a": 1}, {"p": "y"}, {"file": "d"}),
+        ArtifactSpec("catalog", "ingest", 1, {"a": 1}, {"p": "x"}, {"file": "e"}),
+    ]
+    assert len({s.artifact_id for s in [base, *others]}) == 5
+    assert base.artifact_id == ArtifactSpec(**vars(base)).artifact_id
+
+
+def test_rows_header_and_lineage_come_back(store: Store) -> None:
+    parent = store.put(spec("parent"), Built(quarantine(["x"])))
+    built = Built(quarantine(["b", "a", "c"]), {"bad": 3})
+    ref = store.put(spec("child", rows=parent.artifact_id), built, producer=Producer("f", "t"))
+
+    assert store.find(ref.artifact_id) == ref
+    assert store.read(ref.artifact_id)["reason"].to_list() == ["b", "a", "c"]
+    header = store.header(ref.artifact_id)
+    assert header.parents == {"rows": parent.artifact_id}
+    assert header.producer == Producer("f", "t")
+    assert header.figures == {"bad": 3}
+    assert [h.ref.artifact_id for h in ancestors(store, ref.artifact_id)] == [
+        ref.artifact_id,
+        parent.artifact_id,
+    ]
+
+
+def test_putting_the_same_id_again_replaces_it(store: Store) -> None:
+    store.put(spec(), Built(quarantine(["old", "old"])))
+    ref = store.put(spec(), Built(quarantine(["new"])))
+    assert store.read(ref.artifact_id)["reason"].to_list() == ["new"]
+    assert len(store.headers()) == 1
+
+
+def test_a_failure_inside_the_transaction_leaves_nothing(store: Store) -> None:
+    with pytest.raises(pl.exceptions.ColumnNotFoundError):
+        store.put(spec(), Built(pl.DataFrame({"source": ["f"]})))
+    broken = Built(quarantine(["a"]), curves=pl.DataFrame({"step": [1]}))
+    with pytest.raises(duckdb.Error):
+        store.put(spec(), broken)
+    assert store.find(spec().artifact_id) is None
+    assert store.headers() == []
+
+
+def test_failures_make_an_artifact_partial(store: Store) -> None:
+    failed = pl.DataFrame({"context_id": ["c1"], "reason": ["timeout"]})
+    ref = store.put(spec(), Built(quarantine(["a"]), failures=failed))
+    assert ref.partial
+    assert store.failures(ref.artifact_id).rows() == [("c1", "timeout")]
+
+
+def test_pruned_rows_are_not_found(store: Store) -> None:
+    ref = store.put(spec(), Built(quarantine(["a", "b"])))
+    with store.write() as connection:
+        connection.execute('DELETE FROM quarantine WHERE "row" = 1')
+    assert store.find(ref.artifact_id) is None
+    with pytest.raises(InputError, match="no artifact"):
+        store.read(ref.artifact_id)
+
+
+def test_a_checkpoint_without_its_folder_is_not_found(store: Store) -> None:
+    scratch = store.scratch()
+    (scratch / "model.safetensors").write_text("weights")
+    rows = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
+    made = ArtifactSpec("checkpoint", "sft", 1)
+    ref = store.put(made, Built(rows), scratch=scratch)
+    folder = store.folder(ref.artifact_id)
+    assert (folder / "model.safetensors").read_text() == "weights"
+    assert store.find(ref.artifact_id) == ref
+
+    (folder / "manifest.json").unlink()
+    assert store.find(ref.artifact_id) is None
+
+
+def _write_many(home: Path, name: str) -> None:
+    store = Store(home)
+    for n in range(10):
+        store.put(spec(f"{name}{n}"), Built(quarantine(["r"] * 50)))
+
+
+def test_processes_that_write_at_once_all_finish(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_write_many, args=(tmp_path, name)) for name in "abc"]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    headers = Store(tmp_path).headers()
+    assert len(headers) == 30
+    assert all(Store(tmp_path).find(h.ref.artifact_id) for h in headers[::7])
+
+
+def test_a_foreign_duckdb_file_is_refused_and_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE theirs (x INTEGER)")
+    with pytest.raises(WarehouseError, match="something else"):
+        Store(tmp_path)
+    with duckdb.connect(str(path)) as connection:
+        assert connection.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [
+            ("theirs",)
+        ]
+
+
+def test_a_file_that_is_no_database_is_refused_and_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    path.write_text("a shopping list, long enough to be read as a header" * 50)
+    before = path.read_bytes()
+    with pytest.raises(WarehouseError, match="not a DuckDB file"):
+        Store(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_warehouse_is_refused(store: Store) -> None:
+    with store.write() as connection:
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+    with pytest.raises(WarehouseError, match="newer convrec"):
+        Store(store.home)
+
+
+def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(WarehouseError, match="CONVREC_HOME"):
+        Store(tmp_path / "home")
+
+
+def test_lineage_is_drawn_with_links_to_the_runs(store: Store) -> None:
+    parent = store.put(spec("p"), Built(quarantine(["x"])), producer=Producer("run-1", "t"))
+    child = store.put(spec("c", rows=parent.artifact_id), Built(quarantine(["y"])))
+    drawn = mermaid(store, [parent.artifact_id, child.artifact_id], {parent.artifact_id})
+    assert 'click a0 href "/v2/runs/flow-run/run-1"' in drawn
+    assert "a0 --> a1" in drawn
+    assert "class a0 cached" in drawn

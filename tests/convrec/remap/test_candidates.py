@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from convrec.artifacts import ArtifactRef, Job, Store
+from convrec.config import load
+from convrec.errors import InputError
+from convrec.remap import CANDIDATES, SIMILARITY_BASIS
+
+
+def catalog() -> pl.DataFrame:
+    films = [
+        ("Alien", 1979, ["Horror", "Sci-Fi"]),
+        ("Aliens", 1986, ["Action", "Sci-Fi"]),
+        ("Heat", 1995, ["Crime"]),
+        ("Notting Hill", 1999, ["Comedy", "Romance"]),
+    ]
+    return pl.DataFrame(
+        {
+            "item_id": [f"{title} ({year})" for title, year, _ in films],
+            "title": [title for title, _, _ in films],
+            "year": [year for _, year, _ in films],
+            "aliases": [[] for _ in films],
+            "genres": [genres for _, _, genres in films],
+            "text": [""] * len(films),
+        },
+        schema_overrides={"year": pl.Int32, "aliases": pl.List(pl.String)},
+    )
+
+
+def job(store: Store, lists: list[tuple[str, int, str, int | None]], **settings: object) -> Job:
+    frames = {
+        "catalog": catalog(),
+        "conversations": pl.DataFrame(
+            {
+                "context_id": ["c1", "c1"],
+                "split": ["train", "train"],
+                "conversation": ["USER: something with romance please"] * 2,
+                "prompt": [""] * 2,
+                "seen": [[], []],
+            }
+        ),
+        "teacher_lists": pl.DataFrame(
+            lists, schema=["context_id", "rank", "title", "year"], orient="row"
+        ).with_columns(pl.lit("").alias("line")),
+    }
+    config = load("demo", {f"remap.{key}": value for key, value in settings.items()})
+    frames["similarity_basis"] = SIMILARITY_BASIS.build(Job(config, store, frames=frames)).rows
+    parents: dict[str, ArtifactRef] = {}
+    return Job(config, store, parents, frames=frames)
+
+
+def test_the_score_is_identity_plus_similarity_plus_conversation(store: Store) -> None:
+    lists = [("c1", 1, "Heat", 1995), ("c1", 4, "Alien", 1979), ("c1", 5, "Unknown Film", 2001)]
+    rows = CANDIDATES.build(job(store, lists)).rows
+    by_item = {row["item_id"]: row for row in rows.to_dicts()}
+    heat, alien, sequel = (by_item[k] for k in ("Heat (1995)", "Alien (1979)", "Aliens (1986)"))
+
+    assert heat["identity"] == pytest.approx(1.0)
+    assert alien["identity"] == pytest.approx(0.5)
+    assert sequel["identity"] == 0.0
+    assert sequel["similarity"] > 0.0
+    assert by_item["Notting Hill (1999)"]["conversation"] > 0.0
+    for row in by_item.values():
+        parts = row["identity"] + row["similarity"] + row["conversation"]
+        assert row["score"] == pytest.approx(parts, abs=1e-6)
+    assert rows["rank"].to_list() == [1, 2, 3, 4]
+    assert rows["score"].to_list() == sorted(rows["score"], reverse=True)
+    assert heat["linked_from"] == "Heat (1995)"
+    assert sequel["linked_from"] is None
+
+
+def test_a_title_named_twice_counts_once_at_its_best_rank(store: Store) -> None:
+    lists = [("c1", 1, "Heat", 1995), ("c1", 2, "Heat", 1995)]
+    rows = CANDIDATES.build(job(store, lists)).rows
+    assert rows.filter(pl.col("item_id") == "Heat (1995)")["identity"][0] == pytest.approx(1.0)
+
+
+def test_without_similarity_and_conversation_only_named_items_score(store: Store) -> None:
+    alone = job(
+        store, [("c1", 1, "Alien", 1979)], similarity_weight=0.0, conversation_weight=0.0
+    )
+    rows = CANDIDATES.build(alone).rows
+    assert rows.filter(pl.col("score") > 0)["item_id"].to_list() == ["Alien (1979)"]
+
+
+def test_no_list_at_all_is_said_in_one_sentence(store: Store) -> None:
+    with pytest.raises(InputError, match="nothing to remap"):
+        CANDIDATES.build(job(store, [("other", 1, "Heat", 1995)]))

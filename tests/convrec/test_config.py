@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from convrec import config
+from convrec.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", sorted(config.profiles()))
+def test_every_shipped_profile_loads(name: str) -> None:
+    loaded = config.load(name)
+    assert loaded.profile == name
+    assert loaded.description
+
+
+def test_the_profiles_that_ship() -> None:
+    assert set(config.profiles()) >= {"demo", "reddit-v2", "inspired-replay", "redial"}
+
+
+def test_overrides_dotted_and_nested() -> None:
+    dotted = config.load("demo", {"rank_grpo.steps": 3, "seed": 9})
+    nested = config.load("demo", {"rank_grpo": {"steps": 3}, "seed": 9})
+    assert dotted == nested
+    assert (dotted.rank_grpo.steps, dotted.seed) == (3, 9)
+    assert dotted.sft == config.load("demo").sft
+
+
+def test_assignments_are_json_where_they_are_json() -> None:
+    parsed = config.parse_overrides(["seed=3", "llm.max_usd=0.5", "ingest.path=data/x", "a.b=true"])
+    assert parsed == {"seed": 3, "llm.max_usd": 0.5, "ingest.path": "data/x", "a.b": True}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"rank_grpo.stepz": 3}, "did you mean rank_grpo.steps"),
+        ({"nothing": 1}, "unknown key nothing"),
+        ({"rank_grpo.reward": "exp:0.5"}, "exp:2.0"),
+        ({"rank_grpo.steps": -1}, "greater than 0"),
+        ({"ingest.format": "netflix"}, "'demo', 'reddit-v2', 'inspired' or 'redial'"),
+        ({"seed.x": 1}, "seed is a value"),
+        ({"recommend.source": "replay"}, "needs recommend.replay"),
+        ({"remap.keep": 5}, "remap.keep=5"),
+    ],
+)
+def test_a_bad_override_gets_one_sentence(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        config.load("demo", overrides)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_profile_names_those_that_ship() -> None:
+    with pytest.raises(ConfigError, match="inspired-replay"):
+        config.load("dmeo")
+
+
+def test_a_profile_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('seed = 5\n[model]\nbase = "tiny"\n')
+    assert config.load(str(path)).seed == 5
+    path.write_text("seed = = 5")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        config.load(str(path))
+
+
+def test_an_assignment_without_a_value() -> None:
+    with pytest.raises(ConfigError, match="section.key=value"):
+        config.parse_overrides(["seed"])
