@@ -1,4 +1,4 @@
-"""Recommended lists as text: one item a line, "Title (year)", or "Title" where there are no years."""
+"""Recommended lists as text: one item a line, "Title (year)", or "Title" where years are unknown."""
 
 from __future__ import annotations
 

@@ -1,15 +1,21 @@
-"""Machine-readable output: the `--json FILE|-` that stands beside every table."""
+"""Output of commands: tables that never cut an id, and the `--json FILE|-` beside each of them."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convrec.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH = 160
+"""Columns that a table may take where the output is not a terminal."""
 
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write the same as JSON to this file; - for stdout.")
@@ -33,3 +39,11 @@ def write_json(value: Any, path: Path) -> None:
 def takes_stdout(path: Path | None) -> bool:
     """Whether the JSON goes to stdout, so that nothing else may."""
     return str(path) == "-"
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console for tables; wide where it is a pipe, as wide as the terminal where it is one."""
+    from rich.console import Console
+
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)

@@ -93,7 +93,7 @@ PIPELINE: tuple[Node, ...] = (
         DEMONSTRATIONS,
         _same("catalog", "conversations", "candidates", "judgments", "adjustment"),
     ),
-    Node("checkpoint_sft", SFT, _same("catalog", "conversations", "demonstrations")),
+    Node("checkpoint_sft", SFT, _same("conversations", "demonstrations")),
     Node(
         "checkpoint_rank_grpo",
         RANK_GRPO,

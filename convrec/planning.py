@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convrec.config import Config, home, load, parse_overrides
-from convrec.output import JsonFile, takes_stdout, write_json
+from convrec.output import JsonFile, console, takes_stdout, write_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -90,7 +90,7 @@ class Walk:
         return self.store.read(self.refs[name].artifact_id)
 
     def _contexts(self, stage: str) -> int:
-        """Contexts that a stage goes through: of the train split for training, of test for evaluate."""
+        """Contexts that a stage goes through: train for training, test for evaluate, else all."""
         import polars as pl
 
         split = {"sft": "train", "rank_grpo": "train", "evaluate": "test"}.get(stage)
@@ -122,8 +122,6 @@ class Walk:
 
     def _judge_range(self) -> dict[str, Any]:
         """The judge's bill before candidates are known: between the shortest and longest lines."""
-        import polars as pl
-
         from convrec.lists import format_line
         from convrec.llm.endpoint import endpoint_name
         from convrec.llm.estimate import estimate
@@ -146,7 +144,6 @@ class Walk:
 
         asked_before = self._asked(self.config.reflect.model, endpoint)
         low = 0.0 if asked_before else bracket(lines[:top]).usd_low
-        assert isinstance(talks, pl.DataFrame)
         return {
             "requests": talks.height,
             "usd_low": low * (1 - self.config.llm.max_failures),
@@ -163,7 +160,7 @@ class Walk:
 
 
 def make_plan(config: Config, store: Store) -> dict[str, Any]:
-    """The plan of a run as `convrec plan --json` writes it. Raises InputError for unusable files."""
+    """The plan of a run, as `convrec plan --json` writes it. Raises InputError."""
     from convrec.pipeline import PIPELINE
 
     walk = Walk(config, store)
@@ -183,7 +180,6 @@ def plan(
     json_file: JsonFile = None,
 ) -> None:
     """Show what a run of PROFILE would do and cost; nothing is executed."""
-    from rich.console import Console
     from rich.table import Table
 
     from convrec.artifacts import Store
@@ -200,11 +196,10 @@ def plan(
     for entry in made["stages"]:
         contexts = f"{entry['contexts']:,}" if entry["contexts"] else ""
         table.add_row(entry["stage"], entry["kind"], entry["state"], contexts)
-    console = Console()
-    console.print(table)
+    shown = console()
+    shown.print(table)
     for role, figures in made["llm"].items():
-        console.print(
+        shown.print(
             f"{role}: {figures['requests']:,} requests to send, "
             f"{figures['usd_low']:.4f} to {figures['usd_high']:.4f} USD",
-            highlight=False,
         )

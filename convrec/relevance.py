@@ -58,8 +58,8 @@ def judge_lines(
     same title and year outside the catalog. Each ground truth is earned once, by the first line
     that is in the catalog, unseen, no repeat, and names it; where several fit, the nearest year.
     """
-    seen_keys = [(exact_key(title), year) for title, year in seen]
-    open_truths = {i: (exact_key(title), year) for i, (title, year) in enumerate(ground_truth)}
+    seen_keys = [(_key(title), year) for title, year in seen]
+    open_truths = {i: (_key(title), year) for i, (title, year) in enumerate(ground_truth)}
     named: set[str | tuple[str, int | None]] = set()
     judged = []
     for line in lines:
@@ -94,10 +94,13 @@ def line_relevance(
     return relevance + [0] * (n - len(relevance))
 
 
+_key = lru_cache(maxsize=1 << 16)(exact_key)
+
+
 @lru_cache(maxsize=1 << 16)
 def _read(line: str) -> tuple[Item | None, str]:
     item = parse_line(line)
-    return item, exact_key(item.title) if item else ""
+    return item, _key(item.title) if item else ""
 
 
 def _distance(key: str, year: int | None, other_key: str, other_year: int | None) -> int | None:

@@ -36,7 +36,9 @@ def named_items(text: str, items: Iterable[tuple[str, str, int | None]]) -> set[
     titles = "|".join(re.escape(key) for key in sorted(by_key, key=len, reverse=True))
     plain = text.translate({0x2019: "'", 0x2018: "'"})
     named = set()
-    for found in re.finditer(rf"(?<!\w)({titles})(?!\w)(?:\s*\((\d{{4}})\))?", plain, re.IGNORECASE):
+    for found in re.finditer(
+        rf"(?<!\w)({titles})(?!\w)(?:\s*\((\d{{4}})\))?", plain, re.IGNORECASE
+    ):
         written, year = found[1], found[2]
         for item_id, title, own in by_key[exact_key(written)]:
             word = " " not in title.strip()

@@ -18,7 +18,7 @@ from convrec.config import STAGES, parse_overrides
 from convrec.errors import ConfigError, ConvrecError
 from convrec.evaluate.commands import score
 from convrec.llm.commands import app as llm_app
-from convrec.output import JsonFile, takes_stdout, write_json
+from convrec.output import JsonFile, console, takes_stdout, write_json
 from convrec.planning import plan
 from convrec.serving import recommend
 
@@ -29,12 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(catalog_app, name="catalog")
-app.add_typer(artifacts_app, name="artifacts")
-app.add_typer(llm_app, name="llm")
-app.command()(score)
-app.command()(plan)
-app.command()(recommend)
 
 
 def _version(wanted: bool) -> None:
@@ -63,7 +57,8 @@ def run(
     profile: Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")],
     until: Annotated[str | None, typer.Option(help="Last stage to run.")] = None,
     refresh: Annotated[
-        str | None, typer.Option(help="Recompute this stage and all after it; buys no answer again.")
+        str | None,
+        typer.Option(help="Recompute from this stage on; buys no answer again."),
     ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
@@ -86,8 +81,6 @@ def run(
 
 
 def _run_flow(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
-    from rich.console import Console
-
     prefect_environment()
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -95,8 +88,8 @@ def _run_flow(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     from flows.pipeline import pipeline
     from tasks.run import watcher
 
-    console = Console(stderr=quiet)
-    with ConsoleWatcher(console) as shown:
+    out = console(stderr=quiet)
+    with ConsoleWatcher(out) as shown:
         token = watcher.set(shown)
         try:
             with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
@@ -104,22 +97,28 @@ def _run_flow(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
         finally:
             watcher.reset(token)
     if summary["metrics"]:
-        console.print(systems_table(summary["metrics"]))
+        out.print(systems_table(summary["metrics"]))
     llm = summary["llm"]
-    console.print(
+    out.print(
         f"LLM requests: {llm['requests']:,} needed, {llm['from_ledger']:,} from the store, "
         f"{llm['sent']:,} sent, {llm['usd']:.4f} USD",
-        highlight=False,
     )
     if summary["report"]:
-        console.print(f"report: {summary['report']}", highlight=False, soft_wrap=True)
-    console.print(
+        out.print(f"report: {summary['report']}", soft_wrap=True)
+    out.print(
         f"this run in the Prefect UI: `make ui`, then "
         f"http://127.0.0.1:4200/v2/runs/flow-run/{summary['flow_run_id']}",
-        highlight=False,
         soft_wrap=True,
     )
     return summary
+
+
+app.command()(plan)
+app.command()(recommend)
+app.command()(score)
+app.add_typer(catalog_app, name="catalog")
+app.add_typer(artifacts_app, name="artifacts")
+app.add_typer(llm_app, name="llm")
 
 
 def prefect_environment() -> None:

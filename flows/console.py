@@ -1,4 +1,4 @@
-"""What the terminal shows of a run: one line an artifact, a bar while something long is going on."""
+"""What the terminal shows of a run: one line an artifact, a bar while something long goes on."""
 
 from __future__ import annotations
 
@@ -38,31 +38,32 @@ class ConsoleWatcher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if self.console.is_terminal:
+            self._bar.stop()
 
     def progress(self, name: str, done: int, total: int, text: str) -> None:
         """Move the bar, or print a line now and then."""
         if self.console.is_terminal:
             if self._task is None:
                 self._task = self._bar.add_task(name, total=total)
-            self._bar.update(
-                self._task, description=f"{name}: {text}", completed=done, total=total
-            )
+            self._bar.update(self._task, description=f"{name}: {text}", completed=done, total=total)
         elif time.monotonic() - self._shown > PLAIN_EVERY:
             self._shown = time.monotonic()
-            self.console.print(f"  {name}: {done}/{total} {text}", highlight=False)
+            self.console.print(f"  {name}: {done}/{total} {text}")
 
     def ended(self, entry: Mapping[str, Any], note: str) -> None:
         """Print the line of an artifact."""
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
+        if note.startswith("after --until"):
+            return
         rows = "" if entry["rows"] is None else f"{entry['rows']:,} rows"
         line = (
             f"{entry['stage']:<10} {entry['kind']:<17} {entry['state']:<10}"
             f" {rows:>13} {entry['seconds']:>7.1f} s  {note or entry['artifact_id']}"
         )
-        self.console.print(line.rstrip(), highlight=False, soft_wrap=True, markup=False)
+        self.console.print(line.rstrip(), soft_wrap=True, markup=False)
 
 
 def systems_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:

@@ -108,7 +108,10 @@ def build(order: Order, name: str) -> ArtifactRef:
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
-    rows = [{"figure": "rows", "value": ref.rows}, {"figure": "seconds", "value": round(seconds, 2)}]
+    rows = [
+        {"figure": "rows", "value": ref.rows},
+        {"figure": "seconds", "value": round(seconds, 2)},
+    ]
     rows += [{"figure": key, "value": value} for key, value in built.figures.items()]
     create_table_artifact(rows, key=slug(name), description=f"{ref.artifact_id}")
     return ref

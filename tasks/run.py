@@ -243,5 +243,3 @@ class Run:
         }
         self.entries.append(entry)
         watcher.get().ended(entry, note)
-
-

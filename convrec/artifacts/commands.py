@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.output import JsonFile, takes_stdout, write_json
+from convrec.output import JsonFile, console, takes_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Header, Store
 
-app = typer.Typer(help="Artifacts in the warehouse: list, show, export, lineage.", no_args_is_help=True)
+app = typer.Typer(
+    help="Artifacts in the warehouse: list, show, export, lineage.", no_args_is_help=True
+)
 
 ArtifactId = Annotated[str, typer.Argument(metavar="ID", help="An artifact id.")]
 
@@ -50,14 +52,20 @@ def list_artifacts(
     json_file: JsonFile = None,
 ) -> None:
     """List artifacts, oldest first."""
-    from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     headers = _store().headers(kind)
     if json_file is not None:
         write_json([_plain(header) for header in headers], json_file)
     if not takes_stdout(json_file):
-        table = Table("artifact", "stage", "rows", "created (UTC)", "seconds", "flow run")
+        table = Table(
+            Column("artifact", no_wrap=True),
+            "stage",
+            "rows",
+            "created (UTC)",
+            "seconds",
+            "flow run",
+        )
         for header in headers:
             partial = " (partial)" if header.ref.partial else ""
             table.add_row(
@@ -68,7 +76,7 @@ def list_artifacts(
                 f"{header.seconds:.1f}",
                 header.producer.flow_run_id[:8],
             )
-        Console().print(table)
+        console().print(table)
 
 
 @app.command()
@@ -80,7 +88,6 @@ def show(
 ) -> None:
     """Show an artifact's header, figures, failures and first rows."""
     import polars as pl
-    from rich.console import Console
 
     store = _store()
     header = store.header(artifact_id)
@@ -89,24 +96,36 @@ def show(
         frame = frame.filter(pl.col("context_id") == context)
     failures = store.failures(artifact_id)
     if json_file is not None:
-        value = {**_plain(header), "failures": failures.to_dicts(), "rows_shown": frame.head(rows).to_dicts()}
+        value = {
+            **_plain(header),
+            "failures": failures.to_dicts(),
+            "rows_shown": frame.head(rows).to_dicts(),
+        }
         write_json(value, json_file)
         if takes_stdout(json_file):
             return
-    console = Console()
+    shown = console()
     for key, value in _plain(header).items():
-        console.print(f"{key:>12}  {json.dumps(value) if isinstance(value, dict) else value}",
-                      highlight=False, markup=False, soft_wrap=True)
+        shown.print(
+            f"{key:>12}  {json.dumps(value) if isinstance(value, dict) else value}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     if failures.height:
-        console.print(f"{failures.height} contexts failed, the first: {failures.row(0)}", markup=False)
-    with pl.Config(tbl_rows=rows, fmt_str_lengths=60, tbl_width_chars=console.width):
-        console.print(str(frame.head(rows)), markup=False, highlight=False)
+        shown.print(
+            f"{failures.height} contexts failed, the first: {failures.row(0)}", markup=False
+        )
+    with pl.Config(tbl_rows=rows, fmt_str_lengths=60, tbl_width_chars=shown.width):
+        shown.print(str(frame.head(rows)), markup=False, highlight=False)
 
 
 @app.command()
 def export(
     artifact_id: ArtifactId,
-    file: Annotated[Path, typer.Argument(help="A .parquet, .csv, .jsonl file; a folder for a checkpoint.")],
+    file: Annotated[
+        Path, typer.Argument(help="A .parquet, .csv, .jsonl file; a folder for a checkpoint.")
+    ],
 ) -> None:
     """Write an artifact's rows to a file, or a checkpoint's files to a folder."""
     import shutil
@@ -139,7 +158,8 @@ def _write_rows(frame: Any, file: Path) -> None:
     elif file.suffix == ".csv":
         nested = [
             pl.col(name).map_elements(
-                lambda value: json.dumps(value.to_list(), ensure_ascii=False), return_dtype=pl.String
+                lambda value: json.dumps(value.to_list(), ensure_ascii=False),
+                return_dtype=pl.String,
             )
             for name, kind in frame.schema.items()
             if isinstance(kind, pl.List)
@@ -155,7 +175,6 @@ def lineage(
     json_file: JsonFile = None,
 ) -> None:
     """Show what an artifact was made from, back to the files, and which runs made it."""
-    from rich.console import Console
     from rich.tree import Tree
 
     from convrec.artifacts.lineage import ancestors
@@ -177,8 +196,10 @@ def lineage(
         for source, value in header.inputs.items():
             branch.add(f"{source}: {value[:12]} (from outside)")
         for parent_role, parent in header.parents.items():
-            grow(branch, parent, "" if parent.startswith(parent_role) else f"{parent_role}: ", shown)
+            grow(
+                branch, parent, "" if parent.startswith(parent_role) else f"{parent_role}: ", shown
+            )
 
     root = Tree("lineage", hide_root=True)
     grow(root, artifact_id, "", set())
-    Console().print(root, highlight=False)
+    console().print(root)

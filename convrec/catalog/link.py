@@ -45,7 +45,7 @@ FUZZY_CUTOFF = 85.0
 """rapidfuzz ratio of plain words from which two names are looked at word by word."""
 
 _BLOCK = 512
-_ALTERNATIVE, _PARTIAL, _YEAR, _ONE_WORD, _MOST_DOUBT = 1, 4, 2, 1, 4
+_ALTERNATIVE, _PARTIAL, _YEAR, _UNKNOWN_YEAR, _ONE_WORD, _MOST_DOUBT = 1, 4, 2, 3, 1, 4
 _TAILS = (("the", "movie"), ("the", "film"), ("movie",), ("3d",), ("1",))
 _SMALL = ARTICLES | {"and", "of"}
 
@@ -66,26 +66,26 @@ class _Form(NamedTuple):
     key: str
     cost: int
     method: Method
-    words: int
+    size: int
+    article: str
 
 
 class Linker:
     """Links written titles to the items of one catalog; build it once, it indexes the catalog."""
 
     def __init__(self, catalog: pl.DataFrame) -> None:
-        """`catalog` has at least the columns item_id, title, year; aliases are used if there."""
+        """`catalog` has the columns item_id, title, year; aliases are used where there are any."""
         self._items: list[tuple[str, str, int | None]] = []
         self._index: dict[str, list[tuple[_Form, int]]] = defaultdict(list)
         self._names: list[tuple[str, int]] = []
-        has_aliases = "aliases" in catalog.columns
-        columns = ["item_id", "title", "year", *(["aliases"] if has_aliases else [])]
-        for position, row in enumerate(catalog.select(columns).iter_rows()):
-            self._items.append(row[:3])
-            written = read_title(row[1])
-            names = [*written.names, *((row[3] or []) if has_aliases else [])]
+        aliases = catalog["aliases"].to_list() if "aliases" in catalog.columns else []
+        self._items += catalog.select("item_id", "title", "year").iter_rows()
+        for position, (_, title, _) in enumerate(self._items):
+            names = [*read_title(title).names, *((aliases[position] or []) if aliases else [])]
             for form in _forms(names, asked=False):
                 self._index[form.key].append((form, position))
-            self._names += [(_plain(name), position) for name in names if len(_plain(name)) > 1]
+            plain = map(_plain, names)
+            self._names += [(name, position) for name in plain if len(name) > 1]
         self._by_year: dict[int | None, list[int]] = defaultdict(list)
         for number, (_, position) in enumerate(self._names):
             self._by_year[self._items[position][2]].append(number)
@@ -103,7 +103,9 @@ class Linker:
             links[title] = self._look_up(written)
             if links[title] is None:
                 open_titles.append((title, written))
-        for (title, _), link in zip(open_titles, self._fuzzy([w for _, w in open_titles]), strict=True):
+        for (title, _), link in zip(
+            open_titles, self._fuzzy([w for _, w in open_titles]), strict=True
+        ):
             links[title] = link or self._bare_year(*title)
         return [links[title] for title in titles]
 
@@ -111,23 +113,23 @@ class Linker:
         best: tuple[int, int, int, Method] | None = None
         for form in _forms(written.names, asked=True):
             for other, position in self._index.get(form.key, ()):
-                apart = _apart(written.year, self._items[position][2])
-                method = _joint(form, other)
+                own = self._items[position][2]
+                apart, method = _apart(written.year, own), _joint(form, other)
                 if apart is None or method is None:
                     continue
-                if method == "subtitle" and (apart or self._yearless(written, position)):
+                undated = written.year is None or own is None
+                if undated and (method == "subtitle" or _other_article(form, other)):
                     continue
                 cost = form.cost + other.cost + _YEAR * apart
-                if cost + (_ONE_WORD if form.words == 1 else 0) > _MOST_DOUBT and apart:
+                doubt = cost + (_ONE_WORD if form.size == 1 else 0)
+                if apart and (method == "subtitle" or doubt > _MOST_DOUBT):
                     continue
-                found = (cost, self._items[position][2] or 0, position, method)
+                unsure = _UNKNOWN_YEAR if undated and written.year is not None else 0
+                found = (cost + unsure, own or 0, position, method)
                 best = found if best is None else min(best, found)
         if best is None:
             return None
         return Link(*self._items[best[2]], max(100.0 - best[0], 80.0), best[3])
-
-    def _yearless(self, written: Written, position: int) -> bool:
-        return written.year is None or self._items[position][2] is None
 
     def _bare_year(self, text: str, year: int | None) -> Link | None:
         title, bare = split_bare_year(text)
@@ -144,7 +146,9 @@ class Linker:
         for year, queries in groups.items():
             choices = self._choices(year)
             for start in range(0, len(queries), _BLOCK):
-                for number, score, position in self._near(queries[start : start + _BLOCK], choices, year):
+                for number, score, position in self._near(
+                    queries[start : start + _BLOCK], choices, year
+                ):
                     if number not in best or score > best[number][0]:
                         link = Link(*self._items[position], round(score, 1), "fuzzy")
                         best[number] = (score, link)
@@ -188,24 +192,26 @@ def _read(text: str, year: int | None) -> Written:
 def _forms(names: Iterable[str], asked: bool) -> list[_Form]:
     """All ways to write the names of a title, the first of which is the title itself."""
     forms: list[_Form] = []
+    spellings: list[tuple[str, int, Method]]
     for number, name in enumerate(names):
         extra = _ALTERNATIVE if number else 0
         method: Method = "alias" if number else "normalized"
         found = words(name)
         bare = _without_article(found)
-        size = len(bare)
-        forms.append(_Form(f"={exact_key(name)}", extra, method if number else "exact", size))
+        size = len(bare) + (len(bare) > 1 and any(map(is_number, bare)))
+        article = found[0] if bare != found else ""
+        spellings = [(f"={exact_key(name)}", 0, method if number else "exact")]
         if found:
-            forms.append(_Form("".join(found), extra + 1, method, size))
-        if bare != found:
-            forms.append(_Form("".join(bare), extra + 2, method, size))
-        for part in _parts(name, bare, asked):
-            forms.append(_Form("".join(part), extra + _PARTIAL, "subtitle", size))
+            spellings.append(("".join(found), 1, method))
+        if article:
+            spellings.append(("".join(bare), 2, method))
+        spellings += [("".join(p), _PARTIAL, "subtitle") for p in _parts(name, bare, asked)]
+        forms += [_Form(key, extra + cost, how, size, article) for key, cost, how in spellings]
     return forms
 
 
 def _parts(name: str, bare: list[str], asked: bool) -> Iterator[list[str]]:
-    """What may be left of a name: of the catalog's also the head, of one asked for only the tail."""
+    """What may be left of a name; the head alone only of the catalog's, not of one asked for."""
     for mark in (": ", " - "):
         head, found, tail = name.partition(mark)
         if not found:
@@ -236,6 +242,15 @@ def _joint(one: _Form, other: _Form) -> Method | None:
     if "alias" in methods:
         return "alias"
     return "exact" if methods == {"exact"} else "normalized"
+
+
+def _other_article(form: _Form, other: _Form) -> bool:
+    """Whether only an article tells the names apart, and too little else holds them together.
+
+    Without a year "Maze Runner" may stand for "The Maze Runner", but "The Suicide Squad" is not
+    "Suicide Squad", and of one word nothing is taken away. A number counts as a word more.
+    """
+    return form.article != other.article and form.size < (3 if form.article else 2)
 
 
 def _apart(year: int | None, own: int | None) -> int | None:

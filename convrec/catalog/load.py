@@ -90,7 +90,7 @@ def frame(kind: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     from convrec.artifacts.tables import KINDS
 
     title = pl.Struct({"title": pl.String, "year": pl.Int32})
-    types = {
+    types: dict[str, Any] = {
         "VARCHAR": pl.String,
         "VARCHAR[]": pl.List(pl.String),
         "INTEGER": pl.Int32,
@@ -112,7 +112,9 @@ def refuse_pickle(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(2)
     except FileNotFoundError:
-        raise CatalogError(f"{path} does not exist; give the path of a CSV or Parquet file") from None
+        raise CatalogError(
+            f"{path} does not exist; give the path of a CSV or Parquet file"
+        ) from None
     except IsADirectoryError:
         raise CatalogError(f"{path} is a folder; give the path of a CSV or Parquet file") from None
     except OSError as error:
@@ -132,7 +134,9 @@ def _is_parquet(path: Path) -> bool:
     if path.suffix.lower() == ".parquet" and not parquet:
         raise CatalogError(f"{path} is not a Parquet file in spite of its name; write it again")
     if not parquet and path.suffix.lower() not in (".csv", ".txt", ""):
-        raise CatalogError(f"{path} is no catalog file; allowed are CSV (.csv) and Parquet (.parquet)")
+        raise CatalogError(
+            f"{path} is no catalog file; allowed are CSV (.csv) and Parquet (.parquet)"
+        )
     return parquet
 
 
@@ -171,7 +175,9 @@ def _parquet(path: Path) -> tuple[list[str], list[Row]]:
     try:
         table = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise CatalogError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+        raise CatalogError(
+            f"{path} cannot be read as Parquet ({str(error).splitlines()[0]})"
+        ) from None
     rows = [Row(line, values) for line, values in enumerate(table.iter_rows(named=True), start=1)]
     return table.columns, rows
 
@@ -224,7 +230,10 @@ def read_year(value: Any) -> tuple[int | None, str]:
     except (TypeError, ValueError, OverflowError):
         year, number = 0, 0.5
     if year != number or not usable_year(year):
-        return None, f"broken year {str(value)[:40]!r} (allowed are {FIRST_YEAR} to {LAST_YEAR}, or empty)"
+        return (
+            None,
+            f"broken year {str(value)[:40]!r} (allowed are {FIRST_YEAR} to {LAST_YEAR}, or empty)",
+        )
     return year, ""
 
 
@@ -235,5 +244,7 @@ def _list(value: Any) -> list[str]:
 
 def _raw(values: Mapping[str, Any]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(["" if v is None else v for v in values.values()])
+    csv.writer(buffer, lineterminator="").writerow(
+        ["" if v is None else v for v in values.values()]
+    )
     return buffer.getvalue()

@@ -17,10 +17,14 @@ FIRST_YEAR, LAST_YEAR = 1870, 2035
 
 ARTICLES = frozenset({"a", "an", "the"})
 
-_QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-"})
+_QUOTES = str.maketrans(
+    {"’": "'", "‘": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-"}
+)
 _SPACE = re.compile(r"\s+")
 _BRACKET = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
-_YEAR_BRACKET = re.compile(r"^(\d{4})(?:\s*[-–—/]\s*(?:\d{2,4})?)?(?:\s+[a-z][\w .-]*)?$", re.IGNORECASE)
+_YEAR_BRACKET = re.compile(
+    r"^(\d{4})(?:\s*[-–—/]\s*(?:\d{2,4})?)?(?:\s+[a-z][\w .-]*)?$", re.IGNORECASE
+)
 _BARE_YEAR = re.compile(r"^(.*\w.*?)[\s,–—-]+(\d{4})$")
 _AKA = re.compile(r"\s*\ba\.?\s?k\.?\s?a\b\.?:?\s*", re.IGNORECASE)
 _OR = re.compile(r",?\s+or:\s+|,\s+or,?\s+", re.IGNORECASE)
@@ -32,12 +36,14 @@ _TRAILING_ARTICLE = re.compile(
     re.IGNORECASE,
 )
 _DESCRIPTOR = re.compile(
-    r"^(?:the\s+)?(?:[a-z-]+\s+)?(?:films?|movies?|tv|tv[ -](?:mini[ -]?)?series|mini-?series|series|"
-    r"show|television|video|short|documentary|remake|original|uncut|unrated|remastered|animated|"
-    r"anime|cut|edition|version|imax|3-?d|tv[ -]movie)$",
+    r"^(?:[a-z-]+\s+)?(?:films?|movies?|tv|(?:tv[ -])?(?:mini[ -]?)?series|show|television|video|"
+    r"short|documentary|remake|original|uncut|unrated|remastered|animated|anime|cut|edition|"
+    r"version|imax|3-?d)$",
     re.IGNORECASE,
 )
-_PART = re.compile(r"^(?:part|vol|volume|chapter|episode|season|no)\b\.?\s*\S+$|^\W*\d+\W*$", re.IGNORECASE)
+_PART = re.compile(
+    r"^(?:part|vol|volume|chapter|episode|season|no)\b\.?\s*\S+$|^\W*\d+\W*$", re.IGNORECASE
+)
 _NUMBER = re.compile(r"^\W*(?:\d{1,2}|[²³])\W*$")
 
 _LETTERS = str.maketrans(
@@ -49,20 +55,20 @@ _THREE_D = re.compile(r"\b3[- ]d\b")
 _ROMAN = re.compile(r"^x{0,3}(?:ix|iv|v?i{0,3})$")
 _ROMAN_VALUE = {"i": 1, "v": 5, "x": 10}
 _COUNTERS = frozenset({"part", "pt", "vol", "volume", "chapter", "episode", "ep", "number", "no"})
-_NUMBER_WORDS = {
-    word: str(value)
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty".split()
-    )
-} | {
-    word: f"{value}{'st' if value == 1 else 'nd' if value == 2 else 'rd' if value == 3 else 'th'}"
-    for value, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth "
-        "thirteenth".split(),
-        start=1,
-    )
-}
+_CARDINALS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+    "nineteen", "twenty",
+)  # fmt: skip
+_ORDINALS = {
+    "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th",
+    "sixth": "6th", "seventh": "7th", "eighth": "8th", "ninth": "9th", "tenth": "10th",
+    "eleventh": "11th", "twelfth": "12th", "thirteenth": "13th",
+}  # fmt: skip
+_NUMBER_WORDS = {word: str(value) for value, word in enumerate(_CARDINALS)} | _ORDINALS
+
+_LONGEST = 300
+"""Characters; a longer text is no title, and is compared only as a whole."""
 
 
 class Written(NamedTuple):
@@ -88,7 +94,9 @@ def split_year(text: str) -> tuple[str, int | None]:
     for found in reversed(list(_BRACKET.finditer(text))):
         year = _YEAR_BRACKET.match(found[1].strip())
         if year and usable_year(int(year[1])):
-            rest = f"{text[: found.start()].rstrip()} {text[found.end() :].lstrip()}".strip(" -*_\t")
+            rest = f"{text[: found.start()].rstrip()} {text[found.end() :].lstrip()}".strip(
+                " -*_\t"
+            )
             if _WORD.search(rest):
                 return rest, int(year[1])
     return text.strip(), None
@@ -96,7 +104,7 @@ def split_year(text: str) -> tuple[str, int | None]:
 
 def split_bare_year(text: str) -> tuple[str, int | None]:
     """Take a year without brackets off the end; the caller knows when it may be one."""
-    found = _BARE_YEAR.match(text.strip())
+    found = _BARE_YEAR.match(text.strip()) if len(text) <= _LONGEST else None
     if found and usable_year(int(found[2])):
         return found[1], int(found[2])
     return text, None
@@ -104,6 +112,9 @@ def split_bare_year(text: str) -> tuple[str, int | None]:
 
 def read_title(text: str) -> Written:
     """Split a written title into its names and its year."""
+    text = _SPACE.sub(" ", text).strip()
+    if len(text) > _LONGEST:
+        return Written((text,), None)
     rest, year = split_year(text)
     inner = [c.strip() for c in _BRACKET.findall(rest) if not _DESCRIPTOR.match(c.strip())]
     main = _BRACKET.sub(" ", rest)
@@ -172,9 +183,6 @@ def _count(found: list[str]) -> list[str]:
         word
         for index, word in enumerate(found)
         if not (
-            index
-            and word in _COUNTERS
-            and index + 1 < len(found)
-            and found[index + 1].isdigit()
+            index and word in _COUNTERS and index + 1 < len(found) and found[index + 1].isdigit()
         )
     ]

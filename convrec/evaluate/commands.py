@@ -48,6 +48,12 @@ def score(
         result = score_file(
             lists, catalog, protocol=protocol.value, per_list=per_list, progress=count
         )
+    if result.catalog_left_out:
+        typer.echo(
+            f"{result.catalog_left_out} rows of {catalog} left out; "
+            "`convrec catalog check` names them",
+            err=True,
+        )
     _report_bad(result)
     if json_file is not None:
         _write_json(result, json_file)

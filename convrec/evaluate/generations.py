@@ -64,7 +64,6 @@ def _config(config: Config) -> dict[str, Any]:
     return {
         "samples": config.evaluate.samples,
         "temperature": config.evaluate.temperature,
-        "batch_size": config.evaluate.batch_size,
         "seed": config.seed,
         "list_length": config.list_length,
         "domain": config.domain,

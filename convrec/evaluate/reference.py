@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence, Set
+from functools import lru_cache
 
 import numpy as np
 
@@ -53,12 +54,13 @@ def judge_reference(lists: Sequence[ListToJudge], catalog: Set[Titled]) -> Batch
 
 def read_list(text: str) -> list[Named]:
     """The (title, year) of every line in which the published code finds one, in order."""
-    items = []
-    for line in text.split("\n"):
-        found = _LINE.match(_bare(line))
-        if found:
-            items.append((_bare_title(found["title"]), int(found["year"])))
-    return items
+    return [item for line in text.split("\n") if (item := _read_line(line)) is not None]
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_line(line: str) -> Named | None:
+    found = _LINE.match(_bare(line))
+    return (_bare_title(found["title"]), int(found["year"])) if found else None
 
 
 def _bare(text: str) -> str:
@@ -110,5 +112,6 @@ def _earned(
     return earned
 
 
+@lru_cache(maxsize=1 << 16)
 def _folded(title: str) -> str:
     return _SPACE.sub(" ", title).strip().casefold()

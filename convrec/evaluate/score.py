@@ -1,9 +1,6 @@
 """Score anyone's lists: JSONL in, metrics and rewards out, one bad row never stops the others.
 
-A row holds `completion` (text, or chat messages of which the last by the assistant counts),
-`seen_titles` (titles, or [title, year] pairs) and `groundtruth_with_release_year` ([title, year]
-pairs, the year a number, a string or null). Other columns are ignored, except `context_id`: rows
-that share one are resampled together.
+`convrec.evaluate.rows` says what a row holds, `convrec.evaluate.commands` is the command.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +20,7 @@ from numpy.typing import NDArray
 from convrec.errors import InputError
 from convrec.evaluate.batch import Batch, ListToJudge, Protocol, ranking_metrics
 from convrec.evaluate.bootstrap import Bootstrap, Interval
-from convrec.lists import parse_line
+from convrec.evaluate.rows import BadRow, Row, read_rows
 from convrec.relevance import Titled
 
 _CHUNK = 5000
@@ -32,27 +29,18 @@ _CHUNK = 5000
 Judge = Callable[[Sequence[ListToJudge]], Batch]
 
 
-class BadRow(NamedTuple):
-    """A row that could not be scored: its line in the file, from 1, and why."""
-
-    line: int
-    reason: str
-
-
 @dataclass(frozen=True)
 class Score:
-    """What a file of lists is worth; `metrics` holds the mean of each metric over its lists."""
+    """What a file of lists is worth; `metrics` holds the mean of each metric over its lists.
+
+    `catalog_left_out` counts the catalog's rows that could not be used.
+    """
 
     protocol: Protocol
     lists: int
     metrics: dict[str, Interval]
     bad: tuple[BadRow, ...]
-
-
-class _Row(NamedTuple):
-    line: int
-    context: str
-    asked: ListToJudge
+    catalog_left_out: int
 
 
 def score_file(
@@ -71,12 +59,12 @@ def score_file(
     `progress(rows)` is told how many rows have been read. Raises InputError where the file is no
     JSONL or has no usable row, CatalogError for a catalog that cannot be used.
     """
-    judge = _judge(catalog, protocol)
+    judge, left_out = _judge(catalog, protocol)
     bad: list[BadRow] = []
     contexts: list[str] = []
     values: dict[str, list[NDArray[np.float64]]] = {}
     with _replacing(per_list) as out:
-        rows = _rows(path, protocol, bad)
+        rows = read_rows(path, protocol, bad)
         while chunk := list(islice(rows, _CHUNK)):
             batch = judge([row.asked for row in chunk])
             metrics = ranking_metrics(batch)
@@ -90,113 +78,46 @@ def score_file(
             raise InputError(_nothing(path, bad))
     table = np.column_stack([np.concatenate(parts) for parts in values.values()])
     intervals = Bootstrap(contexts, resamples=resamples, seed=seed).intervals(table)
-    return Score(protocol, len(contexts), dict(zip(values, intervals, strict=True)), tuple(bad))
+    means = dict(zip(values, intervals, strict=True))
+    return Score(protocol, len(contexts), means, tuple(bad), left_out)
 
 
-def _judge(catalog: Path, protocol: Protocol) -> Judge:
+def _judge(catalog: Path, protocol: Protocol) -> tuple[Judge, int]:
+    """What judges lists against a catalog file, and how many of its rows cannot be used."""
     from convrec.catalog.index import TitleIndex
     from convrec.catalog.load import load_catalog
     from convrec.evaluate.reference import judge_reference
     from convrec.evaluate.standard import judge_standard
     from convrec.evaluate.systems import has_years
 
-    frame, _ = load_catalog(catalog)
+    frame, left_out = load_catalog(catalog)
     items = list(frame.select("item_id", "title", "year").iter_rows())
     if protocol == "reference":
-        pairs = {(title, year) for _, title, year in items}
-        return lambda lists: judge_reference(lists, pairs)
+        pairs = {(title, year) for _, title, year in items} | _spellings(catalog)
+        return lambda lists: judge_reference(lists, pairs), left_out.height
     index, years = TitleIndex(items), has_years(frame)
-    return lambda lists: judge_standard(lists, index, years=years)
+    return lambda lists: judge_standard(lists, index, years=years), left_out.height
 
 
-def _rows(path: Path, protocol: Protocol, bad: list[BadRow]) -> Iterator[_Row]:
-    """The usable rows of the file; the others go to `bad`."""
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give a JSONL file, one list a line")
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    yield _read_row(number, line, protocol)
-                except ValueError as error:
-                    bad.append(BadRow(number, str(error)))
-    except UnicodeDecodeError:
-        raise InputError(
-            f"{path} is not UTF-8 text; give a JSONL file (pickles are never opened)"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from None
+def _spellings(catalog: Path) -> set[Titled]:
+    """The titles and years of the file as they stand, repeats that only differ in quotes too."""
+    import polars as pl
 
+    from convrec.catalog.load import read_year
 
-def _read_row(number: int, line: str, protocol: Protocol) -> _Row:
-    """One row, or ValueError with the reason."""
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from None
-    if not isinstance(row, dict):
-        raise ValueError("not a JSON object")
-    needed = ("completion", "seen_titles", "groundtruth_with_release_year")
-    missing = [name for name in needed if name not in row]
-    if missing:
-        raise ValueError(f"no {' and no '.join(missing)}")
-    truths = [_titled(x, "groundtruth_with_release_year") for x in _list(row, needed[2])]
-    if not truths:
-        raise ValueError("groundtruth_with_release_year is empty, so there is nothing to find")
-    seen = [_seen(x, protocol) for x in _list(row, needed[1])]
-    context = row.get("context_id")
-    return _Row(
-        number,
-        f"line {number}" if context is None else f"context {context}",
-        ListToJudge(_text(row["completion"]), seen, truths),
-    )
-
-
-def _text(completion: Any) -> str:
-    """The text of a completion given as a string or as chat messages."""
-    if isinstance(completion, str):
-        return completion
-    messages = [completion] if isinstance(completion, dict) else completion
-    if isinstance(messages, list) and all(isinstance(m, dict) for m in messages):
-        said = [m.get("content") for m in messages if m.get("role", "assistant") == "assistant"]
-        if said and isinstance(said[-1], str):
-            return said[-1]
-    raise ValueError("completion is neither a string nor chat messages with an assistant's text")
-
-
-def _list(row: dict[str, Any], name: str) -> list[Any]:
-    value = row[name]
-    if not isinstance(value, list):
-        raise ValueError(f"{name} is not a list")
-    return value
-
-
-def _seen(value: Any, protocol: Protocol) -> Titled:
-    """A seen title; the published code compares the text as it stands."""
-    if not isinstance(value, str):
-        return _titled(value, "seen_titles")
-    item = parse_line(value) if protocol == "standard" else None
-    return item if item is not None else (value, None)
-
-
-def _titled(value: Any, name: str) -> Titled:
-    if isinstance(value, dict):
-        value = [value.get("title"), value.get("year")]
-    if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)):
-        raise ValueError(f"{name} holds {value!r:.60}, not a [title, year] pair")
-    title, year = value
-    if year is None or year == "":
-        return title, None
-    try:
-        return title, int(year)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} gives the year {year!r:.20} of {title!r:.60}") from None
+    with catalog.open("rb") as file:
+        parquet = file.read(4) == b"PAR1"
+    if parquet:
+        table = pl.read_parquet(catalog)
+    else:
+        table = pl.read_csv(catalog, infer_schema=False, truncate_ragged_lines=True)
+    table = table.rename({name: name.strip().lower() for name in table.columns})
+    rows = table.select("title", "year").iter_rows()
+    return {(title, read_year(year)[0]) for title, year in rows}
 
 
 def _write(
-    out: IO[str], rows: Sequence[_Row], metrics: dict[str, NDArray[np.float64]], batch: Batch
+    out: IO[str], rows: Sequence[Row], metrics: dict[str, NDArray[np.float64]], batch: Batch
 ) -> None:
     from convrec.rank_grpo.rewards import exp_inf, log_rewards
 

@@ -54,8 +54,8 @@ class Entities:
     def catalog(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """(items, quarantine); the line of a row is its place in the item list."""
         rows = [
-            Row(line, {"title": title["title"], "year": title["year"]})
-            for line, title in enumerate(map(self.title, self.items), start=1)
+            Row(line, {**self.title(number), "entity": self._names[number]})
+            for line, number in enumerate(self.items, start=1)
         ]
         return collect_items(rows, self._path.name, (), str(self._path))
 

@@ -106,9 +106,10 @@ def _titles(value: Any, column: str) -> list[Title]:
 
 
 def _title(entry: Any, column: str) -> Title:
+    title: Any
+    year: Any
     if isinstance(entry, str):
-        item = parse_line(entry)
-        title, year = item if item is not None else ("", None)
+        title, year = parse_line(entry) or ("", None)
     elif isinstance(entry, dict):
         title, year = entry.get("title"), entry.get("year")
     elif isinstance(entry, list | tuple) and 1 <= len(entry) <= 2:
@@ -157,9 +158,7 @@ def _named(samples: list[Sample], bad: list[dict[str, Any]]) -> list[Sample]:
     return named
 
 
-def _split(
-    samples: list[Sample], bad: list[dict[str, Any]]
-) -> list[tuple[Sample, str]]:
+def _split(samples: list[Sample], bad: list[dict[str, Any]]) -> list[tuple[Sample, str]]:
     """Each usable sample with its split; a context is never in two."""
     if any(sample.created_utc is not None for sample in samples):
         return _split_by_time(samples, bad)

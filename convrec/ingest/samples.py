@@ -58,7 +58,7 @@ def to_frames(
 
     Raises InputError where nothing is left to train on.
     """
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "sample_id": sample.sample_id,
             "context_id": sample.context_id,

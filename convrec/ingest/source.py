@@ -11,12 +11,12 @@ from convrec.artifacts.identity import digest, file_digest
 from convrec.catalog.load import load_catalog
 from convrec.config import Config
 from convrec.ingest.files import (
+    File,
     Raw,
     catalog_file,
     conversation_files,
     dialogue_file,
     entity_files,
-    File,
     files_digest,
     raw_rows,
 )
@@ -122,7 +122,7 @@ def _entities(config: Config) -> Any:
 def _demo_rows(config: Config) -> list[Raw]:
     from convrec.ingest.demo import generate
 
-    rows = generate(config.seed, config.ingest.contexts)
+    rows = generate(config.seed, {str(k): n for k, n in config.ingest.contexts.items()})
     return [
         Raw("demo", "", line, value, "", json.dumps(value)) for line, value in enumerate(rows, 1)
     ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from convrec.output import JsonFile, console, takes_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.llm.ledger import LedgerRow
@@ -24,8 +24,7 @@ def serve_demo(
     latency_ms: Annotated[float, typer.Option(help="Milliseconds before each answer.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 0,
     log: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads it at run time
-        typer.Option(help="Append one JSON line a request: its digest and outcome."),
+        Path | None, typer.Option(help="Append one JSON line a request: its digest and outcome.")
     ] = None,
 ) -> None:
     """Serve the simulated teacher and judge, OpenAI-compatible, until Ctrl-C.
@@ -39,12 +38,7 @@ def serve_demo(
 
 
 @app.command()
-def ledger(
-    json_file: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads it at run time
-        typer.Option("--json", metavar="FILE", help="Write JSON to FILE, or - for the terminal."),
-    ] = None,
-) -> None:
+def ledger(json_file: JsonFile = None) -> None:
     """Show what was sent and billed, by run, stage and model."""
     from convrec.artifacts import Store
     from convrec.config import home
@@ -52,24 +46,19 @@ def ledger(
     from convrec.llm.ledger import ledger_rows
 
     store = Store(home())
-    AnswerStore(store)
+    AnswerStore(store)  # saves what a crashed run left in the spool
     rows = ledger_rows(store)
-    if json_file is None:
+    if json_file is not None:
+        write_json({"rows": rows}, json_file)
+    if not takes_stdout(json_file):
         _print_table(rows)
-        return
-    text = json.dumps({"rows": rows}, indent=2)
-    if json_file == "-":
-        sys.stdout.write(text + "\n")
-    else:
-        Path(json_file).write_text(text + "\n", encoding="utf-8")
 
 
 def _print_table(rows: list[LedgerRow]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     if not rows:
-        print("Nothing was sent yet.")
+        console().print("Nothing was sent yet.")
         return
     table = Table("run", "stage", "model", "requests", "prompt tokens", "completion tokens", "USD")
     for row in rows:
@@ -84,4 +73,4 @@ def _print_table(rows: list[LedgerRow]) -> None:
         )
     table.add_section()
     table.add_row("total", "", "", "", "", "", f"{sum(row['usd'] for row in rows):.4f}")
-    Console().print(table)
+    console().print(table)

@@ -82,6 +82,7 @@ class Courier:
         self._sent: set[str] = set()
         self._in_flight = 0
         self._reserved = 0.0
+        self._underrated = 1.0
         self._slots = float(settings.max_concurrency)
         self._narrowed_at = 0.0
         self._reached = False
@@ -199,15 +200,17 @@ class Courier:
         return self._prices[str(request.body.get("model"))]
 
     def _affordable(self, work: _Work) -> bool:
+        """Whether all that is in flight and this call stay below the limit at their dearest."""
         limit = self._settings.max_usd
         if limit is None:
             return True
         bound = upper_bound(work.request.body, self._price(work.request))
-        return self._spent_before + self.usd + self._reserved + bound <= limit
+        dearest = (self._reserved + bound) * self._underrated
+        return self._spent_before + self.usd + dearest <= limit
 
     def _broke(self, work: _Work) -> BudgetExceeded:
         spent = self._spent_before + self.usd
-        bound = upper_bound(work.request.body, self._price(work.request))
+        bound = upper_bound(work.request.body, self._price(work.request)) * self._underrated
         return BudgetExceeded(
             f"the next call of {self._stage} could cross llm.max_usd={self._settings.max_usd:g}: "
             f"${spent:.6f} spent, and it may cost ${bound:.6f}; everything paid for is kept, so "
@@ -222,11 +225,11 @@ class Courier:
         try:
             outcome = await self._caller.call(work.request.body)
             if isinstance(outcome, Answered):
-                await self._keep(work.request, outcome.response, outcome.usage)
+                await self._keep(work.request, outcome.response, outcome.usage, bound)
                 self._succeeded()
             else:
                 if outcome.usage:
-                    await self._keep(work.request, "", outcome.usage)
+                    await self._keep(work.request, "", outcome.usage, bound)
                 self._failed(work, outcome)
         except Exception as error:
             self._stop(error)
@@ -235,8 +238,10 @@ class Courier:
             self._in_flight -= 1
             self._changed.set()
 
-    async def _keep(self, request: Request, response: str, usage: Usage) -> None:
+    async def _keep(self, request: Request, response: str, usage: Usage, bound: float) -> None:
         usd = cost(self._price(request), usage)
+        if bound:  # an endpoint whose tokens are shorter than we thought
+            self._underrated = max(self._underrated, usd / bound)
         answer = Answer(
             key=request.key,
             endpoint=request.endpoint,

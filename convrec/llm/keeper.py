@@ -92,9 +92,11 @@ class Keeper:
 
     async def _commit_group(self, segment: Path, group: list[Answer]) -> None:
         try:
-            await asyncio.to_thread(self._answers.add, group)
+            await asyncio.to_thread(self._commit_now, segment, group)
         except ConvrecError as error:
             self.error = error
-            return
+
+    def _commit_now(self, segment: Path, group: list[Answer]) -> None:
+        self._answers.add(group)
         segment.unlink()
-        await asyncio.to_thread(self._spool.release, [answer.key for answer in group])
+        self._spool.release([answer.key for answer in group])

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
-MODELS = ("demo-teacher", "demo-judge")
 HOST = "127.0.0.1"
 FAULTS = ("429", "500", "drop", "garbage", "truncate", "empty")
 
@@ -78,14 +77,14 @@ class Faults:
 
 def create_app(
     complete: Complete,
+    models: Collection[str],
     *,
-    models: Collection[str] = MODELS,
     faults: Faults | None = None,
     log: IO[str] | None = None,
 ) -> Starlette:
     """The web application around `complete`, which makes a response body of a request body.
 
-    `complete` raises ValueError for a body that it cannot use. `log` gets one JSON line a request:
+    `complete` raises ValueError or InputError for a body that it cannot use. `log` gets one JSON line a request:
     the digest of its body, and what became of it.
     """
     from starlette.applications import Starlette
@@ -146,7 +145,7 @@ def _answer(body: Any, complete: Complete, models: Collection[str]) -> Response:
         return _error(400, "streaming is not supported", param="stream")
     try:
         return JSONResponse(complete(body))
-    except ValueError as error:
+    except (ValueError, InputError) as error:
         return _error(400, str(error))
 
 
@@ -218,17 +217,17 @@ def server(app: Starlette) -> uvicorn.Server:
     )
 
 
-def demo_complete() -> Complete:
+def demo_app(*, faults: Faults | None = None, log: IO[str] | None = None) -> Starlette:
     """The demo's simulated teacher and judge."""
-    from convrec.llm.demo import complete
+    from convrec.llm.demo import MODELS, complete
 
-    return complete
+    return create_app(complete, MODELS, faults=faults, log=log)
 
 
 def main() -> None:
     """Serve the demo until standard input closes."""
     listener = bind(0)
-    running = server(create_app(demo_complete()))
+    running = server(demo_app())
 
     def watch() -> None:
         sys.stdin.buffer.read()
@@ -243,7 +242,7 @@ def serve(port: int, faults: Faults, log: Path | None, ready: Callable[[str], No
     """Serve the demo until Ctrl-C; `ready` is told the base URL."""
     listener = bind(port)
     file = log.open("a", encoding="utf-8") if log else None
-    running = server(create_app(demo_complete(), faults=faults, log=file))
+    running = server(demo_app(faults=faults, log=file))
     ready(base_url(listener))
     try:
         running.run(sockets=[listener])

@@ -48,7 +48,7 @@ def trainer_arguments(config: Config, workspace: Path, seed: int) -> GRPOConfig:
         epsilon=settings.epsilon_low,
         epsilon_high=settings.epsilon_high,
         bf16=config.model.bf16 and has_bf16(),
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=False,
         seed=seed,

@@ -78,7 +78,7 @@ def _build(job: Job) -> Built:
         },
         orient="row",
     )
-    half = max(frame["position"].max() or 2, 2) // 2  # type: ignore[operator, type-var]
+    half = max(frame["position"].max() or 2, 2) // 2  # type: ignore[operator]
     early = frame.filter(pl.col("position") <= half)["rating"].mean()
     late = frame.filter(pl.col("position") > half)["rating"].mean()
     figures = {

@@ -69,7 +69,7 @@ class _Scorer:
         links = Linker(catalog).link_many(distinct)
         row_of = {item_id: row for row, item_id in enumerate(catalog["item_id"])}
         position = [row_of[link.item_id] if link else -1 for link in links]
-        titles = self.tfidf.transform([title for title, _ in distinct]) if distinct else None
+        titles = self.tfidf.transform([title for title, _ in distinct] or [""])
         parts = [
             self.catalog_vectors[row] if row >= 0 else titles[number]
             for number, row in enumerate(position)

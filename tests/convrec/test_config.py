@@ -67,5 +67,5 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_an_assignment_without_a_value() -> None:
-    with pytest.raises(ConfigError, match="section.key=value"):
+    with pytest.raises(ConfigError, match=r"section\.key=value"):
         config.parse_overrides(["seed"])

@@ -28,7 +28,7 @@ def test_lines_come_back() -> None:
 
 
 def test_an_answer_is_read_forgivingly() -> None:
-    text = 'Here are some films:\n\n1. **Alien** (1979)\n2) "Heat" (1995)\n- 13th\n• *Up* (2009)\n20. 1917'
+    text = 'Some films:\n\n1. **Alien** (1979)\n2) "Heat" (1995)\n- 13th\n• *Up* (2009)\n20. 1917'
     assert [item for _, item in parse_answer(text)] == [
         Item("Alien", 1979),
         Item("Heat", 1995),

@@ -46,8 +46,12 @@ class World:
         curves: pl.DataFrame | None = None,
     ) -> ArtifactRef:
         """Keep rows as the artifact of a role; what is there already are its parents."""
-        frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(
-            rows, schema=list(KINDS[kind]), orient="row", infer_schema_length=None
+        frame = (
+            rows
+            if isinstance(rows, pl.DataFrame)
+            else pl.DataFrame(
+                rows, schema=list(KINDS[kind]), orient="row", infer_schema_length=None
+            )
         )
         parents = {name: ref.artifact_id for name, ref in self.refs.items()}
         spec = ArtifactSpec(kind=kind, stage=stage, version=1, parents=parents)
@@ -79,10 +83,18 @@ def _curve(names: dict[str, Callable[[int], float]], steps: int) -> pl.DataFrame
 
 
 @pytest.fixture
-def world(store: Store) -> World:
-    """Forty test posts, two samples each; every system's lists are better than the last one's."""
+def world(whole_world: World) -> World:
+    """A world whose roles a test may put anew."""
+    own = World(whole_world.store, whole_world.config)
+    own.refs = dict(whole_world.refs)
+    return own
+
+
+@pytest.fixture(scope="module")
+def whole_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Thirty test posts, two samples each; every system's lists are better than the last one's."""
     rng = random.Random(3)
-    made = World(store)
+    made = World(Store(tmp_path_factory.mktemp("world")))
     made.put("catalog", "catalog", [(i, t, y, [], ["drama"], "") for i, t, y in ITEMS])
     conversations, teacher, candidates, demonstrations = [], [], [], []
     wanted: dict[str, list[int]] = {}
@@ -93,10 +105,8 @@ def world(store: Store) -> World:
         wanted[context] = rng.sample([k for k in range(60) if k not in seen], 4)
         for answer in range(2):
             truth = wanted[context][answer * 2 : answer * 2 + 2]
-            conversations.append(
-                (f"{context}-{answer}", context, split, None, POST, None)
-                + (titled(*seen), titled(*truth), None)
-            )
+            given = (titled(*seen), titled(*truth), None)
+            conversations.append((f"{context}-{answer}", context, split, None, POST, None, *given))
         for rank, k in enumerate(_ranked(rng, wanted[context], 0.2), start=1):
             title, year = (f"Unknown {k}", None) if rng.random() < 0.2 else ITEMS[k][1:]
             teacher.append((context, rank, f"{rank}. {title}", title, year))
@@ -120,7 +130,9 @@ def world(store: Store) -> World:
     )
     made.put("demonstrations", "demonstrations", demonstrations, stage="adjust")
     curves = {
-        "sft": _curve({"loss": lambda s: 5 / s**0.5, "validation loss": lambda s: 5.5 / s**0.5}, 60),
+        "sft": _curve(
+            {"loss": lambda s: 5 / s**0.5, "validation loss": lambda s: 5.5 / s**0.5}, 60
+        ),
         "rank_grpo": _curve({"reward": lambda s: s / 80, "kl": lambda s: s / 900}, 40),
     }
     for stage, skill in (("sft", 0.5), ("rank_grpo", 0.9)):

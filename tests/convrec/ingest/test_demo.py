@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from convrec.config import ROOT
+from convrec.config import ROOT, Config
 from convrec.ingest.demo import generate
+from convrec.ingest.source import read_conversations
 from convrec.llm.demo.world import world
 
 SIZES = {"train": 300, "validation": 40, "test": 40}
@@ -104,6 +105,15 @@ def test_a_handful_of_rows_is_broken_each_in_its_own_way(rows):
     assert any(
         isinstance(row, dict) and not post(row).removeprefix("USER:").strip() for row in broken
     )
+
+
+def test_ingest_takes_every_good_row_and_quarantines_the_broken_ones_with_six_reasons(rows):
+    conversations, quarantine = read_conversations(
+        Config.model_validate({"seed": 7, "ingest": {"format": "demo", "contexts": SIZES}})
+    )
+    assert conversations["sample_id"].to_list() == [row["sample_id"] for row in good(rows)]
+    assert conversations.filter(conversations["split"] == "test")["context_id"].n_unique() == 40
+    assert quarantine["reason"].n_unique() == quarantine.height == 6
 
 
 def test_a_split_that_is_not_asked_for_is_empty():

@@ -78,9 +78,7 @@ def test_a_title_named_twice_counts_once_at_its_best_rank(store: Store) -> None:
 
 
 def test_without_similarity_and_conversation_only_named_items_score(store: Store) -> None:
-    alone = job(
-        store, [("c1", 1, "Alien", 1979)], similarity_weight=0.0, conversation_weight=0.0
-    )
+    alone = job(store, [("c1", 1, "Alien", 1979)], similarity_weight=0.0, conversation_weight=0.0)
     rows = CANDIDATES.build(alone).rows
     assert rows.filter(pl.col("score") > 0)["item_id"].to_list() == ["Alien (1979)"]
 

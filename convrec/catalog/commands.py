@@ -1,0 +1,140 @@
+"""`convrec catalog check|diff|link`: look at catalog files without a run."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convrec.output import JsonFile, takes_stdout, write_json
+
+if TYPE_CHECKING:
+    import polars as pl
+
+app = typer.Typer(help="Catalog files: check, diff, link.", no_args_is_help=True)
+
+_SHOWN = 20
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet with title and year.")],
+    json_file: JsonFile = None,
+) -> None:
+    """Say how many rows of FILE can be used, and why the others cannot."""
+    from convrec.catalog.load import load_catalog
+
+    items, bad = load_catalog(file)
+    result = {
+        "file": str(file),
+        "items": items.height,
+        "with_year": items.height - items["year"].null_count(),
+        "with_genres": items.filter(items["genres"].list.len() > 0).height,
+        "with_aliases": items.filter(items["aliases"].list.len() > 0).height,
+        "quarantined": bad.to_dicts(),
+    }
+    if json_file is not None:
+        write_json(result, json_file)
+    if takes_stdout(json_file):
+        return
+    _table(
+        f"{file}: {items.height} items, {bad.height} rows in quarantine",
+        ["", "items"],
+        [(name, result[f"with_{name}"]) for name in ("year", "genres", "aliases")],
+    )
+    if bad.height:
+        _table(
+            "Quarantine", ["line", "reason", "row"], bad.select("line", "reason", "raw").iter_rows()
+        )
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="The catalog as it was.")],
+    new: Annotated[Path, typer.Argument(help="The catalog as it is now.")],
+    json_file: JsonFile = None,
+) -> None:
+    """Show which items were added, removed, renamed or changed from OLD to NEW."""
+    from convrec.catalog.diff import diff_catalogs
+    from convrec.catalog.load import load_catalog
+
+    found = diff_catalogs(load_catalog(old)[0], load_catalog(new)[0])
+    frames = {
+        "added": found.added.select("item_id", "title", "year"),
+        "removed": found.removed.select("item_id", "title", "year"),
+        "renamed": found.renamed,
+        "changed": found.changed,
+    }
+    if json_file is not None:
+        write_json({name: frame.to_dicts() for name, frame in frames.items()}, json_file)
+    if takes_stdout(json_file):
+        return
+    for name, frame in frames.items():
+        _frame(f"{frame.height} {name}", frame)
+
+
+@app.command()
+def link(
+    catalog: Annotated[Path, typer.Option("--catalog", metavar="FILE", help="CSV or Parquet.")],
+    json_file: JsonFile = None,
+) -> None:
+    """Link raw titles, one a line on stdin, to items; writes CSV, one row a line, in order.
+
+    The columns are query, item_id, title, year, score. Where nothing in the catalog is meant, all
+    but the query stay empty.
+    """
+    from convrec.catalog.link import Linker
+    from convrec.catalog.load import load_catalog
+
+    items, _ = load_catalog(catalog)
+    lines = _lines(sys.stdin.buffer.read().decode(errors="replace"))
+    links = Linker(items).link_many([(line, None) for line in lines])
+    rows = [
+        {"query": line, "item_id": None, "title": None, "year": None, "score": None, "method": None}
+        | (found._asdict() if found else {})
+        for line, found in zip(lines, links, strict=True)
+    ]
+    if json_file is not None:
+        write_json({"links": rows}, json_file)
+    if not takes_stdout(json_file):
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["query", "item_id", "title", "year", "score"])
+        writer.writerows(list(row.values())[:5] for row in rows)
+
+
+def _lines(text: str) -> list[str]:
+    lines = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    return lines[:-1] if lines and not lines[-1] else lines
+
+
+def _frame(title: str, frame: pl.DataFrame) -> None:
+    if not frame.height:
+        typer.echo(title)
+        return
+    rows = [
+        [", ".join(v) if isinstance(v, list) else v for v in row]
+        for row in frame.head(_SHOWN).iter_rows()
+    ]
+    more = frame.height - len(rows)
+    _table(title, frame.columns, rows, f"and {more} more; --json - shows all" if more else None)
+
+
+def _table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str | None = None
+) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=escape(title), caption=caption, title_justify="left", caption_justify="left"
+    )
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    Console().print(table)

@@ -1,0 +1,84 @@
+"""From demonstrations to a checkpoint artifact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import polars as pl
+import torch
+
+from convrec.artifacts import Built, Job
+from convrec.config import Config
+from convrec.errors import TrainingError
+from convrec.sft.prompts import student_prompt
+from convrec.sft.train import Row, train_sft
+
+VALIDATION_ROWS = 64
+"""Demonstrations of split validation on which the validation loss is measured."""
+
+
+def training_rows(
+    conversations: pl.DataFrame, demonstrations: pl.DataFrame, split: str, config: Config
+) -> list[Row]:
+    """Prompt and completion of every demonstration of a split, in order.
+
+    A demonstration without a sample_id stands for all samples of its context, which share one
+    conversation, and is one row.
+    """
+    samples = conversations.select("sample_id", "context_id", "conversation", "prompt").rows()
+    by_sample = {sample: (talk, prompt) for sample, _, talk, prompt in samples}
+    by_context = {context: (talk, prompt) for _, context, talk, prompt in reversed(samples)}
+    rows = []
+    for context, sample, completion in (
+        demonstrations.filter(pl.col("split") == split)
+        .select("context_id", "sample_id", "completion")
+        .iter_rows()
+    ):
+        talk, prompt = by_context[context] if sample is None else by_sample[sample]
+        rows.append((student_prompt(talk, prompt, config), completion))
+    return rows
+
+
+def checkpoint_rows(base: str, parameters: int, settings: dict[str, object]) -> pl.DataFrame:
+    """The one row of a checkpoint artifact; path "." is the artifact's own folder."""
+    return pl.DataFrame(
+        {
+            "path": ["."],
+            "base": [base],
+            "parameters": [parameters],
+            "manifest": [json.dumps(settings, sort_keys=True)],
+        }
+    )
+
+
+def curve_frame(curves: Sequence[tuple[int, str, float]]) -> pl.DataFrame:
+    """Training curves as the store keeps them: step, name, value."""
+    schema = {"step": pl.Int32, "name": pl.String, "value": pl.Float64}
+    return pl.DataFrame(list(curves), schema=schema, orient="row")
+
+
+def build_sft(job: Job) -> Built:
+    """Train on split train, measure the loss on a part of split validation, keep the checkpoint."""
+    if job.scratch is None:
+        raise TrainingError("sft writes a folder, and was given none to write to")
+    config = job.config
+    conversations, demonstrations = job.frame("conversations"), job.frame("demonstrations")
+    figures, curves = train_sft(
+        training_rows(conversations, demonstrations, "train", config),
+        training_rows(conversations, demonstrations, "validation", config)[:VALIDATION_ROWS],
+        config,
+        job.scratch,
+        seed=config.seed,
+        progress=job.progress,
+    )
+    settings: dict[str, object] = {
+        "seed": config.seed,
+        "sft": config.sft.model_dump(mode="json"),
+        "model": config.model.model_dump(mode="json"),
+        "threads": figures["threads"],
+        "bf16": figures["bf16"],
+        "torch": torch.__version__,
+    }
+    rows = checkpoint_rows(config.model.base, int(figures["parameters"]), settings)
+    return Built(rows=rows, figures=figures, curves=curve_frame(curves))

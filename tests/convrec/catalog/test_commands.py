@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from convrec.catalog.commands import app
+from convrec.errors import CatalogError
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    path = tmp_path / "catalog.csv"
+    path.write_text("title,year\nThe Big Sick,2017\nAmélie,2001\n[b]Up,201\n", encoding="utf-8")
+    return path
+
+
+def test_check_shows_rows_and_reasons(catalog: Path) -> None:
+    result = CliRunner().invoke(app, ["check", str(catalog)])
+    assert result.exit_code == 0
+    assert "broken year" in result.output
+    assert "[b]Up" in result.output
+
+
+def test_check_writes_json(catalog: Path) -> None:
+    result = CliRunner().invoke(app, ["check", str(catalog), "--json", "-"])
+    figures = json.loads(result.output)
+    assert (figures["items"], figures["with_year"], len(figures["quarantined"])) == (2, 2, 1)
+
+
+def test_link_answers_every_line_in_order(catalog: Path) -> None:
+    lines = "Amelie (2001)\n\nThe Big Short\r\nThe Big Sick\n"
+    result = CliRunner().invoke(app, ["link", "--catalog", str(catalog)], input=lines)
+    assert result.output.splitlines() == [
+        "query,item_id,title,year,score",
+        "Amelie (2001),Amélie (2001),Amélie,2001,98.0",
+        ",,,,",
+        "The Big Short,,,,",
+        "The Big Sick,The Big Sick (2017),The Big Sick,2017,100.0",
+    ]
+
+
+def test_link_writes_the_method_to_json(catalog: Path, tmp_path: Path) -> None:
+    out = tmp_path / "links.json"
+    args = ["link", "--catalog", str(catalog), "--json", str(out)]
+    assert CliRunner().invoke(app, args, input="Amelie").exit_code == 0
+    assert json.loads(out.read_text())["links"][0]["method"] == "normalized"
+
+
+def test_diff_counts(catalog: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.csv"
+    new.write_text("title,year\nAmélie,2001\nHeat,1995\n", encoding="utf-8")
+    result = CliRunner().invoke(app, ["diff", str(catalog), str(new), "--json", "-"])
+    found = json.loads(result.output)
+    assert [item["title"] for item in found["added"]] == ["Heat"]
+    assert [item["title"] for item in found["removed"]] == ["The Big Sick"]
+    assert "1 added" in CliRunner().invoke(app, ["diff", str(catalog), str(new)]).output
+
+
+def test_a_missing_catalog_is_one_sentence(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "none.csv")])
+    assert isinstance(result.exception, CatalogError)
+
+
+def test_the_module_imports_no_heavy_library() -> None:
+    code = (
+        "import sys, convrec.catalog.commands; "
+        "print([m for m in ('polars', 'rapidfuzz', 'numpy') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

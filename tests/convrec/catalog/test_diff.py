@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from convrec.catalog.diff import diff_catalogs
+from convrec.catalog.load import frame
+
+
+def catalog(*rows: tuple[str, str, int | None, list[str]]) -> pl.DataFrame:
+    items: list[dict[str, Any]] = [
+        {"item_id": i, "title": t, "year": y, "aliases": [], "genres": g, "text": ""}
+        for i, t, y, g in rows
+    ]
+    return frame("catalog", items)
+
+
+def test_items_with_ids_of_their_own() -> None:
+    old = catalog(("1", "Heat", 1995, []), ("2", "Ronin", 1998, []), ("3", "Dune", None, []))
+    new = catalog(("1", "Heat", 1995, ["Crime"]), ("3", "Dune", 1984, []), ("4", "Ronin", 1998, []))
+    found = diff_catalogs(old, new)
+    assert found.changed.rows() == [("1", "Heat", 1995, ["genres"])]
+    assert found.renamed.rows() == [("3", "Dune", None, "3", "Dune", 1984)]
+    assert found.added["item_id"].to_list() == ["4"]
+    assert found.removed["item_id"].to_list() == ["2"]
+    assert not found.empty
+
+
+def test_a_derived_id_that_changed_with_its_title_counts_as_renamed() -> None:
+    old = catalog(("Amelie (2001)", "Amelie", 2001, []), ("Heat (1995)", "Heat", 1995, []))
+    new = catalog(("Amélie (2001)", "Amélie", 2001, []), ("Rocky II (1979)", "Rocky II", 1979, []))
+    found = diff_catalogs(old, new)
+    assert found.renamed.rows() == [
+        ("Amelie (2001)", "Amelie", 2001, "Amélie (2001)", "Amélie", 2001)
+    ]
+    assert found.added["title"].to_list() == ["Rocky II"]
+    assert found.removed["title"].to_list() == ["Heat"]
+
+
+def test_no_change() -> None:
+    items = catalog(("Heat (1995)", "Heat", 1995, ["Crime"]), ("Dune", "Dune", None, []))
+    assert diff_catalogs(items, items).empty

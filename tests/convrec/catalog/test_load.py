@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from convrec.artifacts.tables import KINDS
+from convrec.catalog.load import load_catalog
+from convrec.errors import CatalogError, InputError
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_csv_with_every_column(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "c.csv",
+        "Title,year,item_id,genres,aliases,plot,rating\n"
+        "Heat,1995,tt1,Crime|Drama,Fuego contra fuego | Hitze,A thief.,8.3\n"
+        "Ronin,,,,,,7\n",
+    )
+    items, bad = load_catalog(path)
+    assert items.columns == list(KINDS["catalog"])
+    assert items.row(0) == (
+        "tt1", "Heat", 1995, ["Fuego contra fuego", "Hitze"], ["Crime", "Drama"], "A thief.",
+    )  # fmt: skip
+    assert items.row(1) == ("Ronin", "Ronin", None, [], [], "")
+    assert bad.columns == list(KINDS["quarantine"])
+    assert bad.height == 0
+
+
+def test_parquet_gives_the_same_rows_as_csv(tmp_path: Path) -> None:
+    table = pl.DataFrame(
+        {"title": ["Heat", "Dune"], "year": [1995, None], "genres": [["Crime", "Drama"], []]}
+    )
+    table.write_parquet(tmp_path / "c.parquet")
+    text = "title,year,genres\nHeat,1995,Crime|Drama\nDune,,\n"
+    from_csv, _ = load_catalog(write(tmp_path / "c.csv", text))
+    assert load_catalog(tmp_path / "c.parquet")[0].equals(from_csv)
+
+
+def test_bad_rows_are_quarantined_with_line_and_reason(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "c.csv",
+        'title,year\n"Heat\n",1995\nThe Wall,201\n,1999\nHEAT,1995\nHeat,1986\nOne,two,three\n'
+        "Dune,1984.5\nRonin,1998.0\n",
+    )
+    items, bad = load_catalog(path)
+    assert items["item_id"].to_list() == ["Heat (1995)", "Heat (1986)", "Ronin (1998)"]
+    assert bad.select("line", "reason").rows() == [
+        (4, "broken year '201' (allowed are 1870 to 2035, or empty)"),
+        (5, "no title"),
+        (6, "repeats the title and year of line 2"),
+        (8, "3 fields where the header has 2"),
+        (9, "broken year '1984.5' (allowed are 1870 to 2035, or empty)"),
+    ]
+    assert bad["raw"][0] == "The Wall,201"
+    assert set(bad["source"]) == {"c.csv"}
+
+
+def test_a_repeated_item_id_is_quarantined(tmp_path: Path) -> None:
+    items, bad = load_catalog(
+        write(tmp_path / "c.csv", "item_id,title,year\nx,Heat,1995\nx,Ronin,1998\n")
+    )
+    assert items["title"].to_list() == ["Heat"]
+    assert bad["reason"].to_list() == ["repeats the item_id 'x' of line 2"]
+
+
+def test_a_year_written_in_the_title_is_taken_off_where_it_agrees(tmp_path: Path) -> None:
+    items, _ = load_catalog(
+        write(tmp_path / "c.csv", "title,year\nHeat (1995),1995\nDune (1984),\nBen (1972),2020\n")
+    )
+    assert list(items.select("title", "year").iter_rows()) == [
+        ("Heat", 1995), ("Dune", 1984), ("Ben (1972)", 2020),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "part"),
+    [
+        ("c.csv", "name,year\nHeat,1995\n", "no column title"),
+        ("c.csv", "", "no column title and no column year"),
+        ("c.csv", "title,year\n,1995\n", "no usable row (line 2: no title)"),
+        ("c.csv", "title,title,year\nHeat,Heat,1995\n", "names a column twice"),
+        ("c.json", "[]", "allowed are CSV (.csv) and Parquet"),
+        ("c.parquet", "title,year\n", "not a Parquet file"),
+    ],
+)
+def test_a_file_that_is_no_catalog_is_refused(
+    tmp_path: Path, name: str, text: str, part: str
+) -> None:
+    with pytest.raises(CatalogError) as caught:
+        load_catalog(write(tmp_path / name, text))
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_folders_and_other_encodings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="does not exist"):
+        load_catalog(tmp_path / "none.csv")
+    with pytest.raises(CatalogError, match="is a folder"):
+        load_catalog(tmp_path)
+    (tmp_path / "latin.csv").write_bytes("title,year\nAmélie,2001\n".encode("latin-1"))
+    with pytest.raises(CatalogError, match="not UTF-8"):
+        load_catalog(tmp_path / "latin.csv")
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (exec, ("raise SystemExit('loaded')",))
+
+
+@pytest.mark.parametrize("name", ["c.pkl", "c.csv", "c.parquet"])
+def test_a_pickle_is_refused_and_never_loaded(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(InputError, match="throw-away environment"):
+        load_catalog(tmp_path / name)
+
+
+def test_a_control_character_in_a_title_is_quarantined(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_bytes(b"title,year\nHe\x00at,1995\nRonin,1998\n")
+    items, bad = load_catalog(tmp_path / "c.csv")
+    assert items["title"].to_list() == ["Ronin"]
+    assert bad["reason"].to_list() == ["a control character in the title"]
+
+
+def test_the_reddit_catalog(shared: Path) -> None:
+    items, bad = load_catalog(shared / "data" / "reddit_v2" / "catalog.csv")
+    assert items.height == 7399
+    assert items["item_id"].n_unique() == 7399
+    assert bad.height == 5
+    assert "broken year '201'" in " ".join(bad["reason"])
+    assert bad.filter(pl.col("reason").str.starts_with("repeats")).height == 4

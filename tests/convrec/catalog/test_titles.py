@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from convrec.catalog.titles import exact_key, read_title, split_bare_year, split_year, words
+
+
+@pytest.mark.parametrize(
+    ("text", "rest", "year"),
+    [
+        ("Heat (1995)", "Heat", 1995),
+        ("Heat (1972 film)", "Heat", 1972),
+        ("Lost [2004–2010]", "Lost", 2004),
+        ("**Heat (1995)**", "Heat", 1995),
+        ("2012 (2009)", "2012", 2009),
+        ("Blade Runner 2049", "Blade Runner 2049", None),
+        ("The Wall (201)", "The Wall (201)", None),
+        ("(1999)", "(1999)", None),
+    ],
+)
+def test_split_year(text: str, rest: str, year: int | None) -> None:
+    assert split_year(text) == (rest, year)
+
+
+def test_a_bare_year_is_split_only_on_request_and_only_when_usable() -> None:
+    assert split_bare_year("Dune 2021") == ("Dune", 2021)
+    assert split_bare_year("Blade Runner 2049") == ("Blade Runner 2049", None)
+    assert split_bare_year("1984") == ("1984", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Matrix, The (1999)", ["The Matrix"]),
+        ("Bear, The (Ours, L') (1988)", ["The Bear", "L'Ours"]),
+        ("Seven (a.k.a. Se7en) (1995)", ["Seven", "Se7en"]),
+        ("Seven aka Se7en", ["Seven", "Se7en"]),
+        ("Dr. Strangelove or: How I Learned", ["Dr. Strangelove", "How I Learned"]),
+        ("[REC]² (2009)", ["REC ²"]),
+        ("(500) Days of Summer (2009)", ["500 Days of Summer"]),
+        ("Solaris (film)", ["Solaris"]),
+        ("Deathly Hallows (Part 2)", ["Deathly Hallows Part 2"]),
+    ],
+)
+def test_names_of_a_title(text: str, names: list[str]) -> None:
+    found = read_title(text).names
+    assert list(found[: len(names)]) == names
+    assert len(found) <= len(names) + 1  # besides, the title with its brackets read as text
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Amélie", "amelie"),
+        ("Love & Other Drugs", "Love and Other Drugs"),
+        ("Rocky IV", "Rocky 4"),
+        ("Kill Bill: Vol. 2", "Kill Bill Volume 2"),
+        ("John Wick: Chapter Two", "John Wick: Chapter 2"),
+        ("The Godfather: Part II", "The Godfather 2"),
+        ("The 6th Man", "The Sixth Man"),
+        ("Spun versus Spun", "Spun vs. Spun"),
+        ("M*A*S*H", "MASH"),
+        ("20,000 Leagues", "20000 Leagues"),
+        ("Schindler’s List", "Schindler's List"),
+    ],
+)
+def test_words_that_count_as_the_same(one: str, other: str) -> None:
+    assert words(one) == words(other)
+
+
+def test_words_that_stay_apart() -> None:
+    assert words("Rocky II") != words("Rocky III")
+    assert words("I, Robot") == ["i", "robot"]
+    assert words("!!!") == []
+
+
+def test_exact_key_forgives_case_quotes_and_spaces_only() -> None:
+    assert exact_key("Molly’s  Game ") == exact_key("molly's game")
+    assert exact_key("Amélie") != exact_key("Amelie")
+
+
+@pytest.mark.parametrize("text", ["(" * 100_000, " " * 100_000 + "or", "a, " * 50_000 + "(1999"])
+def test_hostile_text_is_read_in_linear_time(text: str) -> None:
+    started = time.perf_counter()
+    read_title(text)
+    split_bare_year(text)
+    words(text)
+    assert time.perf_counter() - started < 1

@@ -1,0 +1,51 @@
+"""Intervals: seeded, paired, by context, and about as wide as they should be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from convrec.evaluate.bootstrap import Bootstrap
+
+
+def test_the_estimate_is_the_mean_over_samples() -> None:
+    values = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 3.0]])
+    found = Bootstrap(["a", "a", "b"], resamples=200, seed=0).intervals(values)
+    assert [x.value for x in found] == pytest.approx([1 / 3, 1.0])
+    assert all(x.low <= x.value <= x.high for x in found)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    values = np.random.default_rng(0).random((50, 1))
+    contexts = list(range(50))
+    first = Bootstrap(contexts, resamples=300, seed=4).intervals(values)
+    assert Bootstrap(contexts, resamples=300, seed=4).intervals(values) == first
+    assert Bootstrap(contexts, resamples=300, seed=5).intervals(values) != first
+
+
+def test_nine_in_ten_intervals_or_more_hold_the_truth() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.exponential(size=(60, 300))
+    found = Bootstrap(range(60), resamples=500, seed=2).intervals(values)
+    covered = np.mean([x.low <= 1.0 <= x.high for x in found])
+    assert 0.88 <= covered <= 0.98
+
+
+def test_samples_of_one_context_do_not_narrow_the_interval() -> None:
+    values = np.random.default_rng(3).random((40, 1))
+    alone = Bootstrap(range(40), resamples=500, seed=0).intervals(values)[0]
+    repeated = Bootstrap([k for k in range(40) for _ in range(5)], resamples=500, seed=0).intervals(
+        np.repeat(values, 5, axis=0)
+    )[0]
+    assert repeated == pytest.approx(alone)
+
+
+def test_a_constant_difference_is_certain() -> None:
+    values = np.random.default_rng(5).random((30, 1))
+    found = Bootstrap(range(30), resamples=100, seed=0).intervals((values + 0.1) - values)[0]
+    assert (found.low, found.high) == pytest.approx((0.1, 0.1))
+
+
+def test_no_sample_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Bootstrap([], resamples=10, seed=0)

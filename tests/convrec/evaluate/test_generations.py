@@ -1,0 +1,37 @@
+"""Generations: one answer a post and draw, shared by the post's samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import convrec.generate
+from convrec.artifacts.tables import KINDS
+from convrec.evaluate import GENERATIONS
+
+
+def test_a_post_is_answered_once_and_stands_for_its_samples(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, int, dict[str, Any]]] = []
+
+    def sample_lists(folder: Path, prompts: list[str], **options: Any) -> list[list[str]]:
+        asked.append((folder, len(prompts), options))
+        return [[f"answer {k} {draw}" for draw in range(2)] for k, _ in enumerate(prompts)]
+
+    monkeypatch.setattr(convrec.generate, "sample_lists", sample_lists, raising=False)
+    world.refs["checkpoint"] = world.refs["checkpoint_rank_grpo"]
+    rows = GENERATIONS.build(world.job("conversations", "checkpoint")).rows
+    folder, prompts, options = asked[0]
+    assert folder == world.store.folder(world.refs["checkpoint"].artifact_id)
+    assert prompts == 30
+    assert (options["samples"], options["temperature"], options["seed"]) == (2, 1.0, 7)
+    assert rows.columns == list(KINDS["generations"])
+    assert set(rows["system"]) == {"rank_grpo"}
+    assert rows.height == 30 * 2 * 2
+    shared = rows.filter((pl.col("context_id") == "c3") & (pl.col("draw") == 1))
+    assert shared["sample_id"].to_list() == ["c3-0", "c3-1"]
+    assert shared["completion"].to_list() == ["answer 3 1"] * 2

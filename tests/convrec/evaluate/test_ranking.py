@@ -1,0 +1,73 @@
+"""Recall and NDCG: hand-worked lists, and what must hold for any."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convrec.evaluate.ndcg import ndcg
+from convrec.evaluate.recall import recall
+
+
+def hits(*ranks: int) -> np.ndarray:
+    row = np.zeros((1, 20))
+    row[0, [rank - 1 for rank in ranks]] = 1
+    return row
+
+
+def truths(count: int) -> np.ndarray:
+    return np.array([count])
+
+
+def test_recall_divides_by_the_whole_ground_truth() -> None:
+    assert recall(hits(1, 4, 9), truths(4), 5) == pytest.approx([2 / 4])
+    assert recall(hits(1, 4, 9), truths(4), 10) == pytest.approx([3 / 4])
+    assert recall(hits(1, 2, 3, 4, 5), truths(8), 5) == pytest.approx([5 / 8])
+
+
+def test_ndcg_by_hand() -> None:
+    gained = 1 / math.log2(3) + 1 / math.log2(5)
+    ideal = 1 + 1 / math.log2(3) + 1 / math.log2(4)
+    assert ndcg(hits(2, 4), truths(3), 5) == pytest.approx([gained / ideal])
+
+
+def test_the_ideal_list_has_no_more_hits_than_k() -> None:
+    assert ndcg(hits(1, 2, 3, 4, 5), truths(9), 5) == pytest.approx([1.0])
+
+
+def test_a_short_list_is_perfect_only_by_the_published_ideal() -> None:
+    ideal = 1 + 1 / math.log2(3) + 1 / math.log2(4)
+    assert ndcg(hits(1), truths(3), 5) == pytest.approx([1 / ideal])
+    assert ndcg(hits(1), truths(3), 5, lengths=np.array([1])) == pytest.approx([1.0])
+    assert ndcg(hits(), truths(3), 5, lengths=np.array([0])) == pytest.approx([0.0])
+
+
+def test_a_list_narrower_than_k_is_padded() -> None:
+    assert ndcg(np.array([[1.0, 0.0]]), truths(1), 5) == pytest.approx([1.0])
+
+
+@given(
+    st.lists(st.integers(1, 20), unique=True, max_size=20),
+    st.integers(0, 10),
+    st.sampled_from([5, 10, 15, 20]),
+)
+def test_between_zero_and_one_and_never_lower_for_an_earlier_hit(
+    ranks: list[int], missed: int, k: int
+) -> None:
+    count = truths(len(ranks) + missed or 1)
+    for metric in (recall, ndcg):
+        value = float(metric(hits(*ranks), count, k)[0])
+        assert 0 <= value <= 1 + 1e-12
+        packed = float(metric(hits(*range(1, len(ranks) + 1)), count, k)[0])
+        assert packed >= value - 1e-12
+
+
+@given(st.integers(1, 40), st.sampled_from([5, 10, 15, 20]))
+def test_a_perfect_list_has_ndcg_one(count: int, k: int) -> None:
+    best = hits(*range(1, min(count, 20) + 1))
+    assert ndcg(best, truths(count), k) == pytest.approx([1.0])
+    assert recall(best, truths(count), k) == pytest.approx([min(k, count) / count])

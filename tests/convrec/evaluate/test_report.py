@@ -1,0 +1,81 @@
+"""The report: one file, nothing loaded, posts only ever read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import pytest
+
+from convrec.config import Config
+from convrec.evaluate import METRICS, REPORT
+from convrec.evaluate.contents import command, simulated
+
+
+@pytest.fixture(scope="module")
+def page(whole_world: Any) -> str:
+    world = whole_world
+    world.put("metrics", "metrics", METRICS.build(world.job()).rows, stage="evaluate")
+    job = world.job(scratch=True)
+    built = REPORT.build(job)
+    content = (job.scratch / "report.html").read_bytes()
+    assert built.rows.rows() == [("report.html", hashlib.sha256(content).hexdigest())]
+    return content.decode()
+
+
+def test_a_post_cannot_run_anything(page: str) -> None:
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;alert(" in page
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_nothing_is_loaded_from_anywhere(page: str) -> None:
+    assert not re.search(r"https?://", page)
+    assert "@import" not in page
+    assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["data:,"]
+    assert len(page) < 2_000_000
+
+
+def test_it_says_what_is_simulated_and_how_to_do_it_again(page: str, world: Any) -> None:
+    assert "Simulated teacher and judge." in page
+    assert "convrec run made-up" in page
+    for role in ("catalog", "checkpoint_rank_grpo", "metrics"):
+        assert world.refs[role].artifact_id in page
+    assert "&lt;b&gt;row&lt;/b&gt;" in page
+    assert "validation loss" in page
+
+
+def test_it_goes_without_what_a_run_skipped(world: Any) -> None:
+    base = ("catalog", "conversations", "candidates")
+    world.put("metrics", "metrics", METRICS.build(world.job(*base)).rows, stage="evaluate")
+    job = world.job(*base, "metrics", scratch=True)
+    REPORT.build(job)
+    text = (job.scratch / "report.html").read_text(encoding="utf-8")
+    assert "remapped" in text
+    assert "Differences on the same samples" not in text
+    assert "Training" not in text
+
+
+def test_a_real_teacher_has_no_banner() -> None:
+    assert simulated(Config()) == []
+    judged = Config.model_validate({"reflect": {"model": "demo-judge"}})
+    assert simulated(judged) == ["judge"]
+    unjudged = {"reflect": {"model": "demo-judge", "enabled": False}}
+    assert simulated(Config.model_validate(unjudged)) == []
+
+
+def test_the_command_names_what_differs_from_the_profile(tmp_path: Any) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text("seed = 3\n[rank_grpo]\nsteps = 5\n", encoding="utf-8")
+    config = Config.model_validate(
+        {
+            "profile": str(profile),
+            "seed": 3,
+            "rank_grpo": {"steps": 9, "reward": "log"},
+            "llm": {"max_concurrency": 2},
+        }
+    )
+    expected = f"convrec run {profile} --set rank_grpo.reward=log --set rank_grpo.steps=9"
+    assert command(config) == expected

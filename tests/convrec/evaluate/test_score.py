@@ -1,0 +1,159 @@
+"""`convrec score` through its command: values, bad rows, wrong files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from convrec.errors import InputError
+from convrec.evaluate.commands import score
+
+CATALOG = "title,year\nAlien,1979\nHeat,1995\nBrazil,1985\n"
+GOOD: dict[str, Any] = {
+    "completion": "Alien (1979)\nNo Such Film (2000)\nBrazil (1985)",
+    "seen_titles": ["Heat"],
+    "groundtruth_with_release_year": [["Brazil", "1985"]],
+}
+
+app = typer.Typer()
+app.command()(score)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    path = tmp_path / "catalog.csv"
+    path.write_text(CATALOG, encoding="utf-8")
+    return path
+
+
+def jsonl(path: Path, *rows: object) -> Path:
+    texts = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return path
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_published_values_through_the_command(shared: Path, tmp_path: Path) -> None:
+    lists = shared / "parity" / "metrics_and_rewards.jsonl"
+    catalog = shared / "data" / "reddit_v2" / "catalog.csv"
+    out = tmp_path / "scored.jsonl"
+    done = run(lists, "--catalog", catalog, "--protocol", "reference", "--per-list", out)
+    assert done.exit_code == 0, done.output
+    for expected, found in zip(read(lists), read(out), strict=True):
+        for name, value in found.items():
+            if name != "line":
+                assert value == pytest.approx(expected[name], abs=1e-9), name
+
+
+def test_one_list_by_hand_under_both_protocols(tmp_path: Path, catalog: Path) -> None:
+    lists, out = jsonl(tmp_path / "lists.jsonl", GOOD), tmp_path / "out.jsonl"
+    assert run(lists, "--catalog", catalog, "--per-list", out).exit_code == 0
+    (row,) = read(out)
+    assert row["ndcg@5"] == pytest.approx(0.5)
+    assert row["reward_exp_inf"] == [0, 0, 1] + [0] * 17
+    assert row["reward_log"] == pytest.approx([0.5, 0.5, 0.5] + [0] * 17)
+    run(lists, "--catalog", catalog, "--per-list", out, "--protocol", "reference")
+    (row,) = read(out)
+    assert row["ndcg@5"] == pytest.approx(0.6309297535714575)
+    assert row["reward_exp_inf"] == [0, 0, 1] + [0] * 17
+
+
+def test_reference_knows_every_spelling_of_the_catalog_file(tmp_path: Path) -> None:
+    catalog, out = tmp_path / "catalog.csv", tmp_path / "out.jsonl"
+    catalog.write_text("Title,Year\nSchindler's List,1993\nSchindler’s List,1993\nX,201\n")
+    row = {
+        "completion": "Schindler’s List (1993)",
+        "seen_titles": [],
+        "groundtruth_with_release_year": [["Schindler’s List", "1993"]],
+    }
+    lists = jsonl(tmp_path / "lists.jsonl", row)
+    done = run(lists, "--catalog", catalog, "--per-list", out, "--protocol", "reference")
+    assert read(out)[0]["recall@5"] == 1
+    assert f"2 rows of {catalog} left out" in done.stderr
+
+
+def test_chat_messages_and_extra_columns(tmp_path: Path, catalog: Path) -> None:
+    chat = [
+        {"role": "user", "content": "Brazil (1985)"},
+        {"role": "assistant", "content": GOOD["completion"]},
+    ]
+    lists = jsonl(tmp_path / "lists.jsonl", {**GOOD, "completion": chat, "extra": 1}, GOOD)
+    out = tmp_path / "out.jsonl"
+    run(lists, "--catalog", catalog, "--per-list", out)
+    first, second = read(out)
+    assert {**first, "line": 2} == second
+
+
+def test_bad_rows_are_named_and_the_others_go_on(tmp_path: Path, catalog: Path) -> None:
+    bad = [
+        "not json",
+        {"completion": "x"},
+        {**GOOD, "completion": 3},
+        {**GOOD, "completion": [{"role": "user", "content": "x"}]},
+        {**GOOD, "groundtruth_with_release_year": []},
+        {**GOOD, "groundtruth_with_release_year": [["Heat", "soon"]]},
+        {**GOOD, "seen_titles": "Heat"},
+        "[1]",
+    ]
+    lists = jsonl(tmp_path / "lists.jsonl", GOOD, *bad, GOOD)
+    out, figures = tmp_path / "out.jsonl", tmp_path / "figures.json"
+    done = run(lists, "--catalog", catalog, "--per-list", out, "--json", figures)
+    assert done.exit_code == 0
+    assert [row["line"] for row in read(out)] == [1, 10]
+    for line in range(2, 10):
+        assert f"row {line} left out: " in done.stderr
+    assert "8 bad rows left out, 2 scored" in done.stderr
+    found = json.loads(figures.read_text(encoding="utf-8"))
+    assert (found["protocol"], found["lists"], len(found["bad_rows"])) == ("standard", 2, 8)
+    assert found["metrics"]["ndcg@5"] == pytest.approx(0.5)
+    assert found["intervals"]["ndcg@5"] == pytest.approx([0.5, 0.5])
+
+
+def test_json_on_standard_output_stands_alone(tmp_path: Path, catalog: Path) -> None:
+    done = run(jsonl(tmp_path / "l.jsonl", GOOD), "--catalog", catalog, "--json", "-")
+    assert json.loads(done.stdout)["metrics"]["in_catalog"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"{}\n", "no usable row"),
+        (b"\x80\x04\x95", "not UTF-8"),
+        (None, "is not a file"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, catalog: Path, content: bytes | None, said: str
+) -> None:
+    lists, out = tmp_path / "lists.jsonl", tmp_path / "out.jsonl"
+    if content is not None:
+        lists.write_bytes(content)
+    done = run(lists, "--catalog", catalog, "--per-list", out)
+    assert isinstance(done.exception, InputError)
+    assert said in str(done.exception)
+    assert not out.exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_command_module_is_cheap_to_import() -> None:
+    code = (
+        "import sys, convrec.evaluate.commands as c; "
+        "print(sorted({'numpy', 'polars', 'torch', 'rich.progress'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

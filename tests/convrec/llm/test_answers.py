@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import fcntl
+import json
+from dataclasses import asdict, replace
+
+from convrec.artifacts import Store
+from convrec.llm import AnswerStore, ledger_rows
+from convrec.llm.answers import response_digest
+from convrec.llm.spool import Answer, Spool, read_segment, recover
+
+from .conftest import completion
+
+ANSWER = Answer(
+    key="k1",
+    endpoint="test",
+    model="demo-teacher",
+    body="{}",
+    response=json.dumps(completion("1. Heat (1995)")),
+    origin="live",
+    created_at="2025-01-01T00:00:00.000001",
+    run="r",
+    stage="recommend",
+    prompt_tokens=100,
+    completion_tokens=50,
+    usd=0.5,
+)
+
+
+def keys_of(answers: AnswerStore, *keys: str) -> set[str]:
+    return set(answers.digests(keys))
+
+
+def test_an_answer_comes_back_raw(store: Store) -> None:
+    answers = AnswerStore(store)
+    answers.add([ANSWER])
+    assert answers.responses(["k1", "k2"]) == {"k1": completion("1. Heat (1995)")}
+    assert answers.digests(["k1"]) == {"k1": response_digest(ANSWER.response)}
+    assert answers.digests([]) == {}
+
+
+def test_repeats_change_nothing(store: Store) -> None:
+    answers = AnswerStore(store)
+    answers.add([ANSWER, ANSWER])
+    answers.add([ANSWER])
+    assert [row["requests"] for row in ledger_rows(store)] == [1]
+    with store.read_connection() as connection:
+        assert connection.execute("SELECT count(*) FROM llm_answers").fetchone() == (1,)
+
+
+def test_a_second_purchase_is_billed_and_the_first_answer_stays(store: Store) -> None:
+    answers = AnswerStore(store)
+    answers.add([ANSWER])
+    later = replace(
+        ANSWER,
+        response=json.dumps(completion("1. Ronin (1998)")),
+        created_at="2025-01-01T00:00:00.000002",
+    )
+    answers.add([later])
+    assert answers.responses(["k1"])["k1"] == completion("1. Heat (1995)")
+    assert ledger_rows(store)[0]["requests"] == 2
+
+
+def test_the_digest_is_of_the_words_not_of_the_envelope() -> None:
+    body = completion("1. Heat (1995)")
+    other = {**body, "id": "y", "created": 2, "usage": {}}
+    assert response_digest(json.dumps(body)) == response_digest(json.dumps(other))
+    words = completion("1. Ronin (1998)")
+    assert response_digest(json.dumps(body)) != response_digest(json.dumps(words))
+
+
+def test_a_hundred_thousand_keys_are_one_question(store: Store) -> None:
+    import time
+
+    answers = AnswerStore(store)
+    answers.add([replace(ANSWER, key=f"{n:064d}") for n in range(2000)])
+    before = time.monotonic()
+    found = answers.digests([f"{n:064d}" for n in range(100_000)])
+    assert len(found) == 2000
+    assert time.monotonic() - before < 5
+
+
+def dead_spool(store: Store, *answers: Answer) -> Spool:
+    """A spool as a process leaves it that is killed after the fsync."""
+    spool = Spool(store.home / "spool").__enter__()
+    spool.claim([answer.key for answer in answers], lambda keys: [])
+    spool.append(answers)
+    assert spool._claims is not None
+    fcntl.flock(spool._claims, fcntl.LOCK_UN)
+    return spool
+
+
+def test_what_a_dead_process_left_is_saved_at_open(store: Store) -> None:
+    dead_spool(store, ANSWER)
+    answers = AnswerStore(store)
+    assert keys_of(answers, "k1") == {"k1"}
+    assert ledger_rows(store)[0]["usd"] == 0.5
+    assert sorted(p.name for p in answers.folder.iterdir()) == ["turn.lock"]
+
+
+def test_a_crash_between_commit_and_tidying_counts_once(store: Store) -> None:
+    dead_spool(store, ANSWER)
+    seen: list[Answer] = []
+    recover(store.home / "spool", seen.extend)
+    dead_spool(store, ANSWER)
+    AnswerStore(store).add(seen)
+    AnswerStore(store)
+    assert ledger_rows(store)[0]["requests"] == 1
+
+
+def test_a_living_process_keeps_its_spool(store: Store) -> None:
+    with Spool(store.home / "spool") as spool:
+        spool.append([ANSWER])
+        assert keys_of(AnswerStore(store), "k1") == set()
+        segment = spool.seal()
+        assert segment is not None
+        assert read_segment(segment) == [ANSWER]
+
+
+def test_a_last_line_cut_short_is_survived(store: Store) -> None:
+    spool = dead_spool(store, ANSWER)
+    segment = spool.seal()
+    assert segment is not None
+    whole = segment.read_bytes()
+    cut = json.dumps(asdict(replace(ANSWER, key="k2"))).encode()[:-20]
+    segment.write_bytes(whole + cut)
+    assert keys_of(AnswerStore(store), "k1", "k2") == {"k1"}
+
+
+def test_claims_are_taken_once_and_let_go(store: Store) -> None:
+    folder = store.home / "spool"
+    with Spool(folder) as first, Spool(folder) as second:
+        assert first.claim(["a", "b"], lambda keys: ["b"]).mine == ["a"]
+        claim = second.claim(["a", "b", "c"], lambda keys: ["b"])
+        assert (claim.mine, claim.stored, claim.elsewhere) == (["c"], {"b"}, ["a"])
+        first.release(["a"])
+        assert second.claim(["a"], lambda keys: []).mine == ["a"]
+
+
+def test_claims_of_a_dead_process_wait_for_its_answers(store: Store) -> None:
+    dead_spool(store, ANSWER)
+    folder = store.home / "spool"
+    with Spool(folder) as spool:
+        assert spool.claim(["k1"], lambda keys: []).elsewhere == ["k1"]
+        answers = AnswerStore(store)
+        claim = spool.claim(["k1"], answers.digests)
+        assert (claim.mine, claim.stored) == ([], {"k1"})

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+from starlette.responses import JSONResponse
+
+from convrec.artifacts import Store
+from convrec.config import Config
+from convrec.llm import Request, estimate, fetch
+from convrec.llm.estimate import upper_bound
+from convrec.llm.prices import price_of
+
+from .conftest import Endpoint, ask, completion, config
+
+
+def talk(number: int) -> Request:
+    text = f"{number} " + "I liked Heat and Ronin and want more like them. " * (1 + number % 7)
+    return ask(text, max_tokens=300)
+
+
+def reply(body: dict[str, object]) -> JSONResponse:
+    size = len(str(body["messages"]))
+    return JSONResponse(completion(prompt=10 + size // 4, output=100 + size % 40))
+
+
+def test_without_experience_the_bracket_holds_the_bill_and_afterwards_it_is_close(
+    store: Store, endpoint: Endpoint
+) -> None:
+    endpoint.reply = reply
+    first, rest = [talk(n) for n in range(40)], [talk(n) for n in range(40, 160)]
+    plan = config(endpoint)
+    before = estimate(first, config=plan, store=store)
+    bill = fetch(first, config=plan, store=store, stage="recommend").usd
+    assert before.usd_low <= bill <= before.usd_high
+    after = estimate(rest, config=plan, store=store, stage="recommend")
+    bill = fetch(rest, config=plan, store=store, stage="recommend").usd
+    assert after.usd_low <= bill <= after.usd_high
+    assert 0.9 * bill <= after.usd_low
+    assert after.usd_high <= 1.1 * bill
+
+
+def test_nothing_to_send_costs_nothing(store: Store) -> None:
+    assert estimate([], config=Config(), store=store) == (0, 0)
+
+
+def test_a_repeat_is_counted_once(store: Store) -> None:
+    once = estimate([talk(1)], config=Config(), store=store)
+    assert estimate([talk(1), talk(1)], config=Config(), store=store) == once
+
+
+def test_experience_of_another_stage_says_nothing(store: Store, endpoint: Endpoint) -> None:
+    requests = [talk(n) for n in range(30)]
+    fetch(requests, config=config(endpoint), store=store, stage="recommend")
+    wide = estimate([talk(99)], config=Config(), store=store, stage="reflect")
+    close = estimate([talk(99)], config=Config(), store=store, stage="recommend")
+    assert wide.usd_low < close.usd_low < close.usd_high < wide.usd_high
+
+
+def test_the_bound_of_one_request_counts_all_that_it_asks_for() -> None:
+    price = price_of("demo-teacher", Config())
+    assert upper_bound(ask(1, n=2).body, price) - upper_bound(ask(1).body, price) == pytest.approx(
+        50 * 0.60 / 1e6
+    )
+    unbounded = {"model": "demo-teacher", "messages": [{"role": "user", "content": "hi"}]}
+    assert upper_bound(unbounded, price) > 4000 * 0.60 / 1e6

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from convrec.artifacts import Store
+from convrec.llm import AnswerStore
+from convrec.llm.commands import app
+
+from .test_answers import ANSWER
+
+
+def test_the_ledger_as_table_and_json(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVREC_HOME", str(store.home))
+    assert "Nothing was sent yet" in CliRunner().invoke(app, ["ledger"]).output
+    AnswerStore(store).add([ANSWER])
+    assert "demo-teacher" in CliRunner().invoke(app, ["ledger"]).output
+    printed = CliRunner().invoke(app, ["ledger", "--json", "-"]).stdout
+    assert json.loads(printed) == {
+        "rows": [
+            {
+                "run": "r",
+                "stage": "recommend",
+                "model": "demo-teacher",
+                "requests": 1,
+                "prompt_tokens": 100,
+                "completion_tokens": 50,
+                "usd": 0.5,
+            }
+        ]
+    }
+
+
+def test_the_commands_import_nothing_heavy() -> None:
+    script = (
+        "import sys, convrec.llm.commands; "
+        "print([m for m in ('openai', 'uvicorn', 'starlette', 'polars', 'torch') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

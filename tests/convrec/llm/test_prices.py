@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from convrec.config import Config, parse_overrides
+from convrec.errors import ConfigError
+from convrec.llm.prices import Usage, as_of, cost, price_of
+
+
+def test_the_shipped_table_is_dated_and_has_the_usual_models() -> None:
+    assert as_of().startswith("20")
+    for model in ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"):
+        assert price_of(model, Config()).cached_input is not None
+    assert price_of("gpt-3.5-turbo", Config()).output == 1.5
+
+
+def test_a_snapshot_costs_what_its_model_costs_unless_it_has_its_own_price() -> None:
+    assert price_of("gpt-4o-mini-2024-07-18", Config()) == price_of("gpt-4o-mini", Config())
+    assert price_of("gpt-4o-2024-05-13", Config()).input == 5
+
+
+def test_a_model_without_a_price_names_an_override_that_works() -> None:
+    with pytest.raises(ConfigError, match="my-model.v2") as caught:
+        price_of("my-model.v2", Config())
+    override = str(caught.value).split("--set '")[1].rstrip("'")
+    config = Config.model_validate({"llm": {"prices": parse_overrides([override])["llm.prices"]}})
+    assert price_of("my-model.v2", config).input == 0
+
+
+def test_an_override_goes_before_the_table() -> None:
+    config = Config.model_validate({"llm": {"prices": {"gpt-4o": {"input": 1, "output": 2}}}})
+    assert price_of("gpt-4o", config).output == 2
+
+
+def test_cached_tokens_and_batches_are_cheaper() -> None:
+    usage = Usage(prompt=1_000_000, cached=400_000, completion=100_000)
+    price = price_of("gpt-4o", Config())
+    assert cost(price, usage) == pytest.approx(0.6 * 2.5 + 0.4 * 1.25 + 0.1 * 10)
+    assert cost(price, usage, batch=True) == pytest.approx(cost(price, usage) / 2)
+    plain = price_of("gpt-4-turbo", Config())
+    assert cost(plain, usage) == pytest.approx(10 + 3)

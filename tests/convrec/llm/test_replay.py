@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convrec.artifacts import Store
+from convrec.errors import InputError
+from convrec.llm import AnswerStore, Request, import_batch_output, ledger_rows
+
+from .conftest import ask, completion
+
+
+def line(custom_id: str, body: Any = None, status: int = 200, error: Any = None) -> str:
+    response = None if error else {"status_code": status, "body": body or completion()}
+    return json.dumps({"id": "b", "custom_id": custom_id, "response": response, "error": error})
+
+
+def test_lines_are_bound_by_owner_and_by_key(store: Store, tmp_path: Path) -> None:
+    requests = [ask(n) for n in range(6)]
+    path = tmp_path / "output.jsonl"
+    lines = [
+        line("context-0", completion("1. Heat (1995)")),
+        line(requests[1].key, completion("1. Ronin (1998)")),
+        line("context-2", status=500),
+        line("context-3", error={"code": "batch_expired", "message": "late"}),
+        line("context-4", {"choices": []}),
+        line("someone-else"),
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    done = import_batch_output(path, requests, store)
+    assert (done.requests, done.from_ledger, done.sent, done.usd) == (6, 2, 0, 0.0)
+    assert (done.imported, done.unknown) == (2, 1)
+    assert {requests[n].key: done.failures[requests[n].key] for n in range(2, 6)} == {
+        requests[2].key: "output.jsonl: the batch reports HTTP 500",
+        requests[3].key: "output.jsonl: the batch reports batch_expired",
+        requests[4].key: "output.jsonl: the response holds no choices",
+        requests[5].key: "output.jsonl has no line for this conversation",
+    }
+    responses = AnswerStore(store).responses([r.key for r in requests])
+    assert responses[requests[1].key] == completion("1. Ronin (1998)")
+    assert ledger_rows(store) == []
+    again = import_batch_output(path, requests, store)
+    assert (again.from_ledger, again.imported) == (2, 0)
+
+
+def test_the_real_answers_of_inspired(store: Store, shared: Path) -> None:
+    path = shared / "data" / "inspired" / "gpt-3.5-turbo.batch_output.jsonl"
+    rows = [json.loads(text) for text in path.read_text().splitlines()]
+    requests = [
+        Request(owner=row["custom_id"], endpoint="x", body={"model": "m", "messages": [n]})
+        for n, row in enumerate(rows)
+    ]
+    done = import_batch_output(path, requests, store)
+    assert (done.requests, done.imported, dict(done.failures), done.unknown) == (228, 228, {}, 0)
+    stored = AnswerStore(store).responses([r.key for r in requests])
+    assert all(stored[r.key] == row["response"]["body"] for r, row in zip(requests, rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(None, "cannot be read"), ("{}\n", "line 1 is not"), ("not json\n", "line 1 is not")],
+)
+def test_a_file_that_is_no_batch_output_is_refused(
+    store: Store, tmp_path: Path, text: str | None, words: str
+) -> None:
+    path = tmp_path / "output.jsonl"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=words) as caught:
+        import_batch_output(path, [ask(1)], store)
+    assert str(path) in str(caught.value)

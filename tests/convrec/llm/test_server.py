@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from convrec.errors import InputError
+from convrec.llm.demo import MODELS
+from convrec.llm.server import Faults, bind, create_app
+
+from .conftest import completion
+
+
+def complete(body: dict[str, Any]) -> dict[str, Any]:
+    text = body["messages"][-1]["content"]
+    if text == "unreadable":
+        raise ValueError("these words cannot be read")
+    return completion(text.upper())
+
+
+def body(text: str = "hello", model: str = "demo-teacher") -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": text}]}
+
+
+@pytest.fixture
+def client() -> TestClient:
+    return TestClient(create_app(complete, MODELS))
+
+
+def test_it_answers_and_lists_its_models(client: TestClient) -> None:
+    answer = client.post("/v1/chat/completions", json=body("hello"))
+    assert answer.json()["choices"][0]["message"]["content"] == "HELLO"
+    assert client.get("/health").json() == {"status": "ok"}
+    models = client.get("/v1/models").json()
+    assert [m["id"] for m in models["data"]] == ["demo-teacher", "demo-judge"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"{", 400, "invalid_json"),
+        (b"[]", 400, None),
+        (json.dumps({"model": "demo-teacher"}).encode(), 400, None),
+        (json.dumps({"model": "demo-teacher", "messages": ["hi"]}).encode(), 400, None),
+        (json.dumps(body(model="gpt-9")).encode(), 404, "model_not_found"),
+        (json.dumps({**body(), "stream": True}).encode(), 400, None),
+        (json.dumps(body("unreadable")).encode(), 400, None),
+    ],
+)
+def test_bad_input_gets_an_openai_error(
+    client: TestClient, content: bytes, status: int, code: str | None
+) -> None:
+    answer = client.post("/v1/chat/completions", content=content)
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert error["code"] == code
+    assert error["type"] == "invalid_request_error"
+    assert error["message"]
+
+
+def test_faults_come_in_their_shares_and_are_logged() -> None:
+    log = io.StringIO()
+    faults = Faults.parse("429:0.3,garbage:0.2", seed=1)
+    client = TestClient(create_app(complete, MODELS, faults=faults, log=log))
+    for n in range(300):
+        client.post("/v1/chat/completions", json=body(f"{n}"))
+    outcomes = [json.loads(row)["outcome"] for row in log.getvalue().splitlines()]
+    assert len(outcomes) == 300
+    assert 60 < outcomes.count("429") < 120
+    assert 35 < outcomes.count("garbage") < 85
+    assert outcomes.count("200") > 100
+
+
+@pytest.mark.parametrize("text", ["503:0.1", "429:2", "429", "429:0.6,500:0.6", "429:x"])
+def test_unknown_faults_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="NAME:SHARE"):
+        Faults.parse(text)
+
+
+def test_a_taken_port_is_named() -> None:
+    with bind(0) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port} cannot be used"):
+            bind(port)

@@ -1,0 +1,245 @@
+"""Contracts with TRL 1.16: equal rewards are plain GRPO, and the gradient is the objective's."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from torch import Tensor
+from trl import GRPOConfig, GRPOTrainer
+
+from convrec.config import Model
+from convrec.errors import TrainingError
+from convrec.rank_grpo import RankGRPOTrainer, rank_grpo_loss
+from convrec.rank_grpo.rollout import Rollout
+from convrec.rank_grpo.trainer import LOSS_TYPE
+from convrec.sft.student import Student, load_checkpoint
+from convrec.sft.tiny import make_tiny
+
+N, GROUP, PROMPTS, LENGTH = 4, 4, 2, 10
+TEXTS = ["Heat (1995)\nAlien (1979)\nBig (1988)", "something like Heat or Alien", "films with Big"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("student")
+    model, tokenizer = make_tiny(TEXTS, Model(vocabulary=300, hidden=16, layers=2), seed=0)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+class NoEnd(Rollout):
+    """Draws tokens, some of them newlines, and never ends a list before it is cut."""
+
+    def __call__(self, prompts: list[list[int]], trainer: Any) -> dict[str, Any]:
+        newline = trainer._tokenizer.encode("\n")[0]
+        generator = torch.Generator().manual_seed(trainer._step)
+        drawn = torch.randint(10, 250, (len(prompts), LENGTH), generator=generator)
+        drawn[:, 3] = newline
+        drawn[::2, 6] = newline
+        return {"prompt_ids": prompts, "completion_ids": drawn.tolist(), "logprobs": None}
+
+
+def scalar_reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    return [sum(ids) % 7 / 7 for ids in completion_ids]
+
+
+def arguments(folder: Path, loss_type: str, **more: Any) -> GRPOConfig:
+    values: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": 3,
+        "per_device_train_batch_size": GROUP * PROMPTS,
+        "num_generations": GROUP,
+        "max_completion_length": LENGTH,
+        "learning_rate": 1e-2,
+        "lr_scheduler_type": "constant",
+        "beta": 1e-3,
+        "epsilon": 0.06,
+        "epsilon_high": 0.08,
+        "loss_type": loss_type,
+        "bf16": False,
+        "activation_checkpointing": False,
+        "use_cpu": True,
+        "dataloader_pin_memory": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "seed": 3,
+    }
+    return GRPOConfig(**{**values, **more})
+
+
+def common(student: Student, args: GRPOConfig) -> dict[str, Any]:
+    prompts = [student.tokenizer.encode(text)[:6] for text in TEXTS[1:]] * 8
+    return {
+        "model": student.model,
+        "reward_funcs": scalar_reward,
+        "args": args,
+        "train_dataset": Dataset.from_list([{"prompt": prompt} for prompt in prompts]),
+        "processing_class": student.tokenizer,
+        "rollout_func": NoEnd(LENGTH, 1.0),
+    }
+
+
+def rank_trainer(
+    checkpoint: Path, folder: Path, reduction: Any, rank_reward: Any, **more: Any
+) -> RankGRPOTrainer:
+    student = load_checkpoint(checkpoint)
+    args = arguments(folder, LOSS_TYPE[reduction], **more)
+    return RankGRPOTrainer(
+        **common(student, args), rank_reward=rank_reward, n_ranks=N, reduction=reduction
+    )
+
+
+def weights(trainer: GRPOTrainer) -> Tensor:
+    return torch.cat([weight.detach().flatten() for weight in trainer.model.parameters()])
+
+
+@pytest.mark.parametrize("reduction", ["sequence", "token"])
+def test_equal_rank_rewards_are_plain_grpo(
+    checkpoint: Path, tmp_path: Path, reduction: Any
+) -> None:
+    args = arguments(tmp_path, LOSS_TYPE[reduction])
+    plain = GRPOTrainer(**common(load_checkpoint(checkpoint), args))
+    before = weights(plain)
+    plain.train()
+
+    class SameEverywhere(RankGRPOTrainer):
+        def _calculate_rewards(self, *args: Any) -> Tensor:
+            rewards = super()._calculate_rewards(*args)
+            self._rank_rewards = rewards.sum(dim=1, keepdim=True).expand(-1, N).contiguous()
+            return rewards
+
+    args = arguments(tmp_path, LOSS_TYPE[reduction])
+    ours = SameEverywhere(
+        **common(load_checkpoint(checkpoint), args),
+        rank_reward=lambda text, row: [0.0] * N,
+        n_ranks=N,
+        reduction=reduction,
+    )
+    ours.train()
+    moved = (weights(plain) - before).abs().max()
+    assert moved > 1e-2
+    assert (weights(ours) - weights(plain)).abs().max() < 1e-4
+
+
+def some_rank_reward(text: str, row: dict[str, Any]) -> list[float]:
+    return [float(hash_ % 5) for hash_ in (len(text), sum(map(ord, text)), 3 * len(text), 2)]
+
+
+def batch_of(trainer: RankGRPOTrainer) -> dict[str, Any]:
+    prompts = [row["prompt"] for row in trainer.train_dataset.select(range(PROMPTS))]
+    rows = [{"prompt": prompt} for prompt in prompts for _ in range(GROUP)]
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer._generate_and_score_completions(rows)
+
+
+def logps_of(trainer: RankGRPOTrainer, batch: dict[str, Any]) -> Tensor:
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    logps: Tensor = trainer._get_per_token_logps_and_entropies(
+        trainer.model, ids, mask, batch["completion_ids"].size(1)
+    )[0]
+    return logps
+
+
+def gradient(trainer: RankGRPOTrainer, loss: Tensor) -> Tensor:
+    trainer.model.zero_grad()
+    loss.backward()
+    return torch.cat([weight.grad.flatten() for weight in trainer.model.parameters()])
+
+
+@pytest.mark.parametrize("reduction", ["rank", "token", "sequence"])
+@pytest.mark.parametrize("off_policy", [False, True])
+def test_the_gradient_is_that_of_the_objective(
+    checkpoint: Path, tmp_path: Path, reduction: Any, off_policy: bool
+) -> None:
+    trainer = rank_trainer(checkpoint, tmp_path, reduction, some_rank_reward)
+    batch = batch_of(trainer)
+    old = logps_of(trainer, batch).detach()
+    advantages, segments = batch["advantages"], batch["rank_ids"]
+    if off_policy:
+        torch.manual_seed(1)
+        old = old + 0.1 * torch.randn_like(old) * batch["completion_mask"]
+        batch["old_per_token_logps"] = old
+        spread = logps_of(trainer, batch).detach() - old
+        assert spread.abs().max() > 0.2
+    ours = trainer._compute_loss(trainer.model, copy.copy(batch))
+    gradient_ours = gradient(trainer, ours)
+    if reduction == "rank":
+        lengths = batch["completion_mask"].sum(dim=1, keepdim=True)
+        sizes = torch.stack([(segments == ids[:, None]).sum(1) for ids in segments.T], dim=1)
+        advantages = advantages * N * sizes / lengths
+    direct = rank_grpo_loss(
+        logps_of(trainer, batch),
+        old,
+        batch["ref_per_token_logps"],
+        advantages,
+        segments,
+        N,
+        reduction=reduction,
+    )
+    gradient_direct = gradient(trainer, direct)
+    assert ours.item() == pytest.approx(direct.item(), abs=1e-6)
+    assert gradient_direct.abs().max() > 1e-4
+    assert torch.allclose(gradient_ours, gradient_direct, atol=1e-6)
+
+
+def test_an_off_policy_step_needs_rank_ratios(checkpoint: Path, tmp_path: Path) -> None:
+    trainer = rank_trainer(checkpoint, tmp_path, "rank", some_rank_reward)
+    batch = batch_of(trainer)
+    torch.manual_seed(1)
+    batch["old_per_token_logps"] = logps_of(trainer, batch).detach() + 0.1 * torch.randn_like(
+        batch["advantages"]
+    )
+    by_rank = gradient(trainer, trainer._compute_loss(trainer.model, batch))
+    by_token = gradient(trainer, GRPOTrainer._compute_loss(trainer, trainer.model, batch))
+    assert (by_rank - by_token).norm() > 0.1 * by_rank.norm()
+
+
+def test_two_iterations_on_one_generation_go_through(checkpoint: Path, tmp_path: Path) -> None:
+    trainer = rank_trainer(
+        checkpoint, tmp_path, "rank", some_rank_reward, num_iterations=2, max_steps=4
+    )
+    before = weights(trainer)
+    trainer.train()
+    assert trainer._step == 4
+    assert torch.isfinite(weights(trainer)).all()
+    assert not torch.equal(before, weights(trainer))
+    assert "old_per_token_logps" in trainer._buffered_inputs[0]
+
+
+def test_a_trl_that_reads_old_logps_first_is_refused(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = rank_trainer(checkpoint, tmp_path, "rank", some_rank_reward)
+    batch = batch_of(trainer)
+
+    def other_order(self: Any, model: Any, inputs: dict[str, Any]) -> Tensor:
+        return torch.zeros(1) - inputs["old_per_token_logps"]
+
+    monkeypatch.setattr(GRPOTrainer, "_compute_loss", other_order)
+    with pytest.raises(TrainingError, match=r"trl 1\.16"):
+        trainer._compute_loss(trainer.model, batch)
+    monkeypatch.setattr(GRPOTrainer, "_compute_loss", lambda *_: torch.zeros(1))
+    with pytest.raises(TrainingError, match=r"trl 1\.16"):
+        trainer._compute_loss(trainer.model, batch)
+
+
+def test_a_loss_type_that_averages_otherwise_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    args = arguments(tmp_path, "dapo")
+    with pytest.raises(TrainingError, match="loss_type='grpo'"):
+        RankGRPOTrainer(
+            **common(load_checkpoint(checkpoint), args),
+            rank_reward=some_rank_reward,
+            n_ranks=N,
+            reduction="rank",
+        )
