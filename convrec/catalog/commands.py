@@ -43,7 +43,7 @@ def check(
         return
     _table(
         f"{file}: {items.height} items, {bad.height} rows in quarantine",
-        ["", "items"],
+        ["with", "items"],
         [(name, result[f"with_{name}"]) for name in ("year", "genres", "aliases")],
     )
     if bad.height:
@@ -130,11 +130,10 @@ def _table(
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        title=escape(title), caption=caption, title_justify="left", caption_justify="left"
-    )
+    table = Table(caption=caption, caption_justify="left")
     for column in columns:
         table.add_column(column)
     for row in rows:
         table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    typer.echo(title)
     Console().print(table)

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from convrec.catalog.index import YEAR_TOLERANCE
+from convrec.catalog.spelling import same_words
 from convrec.catalog.titles import (
     ARTICLES,
     Written,
@@ -47,7 +48,6 @@ FUZZY_CUTOFF = 85.0
 _BLOCK = 512
 _ALTERNATIVE, _PARTIAL, _YEAR, _UNKNOWN_YEAR, _ONE_WORD, _MOST_DOUBT = 1, 4, 2, 3, 1, 4
 _TAILS = (("the", "movie"), ("the", "film"), ("movie",), ("3d",), ("1",))
-_SMALL = ARTICLES | {"and", "of"}
 
 
 class Link(NamedTuple):
@@ -179,7 +179,7 @@ class Linker:
             name, position = self._names[choices[column]]
             own = self._items[position][2]
             dated = year is not None and own is not None
-            if _same_words(text.split(), name.split(), dated):
+            if same_words(text.split(), name.split(), dated):
                 apart = _apart(year, own) or 0
                 yield number, float(matrix[row, column]) - apart, position
 
@@ -257,44 +257,3 @@ def _apart(year: int | None, own: int | None) -> int | None:
     """Years between, 0 where one is unknown, None where they are too many."""
     apart = 0 if year is None or own is None else abs(year - own)
     return apart if apart <= YEAR_TOLERANCE else None
-
-
-def _same_words(one: list[str], other: list[str], dated: bool) -> bool:
-    """Whether two names differ by the spelling of words, and by small words, only."""
-    if [w for w in one if is_number(w)] != [w for w in other if is_number(w)] or one == other:
-        return False
-    small = _SMALL if dated else ARTICLES
-    left, right = _only(one, other, small), _only(other, one, small)
-    if len(left) != len(right) or len(left) > max(1, len(one) // 3):
-        return False
-    alone = len(one) == 1
-    return all(_variant(a, b, dated, alone) for a, b in zip(left, right, strict=True))
-
-
-def _only(one: list[str], other: list[str], small: frozenset[str]) -> list[str]:
-    rest = list(other)
-    missing = []
-    for word in one:
-        if word in rest:
-            rest.remove(word)
-        elif word not in small:
-            missing.append(word)
-    return missing
-
-
-def _variant(one: str, other: str, dated: bool, alone: bool) -> bool:
-    """Whether two words are one word in two spellings; without a year only a slip of the pen is."""
-    from rapidfuzz.distance import OSA
-
-    shorter = min(len(one), len(other))
-    if shorter < 5 or one[0] != other[0]:
-        return False
-    if dated:
-        return OSA.distance(one, other) <= (1 if shorter < 8 else 2)
-    if _undoubled(one) == _undoubled(other) or sorted(one) == sorted(other):
-        return OSA.distance(one, other) == 1
-    return not alone and one[-1] == other[-1] and OSA.distance(one, other) == 1
-
-
-def _undoubled(word: str) -> str:
-    return "".join(c for c, before in zip(word, f" {word}", strict=False) if c != before)

@@ -1,7 +1,8 @@
 """The `metrics` artifact: every system on one footing, with the noise of each figure.
 
 Rows with `versus` hold a paired difference, system − versus, on the samples that both have. Rates
-belong to the lists and not to a protocol; they and the hit rates stand under `standard`.
+belong to the lists and not to a protocol; they and the hit rates stand under `standard`. Where the
+catalog has no years there is no `reference`: the published code reads no line without one.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Measures:
         self.samples = samples
         self.index = TitleIndex(items)
         self._pairs = {(title, year) for _, title, year in items}
-        self._years = has_years(catalog)
+        self.years = has_years(catalog)
         self._config = config
 
     def values(self, lists: Sequence[SampleList], protocol: Protocol) -> Values:
@@ -68,7 +69,7 @@ class Measures:
         ]
         if protocol == "standard":
             n = self._config.list_length
-            by_list = all_metrics(judge_standard(asked, self.index, n=n, years=self._years))
+            by_list = all_metrics(judge_standard(asked, self.index, n=n, years=self.years))
         else:
             by_list = ranking_metrics(judge_reference(asked, self._pairs))
         at = np.array([x.sample for x in lists], dtype=np.int64)
@@ -125,7 +126,7 @@ def _build(job: Job) -> Built:
         system: made for system, made in system_lists(job, samples, measures.index).items() if made
     }
     rows: list[Row] = []
-    for protocol in PROTOCOLS:
+    for protocol in PROTOCOLS if measures.years else PROTOCOLS[:1]:
         values = {}
         for done, (system, made) in enumerate(lists.items()):
             job.progress(done, len(lists), f"{protocol}: {system}")

@@ -39,7 +39,7 @@ def read_rows(path: Path, protocol: Protocol, bad: list[BadRow]) -> Iterator[Row
     if not path.is_file():
         raise InputError(f"{path} is not a file; give a JSONL file, one list a line")
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
@@ -47,20 +47,20 @@ def read_rows(path: Path, protocol: Protocol, bad: list[BadRow]) -> Iterator[Row
                     yield _read_row(number, line, protocol)
                 except ValueError as error:
                     bad.append(BadRow(number, str(error)))
-    except UnicodeDecodeError:
-        raise InputError(
-            f"{path} is not UTF-8 text; give a JSONL file (pickles are never opened)"
-        ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
 
 
-def _read_row(number: int, line: str, protocol: Protocol) -> Row:
+def _read_row(number: int, line: bytes, protocol: Protocol) -> Row:
     """One row, or ValueError with the reason."""
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from None
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")
     needed = ("completion", "seen_titles", "groundtruth_with_release_year")
@@ -116,5 +116,5 @@ def _titled(value: Any, name: str) -> Titled:
         return title, None
     try:
         return title, int(year)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} gives the year {year!r:.20} of {title!r:.60}") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -144,7 +144,8 @@ def _replacing(path: Path | None) -> Iterator[IO[str] | None]:
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror})") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _nothing(path: Path, bad: Sequence[BadRow]) -> str:
@@ -152,4 +153,7 @@ def _nothing(path: Path, bad: Sequence[BadRow]) -> str:
     if not bad:
         return f"{path} is empty; give a JSONL file whose {needs}"
     first = bad[0]
-    return f"{path} has no usable row ({len(bad)} bad; line {first.line}: {first.reason}); {needs}"
+    return (
+        f"{path} has no usable row ({len(bad)} bad; line {first.line}: {first.reason}); "
+        f"give a JSONL file whose {needs}"
+    )

@@ -20,7 +20,7 @@ from convrec.catalog.load import Row, collect_items
 from convrec.catalog.titles import usable_year
 from convrec.errors import InputError
 from convrec.ingest.files import Raw
-from convrec.ingest.samples import BadRowError, Sample, Title, context_id, quarantined
+from convrec.ingest.samples import BadRowError, Sample, Title, quarantined, whole_text
 from convrec.ingest.splits import split_by_hash
 
 if TYPE_CHECKING:
@@ -128,10 +128,9 @@ def _sample(raw: Raw, entities: Entities) -> Sample:
     _present(row, NEEDED)
     if not isinstance(row["input"], str):
         raise BadRowError("input is not text")
-    conversation = _LAST_SPEAKER.sub("", row["input"]).strip()
+    conversation = whole_text(_LAST_SPEAKER.sub("", row["input"]).strip())
     if not conversation:
         raise BadRowError("empty conversation")
-    context_id(conversation)
     ground_truth = entities.titles(row["rec"], "rec")
     if not ground_truth:
         raise BadRowError("no item among rec")

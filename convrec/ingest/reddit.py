@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from convrec.catalog.load import read_year
 from convrec.errors import InputError
 from convrec.ingest.files import Raw
-from convrec.ingest.samples import BadRowError, Sample, Title, context_id, quarantined
+from convrec.ingest.samples import BadRowError, Sample, Title, context_id, quarantined, whole_text
 from convrec.ingest.splits import SPLITS, split_by_hash, split_by_time
 from convrec.lists import parse_line
 
@@ -94,35 +95,39 @@ def _message(value: Any, role: str) -> str:
         text = contents[-1]
     else:
         raise BadRowError(f"the {role} text is neither text nor chat messages")
-    context_id(text)
-    return text
+    return whole_text(text)
 
 
 def _titles(value: Any, column: str) -> list[Title]:
     """Titles given as text, [title, year] or {"title", "year"}."""
     if not isinstance(value, list | tuple):
         raise BadRowError(f"{column} is not a list")
-    return [_title(entry, column) for entry in value]
+    try:
+        return [_title(*_pair(entry), column) for entry in value]
+    except TypeError:
+        raise BadRowError(f"an entry of {column} is no title and year") from None
 
 
-def _title(entry: Any, column: str) -> Title:
-    title: Any
-    year: Any
+def _pair(entry: Any) -> tuple[Any, Any]:
+    """(title, year) as given. Raises TypeError where an entry has another form."""
     if isinstance(entry, str):
-        title, year = parse_line(entry) or ("", None)
-    elif isinstance(entry, dict):
-        title, year = entry.get("title"), entry.get("year")
-    elif isinstance(entry, list | tuple) and 1 <= len(entry) <= 2:
-        title, year = entry[0], entry[1] if len(entry) == 2 else None
-    else:
-        raise BadRowError(f"an entry of {column} is no title and year")
+        return parse_line(entry) or ("", None)
+    if isinstance(entry, dict):
+        return entry.get("title"), entry.get("year")
+    if isinstance(entry, list | tuple) and 1 <= len(entry) <= 2:
+        return entry[0], entry[1] if len(entry) == 2 else None
+    raise TypeError
+
+
+@lru_cache(maxsize=65_536)
+def _title(title: Any, year: Any, column: str) -> Title:
+    """A title that can be used; the same few thousand come again and again, so it is kept."""
     if not isinstance(title, str) or not title.strip():
         raise BadRowError(f"an entry of {column} has no title")
     number, reason = read_year(year)
     if reason:
         raise BadRowError(f"{column}: {reason}")
-    context_id(title)
-    return {"title": " ".join(title.split()), "year": number}
+    return {"title": " ".join(whole_text(title).split()), "year": number}
 
 
 def _time(value: Any) -> int | None:

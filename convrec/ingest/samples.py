@@ -38,11 +38,17 @@ class Sample(NamedTuple):
 
 
 def context_id(conversation: str) -> str:
-    """16 hex digits of the SHA-256 of a conversation. Raises BadRowError for broken Unicode."""
+    """16 hex digits of the SHA-256 of a conversation."""
+    return hashlib.sha256(conversation.encode()).hexdigest()[:16]
+
+
+def whole_text(text: str) -> str:
+    """The text itself. Raises BadRowError where half a character makes it unfit to store."""
     try:
-        return hashlib.sha256(conversation.encode()).hexdigest()[:16]
+        text.encode()
     except UnicodeEncodeError:
         raise BadRowError("text that is not valid Unicode") from None
+    return text
 
 
 def quarantined(raw: Raw, reason: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ of successes. Retries wait for their time in a heap while fresh requests go on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import json
 import random
@@ -76,7 +77,7 @@ class Courier:
         self._answers, self._spool = answers, spool
         self._stage, self._run, self._spent_before = stage, run, spent_usd
         self._unclaimed = deque(_Work(0.0, n, request) for n, request in enumerate(missing))
-        self._elsewhere: list[_Work] = []
+        self._elsewhere: deque[_Work] = deque()
         self._fresh: deque[_Work] = deque()
         self._retries: list[_Work] = []
         self._sent: set[str] = set()
@@ -127,6 +128,7 @@ class Courier:
 
     async def _next(self) -> _Work | None:
         while not self._stopped:
+            too_dear = False
             if self._keeper.error:
                 self._stop(self._keeper.error)
             elif self._in_flight < int(self._slots):
@@ -135,15 +137,16 @@ class Courier:
                     return work
                 if work:
                     heapq.heappush(self._retries, work)
+                    too_dear = True
                     if not self._in_flight:
                         self._stop(self._broke(work))
-                        continue
                 elif self._to_claim():
                     await self._claim_safely()
                     continue
                 elif not (self._in_flight or self._retries or self._elsewhere):
                     return None
-            await self._pause()
+            if not self._stopped:
+                await self._pause(for_a_call=too_dear or self._in_flight >= int(self._slots))
         return None
 
     def _ready(self) -> _Work | None:
@@ -153,19 +156,15 @@ class Courier:
         crowded = len(self._retries) >= 8 * self._settings.max_concurrency
         return self._fresh.popleft() if self._fresh and not crowded else None
 
-    async def _pause(self) -> None:
-        """Wait for a call to end, or for the moment when something falls due."""
+    async def _pause(self, *, for_a_call: bool) -> None:
+        """Wait for a call to end, or else for the moment when something falls due."""
         due = [self._retries[0].due] if self._retries else []
         due += [self._poll_at] if self._elsewhere else []
-        wait = max(0.001, min(due) - self._loop.time()) if due else None
-        if self._in_flight >= int(self._slots):
-            wait = None
+        wait = max(0.001, min(due) - self._loop.time()) if due and not for_a_call else None
         self._changed.clear()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._changed.wait()
-        except TimeoutError:
-            pass
 
     def _to_claim(self) -> bool:
         if self._fresh:
@@ -181,9 +180,8 @@ class Courier:
 
     async def _claim(self) -> None:
         """Claim the next chunk, leaving out what is answered and what another process sends."""
-        chunk, self._elsewhere = self._elsewhere, []
-        while self._unclaimed and len(chunk) < CHUNK:
-            chunk.append(self._unclaimed.popleft())
+        queue = self._unclaimed or self._elsewhere
+        chunk = [queue.popleft() for _ in range(min(CHUNK, len(queue)))]
         by_key = {work.request.key: work for work in chunk}
         await asyncio.to_thread(self._answers.recover)
         claim = await asyncio.to_thread(
@@ -191,7 +189,7 @@ class Courier:
         )
         self.found += len(claim.stored)
         self._fresh.extend(by_key[key] for key in claim.mine)
-        self._elsewhere = [by_key[key] for key in claim.elsewhere]
+        self._elsewhere.extend(by_key[key] for key in claim.elsewhere)
         self._poll_at = self._loop.time() + POLL
 
     # -- money ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from convrec.errors import ConvrecError
@@ -52,11 +53,9 @@ class Keeper:
     async def _run(self) -> None:
         while self._arrived or not self._closing:
             if not self._arrived:
-                try:
+                with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(INTERVAL):
                         await self._wake.wait()
-                except TimeoutError:
-                    pass
                 self._wake.clear()
             await self._sync()
             late = asyncio.get_running_loop().time() - self._committed_at > INTERVAL

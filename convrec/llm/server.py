@@ -84,8 +84,8 @@ def create_app(
 ) -> Starlette:
     """The web application around `complete`, which makes a response body of a request body.
 
-    `complete` raises ValueError or InputError for a body that it cannot use. `log` gets one JSON line a request:
-    the digest of its body, and what became of it.
+    `complete` raises ValueError or InputError for a body that it cannot use. `log` gets one JSON
+    line a request: the digest of its body, and what became of it.
     """
     from starlette.applications import Starlette
     from starlette.responses import JSONResponse

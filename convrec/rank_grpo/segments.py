@@ -25,7 +25,9 @@ def newline_counts(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> Tenso
     return counts
 
 
-def segment_ranks(completion_ids: Tensor, completion_mask: Tensor, newline_counts: Tensor) -> Tensor:
+def segment_ranks(
+    completion_ids: Tensor, completion_mask: Tensor, newline_counts: Tensor
+) -> Tensor:
     """The rank of each token, from 0: (B, T) long, -1 on padding.
 
     `completion_ids` and `completion_mask` are (B, T), `newline_counts` is (vocabulary,). Ranks run

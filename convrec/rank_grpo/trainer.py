@@ -87,7 +87,8 @@ class RankGRPOTrainer(GRPOTrainer):
         ids, mask = batch["completion_ids"], batch["completion_mask"]
         group = self.num_generations if self.model.training else self.num_generations_eval
         mine = slice(
-            self.accelerator.process_index * len(ids), (self.accelerator.process_index + 1) * len(ids)
+            self.accelerator.process_index * len(ids),
+            (self.accelerator.process_index + 1) * len(ids),
         )
         ends = torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & mask.bool()
         segments = segment_ranks(ids, mask, self.newline_counts)

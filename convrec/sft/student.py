@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 
 from convrec.config import Model
 from convrec.errors import ConfigError, InputError
@@ -67,7 +68,7 @@ def load_checkpoint(folder: Path) -> Student:
         )
     try:
         return _load(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"the model in {folder} cannot be read ({_first_line(error)})") from None
 
 

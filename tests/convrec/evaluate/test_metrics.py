@@ -63,6 +63,18 @@ def test_a_sample_without_a_list_is_left_out_and_said(world: Any) -> None:
     }
 
 
+def test_without_years_lines_are_titles_and_there_is_no_reference(world: Any) -> None:
+    for role, kind in (("catalog", "catalog"), ("teacher_lists", "teacher_lists")):
+        rows = world.store.read(world.refs[role].artifact_id)
+        bare = rows.with_columns(pl.lit(None, pl.Int32).alias("year"))
+        world.put(role, kind, bare)
+    rows = METRICS.build(world.job("catalog", "conversations", "teacher_lists", "candidates")).rows
+    assert set(rows["protocol"]) == {"standard"}
+    found = metrics_json(rows)["metrics"]
+    assert (found["teacher"]["format"], found["remapped"]["in_catalog"]) == (1, 1)
+    assert found["remapped"]["recall@20"] > 0
+
+
 def test_no_test_sample_is_one_clear_error(world: Any) -> None:
     ref = world.refs["conversations"]
     train = world.store.read(ref.artifact_id).filter(pl.col("split") == "train")

@@ -107,18 +107,20 @@ def test_bad_rows_are_named_and_the_others_go_on(tmp_path: Path, catalog: Path) 
         {**GOOD, "groundtruth_with_release_year": []},
         {**GOOD, "groundtruth_with_release_year": [["Heat", "soon"]]},
         {**GOOD, "seen_titles": "Heat"},
+        {**GOOD, "groundtruth_with_release_year": [["Heat", float("inf")]]},
+        "[" * 200_000,
         "[1]",
     ]
     lists = jsonl(tmp_path / "lists.jsonl", GOOD, *bad, GOOD)
     out, figures = tmp_path / "out.jsonl", tmp_path / "figures.json"
     done = run(lists, "--catalog", catalog, "--per-list", out, "--json", figures)
     assert done.exit_code == 0
-    assert [row["line"] for row in read(out)] == [1, 10]
-    for line in range(2, 10):
+    assert [row["line"] for row in read(out)] == [1, 12]
+    for line in range(2, 12):
         assert f"row {line} left out: " in done.stderr
-    assert "8 bad rows left out, 2 scored" in done.stderr
+    assert "10 bad rows left out, 2 scored" in done.stderr
     found = json.loads(figures.read_text(encoding="utf-8"))
-    assert (found["protocol"], found["lists"], len(found["bad_rows"])) == ("standard", 2, 8)
+    assert (found["protocol"], found["lists"], len(found["bad_rows"])) == ("standard", 2, 10)
     assert found["metrics"]["ndcg@5"] == pytest.approx(0.5)
     assert found["intervals"]["ndcg@5"] == pytest.approx([0.5, 0.5])
 

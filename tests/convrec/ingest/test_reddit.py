@@ -221,7 +221,7 @@ def test_paths_that_cannot_be_used(tmp_path: Path) -> None:
         read(config(tmp_path / "none"))
     with pytest.raises(InputError, match=r"no catalog\.csv"):
         read(config(tmp_path))
-    (tmp_path / "rows.csv").write_text("x")
+    (tmp_path / "rows.csv").write_text(CATALOG)
     with pytest.raises(InputError, match="no conversations file"):
         read(config(tmp_path / "rows.csv", **{"ingest.catalog": str(tmp_path / "rows.csv")}))
 

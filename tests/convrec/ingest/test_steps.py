@@ -85,10 +85,6 @@ def test_the_demo_depends_on_its_seed_and_sizes(store: Store) -> None:
 def test_the_demo_has_all_splits_and_a_quarantine(store: Store) -> None:
     sizes = {"train": 30, "validation": 4, "test": 5}
     source = read(job(store, ingest__contexts=sizes).config)
-    contexts = source.conversations.group_by("split").agg(
-        source.conversations.select("context_id").to_series().n_unique()
-    )
-    assert contexts.height == 3
     found = {
         split: frame["context_id"].n_unique()
         for (split,), frame in source.conversations.partition_by("split", as_dict=True).items()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from convrec.errors import (
 )
 from convrec.llm import AnswerStore, fetch, ledger_rows, spent
 from convrec.llm.calls import retry_after
+from convrec.llm.spool import Spool
 
 from .conftest import Endpoint, ask, completion, config, refusal, wait_for
+from .test_answers import ANSWER
 
 KEY = "sk-planted-0123456789abcdef"
 
@@ -239,7 +242,7 @@ def test_an_endpoint_that_goes_away_stops_the_run(store: Store, endpoint: Endpoi
 
 
 def test_an_unreachable_endpoint_is_named(store: Store) -> None:
-    with pytest.raises(EndpointError, match="127.0.0.1:1/v1 cannot be reached.*llm.base_url"):
+    with pytest.raises(EndpointError, match=r"127\.0\.0\.1:1/v1 cannot be reached.*llm\.base_url"):
         fetch(
             [ask(n) for n in range(20)],
             config=config("http://127.0.0.1:1/v1"),
@@ -249,7 +252,7 @@ def test_an_unreachable_endpoint_is_named(store: Store) -> None:
 
 
 def test_an_address_that_is_none_is_named(store: Store) -> None:
-    with pytest.raises(EndpointError, match="llm.base_url"):
+    with pytest.raises(EndpointError, match=r"llm\.base_url"):
         fetch([ask(1)], config=config("localhost:99/v1"), store=store, stage="recommend")
 
 
@@ -261,7 +264,7 @@ def test_a_missing_key_is_one_sentence(store: Store) -> None:
 def test_an_unknown_price_is_an_error_before_anything_is_sent(
     store: Store, endpoint: Endpoint
 ) -> None:
-    with pytest.raises(ConfigError, match="llm.prices"):
+    with pytest.raises(ConfigError, match=r"llm\.prices"):
         fetch([ask(1, model="mine.v2")], config=config(endpoint), store=store, stage="recommend")
     assert endpoint.seen == []
 
@@ -275,7 +278,7 @@ def test_the_budget_stops_before_the_call_that_could_cross_it(
     one = (100 * 0.15 + 50 * 0.60) / 1e6
     limit = 10.5 * one
     requests = [ask(n) for n in range(40)]
-    with pytest.raises(BudgetExceeded, match="llm.max_usd"):
+    with pytest.raises(BudgetExceeded, match=r"llm\.max_usd"):
         fetch(
             requests,
             config=config(endpoint, max_usd=limit),
@@ -449,6 +452,31 @@ def test_after_kill_9_only_what_was_in_flight_is_sent_again(
     assert sorted(p.name for p in (store.home / "spool").iterdir()) == ["turn.lock"]
 
 
+def test_what_another_process_asks_for_is_waited_for_and_not_sent(
+    store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convrec.llm.courier.CHUNK", 5)
+    monkeypatch.setattr("convrec.llm.courier.POLL", 0.05)
+    requests = [ask(n) for n in range(30)]
+    theirs = requests[:12]
+    with Spool(store.home / "spool") as other:
+        other.claim([r.key for r in theirs], lambda keys: [])
+
+        def answer_after_the_rest(done: int, total: int, text: str) -> None:
+            if len(endpoint.seen) == 18 and other.claimed:
+                AnswerStore(store).add([replace(ANSWER, key=r.key) for r in theirs])
+                other.release([r.key for r in theirs])
+
+        fetched = fetch(
+            requests,
+            config=config(endpoint),
+            store=store,
+            stage="recommend",
+            progress=answer_after_the_rest,
+        )
+    assert (fetched.from_ledger, fetched.sent) == (12, 18)
+
+
 def test_two_processes_share_the_work(store: Store, endpoint: Endpoint) -> None:
     endpoint.latency = 0.01
     both = [child(store.home, endpoint.url, 150) for _ in range(2)]
@@ -464,8 +492,9 @@ def test_a_warehouse_that_fails_meanwhile_loses_no_answer(
     def broken(self: AnswerStore, answers: Any) -> None:
         raise ConvrecError("the disk is full")
 
-    with monkeypatch.context() as patch, pytest.raises(ConvrecError, match="the disk is full"):
+    with monkeypatch.context() as patch:
         patch.setattr(AnswerStore, "add", broken)
-        fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend")
+        with pytest.raises(ConvrecError, match="the disk is full"):
+            fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend")
     again = fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend")
     assert (again.from_ledger, again.sent) == (2, 0)

@@ -20,7 +20,7 @@ def test_a_snapshot_costs_what_its_model_costs_unless_it_has_its_own_price() -> 
 
 
 def test_a_model_without_a_price_names_an_override_that_works() -> None:
-    with pytest.raises(ConfigError, match="my-model.v2") as caught:
+    with pytest.raises(ConfigError, match=r"my-model\.v2") as caught:
         price_of("my-model.v2", Config())
     override = str(caught.value).split("--set '")[1].rstrip("'")
     config = Config.model_validate({"llm": {"prices": parse_overrides([override])["llm.prices"]}})

@@ -56,7 +56,9 @@ def test_the_real_answers_of_inspired(store: Store, shared: Path) -> None:
     done = import_batch_output(path, requests, store)
     assert (done.requests, done.imported, dict(done.failures), done.unknown) == (228, 228, {}, 0)
     stored = AnswerStore(store).responses([r.key for r in requests])
-    assert all(stored[r.key] == row["response"]["body"] for r, row in zip(requests, rows))
+    assert all(
+        stored[r.key] == row["response"]["body"] for r, row in zip(requests, rows, strict=True)
+    )
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,7 @@ def test_published_segments_and_token_advantages(published: dict[str, Any]) -> N
     ("reduction", "name"),
     [("token", "loss_token_mean_over_batch"), ("sequence", "loss_token_mean_per_sequence")],
 )
-def test_published_loss_and_gradient(
-    published: dict[str, Any], reduction: Any, name: str
-) -> None:
+def test_published_loss_and_gradient(published: dict[str, Any], reduction: Any, name: str) -> None:
     segments, advantages = published_batch(published)
     logps = torch.tensor(published["logps"], requires_grad=True)
     loss = rank_grpo_loss(

@@ -12,38 +12,45 @@ from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
-from convrec.config import Model
 from convrec.errors import TrainingError
 from convrec.rank_grpo import RankGRPOTrainer, rank_grpo_loss
 from convrec.rank_grpo.rollout import Rollout
 from convrec.rank_grpo.trainer import LOSS_TYPE
 from convrec.sft.student import Student, load_checkpoint
-from convrec.sft.tiny import make_tiny
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:You are using 'rollout_func'"),
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
+]
 
 N, GROUP, PROMPTS, LENGTH = 4, 4, 2, 10
-TEXTS = ["Heat (1995)\nAlien (1979)\nBig (1988)", "something like Heat or Alien", "films with Big"]
+PROMPTS_READ = ["something like Heat or Alien", "films with Big"]
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("student")
-    model, tokenizer = make_tiny(TEXTS, Model(vocabulary=300, hidden=16, layers=2), seed=0)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+class Drawn(Rollout):
+    """Random tokens in place of a model's: lines of some length, and with `ends` the rest too.
 
+    With `ends`, some lists end early, some after exactly N lines, and one runs past rank N.
+    """
 
-class NoEnd(Rollout):
-    """Draws tokens, some of them newlines, and never ends a list before it is cut."""
+    def __init__(self, ends: bool) -> None:
+        super().__init__(LENGTH, 1.0)
+        self.ends = ends
 
     def __call__(self, prompts: list[list[int]], trainer: Any) -> dict[str, Any]:
-        newline = trainer._tokenizer.encode("\n")[0]
+        tokenizer = trainer.processing_class
+        newline, end = tokenizer.encode("\n")[0], tokenizer.eos_token_id
         generator = torch.Generator().manual_seed(trainer._step)
         drawn = torch.randint(10, 250, (len(prompts), LENGTH), generator=generator)
         drawn[:, 3] = newline
         drawn[::2, 6] = newline
-        return {"prompt_ids": prompts, "completion_ids": drawn.tolist(), "logprobs": None}
+        lists: list[list[int]] = drawn.tolist()
+        if self.ends:
+            lists[0][1:8:2] = [newline] * 4
+            lists[1] = [*lists[1][:7], end]
+            lists[2][1:6:2] = [newline] * 3
+            lists[2] = [*lists[2][:8], end]
+        return {"prompt_ids": prompts, "completion_ids": lists, "logprobs": None}
 
 
 def scalar_reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
@@ -76,15 +83,15 @@ def arguments(folder: Path, loss_type: str, **more: Any) -> GRPOConfig:
     return GRPOConfig(**{**values, **more})
 
 
-def common(student: Student, args: GRPOConfig) -> dict[str, Any]:
-    prompts = [student.tokenizer.encode(text)[:6] for text in TEXTS[1:]] * 8
+def common(student: Student, args: GRPOConfig, ends: bool = False) -> dict[str, Any]:
+    prompts = [student.tokenizer.encode(text)[:6] for text in PROMPTS_READ] * 8
     return {
         "model": student.model,
         "reward_funcs": scalar_reward,
         "args": args,
         "train_dataset": Dataset.from_list([{"prompt": prompt} for prompt in prompts]),
         "processing_class": student.tokenizer,
-        "rollout_func": NoEnd(LENGTH, 1.0),
+        "rollout_func": Drawn(ends),
     }
 
 
@@ -94,7 +101,10 @@ def rank_trainer(
     student = load_checkpoint(checkpoint)
     args = arguments(folder, LOSS_TYPE[reduction], **more)
     return RankGRPOTrainer(
-        **common(student, args), rank_reward=rank_reward, n_ranks=N, reduction=reduction
+        **common(student, args, ends=True),
+        rank_reward=rank_reward,
+        n_ranks=N,
+        reduction=reduction,
     )
 
 
@@ -166,6 +176,7 @@ def test_the_gradient_is_that_of_the_objective(
     batch = batch_of(trainer)
     old = logps_of(trainer, batch).detach()
     advantages, segments = batch["advantages"], batch["rank_ids"]
+    assert (segments > N).any()
     if off_policy:
         torch.manual_seed(1)
         old = old + 0.1 * torch.randn_like(old) * batch["completion_mask"]
@@ -176,7 +187,8 @@ def test_the_gradient_is_that_of_the_objective(
     gradient_ours = gradient(trainer, ours)
     if reduction == "rank":
         lengths = batch["completion_mask"].sum(dim=1, keepdim=True)
-        sizes = torch.stack([(segments == ids[:, None]).sum(1) for ids in segments.T], dim=1)
+        spans = segments.clamp(max=N)
+        sizes = torch.stack([(spans == ids[:, None]).sum(1) for ids in spans.T], dim=1)
         advantages = advantages * N * sizes / lengths
     direct = rank_grpo_loss(
         logps_of(trainer, batch),
