@@ -102,8 +102,9 @@ class Warehouse:
 
 
 def _taken(error: duckdb.Error) -> bool:
-    text = str(error)
-    return "Could not set lock" in text or "Conflicting lock" in text
+    """Whether another process holds the file, or another thread has it open in the other mode."""
+    signs = ("Could not set lock", "Conflicting lock", "with a different configuration")
+    return any(sign in str(error) for sign in signs)
 
 
 def _open_problem(path: Path, error: duckdb.Error) -> str:

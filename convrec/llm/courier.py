@@ -153,7 +153,8 @@ class Courier:
         now = self._loop.time()
         if self._retries and self._retries[0].due <= now:
             return heapq.heappop(self._retries)
-        crowded = len(self._retries) >= 8 * self._settings.max_concurrency
+        room = 8 * self._settings.max_concurrency if self._reached else 1
+        crowded = len(self._retries) >= room
         return self._fresh.popleft() if self._fresh and not crowded else None
 
     async def _pause(self, *, for_a_call: bool) -> None:

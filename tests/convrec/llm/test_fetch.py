@@ -244,7 +244,7 @@ def test_an_endpoint_that_goes_away_stops_the_run(store: Store, endpoint: Endpoi
 def test_an_unreachable_endpoint_is_named(store: Store) -> None:
     with pytest.raises(EndpointError, match=r"127\.0\.0\.1:1/v1 cannot be reached.*llm\.base_url"):
         fetch(
-            [ask(n) for n in range(20)],
+            [ask(n) for n in range(500)],
             config=config("http://127.0.0.1:1/v1"),
             store=store,
             stage="recommend",

@@ -84,6 +84,7 @@ def arguments(folder: Path, loss_type: str, **more: Any) -> GRPOConfig:
 
 
 def common(student: Student, args: GRPOConfig, ends: bool = False) -> dict[str, Any]:
+    # float64: Adam turns rounding in a gradient near 0 into a whole step.
     prompts = [student.tokenizer.encode(text)[:6] for text in PROMPTS_READ] * 8
     return {
         "model": student.model,
@@ -137,7 +138,7 @@ def test_equal_rank_rewards_are_plain_grpo(
     ours.train()
     moved = (weights(plain) - before).abs().max()
     assert moved > 1e-2
-    assert (weights(ours) - weights(plain)).abs().max() < 1e-4
+    assert (weights(ours) - weights(plain)).abs().max() < 1e-5
 
 
 def some_rank_reward(text: str, row: dict[str, Any]) -> list[float]:
@@ -200,9 +201,9 @@ def test_the_gradient_is_that_of_the_objective(
         reduction=reduction,
     )
     gradient_direct = gradient(trainer, direct)
-    assert ours.item() == pytest.approx(direct.item(), abs=1e-6)
+    assert ours.item() == pytest.approx(direct.item(), abs=1e-9)
     assert gradient_direct.abs().max() > 1e-4
-    assert torch.allclose(gradient_ours, gradient_direct, atol=1e-6)
+    assert torch.allclose(gradient_ours, gradient_direct, atol=1e-8)
 
 
 def test_an_off_policy_step_needs_rank_ratios(checkpoint: Path, tmp_path: Path) -> None:
