@@ -20,7 +20,13 @@ def build_sft_data(
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters
     refresh: Refresh = None,
 ) -> dict[str, Any]:
-    """Run the data stages; teacher answers and judgments that are stored are used again."""
+    """Run the data stages; teacher answers and judgments that are stored are used again.
+
+    Args:
+        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
+        refresh: Recompute from this stage on; stored answers are never bought again.
+    """
     with Run(profile, overrides, refresh=refresh) as run:
         ingest(run)
         recommend(run)

@@ -16,7 +16,13 @@ def evaluate(
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters
     refresh: Refresh = None,
 ) -> dict[str, Any]:
-    """Measure the stored checkpoints on the test split; trains nothing, asks nobody."""
+    """Measure the stored checkpoints on the test split; trains nothing, asks nobody.
+
+    Args:
+        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
+        refresh: Recompute from this stage on; stored answers are never bought again.
+    """
     with Run(profile, overrides, refresh=refresh) as run:
         run.reuse("ingest", "recommend", "remap", "reflect", "adjust", "sft", "rank_grpo")
         evaluate_stage(run)

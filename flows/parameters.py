@@ -1,4 +1,7 @@
-"""The typed parameters that every flow shares; the Prefect UI makes its form from them."""
+"""The typed parameters that every flow shares; the Prefect UI makes its form from them.
+
+Prefect takes what the form says about a parameter from the flow's docstring, so it stands there.
+"""
 
 from typing import Annotated, Any
 
@@ -6,30 +9,7 @@ from pydantic import Field
 
 from convrec.config import StageName
 
-Profile = Annotated[
-    str,
-    Field(
-        title="Profile",
-        description="A shipped profile (demo, reddit-v2, inspired-replay, redial) or a .toml path.",
-        examples=["demo"],
-    ),
-]
-Overrides = Annotated[
-    dict[str, Any],
-    Field(
-        title="Overrides",
-        description='Keys to set on top of the profile: {"seed": 7, "rank_grpo.steps": 40}.',
-        examples=[{"seed": 7, "rank_grpo.steps": 40}],
-    ),
-]
-Until = Annotated[
-    StageName | None,
-    Field(title="Until", description="Last stage to run; empty runs all."),
-]
-Refresh = Annotated[
-    StageName | None,
-    Field(
-        title="Refresh",
-        description="Recompute this stage and all after it. Stored answers are never bought again.",
-    ),
-]
+Profile = Annotated[str, Field(min_length=1, examples=["demo", "reddit-v2"])]
+Overrides = Annotated[dict[str, Any], Field(examples=[{"seed": 7, "rank_grpo.steps": 40}])]
+Until = StageName | None
+Refresh = StageName | None

@@ -24,7 +24,14 @@ def pipeline(
     until: Until = None,
     refresh: Refresh = None,
 ) -> dict[str, Any]:
-    """Run every stage, up to `until`; returns the summary that `convrec run --json` writes."""
+    """Run every stage, up to `until`; returns the summary that `convrec run --json` writes.
+
+    Args:
+        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
+        until: The last stage to run; empty runs all.
+        refresh: Recompute from this stage on; stored answers are never bought again.
+    """
     with Run(profile, overrides, until=until, refresh=refresh) as run:
         ingest(run)
         recommend(run)

@@ -17,7 +17,13 @@ def train(
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters
     refresh: Refresh = None,
 ) -> dict[str, Any]:
-    """Train on the stored demonstrations; asks no teacher, and fails if there are none."""
+    """Train on the stored demonstrations; asks no teacher, and fails if there are none.
+
+    Args:
+        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
+        refresh: Recompute from this stage on; stored answers are never bought again.
+    """
     with Run(profile, overrides, refresh=refresh) as run:
         run.reuse("ingest", "recommend", "remap", "reflect", "adjust")
         sft(run)

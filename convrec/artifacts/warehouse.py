@@ -103,7 +103,12 @@ class Warehouse:
 
 def _taken(error: duckdb.Error) -> bool:
     """Whether another process holds the file, or another thread has it open in the other mode."""
-    signs = ("Could not set lock", "Conflicting lock", "with a different configuration")
+    signs = (
+        "Could not set lock",
+        "Conflicting lock",
+        "different configuration",
+        "already attached",
+    )
     return any(sign in str(error) for sign in signs)
 
 

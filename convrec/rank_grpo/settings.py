@@ -45,6 +45,7 @@ def trainer_arguments(config: Config, workspace: Path, seed: int) -> GRPOConfig:
         temperature=settings.temperature,
         max_completion_length=config.model.max_completion_tokens,
         beta=settings.beta,
+        use_bias_correction_kl=False,
         epsilon=settings.epsilon_low,
         epsilon_high=settings.epsilon_high,
         bf16=config.model.bf16 and has_bf16(),

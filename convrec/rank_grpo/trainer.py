@@ -32,6 +32,9 @@ RankReward = Callable[[str, dict[str, Any]], list[float]]
 LOSS_TYPE: dict[Reduction, str] = {"rank": "grpo", "sequence": "grpo", "token": "dapo"}
 """The TRL loss that averages as each reduction does; ranks are then weighted in the advantages."""
 
+NEEDED = {"importance_sampling_level": "token", "use_bias_correction_kl": False}
+"""TRL settings that the objective takes as given: ranks make the ratios, and KL is plain."""
+
 
 @dataclass(frozen=True)
 class Shaping:
@@ -46,7 +49,7 @@ class RankGRPOTrainer(GRPOTrainer):
     """GRPO whose action is a rank: rewards, advantages and importance ratios are a rank's.
 
     `rank_reward` gives N rewards for one list, `n_ranks` is N; everything else is GRPOTrainer's.
-    `args.loss_type` has to be LOSS_TYPE[reduction]. The scalar reward functions are only logged.
+    `args` has to agree with NEEDED and LOSS_TYPE. The scalar reward functions are only logged.
     """
 
     def __init__(
@@ -59,11 +62,12 @@ class RankGRPOTrainer(GRPOTrainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if self.loss_type != LOSS_TYPE[reduction]:
-            raise TrainingError(
-                f"reduction {reduction!r} needs loss_type={LOSS_TYPE[reduction]!r}, "
-                f"not {self.loss_type!r}"
-            )
+        for name, needed in {**NEEDED, "loss_type": LOSS_TYPE[reduction]}.items():
+            if getattr(self.args, name) != needed:
+                raise TrainingError(
+                    f"the {reduction!r} reduction of Rank-GRPO needs {name}={needed!r}, "
+                    f"not {getattr(self.args, name)!r}"
+                )
         self.rank_reward = rank_reward
         self.n_ranks = n_ranks
         self.shaping = shaping

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from convrec.config import Config
+from convrec.generate.sampling import (
+    answer_text,
+    choose,
+    sample_batch,
+    sample_lists,
+    sample_texts,
+    uniforms,
+)
+from convrec.sft.prompts import encode_prompt
+from convrec.sft.student import Student
+from convrec.sft.train import save_student
+
+PROMPTS = [
+    "Heat",
+    "more like Alien (1979) please, and nothing too long",
+    "Up (2009)",
+    "something funny",
+    "a film for the evening with my two children, who liked Up",
+]
+
+
+def plain_greedy(student: Student, prompt: list[int], most: int) -> list[int]:
+    """The whole text through the model for every token, no cache, no padding."""
+    ids: list[int] = []
+    with torch.no_grad():
+        while len(ids) < most and (not ids or ids[-1] != student.tokenizer.eos_token_id):
+            ids.append(int(student.model(torch.tensor([prompt + ids])).logits[0, -1].argmax()))
+    return ids
+
+
+def test_padded_batch_equals_each_prompt_alone(student: Student) -> None:
+    encoded = [encode_prompt(student.tokenizer, prompt, 64) for prompt in PROMPTS]
+    assert len({len(ids) for ids in encoded}) > 3
+    together = sample_batch(*student, encoded, draws=uniforms(5, 24, 0), temperature=0)
+    assert together == [plain_greedy(student, ids, 24) for ids in encoded]
+    assert len(set(map(tuple, together))) > 1
+
+
+def test_a_list_keeps_its_draws_whatever_shares_its_batch(student: Student, micro: Config) -> None:
+    wide = micro.model_copy(
+        update={"evaluate": micro.evaluate.model_copy(update={"batch_size": 64})}
+    )
+    narrow = sample_texts(student, PROMPTS, config=micro, samples=3, seed=5)
+    assert narrow == sample_texts(student, PROMPTS, config=wide, samples=3, seed=5)
+    assert narrow != sample_texts(student, PROMPTS, config=wide, samples=3, seed=6)
+    assert [len(answers) for answers in narrow] == [3] * 5
+    assert len(set(narrow[0])) > 1
+
+
+def test_answers_end_at_eos_or_at_the_limit(student: Student) -> None:
+    eos = student.tokenizer.eos_token_id
+    with torch.no_grad():  # one embedding in both roles: make the end likely, not certain
+        student.model.model.embed_tokens.weight[eos] *= 3
+    prompt = encode_prompt(student.tokenizer, PROMPTS[0], 64)
+    lists = sample_batch(*student, [prompt], samples=64, draws=uniforms(64, 12, 0), temperature=3)
+    ended = [ids for ids in lists if ids[-1] == eos]
+    assert 0 < len(ended) < 64
+    assert all(eos not in ids[:-1] for ids in lists)
+    assert {len(ids) for ids in lists if ids[-1] != eos} == {12}
+    assert min(len(ids) for ids in ended) < 6
+
+
+def test_draws_follow_the_softmax_of_the_tempered_logits() -> None:
+    logits = torch.tensor([[2.0, 0.0, -torch.inf, 1.0]])
+    draws = (torch.arange(10_000) + 0.5) / 10_000
+    chosen = choose(logits.expand(10_000, 4), 2.0, draws)
+    shares = chosen.bincount(minlength=4) / 10_000
+    torch.testing.assert_close(shares, (logits[0] / 2).softmax(-1), atol=2e-4, rtol=0)
+    assert choose(logits, 0, draws[:1]).tolist() == [0]
+    assert choose(logits, 1.0, torch.tensor([1 - 2**-24])).tolist() == [3]
+
+
+def test_text_keeps_every_token_but_the_end(student: Student) -> None:
+    tokenizer = student.tokenizer
+    ids = tokenizer("Up (2009)<|user|>\n<|end|>")["input_ids"]
+    assert answer_text(tokenizer, ids) == "Up (2009)<|user|>\n"
+    assert answer_text(tokenizer, []) == ""
+
+
+def test_mode_of_the_model_is_kept(student: Student) -> None:
+    student.model.train()
+    prompt = encode_prompt(student.tokenizer, "Up", 64)
+    sample_batch(*student, [prompt], draws=uniforms(1, 2, 0))
+    assert student.model.training
+
+
+def test_a_saved_checkpoint_answers_as_the_model_in_memory(
+    student: Student, micro: Config, tmp_path: Path
+) -> None:
+    save_student(student, tmp_path)
+    steps: list[int] = []
+    from_disk = sample_lists(
+        tmp_path,
+        PROMPTS,
+        config=micro,
+        samples=2,
+        seed=1,
+        progress=lambda done, total, text: steps.append(done),
+    )
+    assert from_disk == sample_texts(student, PROMPTS, config=micro, samples=2, seed=1)
+    assert steps == [3, 5]
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_samples_of_a_prompt_stand_together(student: Student, samples: int) -> None:
+    encoded = [encode_prompt(student.tokenizer, prompt, 64) for prompt in PROMPTS[:2]]
+    lists = sample_batch(
+        *student, encoded, samples=samples, draws=uniforms(2 * samples, 8, 0), temperature=0
+    )
+    assert lists[:samples] == [lists[0]] * samples
+    assert lists[samples:] == [lists[-1]] * samples
+    assert lists[0] != lists[-1]
