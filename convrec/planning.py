@@ -103,6 +103,7 @@ class Walk:
         """Record the requests and dollars of a node; the number of requests it would send."""
         from convrec.llm.answers import AnswerStore
         from convrec.llm.estimate import estimate
+        from convrec.reflect.judge import typical_ratings
 
         role = "teacher" if node.stage == "recommend" else "judge"
         if job is None:
@@ -114,7 +115,13 @@ class Walk:
         if role == "teacher" and self.config.recommend.source != "live":
             low = high = 0.0
         elif missing:
-            low, high = estimate(missing, config=self.config, store=self.store, stage=node.stage)
+            low, high = estimate(
+                missing,
+                config=self.config,
+                store=self.store,
+                stage=node.stage,
+                typical_answer=typical_ratings(self.config) if role == "judge" else "",
+            )
         else:
             low = high = 0.0
         self.llm[role] = {"requests": len(missing), "usd_low": low, "usd_high": high}

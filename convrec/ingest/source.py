@@ -78,9 +78,11 @@ def conversations_config(config: Config) -> dict[str, Any]:
 
 
 def conversations_inputs(config: Config) -> dict[str, str]:
-    """Digest of the conversations' files; the demo has none."""
+    """Digest of the conversations' files; for the demo, of the world that its posts come from."""
     if config.ingest.format == "demo":
-        return {}
+        from convrec.llm.demo.world import WORLD_FILES
+
+        return {"world": files_digest([(path.name, path) for path in WORLD_FILES])}
     if config.ingest.format == "reddit-v2":
         files = [(file.source, file.path) for file in conversation_files(config)]
         return {"conversations": files_digest(files)}

@@ -24,7 +24,8 @@ def ask(
     With recommend.source=replay the teacher's answers come from the Batch output file instead.
     Raises EndpointError, TooManyFailures, BudgetExceeded, or InputError for an unusable file.
     """
-    assert step.requests is not None, f"{step.kind} asks nobody"
+    if step.requests is None:
+        raise ValueError(f"the step of {step.kind} asks nobody")
     requests = step.requests(job)
     recommend = job.config.recommend
     if step.stage == "recommend" and recommend.source == "replay":

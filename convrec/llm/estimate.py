@@ -52,22 +52,32 @@ def upper_bound(body: Mapping[str, Any], price: Price) -> float:
 
 
 def estimate(
-    requests: Sequence[Request], *, config: Config, store: Store, stage: str = ""
+    requests: Sequence[Request],
+    *,
+    config: Config,
+    store: Store,
+    stage: str = "",
+    typical_answer: str = "",
 ) -> Bracket:
     """The bill for requests that have no answer yet.
 
     With past answers of the same model (and stage, where given) the bracket is their average with
-    its uncertainty, at least 3% to each side. Without, it holds every possible bill: prompts of
+    its uncertainty, at least 3% to each side. With answers of other models at this endpoint and a
+    `typical_answer`, their bytes a token are taken over. Without either, it holds every possible bill: prompts of
     3 to 6 bytes a token, completions of one token to the maximum. Raises ConfigError for a model
     without a price.
     """
     by_model: dict[str, list[Request]] = {}
     for request in {r.key: r for r in requests}.values():
         by_model.setdefault(str(request.body.get("model")), []).append(request)
-    brackets = [
-        _bracket(group, price_of(model, config), _experience(store, model, group[0], stage))
-        for model, group in by_model.items()
-    ]
+    brackets = []
+    for model, group in by_model.items():
+        price, past = price_of(model, config), _experience(store, model, group[0], stage)
+        other = _elsewhere(store, group[0]) if past is None and typical_answer else None
+        if other is None:
+            brackets.append(_bracket(group, price, past))
+        else:
+            brackets.append(_transferred(group, price, other, typical_answer))
     return Bracket(sum(b.usd_low for b in brackets), sum(b.usd_high for b in brackets))
 
 
@@ -84,6 +94,41 @@ def _bracket(requests: list[Request], price: Price, past: _Experience | None) ->
     spread = 3 * doubt * (prompt * past.prompt_spread + output * past.completion_spread)
     half = max(0.03 * (prompt + output), spread)
     return Bracket(max(0.0, prompt + output - half), prompt + output + half)
+
+
+def _transferred(
+    requests: list[Request], price: Price, tokens: tuple[float, float], answer: str
+) -> Bracket:
+    """A bill from the bytes that other models of the endpoint take a (prompt, completion) token.
+
+    Some endpoints count the response schema as prompt: the low end leaves it out.
+    """
+    bare = sum(prompt_bytes({"messages": r.body.get("messages")}) for r in requests)
+    whole = sum(prompt_bytes(r.body) for r in requests)
+    output = len(requests) * len(answer.encode()) / tokens[1] * price.output / 1e6
+    low, high = (size / tokens[0] * price.input / 1e6 + output for size in (bare, whole))
+    return Bracket(0.97 * low, 1.03 * high)
+
+
+def _elsewhere(store: Store, like: Request) -> tuple[float, float] | None:
+    """Bytes a prompt token and a completion token, as answers of any model here measured them."""
+    with store.read_connection() as connection:
+        rows = connection.execute(
+            "SELECT answer.body, answer.response, ledger.prompt_tokens, ledger.completion_tokens "
+            "FROM llm_ledger AS ledger JOIN llm_answers AS answer USING (request_key) "
+            "WHERE ledger.endpoint = ? AND ledger.completion_tokens > 0 "
+            "ORDER BY ledger.created_at DESC LIMIT ?",
+            [like.endpoint, SAMPLE],
+        ).fetchall()
+    if len(rows) < ENOUGH:
+        return None
+    asked = sum(prompt_bytes(json.loads(body)) for body, _, _, _ in rows)
+    told = sum(len(_content(json.loads(response)).encode()) for _, response, _, _ in rows)
+    return asked / sum(prompt for _, _, prompt, _ in rows), told / sum(n for _, _, _, n in rows)
+
+
+def _content(response: Mapping[str, Any]) -> str:
+    return str(response["choices"][0]["message"].get("content") or "")
 
 
 def _most(body: Mapping[str, Any]) -> int:

@@ -116,7 +116,8 @@ def fetch(
         usd=courier.usd,
         failures=courier.failures,
     )
-    if len(fetched.failures) > config.llm.max_failures * fetched.requests:
+    borne = max(1, config.llm.max_failures * fetched.requests)  # one alone stops nobody
+    if len(fetched.failures) > borne or 0 < fetched.requests == len(fetched.failures):
         raise TooManyFailures(_summary(fetched, config.llm.max_failures, stage))
     return fetched
 

@@ -6,7 +6,6 @@ The baselines are TRL's own trainers with NDCG@N as the reward of a list.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from trl import GRPOConfig
@@ -42,6 +41,8 @@ def trainer_arguments(config: Config, workspace: Path, seed: int) -> GRPOConfig:
         num_iterations=settings.iterations,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="constant",
+        weight_decay=0.0,
+        optim="adamw_torch_fused",
         temperature=settings.temperature,
         max_completion_length=config.model.max_completion_tokens,
         beta=settings.beta,
@@ -59,20 +60,4 @@ def trainer_arguments(config: Config, workspace: Path, seed: int) -> GRPOConfig:
         report_to="none",
         disable_tqdm=True,
         **algorithm,
-    )
-
-
-def adapter(config: Config) -> Any:
-    """The LoRA adapter that `rank_grpo.lora` asks for, or None to train all weights."""
-    lora = config.rank_grpo.lora
-    if lora.rank == 0:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(lora.target_modules),
-        task_type="CAUSAL_LM",
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.step import Built, Job, Step
+from convrec.sft import prompt_settings
 
 if TYPE_CHECKING:
     from convrec.config import Config
@@ -20,6 +20,7 @@ def build(job: Job) -> Built:
 
     from convrec.catalog.index import TitleIndex
     from convrec.rank_grpo.train import train_rank_grpo
+    from convrec.sft.build import checkpoint_rows
 
     if job.scratch is None:
         raise ValueError("a step with a folder needs a scratch folder")
@@ -35,13 +36,8 @@ def build(job: Job) -> Built:
         job.config.seed,
         job.progress,
     )
-    row = {
-        "path": ".",
-        "base": parent,
-        "parameters": figures["parameters"],
-        "manifest": json.dumps(config_subset(job.config), sort_keys=True),
-    }
-    return Built(rows=pl.DataFrame([row]), figures=figures, curves=curves)
+    rows = checkpoint_rows(parent, int(figures["parameters"]), config_subset(job.config))
+    return Built(rows=rows, figures=figures, curves=curves)
 
 
 def config_subset(config: Config) -> dict[str, Any]:
@@ -49,10 +45,10 @@ def config_subset(config: Config) -> dict[str, Any]:
     return {
         "seed": config.seed,
         "list_length": config.list_length,
-        "domain": config.domain,
         "years": config.recommend.years,
+        "prompt": prompt_settings(config),
         "model": config.model.model_dump(
-            mode="json", include={"prompt", "max_prompt_tokens", "max_completion_tokens", "bf16"}
+            mode="json", include={"max_prompt_tokens", "max_completion_tokens", "bf16"}
         ),
         "rank_grpo": config.rank_grpo.model_dump(mode="json"),
     }

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import GRPOTrainer
@@ -24,11 +23,12 @@ from convrec.errors import TrainingError
 from convrec.rank_grpo.rewards import reward_named
 from convrec.rank_grpo.rollout import Rollout
 from convrec.rank_grpo.scoring import ListScorer
-from convrec.rank_grpo.settings import adapter, trainer_arguments
+from convrec.rank_grpo.settings import trainer_arguments
 from convrec.rank_grpo.trainer import RankGRPOTrainer, Shaping
 from convrec.rank_grpo.watch import Progress, Watch
 from convrec.sft.prompts import encode_prompt, student_prompt
 from convrec.sft.student import Student, load_checkpoint, quiet
+from convrec.sft.train import lora_config, out_of_memory, save_student
 
 Figures = dict[str, float | int | str]
 
@@ -60,18 +60,15 @@ def train_rank_grpo(
         try:
             trainer.train()
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             raise TrainingError(
                 f"not enough memory for {settings.prompts_per_step} prompts of "
                 f"{settings.group_size} lists; lower rank_grpo.prompts_per_step, "
                 "rank_grpo.group_size or model.max_completion_tokens"
             ) from error
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        if settings.lora.rank > 0:
-            model = model.merge_and_unload()
-        model.save_pretrained(out)
-        student.tokenizer.save_pretrained(out)
+        trained = trainer.accelerator.unwrap_model(trainer.model)
+        model = save_student(Student(trained, student.tokenizer), out)
     return _figures(watch, model, settings.steps, time.monotonic() - started), watch.curves()
 
 
@@ -119,7 +116,7 @@ def _trainer(
         "train_dataset": dataset,
         "processing_class": student.tokenizer,
         "callbacks": [watch],
-        "peft_config": adapter(config),
+        "peft_config": lora_config(settings.lora),
         "rollout_func": watch.rollout,
     }
     with warnings.catch_warnings():
@@ -138,17 +135,11 @@ def _trainer(
     return trainer
 
 
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        "allocate memory" in str(error)
-    )
-
-
 def _figures(watch: Watch, model: Any, steps: int, seconds: float) -> Figures:
     """The run in a few numbers: the first and the last tenth of the steps, and the time."""
     tenth = max(1, steps // 10)
     figures: Figures = {
-        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "parameters": model.num_parameters(),
         "steps": steps,
         "seconds": round(seconds, 1),
         "seconds_sampling": round(steps * watch.mean("seconds_sampling", 1, steps), 1),

@@ -77,6 +77,14 @@ def _schema(scale: int) -> dict[str, Any]:
     }
 
 
+def typical_ratings(config: Config) -> str:
+    """An answer of the length that judges give, to estimate what one costs."""
+    scale = config.reflect.scale
+    numbers = range(1, config.reflect.top + 1)
+    entries = [{"candidate": n, "rating": n % (2 * scale + 1) - scale} for n in numbers]
+    return json.dumps({"ratings": entries})
+
+
 def read_ratings(text: str, count: int, scale: int) -> dict[int, int]:
     """Read an answer: shown position (from 0) → rating, clipped to ±scale.
 

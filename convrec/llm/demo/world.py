@@ -52,13 +52,17 @@ class World:
         return tuple(film for film in self.films if film.taste == taste and film.crowd)
 
 
+WORLD_FILES = tuple(Path(__file__).parent / name for name in ("world.csv", "tastes.toml"))
+"""The files that the world is read from: films, then tastes."""
+
+
 @cache
 def world() -> World:
     """The world, read once."""
-    folder = Path(__file__).parent
-    with (folder / "world.csv").open(encoding="utf-8", newline="") as file:
+    film_file, taste_file = WORLD_FILES
+    with film_file.open(encoding="utf-8", newline="") as file:
         films = tuple(_film(row) for row in csv.DictReader(file))
-    tables = tomllib.loads((folder / "tastes.toml").read_text(encoding="utf-8"))
+    tables = tomllib.loads(taste_file.read_text(encoding="utf-8"))
     tastes = {
         name: Taste(
             name, table["neighbour"], *(tuple(table[key]) for key in ("cues", "wants", "moods"))

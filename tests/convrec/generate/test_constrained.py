@@ -43,9 +43,7 @@ def merging_tokenizer() -> Any:
         show_progress=False,
     )
     bpe.train_from_iterator(["\n".join(CATALOG)] * 20, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, pad_token="<|pad|>", eos_token="<|end|>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<|pad|>", eos_token="<|end|>")
 
 
 @pytest.fixture(params=["newlines apart", "newlines merge"])

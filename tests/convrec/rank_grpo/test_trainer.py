@@ -145,7 +145,7 @@ def test_equal_rank_rewards_are_plain_grpo(
     train(ours)
     moved = (weights(plain) - before).abs().max()
     assert moved > 1e-2
-    assert (weights(ours) - weights(plain)).abs().max() < 1e-5
+    assert (weights(ours) - weights(plain)).abs().max() < 1e-4
 
 
 def some_rank_reward(text: str, row: dict[str, Any]) -> list[float]:

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from convrec.artifacts import Store
+from convrec.config import load
+from convrec.planning import make_plan
+from flows.pipeline import pipeline
+
+Small = dict[str, Any]
+
+
+def planned(home: Path, overrides: Small) -> dict[str, Any]:
+    return make_plan(load("demo", overrides), Store(home))
+
+
+def spent(home: Path, stage: str) -> float:
+    with Store(home).read_connection() as connection:
+        found = connection.execute(
+            "SELECT sum(usd) FROM llm_ledger WHERE stage = ?", [stage]
+        ).fetchone()
+    assert found is not None
+    return float(found[0])
+
+
+def test_a_plan_counts_requests_and_brackets_the_bill(home: Path, small: Small) -> None:
+    before = planned(home, small)
+    assert {entry["state"] for entry in before["stages"]} == {"would_run"}
+    assert before["llm"]["teacher"]["requests"] == before["llm"]["judge"]["requests"] == 34
+    assert Store(home).headers() == []
+
+    pipeline(profile="demo", overrides=small, until="recommend")
+    between = planned(home, small)
+    assert between["llm"]["teacher"] == {"requests": 0, "usd_low": 0.0, "usd_high": 0.0}
+    assert between["llm"]["judge"]["requests"] == 34
+
+    pipeline(profile="demo", overrides=small, until="adjust")
+    teacher, judge = spent(home, "recommend"), spent(home, "reflect")
+    first = before["llm"]
+    assert first["teacher"]["usd_low"] <= teacher <= first["teacher"]["usd_high"]
+    assert first["judge"]["usd_low"] <= judge <= first["judge"]["usd_high"]
+    later = between["llm"]["judge"]
+    assert 0.9 * judge <= later["usd_low"] <= later["usd_high"] <= 1.1 * judge
+
+    after = planned(home, small)
+    states = {entry["kind"]: entry["state"] for entry in after["stages"]}
+    assert states["demonstrations"] == "cached"
+    assert states["checkpoint"] == "would_run"
+    assert after["llm"]["judge"]["requests"] == 0
+
+
+def test_a_plan_leaves_out_what_the_profile_skips(home: Path, small: Small) -> None:
+    plan = planned(home, {**small, "reflect.enabled": False})
+    assert "judgments" not in {entry["kind"] for entry in plan["stages"]}
+    assert plan["llm"]["judge"]["requests"] == 0
