@@ -125,7 +125,8 @@ def line_tokens(tokenizer: Any, lines: Sequence[str]) -> tuple[list[list[int]], 
     """Token ids of each line within a list (up to its newline), and at its end (up to the EOS)."""
 
     def encode(texts: list[str]) -> list[list[int]]:
-        return tokenizer(texts, add_special_tokens=False)["input_ids"]
+        ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return ids
 
     before = encode([_BEFORE])[0]
 
@@ -162,7 +163,8 @@ class _Reader:
             logits_to_keep=1,
         )
         self._unread = []
-        return out.logits[0, -1]
+        logits: torch.Tensor = out.logits[0, -1]
+        return logits
 
 
 def _walk(node: Node, reader: _Reader) -> int:

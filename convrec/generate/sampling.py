@@ -117,7 +117,8 @@ def answer_text(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of sampled ids without the end-of-sequence token; other special tokens stay."""
     if ids and ids[-1] == tokenizer.eos_token_id:
         ids = ids[:-1]
-    return tokenizer.decode(ids, skip_special_tokens=False)
+    text: str = tokenizer.decode(ids, skip_special_tokens=False)
+    return text
 
 
 def _decode(

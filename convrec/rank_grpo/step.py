@@ -36,7 +36,8 @@ def build(job: Job) -> Built:
         job.config.seed,
         job.progress,
     )
-    rows = checkpoint_rows(parent, int(figures["parameters"]), config_subset(job.config))
+    settings = config_subset(job.config)
+    rows = checkpoint_rows(parent, int(figures["parameters"]), settings, job.config)
     return Built(rows=rows, figures=figures, curves=curves)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 import torch
@@ -40,16 +41,35 @@ def training_rows(
     return rows
 
 
-def checkpoint_rows(base: str, parameters: int, settings: dict[str, object]) -> pl.DataFrame:
-    """The one row of a checkpoint artifact; path "." is the artifact's own folder."""
+def checkpoint_rows(
+    base: str, parameters: int, settings: dict[str, Any], config: Config
+) -> pl.DataFrame:
+    """The one row of a checkpoint artifact; path "." is the artifact's own folder.
+
+    The manifest is JSON: `settings`, how it was trained, and `serving`, the configuration with
+    which it must be asked.
+    """
+    manifest = {**settings, "serving": serving_settings(config)}
     return pl.DataFrame(
         {
             "path": ["."],
             "base": [base],
             "parameters": [parameters],
-            "manifest": [json.dumps(settings, sort_keys=True)],
+            "manifest": [json.dumps(manifest, sort_keys=True)],
         }
     )
+
+
+def serving_settings(config: Config) -> dict[str, Any]:
+    """What prompts and answers depend on, as a configuration of its own for `Config`."""
+    return {
+        "domain": config.domain,
+        "list_length": config.list_length,
+        "recommend": {"years": config.recommend.years},
+        "model": config.model.model_dump(mode="json"),
+        "reflect": {"enabled": False, "top": 1},  # not used, but bound to list_length
+        "remap": {"keep": config.list_length},
+    }
 
 
 def curve_frame(curves: Sequence[tuple[int, str, float]]) -> pl.DataFrame:
@@ -72,7 +92,7 @@ def build_sft(job: Job) -> Built:
         seed=config.seed,
         progress=job.progress,
     )
-    settings: dict[str, object] = {
+    settings: dict[str, Any] = {
         "seed": config.seed,
         "sft": config.sft.model_dump(mode="json"),
         "model": config.model.model_dump(mode="json"),
@@ -80,5 +100,5 @@ def build_sft(job: Job) -> Built:
         "bf16": figures["bf16"],
         "torch": torch.__version__,
     }
-    rows = checkpoint_rows(config.model.base, int(figures["parameters"]), settings)
+    rows = checkpoint_rows(config.model.base, int(figures["parameters"]), settings, config)
     return Built(rows=rows, figures=figures, curves=curve_frame(curves))

@@ -41,7 +41,7 @@ def student_prompt(conversation: str, given_prompt: str | None, config: Config) 
         )
     if not (given_prompt or "").strip():
         raise ConfigError(
-            "model.prompt=given needs a prompt in every conversation of the data, and one has none; "
+            "model.prompt=given needs a prompt with every conversation, and one has none; "
             "set model.prompt=instruct or model.prompt=plain"
         )
     return str(given_prompt)

@@ -37,7 +37,7 @@ _LOGITS_AT_ONCE = 2**26
 """Logits (256 MB in float32) up to which the loss is taken in one piece."""
 
 _EAGER_LENGTH = 1024
-"""Tokens up to which attention written out beats the fused CPU kernel, whose bf16 backward is slow."""
+"""Tokens up to which attention written out beats the CPU's fused kernel (slow bf16 backward)."""
 
 _CHECKPOINTING_SIZE = 200_000_000
 """Parameters from which activations are recomputed rather than kept."""

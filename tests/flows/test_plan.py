@@ -25,6 +25,7 @@ def spent(home: Path, stage: str) -> float:
 
 
 def test_a_plan_counts_requests_and_brackets_the_bill(home: Path, small: Small) -> None:
+    small |= {"list_length": 20, "reflect.top": 30, "remap.keep": 40}  # as the profile has them
     before = planned(home, small)
     assert {entry["state"] for entry in before["stages"]} == {"would_run"}
     assert before["llm"]["teacher"]["requests"] == before["llm"]["judge"]["requests"] == 34

@@ -99,7 +99,7 @@ def test_greedy_takes_the_likeliest_allowed_token_at_each_fork(
 
 
 def test_too_few_lines_are_an_error(student: Student, micro: Config) -> None:
-    with pytest.raises(InputError, match="a list of 3 needs 3 .* and 2 are left"):
+    with pytest.raises(InputError, match=r"a list of 3 needs 3 .* and 2 are left"):
         constrained_list(student, "Up", ["a", "b", "b", "c"], 3, micro, seen=["c"])
 
 
