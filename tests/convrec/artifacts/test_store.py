@@ -159,3 +159,16 @@ def test_lineage_is_drawn_with_links_to_the_runs(store: Store) -> None:
     assert 'click a0 href "/v2/runs/flow-run/run-1"' in drawn
     assert "a0 --> a1" in drawn
     assert "class a0 cached" in drawn
+
+
+def test_an_implied_edge_is_left_out_of_the_drawing_but_not_of_the_table(store: Store) -> None:
+    one = store.put(spec("1"), Built(quarantine(["x"])))
+    two = store.put(spec("2", rows=one.artifact_id), Built(quarantine(["y"])))
+    both = spec("3", rows=two.artifact_id, first=one.artifact_id)
+    three = store.put(both, Built(quarantine(["z"])))
+    drawn = mermaid(store, [one.artifact_id, two.artifact_id, three.artifact_id])
+    assert "a0 --> a1" in drawn
+    assert "a1 --> a2" in drawn
+    assert "a0 --> a2" not in drawn
+    parents = ", ".join(sorted([one.artifact_id, two.artifact_id]))
+    assert f"| {three.artifact_id} | 1 | made | {parents} |" in drawn
