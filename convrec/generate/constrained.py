@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import DynamicCache
 
 from convrec.config import Config
 from convrec.errors import InputError
@@ -145,8 +146,6 @@ class _Reader:
     """A model that has read a prompt and is fed one list, with its cache."""
 
     def __init__(self, model: Any, prompt: Sequence[int]) -> None:
-        from transformers import DynamicCache
-
         self._model = model
         self._cache = DynamicCache(config=model.config)
         self._unread: list[int] = list(prompt)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import DynamicCache
 
 from convrec.config import Config
 from convrec.sft.prompts import encode_prompt
@@ -162,8 +163,6 @@ def _prefill(
     model: Any, tokenizer: Any, prompt_ids: Sequence[Sequence[int]], samples: int
 ) -> tuple[torch.Tensor, Any, torch.Tensor]:
     """Logits of the first token (B, V), cache, and mask (B, L), prompts padded on the left."""
-    from transformers import DynamicCache
-
     length = max(map(len, prompt_ids))
     pad = tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (length - len(p)) + list(p) for p in prompt_ids])
