@@ -1,7 +1,7 @@
-"""How fast a checkpoint writes: `python -m convrec.generate.bench FOLDER`, beside transformers' own.
+"""How fast a checkpoint writes: `python -m convrec.generate.bench FOLDER`.
 
-One line each for the project's decode loop and for `generate`, on the same prompts, batch and
-temperature: tokens a second, and seconds.
+One line each for the project's decode loop and for `generate` of transformers, on the same prompts,
+batch and temperature: tokens a second, and seconds.
 """
 
 from __future__ import annotations
@@ -16,25 +16,13 @@ from convrec.generate.sampling import sample_batch, uniforms
 from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import Student, load_checkpoint
 
-_WORDS = [
-    "Something",
-    "like",
-    "the",
-    "last",
-    "one",
-    "I",
-    "liked",
-    "but",
-    "a",
-    "little",
-    "shorter",
-    "please",
-]
+_SENTENCE = "Something like the last one I liked but a little shorter please"
 
 
 def prompts(student: Student, count: int) -> list[list[int]]:
     """Encoded prompts of 3 to 12 words."""
-    texts = [" ".join(_WORDS[: 3 + i % 10]) for i in range(count)]
+    words = _SENTENCE.split()
+    texts = [" ".join(words[: 3 + i % 10]) for i in range(count)]
     return [encode_prompt(student.tokenizer, text, 512) for text in texts]
 
 

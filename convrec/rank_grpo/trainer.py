@@ -106,7 +106,10 @@ class RankGRPOTrainer(GRPOTrainer):
             self.shaping.early,
         )
         if self.reduction == "rank":
-            segments = segments.masked_fill(ends, self.n_ranks)
+            # Whether a list goes on is decided where rank N could end: at its newline, or at EOS.
+            goes_on = (segments == self.n_ranks - 1) & (self.newline_counts[ids] > 0)
+            advantages = advantages.masked_fill(goes_on, self.shaping.overflow)
+            segments = segments.masked_fill(ends | goes_on, self.n_ranks)
             lengths = mask.sum(dim=1, keepdim=True)
             advantages = advantages * lengths * rank_weights(segments, self.n_ranks)
         batch["advantages"], batch["rank_ids"] = advantages, segments

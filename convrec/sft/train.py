@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -210,38 +211,9 @@ def _trainer(
     seed: int,
     recorder: _Recorder,
 ) -> _Trainer:
-    sft = config.sft
-    steps = math.ceil(math.ceil(len(data["labels"]) / sft.batch_size) * sft.epochs)
-    bf16 = config.model.bf16 and has_bf16()
-    on_cpu = not torch.cuda.is_available()
-    if on_cpu and bf16 and max(map(len, data["input_ids"])) <= _EAGER_LENGTH:
+    arguments = _arguments(student.model, data, held_out, config, out, seed)
+    if arguments.use_cpu and arguments.bf16 and max(map(len, data["input_ids"])) <= _EAGER_LENGTH:
         student.model.set_attn_implementation("eager")
-    arguments = SFTConfig(
-        output_dir=str(out),
-        per_device_train_batch_size=sft.batch_size,
-        per_device_eval_batch_size=sft.batch_size,
-        num_train_epochs=sft.epochs,
-        learning_rate=sft.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(steps * sft.warmup_ratio),
-        weight_decay=0.0,
-        optim="adamw_torch_fused",
-        train_sampling_strategy="group_by_length",
-        eval_strategy="epoch" if held_out["labels"] else "no",
-        prediction_loss_only=True,
-        save_strategy="no",
-        logging_steps=max(1, steps // 50),
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to="none",
-        dataloader_pin_memory=not on_cpu,
-        bf16=bf16,
-        use_cpu=on_cpu,
-        gradient_checkpointing=student.model.num_parameters() >= _CHECKPOINTING_SIZE,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        seed=seed,
-        data_seed=seed,
-    )
     trainer = _Trainer(
         model=student.model,
         args=arguments,
@@ -250,10 +222,52 @@ def _trainer(
         eval_dataset=Dataset.from_dict(held_out) if held_out["labels"] else None,
         processing_class=student.tokenizer,
         callbacks=[recorder],
-        peft_config=lora_config(sft.lora),
+        peft_config=lora_config(config.sft.lora),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _arguments(
+    model: Any,
+    data: dict[str, list[list[int]]],
+    held_out: dict[str, list[list[int]]],
+    config: Config,
+    out: Path,
+    seed: int,
+) -> SFTConfig:
+    sft = config.sft
+    steps = math.ceil(math.ceil(len(data["labels"]) / sft.batch_size) * sft.epochs)
+    on_cpu = not torch.cuda.is_available()
+    with warnings.catch_warnings():
+        # TRL 1.16 itself still sets gradient_checkpointing by its older name.
+        warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated")
+        return SFTConfig(
+            output_dir=str(out),
+            per_device_train_batch_size=sft.batch_size,
+            per_device_eval_batch_size=sft.batch_size,
+            num_train_epochs=sft.epochs,
+            learning_rate=sft.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=math.ceil(steps * sft.warmup_ratio),
+            weight_decay=0.0,
+            optim="adamw_torch_fused",
+            train_sampling_strategy="group_by_length",
+            eval_strategy="epoch" if held_out["labels"] else "no",
+            prediction_loss_only=True,
+            save_strategy="no",
+            logging_steps=max(1, steps // 50),
+            logging_nan_inf_filter=False,
+            disable_tqdm=True,
+            report_to="none",
+            dataloader_pin_memory=not on_cpu,
+            bf16=config.model.bf16 and has_bf16(),
+            use_cpu=on_cpu,
+            gradient_checkpointing=model.num_parameters() >= _CHECKPOINTING_SIZE,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            seed=seed,
+            data_seed=seed,
+        )
 
 
 class _Collator:

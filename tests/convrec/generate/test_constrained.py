@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from convrec.config import Config
@@ -26,7 +26,7 @@ CATALOG = [
 ]  # fmt: skip
 
 
-def merging_tokenizer() -> Any:
+def merging() -> Tokenizer:
     """A tokenizer in which ")\\n" is one token, as in Qwen's vocabulary."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -35,7 +35,23 @@ def merging_tokenizer() -> Any:
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    bpe.decoder = decoders.ByteLevel()
+    return bpe
+
+
+def marking() -> Tokenizer:
+    """A tokenizer that puts a space before the first word of a text, as in Llama 2's vocabulary."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Metaspace(prepend_scheme="first"),
+            pre_tokenizers.Split("\n", behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    return bpe
+
+
+def trained(bpe: Tokenizer) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=400,
         special_tokens=["<|pad|>", "<|end|>"],
@@ -46,11 +62,11 @@ def merging_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<|pad|>", eos_token="<|end|>")
 
 
-@pytest.fixture(params=["newlines apart", "newlines merge"])
+@pytest.fixture(params=[None, merging, marking])
 def chooser(request: pytest.FixtureRequest, student: Student) -> Student:
-    if request.param == "newlines apart":
+    if request.param is None:
         return student
-    tokenizer = merging_tokenizer()
+    tokenizer = trained(request.param())
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
@@ -78,8 +94,9 @@ def test_line_tokens_are_those_of_the_list_as_a_whole(chooser: Student) -> None:
     tokenizer = chooser.tokenizer
     inside, last = line_tokens(tokenizer, CATALOG)
     for i, j in pairwise(range(len(CATALOG))):
-        text = f"{CATALOG[i]}\n{CATALOG[j]}"
-        assert inside[i] + last[j][:-1] == tokenizer(text)["input_ids"]
+        pair = inside[i] + last[j][:-1]
+        text = f"Heat (1995)\n{CATALOG[i]}\n{CATALOG[j]}"
+        assert pair == tokenizer(text)["input_ids"][-len(pair) :]
         assert last[j][-1] == tokenizer.eos_token_id
 
 

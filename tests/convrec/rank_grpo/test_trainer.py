@@ -47,7 +47,9 @@ class Drawn(Rollout):
         drawn[::2, 6] = newline
         lists: list[list[int]] = drawn.tolist()
         if self.ends:
+            lists[0][6] = lists[2][6] = 10
             lists[0][1:8:2] = [newline] * 4
+            lists[0][8] = newline
             lists[1] = [*lists[1][:7], end]
             lists[2][1:6:2] = [newline] * 3
             lists[2] = [*lists[2][:8], end]
@@ -158,6 +160,22 @@ def batch_of(trainer: RankGRPOTrainer) -> dict[str, Any]:
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1
     return trainer._generate_and_score_completions(rows)
+
+
+def test_going_on_past_n_and_ending_are_shaped_apart_from_titles(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    trainer = rank_trainer(checkpoint, tmp_path, "rank", some_rank_reward)
+    batch = batch_of(trainer)
+    ids, advantages = batch["rank_ids"], batch["advantages"]
+    long, exact, early = ids[0].tolist(), ids[2].tolist(), ids[1].tolist()
+    assert long == [0, 0, 1, 1, 2, 2, 3, N, N, N + 1]
+    assert exact[:9] == [0, 0, 1, 1, 2, 2, 3, 3, N]
+    assert early[:8] == [0, 0, 0, 0, 1, 1, 1, N]
+    length = batch["completion_mask"].sum(dim=1)
+    assert torch.allclose(advantages[0, 7:], torch.full((3,), -0.1 * length[0] / (N * 3)))
+    assert torch.allclose(advantages[2, 8], 0.1 * length[2] / N)
+    assert torch.allclose(advantages[1, 7], -0.1 * length[1] / N)
 
 
 def logps_of(trainer: RankGRPOTrainer, batch: dict[str, Any]) -> Tensor:
