@@ -1,4 +1,4 @@
-"""Recommended lists as text: one item a line, "Title (year)", or "Title" where years are unknown."""
+"""Recommended lists as text: one item a line, "Title (year)", or "Title" without years."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def run(
 
 
 def _run_flow(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
-    prefect_environment()
+    environment()
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.console import ConsoleWatcher, systems_table
@@ -121,9 +121,14 @@ app.add_typer(artifacts_app, name="artifacts")
 app.add_typer(llm_app, name="llm")
 
 
-def prefect_environment() -> None:
-    """Quiet, offline defaults for Prefect; whatever the user has set stays as it is."""
+def environment() -> None:
+    """Quiet, offline defaults; whatever the user has set stays as it is.
+
+    OpenMP threads that spin while they wait make training many times slower as soon as another
+    process wants the same cores; waiting passively costs nothing that could be measured.
+    """
     defaults = {
+        "OMP_WAIT_POLICY": "PASSIVE",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",

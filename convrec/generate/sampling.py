@@ -16,7 +16,7 @@ from transformers import DynamicCache
 
 from convrec.config import Config
 from convrec.sft.prompts import encode_prompt
-from convrec.sft.student import Student, load_checkpoint
+from convrec.sft.student import Student, is_small, load_checkpoint
 
 Progress = Callable[[int, int, str], None]
 
@@ -106,12 +106,15 @@ def sample_batch(
     answer may get. An answer that has ended carries its end-of-sequence token as its last id. The
     model is left in the mode (train or eval) in which it came.
     """
-    was_training = model.training
+    was_training, threads = model.training, torch.get_num_threads()
     model.eval()
+    if is_small(model):
+        torch.set_num_threads(1)
     try:
         return _decode(model, tokenizer, prompt_ids, draws.to(model.device), samples, temperature)
     finally:
         model.train(was_training)
+        torch.set_num_threads(threads)
 
 
 def answer_text(tokenizer: Any, ids: Sequence[int]) -> str:

@@ -20,6 +20,9 @@ from convrec.llm.demo.world import Film, World, world
 STRAY = 0.1
 """Chance that an answer's film is of the neighbouring taste."""
 
+CROWD_POWER = 1.5
+"""How strongly answers flock to the films that the board likes."""
+
 _MONTHS = {
     "train": ((2019, 1), (2022, 11)),
     "validation": ((2022, 11), (2022, 12)),
@@ -145,7 +148,7 @@ def _fame(film: Film) -> float:
 
 
 def _crowd(film: Film) -> float:
-    return float(film.crowd)
+    return float(film.crowd) ** CROWD_POWER
 
 
 def _written(film: Film, year: bool, rng: random.Random) -> str:

@@ -63,9 +63,9 @@ def estimate(
 
     With past answers of the same model (and stage, where given) the bracket is their average with
     its uncertainty, at least 3% to each side. With answers of other models at this endpoint and a
-    `typical_answer`, their bytes a token are taken over. Without either, it holds every possible bill: prompts of
-    3 to 6 bytes a token, completions of one token to the maximum. Raises ConfigError for a model
-    without a price.
+    `typical_answer`, their bytes a token are taken over. Without either, it holds every possible
+    bill: prompts of 3 to 6 bytes a token, completions of one token to the maximum. Raises
+    ConfigError for a model without a price.
     """
     by_model: dict[str, list[Request]] = {}
     for request in {r.key: r for r in requests}.values():

@@ -12,7 +12,6 @@ from trl import GRPOConfig
 
 from convrec.config import Config
 from convrec.rank_grpo.trainer import LOSS_TYPE
-from convrec.sft.student import has_bf16
 
 ALGORITHMS: dict[str, dict[str, str]] = {
     "rank_grpo": {},
@@ -24,7 +23,9 @@ ALGORITHMS: dict[str, dict[str, str]] = {
 """TRL settings of each algorithm; the loss type of `rank_grpo` follows from its reduction."""
 
 
-def trainer_arguments(config: Config, workspace: Path, seed: int) -> GRPOConfig:
+def trainer_arguments(
+    config: Config, workspace: Path, seed: int, *, bf16: bool = False
+) -> GRPOConfig:
     """TRL's arguments; nothing is saved, reported or drawn, and `workspace` stays empty."""
     settings = config.rank_grpo
     algorithm = {
@@ -49,7 +50,7 @@ def trainer_arguments(config: Config, workspace: Path, seed: int) -> GRPOConfig:
         use_bias_correction_kl=False,
         epsilon=settings.epsilon_low,
         epsilon_high=settings.epsilon_high,
-        bf16=config.model.bf16 and has_bf16(),
+        bf16=bf16,
         activation_checkpointing=False,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=False,

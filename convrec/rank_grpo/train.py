@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import GRPOTrainer
@@ -27,7 +28,14 @@ from convrec.rank_grpo.settings import trainer_arguments
 from convrec.rank_grpo.trainer import RankGRPOTrainer, Shaping
 from convrec.rank_grpo.watch import Progress, Watch
 from convrec.sft.prompts import encode_prompt, student_prompt
-from convrec.sft.student import Student, load_checkpoint, quiet
+from convrec.sft.student import (
+    Student,
+    has_bf16,
+    is_small,
+    keep_freed_memory,
+    load_checkpoint,
+    quiet,
+)
 from convrec.sft.train import lora_config, out_of_memory, save_student
 
 Figures = dict[str, float | int | str]
@@ -50,6 +58,7 @@ def train_rank_grpo(
     """
     settings = config.rank_grpo
     started = time.monotonic()
+    keep_freed_memory()
     student = load_checkpoint(checkpoint)
     dataset = _dataset(samples, student.tokenizer, config)
     rollout = Rollout(config.model.max_completion_tokens, settings.temperature)
@@ -106,13 +115,16 @@ def _trainer(
     watch: Watch,
 ) -> GRPOTrainer:
     settings = config.rank_grpo
+    bf16 = config.model.bf16 and has_bf16() and not is_small(student.model)
+    if bf16 and not torch.cuda.is_available():
+        student.model.set_attn_implementation("eager")  # the fused kernel's bf16 backward is slow
     scorer = ListScorer(
         index, config.list_length, reward_named(settings.reward), years=config.recommend.years
     )
     common: dict[str, Any] = {
         "model": student.model,
         "reward_funcs": scorer,
-        "args": trainer_arguments(config, workspace, seed),
+        "args": trainer_arguments(config, workspace, seed, bf16=bf16),
         "train_dataset": dataset,
         "processing_class": student.tokenizer,
         "callbacks": [watch],

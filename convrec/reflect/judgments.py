@@ -12,7 +12,6 @@ from convrec.recommend import contexts
 from convrec.reflect.judge import judge_body, read_ratings, shown_order
 
 if TYPE_CHECKING:
-
     from convrec.config import Config
 
 

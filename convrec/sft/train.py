@@ -24,7 +24,7 @@ from trl import SFTConfig, SFTTrainer
 from convrec.config import Config, Lora
 from convrec.errors import TrainingError
 from convrec.sft.prompts import encode_completion, encode_prompt
-from convrec.sft.student import Student, has_bf16, load_student, quiet
+from convrec.sft.student import Student, has_bf16, keep_freed_memory, load_student, quiet
 
 Progress = Callable[[int, int, str], None]
 Row = tuple[str, str]
@@ -65,6 +65,7 @@ def train_sft(
             "there is no demonstration to train on in split train; check the split of the "
             "conversations and how many demonstrations `convrec artifacts list` shows"
         )
+    keep_freed_memory()
     texts = [text for row in rows for text in row]
     student = load_student(config.model.base, config=config.model, texts=texts, seed=seed)
     data = encode_rows(rows, student.tokenizer, config)
