@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -82,6 +83,8 @@ def run(
 
 def _run_flow(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     environment()
+    # TRL and transformers still call each other by names that are about to go.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.console import ConsoleWatcher, systems_table
