@@ -89,9 +89,11 @@ def recommend_list(
             f"the catalog has {len(lines)} items that the text does not name, and {wanted} are "
             "asked for; give a larger --catalog or a smaller --n"
         )
-    return recommend_constrained(
-        store.folder(checkpoint), student_prompt(text, text, config), lines, wanted, config
+    prompt = student_prompt(text, text, config)
+    listed: list[str] = recommend_constrained(
+        store.folder(checkpoint), prompt, lines, wanted, config
     )
+    return listed
 
 
 def serving_settings(store: Store, checkpoint: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ the catalog.
 
 from __future__ import annotations
 
+import math
 import random
 from calendar import timegm
 from collections.abc import Callable, Mapping, Sequence
@@ -148,7 +149,7 @@ def _fame(film: Film) -> float:
 
 
 def _crowd(film: Film) -> float:
-    return float(film.crowd) ** CROWD_POWER
+    return math.pow(film.crowd, CROWD_POWER)
 
 
 def _written(film: Film, year: bool, rng: random.Random) -> str:
