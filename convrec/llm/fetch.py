@@ -116,8 +116,9 @@ def fetch(
         usd=courier.usd,
         failures=courier.failures,
     )
-    borne = max(1, config.llm.max_failures * fetched.requests)  # one alone stops nobody
-    if len(fetched.failures) > borne or 0 < fetched.requests == len(fetched.failures):
+    share, failed = config.llm.max_failures, len(fetched.failures)
+    # One bad conversation alone stops nobody; nothing but bad ones does.
+    if failed > max(1, share * fetched.requests) or (failed == fetched.requests and share < 1):
         raise TooManyFailures(_summary(fetched, config.llm.max_failures, stage))
     return fetched
 
