@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convrec.output import JsonFile, takes_stdout, write_json
+
 if TYPE_CHECKING:
     from convrec.evaluate.score import Score
 
@@ -33,9 +35,7 @@ def score(
     per_list: Annotated[
         Path | None, typer.Option(help="Write one JSON row a list here, with both rewards.")
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures here; - is standard output.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Score recommended lists against a catalog.
 
@@ -56,8 +56,8 @@ def score(
         )
     _report_bad(result)
     if json_file is not None:
-        _write_json(result, json_file)
-    if json_file != Path("-"):
+        write_json(_figures(result), json_file)
+    if not takes_stdout(json_file):
         _print_table(result)
 
 
@@ -88,26 +88,15 @@ def _report_bad(result: Score) -> None:
         typer.echo(f"{len(result.bad)} bad rows left out, {result.lists} scored", err=True)
 
 
-def _write_json(result: Score, path: Path) -> None:
-    import json
-
-    from convrec.errors import InputError
-
-    figures = {
+def _figures(result: Score) -> dict[str, Any]:
+    """The figures of a score as `--json` writes them."""
+    return {
         "protocol": result.protocol,
         "lists": result.lists,
         "bad_rows": [bad._asdict() for bad in result.bad],
         "metrics": {name: found.value for name, found in result.metrics.items()},
         "intervals": {name: [found.low, found.high] for name, found in result.metrics.items()},
     }
-    text = json.dumps(figures, indent=2)
-    if path == Path("-"):
-        typer.echo(text)
-        return
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror})") from None
 
 
 def _print_table(result: Score) -> None:

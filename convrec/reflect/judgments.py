@@ -53,15 +53,14 @@ def _build(job: Job) -> Built:
     reflect = job.config.reflect
     texts, failures = stored_texts(judge_requests(job), job.store)
     rows: list[tuple[str, str, int | None, int, float]] = []
-    malformed = []
+    malformed = 0
     for owner, shown in _shown(job).items():
+        ratings: dict[int, int] = {}
         try:
-            ratings = (
-                read_ratings(texts[owner], len(shown), reflect.scale) if owner in texts else {}
-            )
-        except ValueError as error:
-            malformed.append((owner, str(error)))
-            ratings = {}
+            if owner in texts:
+                ratings = read_ratings(texts[owner], len(shown), reflect.scale)
+        except ValueError:
+            malformed += 1
         for position, (item_id, score) in enumerate(shown):
             rating = ratings.get(position)
             moved = score + reflect.weight * (rating or 0) / reflect.scale
@@ -83,7 +82,7 @@ def _build(job: Job) -> Built:
     figures = {
         "contexts": frame["context_id"].n_unique(),
         "unrated": round(frame["rating"].null_count() / max(frame.height, 1), 4),
-        "malformed answers": len(malformed),
+        "malformed answers": malformed,
         "mean rating, early positions": round(float(early or 0), 4),  # type: ignore[arg-type]
         "mean rating, late positions": round(float(late or 0), 4),  # type: ignore[arg-type]
     }
