@@ -49,7 +49,11 @@ class Ingest(Section):
 class Recommend(Section):
     """The teacher: which model is asked, and how."""
 
-    source: Literal["live", "replay", "provided"] = "live"
+    source: Literal["live", "batch", "replay", "provided"] = Field(
+        "live",
+        description="Ask call by call, ask through the Batch API at half the price, take answers "
+        "from a file, or take the lists that the data bring.",
+    )
     replay: str = Field("", description="OpenAI Batch output file, joined by conversation id.")
     model: str = "gpt-4o-mini"
     temperature: float = Field(0.0, ge=0, le=2)
@@ -70,6 +74,7 @@ class Reflect(Section):
     """s_reflect = s_remap + γ·(rating/L)."""
 
     enabled: bool = True
+    source: Literal["live", "batch"] = Field("live", description="Call by call, or Batch API.")
     model: str = "gpt-4o-mini"
     top: int = Field(30, gt=0, description="N_r: how many candidates the judge rates.")
     scale: int = Field(2, gt=0, description="L: ratings run from −L to +L.")
@@ -173,17 +178,35 @@ class Price(Section):
     output: float = Field(ge=0)
 
 
+class Batch(Section):
+    """The Batch API: how requests are packed, and how often we look."""
+
+    max_requests: int = Field(50_000, gt=0, le=50_000, description="Requests in one batch.")
+    max_bytes: int = Field(200_000_000, gt=0, le=200_000_000, description="Bytes of its file.")
+    poll_seconds: float = Field(30, gt=0, description="Seconds between two looks at a batch.")
+    max_rounds: int = Field(
+        3, gt=0, description="Batches in which one request may be sent before it counts as failed."
+    )
+
+
 class Llm(Section):
-    """The endpoint that teacher and judge share. Keys come from the environment only."""
+    """The endpoint that teacher and judge share.
+
+    Keys come from OPENAI_API_KEY or a Prefect Secret block, never from here.
+    """
 
     base_url: str = Field("", description="Empty: OPENAI_BASE_URL, or the embedded server.")
     endpoint: str = Field("", description="Name in the request key; empty: the base URL.")
     max_usd: float | None = Field(None, ge=0, description="Stop before the call that crosses it.")
+    secret: str = Field("", description="Prefect Secret block with the key; empty: OPENAI_API_KEY.")
     max_concurrency: int = Field(8, gt=0)
+    max_rpm: int | None = Field(None, gt=0, description="Requests a minute; empty: by the headers.")
+    max_tpm: int | None = Field(None, gt=0, description="Tokens a minute; empty: by the headers.")
     max_attempts: int = Field(10, gt=0)
     max_failures: float = Field(0.05, ge=0, le=1, description="Share of failures that is borne.")
     timeout: float = Field(120, gt=0, description="Seconds for one request.")
     prices: dict[str, Price] = Field(default={}, description="Added to the shipped price table.")
+    batch: Batch = Batch()
 
 
 class Config(Section):

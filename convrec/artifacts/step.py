@@ -48,8 +48,9 @@ class Job:
 class Built:
     """What a step made: rows, figures for people, what failed, and training curves.
 
-    `failures` has columns context_id, reason; `curves` has columns step, name, value. An artifact
-    with failures is partial: the next run tries it again.
+    `failures` has columns context_id, reason and, optionally, final; `curves` has columns step,
+    name, value. An artifact with failures is partial, and the next run tries it again, unless all
+    of them are final: answered, but not usably, so that trying again would cost and change nothing.
     """
 
     rows: pl.DataFrame

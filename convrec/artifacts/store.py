@@ -114,6 +114,9 @@ class Store(Warehouse):
         columns = KINDS[spec.kind]
         rows = built.rows.select(list(columns)).with_row_index("row")
         failures = built.failures if built.failures is not None else pl.DataFrame()
+        if failures.height and "final" not in failures.columns:
+            failures = failures.with_columns(final=False)
+        partial = failures.height > 0 and not failures["final"].all()
         if scratch is not None:
             self._keep_folder(scratch, spec)
         with self.write() as connection:
@@ -137,7 +140,7 @@ class Store(Warehouse):
                         json.dumps(dict(spec.config), sort_keys=True),
                         json.dumps(dict(spec.inputs), sort_keys=True),
                         rows.height,
-                        failures.height > 0,
+                        partial,
                         json.dumps(dict(built.figures)),
                         seconds,
                         datetime.now(UTC).replace(tzinfo=None),
@@ -153,7 +156,8 @@ class Store(Warehouse):
             if failures.height:
                 connection.register("built_failures", failures.to_arrow())
                 connection.execute(
-                    "INSERT INTO failures SELECT ?, context_id, reason FROM built_failures",
+                    "INSERT INTO failures BY NAME "
+                    "SELECT ? AS artifact_id, context_id, reason, final FROM built_failures",
                     [artifact_id],
                 )
             if built.curves is not None and built.curves.height:
@@ -167,7 +171,7 @@ class Store(Warehouse):
             kind=spec.kind,
             stage=spec.stage,
             rows=rows.height,
-            partial=failures.height > 0,
+            partial=partial,
         )
 
     def header(self, artifact_id: str) -> Header:
@@ -213,10 +217,10 @@ class Store(Warehouse):
             ).pl()
 
     def failures(self, artifact_id: str) -> pl.DataFrame:
-        """What an artifact could not make: columns context_id, reason."""
+        """What an artifact could not make: columns context_id, reason, final."""
         with self.read_connection() as connection:
             return connection.execute(
-                "SELECT context_id, reason FROM failures WHERE artifact_id = ? ORDER BY context_id",
+                "SELECT context_id, reason, final FROM failures WHERE artifact_id = ? ORDER BY context_id",
                 [artifact_id],
             ).pl()
 

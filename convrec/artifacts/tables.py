@@ -7,7 +7,7 @@ content ids and from the insert, which replaces.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TITLE = "STRUCT(title VARCHAR, year INTEGER)"
 
@@ -117,17 +117,27 @@ CREATE TABLE artifacts (
     created_at TIMESTAMP, flow_run_id VARCHAR, task_run_id VARCHAR
 );
 CREATE TABLE lineage (artifact_id VARCHAR, role VARCHAR, parent_id VARCHAR);
-CREATE TABLE failures (artifact_id VARCHAR, context_id VARCHAR, reason VARCHAR);
+CREATE TABLE failures (
+    artifact_id VARCHAR, context_id VARCHAR, reason VARCHAR, final BOOLEAN
+);
 CREATE TABLE curves (artifact_id VARCHAR, step INTEGER, name VARCHAR, value DOUBLE);
 CREATE TABLE pins (name VARCHAR, artifact_id VARCHAR, created_at TIMESTAMP);
 CREATE TABLE llm_answers (
-    request_key VARCHAR, endpoint VARCHAR, model VARCHAR, body VARCHAR, response VARCHAR,
-    response_digest VARCHAR, origin VARCHAR, created_at TIMESTAMP
+    request_key VARCHAR, owner VARCHAR, endpoint VARCHAR, model VARCHAR, body VARCHAR,
+    response VARCHAR, response_digest VARCHAR, origin VARCHAR, created_at TIMESTAMP
 );
 CREATE TABLE llm_ledger (
     request_key VARCHAR, run VARCHAR, stage VARCHAR, endpoint VARCHAR, model VARCHAR,
-    prompt_tokens BIGINT, cached_tokens BIGINT, completion_tokens BIGINT, usd DOUBLE,
-    created_at TIMESTAMP
+    origin VARCHAR, prompt_tokens BIGINT, cached_tokens BIGINT, completion_tokens BIGINT,
+    reasoning_tokens BIGINT, usd DOUBLE, created_at TIMESTAMP
+);
+CREATE TABLE llm_batches (
+    batch_key VARCHAR, endpoint VARCHAR, stage VARCHAR, run VARCHAR, state VARCHAR,
+    requests BIGINT, file_id VARCHAR, batch_id VARCHAR, note VARCHAR,
+    created_at TIMESTAMP, updated_at TIMESTAMP
+);
+CREATE TABLE llm_batch_requests (
+    batch_key VARCHAR, request_key VARCHAR, owner VARCHAR, model VARCHAR, body VARCHAR
 );
 INSERT INTO meta VALUES
     ('convrec', 'warehouse'), ('schema_version', '{SCHEMA_VERSION}'), ('store_id', uuid()::VARCHAR);

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import duckdb
 
+from convrec.artifacts.migrations import migrate
 from convrec.artifacts.tables import SCHEMA_VERSION, creation_sql
 from convrec.errors import WarehouseError
 
@@ -44,7 +45,10 @@ class Warehouse:
             with self.write():
                 pass
         with self.read_connection() as connection:
-            self._check(connection)
+            version = self._version(connection)
+        if version < SCHEMA_VERSION:
+            with self.write() as connection:
+                migrate(connection, self._version(connection))
 
     @contextlib.contextmanager
     def read_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -84,7 +88,8 @@ class Warehouse:
             time.sleep(wait * random.uniform(0.5, 1.5))
             wait = min(wait * 2, 0.25)
 
-    def _check(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def _version(self, connection: duckdb.DuckDBPyConnection) -> int:
+        """The schema version of the file, which is at most ours."""
         try:
             meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
         except duckdb.Error:
@@ -94,11 +99,13 @@ class Warehouse:
                 f"{self.path} is a DuckDB file of something else, and stays untouched; "
                 "set CONVREC_HOME to an empty folder"
             )
-        if int(meta["schema_version"]) > SCHEMA_VERSION:
+        version = int(meta["schema_version"])
+        if version > SCHEMA_VERSION:
             raise WarehouseError(
-                f"{self.path} was made by a newer convrec (schema {meta['schema_version']}, this "
+                f"{self.path} was made by a newer convrec (schema {version}, this "
                 f"one reads up to {SCHEMA_VERSION}); upgrade convrec, or use another CONVREC_HOME"
             )
+        return version
 
 
 def _taken(error: duckdb.Error) -> bool:

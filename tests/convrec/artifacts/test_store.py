@@ -73,7 +73,14 @@ def test_failures_make_an_artifact_partial(store: Store) -> None:
     failed = pl.DataFrame({"context_id": ["c1"], "reason": ["timeout"]})
     ref = store.put(spec(), Built(quarantine(["a"]), failures=failed))
     assert ref.partial
-    assert store.failures(ref.artifact_id).rows() == [("c1", "timeout")]
+    assert store.failures(ref.artifact_id).rows() == [("c1", "timeout", False)]
+
+
+def test_failures_that_are_final_leave_an_artifact_whole(store: Store) -> None:
+    failed = pl.DataFrame({"context_id": ["c1"], "reason": ["no JSON"], "final": [True]})
+    ref = store.put(spec(), Built(quarantine(["a"]), failures=failed))
+    assert not ref.partial
+    assert store.failures(ref.artifact_id).rows() == [("c1", "no JSON", True)]
 
 
 def test_pruned_rows_are_not_found(store: Store) -> None:

@@ -1,0 +1,43 @@
+"""How a warehouse of an earlier version becomes one of this version.
+
+Each migration is numbered by the schema version that it leads to, and runs in the transaction that
+raises the version, so that a warehouse is always wholly of one version.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convrec.artifacts.tables import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    import duckdb
+
+MIGRATIONS = {
+    # Final failures; whose answer it is; batches; reasoning tokens and how a request went out.
+    2: """
+        ALTER TABLE failures ADD COLUMN final BOOLEAN;
+        UPDATE failures SET final = false;
+        ALTER TABLE llm_answers ADD COLUMN owner VARCHAR;
+        ALTER TABLE llm_ledger ADD COLUMN origin VARCHAR;
+        ALTER TABLE llm_ledger ADD COLUMN reasoning_tokens BIGINT;
+        UPDATE llm_ledger SET origin = 'live', reasoning_tokens = 0;
+        CREATE TABLE llm_batches (
+            batch_key VARCHAR, endpoint VARCHAR, stage VARCHAR, run VARCHAR, state VARCHAR,
+            requests BIGINT, file_id VARCHAR, batch_id VARCHAR, note VARCHAR,
+            created_at TIMESTAMP, updated_at TIMESTAMP
+        );
+        CREATE TABLE llm_batch_requests (
+            batch_key VARCHAR, request_key VARCHAR, owner VARCHAR, model VARCHAR, body VARCHAR
+        );
+    """,
+}
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, version: int) -> None:
+    """Bring a warehouse of schema `version` up to date, inside the caller's transaction."""
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        connection.execute(MIGRATIONS[number])
+    connection.execute(
+        "UPDATE meta SET value = ? WHERE key = 'schema_version'", [str(SCHEMA_VERSION)]
+    )

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from convrec.artifacts import Store
+from convrec.artifacts.tables import SCHEMA_VERSION
+
+VERSION_1 = """
+CREATE TABLE meta (key VARCHAR, value VARCHAR);
+INSERT INTO meta VALUES ('convrec', 'warehouse'), ('schema_version', '1');
+CREATE TABLE failures (artifact_id VARCHAR, context_id VARCHAR, reason VARCHAR);
+INSERT INTO failures VALUES ('teacher_lists-1', 'c1', 'timeout');
+CREATE TABLE llm_answers (
+    request_key VARCHAR, endpoint VARCHAR, model VARCHAR, body VARCHAR, response VARCHAR,
+    response_digest VARCHAR, origin VARCHAR, created_at TIMESTAMP
+);
+INSERT INTO llm_answers VALUES ('k', 'demo', 'm', '{}', '{}', 'd', 'live', '2026-11-22 10:00:00');
+CREATE TABLE llm_ledger (
+    request_key VARCHAR, run VARCHAR, stage VARCHAR, endpoint VARCHAR, model VARCHAR,
+    prompt_tokens BIGINT, cached_tokens BIGINT, completion_tokens BIGINT, usd DOUBLE,
+    created_at TIMESTAMP
+);
+INSERT INTO llm_ledger VALUES
+    ('k', 'r', 'recommend', 'demo', 'm', 10, 0, 5, 0.5, '2026-11-22 10:00:00');
+"""
+
+
+def _columns(path: Path) -> dict[str, set[str]]:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        rows = connection.execute(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns"
+        ).fetchall()
+    tables: dict[str, set[str]] = {}
+    for table, column, kind in rows:
+        tables.setdefault(table, set()).add(f"{column} {kind}")
+    return tables
+
+
+def test_a_warehouse_of_version_1_opens_and_keeps_what_it_has(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    with duckdb.connect(str(old / "warehouse.duckdb")) as connection:
+        connection.execute(VERSION_1)
+    store = Store(old)
+    assert store.failures("teacher_lists-1").rows() == [("c1", "timeout", False)]
+    with store.read_connection() as connection:
+        ledger = connection.execute("SELECT usd, origin, reasoning_tokens FROM llm_ledger")
+        assert ledger.fetchall() == [(0.5, "live", 0)]
+        version = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'")
+        assert version.fetchone() == (str(SCHEMA_VERSION),)
+    Store(new)
+    fresh, migrated = _columns(new / "warehouse.duckdb"), _columns(old / "warehouse.duckdb")
+    for table, columns in migrated.items():
+        assert columns == fresh[table], table
