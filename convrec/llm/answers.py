@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts.identity import digest
 from convrec.errors import WarehouseError
 from convrec.llm import spool
-from convrec.llm.spool import Answer
+from convrec.llm.spool import Answer, Standing
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
     from convrec.artifacts.store import Store
 
 _NEW_ANSWERS = """
 INSERT INTO llm_answers BY NAME
-SELECT key AS request_key, endpoint, model, body, response, response_digest, origin,
+SELECT key AS request_key, owner, endpoint, model, body, response, response_digest, origin,
     created_at::TIMESTAMP AS created_at
 FROM incoming
 WHERE response != '' AND NOT EXISTS (
@@ -32,10 +33,10 @@ QUALIFY row_number() OVER (PARTITION BY key ORDER BY created_at) = 1
 
 _NEW_LEDGER_ROWS = """
 INSERT INTO llm_ledger BY NAME
-SELECT DISTINCT key AS request_key, run, stage, endpoint, model, prompt_tokens, cached_tokens,
-    completion_tokens, usd, created_at::TIMESTAMP AS created_at
+SELECT DISTINCT key AS request_key, run, stage, endpoint, model, origin, prompt_tokens,
+    cached_tokens, completion_tokens, reasoning_tokens, usd, created_at::TIMESTAMP AS created_at
 FROM incoming
-WHERE origin = 'live' AND NOT EXISTS (
+WHERE origin != 'imported' AND NOT EXISTS (
     SELECT 1 FROM llm_ledger AS known WHERE known.request_key = incoming.key
     AND known.created_at = incoming.created_at::TIMESTAMP)
 """
@@ -64,16 +65,27 @@ class AnswerStore:
 
     def add(self, answers: Sequence[Answer]) -> None:
         """Commit answers and what they cost in one transaction; repeats change nothing."""
-        import polars as pl
-
         if not answers:
             return
-        rows = [asdict(a) | {"response_digest": response_digest(a.response)} for a in answers]
-        incoming = pl.DataFrame(rows, infer_schema_length=None).to_arrow()
+        incoming = answer_table(answers)
         with self.store.write() as connection:
-            connection.register("incoming", incoming)
-            connection.execute(_NEW_LEDGER_ROWS)
-            connection.execute(_NEW_ANSWERS)
+            insert(connection, incoming)
+
+    def standing(self, keys: Collection[str]) -> Standing:
+        """Which of `keys` are answered, and which are in a batch that has not ended."""
+        import polars as pl
+
+        wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String})
+        with self.store.read_connection() as connection:
+            connection.register("wanted", wanted.to_arrow())
+            stored, batched = (
+                {key for (key,) in connection.execute(query).fetchall()}
+                for query in (
+                    "SELECT request_key FROM llm_answers JOIN wanted ON request_key = key",
+                    "SELECT request_key FROM llm_batch_requests JOIN wanted ON request_key = key",
+                )
+            )
+        return Standing(stored, batched - stored)
 
     def _look_up(self, keys: Collection[str], column: str) -> dict[str, str]:
         import polars as pl
@@ -88,6 +100,21 @@ class AnswerStore:
                 "JOIN wanted ON request_key = wanted.key"
             )
             return dict(_rows(found))
+
+
+def insert(connection: duckdb.DuckDBPyConnection, incoming: pa.Table) -> None:
+    """Insert answers (columns of `Answer` and response_digest) and their bills; repeats nothing."""
+    connection.register("incoming", incoming)
+    connection.execute(_NEW_LEDGER_ROWS)
+    connection.execute(_NEW_ANSWERS)
+    connection.unregister("incoming")
+
+
+def answer_table(answers: Sequence[Answer]) -> pa.Table:
+    import polars as pl
+
+    rows = [asdict(a) | {"response_digest": response_digest(a.response)} for a in answers]
+    return pl.DataFrame(rows, infer_schema_length=None).to_arrow()
 
 
 def response_digest(response: str) -> str:

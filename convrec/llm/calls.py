@@ -11,13 +11,14 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from convrec.llm.endpoint import is_loopback, public_url
 from convrec.llm.prices import Usage
+from convrec.llm.requests import Request
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -29,6 +30,9 @@ _ONE_CONVERSATION = {
     "content_filter": "the endpoint's content filter refused the conversation (HTTP 400)",
 }
 _TOO_LONG = re.compile(r"maximum context length|context (window|size|length)|too long", re.I)
+SHORTEST_KEY = 8
+"""Characters from which on a key is a secret rather than a placeholder."""
+
 _SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][\w*.\-]{6,}", re.I)
 
 
@@ -54,90 +58,123 @@ class Failure:
 
 
 class Caller:
-    """Sends request bodies to one endpoint, one attempt each."""
+    """Sends requests to one endpoint, one attempt each; `learn` is shown all response headers."""
 
-    def __init__(self, base_url: str, key: str, timeout: float) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        timeout: float,
+        learn: Callable[[Mapping[str, str]], object] = lambda headers: None,
+    ) -> None:
         self.url = public_url(base_url)
         self._key = key
         self._timeout = timeout
+        self._learn = learn
         self._client = _client(base_url, key, timeout)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-    async def call(self, body: Mapping[str, Any]) -> Answered | Failure:
-        """Send exactly `body`, and read the response no further than its envelope."""
+    async def call(self, request: Request) -> Answered | Failure:
+        """Send exactly the request's body, and read the response no further than its envelope.
+
+        The request key goes along as `X-Client-Request-Id`, for the endpoint's own logs.
+        """
         import openai
 
+        headers = {"X-Stainless-Raw-Response": "true", "X-Client-Request-Id": request.key}
         try:
             async with asyncio.timeout(self._timeout):
-                text = await self._client.post("/chat/completions", body=dict(body), cast_to=str)
+                raw: Any = await self._client.post(
+                    "/chat/completions",
+                    body=dict(request.body),
+                    cast_to=str,
+                    options={"headers": headers},
+                )
         except (openai.APITimeoutError, TimeoutError):
             return Failure("transient", f"no answer within {self._timeout:g} s")
         except openai.APIConnectionError as error:
-            return self._not_connected(error)
+            return not_connected(self.url, error)
         except openai.APIStatusError as error:
-            return self._refused(error, body)
-        return read_response(text, body)
+            self._learn(error.response.headers)
+            return refused(self.url, self._key, error, request.body)
+        self._learn(raw.headers)
+        return read_response(masked(raw.text, self._key), request.body)
 
-    def _not_connected(self, error: Exception) -> Failure:
-        cause = type(error.__cause__).__name__
-        if cause in ("UnsupportedProtocol", "InvalidURL", "LocalProtocolError"):
-            return Failure(
-                "terminal", f"{self.url} is not an http or https address; correct llm.base_url"
-            )
-        if cause in ("ConnectError", "ConnectTimeout"):
-            return Failure("transient", "the endpoint cannot be reached", unreachable=True)
-        return Failure("transient", "the connection was dropped")
 
-    def _refused(self, error: APIStatusError, body: Mapping[str, Any]) -> Failure:
-        status, code, model = error.status_code, error.code or "", body.get("model")
-        said = self._said(error, body)
-        if status == 401:
-            return self._terminal(
-                status, f"refuses the key in OPENAI_API_KEY{said}; set a valid one"
-            )
-        if status == 403:
-            return self._terminal(status, f"does not allow this key to use model {model!r}{said}")
-        if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
-            return self._terminal(
-                status, "says that the quota of this key is used up; add credit and run again"
-            )
-        if code == "model_not_found" or (status == 404 and "model" in said.lower()):
-            return self._terminal(
-                status,
-                f"does not know model {model!r}; name one of its models in recommend.model "
-                "and reflect.model",
-            )
-        if status == 404:
-            return self._terminal(
-                status, "has no /chat/completions; give llm.base_url as it ends, mostly in /v1"
-            )
-        if status in (408, 409, 425, 429) or status >= 500:
-            return Failure(
-                "transient", f"HTTP {status}{said}", status, retry_after(error.response.headers)
-            )
-        if code in _ONE_CONVERSATION:
-            return Failure("request", _ONE_CONVERSATION[code], status)
-        if status == 413 or _TOO_LONG.search(error.message):
-            return Failure("request", f"the conversation is too long (HTTP {status})", status)
-        if error.param and not error.param.startswith("messages"):
-            return self._terminal(status, f"does not accept {error.param!r}{said}")
-        return Failure("request", f"HTTP {status}{said}", status, explained=False)
+def not_connected(url: str, error: Exception) -> Failure:
+    """What a call without any response means."""
+    cause = type(error.__cause__).__name__
+    if cause in ("UnsupportedProtocol", "InvalidURL", "LocalProtocolError"):
+        return Failure("terminal", f"{url} is not an http or https address; correct llm.base_url")
+    if cause in ("ConnectError", "ConnectTimeout"):
+        return Failure("transient", "the endpoint cannot be reached", unreachable=True)
+    return Failure("transient", "the connection was dropped")
 
-    def _terminal(self, status: int, text: str) -> Failure:
-        return Failure("terminal", f"{self.url} {text} (HTTP {status})", status)
 
-    def _said(self, error: APIStatusError, body: Mapping[str, Any]) -> str:
-        """What the endpoint said in its error, where it can be shown."""
-        inner = error.body if isinstance(error.body, Mapping) else {}
-        message = " ".join(str(inner.get("message") or "").split())[:160]
-        if (self._key and self._key in message) or _SECRET.search(message):
-            message = _SECRET.sub("…", message.replace(self._key, "…"))
-        if not message or _repeats(message, json.dumps(body, ensure_ascii=False)):
-            return ""
-        return f": {message.rstrip('.')}"
+def refused(url: str, key: str, error: APIStatusError, body: Mapping[str, Any]) -> Failure:
+    """What an HTTP error status means."""
+    said = error.body if isinstance(error.body, Mapping) else {}
+    wait = retry_after(error.response.headers)
+    return refusal(url, key, error.status_code, said, body, wait)
+
+
+def refusal(
+    url: str,
+    key: str,
+    status: int,
+    error: Mapping[str, Any],
+    body: Mapping[str, Any],
+    wait: float = 0.0,
+) -> Failure:
+    """What an error object `{message, code, param}` with an HTTP status means for the others."""
+    code, param, model = str(error.get("code") or ""), error.get("param"), body.get("model")
+    message = str(error.get("message") or error.get("detail") or "")
+    said = _said(message, key, body)
+
+    def terminal(text: str) -> Failure:
+        return Failure("terminal", f"{url} {text} (HTTP {status})", status)
+
+    if status == 401:
+        return terminal(
+            f"refuses the key{said}; set a valid one in OPENAI_API_KEY, or in the Secret block that "
+            "llm.secret names"
+        )
+    if status == 403:
+        return terminal(f"does not allow this key to use model {model!r}{said}")
+    if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
+        return terminal("says that the quota of this key is used up; add credit and run again")
+    if code == "model_not_found" or (status == 404 and "model" in said.lower()):
+        return terminal(
+            f"does not know model {model!r}; name one of its models in recommend.model "
+            "and reflect.model"
+        )
+    if status == 404:
+        return terminal("has no /chat/completions; give llm.base_url as it ends, mostly in /v1")
+    if status in (408, 409, 425, 429) or status >= 500:
+        return Failure("transient", f"HTTP {status}{said}", status, wait)
+    if code in _ONE_CONVERSATION:
+        return Failure("request", _ONE_CONVERSATION[code], status)
+    if status == 413 or _TOO_LONG.search(message):
+        return Failure("request", f"the conversation is too long (HTTP {status})", status)
+    if param and not str(param).startswith("messages"):
+        return terminal(f"does not accept {param!r}{said}")
+    return Failure("request", f"HTTP {status}{said}", status, explained=False)
+
+
+def masked(text: str, key: str) -> str:
+    """The text without the key, in case an endpoint repeats it."""
+    return text.replace(key, "…") if len(key) >= SHORTEST_KEY and key in text else text
+
+
+def _said(message: str, key: str, body: Mapping[str, Any]) -> str:
+    """What the endpoint said in its error, where it can be shown."""
+    shown = _SECRET.sub("…", masked(" ".join(message.split()), key))[:160]
+    if not shown or _repeats(shown, json.dumps(body, ensure_ascii=False)):
+        return ""
+    return f": {shown.rstrip('.')}"
 
 
 def read_response(text: str, body: Mapping[str, Any]) -> Answered | Failure:
@@ -183,13 +220,17 @@ def _usage(response: Mapping[str, Any], text: str, body: Mapping[str, Any]) -> U
     usage = response.get("usage")
     if not isinstance(usage, Mapping):
         return Usage(prompt_bytes(body) // 3, 0, len(text.encode()) // 3)
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
     return Usage(
         prompt=int(usage.get("prompt_tokens") or 0),
-        cached=int(cached or 0),
+        cached=_detail(usage, "prompt_tokens_details", "cached_tokens"),
         completion=int(usage.get("completion_tokens") or 0),
+        reasoning=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
     )
+
+
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:
+    details = usage.get(group)
+    return int(details.get(name) or 0) if isinstance(details, Mapping) else 0
 
 
 def _repeats(message: str, text: str, length: int = 24) -> bool:

@@ -3,36 +3,26 @@
 An end is an answer kept on disk, a recorded failure, or another process's answer. A slot is busy
 from the call until its answer is fsynced, so a `kill -9` loses at most `llm.max_concurrency`
 answers. The number of slots follows the endpoint: halved when it says 429, one more after a round
-of successes. Retries wait for their time in a heap while fresh requests go on.
+of successes; and no call goes out faster than the pace or beyond the budget allow.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
-import json
 import random
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
 
-from convrec.config import Llm, Price
 from convrec.errors import BudgetExceeded, ConvrecError, EndpointError
-from convrec.llm.answers import AnswerStore
+from convrec.llm.budget import upper_usage
 from convrec.llm.calls import Answered, Caller, Failure
-from convrec.llm.estimate import upper_bound
+from convrec.llm.errand import Errand
 from convrec.llm.keeper import Keeper
+from convrec.llm.pace import Pace
 from convrec.llm.prices import Usage, cost
+from convrec.llm.queue import Queue, Work
 from convrec.llm.requests import Request
-from convrec.llm.spool import Answer, Spool
-
-CHUNK = 512
-"""Requests claimed at once, so that two runs share the work."""
-
-POLL = 0.5
-"""Seconds between looks at answers that another process is buying."""
+from convrec.llm.spool import Spool, answer_of
 
 FIRST_DELAY, LONGEST_DELAY = 0.25, 30.0
 """Seconds of back-off after the first failed attempt, and at most."""
@@ -44,78 +34,42 @@ UNEXPLAINED = 10
 """Refusals without a known reason, and no answer at all, after which the run stops."""
 
 
-@dataclass(order=True)
-class _Work:
-    due: float
-    number: int
-    request: Request
-    attempts: int = 0
-
-
 class Courier:
-    """One fetch in progress. The public attributes may be read from another thread."""
+    """One live fetch in progress; counts in the errand's tally. `error` is what stopped it."""
 
-    def __init__(
-        self,
-        missing: Sequence[Request],
-        *,
-        settings: Llm,
-        prices: Mapping[str, Price],
-        answers: AnswerStore,
-        spool: Spool,
-        stage: str,
-        run: str,
-        spent_usd: float = 0.0,
-    ) -> None:
-        self.answered = 0
-        self.found = 0
-        self.failures: dict[str, str] = {}
-        self.usage = Usage(0, 0, 0)
-        self.usd = 0.0
+    def __init__(self, missing: Iterator[Request], errand: Errand, spool: Spool) -> None:
         self.error: Exception | None = None
-        self._settings, self._prices = settings, prices
-        self._answers, self._spool = answers, spool
-        self._stage, self._run, self._spent_before = stage, run, spent_usd
-        self._unclaimed = deque(_Work(0.0, n, request) for n, request in enumerate(missing))
-        self._elsewhere: deque[_Work] = deque()
-        self._fresh: deque[_Work] = deque()
-        self._retries: list[_Work] = []
-        self._sent: set[str] = set()
+        self.queue = Queue(missing, errand.answers, spool, errand.tally)
+        self._errand, self._spool = errand, spool
+        self._settings, self._tally, self._budget = errand.config.llm, errand.tally, errand.budget
         self._in_flight = 0
-        self._reserved = 0.0
-        self._underrated = 1.0
-        self._slots = float(settings.max_concurrency)
+        self._slots = float(self._settings.max_concurrency)
         self._narrowed_at = 0.0
         self._reached = False
+        self._answered = False
         self._streak = 0
         self._unexplained = 0
         self._stopped = False
-        self._poll_at = 0.0
 
-    @property
-    def sent(self) -> int:
-        """Distinct requests sent at least once."""
-        return len(self._sent)
-
-    @property
-    def done(self) -> int:
-        """Requests that came to an end, one way or another."""
-        return self.answered + self.found + len(self.failures)
-
-    async def deliver(self, base_url: str, key: str) -> None:
+    async def deliver(self) -> None:
         """Send until nothing is left or something stops us; what is in flight is always kept."""
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._caller = Caller(base_url, key, self._settings.timeout)
-        self._keeper = Keeper(self._answers, self._spool)
+        settings, errand = self._settings, self._errand
+        self._pace = Pace(settings.max_rpm, settings.max_tpm, self._loop.time())
+        self._caller = Caller(errand.base_url, errand.key, settings.timeout, self._learn)
+        self._keeper = Keeper(errand.answers, self._spool)
+        self._claiming: asyncio.Task[None] | None = None
         try:
             async with asyncio.TaskGroup() as calls:
                 while work := await self._next():
-                    bound = upper_bound(work.request.body, self._price(work.request))
-                    self._reserved += bound
+                    self._pace.take(work.tokens, self._loop.time())
+                    self._budget.reserve(work.bound)
                     self._in_flight += 1
-                    calls.create_task(self._send(work, bound))
+                    calls.create_task(self._send(work))
         finally:
+            if self._claiming:
+                await self._claiming
             await self._keeper.close()
             await self._caller.close()
 
@@ -126,159 +80,118 @@ class Courier:
 
     # -- what to send next ---------------------------------------------------------------------
 
-    async def _next(self) -> _Work | None:
+    async def _next(self) -> Work | None:
         while not self._stopped:
-            too_dear = False
+            now = self._loop.time()
             if self._keeper.error:
                 self._stop(self._keeper.error)
-            elif self._in_flight < int(self._slots):
-                work = self._ready()
-                if work and self._affordable(work):
-                    return work
-                if work:
-                    heapq.heappush(self._retries, work)
-                    too_dear = True
+                break
+            if self._claiming is None and self.queue.low(now):
+                self._claiming = asyncio.create_task(self._claim(now))
+            wait_until = self.queue.due
+            if self._in_flight < int(self._slots):
+                work = self._ready(now)
+                if work is None:
+                    if self.queue.empty and not (self._in_flight or self._claiming):
+                        return None
+                elif not self._budget.bears(work.bound):
+                    self.queue.put_back(work)
+                    wait_until = None
                     if not self._in_flight:
                         self._stop(self._broke(work))
-                elif self._to_claim():
-                    await self._claim_safely()
-                    continue
-                elif not (self._in_flight or self._retries or self._elsewhere):
-                    return None
-            if not self._stopped:
-                await self._pause(for_a_call=too_dear or self._in_flight >= int(self._slots))
+                        break
+                elif delay := self._pace.delay(work.tokens, now):
+                    self.queue.put_back(work)
+                    wait_until = now + delay
+                else:
+                    return work
+            else:
+                wait_until = None
+            await self._pause(wait_until)
         return None
 
-    def _ready(self) -> _Work | None:
-        now = self._loop.time()
-        if self._retries and self._retries[0].due <= now:
-            return heapq.heappop(self._retries)
-        room = 8 * self._settings.max_concurrency if self._reached else 1
-        crowded = len(self._retries) >= room
-        return self._fresh.popleft() if self._fresh and not crowded else None
+    def _ready(self, now: float) -> Work | None:
+        """The next request, with its most in tokens and dollars known."""
+        work = self.queue.next(now, 8 * self._settings.max_concurrency if self._reached else 1)
+        if work and not work.tokens:
+            most = upper_usage(work.request.body)
+            work.tokens = most.prompt + most.completion
+            work.bound = cost(self._errand.price(work.request), most)
+        return work
 
-    async def _pause(self, *, for_a_call: bool) -> None:
-        """Wait for a call to end, or else for the moment when something falls due."""
-        due = [self._retries[0].due] if self._retries else []
-        due += [self._poll_at] if self._elsewhere else []
-        wait = max(0.001, min(due) - self._loop.time()) if due and not for_a_call else None
+    def _broke(self, work: Work) -> BudgetExceeded:
+        return BudgetExceeded(self._budget.refusal(self._errand.stage, work.bound))
+
+    async def _pause(self, until: float | None) -> None:
+        """Wait for something to change, or else for the moment when something falls due."""
+        wait = None if until is None else max(0.001, until - self._loop.time())
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._changed.wait()
 
-    def _to_claim(self) -> bool:
-        if self._fresh:
-            return False
-        return bool(self._unclaimed) or bool(self._elsewhere and self._loop.time() >= self._poll_at)
-
-    async def _claim_safely(self) -> None:
-        """Claim; a warehouse that fails meanwhile stops us, and what is in flight is kept."""
+    async def _claim(self, now: float) -> None:
+        """Claim the next chunk; a warehouse that fails stops us, and what is in flight is kept."""
         try:
-            await self._claim()
-        except ConvrecError as error:
+            await self.queue.refill(now)
+        except Exception as error:
             self._stop(error)
+        finally:
+            self._claiming = None
+            self._changed.set()
 
-    async def _claim(self) -> None:
-        """Claim the next chunk, leaving out what is answered and what another process sends."""
-        queue = self._unclaimed or self._elsewhere
-        chunk = [queue.popleft() for _ in range(min(CHUNK, len(queue)))]
-        by_key = {work.request.key: work for work in chunk}
-        await asyncio.to_thread(self._answers.recover)
-        claim = await asyncio.to_thread(
-            self._spool.claim, list(by_key), lambda keys: self._answers.digests(keys).keys()
-        )
-        self.found += len(claim.stored)
-        self._fresh.extend(by_key[key] for key in claim.mine)
-        self._elsewhere.extend(by_key[key] for key in claim.elsewhere)
-        self._poll_at = self._loop.time() + POLL
-
-    # -- money ---------------------------------------------------------------------------------
-
-    def _price(self, request: Request) -> Price:
-        return self._prices[str(request.body.get("model"))]
-
-    def _affordable(self, work: _Work) -> bool:
-        """Whether all that is in flight and this call stay below the limit at their dearest."""
-        limit = self._settings.max_usd
-        if limit is None:
-            return True
-        bound = upper_bound(work.request.body, self._price(work.request))
-        dearest = (self._reserved + bound) * self._underrated
-        return self._spent_before + self.usd + dearest <= limit
-
-    def _broke(self, work: _Work) -> BudgetExceeded:
-        spent = self._spent_before + self.usd
-        bound = upper_bound(work.request.body, self._price(work.request)) * self._underrated
-        return BudgetExceeded(
-            f"the next call of {self._stage} could cross llm.max_usd={self._settings.max_usd:g}: "
-            f"${spent:.6f} spent, and it may cost ${bound:.6f}; everything paid for is kept, so "
-            "raise llm.max_usd and run again to go on from here"
-        )
+    def _learn(self, headers: Mapping[str, str]) -> None:
+        self._pace.learn(headers, self._loop.time())
 
     # -- one call ------------------------------------------------------------------------------
 
-    async def _send(self, work: _Work, bound: float) -> None:
+    async def _send(self, work: Work) -> None:
+        self._tally.sent += not work.attempts
         work.attempts += 1
-        self._sent.add(work.request.key)
         try:
-            outcome = await self._caller.call(work.request.body)
+            outcome = await self._caller.call(work.request)
             if isinstance(outcome, Answered):
-                await self._keep(work.request, outcome.response, outcome.usage, bound)
+                await self._keep(work, outcome.response, outcome.usage)
                 self._succeeded()
             else:
                 if outcome.usage:
-                    await self._keep(work.request, "", outcome.usage, bound)
+                    await self._keep(work, "", outcome.usage)
                 self._failed(work, outcome)
         except Exception as error:
             self._stop(error)
         finally:
-            self._reserved -= bound
+            self._budget.release(work.bound)
             self._in_flight -= 1
             self._changed.set()
 
-    async def _keep(self, request: Request, response: str, usage: Usage, bound: float) -> None:
-        usd = cost(self._price(request), usage)
-        if bound:  # an endpoint whose tokens are shorter than we thought
-            self._underrated = max(self._underrated, usd / bound)
-        answer = Answer(
-            key=request.key,
-            endpoint=request.endpoint,
-            model=str(request.body.get("model")),
-            body=json.dumps(dict(request.body), ensure_ascii=False),
-            response=response,
-            origin="live",
-            created_at=datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
-            run=self._run,
-            stage=self._stage,
-            prompt_tokens=usage.prompt,
-            cached_tokens=usage.cached,
-            completion_tokens=usage.completion,
-            usd=usd,
+    async def _keep(self, work: Work, response: str, usage: Usage) -> None:
+        request, errand = work.request, self._errand
+        usd = cost(errand.price(request), usage)
+        self._budget.bill(usd, work.bound)
+        self._tally.bill(usage, usd)
+        await self._keeper.keep(
+            answer_of(request, response, usage, usd, run=errand.run, stage=errand.stage)
         )
-        self.usd += usd
-        self.usage = self.usage + usage
-        await self._keeper.keep(answer)
 
     def _succeeded(self) -> None:
-        self.answered += 1
-        self._reached = True
+        self._tally.answered += 1
+        self._answered = self._reached = True
         self._streak = 0
         self._slots = min(self._slots + 1 / self._slots, float(self._settings.max_concurrency))
 
-    def _failed(self, work: _Work, failure: Failure) -> None:
+    def _failed(self, work: Work, failure: Failure) -> None:
         self._reached |= not failure.unreachable
         if failure.kind == "terminal":
             self._stop(EndpointError(failure.reason))
         elif failure.kind == "request":
-            self.failures[work.request.key] = failure.reason
+            self._tally.failures[work.request.key] = failure.reason
             self._unexplained += not failure.explained
-            if self._unexplained >= UNEXPLAINED and not self.answered:
+            if self._unexplained >= UNEXPLAINED and not self._answered:
                 self._stop(self._given_up(f"refused the first {UNEXPLAINED} requests", failure))
         else:
             self._again(work, failure)
 
-    def _again(self, work: _Work, failure: Failure) -> None:
+    def _again(self, work: Work, failure: Failure) -> None:
         """Give a request its next turn, later each time, or record that it had its last."""
         settings = self._settings
         self._streak += 1
@@ -295,12 +208,11 @@ class Courier:
             self._stop(self._given_up(f"failed {self._streak} times in a row", failure))
         elif work.attempts >= settings.max_attempts:
             attempts = f"{work.attempts} attempt{'s' * (work.attempts > 1)}"
-            self.failures[work.request.key] = f"{failure.reason} ({attempts})"
+            self._tally.failures[work.request.key] = f"{failure.reason} ({attempts})"
         else:
             backoff = min(FIRST_DELAY * 2 ** (work.attempts - 1), LONGEST_DELAY)
             delay = max(backoff * random.uniform(0.5, 1.5), failure.retry_after)
-            work.due = self._loop.time() + delay
-            heapq.heappush(self._retries, work)
+            self.queue.retry(work, self._loop.time() + delay)
 
     def _narrow(self) -> None:
         """Halve the slots, at most once a second: one burst of 429 is one signal."""

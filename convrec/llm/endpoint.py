@@ -44,19 +44,20 @@ def open_endpoint(config: Config) -> Iterator[str]:
         yield _configured_url(config)
 
 
-def api_key(config: Config, base_url: str) -> str:
-    """The key from OPENAI_API_KEY; a server on this machine may do without, ours always does.
+def api_key(config: Config, base_url: str, given: str = "") -> str:
+    """The key given, else that of OPENAI_API_KEY.
 
-    Raises EndpointError where a key is needed and missing.
+    A server on this machine may do without, ours always does. Raises EndpointError where a key is
+    needed and missing.
     """
     if config.llm.endpoint == EMBEDDED and not config.llm.base_url:
         return "unused"
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    key = (given or os.environ.get("OPENAI_API_KEY", "")).strip()
     if key or is_loopback(base_url):
         return key or "unused"
     raise EndpointError(
         f"{public_url(base_url)} needs a key: set OPENAI_API_KEY in the environment, "
-        "or point llm.base_url at a server of your own"
+        "or name a Prefect Secret block in llm.secret, or point llm.base_url at your own server"
     )
 
 

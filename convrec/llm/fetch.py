@@ -6,23 +6,22 @@ own that can be repeated at no cost.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from convrec.artifacts.store import Store
 from convrec.config import Config
 from convrec.errors import TooManyFailures
 from convrec.llm.answers import AnswerStore
-from convrec.llm.courier import Courier
+from convrec.llm.batch import send_in_batches, wait_for_batches
+from convrec.llm.budget import Budget
+from convrec.llm.delivery import deliver
 from convrec.llm.endpoint import api_key, open_endpoint
-from convrec.llm.prices import price_of
-from convrec.llm.requests import Request
-from convrec.llm.spool import Spool
-
-Progress = Callable[[int, int, str], None]
+from convrec.llm.errand import Errand
+from convrec.llm.requests import Request, chunks, distinct
+from convrec.llm.tally import Progress, Tally, silent
 
 
 @dataclass(frozen=True)
@@ -54,127 +53,93 @@ class Fetched:
         )
 
 
-def _silent(done: int, total: int, text: str) -> None:
-    """Report nothing."""
-
-
 def fetch(
-    requests: Sequence[Request],
+    requests: Collection[Request],
     *,
     config: Config,
     store: Store,
     stage: str,
     run: str = "",
-    progress: Progress = _silent,
+    source: str = "live",
+    key: str = "",
+    progress: Progress = silent,
     spent_usd: float = 0.0,
 ) -> Fetched:
     """Buy the answers that the store does not have; repeats in `requests` are bought once.
 
-    `spent_usd` is what the run paid before, counted against `llm.max_usd`. `progress` is called in
-    the calling thread, which may run an event loop of its own. An interruption (Ctrl-C) sends
-    nothing more, keeps what is in flight, and is raised again; a second one does not wait.
+    `source` is `live`, call by call, or `batch`, through the Batch API. `key` is the API key, by
+    default that of OPENAI_API_KEY. `spent_usd` is what the run paid before, counted against
+    `llm.max_usd`. `progress` is called in the calling thread, which may run an event loop of its
+    own. An interruption (Ctrl-C, SIGTERM) sends nothing more, keeps what is in flight, and is
+    raised again; a second one does not wait. Requests in a batch that was submitted before, by
+    whomever, are waited for and not sent again.
 
     Raises EndpointError where the endpoint refuses for good or cannot be reached, TooManyFailures
     above `llm.max_failures`, BudgetExceeded before the call that could cross `llm.max_usd`, and
     ConfigError for a model without a price. What was answered until then is kept in every case.
     """
-    wanted = {request.key: request for request in requests}
     answers = AnswerStore(store)
-    stored = answers.digests(wanted.keys())
-    missing = [request for key, request in wanted.items() if key not in stored]
-    progress(len(stored), len(wanted), f"{len(stored)} already answered")
-    if not missing:
-        return Fetched(requests=len(wanted), from_ledger=len(stored))
-    models = {str(request.body.get("model")) for request in missing}
-    prices = {model: price_of(model, config) for model in models}
-    with open_endpoint(config) as base_url, Spool(answers.folder) as spool:
-        courier = Courier(
-            missing,
-            settings=config.llm,
-            prices=prices,
-            answers=answers,
-            spool=spool,
-            stage=stage,
-            run=run,
-            spent_usd=spent_usd,
-        )
-        key = api_key(config, base_url)
-
-        def report() -> None:
-            done, failed = len(stored) + courier.done, len(courier.failures)
-            progress(done, len(wanted), f"{courier.sent} sent, {failed} failed, ${courier.usd:.4f}")
-
-        _Delivery(courier, base_url, key).wait(report)
-    if courier.error:
-        raise courier.error
-    fetched = Fetched(
-        requests=len(wanted),
-        from_ledger=len(stored) + courier.found,
-        sent=courier.sent,
-        prompt_tokens=courier.usage.prompt,
-        completion_tokens=courier.usage.completion,
-        usd=courier.usd,
-        failures=courier.failures,
-    )
+    tally = Tally(len(requests), progress)
+    missing = _missing(requests, answers, tally)
+    first = next(missing, None)
+    tally.show()
+    if first is not None:
+        with open_endpoint(config, store.home / "demo-endpoint") as base_url:
+            errand = Errand(
+                config=config,
+                answers=answers,
+                tally=tally,
+                budget=Budget(config.llm.max_usd, spent_usd),
+                stage=stage,
+                run=run,
+                base_url=base_url,
+                key=api_key(config, base_url, key),
+            )
+            for request in first:
+                errand.price(request)
+            left = chain(first, chain.from_iterable(missing))
+            if source == "batch":
+                send_in_batches(requests, left, errand)
+            else:
+                _send_live(left, errand)
+        tally.note = ""
+        tally.show()
+    fetched = _fetched(tally)
     share, failed = config.llm.max_failures, len(fetched.failures)
     # One bad conversation alone stops nobody; nothing but bad ones does.
-    if failed > max(1, share * fetched.requests) or (failed == fetched.requests and share < 1):
-        raise TooManyFailures(_summary(fetched, config.llm.max_failures, stage))
+    if failed > max(1, share * fetched.requests) or (0 < failed == fetched.requests and share < 1):
+        raise TooManyFailures(_summary(fetched, share, stage))
     return fetched
 
 
-class _Delivery(threading.Thread):
-    """The courier's event loop in a thread of its own: the caller may have one, or none."""
+def _missing(
+    requests: Collection[Request], answers: AnswerStore, tally: Tally
+) -> Iterator[list[Request]]:
+    """The requests without a stored answer, chunk by chunk; the others are counted as found."""
+    for chunk in chunks(distinct(requests)):
+        stored = answers.digests([request.key for request in chunk])
+        tally.found += len(stored)
+        if missing := [request for request in chunk if request.key not in stored]:
+            yield missing
 
-    def __init__(self, courier: Courier, base_url: str, key: str) -> None:
-        super().__init__(name="convrec-llm", daemon=True)
-        self._courier, self._base_url, self._key = courier, base_url, key
-        self._error: BaseException | None = None
-        self._ready = threading.Event()
 
-    def run(self) -> None:
-        """Deliver, and keep for the caller what went wrong."""
-        try:
-            asyncio.run(self._deliver())
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._ready.set()
+def _send_live(left: Iterator[Request], errand: Errand) -> None:
+    """Send call by call; what waits in a batch is waited for, and sent if that gives nothing."""
+    while batched := deliver(left, errand):
+        wait_for_batches(batched, errand)
+        left = iter(batched)
 
-    async def _deliver(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.create_task(self._courier.deliver(self._base_url, self._key))
-        await asyncio.sleep(0)
-        self._ready.set()
-        await self._task
 
-    def wait(self, report: Callable[[], None]) -> None:
-        """Start, report until the end, and raise what went wrong; drain when interrupted."""
-        self.start()
-        try:
-            while self.is_alive():
-                self.join(0.2)
-                report()
-        except BaseException:
-            self._drain()
-            raise
-        if self._error:
-            raise self._error
-
-    def _drain(self) -> None:
-        self._ready.wait()
-        try:
-            self._call(self._courier.drain)
-            while self.is_alive():
-                self.join(0.2)
-        except BaseException:
-            self._call(self._task.cancel)
-            self.join(10)
-            raise
-
-    def _call(self, what: Callable[[], object]) -> None:
-        if self.is_alive() and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(what)
+def _fetched(tally: Tally) -> Fetched:
+    return Fetched(
+        requests=tally.done,
+        from_ledger=tally.found,
+        sent=tally.sent,
+        prompt_tokens=tally.usage.prompt,
+        completion_tokens=tally.usage.completion,
+        usd=tally.usd,
+        failures=tally.failures,
+    )
 
 
 def _summary(fetched: Fetched, allowed: float, stage: str) -> str:

@@ -26,17 +26,21 @@ _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 @dataclass(frozen=True)
 class Usage:
-    """Billed tokens of one response; `cached` is the part of `prompt` read from the cache."""
+    """Billed tokens: `cached` is the part of `prompt` read from the cache, `reasoning` the part of
+    `completion` that is not shown.
+    """
 
     prompt: int
     cached: int
     completion: int
+    reasoning: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.prompt + other.prompt,
             self.cached + other.cached,
             self.completion + other.completion,
+            self.reasoning + other.reasoning,
         )
 
 

@@ -1,10 +1,11 @@
-"""One request to a chat endpoint, and the key under which its answer is kept for good."""
+"""Requests to a chat endpoint, and the key under which each answer is kept for good."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from convrec.artifacts.identity import digest
@@ -26,3 +27,39 @@ class Request:
     def key(self) -> str:
         """SHA-256 of the canonical JSON of endpoint name and body, in hex."""
         return digest({"endpoint": self.endpoint, "body": self.body})
+
+
+class Requests(Collection[Request]):
+    """The requests of a stage, made anew at each pass, so that memory does not grow with them.
+
+    `make` starts a pass; `count` is how many requests a pass gives.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[Request]], count: int) -> None:
+        self._make, self._count = make, count
+
+    def __iter__(self) -> Iterator[Request]:
+        return self._make()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, request: object) -> bool:
+        return any(request == other for other in self)
+
+
+def chunks(requests: Iterable[Request], size: int = 1000) -> Iterator[list[Request]]:
+    """The requests in lists of at most `size`, in order."""
+    running = iter(requests)
+    while chunk := list(islice(running, size)):
+        yield chunk
+
+
+def distinct(requests: Iterable[Request]) -> Iterator[Request]:
+    """The requests without those whose key came before."""
+    seen: set[bytes] = set()
+    for request in requests:
+        key = bytes.fromhex(request.key)
+        if key not in seen:
+            seen.add(key)
+            yield request

@@ -21,11 +21,14 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from convrec.errors import WarehouseError
+from convrec.llm.prices import Usage
+from convrec.llm.requests import Request
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,9 @@ class Answer:
     """One response as received, and what it cost.
 
     `response` is the raw JSON text; it is empty where the endpoint billed for something that is no
-    answer. `origin` is `live` or `imported`; only live answers reach the ledger. `created_at` is in
-    UTC, ISO 8601 with microseconds, and with `key` tells one purchase from another.
+    answer. `origin` is `live`, `batch` or `imported`; an import never reaches the ledger. `owner` is
+    the context that asked. `created_at` is in UTC, ISO 8601 with microseconds, and with `key` tells
+    one purchase from another.
     """
 
     key: str
@@ -49,7 +53,41 @@ class Answer:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
     usd: float = 0.0
+    owner: str = ""
+
+
+def answer_of(
+    request: Request,
+    response: str,
+    usage: Usage,
+    usd: float,
+    *,
+    run: str,
+    stage: str,
+    origin: str = "live",
+    created_at: datetime | None = None,
+) -> Answer:
+    """What was received for a request at `created_at` (UTC, by default now), and what it cost."""
+    moment = (created_at or datetime.now(UTC)).replace(tzinfo=None)
+    return Answer(
+        key=request.key,
+        owner=request.owner,
+        endpoint=request.endpoint,
+        model=str(request.body.get("model")),
+        body=json.dumps(dict(request.body), ensure_ascii=False),
+        response=response,
+        origin=origin,
+        created_at=moment.isoformat(timespec="microseconds"),
+        run=run,
+        stage=stage,
+        prompt_tokens=usage.prompt,
+        cached_tokens=usage.cached,
+        completion_tokens=usage.completion,
+        reasoning_tokens=usage.reasoning,
+        usd=usd,
+    )
 
 
 _FIELDS = {field.name for field in fields(Answer)}
@@ -111,20 +149,22 @@ class Spool:
         self._segment = None
         return self._segment_path
 
-    def claim(self, keys: Collection[str], stored: Callable[[list[str]], Collection[str]]) -> Claim:
+    def claim(self, keys: Collection[str], standing: Callable[[list[str]], Standing]) -> Claim:
         """Take those of `keys` that nobody has and nobody asks for.
 
-        `stored` looks keys up in the warehouse. It is asked after the claims of others are read:
+        `standing` looks keys up in the warehouse. It is asked after the claims of others are read:
         they let go of a key only when its answer is committed, so no key falls between. The keys
         of a process that died count as asked for until `recover` has saved its answers.
         """
         with turn(self.folder):
-            busy = {key for path in self._others() for key in path.read_text().split()}
-            held = set(stored(list(keys)))
-            mine = [key for key in keys if key not in held and key not in busy]
+            asked = busy(self.folder, besides=self._claims_path)
+            known = standing(list(keys))
+            free = [key for key in keys if key not in known.stored and key not in known.batched]
+            mine = [key for key in free if key not in asked]
             self.claimed.update(mine)
             self._write_claims()
-        return Claim(mine, held, [key for key in keys if key in busy and key not in held])
+        elsewhere = [key for key in free if key in asked]
+        return Claim(mine, known.stored, elsewhere, known.batched)
 
     def release(self, keys: Collection[str]) -> None:
         """Let go of keys whose answers are committed, or that failed for good."""
@@ -140,9 +180,6 @@ class Spool:
     def _segment_path(self) -> Path:
         return self.folder / f"{self.name}-{self._segments}.jsonl"
 
-    def _others(self) -> Iterator[Path]:
-        return (p for p in self.folder.glob("*.claims") if p != self._claims_path)
-
     def _write_claims(self) -> None:
         if self._claims is None:
             raise RuntimeError("a Spool is used inside its `with` block")
@@ -153,12 +190,34 @@ class Spool:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What the warehouse knows of some keys: which are answered, which are in an open batch."""
+
+    stored: set[str]
+    batched: set[str]
+
+
+@dataclass(frozen=True)
 class Claim:
-    """What became of wanted keys: ours to send, already in the warehouse, or asked by others."""
+    """What became of wanted keys: ours to send, answered, asked by others, or in an open batch."""
 
     mine: list[str]
     stored: set[str]
     elsewhere: list[str]
+    batched: set[str]
+
+
+def busy(folder: Path, besides: Path | None = None) -> set[str]:
+    """The keys that processes are asking for now."""
+    paths = (path for path in folder.glob("*.claims") if path != besides)
+    return {key for path in paths for key in _text(path).split()}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:  # its owner has just finished
+        return ""
 
 
 @contextlib.contextmanager

@@ -1,0 +1,17 @@
+"""The Batch API: half the price, answers within a day, and no request ever submitted twice.
+
+    draft      rows are being written: which requests this batch will hold
+    ready      the rows are complete; it may have been uploaded or created, and nobody heard of it
+    submitted  the endpoint's id is known; from here on we only look
+    ended      its answers are in the store, and its requests are free again
+
+The intent is in the warehouse before anything is sent. Whoever finds a batch that is not submitted
+asks the endpoint for it first (the file by its name, the batch by its metadata), so a crash between
+an act and its record repeats neither. A file lock, which dies with its owner, keeps two processes
+from submitting one batch.
+"""
+
+from convrec.llm.batch.book import Book, Draft
+from convrec.llm.batch.run import cancel_batch, send_in_batches, wait_for_batches
+
+__all__ = ["Book", "Draft", "cancel_batch", "send_in_batches", "wait_for_batches"]

@@ -1,0 +1,118 @@
+"""Collecting a batch that has ended: its answers into the store, its bill into the ledger.
+
+Repeating it changes nothing: an answer is known by its request key, and a purchase by that key with
+the moment at which the batch ended. So a crash in the middle costs another download and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convrec.llm.batch.book import Book, Row
+from convrec.llm.batch.control import Control
+from convrec.llm.batch.output import read_lines, read_outcome
+from convrec.llm.calls import Answered, Failure
+from convrec.llm.errand import Errand
+from convrec.llm.prices import Usage, cost
+from convrec.llm.spool import Answer, answer_of
+
+if TYPE_CHECKING:
+    from openai.types import Batch
+
+LINES_AT_ONCE = 1000
+
+
+@dataclass
+class Collected:
+    """What a batch gave: answered keys, failures for good by key, and what was billed.
+
+    `terminal` is a refusal that would meet every request alike.
+    """
+
+    answered: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+    usage: Usage = Usage(0, 0, 0)
+    usd: float = 0.0
+    terminal: str = ""
+
+
+def collect(batch: Batch, row: Row, book: Book, control: Control, errand: Errand) -> Collected:
+    """Download the output and error files of an ended batch and store what they hold."""
+    collected = Collected()
+    moment = ended_at(batch)
+    for file_id in (batch.output_file_id, batch.error_file_id):
+        if file_id:
+            path = book.folder / f"batch-{row.batch_key}.{file_id}.jsonl"
+            control.download(file_id, path)
+            for lines in _groups(path):
+                _store(lines, row, moment, book, errand, collected)
+            path.unlink()
+    return collected
+
+
+def ended_at(batch: Batch) -> datetime:
+    """When a batch ended, as the endpoint says; the same however often one asks."""
+    stamps = (batch.completed_at, batch.expired_at, batch.cancelled_at, batch.failed_at)
+    stamp = next((s for s in stamps if s), batch.created_at)
+    return datetime.fromtimestamp(stamp, UTC)
+
+
+def _groups(path: Path) -> Iterator[list[dict[str, Any]]]:
+    running = read_lines(path)
+    while lines := list(islice(running, LINES_AT_ONCE)):
+        yield lines
+
+
+def _store(
+    lines: list[dict[str, Any]],
+    row: Row,
+    moment: datetime,
+    book: Book,
+    errand: Errand,
+    collected: Collected,
+) -> None:
+    requests = book.requests(row, [line["custom_id"] for line in lines])
+    answers: list[Answer] = []
+    for line in lines:
+        request = requests.get(line["custom_id"])
+        if request is None:
+            continue  # not one of ours: somebody else's line says nothing about our requests
+        outcome = read_outcome(line, request, url=errand.base_url, key=errand.key)
+        if outcome.usage:
+            usd = cost(errand.price(request), outcome.usage, batch=True)
+            collected.usage, collected.usd = collected.usage + outcome.usage, collected.usd + usd
+            answers.append(
+                answer_of(
+                    request,
+                    outcome.response if isinstance(outcome, Answered) else "",
+                    outcome.usage,
+                    usd,
+                    run=row.run,
+                    stage=row.stage,
+                    origin="batch",
+                    created_at=moment,
+                )
+            )
+        _sort(request.key, outcome, collected)
+    errand.answers.add(answers)
+
+
+def _sort(key: str, outcome: Answered | Failure, collected: Collected) -> None:
+    if isinstance(outcome, Answered):
+        collected.answered.add(key)
+    elif outcome.kind == "request":
+        collected.failures[key] = outcome.reason
+    elif outcome.kind == "terminal":
+        collected.terminal = collected.terminal or outcome.reason
+
+
+def remove_downloads(folder: Path, row: Row) -> None:
+    """Remove what an earlier, broken-off collection of this batch left."""
+    for path in folder.glob(f"batch-{row.batch_key}.*"):
+        if path.suffix in (".jsonl", ".part"):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,299 @@
+"""Sending requests in batches: pack, submit, look until they end, collect, and send what is left."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, closing
+
+from convrec.errors import BudgetExceeded, EndpointError, InputError
+from convrec.llm.batch.book import Book, Draft, Row, input_line
+from convrec.llm.batch.collect import Collected, collect, remove_downloads
+from convrec.llm.batch.control import Control
+from convrec.llm.budget import upper_usage
+from convrec.llm.errand import Errand
+from convrec.llm.prices import cost
+from convrec.llm.requests import Request, chunks, distinct
+from convrec.llm.spool import Spool, busy
+
+ENDED = ("completed", "expired", "cancelled", "failed")
+TOO_MANY_TOKENS = "token_limit_exceeded"
+FIRST_LOOK = 0.5
+"""Seconds until the first look at a batch; each pause is twice the last, up to poll_seconds."""
+
+PACK = 500
+"""Requests recorded in one transaction."""
+
+
+def send_in_batches(
+    requests: Collection[Request], left: Iterator[Request], errand: Errand
+) -> None:
+    """Get the answers to `left` (those of `requests` without one) through the Batch API.
+
+    What a batch leaves without an answer is sent in the next one, at most `llm.batch.max_rounds`
+    times. Raises EndpointError for a batch that was refused or that somebody cancelled,
+    BudgetExceeded where the budget does not surely bear all requests: those that it bears are
+    still sent and waited for.
+    """
+    with closing(_control(errand)) as control:
+        sender = _Sender(errand, control)
+        while True:
+            sender.pack(left)
+            sender.wait()
+            if not sender.again():
+                return
+            left = (r for r in distinct(requests) if r.key in sender.wanted)
+
+
+def wait_for_batches(requests: Iterable[Request], errand: Errand) -> None:
+    """Wait until none of `requests` is in an open batch.
+
+    A batch that was never submitted, and whose owner is gone, is dissolved: its requests are free.
+    """
+    with closing(_control(errand)) as control:
+        sender = _Sender(errand, control, submits=False)
+        sender.wanted = {request.key for request in requests}
+        sender.wait()
+
+
+def cancel_batch(batch_key: str, errand: Errand) -> None:
+    """Ask the endpoint to end a batch; the next run collects what it has done.
+
+    Raises InputError for a batch that is unknown or has ended.
+    """
+    row = Book(errand.answers.store).row(batch_key)
+    if row is None or row.state == "ended":
+        raise InputError(f"no open batch {batch_key!r}; `convrec llm batches` shows them")
+    book = Book(errand.answers.store)
+    with closing(_control(errand)) as control:
+        batch_id = row.batch_id or control.find_batch(batch_key)
+        if batch_id:
+            control.cancel(batch_id)
+            book.note(row, batch_id=batch_id, state="submitted", note="cancelled by us")
+        else:
+            book.end(row, "never submitted")
+
+
+class _Sender:
+    """One fetch by batches. `wanted` are the keys that have neither an answer nor a failure.
+
+    One that does not submit only waits: whoever waits for it counts the answers.
+    """
+
+    def __init__(self, errand: Errand, control: Control, *, submits: bool = True) -> None:
+        self.wanted: set[str] = set()
+        self._errand, self._control, self._submits = errand, control, submits
+        self._book = Book(errand.answers.store)
+        self._settings = errand.config.llm.batch
+        self._max_requests = self._settings.max_requests
+        self._reserved = 0.0
+        self._rounds = 0
+        self._refusal = ""
+        self._broke = ""
+
+    def again(self) -> bool:
+        """Whether something is left to be sent in another batch. Raises what stands against it."""
+        self._errand.budget.release(self._reserved)
+        self._reserved = 0.0
+        if self._refusal:
+            raise EndpointError(self._refusal)
+        if self._broke:
+            raise BudgetExceeded(self._broke)
+        if self.wanted and self._rounds >= self._settings.max_rounds:
+            reason = f"no answer in {self._rounds} batches"
+            self._errand.tally.failures.update(dict.fromkeys(self.wanted, reason))
+            self.wanted = set()
+        return bool(self.wanted)
+
+    # -- packing -------------------------------------------------------------------------------
+
+    def pack(self, left: Iterator[Request]) -> None:
+        """Record which requests go into which batch, leaving out what others have or ask for."""
+        self.wanted = set()
+        self._errand.tally.note = "packing batches"
+        with Spool(self._errand.answers.folder) as spool, ExitStack() as locks:
+            draft: Draft | None = None
+            for chunk in chunks(left, PACK):
+                self._errand.answers.recover()
+                by_key = {request.key: request for request in chunk}
+                claim = spool.claim(list(by_key), self._errand.answers.standing)
+                self._errand.tally.found += len(claim.stored)
+                self.wanted.update(by_key.keys() - claim.stored)
+                mine = self._affordable([by_key[key] for key in claim.mine])
+                draft = self._write(mine, draft, locks)
+                spool.release(claim.mine)
+                self._errand.tally.show()
+            if draft is not None:
+                self._finish(draft)
+
+    def _affordable(self, requests: list[Request]) -> list[Request]:
+        """The requests that the budget surely bears, at their dearest; no further one after them."""
+        errand, chosen = self._errand, []
+        for request in requests:
+            bound = cost(errand.price(request), upper_usage(request.body), batch=True)
+            if self._broke or not errand.budget.bears(bound):
+                self._broke = self._broke or errand.budget.refusal(errand.stage, bound)
+                self.wanted.discard(request.key)
+            else:
+                errand.budget.reserve(bound)
+                self._reserved += bound
+                chosen.append(request)
+        return chosen
+
+    def _write(
+        self, requests: list[Request], draft: Draft | None, locks: ExitStack
+    ) -> Draft | None:
+        group: list[Request] = []
+        for request in requests:
+            model = str(request.body.get("model"))
+            body = json.dumps(dict(request.body), ensure_ascii=False)
+            size = len(input_line(request.key, body).encode())
+            limits = (self._max_requests, self._settings.max_bytes)
+            if draft is None or not draft.takes(model, size, *limits):
+                if draft is not None:
+                    draft.write(group)
+                    self._finish(draft)
+                    group = []
+                draft = self._book.draft(request.endpoint, self._errand.stage, self._errand.run)
+                locks.enter_context(self._book.holding(draft.batch_key))
+            draft.count(model, size)
+            group.append(request)
+        if draft is not None and group:
+            draft.write(group)
+        return draft
+
+    def _finish(self, draft: Draft) -> None:
+        row = self._book.row(draft.batch_key)
+        if row is not None:
+            self._book.note(row, state="ready")
+
+    # -- submitting and looking ----------------------------------------------------------------
+
+    def wait(self) -> None:
+        """Go round the open batches that hold what is wanted, until there is none."""
+        done: dict[str, int] = {}
+        pause = min(FIRST_LOOK, self._settings.poll_seconds)
+        submitted = False
+        while rows := self._book.open_with(self.wanted):
+            for row in rows:
+                if row.state != "submitted":
+                    submitted |= self._submit(row)
+                done[row.batch_key] = self._look(row.batch_key)
+                self._show(done)
+            if self._book.open_with(self.wanted):
+                time.sleep(pause)
+                pause = min(2 * pause, self._settings.poll_seconds)
+        self._rounds += submitted
+        while self._submits and (elsewhere := self._elsewhere()):
+            self._errand.tally.note = f"{elsewhere:,} are being asked by another run"
+            self._errand.tally.show()
+            time.sleep(1)
+
+    def _show(self, done: dict[str, int]) -> None:
+        tally = self._errand.tally
+        tally.pending = sum(done.values())
+        tally.note = f"{tally.pending:,} done in open batches"
+        tally.show()
+
+    def _elsewhere(self) -> int:
+        """How many of the wanted another process is asking for, call by call."""
+        self._errand.answers.recover()
+        return len(self.wanted & busy(self._errand.answers.folder))
+
+    def _submit(self, row: Row) -> bool:
+        """Bring a batch to the endpoint, unless its owner is at it; whether we created it."""
+        with self._book.holding(row.batch_key) as ours:
+            fresh = self._book.row(row.batch_key)
+            if not ours or fresh is None or fresh.state in ("submitted", "ended"):
+                return False
+            batch_id = "" if fresh.state == "draft" else self._control.find_batch(row.batch_key)
+            if batch_id:
+                self._book.note(fresh, batch_id=batch_id, state="submitted")
+                return False
+            if not self._submits:
+                self._book.end(fresh, "never submitted")
+                return False
+            self._book.note(fresh, batch_id=self._create(fresh), state="submitted")
+            self._errand.tally.sent += row.requests if self._ours(row) else 0
+        return True
+
+    def _create(self, row: Row) -> str:
+        self._errand.tally.note = f"uploading {row.requests:,} requests"
+        self._errand.tally.show()
+        if row.state == "draft":
+            self._book.note(row, state="ready")
+        file_id = row.file_id
+        if not file_id:
+            path = self._book.folder / f"batch-{row.batch_key}.input.jsonl"
+            self._book.write_input(row, path)
+            file_id = self._control.upload(path, row.file_name)
+            path.unlink()
+            self._book.note(row, file_id=file_id)
+        return self._control.create(file_id, row.batch_key)
+
+    def _look(self, batch_key: str) -> int:
+        """Collect a batch if it has ended; the number of its requests that are done."""
+        row = self._book.row(batch_key)
+        if row is None or row.state != "submitted":
+            return 0
+        batch = self._control.batch(row.batch_id)
+        counts = batch.request_counts
+        if batch.status not in ENDED:
+            return counts.completed + counts.failed if counts else 0
+        remove_downloads(self._book.folder, row)
+        collected = collect(batch, row, self._book, self._control, self._errand)
+        note = batch.status
+        if batch.status == "failed":
+            note = self._failed(batch, row)
+        elif batch.status == "cancelled" and row.note == "cancelled by us":
+            self._refusal = (
+                f"batch {row.batch_key} was cancelled; what it had answered is kept, so run again "
+                "to send the rest"
+            )
+        self._book.end(row, note)
+        self._count(row, collected)
+        return 0
+
+    def _failed(self, batch: object, row: Row) -> str:
+        """What the endpoint's validation said of a batch; nothing of it was run or billed."""
+        errors = getattr(getattr(batch, "errors", None), "data", None) or []
+        code = str(errors[0].code if errors else "no reason")
+        message = " ".join(str(errors[0].message or "").split())[:160] if errors else ""
+        if code == TOO_MANY_TOKENS and row.requests > 1:
+            self._max_requests = max(1, row.requests // 2)
+            self._rounds -= 1
+        else:
+            self._refusal = (
+                f"{self._control.url} refused batch {row.batch_key} of {row.requests:,} requests: "
+                f"{code}{': ' if message else ''}{message}; nothing of it was run or billed, so "
+                "mend the cause and run again"
+            )
+        return f"failed: {code}"
+
+    # -- accounts ------------------------------------------------------------------------------
+
+    def _count(self, row: Row, collected: Collected) -> None:
+        self._refusal = self._refusal or collected.terminal
+        if not self._submits:
+            return
+        errand, tally = self._errand, self._errand.tally
+        answered = len(self.wanted & collected.answered)
+        if self._ours(row):
+            tally.answered += answered
+            tally.bill(collected.usage, collected.usd)
+            errand.budget.bill(collected.usd, 0)
+        else:
+            tally.found += answered
+        failed = {k: v for k, v in collected.failures.items() if k in self.wanted}
+        tally.failures.update(failed)
+        self.wanted -= collected.answered | failed.keys()
+
+    def _ours(self, row: Row) -> bool:
+        """Whether a batch is this run's own purchase."""
+        return row.run == self._errand.run
+
+
+def _control(errand: Errand) -> Control:
+    llm = errand.config.llm
+    return Control(errand.base_url, errand.key, llm.timeout, llm.max_attempts)

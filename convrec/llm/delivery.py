@@ -1,0 +1,80 @@
+"""Delivery: the courier's event loop in a thread of its own, since the caller may have one or none."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+
+from convrec.llm.courier import Courier
+from convrec.llm.errand import Errand
+from convrec.llm.requests import Request
+from convrec.llm.spool import Spool
+
+SHOW_EVERY = 0.2
+"""Seconds between two reports of progress."""
+
+
+def deliver(missing: Iterator[Request], errand: Errand) -> list[Request]:
+    """Send requests live until each has an end; those that an open batch will answer are returned.
+
+    Raises what stopped the courier; an interruption drains what is in flight first.
+    """
+    with Spool(errand.answers.folder) as spool:
+        courier = Courier(missing, errand, spool)
+        _Delivery(courier).wait(errand.tally.show)
+    if courier.error:
+        raise courier.error
+    return courier.queue.batched
+
+
+class _Delivery(threading.Thread):
+    def __init__(self, courier: Courier) -> None:
+        super().__init__(name="convrec-llm", daemon=True)
+        self._courier = courier
+        self._error: BaseException | None = None
+        self._ready = threading.Event()
+
+    def run(self) -> None:
+        """Deliver, and keep for the caller what went wrong."""
+        try:
+            asyncio.run(self._deliver())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+
+    async def _deliver(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.create_task(self._courier.deliver())
+        await asyncio.sleep(0)
+        self._ready.set()
+        await self._task
+
+    def wait(self, report: Callable[[], None]) -> None:
+        """Start, report until the end, and raise what went wrong; drain when interrupted."""
+        self.start()
+        try:
+            while self.is_alive():
+                self.join(SHOW_EVERY)
+                report()
+        except BaseException:
+            self._drain()
+            raise
+        if self._error:
+            raise self._error
+
+    def _drain(self) -> None:
+        self._ready.wait()
+        try:
+            self._call(self._courier.drain)
+            while self.is_alive():
+                self.join(SHOW_EVERY)
+        except BaseException:
+            self._call(self._task.cancel)
+            self.join(10)
+            raise
+
+    def _call(self, what: Callable[[], object]) -> None:
+        if self.is_alive() and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(what)
