@@ -6,12 +6,13 @@ context is asked once, however many users answered it. Paper: section on data co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import Built, Job, Step
 from convrec.lists import parse_answer
-from convrec.llm.requests import Request
-from convrec.llm.stored import answers_digest, stored_texts
+from convrec.llm.requests import Request, Requests
+from convrec.llm.stored import NO_ANSWER, answers_digest, failed_contexts, stored_texts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,7 +44,7 @@ def contexts(conversations: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def teacher_requests(job: Job) -> list[Request]:
+def teacher_requests(job: Job) -> Requests:
     """The request of each context, in order."""
     from convrec.llm.endpoint import endpoint_name
 
@@ -54,23 +55,33 @@ def teacher_requests(job: Job) -> list[Request]:
         "max_tokens": config.recommend.max_tokens,
     }
     endpoint = endpoint_name(config)
-    rows = contexts(job.frame("conversations"))
-    return [
-        Request(owner, endpoint, {**settings, "messages": teacher_messages(text, config)})
-        for owner, text in rows.select("context_id", "conversation").iter_rows()
-    ]
+    rows = contexts(job.frame("conversations")).select("context_id", "conversation")
+
+    def make() -> Iterator[Request]:
+        for owner, text in rows.iter_rows():
+            messages = teacher_messages(text, config)
+            yield Request(owner, endpoint, {**settings, "messages": messages})
+
+    return Requests(make, rows.height)
 
 
 def _build(job: Job) -> Built:
     import polars as pl
 
-    texts, failures = stored_texts(teacher_requests(job), job.store)
     n = job.config.list_length
-    rows = [
-        {"context_id": owner, "rank": rank, "line": raw, "title": item.title, "year": item.year}
-        for owner, text in texts.items()
-        for rank, (raw, item) in enumerate(parse_answer(text)[:n], start=1)
-    ]
+    rows: list[tuple[str, int, str, str, int | None]] = []
+    failed: list[tuple[str, str, bool]] = []
+    answered = 0
+    for request, text, reason in stored_texts(teacher_requests(job), job.store):
+        owner, items = request.owner, parse_answer(text)[:n] if text else []
+        if text and not items:
+            reason = "the answer names no item"
+        if reason:
+            failed.append((owner, reason, reason != NO_ANSWER))
+            continue
+        answered += 1
+        for rank, (raw, item) in enumerate(items, start=1):
+            rows.append((owner, rank, raw, item.title, item.year))
     frame = pl.DataFrame(
         rows,
         schema={
@@ -80,14 +91,15 @@ def _build(job: Job) -> Built:
             "title": pl.String,
             "year": pl.Int32,
         },
+        orient="row",
     )
     figures = {
-        "contexts": len(texts),
-        "failed": failures.height,
-        "items a list": round(frame.height / max(len(texts), 1), 2),
+        "contexts": answered,
+        "failed": len(failed),
+        "items a list": round(frame.height / max(answered, 1), 2),
         "without a year": round(frame["year"].null_count() / max(frame.height, 1), 4),
     }
-    return Built(frame, figures, failures)
+    return Built(frame, figures, failed_contexts(failed))
 
 
 def _config(config: Config) -> dict[str, Any]:
@@ -97,7 +109,7 @@ def _config(config: Config) -> dict[str, Any]:
 TEACHER_LISTS = Step(
     stage="recommend",
     kind="teacher_lists",
-    version=1,
+    version=2,
     build=_build,
     config=_config,
     inputs=lambda job: {"answers": answers_digest(teacher_requests(job), job.store)},

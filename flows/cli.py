@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from convrec import __version__
+from convrec.answering import import_answers, reparse
 from convrec.artifacts.commands import app as artifacts_app
 from convrec.catalog.commands import app as catalog_app
 from convrec.config import STAGES, parse_overrides
@@ -121,6 +122,8 @@ app.command()(recommend)
 app.command()(score)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(artifacts_app, name="artifacts")
+llm_app.command("import")(import_answers)
+llm_app.command("reparse")(reparse)
 app.add_typer(llm_app, name="llm")
 
 

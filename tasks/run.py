@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from convrec import config as configuration
 from convrec.artifacts import ArtifactRef, ArtifactSpec, Job, Store
 from convrec.config import STAGES, Config, StageName
-from convrec.errors import InputError
+from convrec.errors import ConfigError, InputError
 from convrec.pipeline import NODES, Node, of_stage
 from tasks.cache import records
 
@@ -43,6 +43,21 @@ class _Nobody:
 
 
 watcher: ContextVar[Watcher] = ContextVar("watcher", default=_Nobody())  # noqa: B039
+
+
+def secret(block: str) -> str:
+    """The API key in a Prefect Secret block; empty without a name. Raises ConfigError."""
+    if not block:
+        return ""
+    from prefect.blocks.system import Secret
+
+    try:
+        return str(Secret.load(block).get())
+    except ValueError:
+        raise ConfigError(
+            f"llm.secret={block!r}: there is no Prefect Secret block of this name; make it in the "
+            "UI under Blocks, or leave llm.secret empty and set OPENAI_API_KEY"
+        ) from None
 
 
 class Order:
@@ -82,8 +97,9 @@ class Order:
             self._node.step,
             Job(self.config, self.store, self.parents),
             run=self._run.run_id,
-            spent_usd=self._run.llm["usd"],
+            spent_usd=self._run.spent(),
             progress=progress,
+            key=secret(self.config.llm.secret),
         )
         figures = {name: getattr(fetched, name) for name in LLM_FIGURES}
         return {**figures, "failed": len(fetched.failures)}
@@ -185,6 +201,12 @@ class Run:
                 self._record(node, "cached", ref, started)
 
     # -- what tasks and flows ask --------------------------------------------------------------
+
+    def spent(self) -> float:
+        """US dollars that this flow run was billed, in earlier attempts too."""
+        from convrec.llm import spent
+
+        return max(spent(self.store, self.run_id) if self.run_id else 0.0, self.llm["usd"])
 
     def skipped(self, node: Node) -> str:
         """Why this run goes without the node; empty where it does not."""

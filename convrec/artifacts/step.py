@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,8 +69,9 @@ class Step:
     """One kind of artifact of one stage.
 
     `config` picks what can change the rows, `inputs` names data from outside by digest, `requests`
-    lists the LLM requests whose stored answers the step reads, `build` makes the rows. Raise
-    `version` whenever the same inputs would give other rows.
+    lists the LLM requests whose stored answers the step reads, `repairs` those that follow from
+    answers which cannot be used, `build` makes the rows. Raise `version` whenever the same inputs
+    would give other rows.
     """
 
     stage: StageName
@@ -79,7 +80,8 @@ class Step:
     build: Callable[[Job], Built]
     config: Callable[[Config], dict[str, Any]]
     inputs: Callable[[Job], dict[str, str]] = _nothing
-    requests: Callable[[Job], list[Request]] | None = None
+    requests: Callable[[Job], Collection[Request]] | None = None
+    repairs: Callable[[Job], Collection[Request]] | None = None
     folder: bool = False
 
     def spec(self, job: Job) -> ArtifactSpec:

@@ -220,7 +220,8 @@ class Store(Warehouse):
         """What an artifact could not make: columns context_id, reason, final."""
         with self.read_connection() as connection:
             return connection.execute(
-                "SELECT context_id, reason, final FROM failures WHERE artifact_id = ? ORDER BY context_id",
+                "SELECT context_id, reason, final FROM failures WHERE artifact_id = ? "
+                "ORDER BY context_id",
                 [artifact_id],
             ).pl()
 

@@ -111,6 +111,7 @@ def insert(connection: duckdb.DuckDBPyConnection, incoming: pa.Table) -> None:
 
 
 def answer_table(answers: Sequence[Answer]) -> pa.Table:
+    """Answers as `insert` takes them."""
     import polars as pl
 
     rows = [asdict(a) | {"response_digest": response_digest(a.response)} for a in answers]

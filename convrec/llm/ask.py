@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from convrec.artifacts import Job, Step
     from convrec.llm.fetch import Fetched
+    from convrec.llm.requests import Request
 
 
 def ask(
@@ -18,28 +19,41 @@ def ask(
     run: str,
     spent_usd: float,
     progress: Callable[[int, int, str], None],
+    key: str = "",
 ) -> Fetched:
     """Make sure that the answers to `step.requests(job)` are stored, sending none twice.
 
-    With recommend.source=replay the teacher's answers come from the Batch output file instead.
-    Raises EndpointError, TooManyFailures, BudgetExceeded, or InputError for an unusable file.
+    Then the step's repairs, if it has any, are asked in the same way. `key` is the API key where it
+    is not in the environment. With recommend.source=replay the teacher's answers come from the
+    Batch output file instead. Raises EndpointError, TooManyFailures, BudgetExceeded, or InputError
+    for an unusable file.
     """
-    if step.requests is None:
-        raise ValueError(f"the step of {step.kind} asks nobody")
-    requests = step.requests(job)
-    recommend = job.config.recommend
-    if step.stage == "recommend" and recommend.source == "replay":
-        from convrec.llm.replay import import_batch_output
-
-        return import_batch_output(Path(recommend.replay), requests, job.store)
     from convrec.llm.fetch import fetch
 
-    return fetch(
-        requests,
-        config=job.config,
-        store=job.store,
-        stage=step.stage,
-        run=run,
-        progress=progress,
-        spent_usd=spent_usd,
-    )
+    if step.requests is None:
+        raise ValueError(f"the step of {step.kind} asks nobody")
+    config = job.config
+    requests = step.requests(job)
+    if step.stage == "recommend" and config.recommend.source == "replay":
+        from convrec.llm.replay import import_batch_output
+
+        return import_batch_output(Path(config.recommend.replay), requests, job.store)
+    source = config.recommend.source if step.stage == "recommend" else config.reflect.source
+
+    def send(requests: Collection[Request], spent: float) -> Fetched:
+        return fetch(
+            requests,
+            config=config,
+            store=job.store,
+            stage=step.stage,
+            run=run,
+            source=source,
+            key=key,
+            progress=progress,
+            spent_usd=spent,
+        )
+
+    fetched = send(requests, spent_usd)
+    if step.repairs is None or not (repairs := step.repairs(job)):
+        return fetched
+    return fetched + send(repairs, spent_usd + fetched.usd)

@@ -139,8 +139,8 @@ def refusal(
 
     if status == 401:
         return terminal(
-            f"refuses the key{said}; set a valid one in OPENAI_API_KEY, or in the Secret block that "
-            "llm.secret names"
+            f"refuses the key{said}; set a valid one in OPENAI_API_KEY, or in the Secret block "
+            "that llm.secret names"
         )
     if status == 403:
         return terminal(f"does not allow this key to use model {model!r}{said}")

@@ -1,4 +1,4 @@
-"""Delivery: the courier's event loop in a thread of its own, since the caller may have one or none."""
+"""Delivery: the courier's event loop in a thread of its own; the caller may have one, or none."""
 
 from __future__ import annotations
 

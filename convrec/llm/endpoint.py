@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from convrec.config import Config
@@ -32,13 +33,15 @@ def endpoint_name(config: Config) -> str:
 
 
 @contextlib.contextmanager
-def open_endpoint(config: Config) -> Iterator[str]:
+def open_endpoint(config: Config, state: Path | None = None) -> Iterator[str]:
     """The base URL to send to; for the endpoint `demo` a server that lives as long as the block.
+
+    That server keeps its files and batches in `state`.
 
     Raises EndpointError where the embedded server does not start.
     """
     if config.llm.endpoint == EMBEDDED and not config.llm.base_url:
-        with _embedded() as url:
+        with _embedded(state) as url:
             yield url
     else:
         yield _configured_url(config)
@@ -83,7 +86,7 @@ def _configured_url(config: Config) -> str:
 
 
 @contextlib.contextmanager
-def _embedded() -> Iterator[str]:
+def _embedded(state: Path | None) -> Iterator[str]:
     """The demo's server as a child in its own session, so that Ctrl-C can drain before it ends.
 
     It stops when its standard input closes: with the block, and also when this process dies.
@@ -91,7 +94,7 @@ def _embedded() -> Iterator[str]:
     environment = {k: v for k, v in os.environ.items() if k != "OPENAI_API_KEY"}
     with tempfile.TemporaryFile() as complaints:
         child = subprocess.Popen(
-            [sys.executable, "-m", "convrec.llm.server"],
+            [sys.executable, "-m", "convrec.llm.server", *([str(state)] if state else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,

@@ -1,48 +1,84 @@
-"""The ledger: what was sent and billed, by run, stage and model."""
+"""The ledger: what was sent and billed, by run, stage, model and day."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from convrec.errors import InputError
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Store
 
 
 class LedgerRow(TypedDict):
-    """Billed requests of one run, stage and model."""
+    """Billed requests of one run, stage, model and day (UTC, ISO 8601).
+
+    `origin` is `live` or `batch`; `cached_tokens` are part of `prompt_tokens`, `reasoning_tokens`
+    of `completion_tokens`.
+    """
 
     run: str
     stage: str
     model: str
+    day: str
+    origin: str
     requests: int
     prompt_tokens: int
+    cached_tokens: int
     completion_tokens: int
+    reasoning_tokens: int
     usd: float
+
+
+GROUPS = ("run", "stage", "model", "day", "origin")
+SUMS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "usd")
 
 
 def ledger_rows(store: Store, run: str | None = None) -> list[LedgerRow]:
     """The ledger in the order of first purchase; of one run, or of all."""
+    sums = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
     with store.read_connection() as connection:
         found = connection.execute(
-            "SELECT run, stage, model, count(*), sum(prompt_tokens)::BIGINT, "
-            "sum(completion_tokens)::BIGINT, sum(usd) FROM llm_ledger "
-            "WHERE ? IS NULL OR run = ? GROUP BY run, stage, model ORDER BY min(created_at)",
-            [run, run],
-        ).fetchall()
-    return [
-        LedgerRow(
-            run=run_,
-            stage=stage,
-            model=model,
-            requests=requests,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            usd=usd,
+            "SELECT run, stage, model, strftime(created_at, '%Y-%m-%d') AS day, origin, "
+            f"count(*) AS requests, {sums} FROM llm_ledger WHERE $1 IS NULL OR run = $1 "
+            "GROUP BY run, stage, model, day, origin ORDER BY min(created_at)",
+            [run],
         )
-        for run_, stage, model, requests, prompt_tokens, completion_tokens, usd in found
+        names = [column[0] for column in found.description or []]
+        rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    return [
+        LedgerRow(**{k: v if k in GROUPS else _number(k, v) for k, v in row.items()})  # type: ignore[typeddict-item]
+        for row in rows
     ]
+
+
+def summed(rows: Iterable[LedgerRow], by: str) -> list[dict[str, Any]]:
+    """Rows added up by the named columns (`run,model`), in order of first appearance.
+
+    Raises InputError for a column that is none to sum by.
+    """
+    names = [name.strip() for name in by.split(",") if name.strip()]
+    if not names or not set(names) <= set(GROUPS):
+        raise InputError(f"--by {by!r} is not possible; name some of {', '.join(GROUPS)}")
+    totals: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in rows:
+        figures: dict[str, Any] = dict(row)
+        key = tuple(figures[name] for name in names)
+        total = totals.setdefault(key, dict(zip(names, key, strict=True)))
+        for name in ("requests", *SUMS):
+            total[name] = total.get(name, 0) + figures[name]
+    return list(totals.values())
+
+
+def _number(name: str, value: float) -> float | int:
+    return float(value) if name == "usd" else int(value)
 
 
 def spent(store: Store, run: str) -> float:
     """US dollars that a run has paid so far."""
-    return sum(row["usd"] for row in ledger_rows(store, run))
+    with store.read_connection() as connection:
+        found = connection.execute(
+            "SELECT coalesce(sum(usd), 0) FROM llm_ledger WHERE run = ?", [run]
+        ).fetchone()
+    return float(found[0]) if found else 0.0

@@ -44,6 +44,9 @@ class Usage:
         )
 
 
+NO_USAGE = Usage(0, 0, 0)
+
+
 def price_of(model: str, config: Config) -> Price:
     """The price of a model; a dated snapshot has its model's price where it has no own.
 

@@ -1,8 +1,8 @@
 """The queue: which request goes next.
 
-Fresh requests are drawn from a stream a chunk at a time and claimed, so that two runs share the work
-and memory stays flat. Retries wait for their time in a heap while fresh requests go on. What another
-process is asking for is looked at again now and then.
+Fresh requests are drawn from a stream a chunk at a time and claimed, so that two runs share the
+work and memory stays flat. Retries wait for their time in a heap while fresh requests go on. What
+another process is asking for is looked at again now and then.
 """
 
 from __future__ import annotations

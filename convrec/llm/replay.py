@@ -15,19 +15,28 @@ from convrec.llm.answers import AnswerStore
 from convrec.llm.batch.output import read_lines, read_outcome
 from convrec.llm.calls import Failure
 from convrec.llm.fetch import Fetched
-from convrec.llm.prices import Usage
+from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
 from convrec.llm.spool import Answer, answer_of
-
-NOTHING = Usage(0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Imported(Fetched):
-    """A fetch from a file. `imported` answers were new; `unknown` lines name no request of ours."""
+    """A fetch from a file of `lines`.
 
+    `bound` lines name a request of ours and `unknown` none; of the bound `imported` were new
+    answers and `unusable` are none.
+    """
+
+    lines: int = 0
+    bound: int = 0
     imported: int = 0
-    unknown: int = 0
+    unusable: int = 0
+
+    @property
+    def unknown(self) -> int:
+        """Lines that name no request of ours."""
+        return self.lines - self.bound
 
 
 def import_batch_output(path: Path, requests: Iterable[Request], store: Store) -> Imported:
@@ -43,17 +52,18 @@ def import_batch_output(path: Path, requests: Iterable[Request], store: Store) -
             by_id.setdefault(custom_id, {})[request.key] = request
     found: dict[str, Answer] = {}
     reasons: dict[str, str] = {}
-    unknown = 0
+    lines = bound = 0
     for row in read_lines(path):
         named = by_id.get(row["custom_id"], {})
-        unknown += not named
+        lines += 1
+        bound += bool(named)
         for key, request in named.items():
             outcome = read_outcome(row, request)
             if isinstance(outcome, Failure):
                 reasons[key] = f"{path.name}: {outcome.reason}"
             elif key not in found:
                 found[key] = answer_of(
-                    request, outcome.response, NOTHING, 0.0, run="", stage="", origin="imported"
+                    request, outcome.response, NO_USAGE, 0.0, run="", stage="", origin="imported"
                 )
     answers = AnswerStore(store)
     wanted = {request.key for request in requests}
@@ -65,6 +75,8 @@ def import_batch_output(path: Path, requests: Iterable[Request], store: Store) -
         requests=len(wanted),
         from_ledger=len(wanted) - len(missing),
         failures={key: reasons.get(key, absent) for key in sorted(missing)},
+        lines=lines,
+        bound=bound,
         imported=len(found.keys() - known),
-        unknown=unknown,
+        unusable=len(reasons.keys() - found.keys()),
     )

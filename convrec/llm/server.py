@@ -16,7 +16,9 @@ import json
 import random
 import socket
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,12 +36,19 @@ if TYPE_CHECKING:
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 HOST = "127.0.0.1"
-FAULTS = ("429", "500", "drop", "garbage", "truncate", "empty")
+FAULTS = ("429", "500", "drop", "timeout", "garbage", "truncate", "empty")
+BATCH_FAULTS = ("batch_expired", "batch_failed", "batch_cancelled")
+
+HANG_SECONDS = 600.0
+"""How long a request that meets `timeout` is left without an answer."""
 
 
 @dataclass
 class Faults:
-    """Which share of requests meets which fault, drawn anew at each attempt from `seed`."""
+    """Which share of requests meets which fault, drawn anew at each attempt from `seed`.
+
+    `batch_expired`, `batch_failed` and `batch_cancelled` are shares of batches.
+    """
 
     shares: Mapping[str, float] = field(default_factory=dict)
     latency_ms: float = 0.0
@@ -58,21 +67,36 @@ class Faults:
                 shares[name] = float(share)
             except ValueError:
                 shares[name] = -1.0
-            if name not in FAULTS or not 0 <= shares[name] <= 1 or sum(shares.values()) > 1:
+            groups = [[n for n in shares if n in names] for names in (FAULTS, BATCH_FAULTS)]
+            known = name in FAULTS or name in BATCH_FAULTS
+            most = max(sum(shares[n] for n in group) for group in groups)
+            if not known or not 0 <= shares[name] <= 1 or most > 1:
                 raise InputError(
                     f"fault {part!r} cannot be used: give NAME:SHARE with NAME one of "
-                    f"{', '.join(FAULTS)} and shares that add up to at most 1"
+                    f"{', '.join(FAULTS + BATCH_FAULTS)} and shares that add up to at most 1"
                 )
         return cls(shares, latency_ms, seed)
 
     def draw(self) -> str:
         """The fault that the next request meets; empty for none."""
-        point = self._random.random()
-        for name, share in self.shares.items():
-            point -= share
+        return self.draw_from(self._random)
+
+    def draw_from(self, rng: random.Random, names: Collection[str] = FAULTS) -> str:
+        """The fault that `rng` draws of those named; empty for none."""
+        point = rng.random()
+        for name in names:
+            point -= self.shares.get(name, 0.0)
             if point < 0:
                 return name
         return ""
+
+    def draw_seed(self) -> int:
+        """A seed for the lines of one batch."""
+        return self._random.getrandbits(32)
+
+    def draw_batch(self) -> str:
+        """The fault that the next batch meets; empty for none."""
+        return self.draw_from(self._random, BATCH_FAULTS)
 
 
 def create_app(
@@ -81,32 +105,58 @@ def create_app(
     *,
     faults: Faults | None = None,
     log: IO[str] | None = None,
+    state: Path | None = None,
+    batch_seconds: float = 2.0,
+    limits: Limits | None = None,
 ) -> Starlette:
     """The web application around `complete`, which makes a response body of a request body.
 
     `complete` raises ValueError or InputError for a body that it cannot use. `log` gets one JSON
-    line a request: the digest of its body, and what became of it.
+    line a request: its key (`X-Client-Request-Id`, else the digest of its body), and what became of
+    it. Files and batches live in `state`, by default a temporary folder, and a batch takes
+    `batch_seconds`. `limits` are enforced and announced in headers.
     """
     from starlette.applications import Starlette
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
+    from convrec.llm.server_batches import Bureau, routes
+
     mischief = faults or Faults()
+
+    def write(row: dict[str, Any]) -> None:
+        if log:
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+
+    def answer(body: Any) -> tuple[int, dict[str, Any]]:
+        response = _answer(body, complete, models)
+        return response.status_code, json.loads(bytes(response.body))
 
     async def chat(request: HttpRequest) -> Response:
         try:
             body = json.loads(await request.body())
         except ValueError:
             return _error(400, "the body is not JSON", code="invalid_json")
-        fault = mischief.draw()
-        if mischief.latency_ms:
-            await asyncio.sleep(mischief.latency_ms / 1000)
-        response = _misbehave(fault) if fault else _answer(body, complete, models)
-        if log:
-            outcome = fault or str(response.status_code)
-            log.write(json.dumps({"body": digest(body), "outcome": outcome}) + "\n")
-            log.flush()
+        response: Response | None = None
+        fault = ""
+        if limits and (wait := limits.wait(body)):
+            response = _too_fast(wait)
+        else:
+            fault = mischief.draw()
+            if mischief.latency_ms:
+                await asyncio.sleep(mischief.latency_ms / 1000)
+            response = None if fault else _answer(body, complete, models)
+        key = digest(body)
+        row = {"key": request.headers.get("x-client-request-id", key), "body": key}
+        write({**row, "outcome": fault or str(response.status_code if response else "")})
+        response = response or await _misbehave(fault)
+        if limits:
+            response.headers.update(limits.headers())
         return response
+
+    folder = state or Path(tempfile.mkdtemp(prefix="convrec-demo-"))
+    bureau = Bureau(folder, answer, mischief, batch_seconds, write)
 
     async def list_models(request: HttpRequest) -> Response:
         rows = [{"id": m, "object": "model", "created": 0, "owned_by": "convrec"} for m in models]
@@ -120,8 +170,61 @@ def create_app(
             Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/models", list_models),
             Route("/health", health),
+            *routes(bureau, _misbehave, mischief.draw),
         ]
     )
+
+
+class Limits:
+    """Requests and tokens a minute that the server lets through, as OpenAI's headers tell them."""
+
+    def __init__(self, rpm: int | None, tpm: int | None) -> None:
+        now = time.monotonic()
+        self._limits = {"requests": rpm, "tokens": tpm}
+        self._levels = {name: float(limit or 0) for name, limit in self._limits.items()}
+        self._at = now
+
+    def wait(self, body: Any) -> float:
+        """Seconds until this request may go; it is let through, and counted, at 0."""
+        now = time.monotonic()
+        needs = {"requests": 1.0, "tokens": self._tokens(body)}
+        waits = [0.0]
+        for name, limit in self._limits.items():
+            if limit:
+                grown = self._levels[name] + (now - self._at) * limit / 60
+                self._levels[name] = min(float(limit), grown)
+                short = min(needs[name], float(limit)) - self._levels[name]
+                waits.append(60 * short / limit)
+        self._at = now
+        if max(waits) <= 0:
+            for name, need in needs.items():
+                self._levels[name] -= need
+        return max(waits)
+
+    def headers(self) -> dict[str, str]:
+        """The `x-ratelimit-*` headers, as things stand."""
+        told = {}
+        for name, limit in self._limits.items():
+            if limit:
+                level = self._levels[name]
+                reset = 60_000 * (limit - level) / limit
+                told[f"x-ratelimit-limit-{name}"] = str(limit)
+                told[f"x-ratelimit-remaining-{name}"] = str(max(0, int(level)))
+                told[f"x-ratelimit-reset-{name}"] = f"{reset:.0f}ms"
+        return told
+
+    @staticmethod
+    def _tokens(body: Any) -> float:
+        if not isinstance(body, dict):
+            return 1.0
+        most = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+        return len(json.dumps(body.get("messages"))) / 4 + int(most)
+
+
+def _too_fast(wait: float) -> Response:
+    response = _error(429, "rate limit reached", code="rate_limit_exceeded")
+    response.headers["retry-after-ms"] = str(round(1000 * wait))
+    return response
 
 
 def _answer(body: Any, complete: Complete, models: Collection[str]) -> Response:
@@ -149,7 +252,7 @@ def _answer(body: Any, complete: Complete, models: Collection[str]) -> Response:
         return _error(400, str(error))
 
 
-def _misbehave(fault: str) -> Response:
+async def _misbehave(fault: str) -> Response:
     from starlette.responses import JSONResponse, Response
 
     if fault == "429":
@@ -158,6 +261,8 @@ def _misbehave(fault: str) -> Response:
         return response
     if fault == "500":
         return _error(500, "internal error", kind="server_error")
+    if fault == "timeout":
+        await asyncio.sleep(HANG_SECONDS)
     if fault == "drop":
         # A body shorter than announced: the connection is closed in the middle.
         return Response(b"{", headers={"content-length": "1000"}, media_type="application/json")
@@ -218,17 +323,32 @@ def server(app: Starlette) -> uvicorn.Server:
     )
 
 
-def demo_app(*, faults: Faults | None = None, log: IO[str] | None = None) -> Starlette:
-    """The demo's simulated teacher and judge."""
+def demo_app(
+    *,
+    faults: Faults | None = None,
+    log: IO[str] | None = None,
+    state: Path | None = None,
+    batch_seconds: float = 2.0,
+    limits: Limits | None = None,
+) -> Starlette:
+    """The demo's simulated teacher and judge; the options are those of `create_app`."""
     from convrec.llm.demo import MODELS, complete
 
-    return create_app(complete, MODELS, faults=faults, log=log)
+    return create_app(
+        complete,
+        MODELS,
+        faults=faults,
+        log=log,
+        state=state,
+        batch_seconds=batch_seconds,
+        limits=limits,
+    )
 
 
 def main() -> None:
-    """Serve the demo until standard input closes."""
+    """Serve the demo until standard input closes; the argument is a folder for its batches."""
     listener = bind(0)
-    running = server(demo_app())
+    running = server(demo_app(state=Path(sys.argv[1]) if sys.argv[1:] else None))
 
     def watch() -> None:
         sys.stdin.buffer.read()
@@ -239,11 +359,13 @@ def main() -> None:
     running.run(sockets=[listener])
 
 
-def serve(port: int, faults: Faults, log: Path | None, ready: Callable[[str], None]) -> None:
-    """Serve the demo until Ctrl-C; `ready` is told the base URL."""
+def serve(
+    port: int, ready: Callable[[str], None], *, log: Path | None = None, **options: Any
+) -> None:
+    """Serve the demo until Ctrl-C; `ready` is told the base URL, `options` go to `demo_app`."""
     listener = bind(port)
     file = log.open("a", encoding="utf-8") if log else None
-    running = server(demo_app(faults=faults, log=file))
+    running = server(demo_app(log=file, **options))
     ready(base_url(listener))
     try:
         running.run(sockets=[listener])

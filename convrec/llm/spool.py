@@ -36,9 +36,9 @@ class Answer:
     """One response as received, and what it cost.
 
     `response` is the raw JSON text; it is empty where the endpoint billed for something that is no
-    answer. `origin` is `live`, `batch` or `imported`; an import never reaches the ledger. `owner` is
-    the context that asked. `created_at` is in UTC, ISO 8601 with microseconds, and with `key` tells
-    one purchase from another.
+    answer. `origin` is `live`, `batch` or `imported`; an import never reaches the ledger. `owner`
+    is the context that asked. `created_at` is in UTC, ISO 8601 with microseconds, and with `key`
+    tells one purchase from another.
     """
 
     key: str
@@ -110,7 +110,7 @@ class Spool:
                 self._claims = self._claims_path.open("w", encoding="utf-8")
                 fcntl.flock(self._claims, fcntl.LOCK_EX)
         except OSError as error:
-            raise _unwritable(self.folder, error) from None
+            raise unwritable(self.folder, error) from None
         return self
 
     def __exit__(
@@ -139,7 +139,7 @@ class Spool:
             os.fsync(self._segment.fileno())
         except OSError as error:
             self._segment = None
-            raise _unwritable(self.folder, error) from None
+            raise unwritable(self.folder, error) from None
 
     def seal(self) -> Path | None:
         """Close the current segment, ready to be moved to the warehouse; None without one."""
@@ -288,7 +288,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _unwritable(folder: Path, error: OSError) -> WarehouseError:
+def unwritable(folder: Path, error: OSError) -> WarehouseError:
+    """What to raise where the spool cannot be written."""
     return WarehouseError(
         f"answers cannot be kept in {folder} ({error.strerror or error}); free some space or give "
         "this user write permission, or set CONVREC_HOME to another folder, and run again"

@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.identity import digest
 from convrec.llm.answers import AnswerStore
-from convrec.llm.requests import Request
+from convrec.llm.requests import Request, chunks
 
 if TYPE_CHECKING:
     import polars as pl
 
     from convrec.artifacts import Store
 
+NO_ANSWER = "no answer is stored for this request"
 
-def answers_digest(requests: Sequence[Request], store: Store) -> str:
+
+def answers_digest(requests: Iterable[Request], store: Store) -> str:
     """The digest of what would be used: every request key with the digest of its stored answer."""
-    stored = AnswerStore(store).digests([request.key for request in requests])
-    return digest([[r.owner, r.key, stored.get(r.key)] for r in requests])
+    answers, total = AnswerStore(store), sha256()
+    for chunk in chunks(requests):
+        stored = answers.digests([request.key for request in chunk])
+        for request in chunk:
+            row = (request.owner, request.key, stored.get(request.key, ""))
+            total.update("\x1f".join(row).encode() + b"\n")
+    return total.hexdigest()
 
 
-def stored_texts(requests: Sequence[Request], store: Store) -> tuple[dict[str, str], pl.DataFrame]:
-    """(owner → answer text, failures): what is stored, and which contexts have no usable answer.
+def stored_texts(
+    requests: Iterable[Request], store: Store
+) -> Iterator[tuple[Request, str | None, str]]:
+    """(request, answer text, why there is none) for each request, in order.
 
-    `failures` has columns context_id, reason.
+    The reason is NO_ANSWER where nothing is stored, and else says what was stored instead of text.
     """
+    answers = AnswerStore(store)
+    for chunk in chunks(requests):
+        responses = answers.responses([request.key for request in chunk])
+        for request in chunk:
+            response = responses.get(request.key)
+            if response is None:
+                yield request, None, NO_ANSWER
+                continue
+            message = response["choices"][0].get("message") or {}
+            text = message.get("content")
+            if text:
+                yield request, text, ""
+            else:
+                yield request, None, f"no text: {message.get('refusal') or 'empty content'}"
+
+
+def failed_contexts(failed: Sequence[tuple[str, str, bool]]) -> pl.DataFrame:
+    """Failures as an artifact keeps them, from (context_id, reason, final)."""
     import polars as pl
 
-    responses = AnswerStore(store).responses([request.key for request in requests])
-    texts: dict[str, str] = {}
-    failed: list[tuple[str, str]] = []
-    for request in requests:
-        response = responses.get(request.key)
-        if response is None:
-            failed.append((request.owner, "no answer is stored for this request"))
-            continue
-        message = response["choices"][0]["message"]
-        if message.get("content"):
-            texts[request.owner] = message["content"]
-        else:
-            failed.append((request.owner, f"no text: {message.get('refusal') or 'empty content'}"))
-    columns = {"context_id": pl.String, "reason": pl.String}
-    return texts, pl.DataFrame(failed, schema=columns, orient="row")
+    columns = {"context_id": pl.String, "reason": pl.String, "final": pl.Boolean}
+    return pl.DataFrame(failed, schema=columns, orient="row")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from convrec.llm.prices import Usage
+from convrec.llm.prices import NO_USAGE, Usage
 
 Progress = Callable[[int, int, str], None]
 """Called with requests that have an end, all requests, and a text for people."""
@@ -31,7 +31,7 @@ class Tally:
     answered: int = 0
     sent: int = 0
     pending: int = 0
-    usage: Usage = Usage(0, 0, 0)
+    usage: Usage = NO_USAGE
     usd: float = 0.0
     failures: dict[str, str] = field(default_factory=dict)
     note: str = ""

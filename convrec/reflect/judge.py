@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,24 +86,56 @@ def typical_ratings(config: Config) -> str:
 
 
 def read_ratings(text: str, count: int, scale: int) -> dict[int, int]:
-    """Read an answer: shown position (from 0) → rating, clipped to ±scale.
+    """Read an answer: shown position (from 0) → rating from −scale to scale, one for each shown.
 
-    Raises ValueError where the answer is not the JSON object that was asked for. Entries for
-    candidates that were not shown, or without a whole number, are left out.
+    Raises ValueError, with what is wrong in words for the judge, where the answer is not the JSON
+    object that was asked for, names a candidate that was not shown or one twice, leaves one out, or
+    rates out of range.
     """
     try:
         entries = json.loads(text)["ratings"]
     except (json.JSONDecodeError, KeyError, TypeError):
-        raise ValueError('the answer is not a JSON object with "ratings"') from None
+        raise ValueError('it is not a JSON object with "ratings"') from None
     if not isinstance(entries, list):
         raise ValueError('"ratings" is not a list')
     ratings: dict[int, int] = {}
     for entry in entries:
-        number, rating = (
-            (entry.get("candidate"), entry.get("rating"))
-            if isinstance(entry, dict)
-            else (None, None)
-        )
-        if isinstance(number, int) and isinstance(rating, int) and 1 <= number <= count:
-            ratings.setdefault(number - 1, max(-scale, min(scale, rating)))
+        number, rating = _entry(entry)
+        if not 1 <= number <= count:
+            raise ValueError(f"there is no candidate {number}; they go from 1 to {count}")
+        if not -scale <= rating <= scale:
+            raise ValueError(f"rating {rating} is not between -{scale} and {scale}")
+        if number - 1 in ratings:
+            raise ValueError(f"candidate {number} is rated twice")
+        ratings[number - 1] = rating
+    missing = [str(n + 1) for n in range(count) if n not in ratings]
+    if missing:
+        raise ValueError(f"candidates without a rating: {', '.join(missing[:10])}")
     return ratings
+
+
+def _entry(entry: object) -> tuple[int, int]:
+    number, rating = (
+        (entry.get("candidate"), entry.get("rating")) if isinstance(entry, dict) else (None, None)
+    )
+    if type(number) is not int or type(rating) is not int:
+        raise ValueError("an entry is no object of two whole numbers, candidate and rating")
+    return number, rating
+
+
+def repair_body(body: Mapping[str, Any], answer: str, problem: str) -> dict[str, Any]:
+    """The one further request after an answer that cannot be used: the same, and what was wrong."""
+    return {
+        **body,
+        "messages": [
+            *body["messages"],
+            {"role": "assistant", "content": answer},
+            {
+                "role": "user",
+                "content": (
+                    f"That answer cannot be used: {problem}. Answer again, with nothing but the "
+                    "JSON object that the schema describes, one entry for every candidate."
+                ),
+            },
+        ],
+    }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from convrec.artifacts.store import Store
 from convrec.llm.requests import Request
+from convrec.llm.spool import unwritable
 
 COLUMNS = "batch_key, endpoint, stage, run, state, requests, file_id, batch_id, note, created_at"
 
@@ -21,7 +22,7 @@ ROWS_AT_ONCE = 2000
 
 @dataclass(frozen=True)
 class Row:
-    """One batch. `state` is draft, ready, submitted or ended; ids are empty until they are known."""
+    """One batch. `state` is draft, ready, submitted or ended; unknown ids are empty."""
 
     batch_key: str
     endpoint: str
@@ -107,24 +108,35 @@ class Book:
                 "JOIN wanted ON request_key = key WHERE batch_key = ?",
                 [row.batch_key],
             ).fetchall()
-        return {
-            key: Request(owner, row.endpoint, json.loads(body)) for key, owner, body in found
-        }
+        return {key: Request(owner, row.endpoint, json.loads(body)) for key, owner, body in found}
+
+    def open_requests(self) -> list[Request]:
+        """The requests of all batches that have not ended."""
+        with self.store.read_connection() as connection:
+            found = connection.execute(
+                "SELECT owner, endpoint, body FROM llm_batch_requests "
+                "JOIN llm_batches USING (batch_key)"
+            ).fetchall()
+        return [Request(owner, endpoint, json.loads(body)) for owner, endpoint, body in found]
 
     def write_input(self, row: Row, path: Path) -> None:
         """Write the batch's input file: one line a request, `custom_id` is the request key."""
-        with self.store.read_connection() as connection, path.open("w", encoding="utf-8") as file:
+        with self.store.read_connection() as connection:
             found = connection.execute(
                 "SELECT request_key, body FROM llm_batch_requests WHERE batch_key = ? "
                 "ORDER BY request_key",
                 [row.batch_key],
             )
-            while some := found.fetchmany(ROWS_AT_ONCE):
-                file.writelines(input_line(key, body) for key, body in some)
+            try:
+                with path.open("w", encoding="utf-8") as file:
+                    while some := found.fetchmany(ROWS_AT_ONCE):
+                        file.writelines(input_line(key, body) for key, body in some)
+            except OSError as error:
+                raise unwritable(path.parent, error) from None
 
     @contextlib.contextmanager
     def holding(self, batch_key: str) -> Iterator[bool]:
-        """Whether the batch is ours to submit inside the block; its owner may be alive elsewhere."""
+        """Whether the batch is ours to submit inside the block; another process may be at it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"batch-{batch_key}.lock"
         with path.open("w") as file:

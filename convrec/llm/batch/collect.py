@@ -18,7 +18,7 @@ from convrec.llm.batch.control import Control
 from convrec.llm.batch.output import read_lines, read_outcome
 from convrec.llm.calls import Answered, Failure
 from convrec.llm.errand import Errand
-from convrec.llm.prices import Usage, cost
+from convrec.llm.prices import NO_USAGE, Usage, cost
 from convrec.llm.spool import Answer, answer_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Collected:
 
     answered: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
-    usage: Usage = Usage(0, 0, 0)
+    usage: Usage = NO_USAGE
     usd: float = 0.0
     terminal: str = ""
 

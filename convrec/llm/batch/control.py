@@ -10,13 +10,14 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convrec.errors import EndpointError
 from convrec.llm.calls import Failure, not_connected, refused
 from convrec.llm.endpoint import is_loopback, public_url
+from convrec.llm.spool import unwritable
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -48,7 +49,8 @@ class Control:
 
         def send() -> str:
             with path.open("rb") as file:
-                return _id(self._client.files.create(file=(name, file), purpose="batch"))
+                made = self._client.files.create(file=(name, file), purpose="batch")
+            return _id(made, "file")
 
         return self._once(send, lambda: self.find_file(name))
 
@@ -62,7 +64,8 @@ class Control:
                     endpoint="/v1/chat/completions",
                     completion_window="24h",
                     metadata={METADATA: batch_key},
-                )
+                ),
+                "batch",
             )
 
         return self._once(send, lambda: self.find_batch(batch_key))
@@ -71,9 +74,9 @@ class Control:
         """The id of the newest batch input file of this name; empty if there is none."""
 
         def look() -> str:
-            for file in self._client.files.list(purpose="batch", limit=PAGE):
+            for file in _listed(self._client.files.list(purpose="batch", limit=PAGE)):
                 if file.filename == name:
-                    return _id(file)
+                    return _id(file, "file")
             return ""
 
         return self._patiently(look)
@@ -82,9 +85,9 @@ class Control:
         """The id of the batch with our key in its metadata; empty if there is none."""
 
         def look() -> str:
-            for batch in self._client.batches.list(limit=PAGE):
+            for batch in _listed(self._client.batches.list(limit=PAGE)):
                 if (batch.metadata or {}).get(METADATA) == batch_key:
-                    return _id(batch)
+                    return _id(batch, "batch")
             return ""
 
         return self._patiently(look)
@@ -94,7 +97,7 @@ class Control:
 
         def look() -> Batch:
             batch = self._client.batches.retrieve(batch_id)
-            _id(batch)
+            _id(batch, "batch")
             if not isinstance(batch.status, str):
                 raise ValueError("a batch without a status")
             return batch
@@ -103,7 +106,7 @@ class Control:
 
     def cancel(self, batch_id: str) -> None:
         """Ask the endpoint to stop working on a batch; what it has done is kept and billed."""
-        self._patiently(lambda: _id(self._client.batches.cancel(batch_id)))
+        self._patiently(lambda: _id(self._client.batches.cancel(batch_id), "batch"))
 
     def download(self, file_id: str, path: Path) -> None:
         """Write a file of the endpoint to `path`, whole or not at all."""
@@ -111,13 +114,11 @@ class Control:
 
         def fetch() -> None:
             with self._client.files.with_streaming_response.content(file_id) as response:
-                with part.open("wb") as file:
-                    for block in response.iter_bytes(1 << 20):
-                        file.write(block)
+                _write(part, response)
+                plain = not response.headers.get("content-encoding")
                 length = response.headers.get("content-length")
-                if length and not response.headers.get("content-encoding"):
-                    if int(length) != part.stat().st_size:
-                        raise ValueError("a download that broke off")
+            if plain and length and int(length) != part.stat().st_size:
+                raise ValueError("a download that broke off")
             _check_lines(part)
             os.replace(part, path)
 
@@ -164,8 +165,8 @@ class Control:
             return Failure(
                 "terminal",
                 f"{self.url} knows no {path} (HTTP {error.status_code}): where it has no Batch "
-                "API set recommend.source=live and reflect.source=live; where the batch was deleted "
-                "there, `convrec llm batches` shows it, and --release KEY sets its requests free",
+                "API set recommend.source=live and reflect.source=live; where it lost a batch, "
+                "`convrec llm batches` shows it, and --release KEY sets its requests free",
             )
         failure = refused(self.url, self._key, error, {})
         if failure.kind == "request":
@@ -173,22 +174,54 @@ class Control:
         return failure
 
 
-def _id(thing: Any) -> str:
-    """The id of what came back. Raises ValueError for a response that is no such object."""
+def _id(thing: Any, kind: str) -> str:
+    """The id of the `file` or `batch` that came back. Raises ValueError for anything else."""
     found = getattr(thing, "id", None)
-    if not isinstance(found, str) or not found:
-        raise ValueError("a response without an id")
+    if not isinstance(found, str) or not found or getattr(thing, "object", None) != kind:
+        raise ValueError(f"a response that is no {kind}")
     return found
 
 
+def _listed(page: Any) -> Iterator[Any]:
+    """Everything from a page on. Raises ValueError for a page that is none: nothing listed and no
+    list are not the same.
+    """
+    while True:
+        if not isinstance(page.data, list):
+            raise ValueError("a response that is no list")
+        yield from page.data
+        if not page.has_next_page():
+            return
+        page = page.get_next_page()
+
+
+def _write(path: Path, response: Any) -> None:
+    """Write a streamed body. Raises ValueError where it breaks off, WarehouseError on a full disk.
+
+    What a broken stream raises depends on the HTTP library that `openai` happens to use.
+    """
+    blocks = response.iter_bytes(1 << 20)
+    try:
+        with path.open("wb") as file:
+            while True:
+                try:
+                    block = next(blocks, b"")
+                except Exception:
+                    raise ValueError("a download that broke off") from None
+                if not block:
+                    return
+                file.write(block)
+    except OSError as error:
+        raise unwritable(path.parent, error) from None
+
+
 def _check_lines(path: Path) -> None:
-    """Raise ValueError where a file does not end with a whole line of JSON."""
-    last = b""
+    """Raise ValueError where a line is none of Batch output, as when a download broke off."""
     with path.open("rb") as file:
-        for line in file:
-            last = line if line.strip() else last
-    if last:
-        json.loads(last)
+        for line in filter(bytes.strip, file):
+            row = json.loads(line)
+            if not isinstance(row, dict) or "custom_id" not in row:
+                raise ValueError("a line that is none of Batch output")
 
 
 def _client(base_url: str, key: str, timeout: float) -> OpenAI:

@@ -1,4 +1,4 @@
-"""Sending requests in batches: pack, submit, look until they end, collect, and send what is left."""
+"""Sending in batches: pack, submit, look until they end, collect, and send what is left."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import json
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
 
+from convrec.config import Config
 from convrec.errors import BudgetExceeded, EndpointError, InputError
+from convrec.llm.answers import AnswerStore
 from convrec.llm.batch.book import Book, Draft, Row, input_line
 from convrec.llm.batch.collect import Collected, collect, remove_downloads
 from convrec.llm.batch.control import Control
 from convrec.llm.budget import upper_usage
+from convrec.llm.endpoint import api_key, open_endpoint
 from convrec.llm.errand import Errand
 from convrec.llm.prices import cost
 from convrec.llm.requests import Request, chunks, distinct
 from convrec.llm.spool import Spool, busy
 
+if TYPE_CHECKING:
+    from openai.types import Batch
+
 ENDED = ("completed", "expired", "cancelled", "failed")
 TOO_MANY_TOKENS = "token_limit_exceeded"
+BY_US = "cancelled by us"
+
 FIRST_LOOK = 0.5
 """Seconds until the first look at a batch; each pause is twice the last, up to poll_seconds."""
 
@@ -26,9 +35,7 @@ PACK = 500
 """Requests recorded in one transaction."""
 
 
-def send_in_batches(
-    requests: Collection[Request], left: Iterator[Request], errand: Errand
-) -> None:
+def send_in_batches(requests: Collection[Request], left: Iterator[Request], errand: Errand) -> None:
     """Get the answers to `left` (those of `requests` without one) through the Batch API.
 
     What a batch leaves without an answer is sent in the next one, at most `llm.batch.max_rounds`
@@ -43,7 +50,8 @@ def send_in_batches(
             sender.wait()
             if not sender.again():
                 return
-            left = (r for r in distinct(requests) if r.key in sender.wanted)
+            wanted = sender.wanted
+            left = (request for request in distinct(requests) if request.key in wanted)
 
 
 def wait_for_batches(requests: Iterable[Request], errand: Errand) -> None:
@@ -57,22 +65,36 @@ def wait_for_batches(requests: Iterable[Request], errand: Errand) -> None:
         sender.wait()
 
 
-def cancel_batch(batch_key: str, errand: Errand) -> None:
+def cancel_batch(batch_key: str, config: Config, answers: AnswerStore) -> None:
     """Ask the endpoint to end a batch; the next run collects what it has done.
 
     Raises InputError for a batch that is unknown or has ended.
     """
-    row = Book(errand.answers.store).row(batch_key)
+    book, row = Book(answers.store), _open_row(batch_key, answers)
+    with open_endpoint(config, answers.store.home / "demo-endpoint") as base_url:
+        llm, key = config.llm, api_key(config, base_url)
+        with closing(Control(base_url, key, llm.timeout, llm.max_attempts)) as control:
+            batch_id = row.batch_id or control.find_batch(batch_key)
+            if not batch_id:
+                book.end(row, "never submitted")
+                return
+            control.cancel(batch_id)
+    book.note(row, batch_id=batch_id, state="submitted", note=BY_US)
+
+
+def release_batch(batch_key: str, answers: AnswerStore) -> None:
+    """Give up a batch that its endpoint has lost: its requests may be sent again.
+
+    Raises InputError for a batch that is unknown or has ended.
+    """
+    Book(answers.store).end(_open_row(batch_key, answers), "released by us")
+
+
+def _open_row(batch_key: str, answers: AnswerStore) -> Row:
+    row = Book(answers.store).row(batch_key)
     if row is None or row.state == "ended":
         raise InputError(f"no open batch {batch_key!r}; `convrec llm batches` shows them")
-    book = Book(errand.answers.store)
-    with closing(_control(errand)) as control:
-        batch_id = row.batch_id or control.find_batch(batch_key)
-        if batch_id:
-            control.cancel(batch_id)
-            book.note(row, batch_id=batch_id, state="submitted", note="cancelled by us")
-        else:
-            book.end(row, "never submitted")
+    return row
 
 
 class _Sender:
@@ -128,7 +150,7 @@ class _Sender:
                 self._finish(draft)
 
     def _affordable(self, requests: list[Request]) -> list[Request]:
-        """The requests that the budget surely bears, at their dearest; no further one after them."""
+        """The requests that the budget surely bears, at their dearest, up to the first that not."""
         errand, chosen = self._errand, []
         for request in requests:
             bound = cost(errand.price(request), upper_usage(request.body), batch=True)
@@ -241,23 +263,29 @@ class _Sender:
         counts = batch.request_counts
         if batch.status not in ENDED:
             return counts.completed + counts.failed if counts else 0
+        with self._book.holding(batch_key) as ours:
+            row = self._book.row(batch_key)
+            if ours and row is not None and row.state == "submitted":
+                self._collect(batch, row)
+        return 0
+
+    def _collect(self, batch: Batch, row: Row) -> None:
         remove_downloads(self._book.folder, row)
         collected = collect(batch, row, self._book, self._control, self._errand)
-        note = batch.status
+        note: str = batch.status
         if batch.status == "failed":
             note = self._failed(batch, row)
-        elif batch.status == "cancelled" and row.note == "cancelled by us":
+        elif batch.status == "cancelled" and row.note == BY_US:
             self._refusal = (
                 f"batch {row.batch_key} was cancelled; what it had answered is kept, so run again "
                 "to send the rest"
             )
         self._book.end(row, note)
         self._count(row, collected)
-        return 0
 
-    def _failed(self, batch: object, row: Row) -> str:
+    def _failed(self, batch: Batch, row: Row) -> str:
         """What the endpoint's validation said of a batch; nothing of it was run or billed."""
-        errors = getattr(getattr(batch, "errors", None), "data", None) or []
+        errors = (batch.errors.data if batch.errors else None) or []
         code = str(errors[0].code if errors else "no reason")
         message = " ".join(str(errors[0].message or "").split())[:160] if errors else ""
         if code == TOO_MANY_TOKENS and row.requests > 1:

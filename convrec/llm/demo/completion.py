@@ -62,6 +62,7 @@ def _envelope(
             "completion_tokens": said,
             "total_tokens": asked + said,
             "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0},
         },
     }
 

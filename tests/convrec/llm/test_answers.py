@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from convrec.artifacts import Store
 from convrec.llm import AnswerStore, ledger_rows
 from convrec.llm.answers import response_digest
-from convrec.llm.spool import Answer, Spool, read_segment, recover
+from convrec.llm.spool import Answer, Spool, Standing, read_segment, recover
 
 from .conftest import completion
 
@@ -25,6 +25,10 @@ ANSWER = Answer(
     completion_tokens=50,
     usd=0.5,
 )
+
+
+def unknown(keys: list[str]) -> Standing:
+    return Standing(set(), set())
 
 
 def keys_of(answers: AnswerStore, *keys: str) -> set[str]:
@@ -130,8 +134,8 @@ def test_a_last_line_cut_short_is_survived(store: Store) -> None:
 def test_claims_are_taken_once_and_let_go(store: Store) -> None:
     folder = store.home / "spool"
     with Spool(folder) as first, Spool(folder) as second:
-        assert first.claim(["a", "b"], lambda keys: ["b"]).mine == ["a"]
-        claim = second.claim(["a", "b", "c"], lambda keys: ["b"])
+        assert first.claim(["a", "b"], lambda keys: Standing({"b"}, set())).mine == ["a"]
+        claim = second.claim(["a", "b", "c"], lambda keys: Standing({"b"}, set()))
         assert (claim.mine, claim.stored, claim.elsewhere) == (["c"], {"b"}, ["a"])
         first.release(["a"])
         assert second.claim(["a"], unknown).mine == ["a"]
@@ -143,5 +147,5 @@ def test_claims_of_a_dead_process_wait_for_its_answers(store: Store) -> None:
     with Spool(folder) as spool:
         assert spool.claim(["k1"], unknown).elsewhere == ["k1"]
         answers = AnswerStore(store)
-        claim = spool.claim(["k1"], answers.digests)
+        claim = spool.claim(["k1"], answers.standing)
         assert (claim.mine, claim.stored) == ([], {"k1"})

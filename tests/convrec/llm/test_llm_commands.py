@@ -26,9 +26,13 @@ def test_the_ledger_as_table_and_json(store: Store, monkeypatch: pytest.MonkeyPa
                 "run": "r",
                 "stage": "recommend",
                 "model": "demo-teacher",
+                "day": ANSWER.created_at[:10],
+                "origin": "live",
                 "requests": 1,
                 "prompt_tokens": 100,
+                "cached_tokens": 0,
                 "completion_tokens": 50,
+                "reasoning_tokens": 0,
                 "usd": 0.5,
             }
         ]

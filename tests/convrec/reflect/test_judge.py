@@ -32,16 +32,29 @@ def test_the_seed_of_a_run_is_not_in_the_request() -> None:
     assert one == two
 
 
-def test_ratings_are_read_by_number_and_clipped() -> None:
-    entries = [
-        {"candidate": 2, "rating": 9},
-        {"candidate": 1, "rating": -1},
-        {"candidate": 1, "rating": 2},
-        {"candidate": 7, "rating": 1},
-        {"candidate": 3, "rating": "good"},
-        "noise",
-    ]
-    assert read_ratings(json.dumps({"ratings": entries}), 3, 2) == {1: 2, 0: -1}
+def test_ratings_are_read_by_number() -> None:
+    entries = [{"candidate": 2, "rating": -2}, {"candidate": 1, "rating": 1}]
+    assert read_ratings(json.dumps({"ratings": entries}), 2, 2) == {1: -2, 0: 1}
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ([(1, 9), (2, 0)], "rating 9 is not between -2 and 2"),
+        ([(1, 0), (1, 1), (2, 0)], "candidate 1 is rated twice"),
+        ([(1, 0), (2, 0), (7, 1)], "no candidate 7; they go from 1 to 2"),
+        ([(1, 0), (0, 1)], "no candidate 0"),
+        ([(1, 0)], "candidates without a rating: 2"),
+        ([(1, "good"), (2, 0)], "two whole numbers"),
+        ([(1, True), (2, 0)], "two whole numbers"),
+    ],
+)
+def test_ratings_that_are_not_exactly_those_asked_for_are_refused(
+    entries: list[tuple[int, object]], problem: str
+) -> None:
+    rows = [{"candidate": number, "rating": rating} for number, rating in entries]
+    with pytest.raises(ValueError, match=problem):
+        read_ratings(json.dumps({"ratings": rows}), 2, 2)
 
 
 @pytest.mark.parametrize("text", ["", "no", "[]", '{"ratings": 3}', '{"scores": []}'])

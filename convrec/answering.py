@@ -1,0 +1,217 @@
+"""The stages that read LLM answers, without asking anyone: import answers, read them again.
+
+Both walk the pipeline as far as the judge. What is stored is taken as it is; what is not is made in
+memory from the answers at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convrec.config import home, load, parse_overrides
+from convrec.errors import InputError
+from convrec.output import JsonFile, console, takes_stdout, write_json
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from convrec.artifacts import Built, Job, Store
+    from convrec.config import Config
+    from convrec.llm.replay import Imported
+    from convrec.pipeline import Node
+
+STAGES = ("ingest", "recommend", "remap", "reflect")
+
+
+def llm_jobs(config: Config, store: Store) -> Iterator[tuple[Node, Job]]:
+    """Each pipeline node that reads answers, with a job that can be built now."""
+    from convrec.artifacts import ArtifactRef, Job
+    from convrec.pipeline import PIPELINE
+
+    refs: dict[str, ArtifactRef] = {}
+    frames: dict[str, pl.DataFrame] = {}
+    for node in PIPELINE:
+        if node.stage not in STAGES or node.skipped(config):
+            continue
+        reads = {role: name for role, name in node.reads.items() if name in refs}
+        parents = {role: refs[name] for role, name in reads.items()}
+        made = {role: frames[name] for role, name in reads.items() if name in frames}
+        job = Job(config, store, parents, frames=made)
+        if node.step.requests is not None:
+            yield node, job
+        pin = node.pin(config)
+        pinned = store.pinned(pin) if pin else None
+        artifact_id = pinned.artifact_id if pinned else node.step.spec(job).artifact_id
+        ref = store.find(artifact_id)
+        if ref is None:
+            frames[node.name] = node.step.build(job).rows
+            ref = ArtifactRef(
+                artifact_id=artifact_id, kind=node.step.kind, stage=node.stage, rows=0
+            )
+        refs[node.name] = ref
+
+
+# -- import ------------------------------------------------------------------------------------
+
+
+def import_file(file: Path, config: Config | None, stage: str, store: Store) -> list[Imported]:
+    """Store the answers of a Batch output file, one summary a stage that they were bound to.
+
+    Without a configuration only requests that are in an open batch are known. Raises InputError
+    where no line is for a request of ours, or the file is not Batch output.
+    """
+    from convrec.llm.batch import Book
+    from convrec.llm.replay import import_batch_output
+
+    if config is None:
+        done = [import_batch_output(file, Book(store).open_requests(), store)]
+    else:
+        done = []
+        for node, job in llm_jobs(config, store):
+            if node.step.requests is not None and stage in ("", node.stage):
+                done.append(import_batch_output(file, node.step.requests(job), store))
+    if not any(one.bound for one in done):
+        raise InputError(
+            f"no line of {file} names a request of ours: `custom_id` must be a request key of an "
+            "open batch, or with --profile the id of one of that profile's conversations"
+        )
+    return done
+
+
+def import_answers(
+    file: Annotated[Path, typer.Argument(help="Output file of the OpenAI Batch API, JSON lines.")],
+    profile: Annotated[
+        str, typer.Option(help="Whose requests the lines answer; needed for files made elsewhere.")
+    ] = "",
+    stage: Annotated[str, typer.Option(help="recommend (teacher) or reflect (judge).")] = "",
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Take answers that were paid for elsewhere, at no cost in the ledger.
+
+    A line is bound to a request by `custom_id`: our request key, or with --profile the id of the
+    conversation.
+    """
+    from convrec.artifacts import Store
+
+    if stage not in ("", "recommend", "reflect"):
+        raise InputError(f"--stage {stage!r} asks no LLM; allowed are recommend and reflect")
+    config = load(profile, parse_overrides(assignments or [])) if profile else None
+    done = import_file(file, config, stage, Store(home()))
+    figures = {
+        "imported": sum(one.imported for one in done),
+        "known": sum(one.bound - one.imported - one.unusable for one in done),
+        "unusable": sum(one.unusable for one in done),
+        "lines": done[0].lines,
+        "unknown": done[0].lines - sum(one.bound for one in done),
+    }
+    if json_file is not None:
+        write_json(figures, json_file)
+    if not takes_stdout(json_file):
+        typer.echo(
+            "{imported} answers imported, {known} were known before, {unusable} unusable; "
+            "{unknown} of {lines} lines are for no request of ours".format(**figures)
+        )
+
+
+# -- reparse -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What reading the stored answers of a stage again gave.
+
+    `changed` counts contexts whose rows differ from the newest earlier artifact of the kind made
+    from the same parents; `state` is `same`, `new` (stored under a new id), or `unversioned`: other
+    rows under the same id, because the parser changed and the step's version did not.
+    """
+
+    stage: str
+    kind: str
+    artifact_id: str
+    state: str
+    contexts: int
+    failed: int
+    changed: int
+
+
+def read_again(config: Config, store: Store) -> list[Reading]:
+    """Read the stored answers of each stage again and store what is new. Sends nothing."""
+    return [_read(node, job) for node, job in llm_jobs(config, store)]
+
+
+def _read(node: Node, job: Job) -> Reading:
+    store, step = job.store, node.step
+    built, spec = step.build(job), step.spec(job)
+    known = store.find(spec.artifact_id)
+    earlier = spec.artifact_id if known else _earlier(node, job)
+    changed = _changed(built, store.read(earlier)) if earlier else 0
+    state = "same" if known and not changed else "unversioned" if known else "new"
+    stored_parents = all(store.find(ref.artifact_id) for ref in job.parents.values())
+    if state == "new" and stored_parents:
+        store.put(spec, built)
+    failed = built.failures.height if built.failures is not None else 0
+    contexts = built.rows["context_id"].n_unique()
+    return Reading(node.stage, step.kind, spec.artifact_id, state, contexts, failed, changed)
+
+
+def _earlier(node: Node, job: Job) -> str:
+    """The newest artifact of this kind from the same parents; empty if there is none."""
+    parents = {role: ref.artifact_id for role, ref in job.parents.items()}
+    headers = [h for h in job.store.headers(node.step.kind) if h.parents == parents]
+    return headers[-1].ref.artifact_id if headers else ""
+
+
+def _changed(built: Built, before: pl.DataFrame) -> int:
+    """Contexts whose rows differ, whichever side has them."""
+    columns = before.columns
+    new, old = built.rows.select(columns).hash_rows(), before.hash_rows()
+    now, then = (
+        frame.select("context_id")
+        .with_columns(row=rows)
+        .group_by("context_id", maintain_order=True)
+        .agg("row")
+        for frame, rows in ((built.rows, new), (before, old))
+    )
+    both = now.join(then, on="context_id", how="full", suffix="_then", coalesce=True)
+    return both.filter(both["row"].ne_missing(both["row_then"])).height
+
+
+def reparse(
+    profile: Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")],
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Read the stored answers of PROFILE again, as after a change of the parser; sends nothing."""
+    from rich.table import Table
+
+    from convrec.artifacts import Store
+
+    readings = read_again(load(profile, parse_overrides(assignments or [])), Store(home()))
+    rows: list[dict[str, Any]] = [vars(reading) for reading in readings]
+    if json_file is not None:
+        write_json({"stages": rows}, json_file)
+    if takes_stdout(json_file):
+        return
+    table = Table("stage", "state", "contexts", "failed", "changed", "artifact")
+    for r in readings:
+        figures = (f"{number:,}" for number in (r.contexts, r.failed, r.changed))
+        table.add_row(r.stage, r.state, *figures, r.artifact_id)
+    shown = console()
+    shown.print(table)
+    if any(reading.state == "unversioned" for reading in readings):
+        shown.print(
+            "The parser changed but its step's version did not: raise `version` of that Step, or "
+            f"run `convrec run {profile} --refresh recommend`."
+        )
+    elif any(reading.state == "new" for reading in readings):
+        shown.print(f"`convrec run {profile}` goes on from here; no answer is bought again.")
