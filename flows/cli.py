@@ -19,6 +19,7 @@ from convrec.catalog.commands import app as catalog_app
 from convrec.config import STAGES, parse_overrides
 from convrec.errors import ConfigError, ConvrecError
 from convrec.evaluate.commands import score
+from convrec.forgetting import forget
 from convrec.llm.commands import app as llm_app
 from convrec.output import JsonFile, console, takes_stdout, write_json
 from convrec.planning import plan
@@ -122,6 +123,7 @@ app.command()(recommend)
 app.command()(score)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(artifacts_app, name="artifacts")
+artifacts_app.command("forget")(forget)
 llm_app.command("import")(import_answers)
 llm_app.command("reparse")(reparse)
 app.add_typer(llm_app, name="llm")

@@ -71,6 +71,10 @@ class Warehouse:
                 raise
             connection.commit()
 
+    def open_for_writing(self) -> duckdb.DuckDBPyConnection:
+        """A connection that keeps every other process out until it is closed."""
+        return self._open(read_only=False)
+
     def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + LOCK_PATIENCE
         wait = 0.005

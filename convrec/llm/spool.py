@@ -213,6 +213,15 @@ def busy(folder: Path, besides: Path | None = None) -> set[str]:
     return {key for path in paths for key in _text(path).split()}
 
 
+def busy_owners(folder: Path) -> int:
+    """How many living processes may be keeping answers. To be called inside `turn`."""
+    alive = 0
+    for claims in folder.glob("*.claims"):
+        with _if_dead(claims) as dead:
+            alive += not dead
+    return alive
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_text()

@@ -1,0 +1,270 @@
+"""Forgetting: a conversation is removed from every table, the spool, stored answers and files.
+
+What stays are counts and dollars (the ledger), measures, and the weights of checkpoints that were
+trained on it, which are named so that somebody can train them anew. DuckDB keeps deleted rows in
+free blocks, so the file is written anew and put in the place of the old one while we still hold
+that one: no other process can write to it in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import duckdb
+import typer
+
+from convrec.artifacts.tables import KINDS
+from convrec.config import home
+from convrec.errors import InputError, WarehouseError
+from convrec.output import JsonFile, console, takes_stdout, write_json
+
+if TYPE_CHECKING:
+    from convrec.artifacts import Store
+
+MARKED = [*(kind for kind, columns in KINDS.items() if "context_id" in columns), "failures"]
+"""Tables whose rows name their context."""
+
+SHORTEST_CUT = 500
+"""Characters from which on a text that goes on differently may be the same one, cut."""
+
+_ANSWERS = """
+CREATE TEMP TABLE gone_{table} AS
+SELECT DISTINCT {key} AS key FROM {table} JOIN forgotten ON owner = context_id
+UNION
+SELECT DISTINCT {key} FROM {table}, forgotten_texts
+WHERE contains(body, opening || escaped || closing)
+   OR (length(escaped) > {shortest} AND contains(body, opening || left(escaped, {shortest})))
+"""
+
+
+@dataclass
+class Forgotten:
+    """What was removed: rows by table, reports, and the checkpoints that were trained on it."""
+
+    conversations: list[str]
+    removed: dict[str, int] = field(default_factory=dict)
+    reports: list[str] = field(default_factory=list)
+    checkpoints: list[str] = field(default_factory=list)
+
+
+def forget_conversations(names: Sequence[str], store: Store, *, dry_run: bool = False) -> Forgotten:
+    """Remove conversations, named by context or sample, and every trace of their text.
+
+    With `dry_run` only counts. Raises InputError for a name that is in no table, WarehouseError
+    while another process is asking an endpoint or has the file open.
+    """
+    from convrec.llm.answers import AnswerStore
+    from convrec.llm.spool import busy_owners, turn
+
+    AnswerStore(store)  # saves what crashed processes left in the spool
+    with turn(store.home / "spool"):
+        if busy_owners(store.home / "spool"):
+            raise WarehouseError(
+                "a run is asking an endpoint right now and may be keeping answers to this "
+                "conversation; wait for it to end, or stop it, and run this again"
+            )
+        with _rewritten(store, keep=dry_run) as connection:
+            contexts = _contexts(names, connection)
+            texts = _mark(contexts, connection)
+            forgotten = Forgotten(contexts, checkpoints=_checkpoints(connection))
+            forgotten.reports = _reports(contexts, texts, store, connection)
+            forgotten.removed = _remove(forgotten.reports, connection)
+        if not dry_run:
+            _remove_files(forgotten, [*contexts, *texts], store)
+    return forgotten
+
+
+def _contexts(names: Sequence[str], connection: duckdb.DuckDBPyConnection) -> list[str]:
+    found: dict[str, None] = {}
+    for name in names:
+        rows = connection.execute(
+            "SELECT DISTINCT context_id FROM conversations WHERE context_id = $1 OR sample_id = $1",
+            [name],
+        ).fetchall()
+        rows += connection.execute(
+            "SELECT DISTINCT owner FROM llm_answers WHERE owner = ?", [name]
+        ).fetchall()
+        if not rows:
+            raise InputError(
+                f"no conversation {name!r} in the warehouse: name a context_id or sample_id of a "
+                "`conversations` artifact, as `convrec artifacts show ID` prints them"
+            )
+        found.update(dict.fromkeys(row[0] for row in rows))
+    return list(found)
+
+
+def _mark(contexts: list[str], connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Note which contexts and answers are meant; the texts of the conversations."""
+    import json
+
+    connection.execute("CREATE TEMP TABLE forgotten (context_id VARCHAR)")
+    connection.executemany("INSERT INTO forgotten VALUES (?)", [[name] for name in contexts])
+    texts = [
+        text
+        for (text,) in connection.execute(
+            "SELECT DISTINCT conversation FROM conversations JOIN forgotten USING (context_id)"
+        ).fetchall()
+    ]
+    connection.execute(
+        "CREATE TEMP TABLE forgotten_texts (opening VARCHAR, escaped VARCHAR, closing VARCHAR)"
+    )
+    for text in texts:
+        shown = text.replace("</conversation>", "")
+        for one in {text, shown}:
+            escaped = json.dumps(one, ensure_ascii=False)[1:-1]
+            connection.execute(
+                "INSERT INTO forgotten_texts VALUES (?, ?, ?)",
+                ["<conversation>\\n", escaped, "\\n</conversation>"],
+            )
+    for table in ("llm_answers", "llm_batch_requests"):
+        sql = _ANSWERS.format(table=table, key="request_key", shortest=SHORTEST_CUT)
+        connection.execute(sql)
+    return texts
+
+
+def _checkpoints(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Checkpoints that descend from conversations with one of these in the training split."""
+    rows = connection.execute(
+        "WITH RECURSIVE line(artifact_id) AS ("
+        "SELECT DISTINCT artifact_id FROM conversations JOIN forgotten USING (context_id) "
+        "WHERE split = 'train' UNION "
+        "SELECT lineage.artifact_id FROM lineage JOIN line ON parent_id = line.artifact_id) "
+        "SELECT artifact_id FROM line JOIN artifacts USING (artifact_id) "
+        "WHERE kind = 'checkpoint' ORDER BY created_at"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def _reports(
+    contexts: list[str], texts: list[str], store: Store, connection: duckdb.DuckDBPyConnection
+) -> list[str]:
+    """Reports that descend from these conversations: they show examples."""
+    rows = connection.execute(
+        "WITH RECURSIVE line(artifact_id) AS ("
+        "SELECT DISTINCT artifact_id FROM conversations JOIN forgotten USING (context_id) UNION "
+        "SELECT lineage.artifact_id FROM lineage JOIN line ON parent_id = line.artifact_id) "
+        "SELECT artifact_id FROM line JOIN artifacts USING (artifact_id) WHERE kind = 'report'"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def _remove(reports: list[str], connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    removed: dict[str, int] = {}
+
+    def delete(table: str, condition: str, values: Sequence[object] = ()) -> None:
+        done = connection.execute(
+            f'DELETE FROM "{table}" WHERE {condition} RETURNING 1', list(values)
+        ).fetchall()
+        if done:
+            removed[table] = removed.get(table, 0) + len(done)
+
+    delete(
+        "quarantine",
+        "EXISTS (SELECT 1 FROM forgotten WHERE contains(raw, context_id)) OR "
+        "EXISTS (SELECT 1 FROM forgotten_texts WHERE contains(raw, escaped))",
+    )
+    for table in MARKED:
+        delete(table, "context_id IN (SELECT context_id FROM forgotten)")
+    for table in ("llm_answers", "llm_batch_requests"):
+        delete(table, f"request_key IN (SELECT key FROM gone_{table})")
+    for report in reports:
+        for table in ("report", "artifacts", "lineage"):
+            delete(table, "artifact_id = ?", [report])
+    for kind in KINDS:
+        connection.execute(
+            f'UPDATE artifacts SET rows = (SELECT count(*) FROM "{kind}" AS left_over '
+            "WHERE left_over.artifact_id = artifacts.artifact_id) WHERE kind = ?",
+            [kind],
+        )
+    for table in ("gone_llm_answers", "gone_llm_batch_requests", "forgotten", "forgotten_texts"):
+        connection.execute(f"DROP TABLE {table}")
+    return removed
+
+
+def _remove_files(forgotten: Forgotten, marks: list[str], store: Store) -> None:
+    """Remove report folders, and files of the embedded endpoint that hold any of the marks."""
+    import json
+
+    for report in forgotten.reports:
+        shutil.rmtree(store.folder(report), ignore_errors=True)
+        (store.home / "results" / report).unlink(missing_ok=True)
+    sought = {mark.encode() for mark in marks} | {
+        json.dumps(mark, ensure_ascii=ascii)[1:-1].encode()
+        for mark in marks
+        for ascii in (True, False)
+    }
+    for path in (store.home / "demo-endpoint").glob("file-*.content"):
+        content = path.read_bytes()
+        if any(mark in content for mark in sought):
+            path.unlink()
+            path.with_suffix(".json").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _rewritten(store: Store, *, keep: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    """One transaction on the warehouse, after which its file is written anew; or, with `keep`,
+    undone.
+    """
+    fresh = store.home / "warehouse.rewriting.duckdb"
+    fresh.unlink(missing_ok=True)
+    with contextlib.closing(store.open_for_writing()) as connection:
+        connection.begin()
+        try:
+            yield connection
+        except BaseException:
+            connection.rollback()
+            raise
+        if keep:
+            connection.rollback()
+            return
+        connection.commit()
+        name = connection.execute("SELECT current_database()").fetchone()
+        connection.execute(f"ATTACH '{str(fresh).replace(chr(39), chr(39) * 2)}' AS fresh")
+        connection.execute(f'COPY FROM DATABASE "{name[0] if name else ""}" TO fresh')
+        connection.execute("DETACH fresh")
+        os.replace(fresh, store.path)
+    Path(f"{store.path}.wal").unlink(missing_ok=True)
+
+
+def forget(
+    conversation: Annotated[
+        list[str], typer.Option(help="Its context_id or sample_id; may be given several times.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Delete conversations from every table, the spool, stored answers and reports, for good."""
+    from rich.table import Table
+
+    from convrec.artifacts import Store
+
+    store = Store(home())
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError("this cannot be undone: give --yes to delete without being asked")
+        planned = forget_conversations(conversation, store, dry_run=True)
+        rows = sum(planned.removed.values())
+        typer.confirm(f"Delete {rows:,} rows of {len(planned.conversations)} contexts?", abort=True)
+    done = forget_conversations(conversation, store)
+    if json_file is not None:
+        write_json(vars(done), json_file)
+    if takes_stdout(json_file):
+        return
+    shown = console()
+    table = Table("table", "rows removed")
+    for name, count in done.removed.items():
+        table.add_row(name, f"{count:,}")
+    shown.print(table)
+    if done.checkpoints:
+        shown.print(
+            "These checkpoints were trained on it, and weights cannot forget; train them anew: "
+            + ", ".join(done.checkpoints)
+        )
+    shown.print("Take it out of the source file too, or the next ingest brings it back.")

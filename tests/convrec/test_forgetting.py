@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from convrec.artifacts import Built, Store
+from convrec.artifacts.identity import ArtifactSpec
+from convrec.artifacts.tables import KINDS
+from convrec.errors import InputError, WarehouseError
+from convrec.forgetting import MARKED, forget_conversations
+from convrec.llm import AnswerStore
+from convrec.llm.spool import Answer, Spool, Standing
+
+SECRET = 'My neighbour Ottokar, of 12 Elm Street, adores zeppelin films "really" and Ünïcode'
+OTHER = "My neighbour Ottokar likes trains"
+
+
+def spec(kind: str, **parents: str) -> ArtifactSpec:
+    return ArtifactSpec(
+        kind=kind, stage="ingest", version=1, config={}, parents=parents, inputs={"f": "1"}
+    )
+
+
+def body(text: str) -> str:
+    content = f"<conversation>\n{text}\n</conversation>"
+    messages = [{"role": "user", "content": content}]
+    return json.dumps({"model": "m", "messages": messages}, ensure_ascii=False)
+
+
+def answer(key: str, owner: str, text: str) -> Answer:
+    said = {"choices": [{"message": {"content": f"1. Heat (1995) for {owner}"}}]}
+    return Answer(
+        key=key,
+        owner=owner,
+        endpoint="demo",
+        model="m",
+        body=body(text),
+        response=json.dumps(said),
+        origin="live",
+        created_at="2026-11-24T10:00:00.000000",
+        run="r",
+        stage="recommend",
+        usd=0.5,
+    )
+
+
+@pytest.fixture
+def full(store: Store) -> Store:
+    talks = pl.DataFrame(
+        {
+            "sample_id": ["s1", "s2", "s3"],
+            "context_id": ["c1", "c1", "c2"],
+            "split": ["train", "train", "train"],
+            "created_utc": [1, 1, 2],
+            "conversation": [SECRET, SECRET, OTHER],
+            "prompt": [SECRET, SECRET, OTHER],
+            "seen": [[], [], []],
+            "ground_truth": [[], [], []],
+            "completion": ["", "", ""],
+        },
+        schema_overrides={
+            name: pl.List(pl.Struct({"title": pl.String, "year": pl.Int32}))
+            for name in ("seen", "ground_truth")
+        },
+    )
+    made = store.put(spec("conversations"), Built(talks))
+    lists = pl.DataFrame(
+        {
+            "context_id": ["c1", "c2"],
+            "rank": [1, 1],
+            "line": ["Heat (1995)"] * 2,
+            "title": ["Heat"] * 2,
+            "year": [1995] * 2,
+        }
+    )
+    failed = pl.DataFrame({"context_id": ["c1"], "reason": ["odd"], "final": [True]})
+    store.put(spec("teacher_lists", conversations=made.artifact_id), Built(lists, failures=failed))
+    raw = json.dumps({"prompt": SECRET}, ensure_ascii=False)
+    lost = pl.DataFrame({"source": ["f"], "line": [3], "reason": ["bad"], "raw": [raw]})
+    store.put(spec("quarantine"), Built(lost))
+    AnswerStore(store).add(
+        [answer("k1", "c1", SECRET), answer("k2", "c2", OTHER), answer("k3", "", SECRET)]
+    )
+    scratch = store.scratch()
+    (scratch / "report.html").write_text(SECRET)
+    report = pl.DataFrame({"path": ["p"], "sha256": ["x"]})
+    store.put(spec("report", conversations=made.artifact_id), Built(report), scratch=scratch)
+    folder = store.home / "demo-endpoint"
+    folder.mkdir()
+    (folder / "file-1.content").write_text(json.dumps({"body": SECRET}))
+    (folder / "file-1.json").write_text("{}")
+    return store
+
+
+def traces(home: Path, *words: str) -> list[str]:
+    return [
+        f"{path.name}: {word}"
+        for path in home.rglob("*")
+        if path.is_file()
+        for word in words
+        if word.encode() in path.read_bytes()
+    ]
+
+
+def test_every_table_with_a_context_is_covered() -> None:
+    assert set(MARKED) >= {k for k, columns in KINDS.items() if "context_id" in columns}
+
+
+@pytest.mark.parametrize("name", ["c1", "s2"])
+def test_no_byte_of_a_forgotten_conversation_is_left(full: Store, name: str) -> None:
+    assert traces(full.home, "Elm Street")
+    done = forget_conversations([name], full)
+    assert done.conversations == ["c1"]
+    assert done.removed["conversations"] == 2
+    assert done.removed["llm_answers"] == 2
+    assert traces(full.home, "Elm Street", "zeppelin", "s2") == []
+
+
+def test_everything_else_stays_and_is_found(full: Store) -> None:
+    forget_conversations(["c1"], full)
+    kinds = {header.ref.kind for header in full.headers()}
+    assert kinds == {"conversations", "teacher_lists", "quarantine"}
+    for header in full.headers():
+        assert full.find(header.ref.artifact_id) is not None
+    lists = next(h for h in full.headers("teacher_lists"))
+    assert full.read(lists.ref.artifact_id)["context_id"].to_list() == ["c2"]
+    assert set(AnswerStore(full).digests(["k1", "k2", "k3"])) == {"k2"}
+    with full.read_connection() as connection:
+        assert connection.execute("SELECT count(*), sum(usd) FROM llm_ledger").fetchone() == (
+            3,
+            1.5,
+        )
+        store_id = connection.execute("SELECT count(*) FROM meta WHERE key = 'store_id'")
+        assert store_id.fetchone() == (1,)
+
+
+def test_checkpoints_trained_on_it_are_named(full: Store) -> None:
+    parent = full.headers("conversations")[0].ref.artifact_id
+    scratch = full.scratch()
+    rows = pl.DataFrame({"path": ["p"], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
+    ref = full.put(spec("checkpoint", conversations=parent), Built(rows), scratch=scratch)
+    assert forget_conversations(["c1"], full).checkpoints == [ref.artifact_id]
+    assert full.find(ref.artifact_id) is not None
+
+
+def test_a_dry_run_changes_nothing(full: Store) -> None:
+    done = forget_conversations(["c1"], full, dry_run=True)
+    assert done.removed["conversations"] == 2
+    assert len(AnswerStore(full).digests(["k1", "k2", "k3"])) == 3
+    assert traces(full.home, "Elm Street")
+
+
+def test_an_unknown_conversation_is_one_sentence(full: Store) -> None:
+    with pytest.raises(InputError, match="no conversation 'c9'"):
+        forget_conversations(["c9"], full)
+
+
+def test_a_run_in_progress_is_waited_for(full: Store) -> None:
+    with Spool(full.home / "spool") as spool:
+        spool.claim(["k9"], lambda keys: Standing(set(), set()))
+        with pytest.raises(WarehouseError, match="a run is asking"):
+            forget_conversations(["c1"], full)
+
+
+def test_what_a_dead_process_left_in_the_spool_goes_too(full: Store) -> None:
+    folder = full.home / "spool"
+    with Spool(folder) as spool:
+        spool.append([answer("k7", "c1", SECRET)])
+        spool.seal()
+    forget_conversations(["c1"], full)
+    assert traces(full.home, "Elm Street", "zeppelin") == []
