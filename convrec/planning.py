@@ -8,6 +8,7 @@ rather than guessed. Nothing is written.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,10 +22,19 @@ if TYPE_CHECKING:
     import polars as pl
 
     from convrec.artifacts import ArtifactRef, Store
+    from convrec.llm.estimate import Bracket
+    from convrec.llm.requests import Request
     from convrec.pipeline import Node
 
 IN_MEMORY = frozenset({"ingest", "recommend", "remap"})
 """Stages cheap enough to be computed for a plan, once their answers are stored."""
+
+
+SAMPLE = 2000
+"""Conversations from which the length of a title line is taken."""
+
+TYPICAL_LINE = 21
+"""Bytes of "Title (year)" where the conversations name nothing."""
 
 
 @dataclass
@@ -100,38 +110,63 @@ class Walk:
         return (rows.filter(pl.col("split") == split) if split else rows)["context_id"].n_unique()
 
     def _price(self, node: Node, job: Any) -> int | None:
-        """Record the requests and dollars of a node; the number of requests it would send."""
+        """Record the requests, tokens and dollars of a node; how many requests it would send."""
         from convrec.llm.answers import AnswerStore
-        from convrec.llm.estimate import estimate
+        from convrec.llm.estimate import Bracket, estimate
+        from convrec.llm.requests import chunks, distinct
         from convrec.reflect.judge import typical_ratings
 
         role = "teacher" if node.stage == "recommend" else "judge"
         if job is None:
             self.llm[role] = self._judge_range()
             return None
-        requests = {r.key: r for r in node.step.requests(job)}  # type: ignore[misc]
-        stored = AnswerStore(self.store).digests(list(requests))
-        missing = [request for key, request in requests.items() if key not in stored]
-        if role == "teacher" and self.config.recommend.source != "live":
-            low = high = 0.0
-        elif missing:
-            low, high = estimate(
-                missing,
+        source = (self.config.recommend if role == "teacher" else self.config.reflect).source
+        answers, count = AnswerStore(self.store), 0
+
+        def missing() -> Iterator[Request]:
+            nonlocal count
+            for chunk in chunks(distinct(node.step.requests(job)), 2000):  # type: ignore[misc]
+                stored = answers.digests([request.key for request in chunk])
+                for request in chunk:
+                    if request.key not in stored:
+                        count += 1
+                        yield request
+
+        if source in ("live", "batch"):
+            ratings = len(typical_ratings(self.config).encode())
+            bracket = estimate(
+                missing(),
                 config=self.config,
                 store=self.store,
                 stage=node.stage,
-                typical_answer=typical_ratings(self.config) if role == "judge" else "",
+                kind="titles" if role == "teacher" else "ratings",
+                answer_bytes=self._list_bytes(job) if role == "teacher" else ratings,
+                batch=source == "batch",
             )
         else:
-            low = high = 0.0
-        self.llm[role] = {"requests": len(missing), "usd_low": low, "usd_high": high}
-        return len(missing)
+            bracket, count = Bracket(), sum(1 for _ in missing())
+        self.llm[role] = _figures(count, bracket)
+        return count
+
+    def _list_bytes(self, job: Any) -> float:
+        """Bytes of a typical list: N lines as long as those of the films that people name."""
+        from convrec.lists import format_line
+
+        named = job.frame("conversations").select("ground_truth", "seen")
+        lines = [
+            len(format_line(item["title"], item["year"] if self.config.recommend.years else None))
+            for row in named.head(SAMPLE).iter_rows()
+            for items in row
+            for item in items or []
+        ]
+        mean = sum(lines) / len(lines) if lines else TYPICAL_LINE
+        return self.config.list_length * (mean + 1)
 
     def _judge_range(self) -> dict[str, Any]:
         """The judge's bill before candidates are known: between the shortest and longest lines."""
         from convrec.lists import format_line
         from convrec.llm.endpoint import endpoint_name
-        from convrec.llm.estimate import estimate
+        from convrec.llm.estimate import Bracket, estimate
         from convrec.llm.requests import Request
         from convrec.recommend import contexts
         from convrec.reflect import judge_body
@@ -141,21 +176,25 @@ class Walk:
         talks = contexts(self._frame("conversations")).select("context_id", "conversation")
         top = self.config.reflect.top
         endpoint = endpoint_name(self.config)
+        batch = self.config.reflect.source == "batch"
 
-        def bracket(shown: list[str]) -> Any:
-            requests = [
+        def bracket(shown: list[str]) -> Bracket:
+            requests = (
                 Request(owner, endpoint, judge_body(talk, shown, self.config))
                 for owner, talk in talks.iter_rows()
-            ]
-            return estimate(requests, config=self.config, store=self.store, stage="reflect")
+            )
+            return estimate(
+                requests, config=self.config, store=self.store, stage="reflect", batch=batch
+            )
 
         asked_before = self._asked(self.config.reflect.model, endpoint)
         low = 0.0 if asked_before else bracket(lines[:top]).usd_low
-        return {
-            "requests": talks.height,
-            "usd_low": low * (1 - self.config.llm.max_failures),
-            "usd_high": bracket(lines[-top:]).usd_high,
-        }
+        high = bracket(lines[-top:])
+        low *= 1 - self.config.llm.max_failures
+        return _figures(
+            talks.height,
+            Bracket(low, high.usd_high, high.prompt_tokens, high.completion_tokens),
+        )
 
     def _asked(self, model: str, endpoint: str) -> bool:
         with self.store.read_connection() as connection:
@@ -166,13 +205,23 @@ class Walk:
         return found != (0,)
 
 
+def _figures(requests: int, bracket: Bracket) -> dict[str, Any]:
+    return {
+        "requests": requests,
+        "usd_low": bracket.usd_low,
+        "usd_high": bracket.usd_high,
+        "prompt_tokens": round(bracket.prompt_tokens),
+        "completion_tokens": round(bracket.completion_tokens),
+    }
+
+
 def make_plan(config: Config, store: Store) -> dict[str, Any]:
     """The plan of a run, as `convrec plan --json` writes it. Raises InputError."""
+    from convrec.llm.estimate import Bracket
     from convrec.pipeline import PIPELINE
 
     walk = Walk(config, store)
-    nothing = {"requests": 0, "usd_low": 0.0, "usd_high": 0.0}
-    walk.llm = {"teacher": dict(nothing), "judge": dict(nothing)}
+    walk.llm = {"teacher": _figures(0, Bracket()), "judge": _figures(0, Bracket())}
     for node in PIPELINE:
         if not node.skipped(config):
             walk.visit(node)
@@ -207,6 +256,7 @@ def plan(
     shown.print(table)
     for role, figures in made["llm"].items():
         shown.print(
-            f"{role}: {figures['requests']:,} requests to send, "
-            f"{figures['usd_low']:.4f} to {figures['usd_high']:.4f} USD",
+            f"{role}: {figures['requests']:,} requests to send, about "
+            f"{figures['prompt_tokens']:,} prompt and {figures['completion_tokens']:,} completion "
+            f"tokens, {figures['usd_low']:.4f} to {figures['usd_high']:.4f} USD",
         )

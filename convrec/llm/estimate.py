@@ -1,35 +1,73 @@
-"""What requests will cost before they are sent: an upper bound for one, a bracket for many."""
+"""What requests will cost before they are sent: a bracket for many, from one pass over them.
+
+With past answers of the same model and stage, their averages. Without, the bytes that a token
+takes: as other models of the endpoint measured it, else as `prices.toml` has it for the family.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from convrec.llm.budget import upper_usage
 from convrec.llm.calls import prompt_bytes
-from convrec.llm.prices import Usage, cost, price_of
-from convrec.llm.requests import Request
+from convrec.llm.prices import Usage, batch_discount, cost, price_of, token_rates
+from convrec.llm.requests import Request, distinct
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Store
-    from convrec.config import Config, Price
-
-UNBOUNDED_COMPLETION = 4096
-"""Completion tokens counted for a request that sets no maximum."""
+    from convrec.config import Config
 
 SAMPLE = 400
 ENOUGH = 20
 """Past answers from which the next ones can be judged."""
 
 
-class Bracket(NamedTuple):
-    """US dollars between which a bill lies."""
+@dataclass(frozen=True)
+class Bracket:
+    """US dollars between which a bill lies, and the tokens that are the best guess."""
 
-    usd_low: float
-    usd_high: float
+    usd_low: float = 0.0
+    usd_high: float = 0.0
+    prompt_tokens: float = 0.0
+    completion_tokens: float = 0.0
+
+    def __add__(self, other: Bracket) -> Bracket:
+        return Bracket(
+            self.usd_low + other.usd_low,
+            self.usd_high + other.usd_high,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+    def scaled(self, share: float) -> Bracket:
+        """The same tokens at another price."""
+        low, high = self.usd_low * share, self.usd_high * share
+        return Bracket(low, high, self.prompt_tokens, self.completion_tokens)
+
+
+@dataclass
+class _Pile:
+    """The requests of one model, added up: counts, bytes, and the dearest that they can be."""
+
+    first: Request
+    requests: int = 0
+    messages: int = 0
+    message_bytes: int = 0
+    all_bytes: int = 0
+    most: Usage = field(default_factory=lambda: Usage(0, 0, 0))
+
+    def add(self, request: Request) -> None:
+        messages = request.body.get("messages")
+        self.requests += 1
+        self.messages += len(messages) if isinstance(messages, list) else 1
+        self.message_bytes += prompt_bytes({"messages": messages})
+        self.all_bytes += prompt_bytes(request.body)
+        self.most = self.most + upper_usage(request.body)
 
 
 @dataclass(frozen=True)
@@ -43,71 +81,74 @@ class _Experience:
     completion_spread: float
 
 
-def upper_bound(body: Mapping[str, Any], price: Price) -> float:
-    """US dollars that one request cannot exceed: 3 bytes a prompt token, full completions."""
-    messages = body.get("messages")
-    overhead = 16 + 8 * (len(messages) if isinstance(messages, list) else 1)
-    prompt = math.ceil(prompt_bytes(body) / 3) + overhead
-    return cost(price, Usage(prompt=prompt, cached=0, completion=_most(body)))
-
-
 def estimate(
-    requests: Sequence[Request],
+    requests: Iterable[Request],
     *,
     config: Config,
     store: Store,
     stage: str = "",
-    typical_answer: str = "",
+    kind: str = "titles",
+    answer_bytes: float = 0.0,
+    batch: bool = False,
 ) -> Bracket:
-    """The bill for requests that have no answer yet.
+    """The bill for requests that have no answer yet; repeats count once.
 
     With past answers of the same model (and stage, where given) the bracket is their average with
-    its uncertainty, at least 3% to each side. With answers of other models at this endpoint and a
-    `typical_answer`, their bytes a token are taken over. Without either, it holds every possible
-    bill: prompts of 3 to 6 bytes a token, completions of one token to the maximum. Raises
-    ConfigError for a model without a price.
+    its uncertainty, at least 3% to each side. Else an answer of `answer_bytes` of `kind` (`titles`
+    or `ratings`) is expected, and the bracket is as wide as the model's family is doubtful; the
+    high end of a model that reasons is its maximum. Without `answer_bytes` it holds every possible
+    bill. `batch` is half the price. Raises ConfigError for a model without a price.
     """
-    by_model: dict[str, list[Request]] = {}
-    for request in {r.key: r for r in requests}.values():
-        by_model.setdefault(str(request.body.get("model")), []).append(request)
-    brackets = []
-    for model, group in by_model.items():
-        price, past = price_of(model, config), _experience(store, model, group[0], stage)
-        other = _elsewhere(store, group[0]) if past is None and typical_answer else None
-        if other is None:
-            brackets.append(_bracket(group, price, past))
+    piles: dict[str, _Pile] = {}
+    for request in distinct(requests):
+        model = str(request.body.get("model"))
+        piles.setdefault(model, _Pile(request)).add(request)
+    total = Bracket()
+    for model, pile in piles.items():
+        past = _experience(store, model, pile.first, stage)
+        if past is not None:
+            total += _from_past(pile, past, model, config)
+        elif answer_bytes:
+            total += _from_bytes(pile, model, config, store, kind, answer_bytes)
         else:
-            brackets.append(_transferred(group, price, other, typical_answer))
-    return Bracket(sum(b.usd_low for b in brackets), sum(b.usd_high for b in brackets))
+            total += _anything(pile, model, config)
+    return total.scaled(batch_discount()) if batch else total
 
 
-def _bracket(requests: list[Request], price: Price, past: _Experience | None) -> Bracket:
-    size = sum(prompt_bytes(r.body) for r in requests)
-    if past is None:
-        cheapest = price.input if price.cached_input is None else price.cached_input
-        low = (size / 6 * cheapest + len(requests) * price.output) / 1e6
-        return Bracket(low, sum(upper_bound(r.body, price) for r in requests))
-    prompt = size / past.bytes_per_token * price.input / 1e6
-    output = len(requests) * past.completion * price.output / 1e6
+def _anything(pile: _Pile, model: str, config: Config) -> Bracket:
+    """Every possible bill: prompts of 3 to 6 bytes a token, one completion token to the maximum."""
+    price = price_of(model, config)
+    cheapest = price.input if price.cached_input is None else price.cached_input
+    low = (pile.all_bytes / 6 * cheapest + pile.requests * price.output) / 1e6
+    return Bracket(low, cost(price, pile.most), pile.most.prompt, pile.most.completion)
+
+
+def _from_past(pile: _Pile, past: _Experience, model: str, config: Config) -> Bracket:
+    price = price_of(model, config)
+    tokens = pile.all_bytes / past.bytes_per_token, pile.requests * past.completion
+    prompt, output = tokens[0] * price.input / 1e6, tokens[1] * price.output / 1e6
     # The mean of the sample is uncertain, and so is the mean of the requests to come.
-    doubt = math.sqrt(1 / past.answers + 1 / len(requests))
+    doubt = math.sqrt(1 / past.answers + 1 / pile.requests)
     spread = 3 * doubt * (prompt * past.prompt_spread + output * past.completion_spread)
     half = max(0.03 * (prompt + output), spread)
-    return Bracket(max(0.0, prompt + output - half), prompt + output + half)
+    return Bracket(max(0.0, prompt + output - half), prompt + output + half, *tokens)
 
 
-def _transferred(
-    requests: list[Request], price: Price, tokens: tuple[float, float], answer: str
+def _from_bytes(
+    pile: _Pile, model: str, config: Config, store: Store, kind: str, answer_bytes: float
 ) -> Bracket:
-    """A bill from the bytes that other models of the endpoint take a (prompt, completion) token.
-
-    Some endpoints count the response schema as prompt: the low end leaves it out.
-    """
-    bare = sum(prompt_bytes({"messages": r.body.get("messages")}) for r in requests)
-    whole = sum(prompt_bytes(r.body) for r in requests)
-    output = len(requests) * len(answer.encode()) / tokens[1] * price.output / 1e6
-    low, high = (size / tokens[0] * price.input / 1e6 + output for size in (bare, whole))
-    return Bracket(0.97 * low, 1.03 * high)
+    """A bill from bytes a token; the low end leaves out the schema, which few endpoints count."""
+    price, rates = price_of(model, config), token_rates(model)
+    measured = _elsewhere(store, pile.first)
+    prompt_rate, answer_rate = measured or (rates["prompt"], rates[kind])
+    doubt = 0.03 if measured else rates["doubt"]
+    added = 0.0 if measured else rates["message"] * pile.messages
+    bare, whole = (size / prompt_rate + added for size in (pile.message_bytes, pile.all_bytes))
+    output = pile.requests * answer_bytes / answer_rate
+    output = min(output, pile.most.completion)
+    low, high = ((n * price.input + output * price.output) / 1e6 for n in (bare, whole))
+    most = cost(price, pile.most) if rates.get("reasoning") else (1 + doubt) * high
+    return Bracket((1 - doubt) * low, most, (bare + whole) / 2, output)
 
 
 def _elsewhere(store: Store, like: Request) -> tuple[float, float] | None:
@@ -131,13 +172,8 @@ def _content(response: Mapping[str, Any]) -> str:
     return str(response["choices"][0]["message"].get("content") or "")
 
 
-def _most(body: Mapping[str, Any]) -> int:
-    maximum = body.get("max_completion_tokens") or body.get("max_tokens") or UNBOUNDED_COMPLETION
-    return int(maximum) * int(body.get("n") or 1)
-
-
 def _experience(store: Store, model: str, like: Request, stage: str) -> _Experience | None:
-    """What the last live answers of this model and endpoint measured, in this stage if given."""
+    """What the last bought answers of this model and endpoint measured, in this stage if given."""
     with store.read_connection() as connection:
         rows = connection.execute(
             "SELECT answer.body, ledger.prompt_tokens, ledger.completion_tokens "

@@ -79,6 +79,15 @@ def batch_discount() -> float:
     return float(_table()["batch_discount"])
 
 
+def token_rates(model: str) -> Mapping[str, Any]:
+    """Bytes a token of the model's family: `prompt`, `titles`, `ratings`; `message` tokens added
+    for each message, `doubt` as a share, and whether it bills hidden `reasoning`.
+    """
+    rows: list[Mapping[str, Any]] = _table()["tokens"]
+    fitting = [row for row in rows if any(model.startswith(name) for name in row["models"])]
+    return max(fitting, key=lambda row: max(len(n) for n in row["models"] if model.startswith(n)))
+
+
 def as_of() -> str:
     """The day on which the shipped prices were read."""
     return str(_table()["as_of"])

@@ -33,13 +33,14 @@ def test_a_plan_counts_requests_and_brackets_the_bill(home: Path, small: Small) 
 
     pipeline(profile="demo", overrides=small, until="recommend")
     between = planned(home, small)
-    assert between["llm"]["teacher"] == {"requests": 0, "usd_low": 0.0, "usd_high": 0.0}
+    assert set(between["llm"]["teacher"].values()) == {0}
     assert between["llm"]["judge"]["requests"] == 34
 
     pipeline(profile="demo", overrides=small, until="adjust")
     teacher, judge = spent(home, "recommend"), spent(home, "reflect")
     first = before["llm"]
-    assert first["teacher"]["usd_low"] <= teacher <= first["teacher"]["usd_high"]
+    assert 0.9 * teacher <= first["teacher"]["usd_low"] <= teacher * 1.02
+    assert 0.98 * teacher <= first["teacher"]["usd_high"] <= 1.1 * teacher
     assert first["judge"]["usd_low"] <= judge <= first["judge"]["usd_high"]
     later = between["llm"]["judge"]
     assert 0.9 * judge <= later["usd_low"] <= later["usd_high"] <= 1.1 * judge

@@ -6,7 +6,8 @@ from starlette.responses import JSONResponse
 from convrec.artifacts import Store
 from convrec.config import Config
 from convrec.llm import Request, estimate, fetch
-from convrec.llm.estimate import upper_bound
+from convrec.llm.budget import upper_bound
+from convrec.llm.estimate import Bracket
 from convrec.llm.prices import price_of
 
 from .conftest import Endpoint, ask, completion, config
@@ -39,7 +40,7 @@ def test_without_experience_the_bracket_holds_the_bill_and_afterwards_it_is_clos
 
 
 def test_nothing_to_send_costs_nothing(store: Store) -> None:
-    assert estimate([], config=Config(), store=store) == (0, 0)
+    assert estimate([], config=Config(), store=store) == Bracket()
 
 
 def test_a_repeat_is_counted_once(store: Store) -> None:
