@@ -2,10 +2,10 @@
 
     python benchmarks/chaos_requests.py [--runs 20] [--kills 2] [--seed 0]
 
-Each run has a warehouse of its own and a demo server that misbehaves at 35% of requests. The process
-group of `convrec run demo --until adjust` is killed with SIGKILL at random moments after requests
-have begun, some times, and then left to finish. Checked against a run without faults and kills, and
-against the server's own log:
+Each run has a warehouse of its own and a demo server that misbehaves at 35% of requests. The
+process group of `convrec run demo --until adjust` is killed with SIGKILL at random moments after
+requests have begun, some times, and then left to finish. Checked against a run without faults and
+kills, and against the server's own log:
 
 - every run ends with the same artifact ids;
 - no request was sent again once its answer was stored;

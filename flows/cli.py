@@ -6,6 +6,8 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import sys
 import warnings
 from typing import Annotated, Any
@@ -146,16 +148,34 @@ def environment() -> None:
         os.environ.setdefault(name, value)
 
 
+INTERRUPTED = 130
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line; an expected failure ends with one sentence and its exit code."""
+    # Prefect raises inside a run, so that it drains, and then hands the signal on to this.
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         app(standalone_mode=True)
     except ConvrecError as error:
         typer.echo(f"convrec: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("convrec: interrupted; everything that was answered is kept", err=True)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
+            typer.echo(_how_to_go_on(), err=True)
+        raise
+
+
+def _how_to_go_on() -> str:
+    again = shlex.join(["convrec", *sys.argv[1:]])
+    return (
+        "convrec: interrupted; every answer that was paid for is kept, and a batch that was "
+        f"submitted goes on. To go on from here: {again}"
+    )
 
 
 if __name__ == "__main__":

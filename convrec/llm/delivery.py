@@ -10,6 +10,7 @@ from convrec.llm.courier import Courier
 from convrec.llm.errand import Errand
 from convrec.llm.requests import Request
 from convrec.llm.spool import Spool
+from convrec.llm.tally import Tally
 
 SHOW_EVERY = 0.2
 """Seconds between two reports of progress."""
@@ -22,18 +23,23 @@ def deliver(missing: Iterator[Request], errand: Errand) -> list[Request]:
     """
     with Spool(errand.answers.folder) as spool:
         courier = Courier(missing, errand, spool)
-        _Delivery(courier).wait(errand.tally.show)
+        _Delivery(courier).wait(errand.tally)
     if courier.error:
         raise courier.error
     return courier.queue.batched
 
 
 class _Delivery(threading.Thread):
+    """Waited for by an event of its own: a `join` that Ctrl-C interrupts believes, in CPython 3.11,
+    that the thread has ended.
+    """
+
     def __init__(self, courier: Courier) -> None:
         super().__init__(name="convrec-llm", daemon=True)
         self._courier = courier
         self._error: BaseException | None = None
         self._ready = threading.Event()
+        self._ended = threading.Event()
 
     def run(self) -> None:
         """Deliver, and keep for the caller what went wrong."""
@@ -43,6 +49,7 @@ class _Delivery(threading.Thread):
             self._error = error
         finally:
             self._ready.set()
+            self._ended.set()
 
     async def _deliver(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -51,14 +58,14 @@ class _Delivery(threading.Thread):
         self._ready.set()
         await self._task
 
-    def wait(self, report: Callable[[], None]) -> None:
+    def wait(self, tally: Tally) -> None:
         """Start, report until the end, and raise what went wrong; drain when interrupted."""
         self.start()
         try:
-            while self.is_alive():
-                self.join(SHOW_EVERY)
-                report()
+            while not self._ended.wait(SHOW_EVERY):
+                tally.show()
         except BaseException:
+            tally.note = "stopping: what is in flight is kept, nothing more is sent"
             self._drain()
             raise
         if self._error:
@@ -68,13 +75,12 @@ class _Delivery(threading.Thread):
         self._ready.wait()
         try:
             self._call(self._courier.drain)
-            while self.is_alive():
-                self.join(SHOW_EVERY)
+            self._ended.wait()
         except BaseException:
             self._call(self._task.cancel)
-            self.join(10)
+            self._ended.wait(10)
             raise
 
     def _call(self, what: Callable[[], object]) -> None:
-        if self.is_alive() and not self._loop.is_closed():
+        if not self._ended.is_set() and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(what)
