@@ -76,6 +76,11 @@ class Reflect(Section):
     enabled: bool = True
     source: Literal["live", "batch"] = Field("live", description="Call by call, or Batch API.")
     model: str = "gpt-4o-mini"
+    response_format: Literal["json_schema", "json_object", "text"] = Field(
+        "json_schema",
+        description="What the endpoint can enforce: a schema (OpenAI, vLLM, llama-server), a JSON "
+        "object (llama-cpp-python, with the schema beside it), or nothing.",
+    )
     top: int = Field(30, gt=0, description="N_r: how many candidates the judge rates.")
     scale: int = Field(2, gt=0, description="L: ratings run from −L to +L.")
     weight: float = Field(0.5, ge=0, description="γ: what a full rating adds to the score.")
