@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from convrec.config import load
-from convrec.reflect.judge import judge_body, read_ratings, shown_order
+from convrec.config import Config, load
+from convrec.reflect.judge import judge_body, read_ratings, repair_body, shown_order
 
 
 def test_the_shown_order_is_a_shuffle_fixed_by_the_context() -> None:
@@ -61,3 +61,14 @@ def test_ratings_that_are_not_exactly_those_asked_for_are_refused(
 def test_what_is_not_the_asked_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="ratings"):
         read_ratings(text, 3, 2)
+
+
+def test_a_repair_says_what_was_wrong_and_keeps_the_rest() -> None:
+    body = judge_body("talk", ["Heat (1995)"], Config())
+    repaired = repair_body(body, "no", "it is not a JSON object")
+    assert repaired["messages"][:2] == body["messages"]
+    assert repaired["messages"][2] == {"role": "assistant", "content": "no"}
+    assert "it is not a JSON object" in repaired["messages"][3]["content"]
+    assert {k: v for k, v in repaired.items() if k != "messages"} == {
+        k: v for k, v in body.items() if k != "messages"
+    }

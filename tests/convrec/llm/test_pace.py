@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from starlette.responses import JSONResponse
+
+from convrec.artifacts import Store
+from convrec.llm import fetch, server
+from convrec.llm.pace import Pace, seconds
+
+from .conftest import Endpoint, ask, completion, config
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1s", 1), ("6m0s", 360), ("120ms", 0.12), ("1h2m3s", 3723), ("8.64s", 8.64), ("30", 30)],
+)
+def test_durations_are_read_in_every_form(text: str, expected: float) -> None:
+    assert seconds(text) == pytest.approx(expected)
+
+
+def test_what_is_no_duration_is_refused() -> None:
+    with pytest.raises(ValueError, match="soon"):
+        seconds("soon")
+
+
+def test_without_limits_nothing_waits() -> None:
+    pace = Pace(None, None, 0.0)
+    for _ in range(100):
+        pace.take(1e6, 0.0)
+    assert pace.delay(1e6, 0.0) == 0
+
+
+def test_configured_requests_a_minute_are_spread() -> None:
+    pace = Pace(60, None, 0.0)  # one a second, two at once after a rest
+    pace.take(1, 0.0)
+    assert pace.delay(1, 0.0) == 0
+    pace.take(1, 0.0)
+    assert pace.delay(1, 0.0) == pytest.approx(1)
+    assert pace.delay(1, 0.4) == pytest.approx(0.6)
+    assert pace.delay(1, 1.0) == 0
+
+
+def test_a_request_larger_than_the_bucket_waits_for_a_full_one() -> None:
+    pace = Pace(None, 600, 0.0)  # ten tokens a second, twenty at once
+    assert pace.delay(500, 0.0) == 0
+    pace.take(500, 0.0)
+    assert pace.delay(10, 0.0) == pytest.approx(49)
+
+
+def test_headers_are_believed() -> None:
+    pace = Pace(None, None, 0.0)
+    headers = {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "1m0s",
+        "x-ratelimit-limit-tokens": "not a number",
+        "x-ratelimit-remaining-tokens": "5",
+        "x-ratelimit-reset-tokens": "1s",
+    }
+    pace.learn(headers, 0.0)
+    assert pace.delay(1, 0.0) == pytest.approx(1)
+    assert pace.delay(1, 1.0) == 0
+    pace.learn(
+        {**headers, "x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-requests": "1s"},
+        10.0,
+    )
+    assert pace.delay(1, 10.0) == 0
+
+
+def test_a_limited_endpoint_is_asked_no_faster_than_it_allows(store: Store, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    listener = server.bind(0)
+    with log.open("w") as file:
+        limits = server.Limits(rpm=600, tpm=None)
+        limits._levels["requests"] = 5.0  # the rest of the minute's worth is used up
+        app = server.create_app(
+            lambda body: completion(), ["demo-teacher"], log=file, limits=limits
+        )
+        running = server.server(app)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        started = time.monotonic()
+        settings = config(server.base_url(listener))
+        fetched = fetch(
+            [ask(n) for n in range(25)], config=settings, store=store, stage="recommend"
+        )
+        elapsed = time.monotonic() - started
+        running.should_exit = True
+        thread.join(10)
+    assert (fetched.sent, fetched.failures) == (25, {})
+    assert elapsed >= 1.8
+    outcomes = [json.loads(line)["outcome"] for line in log.read_text().splitlines()]
+    assert outcomes.count("200") == 25
+    assert outcomes.count("429") <= 16  # those that were on their way before it was known
+
+
+def test_configured_limits_hold(store: Store, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda body: JSONResponse(completion())
+    started = time.monotonic()
+    settings = config(endpoint, max_rpm=600)
+    fetch([ask(n) for n in range(30)], config=settings, store=store, stage="recommend")
+    assert time.monotonic() - started >= 0.9

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from convrec.llm.prices import Usage
+from convrec.llm.tally import Tally, duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "1 s"), (40, "40 s"), (720, "12 min"), (12000, "3 h 20 min")]
+)
+def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_the_text_projects_dollars_and_time() -> None:
+    shown: list[tuple[int, int, str]] = []
+    tally = Tally(100, lambda *report: shown.append(report), found=20, sent=43, answered=40)
+    tally.failures = {"k": "odd"}
+    tally.bill(Usage(3000, 0, 1000), 0.4)
+    tally.started = time.monotonic() - 40
+    tally.note = "batch"
+    tally.show()
+    done, total, text = shown[0]
+    assert (done, total) == (61, 100)
+    assert "20 from the store, 43 sent, 1 failed" in text
+    assert "4,000 tokens, $0.4000 of about $0.7900" in text
+    assert "39 s left" in text
+    assert text.endswith("; batch")
