@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts.identity import digest
 from convrec.errors import WarehouseError
 from convrec.llm import spool
-from convrec.llm.spool import Answer, Standing
+from convrec.llm.answer import Answer
+from convrec.llm.spool import Standing
 
 if TYPE_CHECKING:
     import duckdb

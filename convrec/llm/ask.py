@@ -23,7 +23,8 @@ def ask(
 ) -> Fetched:
     """Make sure that the answers to `step.requests(job)` are stored, sending none twice.
 
-    Then the step's repairs, if it has any, are asked in the same way. `key` is the API key where it
+    Then the step's repairs, if it has any, are asked, always live: they are few, and a batch may
+    take a day. `key` is the API key where it
     is not in the environment. With recommend.source=replay the teacher's answers come from the
     Batch output file instead. Raises EndpointError, TooManyFailures, BudgetExceeded, or InputError
     for an unusable file.
@@ -40,7 +41,7 @@ def ask(
         return import_batch_output(Path(config.recommend.replay), requests, job.store)
     source = config.recommend.source if step.stage == "recommend" else config.reflect.source
 
-    def send(requests: Collection[Request], spent: float) -> Fetched:
+    def send(requests: Collection[Request], source: str, spent: float) -> Fetched:
         return fetch(
             requests,
             config=config,
@@ -53,7 +54,7 @@ def ask(
             spent_usd=spent,
         )
 
-    fetched = send(requests, spent_usd)
+    fetched = send(requests, source, spent_usd)
     if step.repairs is None or not (repairs := step.repairs(job)):
         return fetched
-    return fetched + send(repairs, spent_usd + fetched.usd)
+    return fetched + send(repairs, "live", spent_usd + fetched.usd)

@@ -14,6 +14,7 @@ import random
 from collections.abc import Iterator, Mapping
 
 from convrec.errors import BudgetExceeded, ConvrecError, EndpointError
+from convrec.llm.answer import answer_of
 from convrec.llm.budget import upper_usage
 from convrec.llm.calls import Answered, Caller, Failure
 from convrec.llm.errand import Errand
@@ -22,7 +23,7 @@ from convrec.llm.pace import Pace
 from convrec.llm.prices import Usage, cost
 from convrec.llm.queue import Queue, Work
 from convrec.llm.requests import Request
-from convrec.llm.spool import Spool, answer_of
+from convrec.llm.spool import Spool
 
 FIRST_DELAY, LONGEST_DELAY = 0.25, 30.0
 """Seconds of back-off after the first failed attempt, and at most."""

@@ -7,8 +7,9 @@ import contextlib
 from pathlib import Path
 
 from convrec.errors import ConvrecError
+from convrec.llm.answer import Answer
 from convrec.llm.answers import AnswerStore
-from convrec.llm.spool import Answer, Spool
+from convrec.llm.spool import Spool
 
 GROUP = 500
 """Answers in one commit to the warehouse."""

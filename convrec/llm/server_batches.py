@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    from convrec.llm.server import Faults
+    from convrec.llm.server_faults import Faults
 
 Answer = Callable[[Any], tuple[int, dict[str, Any]]]
 """Request body → HTTP status and response body."""

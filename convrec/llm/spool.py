@@ -21,74 +21,12 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from convrec.errors import WarehouseError
-from convrec.llm.prices import Usage
-from convrec.llm.requests import Request
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One response as received, and what it cost.
-
-    `response` is the raw JSON text; it is empty where the endpoint billed for something that is no
-    answer. `origin` is `live`, `batch` or `imported`; an import never reaches the ledger. `owner`
-    is the context that asked. `created_at` is in UTC, ISO 8601 with microseconds, and with `key`
-    tells one purchase from another.
-    """
-
-    key: str
-    endpoint: str
-    model: str
-    body: str
-    response: str
-    origin: str
-    created_at: str
-    run: str = ""
-    stage: str = ""
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    reasoning_tokens: int = 0
-    usd: float = 0.0
-    owner: str = ""
-
-
-def answer_of(
-    request: Request,
-    response: str,
-    usage: Usage,
-    usd: float,
-    *,
-    run: str,
-    stage: str,
-    origin: str = "live",
-    created_at: datetime | None = None,
-) -> Answer:
-    """What was received for a request at `created_at` (UTC, by default now), and what it cost."""
-    moment = (created_at or datetime.now(UTC)).replace(tzinfo=None)
-    return Answer(
-        key=request.key,
-        owner=request.owner,
-        endpoint=request.endpoint,
-        model=str(request.body.get("model")),
-        body=json.dumps(dict(request.body), ensure_ascii=False),
-        response=response,
-        origin=origin,
-        created_at=moment.isoformat(timespec="microseconds"),
-        run=run,
-        stage=stage,
-        prompt_tokens=usage.prompt,
-        cached_tokens=usage.cached,
-        completion_tokens=usage.completion,
-        reasoning_tokens=usage.reasoning,
-        usd=usd,
-    )
-
+from convrec.llm.answer import Answer
 
 _FIELDS = {field.name for field in fields(Answer)}
 

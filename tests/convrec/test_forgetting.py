@@ -12,7 +12,8 @@ from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError, WarehouseError
 from convrec.forgetting import MARKED, forget_conversations
 from convrec.llm import AnswerStore
-from convrec.llm.spool import Answer, Spool, Standing
+from convrec.llm.answer import Answer
+from convrec.llm.spool import Spool, Standing
 
 SECRET = 'My neighbour Ottokar, of 12 Elm Street, adores zeppelin films "really" and Ünïcode'
 OTHER = "My neighbour Ottokar likes trains"

@@ -12,12 +12,8 @@ from submitting one batch.
 """
 
 from convrec.llm.batch.book import Book, Draft
-from convrec.llm.batch.run import (
-    cancel_batch,
-    release_batch,
-    send_in_batches,
-    wait_for_batches,
-)
+from convrec.llm.batch.manage import cancel_batch, release_batch
+from convrec.llm.batch.run import send_in_batches, wait_for_batches
 
 __all__ = [
     "Book",

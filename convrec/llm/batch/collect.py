@@ -13,13 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convrec.llm.answer import Answer, answer_of
 from convrec.llm.batch.book import Book, Row
 from convrec.llm.batch.control import Control
 from convrec.llm.batch.output import read_lines, read_outcome
 from convrec.llm.calls import Answered, Failure
 from convrec.llm.errand import Errand
 from convrec.llm.prices import NO_USAGE, Usage, cost
-from convrec.llm.spool import Answer, answer_of
 
 if TYPE_CHECKING:
     from openai.types import Batch

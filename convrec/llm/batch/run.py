@@ -8,14 +8,12 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-from convrec.config import Config
-from convrec.errors import BudgetExceeded, EndpointError, InputError
-from convrec.llm.answers import AnswerStore
+from convrec.errors import BudgetExceeded, EndpointError
 from convrec.llm.batch.book import Book, Draft, Row, input_line
 from convrec.llm.batch.collect import Collected, collect, remove_downloads
 from convrec.llm.batch.control import Control
+from convrec.llm.batch.manage import BY_US
 from convrec.llm.budget import upper_usage
-from convrec.llm.endpoint import api_key, open_endpoint
 from convrec.llm.errand import Errand
 from convrec.llm.prices import cost
 from convrec.llm.requests import Request, chunks, distinct
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
 ENDED = ("completed", "expired", "cancelled", "failed")
 TOO_MANY_TOKENS = "token_limit_exceeded"
-BY_US = "cancelled by us"
-
 FIRST_LOOK = 0.5
 """Seconds until the first look at a batch; each pause is twice the last, up to poll_seconds."""
 
@@ -63,38 +59,6 @@ def wait_for_batches(requests: Iterable[Request], errand: Errand) -> None:
         sender = _Sender(errand, control, submits=False)
         sender.wanted = {request.key for request in requests}
         sender.wait()
-
-
-def cancel_batch(batch_key: str, config: Config, answers: AnswerStore) -> None:
-    """Ask the endpoint to end a batch; the next run collects what it has done.
-
-    Raises InputError for a batch that is unknown or has ended.
-    """
-    book, row = Book(answers.store), _open_row(batch_key, answers)
-    with open_endpoint(config, answers.store.home / "demo-endpoint") as base_url:
-        llm, key = config.llm, api_key(config, base_url)
-        with closing(Control(base_url, key, llm.timeout, llm.max_attempts)) as control:
-            batch_id = row.batch_id or control.find_batch(batch_key)
-            if not batch_id:
-                book.end(row, "never submitted")
-                return
-            control.cancel(batch_id)
-    book.note(row, batch_id=batch_id, state="submitted", note=BY_US)
-
-
-def release_batch(batch_key: str, answers: AnswerStore) -> None:
-    """Give up a batch that its endpoint has lost: its requests may be sent again.
-
-    Raises InputError for a batch that is unknown or has ended.
-    """
-    Book(answers.store).end(_open_row(batch_key, answers), "released by us")
-
-
-def _open_row(batch_key: str, answers: AnswerStore) -> Row:
-    row = Book(answers.store).row(batch_key)
-    if row is None or row.state == "ended":
-        raise InputError(f"no open batch {batch_key!r}; `convrec llm batches` shows them")
-    return row
 
 
 class _Sender:

@@ -6,8 +6,9 @@ from dataclasses import asdict, replace
 
 from convrec.artifacts import Store
 from convrec.llm import AnswerStore, ledger_rows
+from convrec.llm.answer import Answer
 from convrec.llm.answers import response_digest
-from convrec.llm.spool import Answer, Spool, Standing, read_segment, recover
+from convrec.llm.spool import Spool, Standing, read_segment, recover
 
 from .conftest import completion
 
