@@ -237,7 +237,7 @@ def forget(
     conversation: Annotated[
         list[str], typer.Option(help="Its context_id or sample_id; may be given several times.")
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, at a terminal.")] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Delete conversations from every table, the spool, stored answers and reports, for good."""
@@ -246,9 +246,7 @@ def forget(
     from convrec.artifacts import Store
 
     store = Store(home())
-    if not yes:
-        if not sys.stdin.isatty():
-            raise InputError("this cannot be undone: give --yes to delete without being asked")
+    if sys.stdin.isatty() and not yes:
         planned = forget_conversations(conversation, store, dry_run=True)
         rows = sum(planned.removed.values())
         typer.confirm(f"Delete {rows:,} rows of {len(planned.conversations)} contexts?", abort=True)

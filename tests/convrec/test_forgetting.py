@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from convrec.artifacts import Built, Store
 from convrec.artifacts.identity import ArtifactSpec
@@ -14,6 +15,7 @@ from convrec.forgetting import MARKED, forget_conversations
 from convrec.llm import AnswerStore
 from convrec.llm.answer import Answer
 from convrec.llm.spool import Spool, Standing
+from flows.cli import app
 
 SECRET = 'My neighbour Ottokar, of 12 Elm Street, adores zeppelin films "really" and Ünïcode'
 OTHER = "My neighbour Ottokar likes trains"
@@ -173,3 +175,15 @@ def test_what_a_dead_process_left_in_the_spool_goes_too(full: Store) -> None:
         spool.seal()
     forget_conversations(["c1"], full)
     assert traces(full.home, "Elm Street", "zeppelin") == []
+
+
+def test_the_command_says_what_it_removed(full: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVREC_HOME", str(full.home))
+    command = ["artifacts", "forget", "--conversation", "c1"]
+    said = CliRunner().invoke(app, [*command, "--json", "-"])
+    figures = json.loads(said.stdout)
+    assert figures["conversations"] == ["c1"]
+    assert figures["removed"]["teacher_lists"] == 1
+    assert len(figures["reports"]) == 1
+    again = CliRunner().invoke(app, command)
+    assert isinstance(again.exception, InputError)
