@@ -192,6 +192,9 @@ def _remove_files(forgotten: Forgotten, marks: list[str], store: Store) -> None:
     """Remove report folders, and files of the embedded endpoint that hold any of the marks."""
     import json
 
+    from convrec.llm.batch.book import remove_transfers
+
+    remove_transfers(store.home / "spool")
     for report in forgotten.reports:
         shutil.rmtree(store.folder(report), ignore_errors=True)
         (store.home / "results" / report).unlink(missing_ok=True)

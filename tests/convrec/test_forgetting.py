@@ -95,6 +95,8 @@ def full(store: Store) -> Store:
     folder.mkdir()
     (folder / "file-1.content").write_text(json.dumps({"body": SECRET}))
     (folder / "file-1.json").write_text("{}")
+    (store.home / "spool").mkdir(exist_ok=True)
+    (store.home / "spool" / "batch-1.input.jsonl").write_text(SECRET)
     return store
 
 

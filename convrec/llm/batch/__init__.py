@@ -7,7 +7,8 @@
 
 The intent is in the warehouse before anything is sent. Whoever finds a batch that is not submitted
 asks the endpoint for it first (the file by its name, the batch by its metadata), so a crash between
-an act and its record repeats neither. A file lock, which dies with its owner, keeps two processes
+an act and its record repeats neither. What another run meant to submit and did not is dissolved:
+that run may have had another budget. A file lock, which dies with its owner, keeps two processes
 from submitting one batch.
 """
 

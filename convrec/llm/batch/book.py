@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,11 @@ class Book:
                 "WHERE batch_key = ?",
                 [note, _now(), row.batch_key],
             )
+        self.clear(row)
+
+    def clear(self, row: Row) -> None:
+        """Remove files of this batch that a crash left half-way; all of them can be had again."""
+        remove_transfers(self.folder, row.batch_key)
 
     def requests(self, row: Row, keys: Collection[str]) -> dict[str, Request]:
         """Request key → request, for those of `keys` that the batch holds."""
@@ -145,8 +151,14 @@ class Book:
             except BlockingIOError:
                 yield False
                 return
-            yield True
-            path.unlink(missing_ok=True)
+            # The file may have been removed by its last holder while we were opening it.
+            if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
 
     def _select(self, condition: str, values: list[str]) -> list[Row]:
         with self.store.read_connection() as connection:
@@ -182,6 +194,8 @@ class Draft:
         """Record requests as part of this batch, which makes them nobody else's."""
         import polars as pl
 
+        if not requests:
+            return
         rows = pl.DataFrame(
             {
                 "batch_key": [self.batch_key] * len(requests),
@@ -204,6 +218,13 @@ class Draft:
                 "UPDATE llm_batches SET requests = requests + ? WHERE batch_key = ?",
                 [len(requests), self.batch_key],
             )
+
+
+def remove_transfers(folder: Path, batch_key: str = "*") -> None:
+    """Remove files on their way to or from an endpoint, of one batch or of all."""
+    for path in folder.glob(f"batch-{batch_key}.*"):
+        if path.suffix in (".jsonl", ".part"):
+            path.unlink(missing_ok=True)
 
 
 def input_line(key: str, body: str) -> str:

@@ -109,10 +109,3 @@ def _sort(key: str, outcome: Answered | Failure, collected: Collected) -> None:
         collected.failures[key] = outcome.reason
     elif outcome.kind == "terminal":
         collected.terminal = collected.terminal or outcome.reason
-
-
-def remove_downloads(folder: Path, row: Row) -> None:
-    """Remove what an earlier, broken-off collection of this batch left."""
-    for path in folder.glob(f"batch-{row.batch_key}.*"):
-        if path.suffix in (".jsonl", ".part"):
-            path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from convrec.errors import BudgetExceeded, EndpointError
 from convrec.llm.batch.book import Book, Draft, Row, input_line
-from convrec.llm.batch.collect import Collected, collect, remove_downloads
+from convrec.llm.batch.collect import Collected, collect
 from convrec.llm.batch.control import Control
 from convrec.llm.batch.manage import BY_US
 from convrec.llm.budget import upper_usage
@@ -140,7 +140,7 @@ class _Sender:
                 if draft is not None:
                     draft.write(group)
                     self._finish(draft)
-                    group = []
+                group = []
                 draft = self._book.draft(request.endpoint, self._errand.stage, self._errand.run)
                 locks.enter_context(self._book.holding(draft.batch_key))
             draft.count(model, size)
@@ -171,6 +171,7 @@ class _Sender:
                 time.sleep(pause)
                 pause = min(2 * pause, self._settings.poll_seconds)
         self._rounds += submitted
+        self._errand.tally.pending = 0
         while self._submits and (elsewhere := self._elsewhere()):
             self._errand.tally.note = f"{elsewhere:,} are being asked by another run"
             self._errand.tally.show()
@@ -197,7 +198,8 @@ class _Sender:
             if batch_id:
                 self._book.note(fresh, batch_id=batch_id, state="submitted")
                 return False
-            if not self._submits:
+            if not self._submits or not self._ours(row):
+                # Another run's intent, under another budget: its requests are free again.
                 self._book.end(fresh, "never submitted")
                 return False
             self._book.note(fresh, batch_id=self._create(fresh), state="submitted")
@@ -234,7 +236,7 @@ class _Sender:
         return 0
 
     def _collect(self, batch: Batch, row: Row) -> None:
-        remove_downloads(self._book.folder, row)
+        self._book.clear(row)
         collected = collect(batch, row, self._book, self._control, self._errand)
         note: str = batch.status
         if batch.status == "failed":
