@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from convrec.artifacts import Job, Step
+    from convrec.config import Config
     from convrec.llm.fetch import Fetched
     from convrec.llm.requests import Request
 
@@ -41,7 +42,7 @@ def ask(
         return import_batch_output(Path(config.recommend.replay), requests, job.store)
     source = config.recommend.source if step.stage == "recommend" else config.reflect.source
 
-    def send(requests: Collection[Request], source: str, spent: float) -> Fetched:
+    def send(requests: Collection[Request], config: Config, source: str, spent: float) -> Fetched:
         return fetch(
             requests,
             config=config,
@@ -54,7 +55,10 @@ def ask(
             spent_usd=spent,
         )
 
-    fetched = send(requests, source, spent_usd)
+    fetched = send(requests, config, source, spent_usd)
     if step.repairs is None or not (repairs := step.repairs(job)):
         return fetched
-    return fetched + send(repairs, "live", spent_usd + fetched.usd)
+    # A handful: one that fails is a failed context, not a sign that the endpoint is ill.
+    patient = config.llm.model_copy(update={"max_failures": 1.0})
+    lenient = config.model_copy(update={"llm": patient})
+    return fetched + send(repairs, lenient, "live", spent_usd + fetched.usd)
