@@ -16,7 +16,8 @@ import pytest
 from convrec.artifacts import Store
 from convrec.errors import BudgetExceeded, EndpointError
 from convrec.llm import AnswerStore, Fetched, Request, fetch, ledger_rows, server
-from convrec.llm.batch import Book
+from convrec.llm.batch import Book, cancel_batch, release_batch
+from convrec.llm.spool import Spool
 
 from .conftest import ask, completion, config
 
@@ -302,3 +303,45 @@ def test_killed_at_any_moment_it_submits_once_and_loses_nothing(
     submitted = moment not in ("while packing", "before upload", "after upload", "before create")
     assert {row["run"] for row in rows} == {"r" if submitted else "second"}
     assert not list((home / "spool").glob("batch-*.jsonl"))
+
+
+def test_a_batch_that_we_cancel_stops_the_run_and_keeps_what_it_has(
+    store: Store, batches: BatchEndpoint
+) -> None:
+    requests = [ask(n) for n in range(10)]
+    url = batches.start(batch_seconds=60)
+    caught: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            in_batches(requests, url, store)
+        except EndpointError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not (rows := [row for row in Book(store).rows() if row.state == "submitted"]):
+        time.sleep(0.02)
+    cancel_batch(rows[0].batch_key, config(url), AnswerStore(store))
+    thread.join(30)
+    assert "was cancelled" in str(caught[0])
+    assert answered(store, requests) == 5
+    batches.stop()
+    rest = in_batches(requests, batches.start(), store, run="s")
+    assert (rest.from_ledger, rest.sent) == (5, 5)
+
+
+def test_a_batch_that_its_endpoint_lost_can_be_released(
+    store: Store, batches: BatchEndpoint
+) -> None:
+    requests = [ask(n) for n in range(4)]
+    with Spool(store.home / "spool"):
+        draft = Book(store).draft("test", "recommend", "r")
+        draft.write(requests)
+    row = Book(store).rows()[0]
+    Book(store).note(row, state="submitted", batch_id="batch_gone")
+    url = batches.start()
+    with pytest.raises(EndpointError, match="--release KEY"):
+        in_batches(requests, url, store)
+    release_batch(row.batch_key, AnswerStore(store))
+    assert in_batches(requests, url, store).sent == 4
