@@ -3,6 +3,10 @@
 DuckDB lets one process write at a time, and a writer keeps readers of other processes out. So no
 connection outlives a block: each opens the file, works for milliseconds and lets go, and whoever
 finds it taken waits its turn with back-off. Long work (training, asking a teacher) holds nothing.
+
+DuckDB merges small row groups while it checkpoints, in memory, up to 122,880 rows: half a gigabyte
+of stored answers. So a table that grows by small commits has small row groups of its own size, and
+the commits of everything else merge nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -22,6 +26,9 @@ from convrec.errors import WarehouseError
 
 LOCK_PATIENCE = 120.0
 """Seconds that a process waits for its turn before it gives up."""
+
+GROWING_GROUP = 2048
+"""Rows in a row group of a table that grows by small commits; DuckDB's smallest."""
 
 
 class Warehouse:
@@ -53,13 +60,17 @@ class Warehouse:
     @contextlib.contextmanager
     def read_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A read-only connection, open for the length of the block."""
-        with contextlib.closing(self._open(read_only=True)) as connection:
+        with contextlib.closing(self._open(self._reader)) as connection:
             yield connection
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection inside one transaction: all of the block is committed, or nothing."""
-        with contextlib.closing(self._open(read_only=False)) as connection:
+    def write(self, *, growing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection inside one transaction: all of the block is committed, or nothing.
+
+        `growing` is for one of many small commits to the same table, as of answers.
+        """
+        opener = self._grower if growing else self._writer
+        with contextlib.closing(self._open(opener)) as connection:
             connection.begin()
             try:
                 tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
@@ -73,14 +84,31 @@ class Warehouse:
 
     def open_for_writing(self) -> duckdb.DuckDBPyConnection:
         """A connection that keeps every other process out until it is closed."""
-        return self._open(read_only=False)
+        return self._open(self._writer)
 
-    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    def _reader(self) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(str(self.path), read_only=True)
+
+    def _writer(self) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(str(self.path), config={"max_vacuum_tasks": 0})
+
+    def _grower(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect()
+        path = str(self.path).replace("'", "''")
+        try:
+            connection.execute(f"ATTACH '{path}' AS warehouse (ROW_GROUP_SIZE {GROWING_GROUP})")
+            connection.execute("USE warehouse")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open(self, opener: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + LOCK_PATIENCE
         wait = 0.005
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=read_only)
+                return opener()
             except duckdb.Error as error:
                 if not _taken(error):
                     raise WarehouseError(_open_problem(self.path, error)) from None

@@ -69,7 +69,7 @@ class AnswerStore:
         if not answers:
             return
         incoming = answer_table(answers)
-        with self.store.write() as connection:
+        with self.store.write(growing=True) as connection:
             insert(connection, incoming)
 
     def standing(self, keys: Collection[str]) -> Standing:

@@ -206,7 +206,7 @@ class Draft:
             }
         ).to_arrow()
         endpoint, stage, run = self._names
-        with self._book.store.write() as connection:
+        with self._book.store.write(growing=True) as connection:
             connection.execute(
                 "INSERT INTO llm_batches SELECT ?, ?, ?, ?, 'draft', 0, '', '', '', ?, ? WHERE "
                 "NOT EXISTS (SELECT 1 FROM llm_batches AS known WHERE known.batch_key = ?)",

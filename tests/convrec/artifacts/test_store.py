@@ -9,6 +9,7 @@ import pytest
 
 from convrec.artifacts import ArtifactSpec, Built, Producer, Store
 from convrec.artifacts.lineage import ancestors, mermaid
+from convrec.artifacts.warehouse import GROWING_GROUP
 from convrec.errors import InputError, WarehouseError
 
 
@@ -179,3 +180,22 @@ def test_an_implied_edge_is_left_out_of_the_drawing_but_not_of_the_table(store: 
     assert "a0 --> a2" not in drawn
     parents = ", ".join(sorted([one.artifact_id, two.artifact_id]))
     assert f"| {three.artifact_id} | 1 | made | {parents} |" in drawn
+
+
+def test_a_table_that_grows_keeps_small_row_groups(store: Store) -> None:
+    """Merging them would take memory in the number of rows, in whatever commit comes next."""
+
+    def largest_group() -> int:
+        with store.read_connection() as connection:
+            counts = connection.execute(
+                "SELECT max(count) FROM pragma_storage_info('llm_answers')"
+            ).fetchone()
+        return int(counts[0]) if counts else 0
+
+    for _ in range(12):
+        with store.write(growing=True) as connection:
+            connection.execute(
+                "INSERT INTO llm_answers (request_key, body) SELECT range, 'b' FROM range(500)"
+            )
+    store.put(spec(), Built(quarantine(["x"])))
+    assert 500 < largest_group() <= GROWING_GROUP
