@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.tables import SCHEMA_VERSION
+from convrec.artifacts.tables import EMBEDDINGS, RATINGS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,6 +30,18 @@ MIGRATIONS = {
         CREATE TABLE llm_batch_requests (
             batch_key VARCHAR, request_key VARCHAR, owner VARCHAR, model VARCHAR, body VARCHAR
         );
+    """,
+    # Runners-up of links; ratings by pass, kept pair by pair; embeddings.
+    3: f"""
+        ALTER TABLE candidates ADD COLUMN runner_up VARCHAR;
+        ALTER TABLE candidates ADD COLUMN runner_up_score DOUBLE;
+        CREATE TABLE judgments_by_pass AS SELECT artifact_id, "row", context_id, item_id,
+            rating::DOUBLE AS rating, [rating] AS ratings, [position] AS positions, score
+            FROM judgments;
+        DROP TABLE judgments;
+        ALTER TABLE judgments_by_pass RENAME TO judgments;
+        {RATINGS}
+        {EMBEDDINGS}
     """,
 }
 

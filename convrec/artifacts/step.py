@@ -70,7 +70,10 @@ class Step:
 
     `config` picks what can change the rows, `inputs` names data from outside by digest, `requests`
     lists the LLM requests whose stored answers the step reads, `repairs` those that follow from
-    answers which cannot be used, `build` makes the rows. Raise `version` whenever the same inputs
+    answers which cannot be used, `build` makes the rows. A step that keeps what answers say apart
+    from the answers (ratings by pair, vectors by text) asks in `requests` only for what is lacking;
+    its `settle` keeps what has been answered, and `known` counts the requests that it was kept
+    from. Raise `version` whenever the same inputs
     would give other rows.
     """
 
@@ -82,6 +85,8 @@ class Step:
     inputs: Callable[[Job], dict[str, str]] = _nothing
     requests: Callable[[Job], Collection[Request]] | None = None
     repairs: Callable[[Job], Collection[Request]] | None = None
+    settle: Callable[[Job], None] | None = None
+    known: Callable[[Job], int] | None = None
     folder: bool = False
 
     def spec(self, job: Job) -> ArtifactSpec:

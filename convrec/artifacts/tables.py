@@ -7,7 +7,7 @@ content ids and from the insert, which replaces.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _TITLE = "STRUCT(title VARCHAR, year INTEGER)"
 
@@ -60,12 +60,15 @@ KINDS: dict[str, dict[str, str]] = {
         "linked_from": "VARCHAR",
         "link_method": "VARCHAR",
         "link_score": "DOUBLE",
+        "runner_up": "VARCHAR",
+        "runner_up_score": "DOUBLE",
     },
     "judgments": {
         "context_id": "VARCHAR",
         "item_id": "VARCHAR",
-        "rating": "INTEGER",
-        "position": "INTEGER",
+        "rating": "DOUBLE",
+        "ratings": "INTEGER[]",
+        "positions": "INTEGER[]",
         "score": "DOUBLE",
     },
     "adjustment": {
@@ -109,6 +112,20 @@ KINDS: dict[str, dict[str, str]] = {
     },
 }
 
+RATINGS = """
+CREATE TABLE llm_ratings (
+    judge_key VARCHAR, context_id VARCHAR, item VARCHAR, pass INTEGER, rating INTEGER,
+    position INTEGER, shown INTEGER, reason VARCHAR, request_key VARCHAR
+);
+"""
+"""What judges said, pair by pair: `judge_key` is the conversation, the judge and how it is asked,
+`item` the line that it saw. A pair that was asked about in vain has no rating, and the reason."""
+
+EMBEDDINGS = """
+CREATE TABLE embeddings (model VARCHAR, text_key VARCHAR, context_id VARCHAR, vector FLOAT[]);
+"""
+"""Vectors by model and SHA-256 of the text; `context_id` is empty for the text of an item."""
+
 COMMON = f"""
 CREATE TABLE meta (key VARCHAR, value VARCHAR);
 CREATE TABLE artifacts (
@@ -139,6 +156,8 @@ CREATE TABLE llm_batches (
 CREATE TABLE llm_batch_requests (
     batch_key VARCHAR, request_key VARCHAR, owner VARCHAR, model VARCHAR, body VARCHAR
 );
+{RATINGS}
+{EMBEDDINGS}
 INSERT INTO meta VALUES
     ('convrec', 'warehouse'), ('schema_version', '{SCHEMA_VERSION}'), ('store_id', uuid()::VARCHAR);
 """

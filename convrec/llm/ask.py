@@ -30,7 +30,7 @@ def ask(
     Batch output file instead. Raises EndpointError, TooManyFailures, BudgetExceeded, or InputError
     for an unusable file.
     """
-    from convrec.llm.fetch import fetch
+    from convrec.llm.fetch import Fetched, fetch
 
     if step.requests is None:
         raise ValueError(f"the step of {step.kind} asks nobody")
@@ -55,10 +55,13 @@ def ask(
             spent_usd=spent,
         )
 
+    known = step.known(job) if step.known else 0
     fetched = send(requests, config, source, spent_usd)
-    if step.repairs is None or not (repairs := step.repairs(job)):
-        return fetched
-    # A handful: one that fails is a failed context, not a sign that the endpoint is ill.
-    patient = config.llm.model_copy(update={"max_failures": 1.0})
-    lenient = config.model_copy(update={"llm": patient})
-    return fetched + send(repairs, lenient, "live", spent_usd + fetched.usd)
+    if step.repairs is not None and (repairs := step.repairs(job)):
+        # A handful: one that fails is a failed context, not a sign that the endpoint is ill.
+        patient = config.llm.model_copy(update={"max_failures": 1.0})
+        lenient = config.model_copy(update={"llm": patient})
+        fetched += send(repairs, lenient, "live", spent_usd + fetched.usd)
+    if step.settle is not None:
+        step.settle(job)
+    return fetched + Fetched(requests=known, from_ledger=known)

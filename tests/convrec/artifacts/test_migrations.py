@@ -24,6 +24,16 @@ CREATE TABLE llm_ledger (
 );
 INSERT INTO llm_ledger VALUES
     ('k', 'r', 'recommend', 'demo', 'm', 10, 0, 5, 0.5, '2026-11-22 10:00:00');
+CREATE TABLE candidates (
+    artifact_id VARCHAR, "row" BIGINT, context_id VARCHAR, rank INTEGER, item_id VARCHAR,
+    score DOUBLE, identity DOUBLE, similarity DOUBLE, conversation DOUBLE, linked_from VARCHAR,
+    link_method VARCHAR, link_score DOUBLE
+);
+CREATE TABLE judgments (
+    artifact_id VARCHAR, "row" BIGINT, context_id VARCHAR, item_id VARCHAR, rating INTEGER,
+    position INTEGER, score DOUBLE
+);
+INSERT INTO judgments VALUES ('judgments-1', 0, 'c1', 'i1', 2, 3, 0.5);
 """
 
 
@@ -48,6 +58,8 @@ def test_a_warehouse_of_version_1_opens_and_keeps_what_it_has(tmp_path: Path) ->
     with store.read_connection() as connection:
         ledger = connection.execute("SELECT usd, origin, reasoning_tokens FROM llm_ledger")
         assert ledger.fetchall() == [(0.5, "live", 0)]
+        judged = connection.execute("SELECT rating, ratings, positions FROM judgments")
+        assert judged.fetchall() == [(2.0, [2], [3])]
         version = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'")
         assert version.fetchone() == (str(SCHEMA_VERSION),)
     Store(new)
