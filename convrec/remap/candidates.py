@@ -94,15 +94,19 @@ class _Scorer:
         shape = (len(owners), len(self.items.position))
         return csr_matrix((values, (rows, columns)), shape=shape, dtype="float32")
 
-    def _origins(self, owner: str) -> dict[int, tuple[str, str, float]]:
-        """Catalog row → (teacher item as text, link method, link score), the best rank first."""
-        origins: dict[int, tuple[str, str, float]] = {}
+    def _origins(self, owner: str) -> dict[int, tuple[Any, ...]]:
+        """Catalog row → (teacher item as text, method, score, runner-up of the link and its score),
+        the best rank first.
+        """
+        origins: dict[int, tuple[Any, ...]] = {}
         titles = list(self.items.number)
         for item, _ in sorted(self.named[owner], key=lambda pair: pair[1]):
             link = self.items.links[item]
             if link is not None:
                 text = format_line(*titles[item])
-                origins.setdefault(self.items.position[item], (text, link.method, link.score))
+                second = getattr(link, "runner_up", None), getattr(link, "runner_up_score", None)
+                origin = (text, link.method, link.score, *second)
+                origins.setdefault(self.items.position[item], origin)
         return origins
 
     def frame(self, chunk: pl.DataFrame) -> pl.DataFrame:
@@ -120,7 +124,7 @@ class _Scorer:
         scores = carried + similar + conversation
         top = np.argsort(-scores, axis=1, kind="stable")[:, : self.settings.keep]
         rows, columns = np.repeat(np.arange(len(owners)), top.shape[1]), top.ravel()
-        nothing = (None, None, None)
+        nothing = (None,) * 5
         origins = [
             found.get(int(column), nothing)
             for found, line in zip(map(self._origins, owners), top, strict=True)
@@ -143,6 +147,8 @@ class _Scorer:
                     "linked_from": pl.String,
                     "link_method": pl.String,
                     "link_score": pl.Float64,
+                    "runner_up": pl.String,
+                    "runner_up_score": pl.Float64,
                 },
                 orient="row",
             )
@@ -187,4 +193,4 @@ def _config(config: Config) -> dict[str, Any]:
     return config.remap.model_dump(mode="json")
 
 
-CANDIDATES = Step(stage="remap", kind="candidates", version=1, build=_build, config=_config)
+CANDIDATES = Step(stage="remap", kind="candidates", version=2, build=_build, config=_config)
