@@ -80,30 +80,35 @@ def diff(
 @app.command()
 def link(
     catalog: Annotated[Path, typer.Option("--catalog", metavar="FILE", help="CSV or Parquet.")],
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add the columns method, runner_up, runner_up_score.")
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Link raw titles, one a line on stdin, to items; writes CSV, one row a line, in order.
 
     The columns are query, item_id, title, year, score. Where nothing in the catalog is meant, all
-    but the query stay empty.
+    but the query stay empty. The runner-up is the next best other item that was looked at; one that
+    a rule refused scores below 80. JSON always has all columns.
     """
-    from convrec.catalog.link import Linker
+    from convrec.catalog.link import Link, Linker
     from convrec.catalog.load import load_catalog
 
     items, _ = load_catalog(catalog)
     lines = _lines(sys.stdin.buffer.read().decode(errors="replace"))
     links = Linker(items).link_many([(line, None) for line in lines])
+    nothing = dict.fromkeys(Link._fields)
     rows = [
-        {"query": line, "item_id": None, "title": None, "year": None, "score": None, "method": None}
-        | (found._asdict() if found else {})
+        {"query": line} | (found._asdict() if found else nothing)
         for line, found in zip(lines, links, strict=True)
     ]
     if json_file is not None:
         write_json({"links": rows}, json_file)
     if not takes_stdout(json_file):
+        columns = ["query", *Link._fields][: None if explain else 5]
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["query", "item_id", "title", "year", "score"])
-        writer.writerows(list(row.values())[:5] for row in rows)
+        writer.writerow(columns)
+        writer.writerows([row[column] for column in columns] for row in rows)
 
 
 def _lines(text: str) -> list[str]:

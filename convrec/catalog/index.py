@@ -1,14 +1,26 @@
-"""Which catalog item a written title is, where it is written as the catalog writes it."""
+"""Catalog items by their titles: by the title as it stands, and by every other way to write it.
+
+`TitleIndex` is the strict lookup that rewards and metrics use. `forms` lists the ways in which a
+name may be written, each with what it costs to take it for the name. Two names are compared by the
+forms that they share (convrec/catalog/link.py): no lookup reads the whole catalog.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
 
-from convrec.catalog.titles import exact_key
+from convrec.catalog.titles import ARTICLES, LONGEST, exact_key, is_number, words
 
 YEAR_TOLERANCE = 2
 """Years by which a written year may be off, as in the published reward."""
+
+Method = Literal["exact", "alias", "normalized", "subtitle", "fuzzy"]
+
+_ALTERNATIVE, _PARTIAL = 1, 4
+_TAILS = (("the", "movie"), ("the", "film"), ("movie",), ("3d",), ("1",))
+_LAST_WORDS = frozenset(tail[-1] for tail in _TAILS)
 
 
 class TitleIndex:
@@ -32,3 +44,63 @@ class TitleIndex:
         ]
         best = min(near, default=None)
         return best[2] if best is not None and best[0] <= YEAR_TOLERANCE else None
+
+
+class Form(NamedTuple):
+    """One way to write a name: the lower the cost, the closer to what was written."""
+
+    key: str
+    cost: int
+    method: Method
+    size: int
+    article: str
+
+
+def forms(names: Iterable[str], asked: bool) -> tuple[list[Form], list[str]]:
+    """All ways to write the names of a title, the first of which is the title itself.
+
+    Beside them come the names as plain words, for the comparison by spelling. `asked` says that the
+    title is one to find, not one of the catalog.
+    """
+    found: list[Form] = []
+    plain: list[str] = []
+    for number, name in enumerate(names):
+        extra = _ALTERNATIVE if number else 0
+        method: Method = "alias" if number else "normalized"
+        exact = f"={exact_key(name)}"
+        parts = words(name) if len(name) <= LONGEST else []
+        bare = without_article(parts)
+        text = " ".join(bare)
+        size = len(bare) + (len(bare) > 1 and is_number(text))
+        article = parts[0] if len(bare) < len(parts) else ""
+        found.append(Form(exact, extra, method if number else "exact", size, article))
+        if not parts:
+            continue
+        found.append(Form("".join(parts), extra + 1, method, size, article))
+        if article:
+            found.append(Form("".join(bare), extra + 2, method, size, article))
+        for part in _parts(name, bare, asked):
+            found.append(Form("".join(part), extra + _PARTIAL, "subtitle", size, article))
+        plain.append(text)
+    return found, plain
+
+
+def without_article(found: list[str]) -> list[str]:
+    """The words without the article that they begin with, unless nothing would be left."""
+    return found[1:] if len(found) > 1 and found[0] in ARTICLES else found
+
+
+def _parts(name: str, bare: list[str], asked: bool) -> Iterator[list[str]]:
+    """What may be left of a name; the head alone only of the catalog's, not of one asked for."""
+    for mark in (": ", " - "):
+        if mark not in name:
+            continue
+        head, _, tail = name.partition(mark)
+        first, rest = without_article(words(head)), without_article(words(tail))
+        if first and not asked and not is_number(" ".join(rest)):
+            yield first
+        if len(rest) > 1:
+            yield rest
+    for ending in _TAILS if bare[-1] in _LAST_WORDS else ():
+        if len(bare) > len(ending) and tuple(bare[-len(ending) :]) == ending:
+            yield bare[: -len(ending)]
