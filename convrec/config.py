@@ -17,7 +17,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from convrec.domain import Domain
 from convrec.errors import ConfigError
+from convrec.lists import LineFormat, line_format
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,6 +41,12 @@ class Ingest(Section):
     format: Literal["demo", "reddit-v2", "inspired", "redial"] = "reddit-v2"
     path: str = Field("", description="File or folder with the conversations.")
     catalog: str = Field("", description="CSV or Parquet catalog; empty: the one beside `path`.")
+    columns: dict[Literal["title", "year", "item_id", "aliases", "genres"], str] = Field(
+        default={}, description="What the catalog file calls these columns, where it differs."
+    )
+    world: Literal["films", "books"] = Field(
+        "films", description="What the posts of format `demo` are about."
+    )
     limit: int = Field(0, ge=0, description="Use the first LIMIT contexts of each split; 0: all.")
     contexts: dict[Literal["train", "validation", "test"], Annotated[int, Field(gt=0)]] = Field(
         default={"train": 2000, "validation": 200, "test": 200},
@@ -58,7 +66,7 @@ class Recommend(Section):
     model: str = "gpt-4o-mini"
     temperature: float = Field(0.0, ge=0, le=2)
     max_tokens: int = Field(600, gt=0)
-    years: bool = Field(True, description='Ask for "Title (year)"; false asks for "Title".')
+    years: bool = Field(True, description="Whether lists carry years: `domain.line`, or not.")
 
 
 class Remap(Section):
@@ -82,9 +90,11 @@ class Reflect(Section):
         "object (llama-cpp-python, with the schema beside it), or nothing.",
     )
     top: int = Field(30, gt=0, description="N_r: how many candidates the judge rates.")
+    passes: int = Field(2, gt=0, description="Times that each is rated, in different orders.")
+    debias: bool = Field(False, description="Take the fitted effect of the position off ratings.")
     scale: int = Field(2, gt=0, description="L: ratings run from −L to +L.")
     weight: float = Field(0.5, ge=0, description="γ: what a full rating adds to the score.")
-    max_characters: int = Field(6000, gt=0, description="Conversation text shown to the judge.")
+    max_characters: int = Field(6000, gt=0, description="Conversation text shown: its two ends.")
     max_tokens: int = Field(600, gt=0)
 
 
@@ -220,7 +230,7 @@ class Config(Section):
     profile: str = ""
     description: str = ""
     seed: int = 7
-    domain: str = Field("movie", description="What is recommended, as the prompts name it.")
+    domain: Domain = Domain()
     list_length: int = Field(20, gt=0, description="N: items in a recommended list.")
     ingest: Ingest = Ingest()
     recommend: Recommend = Recommend()
@@ -232,6 +242,18 @@ class Config(Section):
     rank_grpo: RankGrpo = RankGrpo()
     evaluate: Evaluate = Evaluate()
     llm: Llm = Llm()
+
+    @property
+    def line_format(self) -> LineFormat:
+        """How the items of a list are written."""
+        return line_format(
+            self.domain.line if self.recommend.years else "", self.domain.line_without_year
+        )
+
+    @field_validator("domain", mode="before")
+    @classmethod
+    def _noun_alone(cls, value: Any) -> Any:
+        return {"noun": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _sources_agree(self) -> Config:
@@ -271,8 +293,11 @@ def load(profile: str, overrides: Mapping[str, Any] | None = None) -> Config:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror})") from None
     values.setdefault("profile", path.stem)
+    if isinstance(values.get("domain"), str):
+        values["domain"] = {"noun": values["domain"]}
     for key, value in (overrides or {}).items():
-        _merge(values, key.split("."), value)
+        named = key == "domain" and isinstance(value, str)
+        _merge(values, ["domain", "noun"] if named else key.split("."), value)
     try:
         return Config.model_validate(values)
     except ValidationError as error:

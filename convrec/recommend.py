@@ -22,17 +22,14 @@ if TYPE_CHECKING:
 
 def teacher_messages(conversation: str, config: Config) -> list[dict[str, str]]:
     """The chat messages that ask for one ranked list."""
-    form = "Title (year)" if config.recommend.years else "Title"
+    rules = config.domain.teacher.format(
+        n=config.list_length,
+        noun=config.domain.noun,
+        plural=config.domain.many,
+        form=config.line_format.words,
+    )
     return [
-        {
-            "role": "system",
-            "content": (
-                f"You recommend {config.domain}s. You get a conversation and answer with exactly "
-                f"{config.list_length} different {config.domain}s that fit it, the best first. "
-                f"One a line, each written as: {form}. Use the usual English title, leave out "
-                "what the conversation already names, and write nothing else."
-            ),
-        },
+        {"role": "system", "content": rules},
         {"role": "user", "content": f"<conversation>\n{conversation}\n</conversation>"},
     ]
 
@@ -68,12 +65,12 @@ def teacher_requests(job: Job) -> Requests:
 def _build(job: Job) -> Built:
     import polars as pl
 
-    n = job.config.list_length
+    n, form = job.config.list_length, job.config.line_format
     rows: list[tuple[str, int, str, str, int | None]] = []
     failed: list[tuple[str, str, bool]] = []
     answered = 0
     for request, text, reason in stored_texts(teacher_requests(job), job.store):
-        owner, items = request.owner, parse_answer(text)[:n] if text else []
+        owner, items = request.owner, parse_answer(text, form)[:n] if text else []
         if text and not items:
             reason = "the answer names no item"
         if reason:
@@ -103,7 +100,8 @@ def _build(job: Job) -> Built:
 
 
 def _config(config: Config) -> dict[str, Any]:
-    return {"list_length": config.list_length, "teacher": config.recommend.model}
+    key = config.domain.changed("line", "line_without_year")
+    return {"list_length": config.list_length, "teacher": config.recommend.model, **key}
 
 
 TEACHER_LISTS = Step(

@@ -66,12 +66,13 @@ def _config(config: Config) -> dict[str, Any]:
         "temperature": config.evaluate.temperature,
         "seed": config.seed,
         "list_length": config.list_length,
-        "domain": config.domain,
+        "domain": config.domain.noun,
         "years": config.recommend.years,
         "prompt": config.model.prompt,
         "max_prompt_tokens": config.model.max_prompt_tokens,
         "max_completion_tokens": config.model.max_completion_tokens,
         "bf16": config.model.bf16,
+        **config.domain.changed("plural", "line", "line_without_year", "student"),
     }
 
 

@@ -52,6 +52,7 @@ def config_subset(config: Config) -> dict[str, Any]:
             mode="json", include={"max_prompt_tokens", "max_completion_tokens", "bf16"}
         ),
         "rank_grpo": config.rank_grpo.model_dump(mode="json"),
+        **config.domain.changed("line", "line_without_year"),
     }
 
 

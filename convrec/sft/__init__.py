@@ -23,9 +23,10 @@ def prompt_settings(config: Config) -> dict[str, Any]:
     settings: dict[str, Any] = {"prompt": config.model.prompt}
     if config.model.prompt == "instruct":
         settings |= {
-            "domain": config.domain,
+            "domain": config.domain.noun,
             "list_length": config.list_length,
             "years": config.recommend.years,
+            **config.domain.changed("plural", "line", "line_without_year", "student"),
         }
     return settings
 

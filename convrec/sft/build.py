@@ -63,8 +63,9 @@ def checkpoint_rows(
 def serving_settings(config: Config) -> dict[str, Any]:
     """What prompts and answers depend on, as a configuration of its own for `Config`."""
     return {
-        "domain": config.domain,
+        "domain": config.domain.model_dump(mode="json"),
         "list_length": config.list_length,
+        "ingest": {"columns": dict(config.ingest.columns)},
         "recommend": {"years": config.recommend.years},
         "model": config.model.model_dump(mode="json"),
         "reflect": {"enabled": False, "top": 1},  # not used, but bound to list_length

@@ -13,11 +13,6 @@ from convrec.errors import ConfigError
 if TYPE_CHECKING:
     from convrec.config import Config
 
-_INSTRUCTION = (
-    "Someone describes below what they look for. Recommend exactly {n} {domain}s to them, best "
-    "first, one a line, written as {form}. Write nothing else, repeat none, and leave out every "
-    "{domain} that they name themselves.\n\n{conversation}"
-)
 _HEAD = 4
 """A prompt that is too long keeps 1/_HEAD of its room from its start, the rest from its end."""
 
@@ -33,10 +28,11 @@ def student_prompt(conversation: str, given_prompt: str | None, config: Config) 
     if config.model.prompt == "plain":
         return conversation
     if config.model.prompt == "instruct":
-        return _INSTRUCTION.format(
+        return config.domain.student.format(
             n=config.list_length,
-            domain=config.domain,
-            form="Title (year)" if config.recommend.years else "Title",
+            noun=config.domain.noun,
+            plural=config.domain.many,
+            form=config.line_format.words,
             conversation=conversation,
         )
     if not (given_prompt or "").strip():
