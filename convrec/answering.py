@@ -44,6 +44,8 @@ def llm_jobs(config: Config, store: Store) -> Iterator[tuple[Node, Job]]:
         job = Job(config, store, parents, frames=made)
         if node.step.requests is not None:
             yield node, job
+            if node.step.settle is not None:
+                node.step.settle(job)
         pin = node.pin(config)
         pinned = store.pinned(pin) if pin else None
         artifact_id = pinned.artifact_id if pinned else node.step.spec(job).artifact_id
@@ -74,7 +76,10 @@ def import_file(file: Path, config: Config | None, stage: str, store: Store) -> 
         done = []
         for node, job in llm_jobs(config, store):
             if node.step.requests is not None and stage in ("", node.stage):
-                done.append(import_batch_output(file, node.step.requests(job), store))
+                # An answer that names only its conversation is the teacher's, unless we are told.
+                by_owner = node.stage in ("recommend", stage)
+                requests = node.step.requests(job)
+                done.append(import_batch_output(file, requests, store, by_owner=by_owner))
     if not any(one.bound for one in done):
         raise InputError(
             f"no line of {file} names a request of ours: `custom_id` must be a request key of an "
@@ -149,6 +154,8 @@ def read_again(config: Config, store: Store) -> list[Reading]:
 
 def _read(node: Node, job: Job) -> Reading:
     store, step = job.store, node.step
+    if step.settle is not None:
+        step.settle(job)
     built, spec = step.build(job), step.spec(job)
     known = store.find(spec.artifact_id)
     earlier = spec.artifact_id if known else _earlier(node, job)

@@ -24,6 +24,7 @@ from convrec.artifacts.tables import KINDS
 from convrec.config import home
 from convrec.errors import InputError, WarehouseError
 from convrec.output import JsonFile, console, takes_stdout, write_json
+from convrec.reflect import quoted
 
 if TYPE_CHECKING:
     from convrec.artifacts import Store
@@ -116,8 +117,7 @@ def _mark(contexts: list[str], connection: duckdb.DuckDBPyConnection) -> list[st
         "CREATE TEMP TABLE forgotten_texts (opening VARCHAR, escaped VARCHAR, closing VARCHAR)"
     )
     for text in texts:
-        shown = text.replace("</conversation>", "")
-        for one in {text, shown}:
+        for one in {text, quoted(text, len(text))}:
             escaped = json.dumps(one, ensure_ascii=False)[1:-1]
             connection.execute(
                 "INSERT INTO forgotten_texts VALUES (?, ?, ?)",
@@ -174,6 +174,7 @@ def _remove(reports: list[str], connection: duckdb.DuckDBPyConnection) -> dict[s
         delete(table, "context_id IN (SELECT context_id FROM forgotten)")
     for table in ("llm_answers", "llm_batch_requests"):
         delete(table, f"request_key IN (SELECT key FROM gone_{table})")
+    delete("llm_judged", "request_key IN (SELECT key FROM gone_llm_answers)")
     for report in reports:
         for table in ("report", "artifacts", "lineage"):
             delete(table, "artifact_id = ?", [report])

@@ -114,7 +114,7 @@ class Walk:
         from convrec.llm.answers import AnswerStore
         from convrec.llm.estimate import Bracket, estimate
         from convrec.llm.requests import chunks, distinct
-        from convrec.reflect.judge import typical_ratings
+        from convrec.reflect import typical_bytes
 
         role = "teacher" if node.stage == "recommend" else "judge"
         if job is None:
@@ -133,14 +133,16 @@ class Walk:
                         yield request
 
         if source in ("live", "batch"):
-            ratings = len(typical_ratings(self.config).encode())
+            scale, listed = self.config.reflect.scale, self._list_bytes(job)
             bracket = estimate(
                 missing(),
                 config=self.config,
                 store=self.store,
                 stage=node.stage,
                 kind="titles" if role == "teacher" else "ratings",
-                answer_bytes=self._list_bytes(job) if role == "teacher" else ratings,
+                answer_bytes=lambda body: (
+                    listed if role == "teacher" else typical_bytes(body, scale)
+                ),
                 batch=source == "batch",
             )
         else:
@@ -169,7 +171,7 @@ class Walk:
         from convrec.llm.estimate import Bracket, estimate
         from convrec.llm.requests import Request
         from convrec.recommend import contexts
-        from convrec.reflect import judge_body
+        from convrec.reflect import judge_body, typical_bytes
 
         items = self._frame("catalog").select("title", "year").iter_rows()
         lines = sorted((format_line(title, year) for title, year in items), key=len)
@@ -179,12 +181,19 @@ class Walk:
         batch = self.config.reflect.source == "batch"
 
         def bracket(shown: list[str]) -> Bracket:
-            requests = (
-                Request(owner, endpoint, judge_body(talk, shown, self.config))
+            requests = (  # in each pass the same length, though not the same order
+                Request(owner, endpoint, {**judge_body(talk, shown, self.config), "user": number})
                 for owner, talk in talks.iter_rows()
+                for number in range(self.config.reflect.passes)
             )
             return estimate(
-                requests, config=self.config, store=self.store, stage="reflect", batch=batch
+                requests,
+                config=self.config,
+                store=self.store,
+                stage="reflect",
+                answer_bytes=lambda body: typical_bytes(body, self.config.reflect.scale),
+                sure=True,
+                batch=batch,
             )
 
         asked_before = self._asked(self.config.reflect.model, endpoint)
@@ -192,7 +201,7 @@ class Walk:
         high = bracket(lines[-top:])
         low *= 1 - self.config.llm.max_failures
         return _figures(
-            talks.height,
+            talks.height * self.config.reflect.passes,
             Bracket(low, high.usd_high, high.prompt_tokens, high.completion_tokens),
         )
 

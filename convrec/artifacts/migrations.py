@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.tables import EMBEDDINGS, RATINGS, SCHEMA_VERSION
+from convrec.artifacts.tables import EMBEDDINGS, JUDGED, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,7 +31,7 @@ MIGRATIONS = {
             batch_key VARCHAR, request_key VARCHAR, owner VARCHAR, model VARCHAR, body VARCHAR
         );
     """,
-    # Runners-up of links; ratings by pass, kept pair by pair; embeddings.
+    # Runners-up of links; ratings by pass, and who was asked about which pair; embeddings.
     3: f"""
         ALTER TABLE candidates ADD COLUMN runner_up VARCHAR;
         ALTER TABLE candidates ADD COLUMN runner_up_score DOUBLE;
@@ -40,7 +40,7 @@ MIGRATIONS = {
             FROM judgments;
         DROP TABLE judgments;
         ALTER TABLE judgments_by_pass RENAME TO judgments;
-        {RATINGS}
+        {JUDGED}
         {EMBEDDINGS}
     """,
 }

@@ -70,11 +70,10 @@ class Step:
 
     `config` picks what can change the rows, `inputs` names data from outside by digest, `requests`
     lists the LLM requests whose stored answers the step reads, `repairs` those that follow from
-    answers which cannot be used, `build` makes the rows. A step that keeps what answers say apart
-    from the answers (ratings by pair, vectors by text) asks in `requests` only for what is lacking;
-    its `settle` keeps what has been answered, and `known` counts the requests that it was kept
-    from. Raise `version` whenever the same inputs
-    would give other rows.
+    answers which cannot be used, `build` makes the rows. A step whose answers are kept by something
+    smaller than a request (pairs, texts) asks in `requests` only for what is lacking; its `settle`
+    notes what has been answered, and `known` counts the requests that answered the rest. Raise
+    `version` whenever the same inputs would give other rows.
     """
 
     stage: StageName

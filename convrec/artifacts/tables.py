@@ -112,14 +112,16 @@ KINDS: dict[str, dict[str, str]] = {
     },
 }
 
-RATINGS = """
-CREATE TABLE llm_ratings (
-    judge_key VARCHAR, context_id VARCHAR, item VARCHAR, pass INTEGER, rating INTEGER,
-    position INTEGER, shown INTEGER, reason VARCHAR, request_key VARCHAR
+JUDGED = """
+CREATE TABLE llm_judged (
+    judge_key VARCHAR, item VARCHAR, pass INTEGER, position INTEGER, shown INTEGER,
+    request_key VARCHAR, context_id VARCHAR
 );
 """
-"""What judges said, pair by pair: `judge_key` is the conversation, the judge and how it is asked,
-`item` the line that it saw. A pair that was asked about in vain has no rating, and the reason."""
+"""Which answered request asked a judge about which pair, and where the item stood in it.
+
+`judge_key` is the conversation, the judge and how it is asked; `item` the line that it saw.
+"""
 
 EMBEDDINGS = """
 CREATE TABLE embeddings (model VARCHAR, text_key VARCHAR, context_id VARCHAR, vector FLOAT[]);
@@ -156,7 +158,7 @@ CREATE TABLE llm_batches (
 CREATE TABLE llm_batch_requests (
     batch_key VARCHAR, request_key VARCHAR, owner VARCHAR, model VARCHAR, body VARCHAR
 );
-{RATINGS}
+{JUDGED}
 {EMBEDDINGS}
 INSERT INTO meta VALUES
     ('convrec', 'warehouse'), ('schema_version', '{SCHEMA_VERSION}'), ('store_id', uuid()::VARCHAR);

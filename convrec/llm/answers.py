@@ -14,6 +14,7 @@ from convrec.artifacts.identity import digest
 from convrec.errors import WarehouseError
 from convrec.llm import spool
 from convrec.llm.answer import Answer
+from convrec.llm.requests import Request
 from convrec.llm.spool import Standing
 
 if TYPE_CHECKING:
@@ -63,6 +64,22 @@ class AnswerStore:
         """Request key → raw response body, for those of `keys` that have one."""
         found = self._look_up(keys, "response")
         return {key: json.loads(text) for key, text in found.items()}
+
+    def exchanges(self, keys: Collection[str]) -> dict[str, tuple[Request, dict[str, Any]]]:
+        """Request key → (request, raw response body), for those of `keys` that are answered."""
+        import polars as pl
+
+        wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String}).unique()
+        with self.store.read_connection() as connection:
+            connection.register("wanted", wanted.to_arrow())
+            found = connection.execute(
+                "SELECT request_key, owner, endpoint, body, response FROM llm_answers "
+                "JOIN wanted ON request_key = wanted.key"
+            ).fetchall()
+        return {
+            key: (Request(owner or "", endpoint, json.loads(body)), json.loads(response))
+            for key, owner, endpoint, body, response in found
+        }
 
     def add(self, answers: Sequence[Answer]) -> None:
         """Commit answers and what they cost in one transaction; repeats change nothing."""

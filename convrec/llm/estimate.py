@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
+from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 from convrec.llm.budget import upper_usage
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SAMPLE = 400
 ENOUGH = 20
 """Past answers from which the next ones can be judged."""
+
+Expected = Callable[[Mapping[str, Any]], float]
+"""Bytes of the answer that a request body asks for."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +62,22 @@ class _Pile:
     messages: int = 0
     message_bytes: int = 0
     all_bytes: int = 0
+    answer_bytes: float = 0.0
     most: Usage = field(default_factory=lambda: Usage(0, 0, 0))
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request, expected: Expected) -> None:
         messages = request.body.get("messages")
         self.requests += 1
         self.messages += len(messages) if isinstance(messages, list) else 1
         self.message_bytes += prompt_bytes({"messages": messages})
         self.all_bytes += prompt_bytes(request.body)
+        self.answer_bytes += expected(request.body)
         self.most = self.most + upper_usage(request.body)
 
 
 @dataclass(frozen=True)
 class _Experience:
-    """Bytes a prompt token and completion tokens of past answers, with relative deviations."""
+    """Bytes a prompt token and completion tokens a byte expected, with relative deviations."""
 
     answers: int
     bytes_per_token: float
@@ -88,31 +93,38 @@ def estimate(
     store: Store,
     stage: str = "",
     kind: str = "titles",
-    answer_bytes: float = 0.0,
+    answer_bytes: Expected | None = None,
+    sure: bool = False,
     batch: bool = False,
 ) -> Bracket:
     """The bill for requests that have no answer yet; repeats count once.
 
     With past answers of the same model (and stage, where given) the bracket is their average with
-    its uncertainty, at least 3% to each side. Else an answer of `answer_bytes` of `kind` (`titles`
-    or `ratings`) is expected, and the bracket is as wide as the model's family is doubtful; the
-    high end of a model that reasons is its maximum. Without `answer_bytes` it holds every possible
-    bill. `batch` is half the price. Raises ConfigError for a model without a price.
+    its uncertainty, at least 3% to each side, in proportion to `answer_bytes` where that is given.
+    Else an answer of `answer_bytes` of `kind` (`titles` or `ratings`) is expected, and the bracket
+    is as wide as the model's family is doubtful; the high end of a model that reasons is its
+    maximum. Without `answer_bytes`, or with `sure`, it then holds every possible bill. `batch` is
+    half the price. Raises ConfigError for a model without a price.
     """
     piles: dict[str, _Pile] = {}
     for request in distinct(requests):
         model = str(request.body.get("model"))
-        piles.setdefault(model, _Pile(request)).add(request)
+        piles.setdefault(model, _Pile(request)).add(request, answer_bytes or _alike)
     total = Bracket()
     for model, pile in piles.items():
-        past = _experience(store, model, pile.first, stage)
+        past = _experience(store, model, pile.first, stage, answer_bytes or _alike)
         if past is not None:
             total += _from_past(pile, past, model, config)
-        elif answer_bytes:
-            total += _from_bytes(pile, model, config, store, kind, answer_bytes)
+        elif answer_bytes is not None and not sure:
+            total += _from_bytes(pile, model, config, store, kind)
         else:
             total += _anything(pile, model, config)
     return total.scaled(batch_discount()) if batch else total
+
+
+def _alike(body: Mapping[str, Any]) -> float:
+    """Every answer as long as the others."""
+    return 1.0
 
 
 def _anything(pile: _Pile, model: str, config: Config) -> Bracket:
@@ -125,7 +137,7 @@ def _anything(pile: _Pile, model: str, config: Config) -> Bracket:
 
 def _from_past(pile: _Pile, past: _Experience, model: str, config: Config) -> Bracket:
     price = price_of(model, config)
-    tokens = pile.all_bytes / past.bytes_per_token, pile.requests * past.completion
+    tokens = pile.all_bytes / past.bytes_per_token, pile.answer_bytes * past.completion
     prompt, output = tokens[0] * price.input / 1e6, tokens[1] * price.output / 1e6
     # The mean of the sample is uncertain, and so is the mean of the requests to come.
     doubt = math.sqrt(1 / past.answers + 1 / pile.requests)
@@ -135,7 +147,7 @@ def _from_past(pile: _Pile, past: _Experience, model: str, config: Config) -> Br
 
 
 def _from_bytes(
-    pile: _Pile, model: str, config: Config, store: Store, kind: str, answer_bytes: float
+    pile: _Pile, model: str, config: Config, store: Store, kind: str
 ) -> Bracket:
     """A bill from bytes a token; the low end leaves out the schema, which few endpoints count."""
     price, rates = price_of(model, config), token_rates(model)
@@ -144,7 +156,7 @@ def _from_bytes(
     doubt = 0.03 if measured else rates["doubt"]
     added = 0.0 if measured else rates["message"] * pile.messages
     bare, whole = (size / prompt_rate + added for size in (pile.message_bytes, pile.all_bytes))
-    output = pile.requests * answer_bytes / answer_rate
+    output = pile.answer_bytes / answer_rate
     output = min(output, pile.most.completion)
     low, high = ((n * price.input + output * price.output) / 1e6 for n in (bare, whole))
     most = cost(price, pile.most) if rates.get("reasoning") else (1 + doubt) * high
@@ -172,7 +184,9 @@ def _content(response: Mapping[str, Any]) -> str:
     return str(response["choices"][0]["message"].get("content") or "")
 
 
-def _experience(store: Store, model: str, like: Request, stage: str) -> _Experience | None:
+def _experience(
+    store: Store, model: str, like: Request, stage: str, expected: Expected
+) -> _Experience | None:
     """What the last bought answers of this model and endpoint measured, in this stage if given."""
     with store.read_connection() as connection:
         rows = connection.execute(
@@ -184,15 +198,17 @@ def _experience(store: Store, model: str, like: Request, stage: str) -> _Experie
         ).fetchall()
     if len(rows) < ENOUGH:
         return None
-    sizes = [prompt_bytes(json.loads(body)) for body, _, _ in rows]
+    bodies = [json.loads(body) for body, _, _ in rows]
+    sizes, hoped = [prompt_bytes(body) for body in bodies], [max(1.0, expected(b)) for b in bodies]
     tokens = [max(1, prompt) for _, prompt, _ in rows]
     completions = [completion for _, _, completion in rows]
     ratios = [size / token for size, token in zip(sizes, tokens, strict=True)]
-    ratio, mean = sum(sizes) / sum(tokens), fmean(completions)
+    told = [completion / bytes_ for completion, bytes_ in zip(completions, hoped, strict=True)]
+    ratio, mean = sum(sizes) / sum(tokens), sum(completions) / sum(hoped)
     return _Experience(
         answers=len(rows),
         bytes_per_token=ratio,
         prompt_spread=stdev(ratios) / ratio,
         completion=mean,
-        completion_spread=stdev(completions) / mean if mean else 0.0,
+        completion_spread=stdev(told) / mean if mean else 0.0,
     )

@@ -39,17 +39,23 @@ class Imported(Fetched):
         return self.lines - self.bound
 
 
-def import_batch_output(path: Path, requests: Iterable[Request], store: Store) -> Imported:
+def import_batch_output(
+    path: Path, requests: Iterable[Request], store: Store, *, by_owner: bool = True
+) -> Imported:
     """Store the answers that a Batch output file has for `requests`.
 
+    A line names our request key or, with `by_owner`, a context that has one request here.
     A request with an error in its line, or with no line, is in `failures` with the reason; one that
     was answered before keeps that answer. Raises InputError where the file is missing or is not
     Batch output.
     """
     by_id: dict[str, dict[str, Request]] = {}
+    owned: dict[str, dict[str, Request]] = {}
     for request in requests:
-        for custom_id in (request.owner, request.key):
-            by_id.setdefault(custom_id, {})[request.key] = request
+        by_id[request.key] = {request.key: request}
+        owned.setdefault(request.owner, {})[request.key] = request
+    if by_owner:
+        by_id |= {owner: asked for owner, asked in owned.items() if len(asked) == 1}
     found: dict[str, Answer] = {}
     reasons: dict[str, str] = {}
     lines = bound = 0

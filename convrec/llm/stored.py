@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convrec.llm.answers import AnswerStore
 from convrec.llm.requests import Request, chunks
@@ -40,15 +40,15 @@ def stored_texts(
         responses = answers.responses([request.key for request in chunk])
         for request in chunk:
             response = responses.get(request.key)
-            if response is None:
-                yield request, None, NO_ANSWER
-                continue
-            message = response["choices"][0].get("message") or {}
-            text = message.get("content")
-            if text:
-                yield request, text, ""
-            else:
-                yield request, None, f"no text: {message.get('refusal') or 'empty content'}"
+            yield (request, *(text_of(response) if response else (None, NO_ANSWER)))
+
+
+def text_of(response: Mapping[str, Any]) -> tuple[str | None, str]:
+    """(the text of a response, why there is none)."""
+    message = response["choices"][0].get("message") or {}
+    if text := message.get("content"):
+        return text, ""
+    return None, f"no text: {message.get('refusal') or 'empty content'}"
 
 
 def failed_contexts(failed: Sequence[tuple[str, str, bool]]) -> pl.DataFrame:

@@ -1,145 +1,143 @@
-"""The judgments artifact: one row for each rated candidate of each context.
+"""The judgments artifact: one row for each candidate that a judge was to rate.
 
-An answer that is not exactly the ratings asked for gets one repair request; what is still unusable
-is recorded with its reason, and the context keeps s_remap.
+A rating is the mean over the passes. An answer that is not exactly the ratings asked for gets one
+repair request; what is still unusable is recorded with its reason, and the candidate keeps s_remap.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import Built, Job, Step
-from convrec.lists import format_line
+from convrec.llm.answers import AnswerStore
 from convrec.llm.requests import Request, Requests
-from convrec.llm.stored import NO_ANSWER, answers_digest, failed_contexts, stored_texts
-from convrec.recommend import contexts
-from convrec.reflect.judge import judge_body, read_ratings, repair_body, shown_order
+from convrec.llm.stored import NO_ANSWER, answers_digest, failed_contexts
+from convrec.reflect.bias import agreement, bias_figures, position_curve, position_effect
+from convrec.reflect.pairs import Pairs, known_requests, settle
+from convrec.reflect.readings import Reading, first_readings, readings
 
 if TYPE_CHECKING:
     import polars as pl
 
     from convrec.config import Config
 
-Shown = list[tuple[str, float]]
-"""Candidates (item id, s_remap) in the order that the judge sees."""
-
-
-def _shown(job: Job) -> Iterator[tuple[str, Shown]]:
-    """(context, its top N_r candidates) for each context, in order."""
-    import polars as pl
-
-    top = job.frame("candidates").filter(pl.col("rank") <= job.config.reflect.top)
-    rows = top.select("context_id", "item_id", "score").iter_rows()
-    for owner, group in groupby(rows, key=lambda row: row[0]):
-        items = [(item_id, score) for _, item_id, score in group]
-        yield owner, [items[n] for n in shown_order(owner, len(items))]
-
 
 def judge_requests(job: Job) -> Requests:
-    """The request of each context that has candidates, in order."""
-    from convrec.llm.endpoint import endpoint_name
+    """The requests for pairs that nobody has asked about: one a context and pass."""
+    import polars as pl
 
-    endpoint = endpoint_name(job.config)
-    line = {
-        item_id: format_line(title, year)
-        for item_id, title, year in job.frame("catalog")
-        .select("item_id", "title", "year")
-        .iter_rows()
-    }
-    rows = contexts(job.frame("conversations")).select("context_id", "conversation")
-    talk = dict(rows.iter_rows())
+    pairs = Pairs(job)
+    missing = pl.col("request_key").is_null()
+    count = sum(
+        frame.filter(missing).select("context_id", "pass").n_unique() for frame in pairs.slices()
+    )
 
     def make() -> Iterator[Request]:
-        for owner, shown in _shown(job):
-            body = judge_body(talk[owner], [line[i] for i, _ in shown], job.config)
-            yield Request(owner, endpoint, body)
+        for frame in pairs.slices():
+            yield from (asked.request for asked in pairs.asked(frame))
 
-    return Requests(make, job.frame("candidates")["context_id"].n_unique())
+    return Requests(make, count)
 
 
 def repair_requests(job: Job) -> list[Request]:
-    """The repair request of each context whose stored answer cannot be used."""
-    return [repair for *_, repair in _readings(job) if repair is not None]
-
-
-def _readings(job: Job) -> Iterator[tuple[str, Shown, dict[int, int], str, Request | None]]:
-    """(context, shown, ratings, reason without ratings, repair request) from the first answers."""
+    """The repair request of each stored answer that cannot be used."""
     scale = job.config.reflect.scale
-    texts = stored_texts(judge_requests(job), job.store)
-    for (owner, shown), (request, text, reason) in zip(_shown(job), texts, strict=True):
-        ratings: dict[int, int] = {}
-        repair = None
-        if text is not None:
-            try:
-                ratings = read_ratings(text, len(shown), scale)
-            except ValueError as error:
-                reason = str(error)
-                body = repair_body(request.body, text, reason)
-                repair = Request(owner, request.endpoint, body)
-        yield owner, shown, ratings, reason, repair
+    pairs = Pairs(job)
+    found: dict[str, Request] = {}
+    for frame in pairs.slices():
+        shown = _shown(frame)
+        shown |= {asked.request.key: len(asked.items) for asked in pairs.asked(frame)}
+        for reading in first_readings(shown, job.store, scale).values():
+            if reading.repair is not None:
+                found[reading.repair.key] = reading.repair
+    return list(found.values())
 
 
-def _repaired(job: Job) -> dict[str, tuple[str | None, str]]:
-    """Context → (text of the repaired answer, why there is none)."""
-    texts = stored_texts(repair_requests(job), job.store)
-    return {request.owner: (text, reason) for request, text, reason in texts}
+def _shown(frame: pl.DataFrame) -> dict[str, int]:
+    """Request key → how many candidates it showed, of the requests that asked about a slice."""
+    asked = frame.select("request_key", "shown").drop_nulls().unique("request_key")
+    return dict(asked.iter_rows())
 
 
 def _build(job: Job) -> Built:
     import polars as pl
 
     reflect = job.config.reflect
-    repaired = _repaired(job)
-    rows: list[tuple[str, str, int | None, int, float]] = []
-    failed: list[tuple[str, str, bool]] = []
-    for owner, shown, first, reason, repair in _readings(job):
-        ratings = first
-        if repair is not None:
-            text, lack = repaired[owner]
-            try:
-                ratings = read_ratings(text or "", len(shown), reflect.scale)
-                reason = ""
-            except ValueError as error:
-                reason = lack or f"not usable, and repaired neither: {error}"
-        if reason:
-            failed.append((owner, reason, reason != NO_ANSWER))
-        for position, (item_id, score) in enumerate(shown):
-            rating = ratings.get(position)
-            moved = score + reflect.weight * (rating or 0) / reflect.scale
-            rows.append((owner, item_id, rating, position + 1, moved))
-    frame = pl.DataFrame(
+    parts: list[pl.DataFrame] = []
+    failed: dict[str, tuple[str, bool]] = {}
+    requests: dict[str, Reading] = {}
+    pairs = Pairs(job)
+    for frame in pairs.slices():
+        found = readings(_shown(frame), job.store, reflect.scale)
+        parts.append(_rated(frame, found))
+        failed |= _failures(frame, found)
+        requests |= {key: Reading({}, r.reason, r.repair) for key, r in found.items()}
+    rated = pl.concat(parts)
+    single = rated.drop_nulls("rating")
+    figures = bias_figures(single)
+    if reflect.debias and not single.is_empty():
+        effect = position_effect(rated, position_curve(single))
+        rated = rated.with_columns(debiased=pl.col("rating") - pl.Series(effect))
+    else:
+        rated = rated.with_columns(debiased=pl.col("rating").cast(pl.Float64))
+    rows = _by_item(rated, reflect.weight / reflect.scale)
+    refused = sum(1 for reading in requests.values() if reading.reason)
+    return Built(
         rows,
-        schema={
-            "context_id": pl.String,
-            "item_id": pl.String,
-            "rating": pl.Int32,
-            "position": pl.Int32,
-            "score": pl.Float64,
+        {
+            "contexts": rows["context_id"].n_unique(),
+            "pairs without a rating": round(rows["rating"].null_count() / max(rows.height, 1), 4),
+            "answers not usable": round(refused / max(len(requests), 1), 4),
+            "repairs": sum(1 for reading in requests.values() if reading.repair is not None),
+            "failed contexts": len(failed),
+            **agreement(rows),
+            **figures,
         },
-        orient="row",
+        failed_contexts([(owner, *why) for owner, why in failed.items()]),
     )
-    figures = {
-        **_figures(frame),
-        "repaired": len(repaired),
-        "failed": len(failed),
-    }
-    return Built(frame, figures, failed_contexts(failed))
 
 
-def _figures(frame: pl.DataFrame) -> dict[str, float | int]:
+def _rated(frame: pl.DataFrame, found: dict[str, Reading]) -> pl.DataFrame:
+    """A slice with the column rating, null where there is none."""
     import polars as pl
 
-    half = max(frame["position"].max() or 2, 2) // 2  # type: ignore[operator]
-    early = frame.filter(pl.col("position") <= half)["rating"].mean()
-    late = frame.filter(pl.col("position") > half)["rating"].mean()
-    return {
-        "contexts": frame["context_id"].n_unique(),
-        "unrated": round(frame["rating"].null_count() / max(frame.height, 1), 4),
-        "mean rating, early positions": round(float(early or 0), 4),  # type: ignore[arg-type]
-        "mean rating, late positions": round(float(late or 0), 4),  # type: ignore[arg-type]
-    }
+    told = [
+        (key, position + 1, rating)
+        for key, reading in found.items()
+        for position, rating in reading.ratings.items()
+    ]
+    schema = {"request_key": pl.String, "position": pl.Int32, "rating": pl.Int32}
+    ratings = pl.DataFrame(told, schema=schema, orient="row")
+    return frame.drop("judge_key").join(
+        ratings, on=["request_key", "position"], how="left", maintain_order="left"
+    )
+
+
+def _failures(frame: pl.DataFrame, found: dict[str, Reading]) -> dict[str, tuple[str, bool]]:
+    """Context → (why a pass has no rating, whether for good); waiting for an answer comes first."""
+    failed: dict[str, tuple[str, bool]] = {}
+    lacking = Reading({}, NO_ANSWER)
+    for owner, key in frame.select("context_id", "request_key").unique(maintain_order=True).rows():
+        reading = found.get(key, lacking)
+        if reading.reason and failed.get(owner, ("", True))[1]:
+            failed[owner] = reading.reason, reading.final
+    return failed
+
+
+def _by_item(rated: pl.DataFrame, unit: float) -> pl.DataFrame:
+    """One row a candidate; `unit` is what one rating point adds to the score, γ/L."""
+    import polars as pl
+
+    mean = pl.col("debiased").mean()
+    grouped = rated.group_by("context_id", "item_id", maintain_order=True).agg(
+        rating=mean,
+        ratings=pl.col("rating"),
+        positions=pl.col("position"),
+        score=pl.col("score").first() + unit * mean.fill_null(0.0),
+    )
+    return grouped.select("context_id", "item_id", "rating", "ratings", "positions", "score")
 
 
 def _config(config: Config) -> dict[str, Any]:
@@ -148,17 +146,28 @@ def _config(config: Config) -> dict[str, Any]:
 
 
 def _answers(job: Job) -> dict[str, str]:
-    asked = answers_digest(judge_requests(job), job.store)
-    return {"answers": asked, "repairs": answers_digest(repair_requests(job), job.store)}
+    """Digest of which pair was asked about where, and of every answer that is used."""
+    total, answers = sha256(), AnswerStore(job.store)
+    for frame in Pairs(job).slices():
+        columns = ("context_id", "item", "pass", "position", "request_key")
+        total.update(frame.select(columns).write_csv().encode())
+        for row in sorted(answers.digests(_shown(frame)).items()):
+            total.update("\x1f".join(row).encode() + b"\n")
+    return {
+        "answers": total.hexdigest(),
+        "repairs": answers_digest(repair_requests(job), job.store),
+    }
 
 
 JUDGMENTS = Step(
     stage="reflect",
     kind="judgments",
-    version=2,
+    version=3,
     build=_build,
     config=_config,
     inputs=_answers,
     requests=judge_requests,
     repairs=repair_requests,
+    settle=settle,
+    known=known_requests,
 )

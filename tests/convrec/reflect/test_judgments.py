@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -10,10 +11,11 @@ import pytest
 
 from convrec.answering import llm_jobs
 from convrec.artifacts import Store
-from convrec.config import Config, load
+from convrec.config import ROOT, Config, load
 from convrec.llm import server
 from convrec.llm.ask import ask
 from convrec.llm.demo import judge
+from convrec.reflect.pairs import Pairs
 
 SMALL = {
     "ingest.contexts": {"train": 6, "validation": 2, "test": 2},
@@ -29,6 +31,10 @@ def run(config: Config, store: Store) -> dict[str, Any]:
         fetched = ask(node.step, job, run="r", spent_usd=0.0, progress=lambda *_: None)
         made[node.stage] = fetched, store.put(node.step.spec(job), node.step.build(job))
     return made
+
+
+def judge_job(config: Config, store: Store) -> Any:
+    return next(job for node, job in llm_jobs(config, store) if node.stage == "reflect")
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ def test_an_answer_that_cannot_be_used_is_repaired_once(
     scripted(monkeypatch, "I would rather talk about it.", None)
     fetched, ref = run(config, store)["reflect"]
     contexts = store.read(ref.artifact_id)["context_id"].n_unique()
-    assert fetched.sent == 2 * contexts
+    assert fetched.sent == 2 * config.reflect.passes * contexts
     assert store.read(ref.artifact_id)["rating"].null_count() == 0
     assert store.failures(ref.artifact_id).is_empty()
     again, same = run(config, store)["reflect"]
@@ -86,3 +92,100 @@ def test_what_stays_unusable_is_recorded_for_good(
     kept = rows.filter(pl.col("score").is_not_null())
     assert kept.height == rows.height
     assert run(config, store)["reflect"][0].sent == 0
+
+
+def edited(catalog: Path) -> None:
+    """The demo's catalog with a row renamed, one gone, and some that many lists will take up."""
+    header, *rows = (ROOT / "catalog" / "demo.csv").read_text().splitlines()
+    rows = [row.replace("Arrival,2016", "Arrival: Director's Cut,2016") for row in rows]
+    rows = [row for row in rows if not row.startswith("Heat,1995")]
+    new = [f"Entirely New {n},2020,Sci-Fi|Crime|Drama,,heist sci-fi war ghosts" for n in range(9)]
+    catalog.write_text("\n".join([header, *rows, *new]) + "\n")
+
+
+def test_after_a_catalog_edit_only_new_pairs_are_judged(
+    config: Config, store: Store, tmp_path: Path
+) -> None:
+    run(config, store)
+    before = {
+        (owner, item, number)
+        for frame in Pairs(judge_job(config, store)).slices()
+        for owner, item, number in frame.select("context_id", "item", "pass").rows()
+    }
+    edited(tmp_path / "catalog.csv")
+    new = config.model_copy(
+        update={
+            "ingest": config.ingest.model_copy(update={"catalog": str(tmp_path / "catalog.csv")})
+        }
+    )
+    job = judge_job(new, store)
+    asked = [a for frame in Pairs(job).slices() for a in Pairs(job).asked(frame)]
+    pairs = {(a.request.owner, item, a.round) for a in asked for item in a.items}
+    assert pairs
+    assert pairs.isdisjoint(before)
+    fetched, ref = run(new, store)["reflect"]
+    # One item alone has one order: its passes are one request.
+    assert fetched.sent == len({a.request.key for a in asked})
+    assert not ref.partial
+    rows = store.read(ref.artifact_id)
+    assert rows["rating"].null_count() == 0
+    assert rows["ratings"].list.len().unique().to_list() == [config.reflect.passes]
+    again, same = run(new, store)["reflect"]
+    assert (again.sent, again.from_ledger, same) == (0, again.requests, ref)
+
+
+def test_a_rebuild_from_the_same_answers_and_notes_is_equal(
+    config: Config, store: Store, tmp_path: Path
+) -> None:
+    run(config, store)
+    edited(tmp_path / "catalog.csv")
+    new = config.model_copy(
+        update={
+            "ingest": config.ingest.model_copy(update={"catalog": str(tmp_path / "catalog.csv")})
+        }
+    )
+    _, ref = run(new, store)["reflect"]
+    fresh = Store(tmp_path / "fresh")
+    for table in ("llm_answers", "llm_judged"):
+        with store.read_connection() as connection:
+            rows = connection.execute(f"SELECT * FROM {table}").arrow()
+        with fresh.write() as connection:
+            connection.register("rows", rows)
+            connection.execute(f"INSERT INTO {table} SELECT * FROM rows")
+    fetched, made = run(new, fresh)["reflect"]
+    assert (fetched.sent, made) == (0, ref)
+    assert fresh.read(made.artifact_id).equals(store.read(ref.artifact_id))
+
+
+def test_passes_show_different_orders_and_are_averaged(config: Config, store: Store) -> None:
+    _, ref = run(config, store)["reflect"]
+    rows = store.read(ref.artifact_id)
+    positions = rows["positions"].to_list()
+    assert sum(one == two for one, two in positions) < len(positions) / 2
+    for owner in rows["context_id"].unique():
+        shown = rows.filter(pl.col("context_id") == owner)["positions"].to_list()
+        for orders in zip(*shown, strict=True):
+            assert sorted(orders) == list(range(1, len(shown) + 1))
+    means = [sum(r) / len(r) for r in rows["ratings"].to_list()]
+    assert rows["rating"].to_list() == pytest.approx(means)
+
+
+def test_the_judge_of_the_demo_is_measured_and_straightened(config: Config, store: Store) -> None:
+    """It favours early positions, and says so in the figures; debias takes that off."""
+    more = {
+        **SMALL,
+        "ingest.contexts": {"train": 60, "validation": 2, "test": 2},
+        "reflect.top": 12,
+    }
+    more |= {"remap.keep": 12, "llm.base_url": config.llm.base_url}
+    spread = {}
+    for debias in (False, True):
+        _, ref = run(load("demo", {**more, "reflect.debias": debias}), store)["reflect"]
+        figures = store.header(ref.artifact_id).figures
+        assert float(figures["position: last against first"].split()[0]) < -0.5
+        rows = store.read(ref.artifact_id)
+        first = rows.filter(pl.col("positions").list.mean() <= 4)["rating"].mean()
+        last = rows.filter(pl.col("positions").list.mean() >= 9)["rating"].mean()
+        spread[debias] = first - last
+    assert spread[False] > 0.4
+    assert abs(spread[True]) < spread[False] / 3
