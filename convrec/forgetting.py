@@ -174,7 +174,11 @@ def _remove(reports: list[str], connection: duckdb.DuckDBPyConnection) -> dict[s
         delete(table, "context_id IN (SELECT context_id FROM forgotten)")
     for table in ("llm_answers", "llm_batch_requests"):
         delete(table, f"request_key IN (SELECT key FROM gone_{table})")
-    delete("llm_judged", "request_key IN (SELECT key FROM gone_llm_answers)")
+    delete(
+        "llm_judged",
+        "request_key IN (SELECT key FROM gone_llm_answers) "
+        "OR context_id IN (SELECT context_id FROM forgotten)",
+    )
     for report in reports:
         for table in ("report", "artifacts", "lineage"):
             delete(table, "artifact_id = ?", [report])

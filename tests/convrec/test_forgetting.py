@@ -87,6 +87,11 @@ def full(store: Store) -> Store:
     AnswerStore(store).add(
         [answer("k1", "c1", SECRET), answer("k2", "c2", OTHER), answer("k3", "", SECRET)]
     )
+    with store.write() as connection:
+        connection.execute(
+            "INSERT INTO llm_judged (item, request_key, context_id) VALUES "
+            "('Heat (1995)', 'k9', 'c1'), ('Heat (1995)', 'k2', 'c2'), ('Heat (1995)', 'k3', 'c0')"
+        )
     scratch = store.scratch()
     (scratch / "report.html").write_text(SECRET)
     report = pl.DataFrame({"path": ["p"], "sha256": ["x"]})
@@ -121,6 +126,7 @@ def test_no_byte_of_a_forgotten_conversation_is_left(full: Store, name: str) -> 
     assert done.conversations == ["c1"]
     assert done.removed["conversations"] == 2
     assert done.removed["llm_answers"] == 2
+    assert done.removed["llm_judged"] == 2
     assert traces(full.home, "Elm Street", "zeppelin", "s2") == []
 
 
