@@ -20,6 +20,7 @@ Method = Literal["exact", "alias", "normalized", "subtitle", "fuzzy"]
 
 _ALTERNATIVE, _PARTIAL = 1, 4
 _TAILS = (("the", "movie"), ("the", "film"), ("movie",), ("3d",), ("1",))
+_SHORT = 3
 _LAST_WORDS = frozenset(tail[-1] for tail in _TAILS)
 
 
@@ -91,7 +92,7 @@ def without_article(found: list[str]) -> list[str]:
 
 
 def _parts(name: str, bare: list[str], asked: bool) -> Iterator[list[str]]:
-    """What may be left of a name; the head alone only of the catalog's, not of one asked for."""
+    """What may be left of a name; of one asked for neither the head alone nor a short tail."""
     for mark in (": ", " - "):
         if mark not in name:
             continue
@@ -99,8 +100,13 @@ def _parts(name: str, bare: list[str], asked: bool) -> Iterator[list[str]]:
         first, rest = without_article(words(head)), without_article(words(tail))
         if first and not asked and not is_number(" ".join(rest)):
             yield first
-        if len(rest) > 1:
+        if len(rest) > (_SHORT if asked and not _initials(head, words(tail)) else 1):
             yield rest
     for ending in _TAILS if bare[-1] in _LAST_WORDS else ():
         if len(bare) > len(ending) and tuple(bare[-len(ending) :]) == ending:
             yield bare[: -len(ending)]
+
+
+def _initials(head: str, tail: list[str]) -> bool:
+    """Whether a head only abbreviates its tail, as in "AVP: Alien vs. Predator"."""
+    return "".join(words(head)) == "".join(word[0] for word in tail)

@@ -8,15 +8,19 @@ nobody named. So a title is linked only where every word is accounted for:
    compared as written, then as plain words, then without their article, then squeezed together.
 2. The catalog's subtitle, the text's series name, or a tail such as "The Movie", may be missing on
    the other side where both years are known and the same, and never where it carries a number:
-   sequels stay apart, and "Alien: Covenant" is no "Alien".
+   sequels stay apart, and "Alien: Covenant" is no "Alien". What stands behind a series name must
+   have four words or be what the name abbreviates ("AVP: Alien vs. Predator"): two films of one
+   year may share a short title.
 3. What is left is compared by rapidfuzz within one year: words may differ by a spelling variant,
-   numbers must be the same. "The Big Short" and "The Big Sick" differ by a word.
+   not by a plural, and numbers must be the same. "The Big Short" and "The Big Sick" differ by a
+   word.
 
 Years may be YEAR_TOLERANCE apart; the nearest wins, then the earlier. Doubts add up: an alternative
-name, an article too many, a title of one word (many films share it) leave less room for the year,
-and at two years so does a further name that the text gives. Where the text has no year, the better
-match of the words wins, then the earliest item of that title: in Reddit-v2's ground truth the first
-film of a title is meant more often (14 of 24) than the last.
+name, an article too many, a title of one word (many films share it) leave less room for the year.
+Two years are too many where the text gives the earlier one (people write the year of a later
+release, seldom one before the film was made) or a further name. Where the text has no year, the
+better match of the words wins, then the earliest item of that title: in Reddit-v2's ground truth
+the first film of a title is meant more often (14 of 24) than the last.
 
 A link names its runner-up: the next best other item that was looked at on the way. An item that a
 rule refused (other years, other numbers, a word unaccounted for) may be one; it scores below 80, as
@@ -44,7 +48,7 @@ LEAST_SCORE = 80.0
 """No link scores less, and no item that a rule refused as much."""
 
 _BLOCK = 512
-_YEAR, _UNKNOWN_YEAR, _MOST_DOUBT = 2, 3, 4
+_YEAR, _UNKNOWN_YEAR, _ONE_WORD, _FAR, _MOST_DOUBT = 2, 3, 1, 1, 4
 
 
 class Link(NamedTuple):
@@ -149,9 +153,7 @@ class Linker:
                 apart = 0 if asked.year is None or own is None else abs(asked.year - own)
                 refused = _refused(form, other, method, undated, apart)
                 if apart and not refused:
-                    unshared = apart > 1 and len(asked.plain) > 1
-                    doubt = cost + _YEAR * apart + (form.size == 1) + unshared
-                    refused = doubt > _MOST_DOUBT
+                    refused = cost + _year_doubt(asked, form, own) > _MOST_DOUBT
                 unsure = _UNKNOWN_YEAR if undated and asked.year is not None else 0
                 yield _Seen(refused, cost + unsure + _YEAR * apart, own or 0, position, method)
 
@@ -198,7 +200,9 @@ class Linker:
             own = self._items[position][2]
             apart = 0 if year is None or own is None else abs(year - own)
             dated = year is not None and own is not None
-            refused = not same_words(text.split(), name.split(), dated)
+            refused = bool(apart and " " not in text) or not same_words(
+                text.split(), name.split(), dated
+            )
             lost = 100.0 - float(matrix[row, column]) + apart
             yield number, _Seen(refused, lost, own or 0, position, "fuzzy")
 
@@ -206,6 +210,15 @@ class Linker:
 def _ask(text: str, year: int | None) -> _Asked:
     written: Written = read_title(text)
     return _Asked(written.year if year is None else year, *forms(written.names, asked=True))
+
+
+def _year_doubt(asked: _Asked, form: Form, own: int | None) -> int:
+    """What other years add to the doubt of a match; the module says why."""
+    if asked.year is None or own is None:
+        return 0
+    apart = abs(asked.year - own)
+    far = apart > 1 and (asked.year < own or len(asked.plain) > 1)
+    return _YEAR * apart + (_ONE_WORD if form.size == 1 else 0) + (_FAR if far else 0)
 
 
 def _joint(one: Form, other: Form) -> Method:

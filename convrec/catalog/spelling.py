@@ -39,11 +39,14 @@ def _only(one: list[str], other: list[str], small: frozenset[str]) -> list[str]:
 
 
 def _variant(one: str, other: str, dated: bool, alone: bool) -> bool:
-    """Whether two words are one word in two spellings; without a year only a slip of the pen is."""
+    """Whether two words are one word in two spellings; without a year only a slip of the pen is.
+
+    A plural is another word: many a film has the plural of another's title.
+    """
     from rapidfuzz.distance import OSA
 
     shorter = min(len(one), len(other))
-    if shorter < 5 or one[0] != other[0]:
+    if shorter < 5 or one[0] != other[0] or one == f"{other}s" or other == f"{one}s":
         return False
     if dated:
         return OSA.distance(one, other) <= (1 if shorter < 8 else 2)
