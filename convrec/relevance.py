@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from convrec.catalog.index import YEAR_TOLERANCE, TitleIndex
 from convrec.catalog.titles import exact_key
-from convrec.lists import Item, parse_line
+from convrec.lists import TITLE_YEAR, Item, LineFormat
 
 Titled = tuple[str, int | None]
 """A title and its year, None where it is not known."""
@@ -23,8 +23,9 @@ Titled = tuple[str, int | None]
 class JudgedLine(NamedTuple):
     """One line of a list, and what is true of it.
 
-    `item` is None for an empty line, `item_id` None outside the catalog. `truth` is the position
-    of the ground truth that the line earns, None where it earns none.
+    `item` is None for an empty line and for one that is not of the form, `item_id` None outside the
+    catalog. `truth` is the position of the ground truth that the line earns, None where it earns
+    none.
     """
 
     item: Item | None
@@ -50,8 +51,9 @@ def judge_lines(
     index: TitleIndex,
     seen: Sequence[Titled],
     ground_truth: Sequence[Titled],
+    form: LineFormat = TITLE_YEAR,
 ) -> list[JudgedLine]:
-    """Judge every line in order.
+    """Judge every line in order, read as `form` writes lines.
 
     A title is the same where `exact_key` is equal and the years are within YEAR_TOLERANCE or one
     of them is missing. A line repeats where an earlier line named the same catalog item, or the
@@ -63,7 +65,7 @@ def judge_lines(
     named: set[str | tuple[str, int | None]] = set()
     judged = []
     for line in lines:
-        item, key = _read(line)
+        item, key = _read(line, form)
         if item is None:
             judged.append(JudgedLine(None, None, False, False, None))
             continue
@@ -87,9 +89,10 @@ def line_relevance(
     seen: Sequence[Titled],
     ground_truth: Sequence[Titled],
     n: int,
+    form: LineFormat = TITLE_YEAR,
 ) -> list[int]:
     """Relevance, 0 or 1, of ranks 1 to `n`; ranks that the list does not reach are 0."""
-    judged = judge_lines(lines[:n], index, seen, ground_truth)
+    judged = judge_lines(lines[:n], index, seen, ground_truth, form)
     relevance = [int(line.truth is not None) for line in judged]
     return relevance + [0] * (n - len(relevance))
 
@@ -98,8 +101,8 @@ _key = lru_cache(maxsize=1 << 16)(exact_key)
 
 
 @lru_cache(maxsize=1 << 16)
-def _read(line: str) -> tuple[Item | None, str]:
-    item = parse_line(line)
+def _read(line: str, form: LineFormat) -> tuple[Item | None, str]:
+    item = form.parse(line)
     return item, _key(item.title) if item else ""
 
 

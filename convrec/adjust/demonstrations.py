@@ -13,7 +13,6 @@ from convrec.adjust.scores import candidate_scores
 from convrec.artifacts import Built, Job, Step
 from convrec.catalog.index import TitleIndex
 from convrec.errors import InputError
-from convrec.lists import format_line, parse_line
 from convrec.recommend import contexts
 
 if TYPE_CHECKING:
@@ -83,7 +82,8 @@ def _build(job: Job) -> Built:
 
 def _adjusted(job: Job) -> tuple[list[tuple[Any, ...]], dict[str, float]]:
     catalog = job.frame("catalog").select("item_id", "title", "year")
-    line = {item_id: format_line(title, year) for item_id, title, year in catalog.iter_rows()}
+    write = job.config.line_format.format
+    line = {item_id: write(title, year) for item_id, title, year in catalog.iter_rows()}
     conversations = job.frame("conversations")
     seen = seen_items(conversations, TitleIndex(catalog.iter_rows()))
     adjustment = job.frame("adjustment") if "adjustment" in job.parents else None
@@ -111,7 +111,7 @@ def _provided(job: Job) -> tuple[list[tuple[Any, ...]], dict[str, float]]:
     for owner, sample, split, text in job.frame("conversations").select(columns).iter_rows():
         if not text:
             continue
-        written = [item for item in map(parse_line, text.split("\n")) if item]
+        written = [item for item in map(job.config.line_format.parse, text.split("\n")) if item]
         found = [index.find(item.title, item.year) for item in written]
         lines += len(written)
         rows.append((owner, sample, split, [item for item in found if item], text.strip("\n")))
@@ -120,7 +120,8 @@ def _provided(job: Job) -> tuple[list[tuple[Any, ...]], dict[str, float]]:
 
 
 def _config(config: Config) -> dict[str, Any]:
-    return {"list_length": config.list_length, "provided": config.recommend.source == "provided"}
+    provided = config.recommend.source == "provided"
+    return {"list_length": config.list_length, "provided": provided, **config.line_format.key}
 
 
 DEMONSTRATIONS = Step(

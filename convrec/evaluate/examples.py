@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from convrec.lists import format_line
 from convrec.relevance import JudgedLine, judge_lines, list_lines
 
 if TYPE_CHECKING:
     from convrec.artifacts import Job
     from convrec.catalog.index import TitleIndex
     from convrec.evaluate.systems import Sample, SampleList
+    from convrec.lists import LineFormat
 
 EXAMPLES = 4
 
@@ -40,6 +40,7 @@ def examples(
 ) -> list[Example]:
     """EXAMPLES samples picked by the run's seed alone; of several draws the first is shown."""
     said = dict(job.frame("conversations").select("sample_id", "conversation").iter_rows())
+    form = job.config.line_format
     chosen = random.Random(job.config.seed).sample(range(len(samples)), min(EXAMPLES, len(samples)))
     first = {
         system: {x.sample: x.completion for x in reversed(made)} for system, made in lists.items()
@@ -48,9 +49,9 @@ def examples(
         Example(
             samples[at].sample_id,
             said[samples[at].sample_id],
-            [format_line(*truth) for truth in samples[at].ground_truth],
+            [form.format(*truth) for truth in samples[at].ground_truth],
             {
-                system: _marked(texts[at], samples[at], index)
+                system: _marked(texts[at], samples[at], index, form)
                 for system, texts in first.items()
                 if at in texts
             },
@@ -59,9 +60,9 @@ def examples(
     ]
 
 
-def _marked(text: str, sample: Sample, index: TitleIndex) -> list[Line]:
+def _marked(text: str, sample: Sample, index: TitleIndex, form: LineFormat) -> list[Line]:
     lines = list_lines(text)
-    judged = judge_lines(lines, index, sample.seen, sample.ground_truth)
+    judged = judge_lines(lines, index, sample.seen, sample.ground_truth, form)
     return [Line(line, _mark(found)) for line, found in zip(lines, judged, strict=True)]
 
 

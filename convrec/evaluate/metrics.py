@@ -1,8 +1,9 @@
 """The `metrics` artifact: every system on one footing, with the noise of each figure.
 
 Rows with `versus` hold a paired difference, system − versus, on the samples that both have. Rates
-belong to the lists and not to a protocol; they and the hit rates stand under `standard`. Where the
-catalog has no years there is no `reference`: the published code reads no line without one.
+belong to the lists and not to a protocol; they and the hit rates stand under `standard`. Where
+lists carry no years, or are not written "Title (year)", there is no `reference`: the published code
+reads no other line.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Measures:
         self.samples = samples
         self.index = TitleIndex(items)
         self._pairs = {(title, year) for _, title, year in items}
-        self.years = has_years(catalog)
+        self.form = config.line_format
+        self.years = self.form.years and has_years(catalog)
         self._config = config
 
     def values(self, lists: Sequence[SampleList], protocol: Protocol) -> Values:
@@ -69,7 +71,8 @@ class Measures:
         ]
         if protocol == "standard":
             n = self._config.list_length
-            by_list = all_metrics(judge_standard(asked, self.index, n=n, years=self.years))
+            batch = judge_standard(asked, self.index, n=n, years=self.years, form=self.form)
+            by_list = all_metrics(batch)
         else:
             by_list = ranking_metrics(judge_reference(asked, self._pairs))
         at = np.array([x.sample for x in lists], dtype=np.int64)
@@ -126,7 +129,7 @@ def _build(job: Job) -> Built:
         system: made for system, made in system_lists(job, samples, measures.index).items() if made
     }
     rows: list[Row] = []
-    for protocol in PROTOCOLS if measures.years else PROTOCOLS[:1]:
+    for protocol in PROTOCOLS if measures.years and not measures.form.key else PROTOCOLS[:1]:
         values = {}
         for done, (system, made) in enumerate(lists.items()):
             job.progress(done, len(lists), f"{protocol}: {system}")
@@ -167,6 +170,7 @@ def _config(config: Config) -> dict[str, Any]:
         "list_length": config.list_length,
         "bootstrap": config.evaluate.bootstrap,
         "seed": config.seed,
+        **config.line_format.key,
     }
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from convrec.lists import format_line
 from convrec.relevance import Titled, judge_lines
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from convrec.artifacts import Job
     from convrec.catalog.index import TitleIndex
+    from convrec.lists import LineFormat
 
 SYSTEMS = ("teacher", "remapped", "adjusted", "sft", "rank_grpo")
 MODELS = ("sft", "rank_grpo")
@@ -52,7 +52,7 @@ def held_out(conversations: pl.DataFrame) -> list[Sample]:
 
 
 def has_years(catalog: pl.DataFrame) -> bool:
-    """Whether lists carry years: where most items of the catalog have one."""
+    """Whether lists can carry years: where most items of the catalog have one."""
     return catalog["year"].count() * 2 > catalog.height
 
 
@@ -63,7 +63,9 @@ def system_lists(job: Job, samples: list[Sample], index: TitleIndex) -> dict[str
     """
     lists = {}
     if "teacher_lists" in job.parents:
-        lists["teacher"] = _by_context(_teacher(job.frame("teacher_lists")), samples)
+        lists["teacher"] = _by_context(
+            _teacher(job.frame("teacher_lists"), job.config.line_format), samples
+        )
     if "candidates" in job.parents:
         lists["remapped"] = _remapped(job, samples, index)
     if "demonstrations" in job.parents:
@@ -74,12 +76,12 @@ def system_lists(job: Job, samples: list[Sample], index: TitleIndex) -> dict[str
     return lists
 
 
-def _teacher(rows: pl.DataFrame) -> dict[str, str]:
+def _teacher(rows: pl.DataFrame, form: LineFormat) -> dict[str, str]:
     lines: dict[str, list[str]] = defaultdict(list)
     for context, title, year in (
         rows.sort("context_id", "rank").select("context_id", "title", "year").iter_rows()
     ):
-        lines[context].append(format_line(title, year))
+        lines[context].append(form.format(title, year))
     return {context: "\n".join(written) for context, written in lines.items()}
 
 
@@ -93,7 +95,8 @@ def _by_context(texts: dict[str, str], samples: list[Sample]) -> list[SampleList
 
 def _remapped(job: Job, samples: list[Sample], index: TitleIndex) -> list[SampleList]:
     items = job.frame("catalog").select("item_id", "title", "year").iter_rows()
-    line_of = {item_id: format_line(title, year) for item_id, title, year in items}
+    form = job.config.line_format
+    line_of = {item_id: form.format(title, year) for item_id, title, year in items}
     wanted = {sample.context_id for sample in samples}
     lines: dict[str, list[str]] = defaultdict(list)
     rows = job.frame("candidates").sort("context_id", "rank")
@@ -104,7 +107,7 @@ def _remapped(job: Job, samples: list[Sample], index: TitleIndex) -> list[Sample
     for position, sample in enumerate(samples):
         if sample.context_id in lines:
             ranked = lines[sample.context_id]
-            judged = judge_lines(ranked, index, sample.seen, [])
+            judged = judge_lines(ranked, index, sample.seen, [], form)
             unseen = [line for line, at in zip(ranked, judged, strict=True) if not at.seen]
             lists.append(SampleList(position, "\n".join(unseen[: job.config.list_length])))
     return lists

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from convrec.catalog.index import TitleIndex
 from convrec.errors import ConfigError
+from convrec.lists import TITLE_YEAR, LineFormat
 from convrec.relevance import Titled, line_relevance, list_lines
 
 Reward = Callable[[Sequence[float]], list[float]]
@@ -25,9 +26,10 @@ def relevance(
     seen: Sequence[Titled],
     ground_truth: Sequence[Titled],
     n_ranks: int,
+    form: LineFormat = TITLE_YEAR,
 ) -> list[int]:
     """Relevance, 0 or 1, of ranks 1 to `n_ranks` of a completion."""
-    return line_relevance(list_lines(completion), index, seen, ground_truth, n_ranks)
+    return line_relevance(list_lines(completion), index, seen, ground_truth, n_ranks, form)
 
 
 def log_rewards(relevance: Sequence[float]) -> list[float]:

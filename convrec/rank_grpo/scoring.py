@@ -14,6 +14,7 @@ import numpy as np
 from convrec.catalog.index import TitleIndex
 from convrec.evaluate.ndcg import ndcg
 from convrec.evaluate.rates import RATES, list_rates
+from convrec.lists import TITLE_YEAR, LineFormat
 from convrec.rank_grpo.rewards import Reward, relevance
 from convrec.relevance import Titled, judge_lines, list_lines
 
@@ -27,11 +28,20 @@ class ListScorer:
     __name__ = "ndcg"
     """TRL's name of the reward in its logs."""
 
-    def __init__(self, index: TitleIndex, n_ranks: int, reward: Reward, *, years: bool) -> None:
+    def __init__(
+        self,
+        index: TitleIndex,
+        n_ranks: int,
+        reward: Reward,
+        *,
+        years: bool,
+        form: LineFormat = TITLE_YEAR,
+    ) -> None:
         self.index = index
         self.n_ranks = n_ranks
         self.reward = reward
         self.years = years
+        self.form = form
 
     def rank_rewards(self, completion: str, row: dict[str, Any]) -> list[float]:
         """Rewards of ranks 1 to N, as RankGRPOTrainer asks for them."""
@@ -42,6 +52,7 @@ class ListScorer:
                 titled(row["seen"]),
                 titled(row["ground_truth"]),
                 self.n_ranks,
+                self.form,
             )
         )
 
@@ -60,7 +71,11 @@ class ListScorer:
         for row, text in enumerate(completions):
             lines = list_lines(text)
             judged = judge_lines(
-                lines[: self.n_ranks], self.index, titled(seen[row]), titled(ground_truth[row])
+                lines[: self.n_ranks],
+                self.index,
+                titled(seen[row]),
+                titled(ground_truth[row]),
+                self.form,
             )
             earned[row, : len(judged)] = [line.truth is not None for line in judged]
             rates[row] = list_rates(judged, len(lines), self.n_ranks, years=self.years)

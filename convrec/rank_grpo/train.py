@@ -119,7 +119,11 @@ def _trainer(
     if bf16 and not torch.cuda.is_available():
         student.model.set_attn_implementation("eager")  # the fused kernel's bf16 backward is slow
     scorer = ListScorer(
-        index, config.list_length, reward_named(settings.reward), years=config.recommend.years
+        index,
+        config.list_length,
+        reward_named(settings.reward),
+        years=config.recommend.years,
+        form=config.line_format,
     )
     common: dict[str, Any] = {
         "model": student.model,
