@@ -89,7 +89,7 @@ def test_reading_again_sends_nothing_and_says_what_changed(
     from convrec import recommend
     from convrec.lists import parse_answer
 
-    monkeypatch.setattr(recommend, "parse_answer", lambda text: parse_answer(text)[1:])
+    monkeypatch.setattr(recommend, "parse_answer", lambda text, form: parse_answer(text, form)[1:])
     first = read_again(config, store)[0]
     assert (first.state, first.changed > 0) == ("unversioned", True)
     assert ledger_rows(store) == []

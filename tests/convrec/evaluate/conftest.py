@@ -111,7 +111,7 @@ def whole_world(tmp_path_factory: pytest.TempPathFactory) -> World:
             title, year = (f"Unknown {k}", None) if rng.random() < 0.2 else ITEMS[k][1:]
             teacher.append((context, rank, f"{rank}. {title}", title, year))
         for rank, k in enumerate([*seen, *_ranked(rng, wanted[context], 0.4, seen)], start=1):
-            candidates.append((context, rank, f"i{k}", 1 / rank, 0.0, 0.0, 0.0, None, None, None))
+            candidates.append((context, rank, f"i{k}", 1 / rank, 0.0, 0.0, 0.0, *[None] * 5))
         best = _ranked(rng, wanted[context], 0.6, seen)
         demonstrations.append((context, None, split, [f"i{k}" for k in best], lines(best)))
     made.put("conversations", "conversations", conversations)
