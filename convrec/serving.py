@@ -62,14 +62,13 @@ def catalog_of(store: Store, checkpoint: str) -> pl.DataFrame:
 def recommend_list(
     store: Store, checkpoint: str, text: str, *, catalog: Path | None = None, n: int | None = None
 ) -> list[str]:
-    """N lines "Title (year)" for a text: in the catalog, unseen, none twice, the best first.
+    """N lines in the trained form for a text: in the catalog, unseen, none twice, best first.
 
     Raises InputError for an unknown checkpoint, an unusable catalog or one that is too small.
     """
     from convrec.catalog.load import load_catalog
     from convrec.config import Config
     from convrec.generate import recommend_constrained
-    from convrec.lists import format_line
     from convrec.sft.prompts import student_prompt
 
     header = store.header(checkpoint)
@@ -78,11 +77,15 @@ def recommend_list(
             f"{checkpoint} is a {header.ref.kind}, not a checkpoint; "
             "`convrec artifacts list --kind checkpoint` shows those"
         )
-    frame = load_catalog(catalog)[0] if catalog else catalog_of(store, checkpoint)
+    config = Config.model_validate(serving_settings(store, checkpoint))
+    if catalog:
+        frame = load_catalog(catalog, config.ingest.names, years=config.recommend.years)[0]
+    else:
+        frame = catalog_of(store, checkpoint)
     items = frame.select("item_id", "title", "year").rows()
     seen = named_items(text, items)
-    lines = list(dict.fromkeys(format_line(t, y) for i, t, y in items if i not in seen))
-    config = Config.model_validate(serving_settings(store, checkpoint))
+    write = config.line_format.format
+    lines = list(dict.fromkeys(write(t, y) for i, t, y in items if i not in seen))
     wanted = n or config.list_length
     if len(lines) < wanted:
         raise InputError(

@@ -1,8 +1,9 @@
 """Read a catalog file: rows that can be used, and rows that cannot with the reason.
 
 A catalog is CSV or Parquet with `title` and `year` (may be empty), optionally `item_id`, `aliases`,
-`genres`, and any other text columns, which are joined into `text`. One bad row never stops a run;
-a file that is no catalog at all does, in one sentence.
+`genres`, and any other text columns, which are joined into `text`. A file may call them otherwise:
+`ingest.columns` maps our names to its own. One bad row never stops a run; a file that is no catalog
+at all does, in one sentence.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from convrec.catalog.columns import renaming
 from convrec.catalog.titles import FIRST_YEAR, LAST_YEAR, exact_key, split_year, usable_year
 from convrec.errors import CatalogError, InputError
 from convrec.lists import format_line
@@ -35,20 +37,28 @@ class Row(NamedTuple):
     problem: str = ""
 
 
-def load_catalog(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+def load_catalog(
+    path: Path, names: Mapping[str, str] | None = None, *, years: bool = True
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read a catalog file into (items, quarantine), both with the columns of their kind.
 
-    Raises CatalogError for a file that is missing, of another type, without the needed columns or
-    without one usable row, and InputError for a pickle, which is never loaded.
+    `names` maps columns of ours to what the file calls them; without `years` a file may go without
+    a year. Raises CatalogError for a file that is missing, of another type, without the needed
+    columns or without one usable row, and InputError for a pickle, which is never loaded.
     """
     refuse_pickle(path)
     columns, rows = _parquet(path) if _is_parquet(path) else _csv(path)
-    missing = [name for name in REQUIRED if name not in columns]
+    if names:
+        new = renaming(columns, names, path)
+        columns = [new[column] for column in columns]
+        rows = [row._replace(values={new[k]: v for k, v in row.values.items()}) for row in rows]
+    needed = REQUIRED if years else REQUIRED[:1]
+    missing = [name for name in needed if name not in columns]
     if missing:
         raise CatalogError(
             f"{path} has no column {' and no column '.join(missing)} (it has "
             f"{', '.join(columns) or 'none'}); a catalog needs title and year, and may have "
-            "item_id, aliases, genres and text columns"
+            "item_id, aliases, genres and text columns; ingest.columns says what a file calls them"
         )
     return collect_items(rows, path.name, _text_columns(columns, rows), str(path))
 

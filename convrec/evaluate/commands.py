@@ -35,6 +35,9 @@ def score(
     per_list: Annotated[
         Path | None, typer.Option(help="Write one JSON row a list here, with both rewards.")
     ] = None,
+    profile: Annotated[
+        str, typer.Option(help="Whose form of a line and catalog columns; default: Title (year).")
+    ] = "",
     json_file: JsonFile = None,
 ) -> None:
     """Score recommended lists against a catalog.
@@ -42,11 +45,18 @@ def score(
     A row holds `completion` (text or chat messages), `seen_titles` and
     `groundtruth_with_release_year`; other columns are ignored. Bad rows are reported and left out.
     """
+    from convrec.config import load
     from convrec.evaluate.score import score_file
 
+    config = load(profile) if profile else None
     with _counting() as count:
         result = score_file(
-            lists, catalog, protocol=protocol.value, per_list=per_list, progress=count
+            lists,
+            catalog,
+            protocol=protocol.value,
+            config=config,
+            per_list=per_list,
+            progress=count,
         )
     if result.catalog_left_out:
         typer.echo(

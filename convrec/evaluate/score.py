@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convrec.config import Config
 from convrec.errors import InputError
 from convrec.evaluate.batch import Batch, ListToJudge, Protocol, ranking_metrics
 from convrec.evaluate.bootstrap import Bootstrap, Interval
@@ -48,6 +49,7 @@ def score_file(
     catalog: Path,
     *,
     protocol: Protocol = "standard",
+    config: Config | None = None,
     per_list: Path | None = None,
     resamples: int = 1000,
     seed: int = 7,
@@ -55,11 +57,12 @@ def score_file(
 ) -> Score:
     """Score every row of a JSONL file against a catalog file.
 
+    `config` says how lines are written and what the catalog calls its columns.
     `per_list` gets one JSON row a scored list, in input order, with its `line` in the input.
     `progress(rows)` is told how many rows have been read. Raises InputError where the file is no
     JSONL or has no usable row, CatalogError for a catalog that cannot be used.
     """
-    judge, left_out = _judge(catalog, protocol)
+    judge, left_out = _judge(catalog, protocol, config or Config())
     bad: list[BadRow] = []
     contexts: list[str] = []
     values: dict[str, list[NDArray[np.float64]]] = {}
@@ -82,7 +85,7 @@ def score_file(
     return Score(protocol, len(contexts), means, tuple(bad), left_out)
 
 
-def _judge(catalog: Path, protocol: Protocol) -> tuple[Judge, int]:
+def _judge(catalog: Path, protocol: Protocol, config: Config) -> tuple[Judge, int]:
     """What judges lists against a catalog file, and how many of its rows cannot be used."""
     from convrec.catalog.index import TitleIndex
     from convrec.catalog.load import load_catalog
@@ -90,16 +93,22 @@ def _judge(catalog: Path, protocol: Protocol) -> tuple[Judge, int]:
     from convrec.evaluate.standard import judge_standard
     from convrec.evaluate.systems import has_years
 
-    frame, left_out = load_catalog(catalog)
+    form, columns = config.line_format, config.ingest.names
+    if protocol == "reference" and form.key:
+        raise InputError(
+            f"the reference protocol reads lines as Title (year), and this profile writes "
+            f"{form.words}; use --protocol standard"
+        )
+    frame, left_out = load_catalog(catalog, columns, years=form.years)
     items = list(frame.select("item_id", "title", "year").iter_rows())
     if protocol == "reference":
-        pairs = {(title, year) for _, title, year in items} | _spellings(catalog)
+        pairs = {(title, year) for _, title, year in items} | _spellings(catalog, columns)
         return lambda lists: judge_reference(lists, pairs), left_out.height
-    index, years = TitleIndex(items), has_years(frame)
-    return lambda lists: judge_standard(lists, index, years=years), left_out.height
+    index, years = TitleIndex(items), form.years and has_years(frame)
+    return lambda lists: judge_standard(lists, index, years=years, form=form), left_out.height
 
 
-def _spellings(catalog: Path) -> set[Titled]:
+def _spellings(catalog: Path, columns: Mapping[str, str]) -> set[Titled]:
     """The titles and years of the file as they stand, repeats that only differ in quotes too."""
     import polars as pl
 
@@ -112,7 +121,8 @@ def _spellings(catalog: Path) -> set[Titled]:
     else:
         table = pl.read_csv(catalog, infer_schema=False, truncate_ragged_lines=True)
     table = table.rename({name: name.strip().lower() for name in table.columns})
-    rows = table.select("title", "year").iter_rows()
+    names = (columns.get(name, name).strip().lower() for name in ("title", "year"))
+    rows = table.select(*names).iter_rows()
     return {(title, read_year(year)[0]) for title, year in rows}
 
 

@@ -9,6 +9,7 @@ sft, rank_grpo   sampled, unconstrained lists of the two checkpoints
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from convrec.relevance import Titled, judge_lines
@@ -40,9 +41,9 @@ class SampleList(NamedTuple):
     completion: str
 
 
-def held_out(conversations: pl.DataFrame) -> list[Sample]:
-    """The samples of the test split that have a ground truth, in order."""
-    rows = conversations.filter(conversations["split"] == "test")
+def held_out(conversations: pl.DataFrame, split: str = "test") -> list[Sample]:
+    """The samples of a split that have a ground truth, in order."""
+    rows = conversations.filter(conversations["split"] == split)
     columns = ("sample_id", "context_id", "seen", "ground_truth")
     return [
         Sample(sample, context, _titled(seen), _titled(truth))
@@ -63,8 +64,8 @@ def system_lists(job: Job, samples: list[Sample], index: TitleIndex) -> dict[str
     """
     lists = {}
     if "teacher_lists" in job.parents:
-        lists["teacher"] = _by_context(
-            _teacher(job.frame("teacher_lists"), job.config.line_format), samples
+        lists["teacher"] = by_context(
+            teacher_texts(job.frame("teacher_lists"), job.config.line_format), samples
         )
     if "candidates" in job.parents:
         lists["remapped"] = _remapped(job, samples, index)
@@ -76,7 +77,8 @@ def system_lists(job: Job, samples: list[Sample], index: TitleIndex) -> dict[str
     return lists
 
 
-def _teacher(rows: pl.DataFrame, form: LineFormat) -> dict[str, str]:
+def teacher_texts(rows: pl.DataFrame, form: LineFormat) -> dict[str, str]:
+    """Context → the teacher's list as it wrote it, from the rows of teacher lists."""
     lines: dict[str, list[str]] = defaultdict(list)
     for context, title, year in (
         rows.sort("context_id", "rank").select("context_id", "title", "year").iter_rows()
@@ -85,7 +87,8 @@ def _teacher(rows: pl.DataFrame, form: LineFormat) -> dict[str, str]:
     return {context: "\n".join(written) for context, written in lines.items()}
 
 
-def _by_context(texts: dict[str, str], samples: list[Sample]) -> list[SampleList]:
+def by_context(texts: Mapping[str, str], samples: list[Sample]) -> list[SampleList]:
+    """The list of each sample's context, for the samples that have one."""
     return [
         SampleList(position, texts[sample.context_id])
         for position, sample in enumerate(samples)

@@ -18,6 +18,7 @@ from convrec.errors import InputError
 
 DIALOGUES = ("test.jsonl", "conversations.jsonl")
 ENTITIES = ("item_ids.json", "entity2id.json")
+DEMO_CATALOGS = {"films": "demo.csv", "books": "demo-books.csv"}
 _CATALOGS = ("catalog.csv", "catalog.parquet")
 _SPLIT_NAMES = {
     "train": "train",
@@ -67,7 +68,7 @@ def catalog_file(config: Config) -> Path | None:
     if config.ingest.catalog:
         return Path(config.ingest.catalog).expanduser()
     if config.ingest.format == "demo":
-        return ROOT / "catalog" / "demo.csv"
+        return ROOT / "catalog" / DEMO_CATALOGS[config.ingest.world]
     if config.ingest.format != "reddit-v2":
         return None
     path = data_path(config)

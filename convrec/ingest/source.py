@@ -57,8 +57,10 @@ def read_conversations(config: Config) -> Frames:
 
 
 def catalog_config(config: Config) -> dict[str, Any]:
-    """What can change the catalog's rows, besides the file: whether items keep years."""
-    return {"format": config.ingest.format} if catalog_file(config) is None else {}
+    """What can change the catalog's rows, besides the file: what it calls its columns."""
+    if catalog_file(config) is None:
+        return {"format": config.ingest.format}
+    return {"columns": config.ingest.names} if config.ingest.columns else {}
 
 
 def catalog_inputs(config: Config) -> dict[str, str]:
@@ -92,7 +94,10 @@ def conversations_inputs(config: Config) -> dict[str, str]:
 
 def _catalog(config: Config) -> Frames:
     path = catalog_file(config)
-    return load_catalog(path) if path is not None else _entities(config).catalog()
+    if path is None:
+        items: Frames = _entities(config).catalog()
+        return items
+    return load_catalog(path, config.ingest.names, years=config.recommend.years)
 
 
 def _conversations(config: Config) -> Frames:

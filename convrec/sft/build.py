@@ -65,7 +65,7 @@ def serving_settings(config: Config) -> dict[str, Any]:
     return {
         "domain": config.domain.model_dump(mode="json"),
         "list_length": config.list_length,
-        "ingest": {"columns": dict(config.ingest.columns)},
+        "ingest": {"columns": config.ingest.names},
         "recommend": {"years": config.recommend.years},
         "model": config.model.model_dump(mode="json"),
         "reflect": {"enabled": False, "top": 1},  # not used, but bound to list_length
