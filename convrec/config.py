@@ -106,15 +106,13 @@ class Reflect(Section):
 class Adjust(Section):
     """s_final = w ⊙ s_reflect + b, learned on training ground truth."""
 
-    pull: float = Field(2, ge=0, description="Weight of the pull of w towards 1.")
-    bias_pull: float = Field(32, ge=0, description="Weight of the pull of b towards 0.")
+    pull: float = Field(0.5, ge=0, description="Weight of the pull of w towards 1.")
+    bias_pull: float = Field(128, ge=0, description="Weight of the pull of b towards 0.")
     balance: float | None = Field(
         None,
         ge=0,
-        le=1,
-        description="Share of the ground truth's own popularity that is kept out of w and b: 0 "
-        "ranks best, 1 spreads widest. Empty: the least that lowers the popularity Gini on "
-        "validation.",
+        description="κ: how strongly an item that the teacher lists often is lowered. Empty: "
+        "chosen on validation, the best ranking among those that lower the popularity Gini.",
     )
     patience: int = Field(10, gt=0, description="Iterations without a better validation loss.")
     max_iterations: int = Field(200, gt=0)

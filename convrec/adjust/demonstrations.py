@@ -9,100 +9,116 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convrec.adjust.scores import candidate_scores
+from convrec.adjust.candidates import read_candidates
+from convrec.adjust.figures import popularity_figures, ranking_figures
+from convrec.adjust.lists import NONE, final_scores, top_items
+from convrec.adjust.split import read_split, training_mentions
 from convrec.artifacts import Built, Job, Step
 from convrec.catalog.index import TitleIndex
 from convrec.errors import InputError
 from convrec.recommend import contexts
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
+    from convrec.adjust.candidates import Candidates
+    from convrec.adjust.figures import Tops
     from convrec.config import Config
 
-
-def final_lists(
-    scores: pl.DataFrame, adjustment: pl.DataFrame | None, seen: dict[str, set[str]], n: int
-) -> dict[str, list[str]]:
-    """Context → its `n` best unseen item ids by s_final = w·s + b; ties keep the earlier order.
-
-    `scores` has columns context_id, item_id, score; without an adjustment w = 1 and b = 0.
-    """
-    import polars as pl
-
-    if adjustment is not None:
-        scores = scores.join(adjustment, on="item_id", how="left", maintain_order="left").select(
-            "context_id",
-            "item_id",
-            (pl.col("score") * pl.col("weight").fill_null(1.0) + pl.col("bias").fill_null(0.0)),
-        )
-    ranked = scores.with_columns(pl.int_range(pl.len()).alias("before")).sort(
-        "context_id", "score", "before", descending=[False, True, False]
-    )
-    lists: dict[str, list[str]] = {}
-    for owner, item_id in ranked.select("context_id", "item_id").iter_rows():
-        chosen = lists.setdefault(owner, [])
-        if len(chosen) < n and item_id not in seen.get(owner, ()):
-            chosen.append(item_id)
-    return lists
-
-
-def seen_items(conversations: pl.DataFrame, index: TitleIndex) -> dict[str, set[str]]:
-    """Context → the catalog items that its conversation already names."""
-    return {
-        owner: {item_id for t in seen or () if (item_id := index.find(t["title"], t["year"]))}
-        for owner, seen in contexts(conversations).select("context_id", "seen").iter_rows()
-    }
+SCHEMA = ("context_id", "sample_id", "split", "items", "completion")
 
 
 def _build(job: Job) -> Built:
     provided = job.config.recommend.source == "provided"
     rows, figures = _provided(job) if provided else _adjusted(job)
-    if not rows:
+    if rows.is_empty():
         raise InputError(
             "there is no demonstration to learn from: no context has a list; with "
             "recommend.source=provided the data needs a `completion`, else look at teacher_lists"
         )
+    counts = rows["split"].value_counts(sort=True).sort("count", "split", descending=[True, False])
+    return Built(
+        rows, {**{f"{split} lists": count for split, count in counts.iter_rows()}, **figures}
+    )
+
+
+def _adjusted(job: Job) -> tuple[pl.DataFrame, dict[str, float]]:
     import polars as pl
 
-    frame = pl.DataFrame(
-        rows,
-        schema={
-            "context_id": pl.String,
-            "sample_id": pl.String,
-            "split": pl.String,
-            "items": pl.List(pl.String),
-            "completion": pl.String,
-        },
-        orient="row",
-    )
-    counts = frame["split"].value_counts(sort=True).iter_rows()
-    return Built(frame, {**{f"{split} lists": count for split, count in counts}, **figures})
-
-
-def _adjusted(job: Job) -> tuple[list[tuple[Any, ...]], dict[str, float]]:
+    candidates = read_candidates(job)
+    n = job.config.list_length
+    tops = {"before": top_items(candidates, n)}
+    if "adjustment" in job.parents or "adjustment" in job.frames:
+        tops["after"] = top_items(candidates, n, final_scores(candidates, *_adjustment(job)))
+    top = list(tops.values())[-1]
     catalog = job.frame("catalog").select("item_id", "title", "year")
     write = job.config.line_format.format
-    line = {item_id: write(title, year) for item_id, title, year in catalog.iter_rows()}
-    conversations = job.frame("conversations")
-    seen = seen_items(conversations, TitleIndex(catalog.iter_rows()))
-    adjustment = job.frame("adjustment") if "adjustment" in job.parents else None
-    lists = final_lists(candidate_scores(job), adjustment, seen, job.config.list_length)
-    split_of = contexts(conversations).select("context_id", "split").iter_rows()
-    rows = [
-        (owner, None, split, lists[owner], "\n".join(line[item] for item in lists[owner]))
-        for owner, split in split_of
-        if owner in lists
-    ]
-    short = sum(len(row[3]) < job.config.list_length for row in rows)
-    named = {item for row in rows for item in row[3]}
-    return rows, {
-        "shorter than list_length": short,
-        "catalog coverage": round(len(named) / max(catalog.height, 1), 4),
-    }
+    lines = [write(title, year) for _, title, year in catalog.iter_rows()]
+    items = catalog.select("item_id").with_columns(pl.Series("line", lines, dtype=pl.String))
+    rows = demonstration_rows(top, candidates, job.frame("conversations"), items)
+    short = int((top[:, n - 1] == NONE).sum())
+    return rows, {"shorter than list_length": short, **_figures(job, candidates, tops)}
 
 
-def _provided(job: Job) -> tuple[list[tuple[Any, ...]], dict[str, float]]:
+def _adjustment(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """w and b by catalog row; 1 and 0 for an item that has none."""
+    rows = job.frame("catalog").select("item_id")
+    rows = rows.join(job.frame("adjustment"), on="item_id", how="left", maintain_order="left")
+    return rows["weight"].fill_null(1.0).to_numpy(), rows["bias"].fill_null(0.0).to_numpy()
+
+
+def _figures(job: Job, candidates: Candidates, tops: Tops) -> dict[str, float]:
+    """Popularity of the train and test lists, and how validation lists rank; no test answer."""
+    mentions = training_mentions(job)
+    split = candidates.contexts["split"].to_numpy()
+    figures = {}
+    for name in ("train", "test"):
+        chosen = {when: top[split == name] for when, top in tops.items()}
+        figures.update(popularity_figures(chosen, mentions, name))
+    return {**figures, **ranking_figures(tops, read_split(job, "validation", candidates))}
+
+
+def demonstration_rows(
+    top: np.ndarray, candidates: Candidates, conversations: pl.DataFrame, items: pl.DataFrame
+) -> pl.DataFrame:
+    """One row a context with candidates, in the order of the conversations; SCHEMA's columns.
+
+    `items` has item_id and line, how the item is written, in the order of the catalog.
+    """
+    import numpy as np
+    import polars as pl
+
+    held = top != NONE
+    named = top[held]
+    lists = (
+        pl.DataFrame(
+            {
+                "context": np.nonzero(held)[0].astype(np.uint32),
+                "items": items["item_id"].gather(named),
+                "completion": items["line"].gather(named),
+            }
+        )
+        .group_by("context", maintain_order=True)
+        .agg("items", pl.col("completion").str.join("\n"))
+    )
+    made = candidates.contexts.join(lists, on="context", how="left").select(
+        "context_id",
+        pl.lit(None, dtype=pl.String).alias("sample_id"),
+        pl.col("items").fill_null([]),
+        pl.col("completion").fill_null(""),
+    )
+    return (
+        contexts(conversations)
+        .select("context_id", "split")
+        .join(made, on="context_id", how="inner", maintain_order="left")
+        .select(SCHEMA)
+    )
+
+
+def _provided(job: Job) -> tuple[pl.DataFrame, dict[str, float]]:
+    import polars as pl
+
     catalog = job.frame("catalog").select("item_id", "title", "year")
     index = TitleIndex(catalog.iter_rows())
     columns = ("context_id", "sample_id", "split", "completion")
@@ -116,7 +132,12 @@ def _provided(job: Job) -> tuple[list[tuple[Any, ...]], dict[str, float]]:
         lines += len(written)
         rows.append((owner, sample, split, [item for item in found if item], text.strip("\n")))
     inside = sum(len(row[3]) for row in rows)
-    return rows, {"in catalog": round(inside / max(lines, 1), 4)}
+    frame = pl.DataFrame(
+        rows,
+        schema=dict.fromkeys(SCHEMA, pl.String) | {"items": pl.List(pl.String)},
+        orient="row",
+    )
+    return frame, {"in catalog": round(inside / max(lines, 1), 4)}
 
 
 def _config(config: Config) -> dict[str, Any]:
@@ -125,5 +146,5 @@ def _config(config: Config) -> dict[str, Any]:
 
 
 DEMONSTRATIONS = Step(
-    stage="adjust", kind="demonstrations", version=1, build=_build, config=_config
+    stage="adjust", kind="demonstrations", version=2, build=_build, config=_config
 )

@@ -1,145 +1,92 @@
-"""Learns w and b, one a catalog item, from the ground truth of training conversations.
+"""The adjustment: w and b, one a catalog item, from the ground truth of training conversations.
 
-Listwise softmax over each context's candidates: for a sample with ground truth G among its
-candidates, loss = −(1/|G|) Σ_{g∈G} log softmax(w_j·s_j + b_j)_g. Every sample pulls once; w is
-pulled towards 1 and b towards 0 by `pull`·(Σ(w−1)² + Σb²), so that items without evidence stay as
-they are. The problem is convex, so L-BFGS finds the one optimum whatever the seed.
+1. `convrec.adjust.loss` on the train split, stopped early on validation
+   (`convrec.adjust.optimise`), finds w and b₁ in s_final − c = w·(s_reflect − c) + b₁. The centre c
+   is the mean score at the end of the training lists (rank N). So w says how much an item's fit
+   counts on either side of the cut: an item that the crowd likes rises where it fits, and does not
+   enter more lists. b₁ alone would bring that about, and is pulled to 0 much harder than w to 1.
+2. `convrec.adjust.balance` takes out the teacher's popularity bias.
+
+The table holds both in one: s_final = w ⊙ s_reflect + b with b = b₁ + c·(1 − w) − κ·log(…). A plain
+fit (c = 0, equal pulls, no balance) ranks a little better and doubles the Gini: ground truth is
+popular too, and softmax puts the crowd's favourites where the teacher's were. The test split is
+never read: neither its samples nor its candidates. The paper gives s_final and the data that it is
+learned on; the pulls, the centre and the balance are ours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from convrec.adjust.scores import candidate_scores
+from convrec.adjust.balance import choose, excess
+from convrec.adjust.figures import popularity_figures, ranking_figures
+from convrec.adjust.lists import cut_score, item_counts, top_items
+from convrec.adjust.loss import Listwise, listwise, listwise_loss
+from convrec.adjust.optimise import Fit, fit, start
+from convrec.adjust.split import read_split, training_mentions
 from convrec.artifacts import Built, Job, Step
-from convrec.catalog.index import TitleIndex
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from convrec.config import Config
 
 
-@dataclass(frozen=True)
-class Listwise:
-    """Training samples over padded candidate lists: (samples, candidates) arrays."""
-
-    items: np.ndarray  # catalog row of each candidate
-    scores: np.ndarray  # s_reflect; −inf on padding
-    target: np.ndarray  # 1/|G| on ground truth, 0 elsewhere
-
-
-def listwise_loss(
-    parameters: np.ndarray, data: Listwise, count: int, pull: float
-) -> tuple[float, np.ndarray]:
-    """(loss, gradient) at `parameters` = concat(w, b), both of length `count`, mean by sample."""
-    import numpy as np
-
-    weight, bias = parameters[:count], parameters[count:]
-    known = np.isfinite(data.scores)
-    scores = np.where(known, data.scores, 0.0)
-    logits = np.where(known, weight[data.items] * scores + bias[data.items], -np.inf)
-    logits -= logits.max(axis=1, keepdims=True)
-    log_z = np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    log_p = np.where(known, logits - log_z, 0.0)
-    samples = len(data.items)
-    loss = -(data.target * log_p).sum() / samples
-    error = np.where(known, np.exp(log_p) - data.target, 0.0) / samples
-    gradient = np.concatenate(
-        [
-            np.bincount(data.items.ravel(), (error * scores).ravel(), minlength=count),
-            np.bincount(data.items.ravel(), error.ravel(), minlength=count),
-        ]
-    )
-    away = np.concatenate([weight - 1.0, bias])
-    scale = pull / samples
-    return float(loss + scale * (away**2).sum()), gradient + 2 * scale * away
-
-
-def training_lists(job: Job, split: str) -> Listwise:
-    """The samples of `split` with at least one ground truth among their candidates."""
-    import numpy as np
-    import polars as pl
-
-    catalog = job.frame("catalog").select("item_id", "title", "year")
-    index = TitleIndex(catalog.iter_rows())
-    row_of = {item_id: row for row, item_id in enumerate(catalog["item_id"])}
-    samples = job.frame("conversations").filter(pl.col("split") == split)
-    wanted = samples["context_id"].unique().to_list()
-    lists: dict[str, tuple[list[int], list[float]]] = {}
-    scores = candidate_scores(job).filter(pl.col("context_id").is_in(wanted))
-    for owner, item_id, score in scores.iter_rows():
-        items, values = lists.setdefault(owner, ([], []))
-        items.append(row_of[item_id])
-        values.append(score)
-    chosen = []
-    for owner, seen, truth in samples.select("context_id", "seen", "ground_truth").iter_rows():
-        gone = _rows(index, row_of, seen)
-        goal = _rows(index, row_of, truth) - gone
-        items, values = lists.get(owner, ([], []))
-        kept = [(i, s, i in goal) for i, s in zip(items, values, strict=True) if i not in gone]
-        if any(hit for _, _, hit in kept):
-            chosen.append(kept)
-    width = max(map(len, chosen), default=0)
-    data = Listwise(
-        np.zeros((len(chosen), width), dtype=np.int64),
-        np.full((len(chosen), width), -np.inf),
-        np.zeros((len(chosen), width)),
-    )
-    for row, kept in enumerate(chosen):
-        hits = sum(hit for _, _, hit in kept)
-        for column, (item, score, hit) in enumerate(kept):
-            data.items[row, column], data.scores[row, column] = item, score
-            data.target[row, column] = hit / hits
-    return data
-
-
-def _rows(index: TitleIndex, row_of: dict[str, int], titles: list[dict[str, Any]]) -> set[int]:
-    found = (index.find(t["title"], t["year"]) for t in titles)
-    return {row_of[item_id] for item_id in found if item_id is not None}
-
-
 def _build(job: Job) -> Built:
-    import numpy as np
     import polars as pl
-    from scipy.optimize import minimize
 
-    settings = job.config.adjust
-    data = training_lists(job, "train")
-    if not len(data.items):
+    n, settings = job.config.list_length, job.config.adjust
+    train = read_split(job, "train")
+    centre = cut_score(train.candidates, n)
+    data = listwise(train, centre)
+    if not data.samples:
         raise InputError(
             "adjust has nothing to learn from: no training conversation has a ground truth among "
             "its candidates; raise remap.keep, or set adjust.enabled=false"
         )
-    item_ids = job.frame("catalog")["item_id"].to_list()
-    count = len(item_ids)
-    start = np.concatenate([np.ones(count), np.zeros(count)])
-    done = minimize(
-        listwise_loss,
-        start,
-        args=(data, count, settings.pull),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": settings.max_iterations},
-    )
-    held_out = training_lists(job, "validation")
-    figures: dict[str, float | int | str] = {
-        "samples": len(data.items),
-        "iterations": int(done.nit),
-        "train loss before": round(listwise_loss(start, data, count, 0.0)[0], 4),
-        "train loss after": round(listwise_loss(done.x, data, count, 0.0)[0], 4),
+    mentions = training_mentions(job)
+    favour = excess(item_counts(top_items(train.candidates, n), len(mentions)))
+    validation = read_split(job, "validation")
+    held_out = listwise(validation, centre)
+    made = fit(data, held_out, len(mentions), settings, job.progress)
+    bias = made.bias + centre * (1.0 - made.weight)
+    by = validation if validation.samples.height else train
+    choice = choose(by, n, made.weight, bias, favour, settings.balance)
+    tops = {"before": top_items(by.candidates, n), "after": choice.lists}
+    figures = {
+        **_fit_figures(made, data, held_out),
+        "balance": choice.balance,
+        "balance chosen on": by.name if settings.balance is None else "nothing: it was set",
+        "Gini lower beyond noise": str(choice.lower).lower(),
+        **popularity_figures(tops, mentions, by.name),
+        **ranking_figures(tops, by),
     }
-    if len(held_out.items):
-        figures["validation loss before"] = round(listwise_loss(start, held_out, count, 0.0)[0], 4)
-        figures["validation loss after"] = round(listwise_loss(done.x, held_out, count, 0.0)[0], 4)
-    rows = pl.DataFrame({"item_id": item_ids, "weight": done.x[:count], "bias": done.x[count:]})
-    return Built(rows, figures)
+    rows = {
+        "item_id": job.frame("catalog")["item_id"],
+        "weight": made.weight,
+        "bias": bias - choice.balance * favour,
+    }
+    return Built(pl.DataFrame(rows), figures)
+
+
+def _fit_figures(made: Fit, train: Listwise, validation: Listwise) -> dict[str, float | int | str]:
+    ended = made.ended if validation.samples else f"{made.ended}, without validation to stop early"
+    figures: dict[str, float | int | str] = {
+        "samples": train.samples,
+        "validation samples": validation.samples,
+        "iterations": made.iterations,
+        "iteration kept": made.kept,
+        "ended": ended,
+    }
+    points = {"before": start(len(made.weight)), "after": made.parameters}
+    for name, data in (("train", train), ("validation", validation)):
+        if data.samples:
+            for when, at in points.items():
+                figures[f"{name} loss {when}"] = round(listwise_loss(at, data)[0], 4)
+    return figures
 
 
 def _config(config: Config) -> dict[str, Any]:
-    return config.adjust.model_dump(mode="json")
+    return {**config.adjust.model_dump(mode="json"), "list_length": config.list_length}
 
 
-ADJUSTMENT = Step(stage="adjust", kind="adjustment", version=1, build=_build, config=_config)
+ADJUSTMENT = Step(stage="adjust", kind="adjustment", version=2, build=_build, config=_config)

@@ -1,0 +1,54 @@
+"""The N best candidates of every context, as one array."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from convrec.adjust.candidates import Candidates
+
+NONE = -1
+"""Stands where a list has ended."""
+
+
+def top_items(candidates: Candidates, n: int, scores: np.ndarray | None = None) -> np.ndarray:
+    """(contexts, n) catalog rows, best first, NONE past the end; ties keep the candidates' order.
+
+    `scores`, one a candidate, stands in for the candidates' own.
+    """
+    import numpy as np
+
+    scores = candidates.scores if scores is None else scores
+    owners = candidates.owners
+    order = np.lexsort((-scores, owners))
+    rank = np.arange(len(order)) - np.repeat(candidates.starts, candidates.lengths)
+    kept = rank < n
+    top = np.full((len(candidates.lengths), n), NONE, dtype=np.int32)
+    top[owners[kept], rank[kept]] = candidates.items[order[kept]]
+    return top
+
+
+def cut_score(candidates: Candidates, n: int) -> float:
+    """The mean score at rank `n`, or at the last rank of a shorter list; 0 without a list."""
+    import numpy as np
+
+    held = candidates.lengths > 0
+    order = np.lexsort((-candidates.scores, candidates.owners))
+    last = candidates.starts[held] + np.minimum(candidates.lengths[held], n) - 1
+    return float(candidates.scores[order[last]].mean()) if held.any() else 0.0
+
+
+def final_scores(candidates: Candidates, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """s_final = w·s + b of every candidate."""
+    import numpy as np
+
+    return np.asarray(weight[candidates.items] * candidates.scores + bias[candidates.items])
+
+
+def item_counts(top: np.ndarray, count: int) -> np.ndarray:
+    """How often each of `count` catalog items stands in the lists."""
+    import numpy as np
+
+    return np.bincount(top[top != NONE], minlength=count).astype(np.float64)

@@ -1,0 +1,56 @@
+"""A split as adjust reads it: the candidates, and the samples whose ground truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from convrec.adjust.candidates import Candidates, link, of_splits, read_candidates
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from convrec.artifacts import Job
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is known of the split `name`; `candidates` may hold contexts of other splits too.
+
+    `samples` has columns sample, context and size, how many titles the ground truth has: those
+    with a ground truth and a list. `truth` has sample, context and item, one row a title of it
+    that the catalog has.
+    """
+
+    name: str
+    candidates: Candidates
+    samples: pl.DataFrame
+    truth: pl.DataFrame
+
+
+def read_split(job: Job, name: str, candidates: Candidates | None = None) -> Split:
+    """The split `name`, with its own candidates unless `candidates` are given."""
+    import polars as pl
+
+    candidates = candidates if candidates is not None else read_candidates(job, {name})
+    rows = (
+        of_splits(job.frame("conversations"), {name})
+        .select("context_id", "ground_truth", size=pl.col("ground_truth").list.len())
+        .filter(pl.col("size") > 0)
+        .join(candidates.contexts.select("context_id", "context"), on="context_id")
+        .drop("context_id")
+        .with_row_index("sample")
+    )
+    truth = link(rows.drop("size"), "ground_truth", job.frame("catalog")).unique()
+    return Split(name, candidates, rows.drop("ground_truth"), truth)
+
+
+def training_mentions(job: Job) -> np.ndarray:
+    """How many training samples have each catalog item in their ground truth, candidate or not."""
+    import numpy as np
+
+    catalog = job.frame("catalog")
+    samples = of_splits(job.frame("conversations"), {"train"})
+    named = link(samples.select("sample_id", "ground_truth"), "ground_truth", catalog).unique()
+    return np.bincount(named["item"].to_numpy(), minlength=catalog.height).astype(np.float64)
