@@ -7,6 +7,7 @@ forms that they share (convrec/catalog/link.py): no lookup reads the whole catal
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
@@ -21,6 +22,11 @@ Method = Literal["exact", "alias", "normalized", "subtitle", "fuzzy"]
 _ALTERNATIVE, _PARTIAL = 1, 4
 _TAILS = (("the", "movie"), ("the", "film"), ("movie",), ("3d",), ("1",))
 _SHORT = 3
+_NUMBERED = re.compile(
+    r"(?:: | - )(?:episode|part|chapter|volume|vol\.?) (?:\d{1,2}|[ivx]{1,5}|one|two|three|four|five)"
+    r"(?:: | - )(?=.*\w)",
+    re.IGNORECASE,
+)
 _LAST_WORDS = frozenset(tail[-1] for tail in _TAILS)
 
 
@@ -80,6 +86,8 @@ def forms(names: Iterable[str], asked: bool) -> tuple[list[Form], list[str]]:
         found.append(Form("".join(parts), extra + 1, method, size, article))
         if article:
             found.append(Form("".join(bare), extra + 2, method, size, article))
+        if unnumbered := _unnumbered(name):
+            found.append(Form(unnumbered, extra + 2, method, size, article))
         for part in _parts(name, bare, asked):
             found.append(Form("".join(part), extra + _PARTIAL, "subtitle", size, article))
         plain.append(text)
@@ -89,6 +97,12 @@ def forms(names: Iterable[str], asked: bool) -> tuple[list[Form], list[str]]:
 def without_article(found: list[str]) -> list[str]:
     """The words without the article that they begin with, unless nothing would be left."""
     return found[1:] if len(found) > 1 and found[0] in ARTICLES else found
+
+
+def _unnumbered(name: str) -> str:
+    """The key without an episode's number, where a name of its own follows; else empty."""
+    rest = _NUMBERED.sub(": ", name, count=1) if ":" in name or " - " in name else name
+    return "" if rest == name else "".join(without_article(words(rest)))
 
 
 def _parts(name: str, bare: list[str], asked: bool) -> Iterator[list[str]]:
