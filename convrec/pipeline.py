@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from convrec.ablation import ABLATION, SEARCH
 from convrec.adjust import ADJUSTMENT, DEMONSTRATIONS
 from convrec.artifacts import Step
 from convrec.config import Config, StageName
@@ -25,13 +26,17 @@ def _always(config: Config) -> str:
     return ""
 
 
+def _itself(config: Config) -> Config:
+    return config
+
+
 @dataclass(frozen=True)
 class Node:
     """One artifact of a run.
 
     `reads` maps the role under which the step knows a parent to the node that makes it; a parent
     that is skipped is left out. `skipped` gives the reason why this run goes without the node, or
-    an empty string.
+    an empty string; `adapt` changes the run's configuration for this node alone.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Node:
     reads: Mapping[str, str] = field(default_factory=dict)
     skipped: Callable[[Config], str] = _always
     pin: Callable[[Config], str] = _always
+    adapt: Callable[[Config], Config] = _itself
 
     @property
     def stage(self) -> StageName:
@@ -127,7 +133,48 @@ PIPELINE: tuple[Node, ...] = (
     ),
 )
 
-NODES: dict[str, Node] = {node.name: node for node in PIPELINE}
+
+def _remapped_by(**weights: float) -> Callable[[Config], Config]:
+    def adapt(config: Config) -> Config:
+        return config.model_copy(update={"remap": config.remap.model_copy(update=weights)})
+
+    return adapt
+
+
+_LADDER = ("teacher_lists", "candidates", "judgments", "adjustment")
+_REMAPS = _same("catalog", "conversations", "teacher_lists", "similarity_basis")
+
+EXPERIMENTS: tuple[Node, ...] = (
+    Node(
+        "candidates_linked",
+        CANDIDATES,
+        _REMAPS,
+        _provided,
+        adapt=_remapped_by(similarity_weight=0.0, conversation_weight=0.0),
+    ),
+    Node(
+        "candidates_similar",
+        CANDIDATES,
+        _REMAPS,
+        _provided,
+        adapt=_remapped_by(conversation_weight=0.0),
+    ),
+    Node(
+        "ablation",
+        ABLATION,
+        _same("catalog", "conversations", "candidates_linked", "candidates_similar", *_LADDER),
+        _provided,
+    ),
+    Node(
+        "search",
+        SEARCH,
+        _same("catalog", "conversations", "teacher_lists", "similarity_basis", "judgments"),
+        _provided,
+    ),
+)
+"""What `ablate-sft-data` makes beside the pipeline."""
+
+NODES: dict[str, Node] = {node.name: node for node in (*PIPELINE, *EXPERIMENTS)}
 
 
 def of_stage(stage: StageName) -> tuple[Node, ...]:

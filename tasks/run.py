@@ -64,7 +64,7 @@ class Order:
     """What a task needs to make one artifact. A plain class, so that Prefect does not walk it."""
 
     def __init__(self, run: Run, node: Node, parents: Mapping[str, ArtifactRef]) -> None:
-        self.config = run.config
+        self.config = node.adapt(run.config)
         self.store = run.store
         self.parents = parents
         self.refresh = run.refreshes(node.stage)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.tables import EMBEDDINGS, JUDGED, SCHEMA_VERSION
+from convrec.artifacts.tables import EMBEDDINGS, JUDGED, SCHEMA_VERSION, table_sql
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,7 +31,7 @@ MIGRATIONS = {
             batch_key VARCHAR, request_key VARCHAR, owner VARCHAR, model VARCHAR, body VARCHAR
         );
     """,
-    # Runners-up of links; ratings by pass, and who was asked about which pair; embeddings.
+    # Runners-up of links; ratings by pass, and who was asked about which pair; embeddings; experiments.
     3: f"""
         ALTER TABLE candidates ADD COLUMN runner_up VARCHAR;
         ALTER TABLE candidates ADD COLUMN runner_up_score DOUBLE;
@@ -42,6 +42,8 @@ MIGRATIONS = {
         ALTER TABLE judgments_by_pass RENAME TO judgments;
         {JUDGED}
         {EMBEDDINGS}
+        {table_sql("ablation")}
+        {table_sql("search")}
     """,
 }
 

@@ -37,6 +37,10 @@ class Job:
     scratch: Path | None = None
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
+    def has(self, role: str) -> bool:
+        """Whether this parent is there; one that the run skips is not."""
+        return role in self.parents or role in self.frames
+
     def frame(self, role: str) -> pl.DataFrame:
         """The rows of a parent, in order; `frames` may hold some that are not stored (plan)."""
         if role in self.frames:

@@ -106,6 +106,31 @@ KINDS: dict[str, dict[str, str]] = {
         "high": "DOUBLE",
         "n": "INTEGER",
     },
+    "ablation": {
+        "split": "VARCHAR",
+        "step": "VARCHAR",
+        "metric": "VARCHAR",
+        "value": "DOUBLE",
+        "low": "DOUBLE",
+        "high": "DOUBLE",
+        "gain": "DOUBLE",
+        "gain_low": "DOUBLE",
+        "gain_high": "DOUBLE",
+        "n": "INTEGER",
+    },
+    "search": {
+        "round": "VARCHAR",
+        "similarity_weight": "DOUBLE",
+        "conversation_weight": "DOUBLE",
+        "weight": "DOUBLE",
+        "top": "INTEGER",
+        "length": "INTEGER",
+        "value": "DOUBLE",
+        "low": "DOUBLE",
+        "high": "DOUBLE",
+        "chosen": "BOOLEAN",
+        "configured": "BOOLEAN",
+    },
     "report": {
         "path": "VARCHAR",
         "sha256": "VARCHAR",
@@ -165,12 +190,12 @@ INSERT INTO meta VALUES
 """
 
 
+def table_sql(kind: str) -> str:
+    """SQL that makes the table of one kind of artifact."""
+    columns = ", ".join(f'"{name}" {sql}' for name, sql in KINDS[kind].items())
+    return f'CREATE TABLE "{kind}" (artifact_id VARCHAR, "row" BIGINT, {columns});\n'
+
+
 def creation_sql() -> str:
     """SQL that makes every table of an empty warehouse."""
-    kinds = "".join(
-        f'CREATE TABLE "{kind}" (artifact_id VARCHAR, "row" BIGINT, '
-        + ", ".join(f'"{name}" {sql}' for name, sql in columns.items())
-        + ");\n"
-        for kind, columns in KINDS.items()
-    )
-    return COMMON + kinds
+    return COMMON + "".join(map(table_sql, KINDS))

@@ -1,0 +1,87 @@
+"""The ablation of Remap–Reflect–Adjust, on the demo and on INSPIRED with real GPT-3.5 answers.
+
+    python benchmarks/rra.py [demo] [inspired-replay] [--data FOLDER] [--home FOLDER]
+        [--set section.key=value ...]
+
+Runs the flow `ablate-sft-data` for each profile in a warehouse of its own (or the one in --home,
+whose answers are used again), and prints every rung with its gain, paired on the same samples, and
+what the search on validation chose. INSPIRED needs the folder `inspired` of --data (by default
+`shared/data` beside this checkout); there is no stored judge for it, so its ladder has no reflect.
+The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from convrec.ablation.tables import ladder_rows
+from convrec.artifacts import Store
+from convrec.config import ROOT, parse_overrides
+
+
+def overrides_of(profile: str, data: Path) -> dict[str, Any]:
+    if profile != "inspired-replay":
+        return {}
+    folder = data / "inspired"
+    if not folder.is_dir():
+        raise SystemExit(f"{folder} is not there; give the folder with INSPIRED's as --data")
+    answers = folder / "gpt-3.5-turbo.batch_output.jsonl"
+    return {"ingest.path": str(folder), "recommend.replay": str(answers)}
+
+
+def show(home: Path, stages: list[dict[str, Any]]) -> dict[str, Any]:
+    from rich.console import Console
+    from rich.table import Table
+
+    store, console = Store(home), Console()
+    ids = {entry["kind"]: entry["artifact_id"] for entry in stages}
+    ablation, search = (store.read(ids[kind]) for kind in ("ablation", "search"))
+    for split in ablation["split"].unique(maintain_order=True):
+        n = ablation.filter(ablation["split"] == split)["n"][0]
+        heads = ["rung", "NDCG@20", "gain", "recall@20", "ndcg@5", "recall@5", "in catalog"]
+        table = Table(*heads, title=f"{split}: {n:,} samples")
+        for row in ladder_rows(ablation, split):
+            table.add_row(*row)
+        console.print(table)
+    figures = store.header(ids["search"]).figures
+    for name, value in figures.items():
+        console.print(f"search, {name}: {value}", markup=False, highlight=False)
+    return {
+        "ladder": ablation.filter(ablation["metric"] == "ndcg@20").drop("metric").to_dicts(),
+        "search": figures,
+        "tried": search.height,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("profiles", nargs="*", default=["demo", "inspired-replay"])
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--home", type=Path, help="A warehouse to use and keep.")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    options = parser.parse_args()
+    from flows.cli import environment
+
+    environment()
+    found = {}
+    with tempfile.TemporaryDirectory() as empty:
+        home = (options.home or Path(empty)).resolve()
+        os.environ["CONVREC_HOME"] = str(home)
+        os.environ.setdefault("PREFECT_HOME", str(Path(empty) / "prefect"))
+        from flows.ablate_sft_data import ablate_sft_data
+
+        for profile in options.profiles or ["demo", "inspired-replay"]:
+            overrides = {**overrides_of(profile, options.data), **parse_overrides(options.set)}
+            summary = ablate_sft_data(profile=profile, overrides=overrides)
+            print(f"\n{profile}")
+            found[profile] = show(home, summary["stages"])
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""A world of nine films: the teacher writes one title its own way and names one nobody has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import pytest
+
+from convrec.artifacts import Job, Store
+from convrec.config import Config, load
+from convrec.pipeline import NODES
+
+FILMS = [
+    ("Alien", 1979, "space horror monster"),
+    ("Heat", 1995, "robbery crime police"),
+    ("Ronin", 1998, "robbery crime chase"),
+    ("Moon", 2009, "space lonely clone"),
+    ("The Thing", 1982, "horror monster ice"),
+    ("Big", 1988, "comedy child wish"),
+    ("Elf", 2003, "comedy child christmas"),
+    ("Speed", 1994, "chase bus bomb"),
+    ("Rocky", 1976, "boxing sport"),
+]
+ASKED = {  # what each post is about, what the teacher writes, what another user recommends
+    "space": ("space horror", ["Thing, The (1982)", "Nowhere Film (1990)"], ["The Thing", "Alien"]),
+    "crime": ("robbery crime", ["Ronin (1998)", "Speed (1994)"], ["Heat", "Ronin"]),
+    "child": ("comedy child", ["Big (1988)", "Rocky (1976)"], ["Elf", "Big"]),
+}
+YEAR = {title: year for title, year, _ in FILMS}
+
+
+@pytest.fixture
+def config() -> Config:
+    small = {"list_length": 3, "remap.keep": 6, "reflect.top": 4, "evaluate.bootstrap": 50}
+    return load("demo", small)
+
+
+@pytest.fixture
+def make_job(store: Store, config: Config) -> Callable[..., Job]:
+    """A job with all that ablation and search read, the judge's `ratings` by title among it."""
+
+    def make(ratings: dict[str, int] | None = None) -> Job:
+        frames = world()
+        for name in ("similarity_basis", "candidates", "candidates_linked", "candidates_similar"):
+            node = NODES[name]
+            frames[name] = node.step.build(job(node.adapt(config), store, frames)).rows
+        if ratings is not None:
+            frames["judgments"] = judged(frames["candidates"], ratings, config)
+        return job(config, store, frames)
+
+    return make
+
+
+def job(config: Config, store: Store, frames: dict[str, pl.DataFrame]) -> Job:
+    return Job(config, store, frames=frames)
+
+
+def world() -> dict[str, pl.DataFrame]:
+    catalog = pl.DataFrame(
+        {
+            "item_id": [f"{title} ({year})" for title, year, _ in FILMS],
+            "title": [title for title, _, _ in FILMS],
+            "year": pl.Series([year for _, year, _ in FILMS], dtype=pl.Int32),
+            "aliases": [[] for _ in FILMS],
+            "genres": [[] for _ in FILMS],
+            "text": [text for _, _, text in FILMS],
+        },
+        schema_overrides={"aliases": pl.List(pl.String), "genres": pl.List(pl.String)},
+    )
+    talks: list[dict[str, Any]] = []
+    lists: list[dict[str, Any]] = []
+    for split in ("train", "validation", "test"):
+        for name, (talk, written, truth) in ASKED.items():
+            owner = f"{split}-{name}"
+            talks.append(
+                {
+                    "sample_id": owner,
+                    "context_id": owner,
+                    "split": split,
+                    "created_utc": 1,
+                    "conversation": talk,
+                    "prompt": talk,
+                    "seen": [],
+                    "ground_truth": [{"title": t, "year": YEAR[t]} for t in truth],
+                    "completion": "",
+                }
+            )
+            for rank, line in enumerate(written, start=1):
+                title, _, year = line.rstrip(")").rpartition(" (")
+                row = {"context_id": owner, "rank": rank, "line": line, "title": title}
+                lists.append({**row, "year": int(year)})
+    titled = pl.List(pl.Struct({"title": pl.String, "year": pl.Int32}))
+    return {
+        "catalog": catalog,
+        "conversations": pl.DataFrame(
+            talks, schema_overrides={"seen": titled, "ground_truth": titled}
+        ),
+        "teacher_lists": pl.DataFrame(lists, schema_overrides={"rank": pl.Int32, "year": pl.Int32}),
+    }
+
+
+def judged(candidates: pl.DataFrame, ratings: dict[str, int], config: Config) -> pl.DataFrame:
+    top = candidates.filter(pl.col("rank") <= config.reflect.top)
+    rating = pl.col("item_id").replace_strict(ratings, default=0).cast(pl.Float64)
+    return top.select(
+        "context_id",
+        "item_id",
+        rating=rating,
+        score=pl.col("score") + config.reflect.weight * rating / config.reflect.scale,
+    )

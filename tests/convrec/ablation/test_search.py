@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+
+from convrec.ablation.search import SEARCH
+from convrec.ablation.tables import search_markdown
+from convrec.artifacts import Job
+from convrec.errors import InputError
+
+HELPFUL = {"Alien (1979)": 2, "The Thing (1982)": 2, "Heat (1995)": 2, "Elf (2003)": 2}
+HARMFUL = {title: -rating for title, rating in HELPFUL.items()}
+
+
+def chosen(rows: pl.DataFrame, name: str) -> dict[str, float]:
+    return rows.filter((pl.col("round") == name) & pl.col("chosen")).row(0, named=True)
+
+
+def test_the_best_of_every_round_is_chosen(make_job: Callable[..., Job]) -> None:
+    rows = SEARCH.build(make_job(HELPFUL)).rows
+    assert rows["round"].unique(maintain_order=True).to_list() == ["remap", "reflect", "length"]
+    for name in ("remap", "reflect", "length"):
+        of_round = rows.filter(pl.col("round") == name)
+        assert of_round["chosen"].sum() == 1
+        assert chosen(rows, name)["value"] == pytest.approx(of_round["value"].max())
+        assert of_round["configured"].sum() <= 1
+    assert rows.filter(pl.col("round") == "remap")["configured"].sum() == 1
+
+
+def test_a_judge_that_errs_is_given_no_weight(make_job: Callable[..., Job]) -> None:
+    assert chosen(SEARCH.build(make_job(HARMFUL)).rows, "reflect")["weight"] == 0.0
+
+
+def test_only_validation_decides(make_job: Callable[..., Job]) -> None:
+    made = make_job(HELPFUL)
+    rows = SEARCH.build(made).rows
+    talks = made.frames["conversations"]
+    wrong = talks.with_columns(
+        pl.when(pl.col("split") == "validation")
+        .then(pl.col("ground_truth"))
+        .otherwise(pl.col("ground_truth").list.head(1))
+        .alias("ground_truth")
+    )
+    other = Job(made.config, made.store, frames={**made.frames, "conversations": wrong})
+    assert SEARCH.build(other).rows.equals(rows)
+
+
+def test_without_a_judge_the_second_round_is_left_out(make_job: Callable[..., Job]) -> None:
+    built = SEARCH.build(make_job())
+    assert "reflect" not in built.rows["round"].to_list()
+    assert "--set remap.similarity_weight=" in str(built.figures["remap: chosen"])
+    assert "| remap |" in search_markdown(built.rows)
+
+
+def test_no_validation_split_is_one_sentence(make_job: Callable[..., Job]) -> None:
+    made = make_job()
+    talks = made.frames["conversations"].filter(pl.col("split") != "validation")
+    job = Job(made.config, made.store, frames={**made.frames, "conversations": talks})
+    with pytest.raises(InputError, match="validation split has no conversation"):
+        SEARCH.build(job)
