@@ -23,8 +23,8 @@ _ALTERNATIVE, _PARTIAL = 1, 4
 _TAILS = (("the", "movie"), ("the", "film"), ("movie",), ("3d",), ("1",))
 _SHORT = 3
 _NUMBERED = re.compile(
-    r"(?:: | - )(?:episode|part|chapter|volume|vol\.?) (?:\d{1,2}|[ivx]{1,5}|one|two|three|four|five)"
-    r"(?:: | - )(?=.*\w)",
+    r"(?:: | - )(?:episode|part|chapter|volume|vol\.?) "
+    r"(?:\d{1,2}|[ivx]{1,5}|one|two|three|four|five)(?:: | - )(?=.*\w)",
     re.IGNORECASE,
 )
 _LAST_WORDS = frozenset(tail[-1] for tail in _TAILS)
