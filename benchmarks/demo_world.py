@@ -26,8 +26,8 @@ from convrec.evaluate.standard import judge_standard
 from convrec.ingest.demo import generate
 from convrec.lists import Item, format_line, parse_answer
 from convrec.llm.demo import complete
-from convrec.llm.demo.reading import film_named
-from convrec.llm.demo.world import Film, world
+from convrec.llm.demo.reading import work_named
+from convrec.llm.demo.world import Work, world
 from convrec.recommend import teacher_messages
 from convrec.reflect.judge import judge_body, read_ratings
 
@@ -56,12 +56,12 @@ def main() -> None:
         title for row in splits["train"] for title, _ in row["groundtruth_with_release_year"]
     )
     systems: dict[str, Callable[[Row], list[str]]] = {
-        "popularity": lambda row: _ranked(world().films, crowd, row),
+        "popularity": lambda row: _ranked(world().works, crowd, row),
         "teacher, raw": lambda row: [format_line(*item) for item in answers[_text(row)]],
         "teacher, resolved": lambda row: _resolved(answers[_text(row)]),
         "oracle": lambda row: _ranked(world().of_taste(_taste(row)), crowd, row),
     }
-    index = TitleIndex((film.title, film.title, film.year) for film in world().films if film.crowd)
+    index = TitleIndex((film.title, film.title, film.year) for film in world().works if film.crowd)
     figures: dict[str, Any] = {
         name: {metric: round(value, 4) for metric, value in _score(test, make, index).items()}
         for name, make in systems.items()
@@ -89,7 +89,7 @@ def judge_agreement(rows: list[Row]) -> float:
     """How much higher the judge rates films of the poster's taste than others, of 2 × L."""
     ratings: dict[bool, list[int]] = {True: [], False: []}
     for row in rows:
-        films = [film for film in (film_named(*x) for x in teacher_items(_text(row))) if film]
+        films = [film for film in (work_named(*x) for x in teacher_items(_text(row))) if film]
         lines = [format_line(film.title, film.year) for film in films]
         body = judge_body(_text(row), lines, SETTINGS)
         content = complete(body)["choices"][0]["message"]["content"]
@@ -117,7 +117,7 @@ def _score(
     return {name: float(values[name].mean()) for name in ("ndcg@5", "ndcg@20", "recall@20")}
 
 
-def _ranked(films: tuple[Film, ...], crowd: Counter[str], row: Row) -> list[str]:
+def _ranked(films: tuple[Work, ...], crowd: Counter[str], row: Row) -> list[str]:
     unseen = [film for film in films if film.crowd and film.title not in row["seen_titles"]]
     best = sorted(unseen, key=lambda film: -crowd[film.title])[:N]
     return [format_line(film.title, film.year) for film in best]
@@ -125,18 +125,18 @@ def _ranked(films: tuple[Film, ...], crowd: Counter[str], row: Row) -> list[str]
 
 def _resolved(items: list[Item]) -> list[str]:
     """Aliases and years put right, repeats and what the catalog lacks left out."""
-    films = dict.fromkeys(film_named(*item) for item in items)
+    films = dict.fromkeys(work_named(*item) for item in items)
     return [format_line(film.title, film.year) for film in films if film and film.crowd]
 
 
 def _outside(answers: Any) -> float:
-    films = [film_named(*item) for items in answers for item in items]
+    films = [work_named(*item) for items in answers for item in items]
     return sum(film is None or not film.crowd for film in films) / len(films)
 
 
 def _taste(row: Row) -> str:
     """The poster's taste: most of the answer's films have it."""
-    films = (film_named(t, int(y)) for t, y in row["groundtruth_with_release_year"])
+    films = (work_named(t, int(y)) for t, y in row["groundtruth_with_release_year"])
     return Counter(film.taste for film in films if film).most_common(1)[0][0]
 
 

@@ -15,14 +15,14 @@ def renaming(columns: Sequence[str], names: Mapping[str, str], path: Path) -> di
     CatalogError where the file lacks a column that `names` gives.
     """
     own = {wanted.strip().lower(): name for name, wanted in names.items()}
-    by_key = {column.strip().lower(): column for column in columns}
+    keys = {column: column.strip().lower() for column in columns}
     for wanted, name in own.items():
-        if wanted not in by_key:
+        if wanted not in keys.values():
             raise CatalogError(
                 f"{path} has no column {wanted}, which ingest.columns gives for {name} (it has "
                 f"{', '.join(columns) or 'none'}); correct ingest.columns or the file"
             )
     return {
         column: own.get(key) or (f"file's {column}" if key in names else column)
-        for key, column in by_key.items()
+        for column, key in keys.items()
     }

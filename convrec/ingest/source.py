@@ -82,9 +82,11 @@ def conversations_config(config: Config) -> dict[str, Any]:
 def conversations_inputs(config: Config) -> dict[str, str]:
     """Digest of the conversations' files; for the demo, of the world that its posts come from."""
     if config.ingest.format == "demo":
-        from convrec.llm.demo.world import WORLD_FILES
+        from convrec.llm.demo.world import world_files
 
-        return {"world": files_digest([(path.name, path) for path in WORLD_FILES])}
+        return {
+            "world": files_digest([(path.name, path) for path in world_files(config.ingest.world)])
+        }
     if config.ingest.format == "reddit-v2":
         files = [(file.source, file.path) for file in conversation_files(config)]
         return {"conversations": files_digest(files)}
@@ -129,7 +131,8 @@ def _entities(config: Config) -> Any:
 def _demo_rows(config: Config) -> list[Raw]:
     from convrec.ingest.demo import generate
 
-    rows = generate(config.seed, {str(k): n for k, n in config.ingest.contexts.items()})
+    contexts = {str(split): count for split, count in config.ingest.contexts.items()}
+    rows = generate(config.seed, contexts, config.ingest.world)
     return [
         Raw("demo", "", line, value, "", json.dumps(value)) for line, value in enumerate(rows, 1)
     ]

@@ -11,6 +11,7 @@ from typing import Any
 from convrec.artifacts.identity import digest
 from convrec.errors import InputError
 from convrec.llm.demo import judge, teacher
+from convrec.llm.demo.world import world_meant
 
 MODELS = ("demo-teacher", "demo-judge")
 """The models that `complete` knows."""
@@ -33,12 +34,13 @@ def complete(body: Mapping[str, Any]) -> dict[str, Any]:
     key = digest(body)
     texts = _texts(body.get("messages"))
     conversation, asked = _cut("conversation", "\n".join(texts))
+    candidates, instructions = _cut("candidates", asked)
+    here = world_meant(instructions if conversation else "")
     rng = random.Random(int(key[:16], 16))
     if model == "demo-teacher":
-        content = teacher.answer(conversation or asked, asked, rng)
+        content = teacher.answer(conversation or asked, asked, rng, here)
     else:
-        candidates, _ = _cut("candidates", asked)
-        content = judge.answer(conversation, candidates, body.get("response_format"), rng)
+        content = judge.answer(conversation, candidates, body.get("response_format"), rng, here)
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     finish = "stop"
     if limit and _tokens([content]) > limit:

@@ -14,8 +14,8 @@ from typing import Any
 
 from convrec.errors import InputError
 from convrec.lists import parse_line
-from convrec.llm.demo.reading import film_named, read
-from convrec.llm.demo.world import Film, world
+from convrec.llm.demo.reading import read, work_named
+from convrec.llm.demo.world import Work, World
 
 MATCH, NEAR, OFF = 0.55, 0.0, -0.45
 """Mean rating, as a share of the scale, for the taste, its neighbour, and anything else."""
@@ -29,25 +29,27 @@ FORGETS, BREAKS_OFF = 0.006, 0.004
 _CANDIDATE = re.compile(r"^\s*(\d+)[.)]\s+(.*\S)\s*$", re.MULTILINE)
 
 
-def answer(conversation: str, candidates: str, response_format: object, rng: random.Random) -> str:
+def answer(
+    conversation: str, candidates: str, response_format: object, rng: random.Random, here: World
+) -> str:
     """The judge's reply: `{"ratings": [{"candidate": 1, "rating": 2}, ...]}`.
 
-    `candidates` are numbered lines. Raises InputError where there are none, or where the response
-    schema has no bound of ratings.
+    `candidates` are numbered lines, `here` is the world that they are of. Raises InputError where
+    there are none, or where the response schema has no bound of ratings.
     """
     scale = _scale(response_format)
-    taste = read(conversation).strongest()
+    taste = read(conversation, here).strongest()
     if taste is not None and rng.random() < MISREAD:
-        taste = world().tastes[taste].neighbour
+        taste = here.tastes[taste].neighbour
     lines = _CANDIDATE.findall(candidates)
     if not lines:
         raise InputError("a request to demo-judge needs numbered lines between <candidates> tags")
     ratings = []
     for place, (number, line) in enumerate(lines):
         item = parse_line(line)
-        film = film_named(item.title, item.year) if item else None
+        work = work_named(item.title, item.year, here) if item else None
         lean = POSITION * (1 - 2 * place / max(len(lines) - 1, 1))
-        opinion = _worth(film, taste) + lean + rng.gauss(0, NOISE)
+        opinion = _worth(work, taste, here) + lean + rng.gauss(0, NOISE)
         rating = max(-scale, min(scale, round(scale * opinion)))
         ratings.append({"candidate": int(number), "rating": rating})
     if len(ratings) > 1 and rng.random() < FORGETS:
@@ -56,12 +58,12 @@ def answer(conversation: str, candidates: str, response_format: object, rng: ran
     return answered[: len(answered) // 2] if rng.random() < BREAKS_OFF else answered
 
 
-def _worth(film: Film | None, taste: str | None) -> float:
-    if film is None or taste is None:
+def _worth(work: Work | None, taste: str | None, here: World) -> float:
+    if work is None or taste is None:
         return NEAR
-    if film.taste == taste:
+    if work.taste == taste:
         return MATCH
-    return NEAR if film.taste == world().tastes[taste].neighbour else OFF
+    return NEAR if work.taste == here.tastes[taste].neighbour else OFF
 
 
 def _scale(response_format: object) -> int:

@@ -78,7 +78,7 @@ def test_some_posts_have_several_answers(rows):
 
 
 def test_answers_are_films_of_the_catalog_that_the_post_does_not_name(rows):
-    catalog = {(f.title, str(f.year)) for f in world().films if f.crowd}
+    catalog = {(f.title, str(f.year)) for f in world().works if f.crowd}
     for row in good(rows):
         truth = [tuple(pair) for pair in row["groundtruth_with_release_year"]]
         assert 3 <= len(truth) <= 6
@@ -88,7 +88,7 @@ def test_answers_are_films_of_the_catalog_that_the_post_does_not_name(rows):
 
 
 def test_answers_mostly_share_the_taste_of_what_the_poster_liked(rows):
-    taste = {film.title: film.taste for film in world().films if film.crowd}
+    taste = {film.title: film.taste for film in world().works if film.crowd}
     same = [
         taste[title] == taste[row["seen_titles"][0]]
         for row in good(rows)
@@ -124,7 +124,7 @@ def test_the_worlds_films_are_those_of_the_shipped_catalog():
     with (ROOT / "catalog" / "demo.csv").open(encoding="utf-8", newline="") as file:
         *clean, repeat, bad_year = csv.DictReader(file)
     facts = {(r["title"], r["year"], r["aliases"]) for r in clean}
-    assert facts == {(f.title, str(f.year), "|".join(f.aliases)) for f in world().films if f.crowd}
+    assert facts == {(f.title, str(f.year), "|".join(f.aliases)) for f in world().works if f.crowd}
     assert len(facts) == len(clean) == 204
     assert repeat in clean
     assert bad_year["year"] == "195"
@@ -134,6 +134,6 @@ def test_the_worlds_films_are_those_of_the_shipped_catalog():
 def test_titles_and_years_are_facts(shared):
     with (shared / "data/reddit_v2/catalog.csv").open(encoding="utf-8", newline="") as file:
         known = {(r["title"].casefold(), r["year"]) for r in csv.DictReader(file)}
-    films = [film for film in world().films if film.crowd]
+    films = [film for film in world().works if film.crowd]
     found = [film for film in films if (film.title.casefold(), str(film.year)) in known]
     assert len(found) >= 0.93 * len(films)

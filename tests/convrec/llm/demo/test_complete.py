@@ -13,8 +13,8 @@ from convrec.errors import InputError
 from convrec.ingest.demo import generate
 from convrec.lists import format_line, parse_answer
 from convrec.llm.demo import MODELS, complete
-from convrec.llm.demo.reading import film_named, read
-from convrec.llm.demo.world import Film, world
+from convrec.llm.demo.reading import read, work_named
+from convrec.llm.demo.world import Work, world
 
 POSTS = [
     row
@@ -49,14 +49,14 @@ def content(body: dict[str, Any]) -> str:
     return str(complete(body)["choices"][0]["message"]["content"])
 
 
-def films(answer: str) -> list[Film | None]:
-    return [film_named(item.title, item.year) for _, item in parse_answer(answer)]
+def films(answer: str) -> list[Work | None]:
+    return [work_named(item.title, item.year) for _, item in parse_answer(answer)]
 
 
 @pytest.fixture(scope="module")
-def answers() -> list[tuple[str, list[Film | None], str]]:
+def answers() -> list[tuple[str, list[Work | None], str]]:
     """(taste asked for, films answered, answer) of many posts."""
-    taste = {film.title: film.taste for film in world().films}
+    taste = {film.title: film.taste for film in world().works}
     made = []
     for row in POSTS:
         answer = content(teacher_body(row["prompt"][0]["content"]))
@@ -122,7 +122,7 @@ def test_famous_films_come_first(answers):
 
 def test_titles_and_years_are_written_as_loosely_as_real_models_do(answers):
     items = [item for _, _, answer in answers for _, item in parse_answer(answer)]
-    meant = [film_named(item.title, item.year) for item in items]
+    meant = [work_named(item.title, item.year) for item in items]
     pairs = [(item, film) for item, film in zip(items, meant, strict=True) if film]
     assert 0.05 < mean(item.title in film.aliases for item, film in pairs) < 0.25
     assert 0.02 < mean(item.year is None for item, _ in pairs) < 0.08
@@ -145,7 +145,7 @@ def test_the_teacher_does_not_know_what_the_board_likes(monkeypatch):
     """Its answer stays the same when the popularity behind the ground truth is another."""
     body = teacher_body(POSTS[0]["prompt"][0]["content"])
     before = content(body)
-    for film in world().films:
+    for film in world().works:
         monkeypatch.setitem(film.__dict__, "crowd", 1)
     assert content(body) == before
 
@@ -153,20 +153,20 @@ def test_the_teacher_does_not_know_what_the_board_likes(monkeypatch):
 def test_a_post_that_names_nothing_gets_famous_films(answers):
     found = films(content(teacher_body("hello, what is good?")))
     assert len(found) == 20
-    assert mean(f.fame for f in found if f) > mean(f.fame for f in world().films)
+    assert mean(f.fame for f in found if f) > mean(f.fame for f in world().works)
 
 
 def test_reading_knows_titles_aliases_and_taste_words():
     read_films = read("USER: i liked 2001: a space odyssey, Hausu and her. any ghosts?")
-    assert [f.title for f in read_films.films] == ["2001: A Space Odyssey", "House"]
+    assert [f.title for f in read_films.works] == ["2001: A Space Odyssey", "House"]
     assert read_films.strongest() == "haunted"
-    assert [f.title for f in read("Her (2013) was lovely").films] == ["Her"]
+    assert [f.title for f in read("Her (2013) was lovely").works] == ["Her"]
     assert read("what now").strongest() is None
 
 
 def test_two_films_of_one_title_are_told_apart_by_year():
-    assert film_named("the italian job", 2003) is not film_named("The Italian Job", 1969)
-    assert film_named("The Italian Job", None) is film_named("The Italian Job", 1969)
+    assert work_named("the italian job", 2003) is not work_named("The Italian Job", 1969)
+    assert work_named("The Italian Job", None) is work_named("The Italian Job", 1969)
 
 
 def ratings(answer: str) -> dict[int, int]:
