@@ -3,9 +3,8 @@
     python benchmarks/title_linking.py [--rounds 7] [--errors] [--undated]
 
 The titles are MovieLens spellings labelled with items of another catalog, or with none. A link to
-the labelled item is right; recall is over titles that have one. Nearest by edit distance, with no
-refusal beyond a third of the title, stands beside ours. `--undated` takes the years off and times
-that too: then every title is compared with the whole catalog.
+the labelled item is right; recall is over titles that have one. `--undated` takes the years off and
+times that too: then every title that no rule finds is compared with the whole catalog.
 
 Each round times `Linker(catalog)`, its `link_many` over the titles, and a bare
 `rapidfuzz.process.cdist` (fuzz.ratio, no cutoff) of the same titles against the catalog's titles,
@@ -25,7 +24,6 @@ from typing import Any
 
 import polars as pl
 from rapidfuzz import fuzz, process
-from rapidfuzz.distance import Levenshtein
 
 from convrec.catalog.link import Link, Linker
 from convrec.catalog.load import load_catalog
@@ -46,17 +44,6 @@ def figures(wanted: Sequence[str | None], found: Sequence[str | None]) -> dict[s
         "linked": made,
         "labelled": meant,
     }
-
-
-def nearest(titles: Sequence[str], catalog: pl.DataFrame) -> list[str | None]:
-    """The item whose title and year are the fewest edits away, within a third of the length."""
-    written = [f"{t} ({y})" for t, y in catalog.select("title", "year").iter_rows()]
-    edits = process.cdist(titles, written, scorer=Levenshtein.distance)
-    columns, ids = edits.argmin(axis=1), catalog["item_id"].to_list()
-    return [
-        ids[column] if edits[row, column] <= len(titles[row]) / 3 else None
-        for row, column in enumerate(columns)
-    ]
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -113,7 +100,6 @@ def main() -> None:
         "titles": len(titles),
         "catalog": catalog.height,
         "ours": figures(wanted, [link and link.item_id for link in links]),
-        "nearest by edit distance": figures(wanted, nearest(titles, catalog)),
         "wrong item for a labelled title": sum(
             item is not None and link is not None and link.item_id != item
             for item, link in zip(wanted, links, strict=True)

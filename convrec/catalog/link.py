@@ -47,7 +47,7 @@ FUZZY_CUTOFF = 85.0
 LEAST_SCORE = 80.0
 """No link scores less, and no item that a rule refused as much."""
 
-_BLOCK = 512
+_CELLS, _MANY_CELLS = 4_000_000, 1_000_000
 _YEAR, _UNKNOWN_YEAR, _ONE_WORD, _FAR, _MOST_DOUBT = 2, 3, 1, 1, 4
 
 
@@ -169,8 +169,9 @@ class Linker:
         seen: list[list[_Seen]] = [[] for _ in titles]
         for year, queries in groups.items():
             choices = self._choices(year)
-            for start in range(0, len(queries), _BLOCK):
-                for number, near in self._near(queries[start : start + _BLOCK], choices, year):
+            block = max(1, _CELLS // max(1, len(choices)))
+            for start in range(0, len(queries), block):
+                for number, near in self._near(queries[start : start + block], choices, year):
                     seen[number].append(near)
         return seen
 
@@ -193,6 +194,7 @@ class Linker:
             scorer=fuzz.ratio,
             score_cutoff=FUZZY_CUTOFF,
             dtype=np.float32,
+            workers=-1 if len(queries) * len(choices) > _MANY_CELLS else 1,
         )
         for row, column in zip(*np.nonzero(matrix), strict=True):
             number, text = queries[row]
