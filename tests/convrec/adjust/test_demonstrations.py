@@ -1,29 +1,96 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
-from convrec.adjust.demonstrations import final_lists
+from convrec.adjust import ADJUSTMENT, DEMONSTRATIONS
+from convrec.artifacts import Job
+
+Frames = dict[str, pl.DataFrame]
+Jobs = Callable[..., Job]
 
 
-def scores() -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "context_id": ["c2", "c2", "c2", "c1", "c1"],
-            "item_id": ["a", "b", "c", "a", "b"],
-            "score": [0.9, 0.5, 0.5, 0.1, 0.2],
-        }
+def adjusted(frames: Frames, job_of: Jobs) -> Frames:
+    return {**frames, "adjustment": ADJUSTMENT.build(job_of(frames)).rows}
+
+
+def test_one_list_a_context_in_the_order_of_the_conversations(world: Frames, job_of: Jobs) -> None:
+    rows = DEMONSTRATIONS.build(job_of(adjusted(world, job_of))).rows
+    order = world["conversations"]["context_id"].unique(maintain_order=True)
+    assert rows["context_id"].to_list() == order.to_list()
+    assert rows["sample_id"].null_count() == rows.height
+    assert (rows["items"].list.len() == 5).all()
+    first = rows.row(0, named=True)
+    expected = [f"Film {i[1:]} ({1990 + int(i[1:])})" for i in first["items"]]
+    assert first["completion"].split("\n") == expected
+
+
+def test_no_list_names_what_the_conversation_named(world: Frames, job_of: Jobs) -> None:
+    rows = DEMONSTRATIONS.build(job_of(adjusted(world, job_of))).rows
+    seen = world["conversations"].select("context_id", pl.col("seen").list.first()).unique()
+    both = rows.join(seen.unnest("seen"), on="context_id", how="left")
+    assert not any(
+        f"{title} (" in text for title, text in both.select("title", "completion").rows()
     )
 
 
-def test_the_best_unseen_items_in_order_ties_as_they_came() -> None:
-    lists = final_lists(scores(), None, {"c2": {"a"}}, 2)
-    assert lists == {"c2": ["b", "c"], "c1": ["b", "a"]}
+def test_an_item_the_adjustment_does_not_know_keeps_its_score(world: Frames, job_of: Jobs) -> None:
+    none = pl.DataFrame({"item_id": ["gone"], "weight": [9.0], "bias": [9.0]})
+    plain = DEMONSTRATIONS.build(job_of(world))
+    same = DEMONSTRATIONS.build(job_of({**world, "adjustment": none}))
+    assert plain.rows.equals(same.rows)
+    assert "test popularity Gini after" not in plain.figures
 
 
-def test_weight_and_bias_move_items() -> None:
-    adjustment = pl.DataFrame({"item_id": ["a", "c"], "weight": [0.1, 1.0], "bias": [0.0, 0.3]})
-    assert final_lists(scores(), adjustment, {}, 3)["c2"] == ["c", "b", "a"]
+def test_a_context_whose_items_are_all_seen_keeps_an_empty_list(
+    world: Frames, job_of: Jobs
+) -> None:
+    frames = dict(world)
+    everything = world["catalog"].select(
+        pl.struct("title", pl.col("year").cast(pl.Int32)).implode()
+    )
+    frames["conversations"] = world["conversations"].with_columns(
+        pl.when(pl.col("context_id") == "train001")
+        .then(pl.lit(everything.to_series()))
+        .otherwise("seen")
+        .alias("seen")
+    )
+    built = DEMONSTRATIONS.build(job_of(frames))
+    row = built.rows.filter(pl.col("context_id") == "train001").row(0, named=True)
+    assert (row["items"], row["completion"]) == ([], "")
+    assert built.figures["shorter than list_length"] == 1
 
 
-def test_a_context_whose_items_are_all_seen_keeps_an_empty_list() -> None:
-    assert final_lists(scores(), None, {"c1": {"a", "b"}}, 2)["c1"] == []
+def test_a_context_the_teacher_failed_on_has_no_list(world: Frames, job_of: Jobs) -> None:
+    frames = dict(world)
+    for name in ("candidates", "judgments"):
+        frames[name] = world[name].filter(pl.col("context_id") != "train001")
+    rows = DEMONSTRATIONS.build(job_of(frames)).rows
+    assert "train001" not in rows["context_id"].to_list()
+    assert rows.height == 139
+
+
+def test_test_answers_change_neither_rows_nor_figures(world: Frames, job_of: Jobs) -> None:
+    frames = adjusted(world, job_of)
+    truth = frames["conversations"]["ground_truth"]
+    changed = dict(frames)
+    changed["conversations"] = frames["conversations"].with_columns(
+        pl.when(pl.col("split") == "test")
+        .then(truth.reverse())
+        .otherwise(truth)
+        .alias("ground_truth")
+    )
+    one, other = (DEMONSTRATIONS.build(job_of(f)) for f in (frames, changed))
+    assert one.rows.equals(other.rows)
+    assert one.figures == other.figures
+
+
+def test_figures_compare_before_and_after(world: Frames, job_of: Jobs) -> None:
+    figures = DEMONSTRATIONS.build(job_of(adjusted(world, job_of))).figures
+    assert figures["train lists"] == 60
+    for name in ("train popularity Gini", "test catalog coverage", "validation Recall@20"):
+        assert {f"{name} before", f"{name} after"} <= set(figures)
+    assert float(figures["train popularity Gini after"]) < float(
+        figures["train popularity Gini before"]
+    )

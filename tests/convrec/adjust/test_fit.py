@@ -1,42 +1,132 @@
+"""The adjustment as a whole: what it reads, what it does not, and what it says."""
+
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from scipy.optimize import check_grad
+import polars as pl
+import pytest
 
-from convrec.adjust.fit import Listwise, listwise_loss
+from convrec.adjust import ADJUSTMENT
+from convrec.adjust.lists import cut_score
+from convrec.adjust.split import read_split
+from convrec.artifacts import Job
+from convrec.errors import InputError
+
+Frames = dict[str, pl.DataFrame]
+Jobs = Callable[..., Job]
 
 
-def two_lists() -> Listwise:
-    return Listwise(
-        items=np.array([[0, 1, 2], [1, 2, 0]]),
-        scores=np.array([[0.5, 1.0, 0.2], [0.3, 0.9, -np.inf]]),
-        target=np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]),
+def without_test(frames: Frames) -> Frames:
+    keep = ~pl.col("context_id").str.starts_with("test")
+    return {
+        name: frame if name == "catalog" else frame.filter(keep) for name, frame in frames.items()
+    }
+
+
+def with_other_test(frames: Frames) -> Frames:
+    """Every test row says something else: answers, seen items, candidates, scores."""
+    test = pl.col("context_id").str.starts_with("test")
+    truth = frames["conversations"]["ground_truth"]
+    changed = dict(frames)
+    changed["conversations"] = frames["conversations"].with_columns(
+        pl.when(test).then(truth.reverse()).otherwise(truth).alias("ground_truth"),
+        pl.when(test).then(truth).otherwise("seen").alias("seen"),
     )
+    for name in ("candidates", "judgments"):
+        changed[name] = frames[name].with_columns(
+            pl.when(test).then(pl.col("score") * -7 + 3).otherwise("score").alias("score"),
+            pl.when(test).then(pl.lit("i0")).otherwise("item_id").alias("item_id"),
+        )
+    return changed
 
 
-def test_the_loss_is_the_listwise_softmax_cross_entropy() -> None:
-    start = np.array([1.0, 1, 1, 0, 0, 0])
-    first = -np.log(np.exp(0.5) / (np.exp(0.5) + np.exp(1.0) + np.exp(0.2)))
-    total = np.exp(0.3) + np.exp(0.9)
-    second = -0.5 * (np.log(np.exp(0.3) / total) + np.log(np.exp(0.9) / total))
-    loss, _ = listwise_loss(start, two_lists(), 3, pull=0.0)
-    assert np.isclose(loss, (first + second) / 2)
+@pytest.mark.parametrize("change", [without_test, with_other_test])
+def test_the_test_split_is_never_seen(
+    world: Frames, job_of: Jobs, change: Callable[[Frames], Frames]
+) -> None:
+    before, after = (ADJUSTMENT.build(job_of(frames)) for frames in (world, change(world)))
+    assert not change(world)["candidates"].equals(world["candidates"])
+    assert before.rows.equals(after.rows)
+    assert before.figures == after.figures
 
 
-def test_the_gradient_is_right() -> None:
-    point = np.random.default_rng(0).normal(size=6)
-    data = two_lists()
-    error = check_grad(
-        lambda x: listwise_loss(x, data, 3, 0.7)[0],
-        lambda x: listwise_loss(x, data, 3, 0.7)[1],
-        point,
-    )
-    assert error < 1e-6
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_samples_and_contexts_changes_nothing(
+    world: Frames, job_of: Jobs, seed: int
+) -> None:
+    mixed = dict(world)
+    mixed["conversations"] = world["conversations"].sample(fraction=1, shuffle=True, seed=seed)
+    order = world["candidates"]["context_id"].unique(maintain_order=True)
+    places = pl.DataFrame({"context_id": order.shuffle(seed)}).with_row_index("place")
+    for name in ("candidates", "judgments"):
+        mixed[name] = (
+            world[name]
+            .join(places, on="context_id")
+            .sort("place", maintain_order=True)
+            .drop("place")
+        )
+    one, other = (ADJUSTMENT.build(job_of(frames)) for frames in (world, mixed))
+    assert not mixed["conversations"].equals(world["conversations"])
+    for column in ("weight", "bias"):
+        np.testing.assert_allclose(one.rows[column], other.rows[column], rtol=0, atol=1e-9)
+    assert one.figures == other.figures
 
 
-def test_the_pull_is_towards_weight_one_and_bias_zero() -> None:
-    moved = np.array([1.0, 1, 2, 0, 0, 1])
-    data = two_lists()
-    with_pull, _ = listwise_loss(moved, data, 3, pull=1.0)
-    without, _ = listwise_loss(moved, data, 3, pull=0.0)
-    assert np.isclose(with_pull - without, (1.0 + 1.0) / 2)
+def test_the_same_again_is_the_same_to_the_last_bit(world: Frames, job_of: Jobs) -> None:
+    assert ADJUSTMENT.build(job_of(world)).rows.equals(ADJUSTMENT.build(job_of(world)).rows)
+
+
+def test_figures_hold_popularity_and_ranking_before_and_after(world: Frames, job_of: Jobs) -> None:
+    figures = ADJUSTMENT.build(job_of(world)).figures
+    for name in ("popularity Gini", "catalog coverage", "top-50 share", "Recall@20", "NDCG@20"):
+        for when in ("before", "after"):
+            assert 0 <= float(figures[f"validation {name} {when}"]) <= 1
+    assert float(figures["validation loss after"]) <= float(figures["validation loss before"])
+    assert figures["balance chosen on"] == "validation"
+
+
+def test_the_teachers_favourites_are_lowered(world: Frames, job_of: Jobs) -> None:
+    built = ADJUSTMENT.build(job_of(world))
+    assert built.figures["Gini lower beyond noise"] == "true"
+    moved = built.rows["bias"].to_numpy()
+    centre = cut_score(read_split(job_of(world), "train").candidates, 5)
+    at_the_cut = (built.rows["weight"].to_numpy() - 1) * centre + moved
+    assert at_the_cut[:8].mean() < at_the_cut[8:].mean()
+
+
+def test_without_validation_the_figures_say_so(world: Frames, job_of: Jobs) -> None:
+    alone = dict(world)
+    alone["conversations"] = world["conversations"].filter(pl.col("split") != "validation")
+    figures = ADJUSTMENT.build(job_of(alone)).figures
+    assert figures["ended"] == "converged, without validation to stop early"
+    assert figures["balance chosen on"] == "train"
+    assert "train popularity Gini after" in figures
+    assert "validation loss after" not in figures
+
+
+def test_a_balance_of_zero_is_the_fit_alone(world: Frames, job_of: Jobs) -> None:
+    built = ADJUSTMENT.build(job_of(world, balance=0.0, bias_pull=1e12, pull=1e12))
+    np.testing.assert_allclose(built.rows["weight"], 1, atol=1e-6)
+    np.testing.assert_allclose(built.rows["bias"], 0, atol=1e-6)
+    assert built.figures["balance chosen on"] == "nothing: it was set"
+
+
+def test_unjudged_candidates_keep_the_score_of_remap(world: Frames, job_of: Jobs) -> None:
+    lists = read_split(job_of(world), "train").candidates
+    judged = world["judgments"].filter(pl.col("context_id") == "train000")["score"]
+    remapped = world["candidates"].filter(pl.col("context_id") == "train000")["score"]
+    assert lists.scores[:11].tolist() == [*judged[1:], *remapped[6:]], "the first is seen"
+
+
+def test_reflect_may_be_left_out(world: Frames, job_of: Jobs) -> None:
+    frames = {name: frame for name, frame in world.items() if name != "judgments"}
+    assert ADJUSTMENT.build(job_of(frames)).rows.height == 30
+
+
+def test_nothing_to_learn_from_says_what_to_do(world: Frames, job_of: Jobs) -> None:
+    frames = dict(world)
+    frames["conversations"] = world["conversations"].filter(pl.col("split") != "train")
+    with pytest.raises(InputError, match=r"remap\.keep"):
+        ADJUSTMENT.build(job_of(frames))

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from convrec.adjust.candidates import Candidates
+from convrec.adjust.lists import NONE, cut_score, final_scores, item_counts, top_items
+
+
+def candidates() -> Candidates:
+    """Two contexts of three and two candidates, and between them one whose items are all seen."""
+    return Candidates(
+        contexts=pl.DataFrame({"context_id": ["c1", "c2", "c3"]}),
+        items=np.array([0, 1, 2, 0, 1]),
+        scores=np.array([0.9, 0.5, 0.5, 0.1, 0.2]),
+        starts=np.array([0, 3, 3]),
+        lengths=np.array([3, 0, 2]),
+    )
+
+
+def test_the_best_in_order_ties_as_they_came() -> None:
+    assert top_items(candidates(), 2).tolist() == [[0, 1], [NONE, NONE], [1, 0]]
+    assert top_items(candidates(), 3).tolist() == [[0, 1, 2], [NONE] * 3, [1, 0, NONE]]
+
+
+def test_weight_and_bias_move_items() -> None:
+    scores = final_scores(candidates(), np.array([0.1, 1, 1]), np.array([0, 0, 0.3]))
+    assert top_items(candidates(), 3, scores)[0].tolist() == [2, 1, 0]
+
+
+def test_the_cut_is_the_mean_score_at_rank_n_or_at_the_end() -> None:
+    assert np.isclose(cut_score(candidates(), 2), (0.5 + 0.1) / 2)
+    assert np.isclose(cut_score(candidates(), 9), (0.5 + 0.1) / 2)
+    assert np.isclose(cut_score(candidates(), 1), (0.9 + 0.2) / 2)
+
+
+def test_counts_are_of_the_whole_catalog() -> None:
+    assert item_counts(top_items(candidates(), 2), 4).tolist() == [2, 2, 0, 0]

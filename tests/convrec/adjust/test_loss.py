@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+from scipy.optimize import check_grad
+
+from convrec.adjust.loss import Listwise, listwise, listwise_loss
+from convrec.adjust.split import read_split
+from convrec.artifacts import Job
+
+
+def two_lists() -> Listwise:
+    return Listwise(
+        items=np.array([0, 1, 2, 1, 2]),
+        scores=np.array([0.5, 1.0, 0.2, 0.3, 0.9]),
+        target=np.array([1.0, 0.0, 0.0, 0.5, 0.5]),
+        starts=np.array([0, 3]),
+        samples=2,
+    )
+
+
+def test_the_loss_is_the_listwise_softmax_cross_entropy() -> None:
+    start = np.array([1.0, 1, 1, 0, 0, 0])
+    first = -np.log(np.exp(0.5) / (np.exp(0.5) + np.exp(1.0) + np.exp(0.2)))
+    total = np.exp(0.3) + np.exp(0.9)
+    second = -0.5 * (np.log(np.exp(0.3) / total) + np.log(np.exp(0.9) / total))
+    loss, _ = listwise_loss(start, two_lists())
+    assert np.isclose(loss, (first + second) / 2)
+
+
+def test_two_samples_of_one_context_cost_what_they_cost_apart() -> None:
+    apart = Listwise(
+        items=np.array([0, 1, 0, 1]),
+        scores=np.array([0.5, 1.0, 0.5, 1.0]),
+        target=np.array([1.0, 0.0, 0.5, 0.5]),
+        starts=np.array([0, 2]),
+        samples=2,
+    )
+    together = Listwise(
+        items=np.array([0, 1]),
+        scores=np.array([0.5, 1.0]),
+        target=np.array([1.5, 0.5]),
+        starts=np.array([0]),
+        samples=2,
+    )
+    point = np.array([1.2, 0.7, -0.3, 0.4])
+    for one, other in zip(listwise_loss(point, apart), listwise_loss(point, together), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_the_gradient_is_right() -> None:
+    point = np.random.default_rng(0).normal(size=6)
+    data = two_lists()
+    error = check_grad(
+        lambda x: listwise_loss(x, data, 0.7, 2.0)[0],
+        lambda x: listwise_loss(x, data, 0.7, 2.0)[1],
+        point,
+    )
+    assert error < 1e-6
+
+
+def test_the_pulls_are_towards_weight_one_and_bias_zero() -> None:
+    moved = np.array([1.0, 1, 2, 0, 0, 3])
+    pulled, _ = listwise_loss(moved, two_lists(), 1.0, 2.0)
+    free, _ = listwise_loss(moved, two_lists())
+    assert np.isclose(pulled - free, (1.0 + 2.0 * 9.0) / 2)
+
+
+def test_huge_scores_do_not_overflow() -> None:
+    loss, gradient = listwise_loss(np.array([1e4, 1e4, 1e4, 0, 0, 0]), two_lists())
+    assert np.isfinite(loss)
+    assert np.isfinite(gradient).all()
+
+
+def test_seen_items_and_unreachable_ground_truth_are_left_out(job_of: Callable[..., Job]) -> None:
+    def titles(*numbers: int) -> list[dict[str, object]]:
+        return [{"title": f"Film {n}", "year": None} for n in numbers]
+
+    frames = {
+        "catalog": pl.DataFrame(
+            {"item_id": ["a", "b", "c"], "title": [f"Film {n}" for n in range(3)], "year": [1] * 3}
+        ),
+        "conversations": pl.DataFrame(
+            {
+                "sample_id": ["1", "2", "3"],
+                "context_id": ["x", "x", "y"],
+                "split": ["train"] * 3,
+                "seen": [titles(2), titles(2), []],
+                "ground_truth": [titles(0, 2, 7), titles(0, 1), titles(2)],
+            }
+        ),
+        "candidates": pl.DataFrame(
+            {
+                "context_id": ["x", "x", "x", "y"],
+                "item_id": ["c", "b", "a", "a"],
+                "score": [0.9, 0.8, 0.7, 0.6],
+            }
+        ),
+    }
+    data = listwise(read_split(job_of(frames), "train"), centre=0.5)
+    assert data.items.tolist() == [1, 0], "c is seen, and y's list has no ground truth"
+    np.testing.assert_allclose(data.scores, [0.3, 0.2])
+    np.testing.assert_allclose(data.target, [0.5, 1.5])
+    assert data.samples == 2
