@@ -24,7 +24,7 @@ _TAILS = (("the", "movie"), ("the", "film"), ("movie",), ("3d",), ("1",))
 _SHORT = 3
 _NUMBERED = re.compile(
     r"(?:: | - )(?:episode|part|chapter|volume|vol\.?) "
-    r"(?:\d{1,2}|[ivx]{1,5}|one|two|three|four|five)(?:: | - )(?=.*\w)",
+    r"(?:\d{1,2}|[ivx]{1,5}|one|two|three|four|five|six|seven|eight|nine|ten)(?:: | - )(?=.*\w)",
     re.IGNORECASE,
 )
 _LAST_WORDS = frozenset(tail[-1] for tail in _TAILS)
@@ -92,6 +92,15 @@ def forms(names: Iterable[str], asked: bool) -> tuple[list[Form], list[str]]:
             found.append(Form("".join(part), extra + _PARTIAL, "subtitle", size, article))
         plain.append(text)
     return found, plain
+
+
+def other_article(form: Form, other: Form) -> bool:
+    """Whether only an article tells the names apart, and too little else holds them together.
+
+    Without a year "Maze Runner" may stand for "The Maze Runner", but "The Suicide Squad" is not
+    "Suicide Squad", and of one word nothing is taken away. A number counts as a word more.
+    """
+    return form.article != other.article and form.size < (3 if form.article else 2)
 
 
 def without_article(found: list[str]) -> list[str]:

@@ -33,7 +33,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from convrec.catalog.index import YEAR_TOLERANCE, Form, Method, forms
+from convrec.catalog.index import YEAR_TOLERANCE, Form, Method, forms, other_article
 from convrec.catalog.spelling import same_words
 from convrec.catalog.titles import Written, read_title, split_bare_year
 from convrec.lists import format_line
@@ -99,6 +99,7 @@ class Linker:
         self._index: dict[str, list[tuple[Form, int]]] = defaultdict(list)
         self._names: list[tuple[str, int]] = []
         self._by_year: dict[int | None, list[int]] = defaultdict(list)
+        self._by_letter: dict[str, list[int]] = defaultdict(list)
         self._items += catalog.select("item_id", "title", "year").iter_rows()
         aliases = catalog["aliases"].to_list() if "aliases" in catalog.columns else []
         for position, (_, title, year) in enumerate(self._items):
@@ -111,6 +112,7 @@ class Linker:
             for name in plain:
                 if len(name) > 1:
                     self._by_year[year].append(len(self._names))
+                    self._by_letter[name[0]].append(len(self._names))
                     self._names.append((name, position))
 
     def link(self, text: str, year: int | None = None) -> Link | None:
@@ -162,22 +164,28 @@ class Linker:
         return self._best(list(self._look_up(_ask(title, bare)))) if year is None and bare else None
 
     def _fuzzy(self, titles: Sequence[_Asked]) -> list[list[_Seen]]:
-        """Items of like spelling: titles of one year against items at most one year apart."""
-        groups: dict[int | None, list[tuple[int, str]]] = defaultdict(list)
+        """Items of like spelling, at most one year apart; without a year, of the same first letter.
+
+        `same_words` takes no other first letter anyway, so this only saves time.
+        """
+        groups: dict[tuple[int | None, str], list[tuple[int, str]]] = defaultdict(list)
         for number, asked in enumerate(titles):
-            groups[asked.year] += [(number, name) for name in asked.plain if len(name) > 1]
+            for name in asked.plain:
+                if len(name) > 1:
+                    letter = name[0] if asked.year is None else ""
+                    groups[asked.year, letter].append((number, name))
         seen: list[list[_Seen]] = [[] for _ in titles]
-        for year, queries in groups.items():
-            choices = self._choices(year)
+        for (year, letter), queries in groups.items():
+            choices = self._choices(year, letter)
             block = max(1, _CELLS // max(1, len(choices)))
             for start in range(0, len(queries), block):
                 for number, near in self._near(queries[start : start + block], choices, year):
                     seen[number].append(near)
         return seen
 
-    def _choices(self, year: int | None) -> list[int]:
+    def _choices(self, year: int | None, letter: str) -> list[int]:
         if year is None:
-            return list(range(len(self._names)))
+            return self._by_letter.get(letter, [])
         return [n for y in (year, year - 1, year + 1, None) for n in self._by_year.get(y, ())]
 
     def _near(
@@ -237,13 +245,4 @@ def _refused(form: Form, other: Form, method: Method, undated: bool, apart: int)
         return True
     if method == "subtitle":
         return undated or apart > 0 or form.method == other.method
-    return undated and _other_article(form, other)
-
-
-def _other_article(form: Form, other: Form) -> bool:
-    """Whether only an article tells the names apart, and too little else holds them together.
-
-    Without a year "Maze Runner" may stand for "The Maze Runner", but "The Suicide Squad" is not
-    "Suicide Squad", and of one word nothing is taken away. A number counts as a word more.
-    """
-    return form.article != other.article and form.size < (3 if form.article else 2)
+    return undated and other_article(form, other)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -49,6 +51,29 @@ def test_link_writes_the_method_to_json(catalog: Path, tmp_path: Path) -> None:
     args = ["link", "--catalog", str(catalog), "--json", str(out)]
     assert CliRunner().invoke(app, args, input="Amelie").exit_code == 0
     assert json.loads(out.read_text())["links"][0]["method"] == "normalized"
+
+
+def test_link_explains_with_method_and_runner_up(tmp_path: Path) -> None:
+    path, out = tmp_path / "dunes.csv", tmp_path / "links.json"
+    path.write_text("title,year\nDune,1984\nDune,2021\n", encoding="utf-8")
+    args = ["link", "--catalog", str(path), "--json", str(out)]
+    result = CliRunner().invoke(app, [*args, "--explain"], input="Dune (2021)\nHeat\n")
+    assert result.output.splitlines() == [
+        "query,item_id,title,year,score,method,runner_up,runner_up_score",
+        "Dune (2021),Dune (2021),Dune,2021,100.0,exact,Dune (1984),26.0",
+        "Heat,,,,,,,",
+    ]
+    assert json.loads(out.read_text())["links"][0]["runner_up"] == "Dune (1984)"
+    plain = CliRunner().invoke(app, args, input="Dune (2021)\n")
+    assert plain.output.splitlines()[0] == "query,item_id,title,year,score"
+
+
+def test_link_answers_hostile_lines_too(catalog: Path) -> None:
+    lines = b"\x00\nAm\xe9lie\n\xed\xa0\x80\n" + b"(" * 100_000 + b'\n"a,b\rc\nAm\xc3\xa9lie\n'
+    result = CliRunner().invoke(app, ["link", "--catalog", str(catalog)], input=lines)
+    assert result.exit_code == 0
+    rows = list(csv.reader(io.StringIO(result.output.replace("\x00", ""), newline="")))
+    assert [row[1:3] for row in rows[1:]] == [["", ""]] * 5 + [["Amélie (2001)", "Amélie"]]
 
 
 def test_diff_counts(catalog: Path, tmp_path: Path) -> None:
