@@ -8,7 +8,8 @@ never listed gains at most κ·log 2, so noise at the end of a long catalog is n
 κ is `adjust.balance`; unless it is set it is chosen on validation: of the STRENGTHS at which the
 popularity Gini of the lists is lower than before adjust beyond its noise (contexts resampled in
 pairs, upper 97.5% end below 0), the one with the highest NDCG@20, the smaller on a tie. Where none
-is, the one with the lowest Gini. Without validation samples the train split stands in.
+is, as with few conversations, 0: without evidence nothing is lowered. Without validation samples
+the train split stands in.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from convrec.adjust.figures import ranking
-from convrec.adjust.lists import NONE, final_scores, item_counts, top_items
+from convrec.adjust.lists import NONE, final_scores, top_items
 from convrec.evaluate.popularity import gini
 
 if TYPE_CHECKING:
@@ -57,18 +58,13 @@ def choose(
     """The balance for w and b; `favour` is `excess`, `fixed` the only strength to try if given."""
     before = top_items(split.candidates, n)
     count = len(weight)
-    surely: list[tuple[float, Choice]] = []
-    other: list[tuple[float, Choice]] = []
+    tried: list[Choice] = []
     for balance in STRENGTHS if fixed is None else (fixed,):
         scores = final_scores(split.candidates, weight, bias - balance * favour)
         after = top_items(split.candidates, n, scores)
-        lower = gini_rise(before, after, count) < 0
-        choice = Choice(balance, after, lower)
-        if lower:
-            surely.append((-ranking(after, split)[1], choice))
-        else:
-            other.append((float(gini(item_counts(after, count))), choice))
-    return min(surely or other, key=lambda pair: pair[0])[1]
+        tried.append(Choice(balance, after, gini_rise(before, after, count) < 0))
+    surely = [choice for choice in tried if choice.lower]
+    return max(surely or tried[:1], key=lambda choice: ranking(choice.lists, split)[1])
 
 
 def gini_rise(before: np.ndarray, after: np.ndarray, count: int) -> float:

@@ -74,7 +74,7 @@ def test_a_balance_that_was_set_is_kept_even_where_it_does_nothing(
     assert (choice.lists == top_items(split.candidates, 1)).all()
 
 
-def test_where_no_strength_lowers_the_gini_the_smallest_of_the_equal_stays(
+def test_without_evidence_of_a_lower_gini_nothing_is_lowered(
     job_of: Callable[..., Job],
 ) -> None:
     split = close_call(job_of)
