@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convrec.catalog.index import TitleIndex
+from convrec.lists import line_format
 from convrec.relevance import judge_lines, line_relevance, list_lines
 
 INDEX = TitleIndex(
@@ -75,3 +76,12 @@ def test_outside_the_catalog_the_same_words_and_year_repeat() -> None:
 
 def test_a_list_marker_is_not_forgiven() -> None:
     assert line_relevance(["1. Alien (1979)"], INDEX, [], [("Alien", 1979)], 1) == [0]
+
+
+def test_lines_are_read_in_the_form_that_is_given() -> None:
+    form = line_format("«{title}», {year}", "«{title}»")
+    lines = ["«Heat», 1995", "Heat (1995)", "«Alien»"]
+    judged = judge_lines(lines, INDEX, [], [("Heat", 1995)], form)
+    assert [(j.item_id, j.truth) for j in judged] == [("h", 0), (None, None), ("a", None)]
+    assert judged[1].item is None
+    assert line_relevance(["Heat (1995)"], INDEX, [], [("Heat", None)], 1, line_format("")) == [0]
