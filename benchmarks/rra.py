@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def show(home: Path, stages: list[dict[str, Any]]) -> dict[str, Any]:
     from rich.console import Console
     from rich.table import Table
 
-    store, console = Store(home), Console()
+    store, console = Store(home), Console(width=None if sys.stdout.isatty() else 110)
     ids = {entry["kind"]: entry["artifact_id"] for entry in stages}
     ablation, search = (store.read(ids[kind]) for kind in ("ablation", "search"))
     for split in ablation["split"].unique(maintain_order=True):

@@ -2,13 +2,15 @@
 
 One round after the other, each with what the last one chose:
 
-    remap     weight of S × λ, by the lists of s_remap
-    reflect   γ × N_r, by the lists of s_reflect, from the judgments at hand
+    remap     weight of S × λ
+    reflect   γ × N_r
     length    N, how many lines a list has
 
-NDCG@20 on validation decides; of settings that are equal the smallest wins. Where the first round
-chooses another remap than is configured, the ratings at hand are of the configured candidates, so
-set what was chosen, run again (only new pairs are judged), and search again until it stays.
+Each setting goes the whole way: candidates, the ratings at hand, and the adjustment fitted anew on
+a part of the training split. NDCG@20 of the final lists on validation decides, because what is best
+for s_remap alone need not be best for what the student is shown; of equal settings the smallest
+wins. A candidate that the configured run did not have rated counts with its s_remap, so set what
+was chosen, run again (only new pairs are judged), and search again until it stays.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convrec.ablation.lists import Jury, Texts, demonstrations
+from convrec.adjust import ADJUSTMENT
 from convrec.artifacts import Built, Job, Step
 from convrec.errors import InputError
 from convrec.evaluate.systems import held_out
@@ -27,10 +30,12 @@ if TYPE_CHECKING:
 
     from convrec.config import Config
 
-SIMILARITY_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
-CONVERSATION_WEIGHTS = (0.0, 0.1, 0.3, 0.5, 1.0)
+SIMILARITY_WEIGHTS = (0.1, 0.3, 0.5, 1.0)
+CONVERSATION_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
 RATING_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 METRIC = ("ndcg@20",)
+FITTED_ON = 1000
+"""Training contexts, evenly spread, from which the adjustment of a setting is learned."""
 
 
 class Setting(NamedTuple):
@@ -74,11 +79,9 @@ class _Search:
     """One search; `rows` are what it tried, `best` is what each round leaves for the next."""
 
     def __init__(self, job: Job, jury: Jury) -> None:
-        import polars as pl
-
         self.rows: list[Any] = []
         self._job, self._jury = job, jury
-        config, validation = job.config, pl.col("split") == "validation"
+        config = job.config
         self._own = Setting(
             config.remap.similarity_weight,
             config.remap.conversation_weight,
@@ -86,9 +89,10 @@ class _Search:
             config.reflect.top,
             config.list_length,
         )
-        self._best = self._own._replace(weight=0.0)
-        self._talks = job.frame("conversations").filter(validation)
+        self._best = self._own
+        self._talks = _talks(job.frame("conversations"))
         self._candidates: dict[tuple[float, float], pl.DataFrame] = {}
+        self._texts: dict[Setting, Texts] = {}
 
     def run(self, name: str, settings: Iterator[Setting]) -> Setting:
         """Try all settings of a round and keep the best."""
@@ -98,9 +102,9 @@ class _Search:
             values = self._jury.values(self._lists(setting))
             found.append((setting, self._jury.intervals(values, METRIC)[0]))
         self._best = min(found, key=lambda one: (-round(one[1].value, 9), one[0]))[0]
-        own = self._own._replace(weight=0.0) if name == "remap" else self._own
         for setting, interval in found:
-            self.rows.append((name, *setting, *interval, setting == self._best, setting == own))
+            flags = setting == self._best, setting == self._own
+            self.rows.append((name, *setting, *interval, *flags))
         return self._best
 
     def remaps(self) -> Iterator[Setting]:
@@ -111,12 +115,11 @@ class _Search:
                 yield self._best._replace(similarity_weight=similar, conversation_weight=talk)
 
     def reflects(self) -> Iterator[Setting]:
-        """γ and N_r over the configured candidates, whose ratings are at hand."""
+        """γ and N_r, those configured among them."""
         own, n = self._own, self._own.length
-        base = own._replace(length=n)
         for weight in sorted({*RATING_WEIGHTS, own.weight}):
             for top in sorted({n, (n + own.top) // 2, own.top}):
-                yield base._replace(weight=weight, top=top)
+                yield self._best._replace(weight=weight, top=top)
 
     def lengths(self) -> Iterator[Setting]:
         """Shorter lists than configured, and as long."""
@@ -125,13 +128,27 @@ class _Search:
             yield self._best._replace(length=length)
 
     def _lists(self, setting: Setting) -> Texts:
+        whole = setting._replace(length=self._own.length)
+        if whole not in self._texts:
+            self._texts[whole] = self._made(whole)
+        return {
+            owner: "\n".join(text.split("\n")[: setting.length])
+            for owner, text in self._texts[whole].items()
+        }
+
+    def _made(self, setting: Setting) -> Texts:
+        """The final lists of a setting."""
         frames = {"candidates": self._scored(setting), "conversations": self._talks}
         if setting.weight and self._job.has("judgments"):
             frames["judgments"] = self._judged(setting)
-        texts = demonstrations(self._job, (), frames)
-        return {
-            owner: "\n".join(text.split("\n")[: setting.length]) for owner, text in texts.items()
-        }
+        if self._job.config.adjust.enabled:
+            given = {**self._job.frames, **frames}
+            if "judgments" not in frames:
+                given.pop("judgments", None)
+            catalog = {r: ref for r, ref in self._job.parents.items() if r == "catalog"}
+            job = Job(self._job.config, self._job.store, catalog, frames=given)
+            frames["adjustment"] = ADJUSTMENT.build(job).rows
+        return demonstrations(self._job, (), frames)
 
     def _scored(self, setting: Setting) -> pl.DataFrame:
         weights = setting.similarity_weight, setting.conversation_weight
@@ -164,6 +181,17 @@ class _Search:
                 score=pl.col("remapped") + unit * pl.col("rating").fill_null(0.0),
             )
         )
+
+
+def _talks(conversations: pl.DataFrame) -> pl.DataFrame:
+    """The validation split, and the samples of at most FITTED_ON training contexts."""
+    import polars as pl
+
+    train = conversations.filter(pl.col("split") == "train")
+    owners = train.select("context_id").unique(maintain_order=True)
+    step = -(-owners.height // FITTED_ON) or 1
+    part = train.join(owners.gather_every(step), on="context_id", how="semi", maintain_order="left")
+    return pl.concat([part, conversations.filter(pl.col("split") == "validation")])
 
 
 def _figures(frame: pl.DataFrame) -> dict[str, Any]:
@@ -204,6 +232,7 @@ def _config(config: Config) -> dict[str, Any]:
             "scale": config.reflect.scale,
             "weight": config.reflect.weight,
         },
+        "adjust": config.adjust.model_dump(mode="json"),
         **config.line_format.key,
     }
 

@@ -33,12 +33,12 @@ def test_a_judge_that_errs_is_given_no_weight(make_job: Callable[..., Job]) -> N
     assert chosen(SEARCH.build(make_job(HARMFUL)).rows, "reflect")["weight"] == 0.0
 
 
-def test_only_validation_decides(make_job: Callable[..., Job]) -> None:
+def test_the_test_split_plays_no_part(make_job: Callable[..., Job]) -> None:
     made = make_job(HELPFUL)
     rows = SEARCH.build(made).rows
     talks = made.frames["conversations"]
     wrong = talks.with_columns(
-        pl.when(pl.col("split") == "validation")
+        pl.when(pl.col("split") != "test")
         .then(pl.col("ground_truth"))
         .otherwise(pl.col("ground_truth").list.head(1))
         .alias("ground_truth")
