@@ -83,9 +83,13 @@ def world_files(name: WorldName = WORLDS[0]) -> tuple[Path, Path, Path]:
     return folder / "world.csv", folder / "tastes.toml", folder / "words.toml"
 
 
-@cache
 def world(name: WorldName = WORLDS[0]) -> World:
     """A world, read once."""
+    return _world(name)
+
+
+@cache
+def _world(name: WorldName) -> World:
     work_file, taste_file, word_file = world_files(name)
     with work_file.open(encoding="utf-8", newline="") as file:
         works = tuple(_work(row) for row in csv.DictReader(file))

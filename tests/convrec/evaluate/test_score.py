@@ -12,8 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from convrec.config import ROOT, load
 from convrec.errors import InputError
 from convrec.evaluate.commands import score
+from convrec.evaluate.score import score_file
 
 CATALOG = "title,year\nAlien,1979\nHeat,1995\nBrazil,1985\n"
 GOOD: dict[str, Any] = {
@@ -159,3 +161,20 @@ def test_the_command_module_is_cheap_to_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_profile_says_how_lines_are_written_and_what_columns_are_called(tmp_path: Path) -> None:
+    lists = tmp_path / "lists.jsonl"
+    row = {
+        "completion": "Dune\nEmma (1815)\nRebecca",
+        "seen_titles": ["Dracula"],
+        "groundtruth_with_release_year": [["Rebecca", "1938"]],
+    }
+    lists.write_text(json.dumps(row))
+    books = load("demo-books")
+    scored = score_file(lists, ROOT / "catalog" / "demo-books.csv", config=books)
+    assert scored.metrics["recall@5"].value == 1
+    assert scored.metrics["format"].value == 1
+    assert scored.metrics["in_catalog"].value == pytest.approx(2 / 3)
+    with pytest.raises(InputError, match="use --protocol standard"):
+        score_file(lists, ROOT / "catalog" / "demo-books.csv", protocol="reference", config=books)

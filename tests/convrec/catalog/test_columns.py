@@ -1,0 +1,75 @@
+"""Catalog files that call their columns otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from convrec.catalog.load import load_catalog
+from convrec.config import ROOT, Config, load
+from convrec.errors import CatalogError, ConfigError
+from convrec.ingest.source import catalog_config, read_catalog
+
+NAMES = {"title": "name", "year": "published", "genres": "subjects"}
+TEXT = "Name,published,subjects,title\nDune,1965,Deserts|Empires,Dr\nEmma,,,none\n"
+
+
+def written(tmp_path: Path, text: str = TEXT) -> Path:
+    path = tmp_path / "books.csv"
+    path.write_text(text)
+    return path
+
+
+def test_mapped_columns_are_read_as_ours_and_others_stay_text(tmp_path: Path) -> None:
+    items, bad = load_catalog(written(tmp_path), NAMES)
+    assert bad.is_empty()
+    assert items.rows() == [
+        ("Dune (1965)", "Dune", 1965, [], ["Deserts", "Empires"], "Dr"),
+        ("Emma", "Emma", None, [], [], "none"),
+    ]
+
+
+def test_parquet_too(tmp_path: Path) -> None:
+    path = tmp_path / "books.parquet"
+    pl.DataFrame({"Name": ["Dune"], "published": [1965], "Author": ["Herbert"]}).write_parquet(path)
+    items, _ = load_catalog(path, {"title": "name", "year": "published"})
+    assert items.select("title", "year", "text").rows() == [("Dune", 1965, "Herbert")]
+
+
+def test_a_mapped_column_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError) as error:
+        load_catalog(written(tmp_path), NAMES | {"aliases": "other_names"})
+    assert "no column other_names, which ingest.columns gives for aliases" in str(error.value)
+    assert "it has name, published, subjects, title" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_without_a_year_will_do_where_lists_have_none(tmp_path: Path) -> None:
+    path = written(tmp_path, "name\nDune\n")
+    items, _ = load_catalog(path, {"title": "name"}, years=False)
+    assert items.select("item_id", "title", "year").rows() == [("Dune", "Dune", None)]
+    with pytest.raises(CatalogError, match=r"no column year .* ingest\.columns says"):
+        load_catalog(path, {"title": "name"})
+
+
+def test_a_column_of_ours_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"ingest\.columns\.titel"):
+        load("demo", {"ingest.columns": {"titel": "name"}})
+
+
+def test_demo_books_reads_its_catalog_by_its_own_names() -> None:
+    config = load("demo-books")
+    items, bad = read_catalog(config)
+    assert (items.height, bad.height, items["year"].null_count()) == (150, 0, 0)
+    dune = items.row(by_predicate=pl.col("title") == "Dune", named=True)
+    assert (dune["year"], dune["text"]) == (1965, "Frank Herbert")
+    with pytest.raises(CatalogError, match="no column title"):
+        load_catalog(ROOT / "catalog" / "demo-books.csv")
+
+
+def test_columns_are_in_the_key_only_where_they_are_given() -> None:
+    assert catalog_config(load("demo")) == {}
+    assert catalog_config(load("demo-books"))["columns"]["title"] == "name"
+    assert catalog_config(Config.model_validate({"ingest": {"format": "demo"}})) == {}

@@ -1,0 +1,115 @@
+"""The second world: books, answered by the same process as films."""
+
+from __future__ import annotations
+
+import csv
+import json
+from statistics import mean
+from typing import Any
+
+import pytest
+
+from convrec.config import ROOT, load
+from convrec.ingest.demo import generate
+from convrec.ingest.source import read_conversations
+from convrec.lists import parse_answer
+from convrec.llm.demo import complete
+from convrec.llm.demo.reading import read, work_named
+from convrec.llm.demo.world import WORLDS, World, world, world_meant
+from convrec.recommend import teacher_messages
+
+BOOKS = world("books")
+
+
+def asked(text: str, profile: str) -> dict[str, Any]:
+    body = {"model": "demo-teacher", "messages": teacher_messages(text, load(profile))}
+    return complete(body)["choices"][0]["message"]["content"]
+
+
+def known(answer: str, here: World) -> float:
+    """Share of the lines that name a work of a world."""
+    return mean(work_named(*item, here) is not None for _, item in parse_answer(answer))
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_world_is_whole(name) -> None:
+    here = world(name)
+    assert {work.taste for work in here.works} == set(here.tastes)
+    for taste in here.tastes.values():
+        assert taste.neighbour in set(here.tastes) - {taste.name}
+        assert len(here.of_taste(taste.name)) >= 15
+        for cue in taste.cues:
+            assert read(cue, here).strongest() == taste.name
+
+
+def test_what_a_reader_wants_gives_the_taste_away() -> None:
+    for taste in BOOKS.tastes.values():
+        told = [read(want, BOOKS).strongest() for want in taste.wants]
+        assert told.count(taste.name) == len(told), list(zip(taste.wants, told, strict=True))
+
+
+def test_the_noun_of_the_instructions_tells_the_world() -> None:
+    assert world_meant("Recommend a novel, not a film") is BOOKS
+    assert world_meant("You recommend movies.") is world()
+    assert world_meant("Bookmakers and filmography") is world()
+    assert world_meant("") is world()
+
+
+def test_one_process_answers_both_domains() -> None:
+    text = "I loved Dune and Solaris. Looking for space."
+    assert known(asked(text, "demo-books"), BOOKS) == 1
+    assert known(asked(text, "demo"), world()) == 1
+    assert "(" not in asked(text, "demo-books")
+
+
+def test_a_post_about_the_other_world_changes_nothing() -> None:
+    assert known(asked("I love books, novels and Dune", "demo"), world()) == 1
+    assert known(asked("the movie was better", "demo-books"), BOOKS) == 1
+
+
+def test_the_judge_knows_books() -> None:
+    lines = [work.title for taste in ("sea", "love") for work in BOOKS.of_taste(taste)]
+    listed = "\n".join(f"{n}. {line}" for n, line in enumerate(lines, start=1))
+    schema = {"properties": {"ratings": {"items": {"properties": {"rating": {"maximum": 2}}}}}}
+    body = {
+        "model": "demo-judge",
+        "messages": [
+            {"role": "system", "content": "Judge how well each candidate book fits."},
+            {
+                "role": "user",
+                "content": "<conversation>\nA sea story with pirates please.\n</conversation>\n"
+                f"<candidates>\n{listed}\n</candidates>",
+            },
+        ],
+        "response_format": {"type": "json_schema", "json_schema": {"schema": schema}},
+    }
+    answers = [complete(body | {"seed": n})["choices"][0]["message"]["content"] for n in range(30)]
+    rated = [json.loads(a)["ratings"] for a in answers if a.endswith("}")]
+    sea, love = ([r["rating"] for one in rated for r in one[a:b]] for a, b in ((0, 15), (15, 30)))
+    assert mean(sea) > mean(love) + 1
+
+
+def test_the_worlds_books_are_those_of_the_shipped_catalog() -> None:
+    with (ROOT / "catalog" / "demo-books.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    facts = {(r["name"], r["author"], r["published"], r["other_names"]) for r in rows}
+    ours = {(w.title, w.author, str(w.year), "|".join(w.aliases)) for w in BOOKS.works if w.crowd}
+    assert facts == ours
+    assert len(facts) == len(rows) == 150
+    assert len(BOOKS.works) == 190
+    assert "taste" not in rows[0]
+
+
+def test_posts_speak_of_books_and_their_authors() -> None:
+    rows = [r for r in generate(7, {"train": 200}, "books") if isinstance(r, dict)]
+    texts = [r["prompt"][0]["content"] for r in rows if "broken" not in r["sample_id"]]
+    assert 0.2 < mean(" by " in text for text in texts) < 0.6
+    assert not any("movie" in text.lower() or "film" in text.lower() for text in texts)
+    assert all(read(text, BOOKS).strongest() for text in texts)
+
+
+def test_ingest_takes_every_good_row_and_quarantines_the_broken_ones() -> None:
+    config = load("demo-books", {"ingest.contexts": {"train": 50, "validation": 5, "test": 5}})
+    conversations, quarantine = read_conversations(config)
+    assert conversations["context_id"].n_unique() == 60
+    assert quarantine["reason"].n_unique() == quarantine.height == 6
