@@ -152,11 +152,9 @@ class Walk:
 
     def _list_bytes(self, job: Any) -> float:
         """Bytes of a typical list: N lines as long as those of the films that people name."""
-        from convrec.lists import format_line
-
         named = job.frame("conversations").select("ground_truth", "seen")
         lines = [
-            len(format_line(item["title"], item["year"] if self.config.recommend.years else None))
+            len(self.config.line_format.format(item["title"], item["year"]))
             for row in named.head(SAMPLE).iter_rows()
             for items in row
             for item in items or []
