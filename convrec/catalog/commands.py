@@ -19,16 +19,19 @@ app = typer.Typer(help="Catalog files: check, diff, link.", no_args_is_help=True
 
 _SHOWN = 20
 
+Profile = Annotated[
+    str, typer.Option(help="Whose names for the file's columns; default: title, year and so on.")
+]
+
 
 @app.command()
 def check(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet with title and year.")],
+    profile: Profile = "",
     json_file: JsonFile = None,
 ) -> None:
     """Say how many rows of FILE can be used, and why the others cannot."""
-    from convrec.catalog.load import load_catalog
-
-    items, bad = load_catalog(file)
+    items, bad = _loaded(file, profile)
     result = {
         "file": str(file),
         "items": items.height,
@@ -56,13 +59,13 @@ def check(
 def diff(
     old: Annotated[Path, typer.Argument(help="The catalog as it was.")],
     new: Annotated[Path, typer.Argument(help="The catalog as it is now.")],
+    profile: Profile = "",
     json_file: JsonFile = None,
 ) -> None:
     """Show which items were added, removed, renamed or changed from OLD to NEW."""
     from convrec.catalog.diff import diff_catalogs
-    from convrec.catalog.load import load_catalog
 
-    found = diff_catalogs(load_catalog(old)[0], load_catalog(new)[0])
+    found = diff_catalogs(_loaded(old, profile)[0], _loaded(new, profile)[0])
     frames = {
         "added": found.added.select("item_id", "title", "year"),
         "removed": found.removed.select("item_id", "title", "year"),
@@ -83,6 +86,7 @@ def link(
     explain: Annotated[
         bool, typer.Option("--explain", help="Add the columns method, runner_up, runner_up_score.")
     ] = False,
+    profile: Profile = "",
     json_file: JsonFile = None,
 ) -> None:
     """Link raw titles, one a line on stdin, to items; writes CSV, one row a line, in order.
@@ -92,9 +96,8 @@ def link(
     a rule refused scores below 80. JSON always has all columns.
     """
     from convrec.catalog.link import Link, Linker
-    from convrec.catalog.load import load_catalog
 
-    items, _ = load_catalog(catalog)
+    items, _ = _loaded(catalog, profile)
     lines = _lines(sys.stdin.buffer.read().decode(errors="replace"))
     links = Linker(items).link_many([(line, None) for line in lines])
     nothing = dict.fromkeys(Link._fields)
@@ -109,6 +112,16 @@ def link(
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([row[column] for column in columns] for row in rows)
+
+
+def _loaded(file: Path, profile: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    from convrec.catalog.load import load_catalog
+    from convrec.config import load
+
+    if not profile:
+        return load_catalog(file)
+    config = load(profile)
+    return load_catalog(file, config.ingest.names, years=config.recommend.years)
 
 
 def _lines(text: str) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from convrec.catalog.commands import app
+from convrec.config import ROOT
 from convrec.errors import CatalogError
 
 
@@ -98,3 +99,16 @@ def test_the_module_imports_no_heavy_library() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_profile_says_what_a_file_calls_its_columns() -> None:
+    books = str(ROOT / "catalog" / "demo-books.csv")
+    profile = ["--profile", "demo-books"]
+    result = CliRunner().invoke(app, ["check", books, *profile, "--json", "-"])
+    assert json.loads(result.output)["items"] == 150
+    assert "0 renamed" in CliRunner().invoke(app, ["diff", books, books, *profile]).output
+    result = CliRunner().invoke(
+        app, ["link", "--catalog", books, *profile], input="the dune\n1984\n"
+    )
+    assert "Nineteen Eighty-Four" in result.output
+    assert isinstance(CliRunner().invoke(app, ["check", books]).exception, CatalogError)
