@@ -22,7 +22,6 @@ import numpy as np
 import polars as pl
 
 from convrec.adjust import ADJUSTMENT, DEMONSTRATIONS, balance, fit
-from convrec.adjust.candidates import read_candidates
 from convrec.artifacts import Job, Store
 from convrec.config import Config
 
@@ -51,9 +50,6 @@ def main() -> None:
         started = time.perf_counter()
         demonstrations = DEMONSTRATIONS.build(job)
         seconds["demonstrations"] = time.perf_counter() - started
-        started = time.perf_counter()
-        read_candidates(job)
-        seconds["of which reading candidates, once"] = time.perf_counter() - started
     figures["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
     figures["total_seconds"] = round(seconds["adjustment"] + seconds["demonstrations"], 1)
     figures["peak_mb"] = peak_mb()
@@ -67,7 +63,7 @@ def main() -> None:
 def timed() -> dict[str, float]:
     """Seconds by part; the fit and the choice of the balance add theirs when they run."""
     seconds: dict[str, float] = {}
-    for name in ("fit", "choose", "listwise", "read_split"):
+    for name in ("read_candidates", "read_split", "listwise", "fit", "choose"):
         inner = getattr(fit, name)
 
         def outer(*args: Any, _name: str = name, _inner: Any = inner, **more: Any) -> Any:

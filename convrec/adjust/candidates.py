@@ -38,6 +38,24 @@ class Candidates:
 
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
+    def of_split(self, split: str) -> Candidates:
+        """The candidates of the contexts of one split."""
+        import numpy as np
+        import polars as pl
+
+        chosen = (self.contexts["split"] == split).to_numpy()
+        kept = np.repeat(chosen, self.lengths)
+        lengths = self.lengths[chosen]
+        return Candidates(
+            contexts=self.contexts.filter(pl.col("split") == split)
+            .drop("context")
+            .with_row_index("context"),
+            items=self.items[kept],
+            scores=self.scores[kept],
+            starts=np.cumsum(lengths) - lengths,
+            lengths=lengths,
+        )
+
 
 def read_candidates(job: Job, splits: Collection[str] | None = None) -> Candidates:
     """The candidates of the contexts of `splits` (None: all), best remapped first.

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from convrec.adjust.balance import choose, excess
+from convrec.adjust.candidates import read_candidates
 from convrec.adjust.figures import popularity_figures, ranking_figures
 from convrec.adjust.lists import cut_score, item_counts, top_items
 from convrec.adjust.loss import Listwise, listwise, listwise_loss
@@ -35,7 +36,8 @@ def _build(job: Job) -> Built:
     import polars as pl
 
     n, settings = job.config.list_length, job.config.adjust
-    train = read_split(job, "train")
+    candidates = read_candidates(job, {"train", "validation"})
+    train = read_split(job, "train", candidates.of_split("train"))
     centre = cut_score(train.candidates, n)
     data = listwise(train, centre)
     if not data.samples:
@@ -45,7 +47,7 @@ def _build(job: Job) -> Built:
         )
     mentions = training_mentions(job)
     favour = excess(item_counts(top_items(train.candidates, n), len(mentions)))
-    validation = read_split(job, "validation")
+    validation = read_split(job, "validation", candidates.of_split("validation"))
     held_out = listwise(validation, centre)
     made = fit(data, held_out, len(mentions), settings, job.progress)
     bias = made.bias + centre * (1.0 - made.weight)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from convrec.adjust.candidates import Candidates, link, of_splits, read_candidates
+from convrec.adjust.candidates import link, of_splits
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from convrec.adjust.candidates import Candidates
     from convrec.artifacts import Job
 
 
@@ -29,11 +30,10 @@ class Split:
     truth: pl.DataFrame
 
 
-def read_split(job: Job, name: str, candidates: Candidates | None = None) -> Split:
-    """The split `name`, with its own candidates unless `candidates` are given."""
+def read_split(job: Job, name: str, candidates: Candidates) -> Split:
+    """The samples of the split `name` over `candidates`, which hold its contexts."""
     import polars as pl
 
-    candidates = candidates if candidates is not None else read_candidates(job, {name})
     rows = (
         of_splits(job.frame("conversations"), {name})
         .select("context_id", "ground_truth", size=pl.col("ground_truth").list.len())

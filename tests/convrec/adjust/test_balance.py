@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from convrec.adjust.balance import choose, excess, gini_rise
+from convrec.adjust.candidates import read_candidates
 from convrec.adjust.lists import top_items
 from convrec.adjust.split import Split, read_split
 from convrec.artifacts import Job
@@ -53,7 +54,8 @@ def close_call(job_of: Callable[..., Job]) -> Split:
             }
         ),
     }
-    return read_split(job_of(frames), "validation")
+    job = job_of(frames)
+    return read_split(job, "validation", read_candidates(job))
 
 
 def test_the_best_ranking_of_those_with_a_surely_lower_gini(job_of: Callable[..., Job]) -> None:

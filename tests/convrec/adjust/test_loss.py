@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from scipy.optimize import check_grad
 
+from convrec.adjust.candidates import read_candidates
 from convrec.adjust.loss import Listwise, listwise, listwise_loss
 from convrec.adjust.split import read_split
 from convrec.artifacts import Job
@@ -99,7 +100,8 @@ def test_seen_items_and_unreachable_ground_truth_are_left_out(job_of: Callable[.
             }
         ),
     }
-    data = listwise(read_split(job_of(frames), "train"), centre=0.5)
+    job = job_of(frames)
+    data = listwise(read_split(job, "train", read_candidates(job)), centre=0.5)
     assert data.items.tolist() == [1, 0], "c is seen, and y's list has no ground truth"
     np.testing.assert_allclose(data.scores, [0.3, 0.2])
     np.testing.assert_allclose(data.target, [0.5, 1.5])
