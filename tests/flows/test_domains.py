@@ -1,0 +1,28 @@
+"""Another domain through all stages: books, lists of titles alone, a catalog with other columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from convrec.artifacts import Store
+from convrec.config import STAGES
+from convrec.serving import recommend_list
+from flows.pipeline import pipeline
+
+
+def test_books_go_through_all_stages(home: Path, small: dict[str, Any]) -> None:
+    summary = pipeline(profile="demo-books", overrides=small)
+    assert {entry["stage"] for entry in summary["stages"] if entry["state"] == "completed"} == set(
+        STAGES
+    )
+    store, made = Store(home), {entry["kind"]: entry["artifact_id"] for entry in summary["stages"]}
+    titles = set(store.read(made["catalog"])["title"])
+    for completion in store.read(made["demonstrations"])["completion"]:
+        assert set(completion.split("\n")) <= titles
+    assert summary["metrics"]["adjusted"]["in_catalog"] == 1
+    assert summary["metrics"]["teacher"]["format"] == 1
+    assert set(store.read(made["metrics"])["protocol"]) == {"standard"}
+    lines = recommend_list(store, made["checkpoint"], "I loved Dune.")
+    assert len(lines) == 5
+    assert set(lines) <= titles - {"Dune"}
