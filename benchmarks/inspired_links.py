@@ -5,9 +5,7 @@
 The published way takes, for each title that the authors' code read, the nearest name within two
 edits, drops what was seen, and counts each (turn, ground-truth item) pair once; "authors' row" is
 what they printed. Ours reads the raw answers with `parse_answer`, links them to the INSPIRED items,
-and counts the same pairs by item. Some answers are one paragraph ("How about Heat, Ronin, and
-Speed?"), which the authors' code cuts at commas and `parse_answer` reads as one title: "with
-paragraphs" cuts those too, to tell what reading loses from what linking loses.
+and counts the same pairs by item.
 
 Then the links that are not exact: for the published way the name is not the written title, for ours
 the method is not "exact". `--links` prints each distinct one of ours, `--published` each
@@ -22,9 +20,8 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,10 +70,6 @@ SEEN_BY_EYE = frozenset(
 )
 """Titles of our links that are not exact, each read by eye and found to be the film written."""
 
-_INTRODUCTION = re.compile(r"^.*(?:\b[a-z]+:|\b[Hh]ow about|\blike|\bsuch as)\s+")
-_CUT = re.compile(r",\s+(?:and\s+)?|(?<=[a-z])[.?!]\s+(?=[A-Z])")
-_FEWEST = 4
-
 
 @dataclass(frozen=True)
 class Turn:
@@ -122,25 +115,11 @@ def authors_row() -> dict[str, float]:
     return {f"recall@{k}": round(float(row[f"recall@{k}_mean"]), 4) for k in CUTOFFS}
 
 
-def read_list(text: str) -> list[str]:
-    return [item.title for _, item in parse_answer(text)]
-
-
-def read_paragraphs(text: str) -> list[str]:
-    """As `read_list`; an answer that is one line is cut at commas, without its introduction."""
-    pieces = _CUT.split(text.strip())
-    if "\n" in text.strip() or len(pieces) < _FEWEST:
-        return read_list(text)
-    first = next((n for n, piece in enumerate(pieces) if _INTRODUCTION.match(piece)), 0)
-    return [_INTRODUCTION.sub("", piece).strip(" .?!") for piece in pieces[first:]]
-
-
 def our_turns(
     test: Sequence[dict[str, Any]],
     entities: Entities,
     answers: Mapping[str, str],
     linker: Linker,
-    read: Callable[[str], list[str]],
 ) -> tuple[list[Turn], dict[str, Link | None]]:
     """The turns with our links, and the link of each distinct written title."""
     items = frozenset(entities.items)
@@ -148,7 +127,9 @@ def our_turns(
     def names(numbers: Sequence[int]) -> list[str]:
         return [entities.title(n)["title"] for n in numbers if n in items]
 
-    written = {turn: read(text) for turn, text in answers.items()}
+    written = {
+        turn: [item.title for _, item in parse_answer(text)] for turn, text in answers.items()
+    }
     titles = list(dict.fromkeys(t for listed in written.values() for t in listed))
     found = dict(zip(titles, linker.link_many([(t, None) for t in titles]), strict=True))
     turns = []
@@ -173,9 +154,8 @@ def measure(show_links: bool, show_published: bool) -> dict[str, Any]:
     }
     entities = Entities(DATA / "item_ids.json", DATA / "entity2id.json", years=False)
     linker = Linker(entities.catalog()[0])
-    turns, found = our_turns(test, entities, answers, linker, read_list)
-    cut, more = our_turns(test, entities, answers, linker, read_paragraphs)
-    ours = {t: link for t, link in (found | more).items() if link and link.method != "exact"}
+    turns, found = our_turns(test, entities, answers, linker)
+    ours = {t: link for t, link in found.items() if link and link.method != "exact"}
     theirs = published_links(extracted)
     if show_links:
         for title, link in sorted(ours.items()):
@@ -190,10 +170,8 @@ def measure(show_links: bool, show_published: bool) -> dict[str, Any]:
         "authors' row": authors_row(),
         "published way": recall(published_turns(extracted)),
         "ours": recall(turns),
-        "ours, with paragraphs": recall(cut),
         "published links not exact, distinct": dict(Counter(judged(title) for title, _ in theirs)),
         "published links not exact, all": dict(Counter(judged(t) for t, _ in theirs.elements())),
-        "paragraphs": sum(read_paragraphs(t) != read_list(t) for t in answers.values()),
         "our titles": dict(Counter(link.method if link else "none" for link in found.values())),
         "our links not exact, distinct": dict(
             Counter("right" if title in SEEN_BY_EYE else "not yet read" for title in ours)

@@ -6,8 +6,8 @@ The titles are MovieLens spellings labelled with items of another catalog, or wi
 the labelled item is right; recall is over titles that have one. `--undated` takes the years off and
 times that too: then every title that no rule finds is compared with the whole catalog.
 `--unlabelled` prints, to be read by eye, the links of further MovieLens titles without labels that
-are not exact or of another year; the rules against plurals, short titles behind a series name and
-years two too early were made after reading them, with the labels of the others unchanged or better.
+are not exact or of another year; the rules against plurals and short titles behind a series name
+were made after reading them, so these titles are no test of those two rules.
 
 Each round times `Linker(catalog)`, its `link_many` over the titles, and a bare
 `rapidfuzz.process.cdist` (fuzz.ratio, no cutoff) of the same titles against the catalog's titles,

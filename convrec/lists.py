@@ -18,6 +18,12 @@ _GROUPS = {"title": r"(?P<title>.*\S)", "year": r"(?P<year>\d{4})"}
 _MARKER = re.compile(r"^\s*(?:(?:\d{1,3}[.)]|[-*•])\s+)?")
 
 
+_INTRODUCTION = re.compile(r"^.*(?:\b[a-z]+:|\b[Hh]ow about|\blike|\bsuch as)\s+")
+_CUT = re.compile(r",\s+(?:and\s+)?|(?<=[a-z])[.?!]\s+(?=[A-Z])")
+SENTENCE = 4
+"""Pieces from which a line with commas is a list; a title with three is another matter."""
+
+
 class Item(NamedTuple):
     """A title as written, and its year where one is given."""
 
@@ -99,10 +105,12 @@ def parse_answer(text: str, form: LineFormat = TITLE_YEAR) -> list[tuple[str, It
     """Read a chat model's list: (raw line, item) for each line that names something.
 
     Numbering, bullets, emphasis and surrounding quotes are taken off; a line that ends in a colon
-    (an introduction) names nothing. A line in another form is read as "Title (year)" or "Title".
+    (an introduction) names nothing. A line in another form is read as "Title (year)" or "Title". An
+    answer that is one line ("How about Heat, Ronin, and Speed?") is cut at its commas, where that
+    gives SENTENCE or more pieces.
     """
     items = []
-    for raw in text.splitlines():
+    for raw in _sentence(text.strip()) or text.splitlines():
         line = _MARKER.sub("", raw, count=1).strip().replace("**", "").strip("_ ").strip()
         if not line or line.endswith(":"):
             continue
@@ -113,6 +121,15 @@ def parse_answer(text: str, form: LineFormat = TITLE_YEAR) -> list[tuple[str, It
         if title:
             items.append((raw, Item(title, item.year)))
     return items
+
+
+def _sentence(text: str) -> list[str]:
+    """The titles of a list written as one sentence or two; empty for any other text."""
+    pieces = [] if "\n" in text else _CUT.split(text)
+    if len(pieces) < SENTENCE:
+        return []
+    first = next((n for n, piece in enumerate(pieces) if _INTRODUCTION.match(piece)), 0)
+    return [_INTRODUCTION.sub("", piece).strip(" .?!") for piece in pieces[first:]]
 
 
 def _forgiving(line: str, form: LineFormat) -> Item | None:

@@ -107,7 +107,7 @@ def _config(config: Config) -> dict[str, Any]:
 TEACHER_LISTS = Step(
     stage="recommend",
     kind="teacher_lists",
-    version=2,
+    version=3,
     build=_build,
     config=_config,
     inputs=lambda job: {"answers": answers_digest(teacher_requests(job), job.store)},

@@ -90,3 +90,20 @@ def test_a_teacher_is_read_in_its_form_and_in_the_usual_one() -> None:
     ]
     bare = line_format("", "{title}")
     assert parse_answer("- Dune (1965)", bare) == [("- Dune (1965)", Item("Dune", 1965))]
+
+
+@pytest.mark.parametrize(
+    ("text", "titles"),
+    [
+        ("How about Heat, Ronin, Speed, and Rocky?", ["Heat", "Ronin", "Speed", "Rocky"]),
+        (
+            "Sure! Try films such as Heat (1995), Ronin (1998), Speed (1994), Big (1988).",
+            ["Heat", "Ronin", "Speed", "Big"],
+        ),
+        ("Sex, Lies, and Videotape", ["Sex, Lies, and Videotape"]),
+        ("The Good, the Bad and the Ugly\nHeat", ["The Good, the Bad and the Ugly", "Heat"]),
+        ("I have no idea.", ["I have no idea."]),
+    ],
+)
+def test_a_list_in_one_sentence_is_cut_at_its_commas(text: str, titles: list[str]) -> None:
+    assert [item.title for _, item in parse_answer(text)] == titles
