@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 RANKING = ("recall@5", "recall@20", "ndcg@5", "ndcg@20")
 COLOURS = {system: position for position, system in enumerate(SYSTEMS)}
 _OPERATIONAL = {"base_url", "max_usd", "max_concurrency", "max_attempts", "max_failures", "timeout"}
+_MEASURED = ("teacher_lists", "candidates", "judgments", "adjustment", "demonstrations")
 _SHOWN_ROWS = 8
 
 Cell = dict[str, Any]
@@ -39,6 +40,7 @@ def gather(job: Job) -> dict[str, Any]:
     index = TitleIndex(job.frame("catalog").select("item_id", "title", "year").iter_rows())
     lists = {s: made for s, made in system_lists(job, samples, index).items() if made}
     found = _cells(metrics, "standard")
+    made = lineage(job)
     return {
         "profile": job.config.profile,
         "description": job.config.description,
@@ -63,8 +65,9 @@ def gather(job: Job) -> dict[str, Any]:
         "examples": examples(job, samples, lists, index),
         "quarantine": _quarantine(job),
         "adjustment": _adjustment(job),
+        "measured": _measured(made),
         "ledger": _ledger(job),
-        "lineage": lineage(job),
+        "lineage": made,
         "command": command(job.config),
         "config": json.dumps(shown_config(job.config), indent=2, ensure_ascii=False),
     }
@@ -185,6 +188,15 @@ def _adjustment(job: Job) -> dict[str, list[dict[str, Any]]]:
     return {
         "lowered": lowered.head(_SHOWN_ROWS).to_dicts(),
         "raised": raised.tail(_SHOWN_ROWS).reverse().to_dicts(),
+    }
+
+
+def _measured(headers: list[Header]) -> dict[str, dict[str, Any]]:
+    """What the data stages found out about their own work, by stage and kind."""
+    return {
+        f"{header.ref.stage}: {header.ref.kind.replace('_', ' ')}": header.figures
+        for header in headers
+        if header.ref.kind in _MEASURED and header.figures
     }
 
 

@@ -36,7 +36,7 @@ def test_the_whole_pipeline_then_cached_then_only_what_changed(home: Path, small
     assert set(first["metrics"]) == {"teacher", "remapped", "adjusted", "sft", "rank_grpo"}
     assert first["llm"]["sent"] == first["llm"]["requests"] == 68
     assert first["llm"]["usd"] > 0
-    assert Path(first["report"]).is_file()
+    assert "passes agree: kappa" in Path(first["report"]).read_text(encoding="utf-8")
 
     second = pipeline(profile="demo", overrides=small)
     assert states(second) == {stage: {"cached"} for stage in STAGES}

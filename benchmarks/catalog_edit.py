@@ -1,0 +1,160 @@
+"""A catalog edit on the demo: what it asks, and that it equals a rebuild from nothing.
+
+    python benchmarks/catalog_edit.py [--profile demo] [--added 10] [--removed 10] [--renamed 5]
+        [--seed 0] [--set section.key=value ...]
+
+Builds the data of a profile, edits its catalog at random, plans and builds again, and then once
+more in an empty warehouse that was given the similarity basis, the stored answers and the notes of
+who was asked about which pair. Checked: the edit asks the teacher nothing; the judge is asked about
+new (conversation, item, pass) pairs alone; the plan's bracket holds the bill; every artifact has
+the same id and the same rows as the rebuild. The last line is JSON; the exit status is 1 where a
+check failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from convrec.artifacts import Store
+from convrec.config import ROOT, load, parse_overrides
+from convrec.planning import make_plan
+
+CARRIED = ("llm_answers", "llm_judged")
+
+
+def edit(source: Path, target: Path, counts: argparse.Namespace) -> None:
+    """Write the catalog without some rows, with some renamed, and with some new ones."""
+    rng = random.Random(counts.seed)
+    with source.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        columns, rows = list(reader.fieldnames or []), list(reader)
+    title = columns[0]
+    touched = rng.sample(range(len(rows)), counts.removed + counts.renamed)
+    for place in touched[: counts.renamed]:
+        rows[place][title] += ": The Director's Cut"
+    gone = set(touched[counts.renamed :])
+    kept = [row for place, row in enumerate(rows) if place not in gone]
+    for number in range(counts.added):  # like some film that is there, under a new name
+        like = rng.choice(rows)
+        kept.append({**like, title: f"The Unmade Sequel {number + 1}", "aliases": ""})
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(kept)
+
+
+def build(home: Path, profile: str, overrides: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    from flows.pipeline import pipeline
+
+    os.environ["CONVREC_HOME"] = str(home)
+    started = time.perf_counter()
+    summary = pipeline(profile=profile, overrides=overrides, until="adjust")
+    return summary, time.perf_counter() - started
+
+
+def sent(store: Store, run: str) -> dict[str, int]:
+    """Requests that a run sent, by stage."""
+    with store.read_connection() as connection:
+        rows = connection.execute(
+            "SELECT stage, count(*) FROM llm_ledger WHERE run = ? GROUP BY stage", [run]
+        ).fetchall()
+    return dict(rows)
+
+
+def judged(store: Store) -> set[tuple[Any, ...]]:
+    with store.read_connection() as connection:
+        return set(connection.execute("SELECT judge_key, item, pass FROM llm_judged").fetchall())
+
+
+def carry(old: Store, new: Store) -> None:
+    """Give an empty warehouse the answers, who was asked about which pair, and the basis."""
+    with old.read_connection() as connection:
+        tables = {name: connection.execute(f"SELECT * FROM {name}").pl() for name in CARRIED}
+        pins = connection.execute("SELECT * FROM pins").pl()
+        basis = pins["artifact_id"].to_list()
+        for name in ("artifacts", "similarity_basis"):
+            tables[name] = connection.execute(
+                f"SELECT * FROM {name} WHERE artifact_id IN (SELECT unnest(?))", [basis]
+            ).pl()
+    with new.write() as connection:
+        for name, rows in {**tables, "pins": pins}.items():
+            connection.register("rows_", rows.to_arrow())
+            connection.execute(f"INSERT INTO {name} SELECT * FROM rows_")
+
+
+def unequal(summaries: list[dict[str, Any]], stores: list[Store]) -> list[str]:
+    """Kinds whose artifact has another id or other rows."""
+    different = []
+    for one, other in zip(*(summary["stages"] for summary in summaries), strict=True):
+        ids = one["artifact_id"], other["artifact_id"]
+        if ids[0] is None and ids[1] is None:
+            continue
+        rows = [store.read(name) for store, name in zip(stores, ids, strict=True)]
+        if ids[0] != ids[1] or not rows[0].equals(rows[1]):
+            different.append(one["kind"])
+    return different
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="demo")
+    parser.add_argument("--added", type=int, default=10)
+    parser.add_argument("--removed", type=int, default=10)
+    parser.add_argument("--renamed", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    options = parser.parse_args()
+    from flows.cli import environment
+
+    environment()
+    overrides = parse_overrides(options.set)
+    with tempfile.TemporaryDirectory() as root:
+        os.environ.setdefault("PREFECT_HOME", str(Path(root) / "prefect"))
+        first, first_seconds = build(Path(root) / "home", options.profile, overrides)
+        catalog = Path(root) / "catalog.csv"
+        edit(ROOT / "catalog" / f"{options.profile}.csv", catalog, options)
+        overrides = {**overrides, "ingest.catalog": str(catalog)}
+        store = Store(Path(root) / "home")
+        before = judged(store)
+        plan = make_plan(load(options.profile, overrides), store)["llm"]
+        second, second_seconds = build(store.home, options.profile, overrides)
+        new = judged(store) - before
+        fresh = Store(Path(root) / "fresh")
+        carry(store, fresh)
+        third, _ = build(fresh.home, options.profile, overrides)
+        asked = sent(store, second["flow_run_id"])
+        figures = {
+            "first": {"sent": first["llm"]["sent"], "usd": first["llm"]["usd"]},
+            "plan": plan,
+            "edit": {"sent": asked, "usd": second["llm"]["usd"], "pairs judged": len(new)},
+            "pairs before": len(before),
+            "seconds": {"first": round(first_seconds, 1), "edit": round(second_seconds, 1)},
+            "rebuild": {"sent": third["llm"]["sent"]},
+            "unequal to the rebuild": unequal([second, third], [store, fresh]),
+        }
+    figures["checks"] = {
+        "teacher asked nothing": not asked.get("recommend") and not plan["teacher"]["requests"],
+        "every request was planned": asked.get("reflect", 0) >= plan["judge"]["requests"],
+        "bill in the bracket": plan["judge"]["usd_low"]
+        <= second["llm"]["usd"]
+        <= plan["judge"]["usd_high"],
+        "rebuild asked nobody": third["llm"]["sent"] == 0,
+        "equal to the rebuild": not figures["unequal to the rebuild"],
+    }
+    for name, value in figures.items():
+        print(f"{name}: {value}")
+    print(json.dumps(figures))
+    sys.exit(not all(figures["checks"].values()))
+
+
+if __name__ == "__main__":
+    main()
