@@ -64,7 +64,8 @@ def read_catalog(file: str, rng: random.Random, vocabulary: list[str]) -> list[t
     if not path.is_file():
         return titles(rng, vocabulary, ITEMS)
     with path.open(encoding="utf-8", newline="") as lines:
-        return [(row["title"], int(row["year"] or 0)) for row in csv.DictReader(lines)]
+        items = [(row["title"], int(row["year"] or 0)) for row in csv.DictReader(lines)]
+    return [item for item in items if item[1] > 1870]  # ingest refuses the others
 
 
 def generate(folder: Path, contexts: int, catalog_file: str) -> None:

@@ -137,7 +137,7 @@ def answer_table(answers: Sequence[Answer]) -> pa.Table:
 
 
 def response_digest(response: str) -> str:
-    """SHA-256 of what an answer says: its choices, without ids, times and token counts.
+    """SHA-256 of what an answer says: its choices or embeddings, without ids, times and counts.
 
     Two purchases with the same words are the same input to the stages that follow.
     """
@@ -146,7 +146,7 @@ def response_digest(response: str) -> str:
     body = json.loads(response)
     if not isinstance(body, dict):
         raise WarehouseError("a stored answer is not a JSON object; the spool was edited by hand")
-    return digest(body.get("choices"))
+    return digest(body.get("choices", body.get("data")))
 
 
 def _rows(found: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:

@@ -40,7 +40,8 @@ def ask(
         from convrec.llm.replay import import_batch_output
 
         return import_batch_output(Path(config.recommend.replay), requests, job.store)
-    source = config.recommend.source if step.stage == "recommend" else config.reflect.source
+    sources = {"recommend": config.recommend.source, "reflect": config.reflect.source}
+    source = sources.get(step.stage, "live")
 
     def send(requests: Collection[Request], config: Config, source: str, spent: float) -> Fetched:
         return fetch(

@@ -16,6 +16,8 @@ UNBOUNDED_COMPLETION = 4096
 
 def upper_usage(body: Mapping[str, Any]) -> Usage:
     """Tokens that one request cannot exceed: 3 bytes a prompt token, full completions."""
+    if "input" in body:
+        return Usage(prompt_bytes(body) // 3 + 8 * len(body["input"]), cached=0, completion=0)
     messages = body.get("messages")
     overhead = 16 + 8 * (len(messages) if isinstance(messages, list) else 1)
     prompt = math.ceil(prompt_bytes(body) / 3) + overhead

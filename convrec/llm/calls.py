@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from convrec.llm.endpoint import is_loopback, public_url
 from convrec.llm.prices import Usage
-from convrec.llm.requests import Request
+from convrec.llm.requests import Request, route
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -88,7 +88,7 @@ class Caller:
         try:
             async with asyncio.timeout(self._timeout):
                 raw: Any = await self._client.post(
-                    "/chat/completions",
+                    request.route,
                     body=dict(request.body),
                     cast_to=str,
                     options={"headers": headers},
@@ -148,18 +148,18 @@ def refusal(
         return terminal("says that the quota of this key is used up; add credit and run again")
     if code == "model_not_found" or (status == 404 and "model" in said.lower()):
         return terminal(
-            f"does not know model {model!r}; name one of its models in recommend.model "
-            "and reflect.model"
+            f"does not know model {model!r}; name one of its models in recommend.model, "
+            "reflect.model and remap.model"
         )
     if status == 404:
-        return terminal("has no /chat/completions; give llm.base_url as it ends, mostly in /v1")
+        return terminal(f"has no {route(body)}; give llm.base_url as it ends, mostly in /v1")
     if status in (408, 409, 425, 429) or status >= 500:
         return Failure("transient", f"HTTP {status}{said}", status, wait)
     if code in _ONE_CONVERSATION:
         return Failure("request", _ONE_CONVERSATION[code], status)
     if status == 413 or _TOO_LONG.search(message):
         return Failure("request", f"the conversation is too long (HTTP {status})", status)
-    if param and not str(param).startswith("messages"):
+    if param and not str(param).startswith(("messages", "input")):
         return terminal(f"does not accept {param!r}{said}")
     return Failure("request", f"HTTP {status}{said}", status, explained=False)
 
@@ -185,16 +185,28 @@ def read_response(text: str, body: Mapping[str, Any]) -> Answered | Failure:
         return Failure("transient", "the response is broken JSON")
     if not isinstance(response, dict):
         return Failure("transient", "the response is not a JSON object")
-    choices = response.get("choices")
     usage = _usage(response, text, body)
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+    if lack := _lack(response, body):
         billed = usage if response.get("usage") else None
-        return Failure("transient", "the response holds no choices", usage=billed)
+        return Failure("transient", f"the response holds {lack}", usage=billed)
     return Answered(text, usage)
 
 
+def _lack(response: Mapping[str, Any], body: Mapping[str, Any]) -> str:
+    """What a response should hold and does not; empty where it is whole."""
+    if "input" in body:
+        data = response.get("data")
+        count = len(data) if isinstance(data, list) else 0
+        return "" if count == len(body["input"]) else "not one embedding for each text"
+    choices = response.get("choices")
+    whole = isinstance(choices, list) and choices and isinstance(choices[0], dict)
+    return "" if whole else "no choices"
+
+
 def prompt_bytes(body: Mapping[str, Any]) -> int:
-    """UTF-8 bytes of what the model reads: messages, tools and response schema."""
+    """UTF-8 bytes of what the model reads: messages, tools and response schema, or input."""
+    if "input" in body:
+        return sum(len(text.encode()) for text in body["input"])
     read = [body.get(name) for name in ("messages", "tools", "response_format")]
     return len(json.dumps(read, ensure_ascii=False).encode())
 
@@ -219,7 +231,8 @@ def _usage(response: Mapping[str, Any], text: str, body: Mapping[str, Any]) -> U
     """Billed tokens; where an endpoint reports none, an upper estimate of 3 bytes a token."""
     usage = response.get("usage")
     if not isinstance(usage, Mapping):
-        return Usage(prompt_bytes(body) // 3, 0, len(text.encode()) // 3)
+        said = 0 if "input" in body else len(text.encode()) // 3
+        return Usage(prompt_bytes(body) // 3, 0, said)
     return Usage(
         prompt=int(usage.get("prompt_tokens") or 0),
         cached=_detail(usage, "prompt_tokens_details", "cached_tokens"),

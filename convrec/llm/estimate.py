@@ -65,12 +65,21 @@ class _Pile:
     answer_bytes: float = 0.0
     most: Usage = field(default_factory=lambda: Usage(0, 0, 0))
 
+    @property
+    def mute(self) -> bool:
+        """Whether nothing is said: embeddings."""
+        return not self.most.completion
+
     def add(self, request: Request, expected: Expected) -> None:
-        messages = request.body.get("messages")
+        size = prompt_bytes(request.body)
         self.requests += 1
-        self.messages += len(messages) if isinstance(messages, list) else 1
-        self.message_bytes += prompt_bytes({"messages": messages})
-        self.all_bytes += prompt_bytes(request.body)
+        if "input" in request.body:
+            self.message_bytes += size
+        else:
+            messages = request.body.get("messages")
+            self.messages += len(messages) if isinstance(messages, list) else 1
+            self.message_bytes += prompt_bytes({"messages": messages})
+        self.all_bytes += size
         self.answer_bytes += expected(request.body)
         self.most = self.most + upper_usage(request.body)
 
@@ -104,7 +113,8 @@ def estimate(
     Else an answer of `answer_bytes` of `kind` (`titles` or `ratings`) is expected, and the bracket
     is as wide as the model's family is doubtful; the high end of a model that reasons is its
     maximum. Without `answer_bytes`, or with `sure`, it then holds every possible bill. `batch` is
-    half the price. Raises ConfigError for a model without a price.
+    half the price. Embeddings say nothing: what is read is all that is billed. Raises ConfigError
+    for a model without a price.
     """
     piles: dict[str, _Pile] = {}
     for request in distinct(requests):
@@ -115,7 +125,7 @@ def estimate(
         past = _experience(store, model, pile.first, stage, answer_bytes or _alike)
         if past is not None:
             total += _from_past(pile, past, model, config)
-        elif answer_bytes is not None and not sure:
+        elif (answer_bytes is not None or pile.mute) and not sure:
             total += _from_bytes(pile, model, config, store, kind)
         else:
             total += _anything(pile, model, config)
@@ -146,12 +156,10 @@ def _from_past(pile: _Pile, past: _Experience, model: str, config: Config) -> Br
     return Bracket(max(0.0, prompt + output - half), prompt + output + half, *tokens)
 
 
-def _from_bytes(
-    pile: _Pile, model: str, config: Config, store: Store, kind: str
-) -> Bracket:
+def _from_bytes(pile: _Pile, model: str, config: Config, store: Store, kind: str) -> Bracket:
     """A bill from bytes a token; the low end leaves out the schema, which few endpoints count."""
     price, rates = price_of(model, config), token_rates(model)
-    measured = _elsewhere(store, pile.first)
+    measured = None if pile.mute else _elsewhere(store, pile.first)
     prompt_rate, answer_rate = measured or (rates["prompt"], rates[kind])
     doubt = 0.03 if measured else rates["doubt"]
     added = 0.0 if measured else rates["message"] * pile.messages

@@ -1,4 +1,4 @@
-"""Requests to a chat endpoint, and the key under which each answer is kept for good."""
+"""Requests to an endpoint, and the key under which each answer is kept for good."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from convrec.artifacts.identity import digest
 
 @dataclass(frozen=True)
 class Request:
-    """A chat completion that some context needs.
+    """A chat completion that some context needs, or the embeddings of some texts.
 
-    `body` is exactly what is sent: model, messages, every parameter, the response schema. `owner`
-    (the context that asks) is for people and for Batch files; it is not part of the key.
+    `body` is exactly what is sent: model, messages (or, for embeddings, input), every parameter,
+    the response schema. `owner` (the context that asks) is for people and for Batch files; it is
+    not part of the key.
     """
 
     owner: str
@@ -27,6 +28,16 @@ class Request:
     def key(self) -> str:
         """SHA-256 of the canonical JSON of endpoint name and body, in hex."""
         return digest({"endpoint": self.endpoint, "body": self.body})
+
+    @property
+    def route(self) -> str:
+        """Where under the base URL it is posted to."""
+        return route(self.body)
+
+
+def route(body: Mapping[str, Any]) -> str:
+    """Where under the base URL a body is posted to: one with `input` asks for embeddings."""
+    return "/embeddings" if "input" in body else "/chat/completions"
 
 
 class Requests(Collection[Request]):

@@ -44,6 +44,8 @@ def create_app(
     complete: Complete,
     models: Collection[str],
     *,
+    embed: Complete | None = None,
+    embedders: Collection[str] = (),
     faults: Faults | None = None,
     log: IO[str] | None = None,
     state: Path | None = None,
@@ -52,7 +54,8 @@ def create_app(
 ) -> Starlette:
     """The web application around `complete`, which makes a response body of a request body.
 
-    `complete` raises ValueError or InputError for a body that it cannot use. `log` gets one JSON
+    `complete` raises ValueError or InputError for a body that it cannot use; so does `embed`, which
+    answers for the models `embedders` where there are any. `log` gets one JSON
     line a request: its key (`X-Client-Request-Id`, else the digest of its body), and what became of
     it. Files and batches live in `state`, by default a temporary folder, and a batch takes
     `batch_seconds`. `limits` are enforced and announced in headers.
@@ -75,6 +78,12 @@ def create_app(
         return response.status_code, json.loads(bytes(response.body))
 
     async def chat(request: HttpRequest) -> Response:
+        return await post(request, lambda body: _answer(body, complete, models))
+
+    async def embeddings(request: HttpRequest) -> Response:
+        return await post(request, lambda body: _embedded(body, embed, embedders))
+
+    async def post(request: HttpRequest, act: Callable[[Any], Response]) -> Response:
         try:
             body = json.loads(await request.body())
         except ValueError:
@@ -87,7 +96,7 @@ def create_app(
             fault = mischief.draw()
             if mischief.latency_ms:
                 await asyncio.sleep(mischief.latency_ms / 1000)
-            response = None if fault else _answer(body, complete, models)
+            response = None if fault else act(body)
         key = digest(body)
         row = {"key": request.headers.get("x-client-request-id", key), "body": key}
         write({**row, "outcome": fault or str(response.status_code if response else "")})
@@ -100,7 +109,10 @@ def create_app(
     bureau = Bureau(folder, answer, mischief, batch_seconds, write)
 
     async def list_models(request: HttpRequest) -> Response:
-        rows = [{"id": m, "object": "model", "created": 0, "owned_by": "convrec"} for m in models]
+        rows = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "convrec"}
+            for name in (*models, *embedders)
+        ]
         return JSONResponse({"object": "list", "data": rows})
 
     async def health(request: HttpRequest) -> Response:
@@ -109,6 +121,7 @@ def create_app(
     return Starlette(
         routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/v1/embeddings", embeddings, methods=["POST"]),
             Route("/v1/models", list_models),
             Route("/health", health),
             *routes(bureau, _misbehave, mischief.draw),
@@ -122,18 +135,37 @@ def _too_fast(wait: float) -> Response:
     return response
 
 
+def _unknown_model(body: Any, models: Collection[str]) -> Response | None:
+    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
+        return _error(400, "the body needs a model name", param="model")
+    if body["model"] in models:
+        return None
+    return _error(
+        404,
+        f"the model {body['model']!r} does not exist; there are {', '.join(models)}",
+        code="model_not_found",
+        param="model",
+    )
+
+
+def _embedded(body: Any, embed: Complete | None, models: Collection[str]) -> Response:
+    from starlette.responses import JSONResponse
+
+    if embed is None:
+        return _error(404, "there are no embeddings here")
+    if refused := _unknown_model(body, models):
+        return refused
+    try:
+        return JSONResponse(embed(body))
+    except (ValueError, InputError) as error:
+        return _error(400, str(error), param="input")
+
+
 def _answer(body: Any, complete: Complete, models: Collection[str]) -> Response:
     from starlette.responses import JSONResponse
 
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-        return _error(400, "the body needs a model name", param="model")
-    if body["model"] not in models:
-        return _error(
-            404,
-            f"the model {body['model']!r} does not exist; there are {', '.join(models)}",
-            code="model_not_found",
-            param="model",
-        )
+    if refused := _unknown_model(body, models):
+        return refused
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         return _error(400, "messages must be a list that is not empty", param="messages")
@@ -226,12 +258,14 @@ def demo_app(
     batch_seconds: float = 2.0,
     limits: Limits | None = None,
 ) -> Starlette:
-    """The demo's simulated teacher and judge; the options are those of `create_app`."""
-    from convrec.llm.demo import MODELS, complete
+    """The demo's simulated teacher, judge and embedder; the options are those of `create_app`."""
+    from convrec.llm.demo import EMBEDDERS, MODELS, complete, embed
 
     return create_app(
         complete,
         MODELS,
+        embed=embed,
+        embedders=EMBEDDERS,
         faults=faults,
         log=log,
         state=state,

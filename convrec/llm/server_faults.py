@@ -114,4 +114,5 @@ class Limits:
         if not isinstance(body, dict):
             return 1.0
         most = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-        return len(json.dumps(body.get("messages"))) / 4 + int(most)
+        read = body.get("messages", body.get("input"))
+        return len(json.dumps(read)) / 4 + int(most)

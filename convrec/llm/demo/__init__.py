@@ -1,9 +1,10 @@
-"""The embedded demo's teacher and judge: chat models that are simulated, not learned.
+"""The embedded demo's teacher, judge and embedder: models that are simulated, not learned.
 
 They answer as real ones do, faults included, from small worlds of works and tastes: films, and
 books where the request speaks of those. What they say is a function of the request alone.
 """
 
 from convrec.llm.demo.completion import MODELS, complete
+from convrec.llm.demo.embedding import EMBEDDERS, embed
 
-__all__ = ["MODELS", "complete"]
+__all__ = ["EMBEDDERS", "MODELS", "complete", "embed"]
