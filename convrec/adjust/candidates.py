@@ -67,7 +67,7 @@ def read_candidates(job: Job, splits: Collection[str] | None = None) -> Candidat
     import polars as pl
 
     samples = of_splits(job.frame("conversations"), splits)
-    raw = job.frame("candidates").select("context_id", "item_id", "score")
+    raw = job.frame("candidates", "context_id", "item_id", "score")
     contexts = (
         samples.select("context_id", "split")
         .unique("context_id", keep="first", maintain_order=True)
@@ -77,8 +77,8 @@ def read_candidates(job: Job, splits: Collection[str] | None = None) -> Candidat
     )
     rows = _coded(raw, contexts, job.frame("catalog"))
     del raw
-    if "judgments" in job.parents or "judgments" in job.frames:
-        judged = job.frame("judgments").select("context_id", "item_id", "score")
+    if job.has("judgments"):
+        judged = job.frame("judgments", "context_id", "item_id", "score")
         moved = _coded(judged, contexts, job.frame("catalog")).rename({"score": "moved"})
         rows = rows.join(
             moved, on=["context", "item"], how="left", maintain_order="left"

@@ -49,10 +49,10 @@ def _adjusted(job: Job) -> tuple[pl.DataFrame, dict[str, float]]:
     candidates = read_candidates(job)
     n = job.config.list_length
     tops = {"before": top_items(candidates, n)}
-    if "adjustment" in job.parents or "adjustment" in job.frames:
+    if job.has("adjustment"):
         tops["after"] = top_items(candidates, n, final_scores(candidates, *_adjustment(job)))
     top = list(tops.values())[-1]
-    catalog = job.frame("catalog").select("item_id", "title", "year")
+    catalog = job.frame("catalog", "item_id", "title", "year")
     write = job.config.line_format.format
     lines = [write(title, year) for _, title, year in catalog.iter_rows()]
     items = catalog.select("item_id").with_columns(pl.Series("line", lines, dtype=pl.String))
@@ -63,7 +63,7 @@ def _adjusted(job: Job) -> tuple[pl.DataFrame, dict[str, float]]:
 
 def _adjustment(job: Job) -> tuple[np.ndarray, np.ndarray]:
     """w and b by catalog row; 1 and 0 for an item that has none."""
-    rows = job.frame("catalog").select("item_id")
+    rows = job.frame("catalog", "item_id")
     rows = rows.join(job.frame("adjustment"), on="item_id", how="left", maintain_order="left")
     return rows["weight"].fill_null(1.0).to_numpy(), rows["bias"].fill_null(0.0).to_numpy()
 
@@ -119,7 +119,7 @@ def demonstration_rows(
 def _provided(job: Job) -> tuple[pl.DataFrame, dict[str, float]]:
     import polars as pl
 
-    catalog = job.frame("catalog").select("item_id", "title", "year")
+    catalog = job.frame("catalog", "item_id", "title", "year")
     index = TitleIndex(catalog.iter_rows())
     columns = ("context_id", "sample_id", "split", "completion")
     rows: list[tuple[Any, ...]] = []

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from convrec.config import Config
 
 
+CUT = "score at the cut"
+"""The figure with c, at which w·s + b − s is what the adjustment does to an item."""
+
+
 def _build(job: Job) -> Built:
     import polars as pl
 
@@ -56,6 +60,7 @@ def _build(job: Job) -> Built:
     tops = {"before": top_items(by.candidates, n), "after": choice.lists}
     figures = {
         **_fit_figures(made, data, held_out),
+        CUT: round(centre, 6),
         "balance": choice.balance,
         "balance chosen on": by.name if settings.balance is None else "nothing: it was set",
         "Gini lower beyond noise": str(choice.lower).lower(),

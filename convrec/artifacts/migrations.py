@@ -31,7 +31,7 @@ MIGRATIONS = {
             batch_key VARCHAR, request_key VARCHAR, owner VARCHAR, model VARCHAR, body VARCHAR
         );
     """,
-    # Runners-up of links; ratings by pass, and who was asked about which pair; embeddings; experiments.
+    # Runners-up of links; ratings by pass, who was asked about which pair; embeddings; experiments.
     3: f"""
         ALTER TABLE candidates ADD COLUMN runner_up VARCHAR;
         ALTER TABLE candidates ADD COLUMN runner_up_score DOUBLE;

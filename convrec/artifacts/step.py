@@ -41,11 +41,15 @@ class Job:
         """Whether this parent is there; one that the run skips is not."""
         return role in self.parents or role in self.frames
 
-    def frame(self, role: str) -> pl.DataFrame:
-        """The rows of a parent, in order; `frames` may hold some that are not stored (plan)."""
+    def frame(self, role: str, *columns: str) -> pl.DataFrame:
+        """The rows of a parent, in order: all columns, or those named.
+
+        `frames` may hold some that are not stored (plan).
+        """
         if role in self.frames:
-            return self.frames[role]
-        return self.store.read(self.parents[role].artifact_id)
+            frame = self.frames[role]
+            return frame.select(columns) if columns else frame
+        return self.store.read(self.parents[role].artifact_id, *columns)
 
 
 @dataclass(frozen=True)

@@ -81,15 +81,18 @@ class Store(Warehouse):
             artifact_id=artifact_id, kind=kind, stage=stage, rows=rows, partial=partial
         )
 
-    def read(self, artifact_id: str) -> pl.DataFrame:
-        """The rows of an artifact in order, without the id columns. Raises InputError."""
+    def read(self, artifact_id: str, *columns: str) -> pl.DataFrame:
+        """The rows of an artifact in order, without the id columns: all columns, or those named.
+
+        Raises InputError for an artifact that is not there.
+        """
         if self.find(artifact_id) is None:
             raise self._unknown(artifact_id)
         kind = artifact_id.rpartition("-")[0]
+        wanted = ", ".join(f'"{name}"' for name in columns or KINDS[kind])
         with self.read_connection() as connection:
             return connection.execute(
-                f'SELECT * EXCLUDE (artifact_id, "row") FROM "{kind}" '
-                'WHERE artifact_id = ? ORDER BY "row"',
+                f'SELECT {wanted} FROM "{kind}" WHERE artifact_id = ? ORDER BY "row"',
                 [artifact_id],
             ).pl()
 

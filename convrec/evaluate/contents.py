@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from convrec.adjust.fit import CUT
 from convrec.artifacts import Header, Job
 from convrec.catalog.index import TitleIndex
 from convrec.errors import ConfigError
@@ -179,12 +180,18 @@ def _quarantine(job: Job) -> dict[str, Any]:
 
 
 def _adjustment(job: Job) -> dict[str, list[dict[str, Any]]]:
-    """The items that the learned bias lowers and raises most."""
+    """The items whose score the adjustment lowers and raises most, at the end of a list."""
+    import polars as pl
+
     if "adjustment" not in job.parents:
         return {}
-    titles = job.frame("catalog").select("item_id", "title", "year")
-    rows = job.frame("adjustment").join(titles, on="item_id").sort("bias", "item_id")
-    lowered, raised = rows.filter(rows["bias"] < 0), rows.filter(rows["bias"] > 0)
+    header = job.store.header(job.parents["adjustment"].artifact_id)
+    cut = float(header.figures.get(CUT, 0.0))
+    titles = job.frame("catalog", "item_id", "title", "year")
+    lift = pl.col("weight") * cut + pl.col("bias") - cut
+    rows = job.frame("adjustment").with_columns(lift=lift).join(titles, on="item_id")
+    rows = rows.sort("lift", "item_id")
+    lowered, raised = rows.filter(rows["lift"] < 0), rows.filter(rows["lift"] > 0)
     return {
         "lowered": lowered.head(_SHOWN_ROWS).to_dicts(),
         "raised": raised.tail(_SHOWN_ROWS).reverse().to_dicts(),

@@ -62,10 +62,11 @@ class Pairs:
 
         self._config, self._store = job.config, job.store
         self._endpoint = endpoint_name(job.config)
-        catalog = job.frame("catalog").select("item_id", "title", "year")
+        catalog = job.frame("catalog", "item_id", "title", "year")
         lines = [(item_id, format_line(title, year)) for item_id, title, year in catalog.rows()]
         self._lines = pl.DataFrame(lines, schema=["item_id", "item"], orient="row")
-        self._top = job.frame("candidates").filter(pl.col("rank") <= job.config.reflect.top)
+        ranked = job.frame("candidates", "context_id", "item_id", "score", "rank")
+        self._top = ranked.filter(pl.col("rank") <= job.config.reflect.top)
         self._talks = contexts(job.frame("conversations")).select("context_id", "conversation")
         self._talks = self._talks.join(self._top, on="context_id", how="semi")
 

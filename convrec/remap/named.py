@@ -59,7 +59,7 @@ def named(job: Job) -> Named:
     """Link what the teachers named to the catalog."""
     import polars as pl
 
-    lists = job.frame("teacher_lists").select("context_id", "rank", "title", "year")
+    lists = job.frame("teacher_lists", "context_id", "rank", "title", "year")
     distinct = lists.select("title", "year").unique(maintain_order=True)
     items = distinct.hstack(_links(distinct, job.frame("catalog")))
     numbers = distinct.with_row_index("item")

@@ -53,11 +53,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch, first: str, second: str | None) ->
     """The judge answers `first`, and a repair with `second`, or properly."""
     proper = judge.answer
 
-    def answer(conversation: str, candidates: str, form: object, rng: Any) -> str:
+    def answer(conversation: str, candidates: str, *more: Any) -> str:
         scripted_calls.append(candidates)
         if scripted_calls.count(candidates) == 1:
             return first
-        return proper(conversation, candidates, form, rng) if second is None else second
+        return proper(conversation, candidates, *more) if second is None else second
 
     scripted_calls: list[str] = []
     monkeypatch.setattr(judge, "FORGETS", 0.0)
