@@ -71,25 +71,24 @@ class _Pile:
         return not self.most.completion
 
     def add(self, request: Request, expected: Expected) -> None:
-        size = prompt_bytes(request.body)
+        messages = request.body.get("messages")
         self.requests += 1
-        if "input" in request.body:
-            self.message_bytes += size
-        else:
-            messages = request.body.get("messages")
-            self.messages += len(messages) if isinstance(messages, list) else 1
-            self.message_bytes += prompt_bytes({"messages": messages})
-        self.all_bytes += size
+        self.messages += len(messages) if isinstance(messages, list) else 1
+        self.message_bytes += _message_bytes(request.body)
+        self.all_bytes += prompt_bytes(request.body)
         self.answer_bytes += expected(request.body)
         self.most = self.most + upper_usage(request.body)
 
 
 @dataclass(frozen=True)
 class _Experience:
-    """Bytes a prompt token and completion tokens a byte expected, with relative deviations."""
+    """Bytes a prompt token (of all that is sent, of messages alone) and completion tokens a byte
+    expected, with relative deviations.
+    """
 
     answers: int
     bytes_per_token: float
+    message_bytes_per_token: float
     prompt_spread: float
     completion: float
     completion_spread: float
@@ -137,6 +136,11 @@ def _alike(body: Mapping[str, Any]) -> float:
     return 1.0
 
 
+def _message_bytes(body: Mapping[str, Any]) -> int:
+    """Bytes that every endpoint counts: the messages, or the texts to be embedded."""
+    return prompt_bytes(body if "input" in body else {"messages": body.get("messages")})
+
+
 def _anything(pile: _Pile, model: str, config: Config) -> Bracket:
     """Every possible bill: prompts of 3 to 6 bytes a token, one completion token to the maximum."""
     price = price_of(model, config)
@@ -147,13 +151,22 @@ def _anything(pile: _Pile, model: str, config: Config) -> Bracket:
 
 def _from_past(pile: _Pile, past: _Experience, model: str, config: Config) -> Bracket:
     price = price_of(model, config)
-    tokens = pile.all_bytes / past.bytes_per_token, pile.answer_bytes * past.completion
-    prompt, output = tokens[0] * price.input / 1e6, tokens[1] * price.output / 1e6
+    # Requests may be shorter than those of the past, and then the schema, if the endpoint counts it
+    # at all, is a larger share of them: the truth lies between the two ways of counting.
+    prompts = sorted(
+        (
+            pile.all_bytes / past.bytes_per_token,
+            pile.message_bytes / past.message_bytes_per_token,
+        )
+    )
+    told = pile.answer_bytes * past.completion
+    output = told * price.output / 1e6
+    low, high = (tokens * price.input / 1e6 + output for tokens in prompts)
     # The mean of the sample is uncertain, and so is the mean of the requests to come.
     doubt = math.sqrt(1 / past.answers + 1 / pile.requests)
-    spread = 3 * doubt * (prompt * past.prompt_spread + output * past.completion_spread)
-    half = max(0.03 * (prompt + output), spread)
-    return Bracket(max(0.0, prompt + output - half), prompt + output + half, *tokens)
+    spread = 3 * doubt * ((high - output) * past.prompt_spread + output * past.completion_spread)
+    half = max(0.03 * high, spread)
+    return Bracket(max(0.0, low - half), high + half, sum(prompts) / 2, told)
 
 
 def _from_bytes(pile: _Pile, model: str, config: Config, store: Store, kind: str) -> Bracket:
@@ -208,6 +221,7 @@ def _experience(
         return None
     bodies = [json.loads(body) for body, _, _ in rows]
     sizes, hoped = [prompt_bytes(body) for body in bodies], [max(1.0, expected(b)) for b in bodies]
+    bare = sum(map(_message_bytes, bodies))
     tokens = [max(1, prompt) for _, prompt, _ in rows]
     completions = [completion for _, _, completion in rows]
     ratios = [size / token for size, token in zip(sizes, tokens, strict=True)]
@@ -216,6 +230,7 @@ def _experience(
     return _Experience(
         answers=len(rows),
         bytes_per_token=ratio,
+        message_bytes_per_token=bare / sum(tokens),
         prompt_spread=stdev(ratios) / ratio,
         completion=mean,
         completion_spread=stdev(told) / mean if mean else 0.0,
