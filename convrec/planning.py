@@ -164,7 +164,6 @@ class Walk:
 
     def _judge_range(self) -> dict[str, Any]:
         """The judge's bill before candidates are known: between the shortest and longest lines."""
-        from convrec.lists import format_line
         from convrec.llm.endpoint import endpoint_name
         from convrec.llm.estimate import Bracket, estimate
         from convrec.llm.requests import Request
@@ -172,7 +171,8 @@ class Walk:
         from convrec.reflect import judge_body, typical_bytes
 
         items = self._frame("catalog").select("title", "year").iter_rows()
-        lines = sorted((format_line(title, year) for title, year in items), key=len)
+        write = self.config.line_format.format
+        lines = sorted((write(title, year) for title, year in items), key=len)
         talks = contexts(self._frame("conversations")).select("context_id", "conversation")
         top = self.config.reflect.top
         endpoint = endpoint_name(self.config)

@@ -8,9 +8,10 @@ One round after the other, each with what the last one chose:
 
 Each setting goes the whole way: candidates, the ratings at hand, and the adjustment fitted anew on
 a part of the training split. NDCG@20 of the final lists on validation decides, because what is best
-for s_remap alone need not be best for what the student is shown; of equal settings the smallest
-wins. A candidate that the configured run did not have rated counts with its s_remap, so set what
-was chosen, run again (only new pairs are judged), and search again until it stays.
+for s_remap alone need not be best for what the student is shown. What a round starts with stays
+unless the best setting beats it beyond noise (paired interval above 0): another setting costs new
+judgments. A candidate that the configured run did not have rated counts with its s_remap, so set
+what was chosen, run again (only new pairs are judged), and search again until it stays.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _frame(rows: list[Any]) -> pl.DataFrame:
     setting: dict[str, Any] = dict.fromkeys(Setting._fields[:3], pl.Float64)
     setting |= dict.fromkeys(Setting._fields[3:], pl.Int32)
     value = dict.fromkeys(("value", "low", "high"), pl.Float64)
-    flags = dict.fromkeys(("chosen", "configured"), pl.Boolean)
+    flags = dict.fromkeys(("chosen", "best", "configured"), pl.Boolean)
     schema = {"round": pl.String, **setting, **value, **flags}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -95,15 +96,18 @@ class _Search:
         self._texts: dict[Setting, Texts] = {}
 
     def run(self, name: str, settings: Iterator[Setting]) -> Setting:
-        """Try all settings of a round and keep the best."""
-        found = []
+        """Try all settings of a round; the best replaces what is there if that is beyond noise."""
+        found = {}
         for number, setting in enumerate(settings, start=1):
             self._job.progress(number, number, f"{name}: {number} settings tried")
-            values = self._jury.values(self._lists(setting))
-            found.append((setting, self._jury.intervals(values, METRIC)[0]))
-        self._best = min(found, key=lambda one: (-round(one[1].value, 9), one[0]))[0]
-        for setting, interval in found:
-            flags = setting == self._best, setting == self._own
+            found[setting] = self._jury.values(self._lists(setting))
+        values = {setting: self._jury.intervals(v, METRIC)[0] for setting, v in found.items()}
+        best = min(values, key=lambda setting: (-round(values[setting].value, 9), setting))
+        gain = {METRIC[0]: found[best][METRIC[0]] - found[self._best][METRIC[0]]}
+        if self._jury.intervals(gain, METRIC)[0].low > 0:
+            self._best = best
+        for setting, interval in values.items():
+            flags = setting == self._best, setting == best, setting == self._own
             self.rows.append((name, *setting, *interval, *flags))
         return self._best
 
@@ -195,14 +199,13 @@ def _talks(conversations: pl.DataFrame) -> pl.DataFrame:
 
 
 def _figures(frame: pl.DataFrame) -> dict[str, Any]:
-    """What was chosen in each round and what it gives, beside what is configured."""
+    """What was chosen in each round and what it gives, beside the best."""
     figures: dict[str, Any] = {}
     for (name,), rows in frame.group_by("round", maintain_order=True):
-        best, own = rows.filter("chosen"), rows.filter("configured")
-        figures[f"{name}: chosen"] = _words(str(name), best.row(0, named=True))
-        figures[f"{name}: ndcg@20 chosen"] = round(best["value"][0], 4)
-        if own.height:
-            figures[f"{name}: ndcg@20 configured"] = round(own["value"][0], 4)
+        for which in ("chosen", "best"):
+            row = rows.filter(which).row(0, named=True)
+            figures[f"{name}: {which}"] = _words(str(name), row)
+            figures[f"{name}: ndcg@20 {which}"] = round(row["value"], 4)
     return figures
 
 

@@ -46,13 +46,11 @@ def ladder_markdown(ablation: pl.DataFrame) -> str:
 
 
 def search_markdown(search: pl.DataFrame) -> str:
-    """Every setting tried, the chosen in bold."""
+    """Every setting tried; the last column says which was chosen."""
     heads = ["round", "weight of S", "λ", "γ", "N_r", "N", "NDCG@20 on validation", ""]
     rows = []
     for row in search.iter_rows(named=True):
-        marks = [
-            m for m, held in (("chosen", row["chosen"]), ("configured", row["configured"])) if held
-        ]
+        marks = [mark for mark in ("chosen", "best", "configured") if row[mark]]
         cells = [row["round"], *(f"{row[name]:g}" for name in search.columns[1:6])]
         rows.append([*cells, _interval(row, "", ".4f"), ", ".join(marks)])
     return "\n".join(_markdown(heads, rows))

@@ -129,6 +129,7 @@ KINDS: dict[str, dict[str, str]] = {
         "low": "DOUBLE",
         "high": "DOUBLE",
         "chosen": "BOOLEAN",
+        "best": "BOOLEAN",
         "configured": "BOOLEAN",
     },
     "report": {

@@ -16,7 +16,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-FIRST_YEAR, LAST_YEAR = 1870, 2035
+FIRST_YEAR, LAST_YEAR = 1400, 2035
 """Years outside these are taken for mistakes."""
 
 ARTICLES = frozenset({"a", "an", "the"})

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
-from convrec.lists import format_line
 from convrec.llm.answers import AnswerStore
 from convrec.llm.requests import Request
 from convrec.recommend import contexts
@@ -63,7 +62,8 @@ class Pairs:
         self._config, self._store = job.config, job.store
         self._endpoint = endpoint_name(job.config)
         catalog = job.frame("catalog", "item_id", "title", "year")
-        lines = [(item_id, format_line(title, year)) for item_id, title, year in catalog.rows()]
+        write = job.config.line_format.format
+        lines = [(item_id, write(title, year)) for item_id, title, year in catalog.rows()]
         self._lines = pl.DataFrame(lines, schema=["item_id", "item"], orient="row")
         ranked = job.frame("candidates", "context_id", "item_id", "score", "rank")
         self._top = ranked.filter(pl.col("rank") <= job.config.reflect.top)

@@ -18,19 +18,28 @@ def chosen(rows: pl.DataFrame, name: str) -> dict[str, float]:
     return rows.filter((pl.col("round") == name) & pl.col("chosen")).row(0, named=True)
 
 
-def test_the_best_of_every_round_is_chosen(make_job: Callable[..., Job]) -> None:
+def test_every_round_names_its_best_and_what_it_chose(make_job: Callable[..., Job]) -> None:
     rows = SEARCH.build(make_job(HELPFUL)).rows
     assert rows["round"].unique(maintain_order=True).to_list() == ["remap", "reflect", "length"]
     for name in ("remap", "reflect", "length"):
         of_round = rows.filter(pl.col("round") == name)
-        assert of_round["chosen"].sum() == 1
-        assert chosen(rows, name)["value"] == pytest.approx(of_round["value"].max())
+        assert of_round["chosen"].sum() == of_round["best"].sum() == 1
+        assert of_round.filter("best")["value"][0] == pytest.approx(of_round["value"].max())
         assert of_round["configured"].sum() <= 1
     assert rows.filter(pl.col("round") == "remap")["configured"].sum() == 1
 
 
 def test_a_judge_that_errs_is_given_no_weight(make_job: Callable[..., Job]) -> None:
-    assert chosen(SEARCH.build(make_job(HARMFUL)).rows, "reflect")["weight"] == 0.0
+    rows = SEARCH.build(make_job(HARMFUL)).rows
+    assert rows.filter((pl.col("round") == "reflect") & pl.col("best"))["weight"].to_list() == [0.0]
+
+
+def test_what_is_configured_stays_where_nothing_beats_it_beyond_noise(
+    make_job: Callable[..., Job],
+) -> None:
+    for name in ("remap", "length"):
+        row = chosen(SEARCH.build(make_job()).rows, name)
+        assert row["configured"]
 
 
 def test_the_test_split_plays_no_part(make_job: Callable[..., Job]) -> None:

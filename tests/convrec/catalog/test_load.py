@@ -52,11 +52,11 @@ def test_bad_rows_are_quarantined_with_line_and_reason(tmp_path: Path) -> None:
     items, bad = load_catalog(path)
     assert items["item_id"].to_list() == ["Heat (1995)", "Heat (1986)", "Ronin (1998)"]
     assert bad.select("line", "reason").rows() == [
-        (4, "broken year '201' (allowed are 1870 to 2035, or empty)"),
+        (4, "broken year '201' (allowed are 1400 to 2035, or empty)"),
         (5, "no title"),
         (6, "repeats the title and year of line 2"),
         (8, "3 fields where the header has 2"),
-        (9, "broken year '1984.5' (allowed are 1870 to 2035, or empty)"),
+        (9, "broken year '1984.5' (allowed are 1400 to 2035, or empty)"),
     ]
     assert bad["raw"][0] == "The Wall,201"
     assert set(bad["source"]) == {"c.csv"}

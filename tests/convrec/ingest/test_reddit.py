@@ -80,7 +80,7 @@ def test_answers_to_one_post_share_a_context_and_get_ids(tmp_path: Path) -> None
         (
             row(groundtruth_with_release_year=[["Ronin", "19x8"]]),
             "groundtruth_with_release_year: broken year '19x8' "
-            "(allowed are 1870 to 2035, or empty)",
+            "(allowed are 1400 to 2035, or empty)",
         ),
         (row(groundtruth_with_release_year="Ronin"), "groundtruth_with_release_year is not a list"),
         (row(seen_titles=[["", 1]]), "an entry of seen_titles has no title"),
