@@ -42,7 +42,7 @@ def llm_jobs(config: Config, store: Store) -> Iterator[tuple[Node, Job]]:
         parents = {role: refs[name] for role, name in reads.items()}
         made = {role: frames[name] for role, name in reads.items() if name in frames}
         job = Job(config, store, parents, frames=made)
-        if node.step.requests is not None:
+        if node.step.asks(config):
             yield node, job
             if node.step.settle is not None:
                 node.step.settle(job)

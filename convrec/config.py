@@ -77,7 +77,16 @@ class Recommend(Section):
 class Remap(Section):
     """s_remap = p·(S + I) + λ·s_conv."""
 
-    similarity: Literal["tfidf"] = "tfidf"
+    similarity: Literal["tfidf", "sentence-transformers", "openai"] = Field(
+        "tfidf",
+        description="What S and s_conv are measured with: TF-IDF over title, year and genres; a "
+        "model on this machine (extra `st`); embeddings of the endpoint in `llm`.",
+    )
+    model: str = Field(
+        "",
+        description="The model that embeds: a folder or Hub name, or the endpoint's name of it. "
+        "Empty: all-MiniLM-L6-v2 and text-embedding-3-small.",
+    )
     similarity_weight: float = Field(0.3, ge=0, description="Scale of S beside the identity I.")
     conversation_weight: float = Field(0.3, ge=0, description="λ, the weight of s_conv.")
     keep: int = Field(50, gt=0, description="Candidates kept a context.")

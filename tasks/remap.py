@@ -1,13 +1,17 @@
 """remap: teacher lists become scores over the catalog."""
 
-from tasks.artifact import artifact_task
+from convrec.remap import embeds
+from tasks.artifact import artifact_task, ask_task, may_pass
 from tasks.run import Run
 
 similarity_basis = artifact_task("similarity_basis")
+embed_texts = ask_task(
+    "candidates", retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=may_pass
+)
 candidates = artifact_task("candidates")
 
 
 def remap(run: Run) -> None:
-    """Fit the similarity basis once, then score the catalog for every context."""
+    """Fit the similarity basis once, embed new texts if a model does, then score the catalog."""
     run.make("similarity_basis", similarity_basis)
-    run.make("candidates", candidates)
+    run.make("candidates", candidates, ask=embed_texts if embeds(run.config) else None)

@@ -95,7 +95,7 @@ class Order:
 
         fetched = ask(
             self._node.step,
-            Job(self.config, self.store, self.parents),
+            Job(self.config, self.store, self.parents, progress),
             run=self._run.run_id,
             spent_usd=self._run.spent(),
             progress=progress,

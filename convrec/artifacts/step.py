@@ -72,6 +72,11 @@ def _nothing(job: Job) -> dict[str, str]:
     return {}
 
 
+def _always(config: Config) -> bool:
+    """Whatever the configuration."""
+    return True
+
+
 @dataclass(frozen=True)
 class Step:
     """One kind of artifact of one stage.
@@ -80,8 +85,9 @@ class Step:
     lists the LLM requests whose stored answers the step reads, `repairs` those that follow from
     answers which cannot be used, `build` makes the rows. A step whose answers are kept by something
     smaller than a request (pairs, texts) asks in `requests` only for what is lacking; its `settle`
-    notes what has been answered, and `known` counts the requests that answered the rest. Raise
-    `version` whenever the same inputs would give other rows.
+    notes what has been answered, and `known` counts the requests that answered the rest. `asked`
+    tells whether a configuration needs answers at all. Raise `version` whenever the same inputs
+    would give other rows.
     """
 
     stage: StageName
@@ -94,7 +100,12 @@ class Step:
     repairs: Callable[[Job], Collection[Request]] | None = None
     settle: Callable[[Job], None] | None = None
     known: Callable[[Job], int] | None = None
+    asked: Callable[[Config], bool] = _always
     folder: bool = False
+
+    def asks(self, config: Config) -> bool:
+        """Whether answers are to be got before the artifact can be named."""
+        return self.requests is not None and self.asked(config)
 
     def spec(self, job: Job) -> ArtifactSpec:
         """The identity of what `build(job)` would make."""

@@ -7,5 +7,6 @@ is the similarity of the conversation to each catalog item.
 
 from convrec.remap.basis import SIMILARITY_BASIS, pin_name
 from convrec.remap.candidates import CANDIDATES
+from convrec.remap.embedding import embeds, lacking_texts
 
-__all__ = ["CANDIDATES", "SIMILARITY_BASIS", "pin_name"]
+__all__ = ["CANDIDATES", "SIMILARITY_BASIS", "embeds", "lacking_texts", "pin_name"]

@@ -1,7 +1,8 @@
 """The similarity basis: TF-IDF vocabulary and IDF, an artifact of its own.
 
 It is fitted on the catalog once and then stays pinned for a profile, so that a catalog edit moves
-only the items that were edited; `--refresh remap` fits and pins a new one.
+only the items that were edited; `--refresh remap` fits and pins a new one. A model that embeds was
+fitted elsewhere: its basis is one row with its name, pinned under that name.
 """
 
 from __future__ import annotations
@@ -9,27 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import Built, Job, Step, digest
+from convrec.remap.embedding import embeds, space_name
+from convrec.remap.texts import item_texts
 
 if TYPE_CHECKING:
     import polars as pl
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     from convrec.config import Config
-
-
-def item_texts(catalog: pl.DataFrame) -> list[str]:
-    """What similarity sees of each catalog item: title, year, genres and other text."""
-    import polars as pl
-
-    joined = pl.concat_str(
-        "title",
-        pl.col("year").cast(pl.String),
-        pl.col("genres").list.join(" "),
-        "text",
-        separator=" ",
-        ignore_nulls=True,
-    )
-    return catalog.select(joined).to_series().to_list()
 
 
 def vectorizer(basis: pl.DataFrame | None = None) -> TfidfVectorizer:
@@ -54,6 +42,9 @@ def vectorizer(basis: pl.DataFrame | None = None) -> TfidfVectorizer:
 def _build(job: Job) -> Built:
     import polars as pl
 
+    if embeds(job.config):
+        name = space_name(job.config)
+        return Built(pl.DataFrame({"term": [name], "column": [0], "idf": [1.0]}), {"model": name})
     fitted = vectorizer()
     fitted.fit(item_texts(job.frame("catalog")))
     terms = fitted.get_feature_names_out().tolist()
@@ -62,7 +53,8 @@ def _build(job: Job) -> Built:
 
 
 def _config(config: Config) -> dict[str, Any]:
-    return {"similarity": config.remap.similarity}
+    model = {"model": space_name(config)} if embeds(config) else {}
+    return {"similarity": config.remap.similarity, **model}
 
 
 def pin_name(config: Config) -> str:

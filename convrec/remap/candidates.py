@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts import Built, Job, Step
 from convrec.errors import InputError
 from convrec.recommend import contexts
+from convrec.remap.embedding import (
+    embedding_inputs,
+    embedding_requests,
+    embeds,
+    known_requests,
+    settle_embeddings,
+)
 from convrec.remap.named import Named, named
-from convrec.remap.spaces import Space, TfidfSpace
+from convrec.remap.spaces import Space, open_space
 from convrec.remap.top import top_columns
 
 if TYPE_CHECKING:
@@ -59,7 +66,7 @@ class _Scorer:
         p = self._p[start : start + CHUNK]
         carried = (p @ self._carried).toarray()
         similar = self._space.similar(p) * np.float32(self._settings.similarity_weight)
-        talk = self._space.talk(chunk["conversation"])
+        talk = self._space.talk(slice(start, start + CHUNK))
         talk *= np.float32(self._settings.conversation_weight)
         scores = carried + similar + talk
         best = top_columns(scores, self._settings.keep)
@@ -106,11 +113,11 @@ def _build(job: Job) -> Built:
             "no context has a teacher list, so there is nothing to remap; "
             "`convrec artifacts list` shows the teacher_lists artifact and its failures"
         )
+    space = open_space(job, found, wanted)
     parts = []
-    done = 0
-    for part in _Scorer(job, wanted, found, TfidfSpace(job, found)).frames():
+    for part in _Scorer(job, wanted, found, space).frames():
         parts.append(part)
-        done += part["rank"].eq(1).sum()
+        done = min(len(parts) * CHUNK, wanted.height)
         job.progress(done, wanted.height, "contexts scored")
     methods = found.items["link_method"].drop_nulls().value_counts(sort=True)
     return Built(
@@ -122,11 +129,24 @@ def _build(job: Job) -> Built:
             **{f"linked: {method}": count for method, count in methods.iter_rows()},
             "not in catalog": found.items["link_method"].null_count(),
         },
+        space.failures,
     )
 
 
 def _config(config: Config) -> dict[str, Any]:
-    return config.remap.model_dump(mode="json")
+    # Whichever model embeds, and wherever it lies: the vectors used are an input of their own.
+    return config.remap.model_dump(mode="json", exclude={"model"})
 
 
-CANDIDATES = Step(stage="remap", kind="candidates", version=2, build=_build, config=_config)
+CANDIDATES = Step(
+    stage="remap",
+    kind="candidates",
+    version=2,
+    build=_build,
+    config=_config,
+    inputs=embedding_inputs,
+    requests=embedding_requests,
+    settle=settle_embeddings,
+    known=known_requests,
+    asked=embeds,
+)

@@ -57,6 +57,7 @@ class Named:
 
 def named(job: Job) -> Named:
     """Link what the teachers named to the catalog."""
+    import numpy as np
     import polars as pl
 
     lists = job.frame("teacher_lists", "context_id", "rank", "title", "year")
@@ -68,7 +69,7 @@ def named(job: Job) -> Named:
     ).select("context_id", pl.col("item").cast(pl.Int32), "rank")
     inside = items["position"].gather(lines["item"]) >= 0
     best = lines.group_by("context_id", "item").agg(pl.col("rank").min())
-    return Named(items, best.sort("context_id", "rank", "item"), float(inside.mean() or 0.0))
+    return Named(items, best.sort("context_id", "rank", "item"), float(np.mean(inside.to_numpy())))
 
 
 def _links(distinct: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from convrec.remap.basis import item_texts, vectorizer
+from convrec.remap.basis import vectorizer
+from convrec.remap.embedding import embeds, space_name
+from convrec.remap.texts import cut, item_texts, needed_texts, text_key, written_texts
+from convrec.remap.vectors import vectors_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,24 +22,44 @@ if TYPE_CHECKING:
     from convrec.artifacts import Job
     from convrec.remap.named import Named
 
+DECIMALS = 6
+"""Products of dense vectors are rounded, so that the order in which a BLAS adds breaks no tie."""
+
 
 class Space(Protocol):
-    """Cosine similarities to the catalog's items, for some contexts at once."""
+    """Cosine similarities to the catalog's items, for some of the contexts at once.
+
+    `failures` has columns context_id and reason: what has no vector, and so no similarity.
+    """
+
+    @property
+    def failures(self) -> pl.DataFrame | None:
+        """What is lacking; None where nothing is."""
 
     def similar(self, p: csr_matrix) -> np.ndarray:
         """p·S: (contexts, items that teachers named) to (contexts, catalog)."""
 
-    def talk(self, conversations: pl.Series) -> np.ndarray:
+    def talk(self, contexts: slice) -> np.ndarray:
         """s_conv: (contexts, catalog)."""
+
+
+def open_space(job: Job, named: Named, contexts: pl.DataFrame) -> Space:
+    """The space of `remap.similarity`; `contexts` has columns context_id and conversation."""
+    if embeds(job.config):
+        return VectorSpace(job, named, contexts)
+    return TfidfSpace(job, named, contexts)
 
 
 class TfidfSpace:
     """TF-IDF rows over title, year and genres, with the vocabulary and IDF of the basis."""
 
-    def __init__(self, job: Job, named: Named) -> None:
+    failures: pl.DataFrame | None = None
+
+    def __init__(self, job: Job, named: Named, contexts: pl.DataFrame) -> None:
         from scipy.sparse import vstack
 
         self._tfidf = vectorizer(job.frame("similarity_basis"))
+        self._conversations = contexts["conversation"]
         catalog = self._tfidf.transform(item_texts(job.frame("catalog"))).tocsr()
         self._catalog = catalog.T.tocsr()
         both = vstack([catalog, self._tfidf.transform(named.items["title"].to_list())]).tocsr()
@@ -45,8 +68,62 @@ class TfidfSpace:
 
     def similar(self, p: csr_matrix) -> np.ndarray:
         """p·S: (contexts, items that teachers named) to (contexts, catalog)."""
-        return (p @ self._items @ self._catalog).toarray()
+        similar: np.ndarray = (p @ self._items @ self._catalog).toarray()
+        return similar
 
-    def talk(self, conversations: pl.Series) -> np.ndarray:
+    def talk(self, contexts: slice) -> np.ndarray:
         """s_conv: (contexts, catalog)."""
-        return (self._tfidf.transform(conversations.to_list()) @ self._catalog).toarray()
+        read = self._tfidf.transform(self._conversations[contexts].to_list())
+        talk: np.ndarray = (read @ self._catalog).toarray()
+        return talk
+
+
+class VectorSpace:
+    """Vectors of a model, of unit length; a text without one, or an empty one, is like nothing."""
+
+    def __init__(self, job: Job, named: Named, contexts: pl.DataFrame) -> None:
+        needed = needed_texts(job, named, contexts)
+        vectors, known = vectors_of(needed["text_key"], space_name(job.config), job.store)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+        # One row of zeros behind the others, for texts that are not there.
+        self._vectors = np.vstack([vectors, np.zeros((1, vectors.shape[1]), np.float32)])
+        rows = {key: row for row, key in enumerate(needed["text_key"])}
+
+        def places(texts: list[str]) -> np.ndarray:
+            return np.array([rows.get(text_key(cut(text)), -1) for text in texts], dtype=np.int64)
+
+        self._talks = places(contexts["conversation"].to_list())
+        catalog = places(item_texts(job.frame("catalog")))
+        written = places(written_texts(named.items))
+        linked = named.position >= 0
+        written[linked] = catalog[named.position[linked]]
+        self._items = self._vectors[written]
+        self._catalog = np.ascontiguousarray(self._vectors[catalog].T)
+        self.failures = _failures(needed, known)
+
+    def similar(self, p: csr_matrix) -> np.ndarray:
+        """p·S: (contexts, items that teachers named) to (contexts, catalog)."""
+        similar: np.ndarray = np.round((p @ self._items) @ self._catalog, DECIMALS)
+        return similar
+
+    def talk(self, contexts: slice) -> np.ndarray:
+        """s_conv: (contexts, catalog)."""
+        read = self._vectors[self._talks[contexts]]
+        talk: np.ndarray = np.round(read @ self._catalog, DECIMALS)
+        return talk
+
+
+def _failures(needed: pl.DataFrame, known: np.ndarray) -> pl.DataFrame | None:
+    """One row for each conversation without a vector, one without a context for all items."""
+    import polars as pl
+
+    lost = needed.filter(~pl.Series(known)).group_by("context_id", maintain_order=True).len()
+    if lost.is_empty():
+        return None
+    reason = (
+        pl.when(pl.col("context_id") == "")
+        .then(pl.format("{} texts of items have no vector; run again to ask for them", "len"))
+        .otherwise(pl.lit("the conversation has no vector; run again to ask for it"))
+    )
+    return lost.select("context_id", reason.alias("reason"))
