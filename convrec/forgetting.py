@@ -29,7 +29,11 @@ from convrec.reflect import quoted
 if TYPE_CHECKING:
     from convrec.artifacts import Store
 
-MARKED = [*(kind for kind, columns in KINDS.items() if "context_id" in columns), "failures"]
+MARKED = [
+    *(kind for kind, columns in KINDS.items() if "context_id" in columns),
+    "failures",
+    "embeddings",
+]
 """Tables whose rows name their context."""
 
 SHORTEST_CUT = 500
@@ -123,6 +127,10 @@ def _mark(contexts: list[str], connection: duckdb.DuckDBPyConnection) -> list[st
                 "INSERT INTO forgotten_texts VALUES (?, ?, ?)",
                 ["<conversation>\\n", escaped, "\\n</conversation>"],
             )
+        # A request for embeddings lists texts of several conversations.
+        read = json.dumps(text.strip(), ensure_ascii=False)[1:-1]
+        for opening in ('["', '", "') if read else ():
+            connection.execute("INSERT INTO forgotten_texts VALUES (?, ?, ?)", [opening, read, '"'])
     for table in ("llm_answers", "llm_batch_requests"):
         sql = _ANSWERS.format(table=table, key="request_key", shortest=SHORTEST_CUT)
         connection.execute(sql)

@@ -59,11 +59,13 @@ class Walk:
         frames = {role: self.frames[n] for role, n in node.reads.items() if n in self.frames}
         job = Job(self.config, self.store, parents, frames=frames)
         missing = None
-        if node.step.requests is not None:
-            missing = self._price(node, job if readable else None)
+        asks = node.step.asks(self.config)
+        if asks:
+            ask = self._embeddings if node.stage == "remap" else self._price
+            missing = ask(node, job if readable else None)
         pin = node.pin(self.config)
         stored = self.store.pinned(pin) if pin else None
-        if stored is None and known and (node.step.requests is None or readable):
+        if stored is None and known and (not asks or readable):
             name = node.step.spec(job).artifact_id
             stored = self.store.find(name)
             if missing in (None, 0):
@@ -149,6 +151,17 @@ class Walk:
             bracket, count = Bracket(), sum(1 for _ in missing())
         self.llm[role] = _figures(count, bracket)
         return count
+
+    def _embeddings(self, node: Node, job: Any) -> int | None:
+        """Record what embedding costs, where an endpoint does it; how many texts lack a vector."""
+        from convrec.artifacts import Job
+        from convrec.remap import forecast
+
+        frames = {role: self._frame(role) for role in ("catalog", "conversations")}
+        made = forecast(job or Job(self.config, self.store, frames=frames))
+        if self.config.remap.similarity == "openai":
+            self.llm["embeddings"] = _figures(made.requests, made.bill)
+        return made.texts if job else None
 
     def _list_bytes(self, job: Any) -> float:
         """Bytes of a typical list: N lines as long as those of the films that people name."""

@@ -7,6 +7,7 @@ is the similarity of the conversation to each catalog item.
 
 from convrec.remap.basis import SIMILARITY_BASIS, pin_name
 from convrec.remap.candidates import CANDIDATES
-from convrec.remap.embedding import embeds, lacking_texts
+from convrec.remap.embedding import embeds
+from convrec.remap.forecast import Forecast, forecast
 
-__all__ = ["CANDIDATES", "SIMILARITY_BASIS", "embeds", "lacking_texts", "pin_name"]
+__all__ = ["CANDIDATES", "SIMILARITY_BASIS", "Forecast", "embeds", "forecast", "pin_name"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -128,6 +129,28 @@ def test_no_byte_of_a_forgotten_conversation_is_left(full: Store, name: str) -> 
     assert done.removed["llm_answers"] == 2
     assert done.removed["llm_judged"] == 2
     assert traces(full.home, "Elm Street", "zeppelin", "s2") == []
+
+
+def test_vectors_go_and_so_do_requests_that_hold_the_text_among_others(full: Store) -> None:
+    long = f"{OTHER} {'very much ' * 1000}".strip()
+    asked = {"only it": [SECRET], "last": [OTHER, SECRET], "neither": [OTHER, long, "user"]}
+    for key, texts in asked.items():
+        body = json.dumps({"model": "m", "input": texts}, ensure_ascii=False)
+        told = {"data": [{"index": n, "embedding": [0.0]} for n in range(len(texts))]}
+        given = replace(answer(key, "c0", ""), body=body, response=json.dumps(told))
+        AnswerStore(full).add([given])
+    with full.write() as connection:
+        connection.execute(
+            "INSERT INTO embeddings VALUES ('m', 'k1', 'c1', [0.5]), ('m', 'k2', 'c2', [0.5]), "
+            "('m', 'k3', '', [0.5])"
+        )
+    done = forget_conversations(["c1"], full)
+    assert done.removed["embeddings"] == 1
+    assert set(AnswerStore(full).digests([*asked, "k2"])) == {"neither", "k2"}
+    with full.read_connection() as connection:
+        left = connection.execute("SELECT text_key FROM embeddings ORDER BY 1").fetchall()
+    assert left == [("k2",), ("k3",)]
+    assert traces(full.home, "Elm Street", "zeppelin") == []
 
 
 def test_everything_else_stays_and_is_found(full: Store) -> None:

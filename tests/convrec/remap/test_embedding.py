@@ -13,7 +13,8 @@ from convrec.llm.ledger import ledger_rows
 from convrec.llm.ask import ask
 from convrec.llm.demo.embedding import text_vector
 from convrec.llm.fetch import Fetched
-from convrec.remap import CANDIDATES, embedding, lacking_texts, pin_name
+from convrec.remap import CANDIDATES, embedding, pin_name
+from convrec.remap.embedding import lacking_texts
 
 MakeJob = Callable[..., Job]
 
