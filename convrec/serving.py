@@ -68,7 +68,7 @@ def recommend_list(
     """
     from convrec.catalog.load import load_catalog
     from convrec.config import Config
-    from convrec.generate import recommend_constrained
+    from convrec.decoding import recommend_constrained
     from convrec.sft.prompts import student_prompt
 
     header = store.header(checkpoint)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _build(job: Job) -> Built:
     import polars as pl
 
-    from convrec.generate import sample_lists
+    from convrec.decoding import sample_lists
     from convrec.sft.prompts import student_prompt
 
     config = job.config

@@ -1,6 +1,6 @@
 """Sampling the lists to learn from: TRL's rollout hook over the project's own sampler.
 
-`convrec.generate` lets the G samples of a prompt share its prefill and drops finished lists from
+`convrec.decoding` lets the G samples of a prompt share its prefill and drops finished lists from
 the batch, which TRL's `generate` path does not. Training and evaluation thus sample alike.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from convrec.generate.sampling import sample_batch
+from convrec.decoding.sampling import sample_batch
 
 
 class Rollout:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-import convrec.generate
+import convrec.decoding
 from convrec.artifacts.tables import KINDS
 from convrec.evaluate import GENERATIONS
 
@@ -22,7 +22,7 @@ def test_a_post_is_answered_once_and_stands_for_its_samples(
         asked.append((folder, len(prompts), options))
         return [[f"answer {k} {draw}" for draw in range(2)] for k, _ in enumerate(prompts)]
 
-    monkeypatch.setattr(convrec.generate, "sample_lists", sample_lists, raising=False)
+    monkeypatch.setattr(convrec.decoding, "sample_lists", sample_lists, raising=False)
     world.refs["checkpoint"] = world.refs["checkpoint_rank_grpo"]
     rows = GENERATIONS.build(world.job("conversations", "checkpoint")).rows
     folder, prompts, options = asked[0]

@@ -10,13 +10,13 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from convrec.config import Config
-from convrec.errors import InputError
-from convrec.generate.constrained import (
+from convrec.decoding.constrained import (
     Trie,
     constrained_list,
     line_tokens,
     recommend_constrained,
 )
+from convrec.errors import InputError
 from convrec.sft.student import Student
 from convrec.sft.train import save_student
 

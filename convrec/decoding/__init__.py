@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "recommend_constrained": "convrec.generate.constrained",
-    "sample_batch": "convrec.generate.sampling",
-    "sample_lists": "convrec.generate.sampling",
+    "recommend_constrained": "convrec.decoding.constrained",
+    "sample_batch": "convrec.decoding.sampling",
+    "sample_lists": "convrec.decoding.sampling",
 }
 
 __all__ = ["recommend_constrained", "sample_batch", "sample_lists"]

@@ -1,4 +1,4 @@
-"""How fast a checkpoint writes: `python -m convrec.generate.bench FOLDER`.
+"""How fast a checkpoint writes: `python -m convrec.decoding.bench FOLDER`.
 
 One line each for the project's decode loop and for `generate` of transformers, on the same prompts,
 batch and temperature: tokens a second, and seconds.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from convrec.generate.sampling import sample_batch, uniforms
+from convrec.decoding.sampling import sample_batch, uniforms
 from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import Student, load_checkpoint
 

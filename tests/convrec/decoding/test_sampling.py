@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from convrec.config import Config
-from convrec.generate.sampling import (
+from convrec.decoding.sampling import (
     answer_text,
     choose,
     sample_batch,
