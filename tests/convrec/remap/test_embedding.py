@@ -9,10 +9,10 @@ import pytest
 
 from convrec.artifacts import Job
 from convrec.errors import BudgetExceeded, EndpointError, TooManyFailures
-from convrec.llm.ledger import ledger_rows
 from convrec.llm.ask import ask
 from convrec.llm.demo.embedding import text_vector
 from convrec.llm.fetch import Fetched
+from convrec.llm.ledger import ledger_rows
 from convrec.remap import CANDIDATES, embedding, pin_name
 from convrec.remap.embedding import lacking_texts
 

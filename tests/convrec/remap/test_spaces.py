@@ -1,0 +1,73 @@
+"""Candidates are those of a dense computation over everything, in every space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convrec.artifacts import Job
+from convrec.llm.ask import ask
+from convrec.remap import CANDIDATES, candidates
+from convrec.remap.named import named
+from convrec.remap.spaces import open_space
+
+FIRST = ("Night", "Day", "Return", "Ghost", "River")
+LAST = ("Hunter", "Queen", "Road")
+FILMS = [
+    (f"The {a} {b}", 1990 + n % 4, [("Crime", "Comedy", "War")[n % 3]])
+    for n, (a, b) in enumerate((a, b) for a in FIRST for b in LAST)
+]
+
+
+def lists(rng: np.random.Generator) -> list[tuple[str, int, str, int | None]]:
+    rows: list[tuple[str, int, str, int | None]] = []
+    for owner in ("c1", "c2"):
+        for rank, number in enumerate(rng.integers(0, len(FILMS) + 5, 12), start=1):
+            title, year, _ = FILMS[number % len(FILMS)]
+            outside = number >= len(FILMS)
+            rows.append((owner, rank, f"{title} Again" if outside else title, year))
+    return rows
+
+
+@pytest.mark.parametrize("similarity", ["tfidf", "openai"])
+def test_candidates_are_those_of_a_dense_computation(
+    make_job: Callable[..., Job],
+    openai: dict[str, Any],
+    similarity: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(candidates, "CHUNK", 1)
+    given = lists(np.random.default_rng(3))
+    settings = {**openai, "remap__keep": 12, "list_length": 5, "reflect__top": 5}
+    job = make_job(FILMS, given, **{**settings, "remap__similarity": similarity})
+    ask(CANDIDATES, job, run="", spent_usd=0.0, progress=lambda *_: None)
+    rows = CANDIDATES.build(job).rows
+
+    found = named(job)
+    talks = job.frame("conversations").unique("context_id", maintain_order=True)
+    space = open_space(job, found, talks)
+    p = np.zeros((2, found.items.height), np.float32)
+    numbers = {row: n for n, row in enumerate(found.items.select("title", "year").rows())}
+    for owner, rank, title, year in given:
+        place = ("c1", "c2").index(owner), numbers[(title, year)]
+        p[place] = max(p[place], rank**-0.5)
+    identity = np.zeros((found.items.height, len(FILMS)), np.float32)
+    for item, row in enumerate(found.position):
+        identity[item, row] = row >= 0
+    from scipy.sparse import csr_matrix
+
+    each = space.similar(csr_matrix(np.eye(found.items.height, dtype=np.float32)))
+    scores = p @ identity + 0.3 * (p @ each) + 0.3 * space.talk(slice(0, 2))
+    best = np.argsort(-np.round(scores, 5), axis=1, kind="stable")[:, :12]
+    ids = job.frame("catalog")["item_id"]
+    assert rows["item_id"].to_list() == [ids[int(n)] for n in best.ravel()]
+    kept = np.take_along_axis(scores, best, axis=1).ravel()
+    assert rows["score"].to_list() == pytest.approx(kept.tolist(), abs=1e-5)
+    carried = rows.filter(rows["identity"] > 0)
+    assert carried["linked_from"].null_count() == 0
+    assert rows.filter(rows["identity"] == 0)["linked_from"].null_count() == rows.height - len(
+        carried
+    )
