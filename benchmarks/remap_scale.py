@@ -119,13 +119,29 @@ def teacher_lists(job: Job, folder: Path) -> Built:
     )
 
 
-def run_step(name: str, folder: Path, settings: dict[str, Any]) -> None:
+def random_vectors(job: Job, dimensions: int) -> None:
+    """Give every text that is read a random vector, in place of a model."""
+    import numpy as np
+
+    from convrec.remap.embedding import lacking_texts, space_name
+    from convrec.remap.vectors import keep
+
+    texts, rng = lacking_texts(job), np.random.default_rng(7)
+    for start in range(0, texts.height, 4096):
+        part = texts.slice(start, 4096)
+        vectors = rng.standard_normal((part.height, dimensions), dtype=np.float32)
+        keep(part, vectors, space_name(job.config), job.store)
+
+
+def run_step(name: str, folder: Path, settings: dict[str, Any], dimensions: int) -> None:
     """Make one artifact, and print its id, rows, seconds and this process's peak."""
     config: Config = load("reddit-v2", {"ingest.path": str(folder / "train.jsonl"), **settings})
     store, node = Store(folder / "home"), NODES[name]
     refs = {ref.kind: ref for ref in (header.ref for header in store.headers())}
     parents = {role: refs[NODES[n].step.kind] for role, n in node.reads.items() if n in refs}
     job = Job(config, store, parents)
+    if dimensions and name == "candidates":
+        random_vectors(job, dimensions)
     started = time.perf_counter()
     if name == "teacher_lists":
         spec = ArtifactSpec("teacher_lists", "recommend", 0)
@@ -158,23 +174,33 @@ def main() -> None:
     parser.add_argument("--catalog", default="")
     parser.add_argument("--until", choices=["remap", "adjust"], default="adjust")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--dimensions", type=int, default=0, help="Random vectors of this length for TF-IDF."
+    )
     parser.add_argument("--keep", type=Path, help="Work in this folder, and go on from there.")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         from convrec.config import parse_overrides
 
-        run_step(options.child[0], Path(options.child[1]), parse_overrides(options.set))
+        run_step(
+            options.child[0],
+            Path(options.child[1]),
+            parse_overrides(options.set),
+            options.dimensions,
+        )
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "lists.csv").exists():
             generate(folder, options.contexts, options.catalog)
+        model = ["remap.similarity=openai", "remap.model=random"] if options.dimensions else []
+        settings = ["adjust.enabled=true", *model, *options.set]
         rows = []
         for stage, name in steps(options.until):
             command = [sys.executable, __file__, "--child", name, str(folder)]
-            command += ["--set", "adjust.enabled=true", *options.set]
+            command += ["--dimensions", str(options.dimensions), "--set", *settings]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             row = {"stage": stage, **json.loads(done.stdout.strip().splitlines()[-1])}
             print(row, flush=True)

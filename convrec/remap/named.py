@@ -62,7 +62,7 @@ def named(job: Job) -> Named:
 
     lists = job.frame("teacher_lists", "context_id", "rank", "title", "year")
     distinct = lists.select("title", "year").unique(maintain_order=True)
-    items = distinct.hstack(_links(distinct, job.frame("catalog")))
+    items = distinct.hstack(_linked(job, distinct))
     numbers = distinct.with_row_index("item")
     lines = lists.join(
         numbers, on=["title", "year"], nulls_equal=True, maintain_order="left"
@@ -70,6 +70,23 @@ def named(job: Job) -> Named:
     inside = items["position"].gather(lines["item"]) >= 0
     best = lines.group_by("context_id", "item").agg(pl.col("rank").min())
     return Named(items, best.sort("context_id", "rank", "item"), float(np.mean(inside.to_numpy())))
+
+
+_last: dict[tuple[str, ...], pl.DataFrame] = {}
+"""The links of the last stored catalog and lists: asking, naming and building need the same."""
+
+
+def _linked(job: Job, distinct: pl.DataFrame) -> pl.DataFrame:
+    roles = ("catalog", "teacher_lists")
+    if not job.parents.keys() >= set(roles) or job.frames.keys() & set(roles):
+        return _links(distinct, job.frame("catalog"))
+    key = tuple(job.parents[role].artifact_id for role in roles)
+    links = _last.get(key)
+    if links is None:
+        links = _links(distinct, job.frame("catalog"))
+        _last.clear()
+        _last[key] = links
+    return links
 
 
 def _links(distinct: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
