@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.parameters import Overrides, Profile
+from flows.parameters import Overrides, Profile, Refresh
 from tasks.ablate import ablate
 from tasks.adjust import adjust
 from tasks.ingest import ingest
@@ -19,14 +19,16 @@ from tasks.run import Run
 def ablate_sft_data(
     profile: Profile = "reddit-v2",
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters
+    refresh: Refresh = None,
 ) -> dict[str, Any]:
     """Build the SFT data where that is not done, measure every part of it, search its settings.
 
     Args:
         profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
         overrides: Keys to set on top of the profile, as {"seed": 7, "remap.keep": 60}.
+        refresh: Recompute from this stage on; stored answers are never bought again.
     """
-    with Run(profile, overrides) as run:
+    with Run(profile, overrides, refresh=refresh) as run:
         ingest(run)
         recommend(run)
         remap(run)

@@ -5,13 +5,14 @@ from pathlib import Path
 import yaml
 
 from convrec.config import load
+from flows.ablate_sft_data import ablate_sft_data
 from flows.build_sft_data import build_sft_data
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from flows.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
-FLOWS = {flow.name: flow for flow in (pipeline, build_sft_data, train, evaluate)}
+FLOWS = {flow.name: flow for flow in (pipeline, build_sft_data, ablate_sft_data, train, evaluate)}
 
 
 def deployments() -> list[dict[str, object]]:
@@ -35,6 +36,7 @@ def test_every_deployment_of_the_design_is_there() -> None:
         "build-sft-data/on-catalog-change",
         "train/reddit-v2",
         "evaluate/reddit-v2",
+        "ablate-sft-data/reddit-v2",
     }
 
 

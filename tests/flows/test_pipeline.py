@@ -17,6 +17,9 @@ from flows.train import train
 
 Small = dict[str, Any]
 
+ANSWERS = 103
+"""Of 34 contexts: one of the teacher, two of the judge, and one repair."""
+
 
 def states(summary: dict[str, Any]) -> dict[str, set[str]]:
     """Stage → the states of its artifacts."""
@@ -34,7 +37,7 @@ def test_the_whole_pipeline_then_cached_then_only_what_changed(home: Path, small
     first = pipeline(profile="demo", overrides=small)
     assert states(first) == {stage: {"completed"} for stage in STAGES}
     assert set(first["metrics"]) == {"teacher", "remapped", "adjusted", "sft", "rank_grpo"}
-    assert first["llm"]["sent"] == first["llm"]["requests"] == 68
+    assert first["llm"]["sent"] == first["llm"]["requests"] == ANSWERS
     assert first["llm"]["usd"] > 0
     assert "passes agree: kappa" in Path(first["report"]).read_text(encoding="utf-8")
 
@@ -43,7 +46,7 @@ def test_the_whole_pipeline_then_cached_then_only_what_changed(home: Path, small
     assert ids(second) == ids(first)
     assert second["metrics"] == first["metrics"]
     assert second["llm"]["sent"] == 0
-    assert second["llm"]["from_ledger"] == 68
+    assert second["llm"]["from_ledger"] == ANSWERS
     assert second["llm"]["usd"] == 0
 
     third = pipeline(profile="demo", overrides={**small, "rank_grpo.steps": 2})
@@ -132,8 +135,8 @@ def test_the_budget_stops_a_run_and_keeps_what_was_paid(home: Path, small: Small
     with pytest.raises(BudgetExceeded, match=r"llm\.max_usd"):
         pipeline(profile="demo", overrides={**small, "llm.max_usd": 0.003}, until="adjust")
     rest = pipeline(profile="demo", overrides=small, until="adjust")
-    assert 0 < rest["llm"]["from_ledger"] < 68
-    assert rest["llm"]["sent"] + rest["llm"]["from_ledger"] == 68
+    assert 0 < rest["llm"]["from_ledger"] < ANSWERS
+    assert rest["llm"]["sent"] + rest["llm"]["from_ledger"] == ANSWERS
     (record,) = [
         r
         for path in (home / "runs").glob("*.json")
