@@ -175,6 +175,11 @@ class RankGrpo(Section):
     group_size: int = Field(8, gt=1, description="G: lists sampled for one prompt.")
     iterations: int = Field(1, gt=0, description="μ: optimizer steps on one generation.")
     learning_rate: float = Field(1e-6, gt=0)
+    sampler: Literal["free", "lines", "constrained"] = Field(
+        "lines",
+        description="How lists are sampled: by the model alone, ended when N lines are written, or "
+        "from the catalog's unseen lines without repeats.",
+    )
     temperature: float = Field(1.0, gt=0)
     beta: float = Field(1e-3, ge=0, description="KL weight to the SFT model.")
     epsilon_low: float = Field(0.06, gt=0)
@@ -182,6 +187,14 @@ class RankGrpo(Section):
     overflow: float = Field(-0.1, description="In place of an advantage, on tokens past rank N.")
     exact: float = Field(0.1, description="In place of an advantage, on EOS after exactly N.")
     early: float = Field(-0.1, description="In place of an advantage, on EOS before N.")
+    eval_every: int = Field(20, ge=0, description="Steps between two looks at validation; 0: none.")
+    eval_samples: int = Field(128, gt=0, description="Validation samples of a look.")
+    patience: int = Field(
+        0, ge=0, description="Stop after so many looks without a better NDCG@20; 0: never."
+    )
+    save_every: int = Field(
+        20, ge=0, description="Steps between two savings that a killed run goes on from; 0: none."
+    )
     lora: Lora = Lora()
 
     @field_validator("reward")
@@ -202,6 +215,9 @@ class Evaluate(Section):
     """Sampled lists on the test split, and what is measured on them."""
 
     samples: int = Field(1, gt=0, description="Lists sampled for each test sample.")
+    sampler: Literal["free", "lines", "constrained"] = Field(
+        "lines", description="As `rank_grpo.sampler`; `free` shows what nothing helps."
+    )
     temperature: float = Field(1.0, gt=0)
     batch_size: int = Field(64, gt=0)
     bootstrap: int = Field(1000, gt=0, description="Resamples behind each interval.")

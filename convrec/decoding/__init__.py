@@ -1,4 +1,4 @@
-"""Lists from a checkpoint: sampled freely for evaluation and RL, constrained for serving.
+"""Lists from a checkpoint: free, ended at N lines, or from a catalog only.
 
 Importing this package imports no torch; using one of its names does.
 """
@@ -9,12 +9,30 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "CatalogLines": "convrec.decoding.lines",
+    "EndAtLines": "convrec.decoding.rules",
+    "Free": "convrec.decoding.rules",
+    "FromCatalog": "convrec.decoding.constrained",
+    "allowed_tokens": "convrec.decoding.masked",
+    "constrained_logps": "convrec.decoding.masked",
     "recommend_constrained": "convrec.decoding.constrained",
-    "sample_batch": "convrec.decoding.sampling",
     "sample_lists": "convrec.decoding.sampling",
+    "sample_texts": "convrec.decoding.sampling",
+    "write_lists": "convrec.decoding.writing",
 }
 
-__all__ = ["recommend_constrained", "sample_batch", "sample_lists"]
+__all__ = [
+    "CatalogLines",
+    "EndAtLines",
+    "Free",
+    "FromCatalog",
+    "allowed_tokens",
+    "constrained_logps",
+    "recommend_constrained",
+    "sample_lists",
+    "sample_texts",
+    "write_lists",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,77 +1,128 @@
-"""Lists that can only be right: catalog lines, no repeats, exactly N, whatever the model is.
+"""Lists that can only be right: catalog lines, no repeats, nothing seen, exactly N.
 
-A trie over the tokens of the allowed lines says which tokens may come next; a line that was written
-leaves the trie, and the list ends after the N-th line. Each line is tokenised as it stands inside a
-list (after a newline), so that tokens which span a line's end, as ")\\n" in Qwen's vocabulary, are
-the ones that the model was trained on. What comes out are the lines themselves, never decoded text,
-so it is in the catalog even for a tokenizer that cannot reproduce a title.
+A trie over the tokens of the catalog's lines says which tokens may come next; a line that was
+written leaves it, and the list ends after line N. The model chooses among what may come by its own
+probabilities, renormalised; where one token only may come, nothing is asked. The log-probability of
+a chosen token is that under this mask, and `convrec.decoding.masked` computes the same with a
+gradient. What comes out are the lines themselves, never decoded text, so they are in the catalog
+even for a tokenizer that cannot reproduce a title.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import DynamicCache
+from torch import Tensor
 
 from convrec.config import Config
-from convrec.errors import InputError
+from convrec.decoding.lines import CatalogLines, Forms
+from convrec.decoding.trie import Walk
+from convrec.decoding.writing import Choice, write_lists
 from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import Student, load_checkpoint
 
-_BEFORE = "A\n"
-"""Stands before a line while it is tokenised, as another line does in a list."""
+_FEW = 4
+"""Up to so many lists at once, tokens without an alternative are read together with the chosen one.
+With more, the padding costs more than the passes that it saves."""
 
 
-@dataclass
-class Node:
-    """A point in the trie; `lines` counts the lines below that may still be written."""
+class FromCatalog:
+    """Lists of `n` lines of a catalog; `closed` (B, lines) are those that each may not have."""
 
-    children: dict[int, Node] = field(default_factory=dict)
-    lines: int = 0
-    line: int = -1
+    def __init__(self, catalog: CatalogLines, n: int, closed: Tensor) -> None:
+        self.catalog = catalog
+        self.n = n
+        self.closed = closed
+        self._ahead = False
+        self.walk = Walk(catalog.trie, Forms.of_ranks(n), closed[:0])
+
+    def start(self, count: int, device: torch.device) -> None:
+        """All lists are empty."""
+        closed = self.closed.to(device)
+        if len(closed) != count:
+            raise ValueError(f"closed lines are given for {len(closed)} lists, not for {count}")
+        self.walk = Walk(self.catalog.trie.to(device), Forms.of_ranks(self.n), closed)
+        self._ahead = count <= _FEW
+
+    def choose(self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor) -> Choice:
+        """The next token of each list, and those that must follow it where lists are few."""
+        tokens, child, allowed = self.walk.options(rows)
+        slots, logps = choose_among(logits, tokens, allowed, temperature, draws)
+        free = allowed.sum(dim=1) > 1
+        ended = self.walk.step(rows, child.gather(1, slots)[:, 0])
+        column = tokens.gather(1, slots)
+        if self._ahead:
+            column, ended = self._follow(rows, column, ended)
+        return Choice(column, logps.masked_fill(~free, 0.0), free, ended)
+
+    def lists(self) -> list[list[str]]:
+        """The lines that were written, list by list."""
+        return [
+            [self.catalog.lines[i] for i in row if i >= 0] for row in self.walk.written.tolist()
+        ]
+
+    def _follow(self, rows: Tensor, tokens: Tensor, ended: Tensor) -> tuple[Tensor, Tensor]:
+        """Go on as long as one token only may come: tokens (b, w), -1 on the left, and ended."""
+        runs = [[token] for token in tokens[:, 0].tolist()]
+        ended = ended.clone()
+        for place, row in enumerate(rows):
+            while not ended[place]:
+                options, child, allowed = self.walk.options(row[None])
+                if int(allowed.sum()) > 1:
+                    break
+                runs[place].append(int(options[allowed]))
+                ended[place] = self.walk.step(row[None], child[allowed])[0]
+        width = max(map(len, runs))
+        padded = [[-1] * (width - len(run)) + run for run in runs]
+        return torch.tensor(padded, device=tokens.device), ended
 
 
-class Trie:
-    """Token sequences of lines; each can be taken once.
+def choose_among(
+    logits: Tensor, tokens: Tensor, allowed: Tensor, temperature: float, draws: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One of each row's allowed tokens: its slot (b, 1), and its log-probability among them (b,).
 
-    Two lines with the same tokens (a tokenizer that knows neither title) count as one.
+    `tokens` and `allowed` are (b, k), sorted by token, so that a draw takes what it would take from
+    the whole vocabulary with all other logits at minus infinity. Temperature 0 is greedy.
     """
+    scaled = logits.gather(1, tokens).double().masked_fill(~allowed, -torch.inf)
+    logps = (scaled / (temperature or 1.0)).log_softmax(dim=1)
+    if temperature == 0:
+        slots = scaled.argmax(dim=1, keepdim=True)
+    else:
+        cumulative = logps.exp().cumsum(dim=1)
+        target = draws[:, None].double() * cumulative[:, -1:]
+        last = (allowed * torch.arange(allowed.shape[1], device=allowed.device)).argmax(dim=1)
+        slots = torch.searchsorted(cumulative, target, right=True)
+        slots = torch.minimum(slots, last[:, None])
+    return slots, logps.gather(1, slots)[:, 0]
 
-    def __init__(self, sequences: Iterable[Sequence[int]]) -> None:
-        self.root = Node()
-        self._paths: dict[int, tuple[int, ...]] = {}
-        for line, sequence in enumerate(sequences):
-            self._add(line, tuple(sequence))
 
-    def _add(self, line: int, sequence: tuple[int, ...]) -> None:
-        path = [self.root]
-        for token in sequence:
-            path.append(path[-1].children.setdefault(token, Node()))
-        if path[-1].line >= 0:
-            return
-        path[-1].line = line
-        self._paths[line] = sequence
-        for node in path:
-            node.lines += 1
+def write_constrained(
+    student: Student,
+    prompts: Sequence[Sequence[int]],
+    rule: FromCatalog,
+    *,
+    samples: int = 1,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> list[list[str]]:
+    """The lines of `samples` lists for each prompt (token ids), no longer than they need to be."""
+    from convrec.decoding.choosing import uniforms
 
-    def __len__(self) -> int:
-        """Lines that may still be taken."""
-        return self.root.lines
+    draws = uniforms(len(prompts) * samples, most_tokens(rule.catalog, rule.n), seed)
+    model, tokenizer = student
+    write_lists(
+        model, tokenizer, prompts, rule, draws=draws, samples=samples, temperature=temperature
+    )
+    return rule.lists()
 
-    def take(self, line: int) -> None:
-        """Never allow this line again."""
-        if line not in self._paths:
-            return
-        node = self.root
-        node.lines -= 1
-        for token in self._paths.pop(line):
-            node = node.children[token]
-            node.lines -= 1
-        node.line = -1
+
+def most_tokens(catalog: CatalogLines, n: int) -> int:
+    """No list of `n` lines has more tokens."""
+    return n * catalog.trie.longest
 
 
 def recommend_constrained(
@@ -91,7 +142,6 @@ def recommend_constrained(
     return constrained_list(load_checkpoint(folder), prompt, lines, n, config, seen=seen)
 
 
-@torch.no_grad()
 def constrained_list(
     student: Student,
     prompt: str,
@@ -102,77 +152,7 @@ def constrained_list(
     seen: Collection[str] = (),
 ) -> list[str]:
     """`recommend_constrained` with a student that is already in memory."""
-    left_out = set(seen)
-    allowed = [line for line in dict.fromkeys(lines) if line not in left_out]
-    model, tokenizer = student
-    model.eval()
-    tries = [Trie(sequences) for sequences in line_tokens(tokenizer, allowed)]
-    left = min(map(len, tries))
-    if left < n:
-        raise InputError(
-            f"a list of {n} needs {n} catalog items that were not seen, and {left} are left; "
-            "ask for a shorter list or use a larger catalog"
-        )
-    reader = _Reader(model, encode_prompt(tokenizer, prompt, config.model.max_prompt_tokens))
-    chosen: list[int] = []
-    for rank in range(n):
-        chosen.append(_walk(tries[rank == n - 1].root, reader))
-        for trie in tries:
-            trie.take(chosen[-1])
-    return [allowed[line] for line in chosen]
-
-
-def line_tokens(tokenizer: Any, lines: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
-    """Token ids of each line within a list (up to its newline), and at its end (up to the EOS)."""
-
-    def encode(texts: list[str]) -> list[list[int]]:
-        ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return ids
-
-    before = encode([_BEFORE])[0]
-
-    def tokens(end: str) -> list[list[int]]:
-        placed = encode([f"{_BEFORE}{line}{end}" for line in lines])
-        alone = encode([f"{line}{end}" for line in lines])
-        return [
-            ids[len(before) :] if ids[: len(before)] == before else plain
-            for ids, plain in zip(placed, alone, strict=True)
-        ]
-
-    return tokens("\n"), [[*ids, tokenizer.eos_token_id] for ids in tokens("")]
-
-
-class _Reader:
-    """A model that has read a prompt and is fed one list, with its cache."""
-
-    def __init__(self, model: Any, prompt: Sequence[int]) -> None:
-        self._model = model
-        self._cache = DynamicCache(config=model.config)
-        self._unread: list[int] = list(prompt)
-
-    def write(self, token: int) -> None:
-        self._unread.append(token)
-
-    def logits(self) -> torch.Tensor:
-        """Logits of the next token (V,), after all that was written, read in one pass."""
-        out = self._model(
-            input_ids=torch.tensor([self._unread], device=self._model.device),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        self._unread = []
-        logits: torch.Tensor = out.logits[0, -1]
-        return logits
-
-
-def _walk(node: Node, reader: _Reader) -> int:
-    """Write the likeliest way down to a line; where there is one way only, nothing is asked."""
-    while node.line < 0:
-        tokens = [token for token, child in node.children.items() if child.lines > 0]
-        token = tokens[0]
-        if len(tokens) > 1:
-            token = tokens[int(reader.logits()[tokens].argmax())]
-        reader.write(token)
-        node = node.children[token]
-    return node.line
+    catalog = CatalogLines(student.tokenizer, lines, config.line_format)
+    rule = FromCatalog(catalog, n, catalog.closed([seen], n))
+    ids = encode_prompt(student.tokenizer, prompt, config.model.max_prompt_tokens)
+    return write_constrained(student, [ids], rule, temperature=0)[0]

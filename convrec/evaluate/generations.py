@@ -1,7 +1,9 @@
-"""The `generations` artifact: what a checkpoint writes for the test split when nothing helps it.
+"""The `generations` artifact: what a checkpoint writes for the test split.
 
-Lists are sampled and unconstrained, so that format, catalog and repeats show the model itself. A
-post is answered once a draw, and its answers stand for every sample that shares the post.
+By default a list is sampled freely and ends when N lines are written, so that format, catalog and
+repeats show the model itself; `evaluate.sampler` also has the free model, and lists that are
+constrained to the unseen lines of the catalog. A post is answered once a draw, and its answers
+stand for every sample that shares the post.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from convrec.artifacts import Built, Job, Step
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from convrec.config import Config
 
 
@@ -42,6 +46,7 @@ def _build(job: Job) -> Built:
         temperature=config.evaluate.temperature,
         seed=config.seed,
         progress=job.progress,
+        **_catalog(job, test, posts["context_id"].to_list()),
     )
     of_context = dict(zip(posts["context_id"], lists, strict=True))
     rows = [
@@ -60,9 +65,30 @@ def _build(job: Job) -> Built:
     return Built(pl.DataFrame(rows, schema=schema, orient="row"), figures)
 
 
+def _catalog(job: Job, test: pl.DataFrame, contexts: list[str]) -> dict[str, Any]:
+    """For the constrained sampler: the catalog's lines, and what each context's samples have seen.
+
+    The catalog is the one that the checkpoint was trained with.
+    """
+    if job.config.evaluate.sampler != "constrained":
+        return {}
+    from convrec.serving import catalog_of
+
+    items = catalog_of(job.store, job.parents["checkpoint"].artifact_id)
+    write = job.config.line_format.format
+    seen: dict[str, list[tuple[str, int | None]]] = {}
+    for context, titles in test.select("context_id", "seen").iter_rows():
+        seen.setdefault(context, []).extend((x["title"], x["year"]) for x in titles or ())
+    return {
+        "lines": [write(title, year) for title, year in items.select("title", "year").iter_rows()],
+        "seen": [seen.get(context, []) for context in contexts],
+    }
+
+
 def _config(config: Config) -> dict[str, Any]:
     return {
         "samples": config.evaluate.samples,
+        "sampler": config.evaluate.sampler,
         "temperature": config.evaluate.temperature,
         "seed": config.seed,
         "list_length": config.list_length,

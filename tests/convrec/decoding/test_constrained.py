@@ -10,12 +10,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from convrec.config import Config
-from convrec.decoding.constrained import (
-    Trie,
-    constrained_list,
-    line_tokens,
-    recommend_constrained,
-)
+from convrec.decoding.constrained import constrained_list, recommend_constrained
+from convrec.decoding.lines import line_tokens
 from convrec.errors import InputError
 from convrec.sft.student import Student
 from convrec.sft.train import save_student
@@ -92,12 +88,14 @@ def test_a_random_model_can_only_write_what_is_allowed(chooser: Student, micro: 
 
 def test_line_tokens_are_those_of_the_list_as_a_whole(chooser: Student) -> None:
     tokenizer = chooser.tokenizer
-    inside, last = line_tokens(tokenizer, CATALOG)
+    first, inside, last, only = line_tokens(tokenizer, CATALOG)
     for i, j in pairwise(range(len(CATALOG))):
         pair = inside[i] + last[j][:-1]
         text = f"Heat (1995)\n{CATALOG[i]}\n{CATALOG[j]}"
         assert pair == tokenizer(text)["input_ids"][-len(pair) :]
-        assert last[j][-1] == tokenizer.eos_token_id
+        assert first[i] + last[j][:-1] == tokenizer(f"{CATALOG[i]}\n{CATALOG[j]}")["input_ids"]
+        assert only[i][:-1] == tokenizer(CATALOG[i])["input_ids"]
+        assert last[j][-1] == only[j][-1] == tokenizer.eos_token_id
 
 
 def test_greedy_takes_the_likeliest_allowed_token_at_each_fork(
@@ -124,15 +122,3 @@ def test_from_a_folder(student: Student, micro: Config, tmp_path: Path) -> None:
     save_student(student, tmp_path)
     expected = constrained_list(student, "Up", CATALOG, 5, micro)
     assert recommend_constrained(tmp_path, "Up", CATALOG, 5, micro) == expected
-
-
-def test_taking_a_line_closes_its_path_only() -> None:
-    trie = Trie([[1, 2, 9], [1, 3, 9], [4, 9], [4, 9]])
-    assert len(trie) == 3
-    trie.take(0)
-    trie.take(3)
-    assert len(trie) == 2
-    assert trie.root.children[1].lines == 1
-    assert trie.root.children[1].children[2].lines == 0
-    trie.take(0)
-    assert len(trie) == 2

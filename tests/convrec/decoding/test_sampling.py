@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from convrec.config import Config
-from convrec.decoding.sampling import (
-    answer_text,
-    choose,
-    sample_batch,
-    sample_lists,
-    sample_texts,
-    uniforms,
-)
+from convrec.decoding.choosing import choose, uniforms
+from convrec.decoding.rules import Free
+from convrec.decoding.sampling import answer_text, sample_lists, sample_texts
+from convrec.decoding.writing import write_lists
 from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import Student
 from convrec.sft.train import save_student
@@ -25,6 +22,13 @@ PROMPTS = [
     "something funny",
     "a film for the evening with my two children, who liked Up",
 ]
+
+
+def sample_batch(
+    model: Any, tokenizer: Any, prompts: list[list[int]], **options: Any
+) -> list[list[int]]:
+    rule = Free(tokenizer.eos_token_id)
+    return [one.ids for one in write_lists(model, tokenizer, prompts, rule, **options)]
 
 
 def plain_greedy(student: Student, prompt: list[int], most: int) -> list[int]:
@@ -71,11 +75,12 @@ def test_answers_end_at_eos_or_at_the_limit(student: Student) -> None:
 def test_draws_follow_the_softmax_of_the_tempered_logits() -> None:
     logits = torch.tensor([[2.0, 0.0, -torch.inf, 1.0]])
     draws = (torch.arange(10_000) + 0.5) / 10_000
-    chosen = choose(logits.expand(10_000, 4), 2.0, draws)
+    chosen, logps = choose(logits.expand(10_000, 4), 2.0, draws)
     shares = chosen.bincount(minlength=4) / 10_000
     torch.testing.assert_close(shares, (logits[0] / 2).softmax(-1), atol=2e-4, rtol=0)
-    assert choose(logits, 0, draws[:1]).tolist() == [0]
-    assert choose(logits, 1.0, torch.tensor([1 - 2**-24])).tolist() == [3]
+    torch.testing.assert_close(logps, (logits[0] / 2).log_softmax(-1)[chosen])
+    assert choose(logits, 0, draws[:1])[0].tolist() == [0]
+    assert choose(logits, 1.0, torch.tensor([1 - 2**-24]))[0].tolist() == [3]
 
 
 def test_text_keeps_every_token_but_the_end(student: Student) -> None:

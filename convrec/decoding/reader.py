@@ -1,0 +1,63 @@
+"""A model that has read its prompts and is fed the lists that it writes, with their cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convrec.decoding.cache import cache_argument, roomy_cache
+
+
+class Reader:
+    """Reads each prompt once, whatever the number of lists that follow it.
+
+    `logits` (B, V) are those of the next token of each list, one prompt's lists next to each other.
+    Prompts are padded on the left; `room` is how many tokens a list may get without a new cache.
+    """
+
+    def __init__(
+        self, model: Any, prompts: Sequence[Sequence[int]], samples: int, room: int, pad: int
+    ) -> None:
+        length = max(map(len, prompts))
+        ids = torch.tensor([[pad] * (length - len(p)) + list(p) for p in prompts])
+        mask = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in prompts])
+        self._model = model
+        self._cache = roomy_cache(model.config, length + room)
+        self._name = cache_argument(model)
+        self._mask = mask.to(model.device)
+        positions = (self._mask.cumsum(1) - 1).clamp(min=0)
+        logits = self._forward(ids.to(model.device), positions)
+        self._cache.batch_repeat_interleave(samples)
+        self.logits = logits.repeat_interleave(samples, dim=0)
+        self._mask = self._mask.repeat_interleave(samples, dim=0)
+        self._next = self._mask.sum(1, keepdim=True)  # (B, 1): where the next token stands
+
+    def read(self, tokens: Tensor) -> None:
+        """Read the next tokens of each list, (B, w); -1 on the left where a list has fewer."""
+        present = (tokens >= 0).long()
+        positions = self._next + (present.cumsum(1) - 1).clamp(min=0)
+        self._mask = torch.cat([self._mask, present], dim=1)
+        self._next = self._next + present.sum(1, keepdim=True)
+        self.logits = self._forward(tokens.clamp(min=0), positions)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these lists only: positions in the batch, (b,)."""
+        self._cache.batch_select_indices(rows)
+        self.logits, self._mask, self._next = (
+            x[rows] for x in (self.logits, self._mask, self._next)
+        )
+
+    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+        out = self._model(
+            input_ids=ids,
+            attention_mask=self._mask,
+            position_ids=positions,
+            use_cache=True,
+            logits_to_keep=1,
+            **{self._name: self._cache},
+        )
+        logits: Tensor = out.logits[:, -1]
+        return logits
