@@ -19,6 +19,7 @@ from prefect.runtime import flow_run, task_run
 from convrec.artifacts import ArtifactRef, Job, Producer
 from convrec.errors import WarehouseError
 from convrec.pipeline import NODES
+from convrec.training.workspace import discard
 from tasks.cache import ArtifactCache
 from tasks.run import Order
 
@@ -96,7 +97,10 @@ def build(order: Order, name: str) -> ArtifactRef:
     started = time.monotonic()
     scratch = order.store.scratch() if node.step.folder else None
     progress = Progress(order, slug("progress", name))
-    job = Job(order.config, order.store, order.parents, progress, scratch)
+    workspace = order.store.home / "training" / order.artifact_id
+    if order.refresh:
+        discard(workspace)
+    job = Job(order.config, order.store, order.parents, progress, scratch, workspace)
     try:
         built = node.step.build(job)
         progress.finish()
@@ -105,6 +109,7 @@ def build(order: Order, name: str) -> ArtifactRef:
         ref = order.store.put(
             order.spec, built, producer=producer, seconds=seconds, scratch=scratch
         )
+        discard(workspace)
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -27,7 +27,8 @@ class Job:
 
     `parents` maps a role to the reference of an artifact. `progress(done, total, text)` may be
     called as often as wanted. `scratch` is a fresh folder for a step that makes files: it becomes
-    the artifact's folder when the artifact is committed.
+    the artifact's folder when the artifact is committed. `workspace` is a folder of this artifact
+    (made by the step that wants it) where work survives a crash until the artifact is committed.
     """
 
     config: Config
@@ -35,6 +36,7 @@ class Job:
     parents: Mapping[str, ArtifactRef] = field(default_factory=dict)
     progress: Callable[[int, int, str], None] = _silent
     scratch: Path | None = None
+    workspace: Path | None = None
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     def has(self, role: str) -> bool:

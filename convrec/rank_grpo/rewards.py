@@ -11,25 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from convrec.catalog.index import TitleIndex
 from convrec.errors import ConfigError
-from convrec.lists import TITLE_YEAR, LineFormat
-from convrec.relevance import Titled, line_relevance, list_lines
 
 Reward = Callable[[Sequence[float]], list[float]]
 """From the relevance of ranks 1 to N to the rewards of ranks 1 to N."""
-
-
-def relevance(
-    completion: str,
-    index: TitleIndex,
-    seen: Sequence[Titled],
-    ground_truth: Sequence[Titled],
-    n_ranks: int,
-    form: LineFormat = TITLE_YEAR,
-) -> list[int]:
-    """Relevance, 0 or 1, of ranks 1 to `n_ranks` of a completion."""
-    return line_relevance(list_lines(completion), index, seen, ground_truth, n_ranks, form)
 
 
 def log_rewards(relevance: Sequence[float]) -> list[float]:

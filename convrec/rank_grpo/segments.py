@@ -56,6 +56,14 @@ def span_sizes(segments: Tensor, n_ranks: int) -> Tensor:
     return _sizes(spans, n_ranks).gather(1, spans) * (segments >= 0)
 
 
+def rank_counts(marked: Tensor, segments: Tensor, n_ranks: int) -> Tensor:
+    """How many tokens of each rank are marked, and how many there are: (2, n_ranks) float."""
+    spans = _spans(segments, n_ranks).flatten()
+    marks = torch.stack([marked.flatten(), torch.ones_like(marked).flatten()]).float()
+    sums = marks.new_zeros(2, n_ranks + 2).scatter_add(1, spans.expand(2, -1), marks)
+    return sums[:, :n_ranks]
+
+
 def _spans(segments: Tensor, n_ranks: int) -> Tensor:
     """Ranks 0 to n_ranks-1, n_ranks for what comes after, n_ranks+1 for padding."""
     return segments.clamp(max=n_ranks).masked_fill(segments < 0, n_ranks + 1)

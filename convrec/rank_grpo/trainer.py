@@ -24,7 +24,13 @@ from trl import GRPOTrainer
 from convrec.errors import TrainingError
 from convrec.rank_grpo.advantages import rank_advantages, token_advantages
 from convrec.rank_grpo.loss import Reduction, rank_weights
-from convrec.rank_grpo.segments import newline_counts, segment_ranks, span_mean
+from convrec.rank_grpo.segments import (
+    PADDING,
+    newline_counts,
+    rank_counts,
+    segment_ranks,
+    span_mean,
+)
 
 RankReward = Callable[[str, dict[str, Any]], list[float]]
 """From a completion and its dataset row to the rewards of ranks 1 to N."""
@@ -96,6 +102,7 @@ class RankGRPOTrainer(GRPOTrainer):
         )
         ends = torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & mask.bool()
         segments = segment_ranks(ids, mask, self.newline_counts)
+        chosen = mask * batch.get("tool_mask", 1)  # 0 where the sampler wrote, not the model
         advantages = token_advantages(
             rank_advantages(self._rank_rewards, group)[mine],
             segments,
@@ -110,7 +117,9 @@ class RankGRPOTrainer(GRPOTrainer):
             goes_on = (segments == self.n_ranks - 1) & (self.newline_counts[ids] > 0)
             advantages = advantages.masked_fill(goes_on, self.shaping.overflow)
             segments = segments.masked_fill(ends | goes_on, self.n_ranks)
-            lengths = mask.sum(dim=1, keepdim=True)
+        segments = segments.masked_fill(chosen == 0, PADDING)
+        if self.reduction == "rank":
+            lengths = chosen.sum(dim=1, keepdim=True)
             advantages = advantages * lengths * rank_weights(segments, self.n_ranks)
         batch["advantages"], batch["rank_ids"] = advantages, segments
         return batch
@@ -140,7 +149,19 @@ class RankGRPOTrainer(GRPOTrainer):
             old = logps.detach() if self._sampled_logps is None else self._sampled_logps
             ratio = span_mean(logps - old, inputs["rank_ids"], self.n_ranks)
             inputs["old_per_token_logps"] = logps - ratio
+            self._log_clipping(ratio.detach().exp(), inputs)
         return result
+
+    def _log_clipping(self, ratio: Tensor, inputs: dict[str, Any]) -> None:
+        """Log, for each rank, the share of its tokens that the clip range takes the gradient of."""
+        low = (ratio < 1 - self.epsilon_low) & (inputs["advantages"] < 0)
+        high = (ratio > 1 + self.epsilon_high) & (inputs["advantages"] > 0)
+        counts = rank_counts(low | high, inputs["rank_ids"], self.n_ranks)
+        clipped, tokens = self.accelerator.reduce(counts, reduction="sum").tolist()
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        for rank in range(self.n_ranks):
+            share = clipped[rank] / tokens[rank] if tokens[rank] else float("nan")
+            metrics[f"clip_share@rank{rank + 1}"].append(share)
 
 
 _OTHER_TRL = (

@@ -92,6 +92,7 @@ def build_sft(job: Job) -> Built:
         job.scratch,
         seed=config.seed,
         progress=job.progress,
+        working_folder=job.workspace,
     )
     settings: dict[str, Any] = {
         "seed": config.seed,

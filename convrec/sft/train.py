@@ -25,6 +25,9 @@ from convrec.config import Config, Lora
 from convrec.errors import TrainingError
 from convrec.sft.prompts import encode_completion, encode_prompt
 from convrec.sft.student import Student, has_bf16, keep_freed_memory, load_student, quiet
+from convrec.training.record import Record
+from convrec.training.state import Checkpoints, latest, step_of
+from convrec.training.workspace import workspace
 
 Progress = Callable[[int, int, str], None]
 Row = tuple[str, str]
@@ -52,13 +55,15 @@ def train_sft(
     *,
     seed: int,
     progress: Progress = lambda done, total, text: None,
+    working_folder: Path | None = None,
 ) -> tuple[dict[str, float | int | str], list[Curve]]:
     """Train `model.base` on prompt and completion texts and write the checkpoint folder `out`.
 
     Returns figures (parameters, steps, losses, speed) and curves: `loss` by optimizer step and
     `validation_loss` by epoch, in nats a token. The same rows, seed, machine and number of threads
-    give the same bytes. Raises TrainingError where memory runs out, the loss is not finite, or
-    there is nothing to train on.
+    give the same bytes, also where a run goes on from the `working_folder` of one that was killed
+    (each epoch but the last is saved there). Raises TrainingError where memory runs out, the loss
+    is not finite, or there is nothing to train on.
     """
     if not rows:
         raise TrainingError(
@@ -70,11 +75,36 @@ def train_sft(
     student = load_student(config.model.base, config=config.model, texts=texts, seed=seed)
     data = encode_rows(rows, student.tokenizer, config)
     held_out = encode_rows(validation, student.tokenizer, config)
-    recorder = _Recorder(progress)
-    trainer = _trainer(student, data, held_out, config, out, seed, recorder)
     started = time.perf_counter()
+    with workspace(working_folder) as folder:
+        resumed = latest(folder)
+        record = Record(folder, step_of(resumed))
+        callbacks = [_Recorder(progress, record), Checkpoints(folder, epochs=True)]
+        trainer = _trainer(student, data, held_out, config, folder, seed, callbacks)
+        _train(trainer, resumed, config)
+        seconds = time.perf_counter() - started
+        model = save_student(Student(trainer.model, student.tokenizer), out)
+        record.copy_to(out)
+    tokens = round(sum(map(len, data["input_ids"])) * config.sft.epochs)
+    here = 1 - step_of(resumed) / trainer.state.global_step
+    figures: dict[str, float | int | str] = {
+        "parameters": model.num_parameters(),
+        "rows": len(rows),
+        "steps": trainer.state.global_step,
+        "loss": record.curve("loss")[-1][1],
+        "tokens": tokens,
+        "tokens_per_second": round(tokens * here / seconds),
+        "threads": torch.get_num_threads(),
+        "bf16": str(bool(trainer.args.bf16)).lower(),
+    }
+    if held := record.curve("validation_loss"):
+        figures["validation_loss"] = held[-1][1]
+    return figures, record.points
+
+
+def _train(trainer: SFTTrainer, resumed: Path | None, config: Config) -> None:
     try:
-        trainer.train()
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -83,24 +113,6 @@ def train_sft(
             f"try --set sft.batch_size={max(1, config.sft.batch_size // 2)}, or a lower "
             "model.max_prompt_tokens"
         ) from None
-    seconds = time.perf_counter() - started
-    model = save_student(Student(trainer.model, student.tokenizer), out)
-    tokens = round(sum(map(len, data["input_ids"])) * config.sft.epochs)
-    losses = [value for _, name, value in recorder.curves if name == "loss"]
-    held = [value for _, name, value in recorder.curves if name == "validation_loss"]
-    figures: dict[str, float | int | str] = {
-        "parameters": model.num_parameters(),
-        "rows": len(rows),
-        "steps": trainer.state.global_step,
-        "loss": losses[-1],
-        "tokens": tokens,
-        "tokens_per_second": round(tokens / seconds),
-        "threads": torch.get_num_threads(),
-        "bf16": str(bool(trainer.args.bf16)).lower(),
-    }
-    if held:
-        figures["validation_loss"] = held[-1]
-    return figures, recorder.curves
 
 
 def encode_rows(rows: Sequence[Row], tokenizer: Any, config: Config) -> dict[str, list[list[int]]]:
@@ -186,9 +198,9 @@ class _Trainer(SFTTrainer):
 class _Recorder(TrainerCallback):
     """Keeps the curves, reports progress, and stops a run whose loss is not finite."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.curves: list[Curve] = []
+    def __init__(self, progress: Progress, record: Record) -> None:
         self._progress = progress
+        self._record = record
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         for name, curve in (("loss", "loss"), ("eval_loss", "validation_loss")):
@@ -199,7 +211,7 @@ class _Recorder(TrainerCallback):
                         f"the loss became {value} at step {state.global_step}; "
                         f"lower sft.learning_rate (now {args.learning_rate:g})"
                     )
-                self.curves.append((state.global_step, curve, value))
+                self._record.add(state.global_step, {curve: value})
                 self._progress(state.global_step, state.max_steps, f"{curve} {value:.3f}")
 
 
@@ -208,11 +220,11 @@ def _trainer(
     data: dict[str, list[list[int]]],
     held_out: dict[str, list[list[int]]],
     config: Config,
-    out: Path,
+    folder: Path,
     seed: int,
-    recorder: _Recorder,
+    callbacks: list[TrainerCallback],
 ) -> _Trainer:
-    arguments = _arguments(student.model, data, held_out, config, out, seed)
+    arguments = _arguments(student.model, data, held_out, config, folder, seed)
     if arguments.use_cpu and arguments.bf16 and max(map(len, data["input_ids"])) <= _EAGER_LENGTH:
         student.model.set_attn_implementation("eager")
     trainer = _Trainer(
@@ -222,7 +234,7 @@ def _trainer(
         train_dataset=Dataset.from_dict(data),
         eval_dataset=Dataset.from_dict(held_out) if held_out["labels"] else None,
         processing_class=student.tokenizer,
-        callbacks=[recorder],
+        callbacks=callbacks,
         peft_config=lora_config(config.sft.lora),
     )
     trainer.remove_callback(PrinterCallback)
@@ -234,7 +246,7 @@ def _arguments(
     data: dict[str, list[list[int]]],
     held_out: dict[str, list[list[int]]],
     config: Config,
-    out: Path,
+    folder: Path,
     seed: int,
 ) -> SFTConfig:
     sft = config.sft
@@ -244,7 +256,7 @@ def _arguments(
         # TRL 1.16 itself still sets gradient_checkpointing by its older name.
         warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated")
         return SFTConfig(
-            output_dir=str(out),
+            output_dir=str(folder),
             per_device_train_batch_size=sft.batch_size,
             per_device_eval_batch_size=sft.batch_size,
             num_train_epochs=sft.epochs,

@@ -10,7 +10,8 @@ import pytest
 
 from convrec.catalog.index import TitleIndex
 from convrec.errors import ConfigError
-from convrec.rank_grpo.rewards import exp_inf, exp_rewards, log_rewards, relevance, reward_named
+from convrec.rank_grpo.rewards import exp_inf, exp_rewards, log_rewards, reward_named
+from convrec.relevance import line_relevance, list_lines
 
 CATALOG = TitleIndex(
     [("1", "Heat", 1995), ("2", "Alien", 1979), ("3", "Big", 1988), ("4", "Jaws", 1975)]
@@ -19,7 +20,7 @@ TRUTHS = [("Heat", 1995), ("Alien", 1979)]
 
 
 def earned(text: str, seen: list[tuple[str, int | None]] | None = None) -> list[int]:
-    return relevance(text, CATALOG, seen or [], TRUTHS, 4)
+    return line_relevance(list_lines(text), CATALOG, seen or [], TRUTHS, 4)
 
 
 def test_a_line_earns_at_its_own_rank() -> None:

@@ -46,6 +46,7 @@ def test_training_lowers_the_loss_and_reports(micro: Config, tmp_path: Path) -> 
         "chat_template.jinja",
         "config.json",
         "generation_config.json",
+        "metrics.jsonl",
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",

@@ -5,12 +5,14 @@ The baselines are TRL's own trainers with NDCG@N as the reward of a list.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 from trl import GRPOConfig
 
 from convrec.config import Config
+from convrec.errors import ConfigError
 from convrec.rank_grpo.trainer import LOSS_TYPE
 
 ALGORITHMS: dict[str, dict[str, str]] = {
@@ -26,8 +28,18 @@ ALGORITHMS: dict[str, dict[str, str]] = {
 def trainer_arguments(
     config: Config, workspace: Path, seed: int, *, bf16: bool = False
 ) -> GRPOConfig:
-    """TRL's arguments; nothing is saved, reported or drawn, and `workspace` stays empty."""
+    """TRL's arguments; TRL saves, reports and draws nothing, and `workspace` stays empty.
+
+    A step has `prompts_per_step` × `group_size` lists whatever the number of processes. Raises
+    ConfigError where they cannot share them evenly.
+    """
     settings = config.rank_grpo
+    lists, processes = settings.prompts_per_step * settings.group_size, process_count()
+    if lists % processes:
+        raise ConfigError(
+            f"{processes} processes cannot share rank_grpo.prompts_per_step="
+            f"{settings.prompts_per_step} × rank_grpo.group_size={settings.group_size} lists evenly"
+        )
     algorithm = {
         "loss_type": LOSS_TYPE[settings.reduction],
         "importance_sampling_level": "token",
@@ -37,7 +49,7 @@ def trainer_arguments(
     return GRPOConfig(
         output_dir=str(workspace),
         max_steps=settings.steps,
-        per_device_train_batch_size=settings.prompts_per_step * settings.group_size,
+        per_device_train_batch_size=lists // processes,
         num_generations=settings.group_size,
         num_iterations=settings.iterations,
         learning_rate=settings.learning_rate,
@@ -55,6 +67,7 @@ def trainer_arguments(
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=False,
         seed=seed,
+        shuffle_dataset=False,
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="no",
@@ -62,3 +75,8 @@ def trainer_arguments(
         disable_tqdm=True,
         **algorithm,
     )
+
+
+def process_count() -> int:
+    """How many processes train together, as `accelerate launch` and torchrun say it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

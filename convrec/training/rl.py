@@ -1,0 +1,259 @@
+"""Reinforcement learning from a checkpoint: Rank-GRPO, or a TRL baseline in the same harness.
+
+Every algorithm sees the same prompts, sampler, scores and optimizer (`settings` has what differs),
+is watched alike, and keeps its best weights by NDCG on validation. A run that was killed goes on
+from its last checkpoint, bit by bit as if it had not been.
+
+Several processes (`accelerate launch`) share the lists of a step, and each looks at validation by
+itself; the first writes. They do not save to go on later.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback
+from trl import GRPOTrainer
+
+from convrec.catalog.index import TitleIndex
+from convrec.config import Config, RankGrpo
+from convrec.errors import TrainingError
+from convrec.rank_grpo.rewards import reward_named
+from convrec.rank_grpo.rollout import Rollout
+from convrec.rank_grpo.trainer import RankGRPOTrainer, Shaping
+from convrec.sft.prompts import encode_prompt, student_prompt
+from convrec.sft.student import (
+    Student,
+    has_bf16,
+    is_small,
+    keep_freed_memory,
+    load_checkpoint,
+    quiet,
+)
+from convrec.sft.train import lora_config, out_of_memory, save_student
+from convrec.training.record import Record
+from convrec.training.scoring import ListScorer
+from convrec.training.settings import process_count, trainer_arguments
+from convrec.training.state import Checkpoints, latest, step_of
+from convrec.training.validation import BEST, Validation
+from convrec.training.watch import Clock, Progress, Watch
+from convrec.training.workspace import workspace
+
+Figures = dict[str, float | int | str]
+Rows = Sequence[Mapping[str, Any]]
+"""Rows of the conversations table."""
+
+
+def train_rank_grpo(
+    checkpoint: Path,
+    samples: Rows,
+    index: TitleIndex,
+    config: Config,
+    out: Path,
+    seed: int,
+    progress: Progress,
+    *,
+    validation: Rows = (),
+    working_folder: Path | None = None,
+) -> tuple[Figures, pl.DataFrame]:
+    """Train `rank_grpo.steps` steps from the folder `checkpoint`, and save the model in `out`.
+
+    Without `validation` samples with ground truth the last weights are saved, else the best ones.
+    A run that is given the `working_folder` of a killed one goes on where that one was last saved.
+    Returns the figures of the run and its curves (step, name, value). Raises TrainingError where
+    there is too little to train on, where the loss is no longer finite, or where memory does not
+    suffice.
+    """
+    started = time.monotonic()
+    keep_freed_memory()
+    student = load_checkpoint(checkpoint)
+    dataset = training_data(samples, student.tokenizer, config, seed)
+    with workspace(working_folder if process_count() == 1 else None) as folder, quiet():
+        resumed = latest(folder)
+        record = Record(folder, step_of(resumed))
+        trainer = _trainer(student, dataset, index, config, folder, seed, record, progress)
+        held_out = _validation(trainer, validation, index, config, record, seed)
+        if held_out is not None:
+            trainer.add_callback(held_out)
+        trainer.add_callback(
+            Checkpoints(
+                folder,
+                every=config.rank_grpo.save_every if process_count() == 1 else 0,
+                whole=config.rank_grpo.iterations,
+            )
+        )
+        _train(trainer, resumed, config.rank_grpo)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        if held_out is not None:
+            held_out.restore(model)
+        steps = trainer.state.global_step
+        if trainer.accelerator.is_main_process:
+            out.mkdir(parents=True, exist_ok=True)
+            model = save_student(Student(model, student.tokenizer), out)
+            record.copy_to(out)
+        figures = _figures(record, held_out, model, steps, time.monotonic() - started)
+        return figures, record.frame()
+
+
+def training_data(samples: Rows, tokenizer: Any, config: Config, seed: int) -> Dataset:
+    """Prompts as token ids, with what is seen and what is true of each, in the order of training.
+
+    The samples are shuffled again and again until there are enough for all steps, as TRL would
+    epoch by epoch: one long epoch is in the same place after a crash as before it.
+    """
+    settings = config.rank_grpo
+    rows = [
+        {
+            "prompt": _prompt_ids(sample, tokenizer, config),
+            "seen": list(sample["seen"] or ()),
+            "ground_truth": list(sample["ground_truth"]),
+        }
+        for sample in samples
+        if sample["ground_truth"]
+    ]
+    whole = len(rows) - len(rows) % settings.prompts_per_step
+    if not whole:
+        raise TrainingError(
+            f"there are {len(rows)} training samples with ground truth, and a step needs "
+            f"rank_grpo.prompts_per_step={settings.prompts_per_step}; ingest more, or lower that "
+            "number"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    needed = math.ceil(settings.steps / settings.iterations) * settings.prompts_per_step
+    order: list[int] = []
+    while len(order) < needed:
+        order += torch.randperm(len(rows), generator=generator).tolist()[:whole]
+    return Dataset.from_list(rows).select(order[:needed])
+
+
+def _sampler(config: Config) -> Rollout:
+    ends = config.rank_grpo.sampler == "lines"
+    return Rollout(
+        config.model.max_completion_tokens,
+        config.rank_grpo.temperature,
+        n_lines=config.list_length if ends else None,
+    )
+
+
+def _prompt_ids(sample: Mapping[str, Any], tokenizer: Any, config: Config) -> list[int]:
+    prompt = student_prompt(sample["conversation"], sample["prompt"], config)
+    return encode_prompt(tokenizer, prompt, config.model.max_prompt_tokens)
+
+
+def _trainer(
+    student: Student,
+    dataset: Dataset,
+    index: TitleIndex,
+    config: Config,
+    folder: Path,
+    seed: int,
+    record: Record,
+    progress: Progress,
+) -> GRPOTrainer:
+    settings, clock = config.rank_grpo, Clock()
+    bf16 = config.model.bf16 and has_bf16() and not is_small(student.model)
+    if bf16 and not torch.cuda.is_available():
+        student.model.set_attn_implementation("eager")  # the fused kernel's bf16 backward is slow
+    scorer = ListScorer(
+        index,
+        config.list_length,
+        reward_named(settings.reward),
+        years=config.recommend.years,
+        form=config.line_format,
+    )
+    common: dict[str, Any] = {
+        "model": student.model,
+        "reward_funcs": clock.timed("scoring", scorer),
+        "args": trainer_arguments(config, folder, seed, bf16=bf16),
+        "train_dataset": dataset,
+        "processing_class": student.tokenizer,
+        "callbacks": [Watch(progress, record, clock)],
+        "peft_config": lora_config(settings.lora),
+        "rollout_func": clock.timed("sampling", _sampler(config)),
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
+        if settings.algorithm == "rank_grpo":
+            trainer: GRPOTrainer = RankGRPOTrainer(
+                rank_reward=clock.timed("scoring", scorer.rank_rewards),
+                n_ranks=config.list_length,
+                shaping=Shaping(settings.overflow, settings.exact, settings.early),
+                reduction=settings.reduction,
+                **common,
+            )
+        else:
+            trainer = GRPOTrainer(**common)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _validation(
+    trainer: GRPOTrainer,
+    samples: Rows,
+    index: TitleIndex,
+    config: Config,
+    record: Record,
+    seed: int,
+) -> Validation | None:
+    """The look at validation; None where it is switched off or there is nothing to look at."""
+    known = [sample for sample in samples if sample["ground_truth"]]
+    known = known[: config.rank_grpo.eval_samples]
+    if not known or not config.rank_grpo.eval_every:
+        return None
+    tokenizer = trainer.processing_class
+    prompts = [_prompt_ids(sample, tokenizer, config) for sample in known]
+    rollout = _sampler(config)
+
+    def answer() -> list[str]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            written = rollout(prompts, trainer)["completion_ids"]
+        texts: list[str] = tokenizer.batch_decode(written, skip_special_tokens=True)
+        return texts
+
+    return Validation(known, answer, index, config, record)
+
+
+def _train(trainer: GRPOTrainer, resumed: Path | None, settings: RankGrpo) -> None:
+    try:
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"not enough memory for {settings.prompts_per_step} prompts of "
+            f"{settings.group_size} lists; lower rank_grpo.prompts_per_step, "
+            "rank_grpo.group_size or model.max_completion_tokens"
+        ) from error
+
+
+def _figures(
+    record: Record, held_out: Validation | None, model: Any, steps: int, seconds: float
+) -> Figures:
+    """The run in a few numbers: first and last tenth of the steps, the best step, and the time."""
+    tenth = max(1, steps // 10)
+    figures: Figures = {
+        "parameters": model.num_parameters(),
+        "steps": steps,
+        "seconds": round(seconds, 1),
+    }
+    for part in ("sampling", "scoring", "loss"):
+        figures[f"seconds_{part}"] = round(steps * record.mean(f"seconds_{part}", 1, steps), 1)
+    for name in ("reward", "in_catalog", "repeats", "exact_n"):
+        figures[f"{name}_first"] = round(record.mean(name, 1, tenth), 4)
+        figures[f"{name}_last"] = round(record.mean(name, steps - tenth + 1, steps), 4)
+    if held_out is not None:
+        looks = record.curve("validation_seconds")
+        figures["seconds_validation"] = round(sum(value for _, value in looks), 1)
+        figures["best_step"], best = held_out.best
+        figures[f"validation_{BEST}_first"] = round(held_out.looks[0][1], 4)
+        figures[f"validation_{BEST}_best"] = round(best, 4)
+    return figures

@@ -1,0 +1,48 @@
+"""The folder in which a run keeps what it needs to go on after a crash, one an artifact.
+
+Its name follows from the artifact's id, so the next run that makes the same artifact finds it. One
+process at a time trains in it; whoever finds it taken trains in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def workspace(folder: Path | None) -> Iterator[Path]:
+    """`folder`, made where it is missing and locked in the block; a temporary one without it."""
+    with contextlib.ExitStack() as stack:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            if stack.enter_context(_locked(folder)):
+                yield folder
+                return
+        yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="convrec-training-")))
+
+
+def discard(folder: Path) -> None:
+    """Remove a working folder, unless another process trains in it."""
+    if folder.is_dir():
+        with _locked(folder) as ours:
+            if ours:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether the folder's lock could be had; if so, it is held in the block."""
+    with (folder / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
