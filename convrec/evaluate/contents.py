@@ -160,7 +160,8 @@ def _curves(job: Job) -> dict[str, dict[str, Markup]]:
             continue
         lines: dict[str, list[tuple[float, float]]] = {}
         for step, name, value in job.store.curves(ref.artifact_id).iter_rows():
-            lines.setdefault(name, []).append((step, value))
+            if "@rank" not in name:  # one chart for each rank would bury the others
+                lines.setdefault(name, []).append((step, value))
         charts[stage] = {
             name: line_chart({name: line}, across="step", colours={name: COLOURS[stage]})
             for name, line in lines.items()

@@ -18,39 +18,9 @@ from convrec.rank_grpo import RANK_GRPO
 from convrec.sft.student import load_checkpoint
 from convrec.training import rl
 from convrec.training.rl import train_rank_grpo
+from tests.convrec.training.world import FILMS, SAMPLES, config
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
-
-FILMS = [("1", "Heat", 1995), ("2", "Alien", 1979), ("3", "Big", 1988)]
-SAMPLES: list[dict[str, Any]] = [
-    {
-        "sample_id": str(i),
-        "context_id": str(i),
-        "split": "train",
-        "conversation": f"something like {title}",
-        "prompt": None,
-        "seen": [{"title": title, "year": year}],
-        "ground_truth": [{"title": "Alien", "year": 1979}],
-    }
-    for i, (_, title, year) in enumerate(FILMS * 2)
-]
-
-
-def config(**rank_grpo: Any) -> Config:
-    settings = {"steps": 2, "prompts_per_step": 2, "group_size": 2, "learning_rate": 1e-3}
-    return Config.model_validate(
-        {
-            "list_length": 3,
-            "model": {
-                "prompt": "plain",
-                "max_prompt_tokens": 32,
-                "max_completion_tokens": 80,
-                "bf16": False,
-            },
-            "rank_grpo": settings | rank_grpo,
-        }
-    )
-
 
 def silent(done: int, total: int, text: str) -> None:
     """Report nothing."""

@@ -1,0 +1,111 @@
+"""Three films, six conversations, and trainings of a micro student on them.
+
+    python -m tests.convrec.training.world KIND CHECKPOINT OUT FOLDER STEP
+
+trains like `train`, and kills itself with SIGKILL when STEP has been logged.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convrec.catalog.index import TitleIndex
+from convrec.config import Config
+from convrec.sft.train import train_sft
+from convrec.training.rl import train_rank_grpo
+
+FILMS = [("1", "Heat", 1995), ("2", "Alien", 1979), ("3", "Big", 1988)]
+SAMPLES: list[dict[str, Any]] = [
+    {
+        "sample_id": str(i),
+        "context_id": str(i),
+        "split": "train",
+        "conversation": f"something like {title}",
+        "prompt": None,
+        "seen": [{"title": title, "year": year}],
+        "ground_truth": [{"title": "Alien", "year": 1979}],
+    }
+    for i, (_, title, year) in enumerate(FILMS * 2)
+]
+ROWS = [(f"something like {title}", f"Big (1988)\n{title} ({year})") for _, title, year in FILMS]
+
+KINDS: dict[str, dict[str, Any]] = {
+    "rank_grpo": {"rank_grpo": {"beta": 1e-3, "eval_every": 3, "exact": 1.0, "early": -1.0}},
+    "grpo": {"rank_grpo": {"algorithm": "grpo", "beta": 0.0}},
+    "twice": {"rank_grpo": {"iterations": 2, "lora": {"rank": 2, "dropout": 0.1}, "exact": 1.0}},
+    "sft": {"sft": {"epochs": 4, "learning_rate": 1e-2, "batch_size": 2}},
+    "sft_lora": {"sft": {"epochs": 4, "batch_size": 2, "lora": {"rank": 2, "dropout": 0.1}}},
+}
+
+
+def config(**rank_grpo: Any) -> Config:
+    settings = {"steps": 2, "prompts_per_step": 2, "group_size": 2, "learning_rate": 1e-3}
+    return Config.model_validate(
+        {
+            "list_length": 3,
+            "model": {
+                "prompt": "plain",
+                "max_prompt_tokens": 32,
+                "max_completion_tokens": 80,
+                "bf16": False,
+            },
+            "rank_grpo": settings | rank_grpo,
+        }
+    )
+
+
+def train(
+    kind: str,
+    checkpoint: Path,
+    out: Path,
+    folder: Path | None,
+    logged: Callable[[int], None] = lambda step: None,
+) -> list[tuple[int, str, float]]:
+    """Train one of KINDS in the working folder; the curves, without times."""
+    torch.set_num_threads(1)
+    settings = KINDS[kind]
+    made = config(steps=8, save_every=2, **settings.get("rank_grpo", {}))
+
+    def progress(done: int, total: int, text: str) -> None:
+        logged(done)
+
+    if kind.startswith("sft"):
+        values = made.model_dump() | {"sft": settings["sft"]}
+        values["model"] |= {"base": str(checkpoint)}
+        made = Config.model_validate(values)
+        _, points = train_sft(
+            ROWS * 3, ROWS, made, out, seed=5, progress=progress, working_folder=folder
+        )
+    else:
+        _, curves = train_rank_grpo(
+            checkpoint,
+            SAMPLES,
+            TitleIndex(FILMS),
+            made,
+            out,
+            5,
+            progress,
+            validation=SAMPLES[:3],
+            working_folder=folder,
+        )
+        points = list(curves.iter_rows())
+    return [point for point in points if "seconds" not in point[1]]
+
+
+def main(kind: str, checkpoint: str, out: str, folder: str, last: str) -> None:
+    def die(step: int) -> None:
+        if step == int(last):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train(kind, Path(checkpoint), Path(out), Path(folder), die)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
