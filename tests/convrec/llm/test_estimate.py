@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse
 from convrec.artifacts import Store
 from convrec.config import Config
 from convrec.llm import Request, estimate, fetch
-from convrec.llm.budget import upper_bound
+from convrec.llm.budget import upper_bound, upper_usage
 from convrec.llm.estimate import Bracket
 from convrec.llm.prices import price_of
 
@@ -63,3 +63,20 @@ def test_the_bound_of_one_request_counts_all_that_it_asks_for() -> None:
     )
     unbounded = {"model": "demo-teacher", "messages": [{"role": "user", "content": "hi"}]}
     assert upper_bound(unbounded, price) > 4000 * 0.60 / 1e6
+
+
+def test_embeddings_cost_what_is_read() -> None:
+    body = {"model": "text-embedding-3-small", "input": ["a crime film" * 50, "é"]}
+    price = price_of("text-embedding-3-small", Config())
+    assert (price.input, price.output) == (0.02, 0.0)
+    assert upper_usage(body).completion == 0
+    assert upper_bound(body, price) >= (602 / 4) * 0.02 / 1e6
+    assert Request("", "test", body).route == "/embeddings"
+
+
+def test_a_bill_for_embeddings_is_bracketed_without_experience(store: Store) -> None:
+    body = {"model": "text-embedding-3-small", "input": ["a crime film please. " * 40] * 100}
+    bracket = estimate([Request("", "test", body)], config=Config(), store=store)
+    tokens = 84_000 / 3.9
+    assert bracket.prompt_tokens == pytest.approx(tokens)
+    assert bracket.usd_low < tokens * 0.02 / 1e6 < bracket.usd_high < 1.1 * tokens * 0.02 / 1e6

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import base64
 import io
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from convrec.errors import InputError
-from convrec.llm.demo import MODELS
+from convrec.llm.demo import EMBEDDERS, MODELS, embed
 from convrec.llm.server import Faults, bind, create_app
 
 from .conftest import completion
@@ -85,3 +87,36 @@ def test_a_taken_port_is_named() -> None:
         port = listener.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} cannot be used"):
             bind(port)
+
+
+def test_embeddings_depend_on_the_text_alone_and_come_packed_or_plain() -> None:
+    client = TestClient(create_app(complete, MODELS, embed=embed, embedders=EMBEDDERS))
+    asked = {"model": "demo-embedder", "input": ["a crime film", "crime, a film", "romance"]}
+    plain = client.post("/v1/embeddings", json=asked).json()
+    packed = client.post("/v1/embeddings", json={**asked, "encoding_format": "base64"}).json()
+    vectors = [np.array(row["embedding"], dtype=np.float32) for row in plain["data"]]
+    bytes_of = [base64.b64decode(row["embedding"]) for row in packed["data"]]
+    assert [vector.tobytes() for vector in vectors] == bytes_of
+    assert vectors[0] @ vectors[1] == pytest.approx(1.0)
+    assert abs(vectors[0] @ vectors[2]) < 0.5
+    assert plain["usage"] == {"prompt_tokens": 9, "total_tokens": 9}
+    models = client.get("/v1/models").json()["data"]
+    assert [model["id"] for model in models] == [*MODELS, "demo-embedder"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"model": "demo-teacher", "input": ["a"]}, 404),
+        ({"model": "demo-embedder"}, 400),
+        ({"model": "demo-embedder", "input": ["a", ""]}, 400),
+        ({"model": "demo-embedder", "input": []}, 400),
+    ],
+)
+def test_what_cannot_be_embedded_is_refused(asked: dict[str, Any], status: int) -> None:
+    client = TestClient(create_app(complete, MODELS, embed=embed, embedders=EMBEDDERS))
+    assert client.post("/v1/embeddings", json=asked).status_code == status
+
+
+def test_a_server_without_embeddings_says_so(client: TestClient) -> None:
+    assert client.post("/v1/embeddings", json={"model": "m", "input": ["a"]}).status_code == 404
