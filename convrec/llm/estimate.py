@@ -73,7 +73,8 @@ class _Pile:
     def add(self, request: Request, expected: Expected) -> None:
         messages = request.body.get("messages")
         self.requests += 1
-        self.messages += len(messages) if isinstance(messages, list) else "input" not in request.body
+        if "input" not in request.body:
+            self.messages += len(messages) if isinstance(messages, list) else 1
         self.message_bytes += _message_bytes(request.body)
         self.all_bytes += prompt_bytes(request.body)
         self.answer_bytes += expected(request.body)
