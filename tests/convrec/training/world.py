@@ -2,12 +2,13 @@
 
     python -m tests.convrec.training.world KIND CHECKPOINT OUT FOLDER STEP
 
-trains like `train`, and kills itself with SIGKILL when STEP has been logged.
+trains like `train`, and kills itself with SIGKILL when STEP has been logged (0: never).
 """
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import torch
 from convrec.catalog.index import TitleIndex
 from convrec.config import Config
 from convrec.sft.train import train_sft
+from convrec.training import rl
 from convrec.training.rl import train_rank_grpo
 
 FILMS = [("1", "Heat", 1995), ("2", "Alien", 1979), ("3", "Big", 1988)]
@@ -34,15 +36,40 @@ SAMPLES: list[dict[str, Any]] = [
     }
     for i, (_, title, year) in enumerate(FILMS * 2)
 ]
+VALIDATED = 4
 ROWS = [(f"something like {title}", f"Big (1988)\n{title} ({year})") for _, title, year in FILMS]
 
 KINDS: dict[str, dict[str, Any]] = {
     "rank_grpo": {"rank_grpo": {"beta": 1e-3, "eval_every": 3, "exact": 1.0, "early": -1.0}},
     "grpo": {"rank_grpo": {"algorithm": "grpo", "beta": 0.0}},
     "twice": {"rank_grpo": {"iterations": 2, "lora": {"rank": 2, "dropout": 0.1}, "exact": 1.0}},
+    "written": {
+        "rank_grpo": {"prompts_per_step": 3, "beta": 1e-3, "eval_every": 3, "exact": 1.0},
+    },
+    "written_token": {"rank_grpo": {"prompts_per_step": 3, "reduction": "token", "beta": 1e-3}},
     "sft": {"sft": {"epochs": 4, "learning_rate": 1e-2, "batch_size": 2}},
     "sft_lora": {"sft": {"epochs": 4, "batch_size": 2, "lora": {"rank": 2, "dropout": 0.1}}},
 }
+
+
+class Written:
+    """Stands for a sampler: lists that follow from prompt, step and place in the whole batch."""
+
+    def __init__(self, whole: int) -> None:
+        self.whole = whole
+
+    def __call__(self, prompts: list[list[int]], trainer: Any) -> dict[str, Any]:
+        tokenizer, step = trainer.processing_class, trainer.state.global_step
+        first = trainer.accelerator.process_index * self.whole // trainer.accelerator.num_processes
+        if len(prompts) == VALIDATED:
+            first = 0
+        lists = []
+        for row, prompt in enumerate(prompts, start=first):
+            draw = random.Random(f"{prompt} {step} {row}")
+            lines = draw.choices(["Heat (1995)", "Alien (1979)", "Big (1988)", "?"], k=4)
+            text = "\n".join(lines[: draw.choice([2, 3, 3, 4])])
+            lists.append([*tokenizer.encode(text), tokenizer.eos_token_id])
+        return {"prompt_ids": prompts, "completion_ids": lists, "logprobs": None}
 
 
 def config(**rank_grpo: Any) -> Config:
@@ -73,6 +100,10 @@ def train(
     settings = KINDS[kind]
     made = config(steps=8, save_every=2, **settings.get("rank_grpo", {}))
 
+    if kind.startswith("written"):
+        whole = made.rank_grpo.prompts_per_step * made.rank_grpo.group_size
+        vars(rl)["_sampler"] = lambda config: Written(whole)
+
     def progress(done: int, total: int, text: str) -> None:
         logged(done)
 
@@ -92,7 +123,7 @@ def train(
             out,
             5,
             progress,
-            validation=SAMPLES[:3],
+            validation=SAMPLES[:VALIDATED],
             working_folder=folder,
         )
         points = list(curves.iter_rows())
