@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterable
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,20 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from convrec.config import Config
-from convrec.decoding.constrained import constrained_list, recommend_constrained
-from convrec.decoding.lines import line_tokens
+from convrec.decoding.choosing import choose, uniforms
+from convrec.decoding.constrained import (
+    FromCatalog,
+    choose_among,
+    constrained_list,
+    most_tokens,
+    recommend_constrained,
+    write_constrained,
+)
+from convrec.decoding.lines import CatalogLines, Forms, line_tokens
+from convrec.decoding.sampling import sample_texts
+from convrec.decoding.writing import Written, write_lists
 from convrec.errors import InputError
+from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import Student
 from convrec.sft.train import save_student
 
@@ -122,3 +134,144 @@ def test_from_a_folder(student: Student, micro: Config, tmp_path: Path) -> None:
     save_student(student, tmp_path)
     expected = constrained_list(student, "Up", CATALOG, 5, micro)
     assert recommend_constrained(tmp_path, "Up", CATALOG, 5, micro) == expected
+
+
+TINY_CATALOG = ["Alien", "Alien (1979)", "Up (2009)", "Up (2010)"]
+
+
+def whole_lists(student: Student, lines: list[str], n: int) -> dict[tuple[str, ...], list[int]]:
+    """Every list of `n` different lines, with its tokens."""
+    forms = line_tokens(student.tokenizer, lines)
+    of = {line: [form[i] for form in forms] for i, line in enumerate(lines)}
+    ranks = Forms.of_ranks(n)
+    return {
+        chosen: [t for line, form in zip(chosen, ranks, strict=True) for t in of[line][form]]
+        for chosen in permutations(lines, n)
+    }
+
+
+def log_probabilities(
+    student: Student, prompt: list[int], lists: Iterable[list[int]]
+) -> list[list[float]]:
+    """Of each token under the model masked to the prefixes of `lists`, naively."""
+    whole = list(lists)
+    result = []
+    for ids in whole:
+        with torch.no_grad():
+            logits = student.model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+        row = []
+        for t, token in enumerate(ids):
+            allowed = sorted({other[t] for other in whole if other[:t] == ids[:t]})
+            row.append(float(logits[t][allowed].log_softmax(0)[allowed.index(token)]))
+        result.append(row)
+    return result
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_samples_are_of_the_masked_model_over_all_lists(chooser: Student, n: int) -> None:
+    prompt = encode_prompt(chooser.tokenizer, "Up", 64)
+    lists = whole_lists(chooser, TINY_CATALOG, n)
+    every = dict(zip(lists, log_probabilities(chooser, prompt, lists.values()), strict=True))
+    assert sum(torch.tensor(row).sum().exp() for row in every.values()) == pytest.approx(1, 1e-4)
+    catalog = CatalogLines(chooser.tokenizer, TINY_CATALOG)
+    rule = FromCatalog(catalog, n, catalog.closed([()] * 400, n))
+    draws = uniforms(400, most_tokens(catalog, n), 0)
+    written = write_lists(*chooser, [prompt], rule, draws=draws, samples=400)
+    counts: dict[tuple[str, ...], int] = {}
+    for texts, one in zip(rule.lists(), written, strict=True):
+        chosen = tuple(texts)
+        assert one.ids == lists[chosen]
+        assert one.logps == pytest.approx(every[chosen], abs=2e-4)
+        assert all(own or x == 0 for x, own in zip(one.logps, one.chosen, strict=True))
+        counts[chosen] = counts.get(chosen, 0) + 1
+    for chosen, row in every.items():
+        share = float(torch.tensor(row).sum().exp())
+        spread = 5 * (share * (1 - share) / 400) ** 0.5 + 0.005
+        assert abs(counts.get(chosen, 0) / 400 - share) < spread
+
+
+def constrained(student: Student, texts: list[str], samples: int, rows: torch.Tensor) -> Any:
+    catalog = CatalogLines(student.tokenizer, CATALOG)
+    seen = [{CATALOG[i % 5]} for i in rows.tolist()]
+    rule = FromCatalog(catalog, 5, catalog.closed(seen, 5))
+    draws = uniforms(12, most_tokens(catalog, 5), 4)[rows]
+    prompts = [encode_prompt(student.tokenizer, text, 64) for text in texts]
+    written = write_lists(*student, prompts, rule, draws=draws, samples=samples)
+    return rule.lists(), written
+
+
+def same(ones: list[Written], others: list[Written]) -> None:
+    for one, other in zip(ones, others, strict=True):
+        assert one.ids == other.ids
+        assert one.logps == pytest.approx(other.logps, abs=2e-4)
+
+
+def test_a_list_is_the_same_alone_and_in_a_batch(chooser: Student) -> None:
+    """Alone, tokens without an alternative are read ahead; the prompt is read once for four."""
+    texts = ["Up", "something funny and long", "Heat"]
+    lists, written = constrained(chooser, texts, 4, torch.arange(12))
+    for row in range(12):
+        alone, one = constrained(chooser, [texts[row // 4]], 1, torch.tensor([row]))
+        assert alone == [lists[row]]
+        assert one[0].ids == written[row].ids
+        known = [x for x, chosen in zip(one[0].logps, one[0].chosen, strict=True) if chosen]
+        other = [x for x, c in zip(written[row].logps, written[row].chosen, strict=True) if c]
+        assert known == pytest.approx(other, abs=2e-4)
+        assert CATALOG[row % 5] not in lists[row]
+        assert len(set(lists[row])) == 5
+        assert set(lists[row]) <= set(CATALOG)
+    repeated = [text for text in texts for _ in range(4)]
+    apart, separate = constrained(chooser, repeated, 1, torch.arange(12))
+    assert apart == lists
+    same(separate, written)
+    assert len(set(map(tuple, lists))) > 6
+
+
+def test_a_draw_takes_what_it_takes_from_the_whole_vocabulary() -> None:
+    torch.manual_seed(0)
+    logits, draws = torch.randn(200, 30), torch.rand(200)
+    tokens = torch.tensor([2, 5, 11, 29]).expand(200, 4)
+    allowed = torch.rand(200, 4) > 0.4
+    allowed[:, 2] |= ~allowed.any(dim=1)
+    masked = torch.full_like(logits, -torch.inf)
+    masked = masked.scatter(1, tokens, logits.gather(1, tokens).masked_fill(~allowed, -torch.inf))
+    for temperature in (0, 1.0, 0.5):
+        slots, logps = choose_among(logits, tokens, allowed, temperature, draws)
+        expected, expected_logps = choose(masked, temperature, draws)
+        assert torch.equal(tokens.gather(1, slots)[:, 0], expected)
+        torch.testing.assert_close(logps.float(), expected_logps)
+
+
+def test_greedy_batches_equal_single_lists(chooser: Student, micro: Config) -> None:
+    texts = ["Up", "funny", "something long and sad", "Heat", "Alien"]
+    catalog = CatalogLines(chooser.tokenizer, CATALOG)
+    prompts = [encode_prompt(chooser.tokenizer, text, 64) for text in texts]
+    rule = FromCatalog(catalog, 9, catalog.closed([()] * 5, 9))
+    together = write_constrained(chooser, prompts, rule, temperature=0)
+    assert together == [constrained_list(chooser, text, CATALOG, 9, micro) for text in texts]
+
+
+def test_as_an_option_of_evaluation(student: Student, micro: Config) -> None:
+    config = micro.model_copy(update={"list_length": 6})
+    catalog = CatalogLines(student.tokenizer, CATALOG)
+    seen = [catalog.seen([("alien", 1980)]), set()]
+    answers = sample_texts(
+        student, ["Heat", "Up"], config=config, samples=5, sampler="constrained",
+        catalog=catalog, seen=seen,
+    )  # fmt: skip
+    for texts, closed in zip(answers, seen, strict=True):
+        for text in texts:
+            lines = text.split("\n")
+            assert len(set(lines)) == 6
+            assert set(lines) <= set(CATALOG) - closed
+    with pytest.raises(InputError, match="needs a catalog"):
+        sample_texts(student, ["Heat"], config=config, sampler="constrained")
+
+
+def test_seen_titles_are_read_as_metrics_read_them(student: Student) -> None:
+    catalog = CatalogLines(student.tokenizer, CATALOG)
+    assert catalog.seen([("ALIEN", 1981), ("Heat", None), ("Up", 2015), ("Nowhere", 1)]) == {
+        "Alien (1979)",
+        "Alien",
+        "Heat (1995)",
+    }

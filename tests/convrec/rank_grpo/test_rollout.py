@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from convrec.decoding.lines import CatalogLines
+from convrec.decoding.masked import allowed_tokens
 from convrec.rank_grpo.rollout import Rollout
 from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import load_checkpoint
@@ -47,3 +49,47 @@ def test_whole_groups_and_parts_of_groups_are_answered_alike(
     assert len({tuple(ids) for ids in shared["completion_ids"]}) > 1
     assert rollout.seconds > 0
     assert trainer.model.training is False
+
+
+def test_what_the_sampler_wrote_itself_is_masked_out(checkpoint: Path) -> None:
+    trainer = trainer_of(checkpoint, 8)
+    tokenizer = trainer.processing_class
+    prompts = [encode_prompt(tokenizer, "something like Heat", 32)] * 8
+    torch.manual_seed(0)
+    free = Rollout(40, 1.0)(prompts, trainer)
+    assert "env_mask" not in free
+    torch.manual_seed(0)
+    rollout = Rollout(40, 1.0, n_lines=2)
+    ended = rollout(prompts, trainer)
+    forced = 0
+    for ids, mask, other in zip(
+        ended["completion_ids"], ended["env_mask"], free["completion_ids"], strict=True
+    ):
+        assert len(ids) == len(mask)
+        chosen = [token for token, own in zip(ids, mask, strict=True) if own]
+        assert chosen == other[: len(chosen)]
+        assert mask[:-1] == [1] * (len(ids) - 1)
+        forced += 1 - mask[-1]
+        assert (tokenizer.decode(ids).count("\n") == 2) == (mask[-1] == 0)
+    assert 0 < forced < 8
+
+
+def test_constrained_lists_bring_what_their_log_probabilities_need(checkpoint: Path) -> None:
+    trainer = trainer_of(checkpoint, 6)
+    tokenizer = trainer.processing_class
+    catalog = CatalogLines(tokenizer, ["Heat (1995)", "Alien (1979)", "Big (1988)", "Up (2009)"])
+    prompts = [encode_prompt(tokenizer, "something like Heat", 32)] * 6
+    rollout = Rollout(
+        40, 1.0, n_lines=2, catalog=catalog, seen={tuple(prompts[0]): {"Heat (1995)"}}
+    )
+    answer = rollout(prompts, trainer)
+    lists = [text.split("\n") for text in tokenizer.batch_decode(answer["completion_ids"], True)]
+    assert all(len(set(lines)) == 2 and "Heat (1995)" not in lines for lines in lists)
+    assert rollout.closed is not None
+    width = max(map(len, answer["completion_ids"]))
+    ids = torch.tensor([x + [0] * (width - len(x)) for x in answer["completion_ids"]])
+    mask = torch.tensor([[1] * len(x) + [0] * (width - len(x)) for x in answer["completion_ids"]])
+    allowed = allowed_tokens(catalog, 2, ids, mask, rollout.closed)
+    choices = allowed.place.bincount(minlength=ids.numel()).view_as(ids) > 1
+    chosen = torch.tensor([x + [0] * (width - len(x)) for x in answer["env_mask"]])
+    assert torch.equal(choices, chosen.bool())

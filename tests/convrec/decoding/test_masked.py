@@ -1,0 +1,68 @@
+"""Training sees constrained lists under the mask that they were sampled with."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from convrec.decoding.choosing import uniforms
+from convrec.decoding.constrained import FromCatalog, most_tokens
+from convrec.decoding.lines import CatalogLines
+from convrec.decoding.masked import Allowed, allowed_tokens, constrained_logps, masked_logps
+from convrec.decoding.writing import write_lists
+from convrec.sft.prompts import encode_prompt
+from convrec.sft.student import Student
+
+FILMS = ["Alien (1979)", "Alien", "Aliens (1986)", "Heat (1995)", "Up (2009)", "Up (2010)"]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_log_probabilities_equal_those_of_the_sampler(student: Student, temperature: float) -> None:
+    tokenizer = student.tokenizer
+    catalog = CatalogLines(tokenizer, FILMS)
+    closed = catalog.closed([{"Heat (1995)"}] * 6, 4)
+    prompt = encode_prompt(tokenizer, "Heat", 64)
+    written = write_lists(
+        *student,
+        [prompt],
+        FromCatalog(catalog, 4, closed),
+        draws=uniforms(6, most_tokens(catalog, 4), 0),
+        samples=6,
+        temperature=temperature,
+    )
+    keep = max(len(one.ids) for one in written)
+    pad = [keep - len(one.ids) for one in written]
+    ids = torch.tensor([one.ids + [0] * p for one, p in zip(written, pad, strict=True)])
+    mask = torch.tensor([[1] * len(x.ids) + [0] * p for x, p in zip(written, pad, strict=True)])
+    logps = torch.tensor([x.logps + [0.0] * p for x, p in zip(written, pad, strict=True)])
+    chosen = torch.tensor([x.chosen + [False] * p for x, p in zip(written, pad, strict=True)])
+    allowed = allowed_tokens(catalog, 4, ids, mask, closed)
+    whole = torch.cat([torch.tensor([prompt] * 6), ids], dim=1)
+    seen = torch.cat([torch.ones(6, len(prompt), dtype=torch.long), mask], dim=1)
+    again, entropy = constrained_logps(
+        student.model, whole, seen, allowed, keep=keep, temperature=temperature
+    )
+    torch.testing.assert_close(again, logps, atol=2e-4, rtol=1e-4)
+    assert ((entropy > 1e-9) <= chosen).all()
+    assert chosen.any()
+    again.sum().backward()
+    gradient = student.model.model.embed_tokens.weight.grad
+    assert gradient is not None
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+
+
+def test_a_choice_between_two_tokens_by_hand() -> None:
+    logits = torch.tensor([[[0.0, 1.0, 5.0], [0.0, 0.0, 0.0]]])
+    allowed = Allowed(place=torch.tensor([0, 0]), token=torch.tensor([0, 1]))
+    logps, entropy = masked_logps(logits, torch.tensor([[1, 2]]), allowed)
+    share = torch.tensor([0.0, 1.0]).softmax(0)
+    assert logps.tolist() == [[pytest.approx(share[1].log().item()), 0.0]]
+    assert entropy[0, 0].item() == pytest.approx(-(share * share.log()).sum().item())
+
+
+def test_a_list_that_the_rule_cannot_write_is_refused(student: Student) -> None:
+    catalog = CatalogLines(student.tokenizer, FILMS)
+    ids = torch.tensor([student.tokenizer("Up (2009)\nUp (2009)\n")["input_ids"]])
+    with pytest.raises(ValueError, match="no allowed line"):
+        allowed_tokens(catalog, 3, ids, torch.ones_like(ids), catalog.closed([()], 3))
