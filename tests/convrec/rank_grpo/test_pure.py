@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from convrec.rank_grpo import rank_advantages, rank_grpo_loss, segment_ranks, token_advantages
-from convrec.rank_grpo.segments import span_mean, span_sizes
+from convrec.rank_grpo.segments import rank_counts, span_mean, span_sizes
 
 NEWLINE, TWO_NEWLINES, EOS = 1, 2, 0
 
@@ -32,18 +34,46 @@ def test_a_blank_line_is_a_rank_without_tokens() -> None:
     assert segment_ranks(ids, torch.ones_like(ids), counts()).tolist() == [[0, 0, 2, 2]]
 
 
-def test_segments_agree_with_a_loop_over_tokens() -> None:
-    torch.manual_seed(0)
-    ids = torch.randint(0, 10, (50, 30))
-    lengths = torch.randint(0, 31, (50,))
-    mask = (torch.arange(30) < lengths[:, None]).long()
-    expected = torch.full_like(ids, -1)
-    for row in range(50):
+ROWS = st.lists(st.lists(st.integers(0, 9), max_size=12), min_size=1, max_size=5)
+
+
+def padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(1, *map(len, rows)) if rows else 1
+    ids = torch.tensor([row + [EOS] * (width - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    return ids, mask
+
+
+@given(ROWS)
+def test_segments_agree_with_a_loop_over_tokens(rows: list[list[int]]) -> None:
+    ids, mask = padded(rows)
+    found = segment_ranks(ids, mask, counts()).tolist()
+    for row, segments in zip(rows, found, strict=True):
         rank = 0
-        for column in range(int(lengths[row])):
-            expected[row, column] = rank
-            rank += int(counts()[ids[row, column]])
-    assert torch.equal(segment_ranks(ids, mask, counts()), expected)
+        for token, segment in zip(row, segments, strict=False):
+            assert segment == rank
+            rank += {NEWLINE: 1, TWO_NEWLINES: 2}.get(token, 0)
+        assert segments[len(row) :] == [-1] * (len(segments) - len(row))
+
+
+@given(ROWS, st.integers(1, 4), st.randoms())
+def test_span_sums_agree_with_a_loop_over_spans(
+    rows: list[list[int]], n_ranks: int, draw: Any
+) -> None:
+    ids, mask = padded(rows)
+    segments = segment_ranks(ids, mask, counts())
+    values = torch.tensor([[draw.random() for _ in row] for row in ids.tolist()])
+    means, sizes = span_mean(values, segments, n_ranks), span_sizes(segments, n_ranks)
+    marked = values > 0.5
+    clipped, tokens = rank_counts(marked, segments, n_ranks).tolist()
+    for row, spans in enumerate(segments.clamp(max=n_ranks).tolist()):
+        for place, span in enumerate(spans):
+            own = [values[row, k].item() for k, other in enumerate(spans) if other == span >= 0]
+            assert sizes[row, place] == len(own)
+            assert means[row, place].item() == pytest.approx(sum(own) / max(1, len(own)), abs=1e-6)
+    for rank in range(n_ranks):
+        assert tokens[rank] == (segments == rank).sum()
+        assert clipped[rank] == ((segments == rank) & marked).sum()
 
 
 def test_span_means_pool_what_lies_past_the_last_rank() -> None:

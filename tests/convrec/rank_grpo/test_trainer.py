@@ -12,11 +12,13 @@ from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
+from convrec.config import Model
 from convrec.errors import TrainingError
 from convrec.rank_grpo import RankGRPOTrainer, rank_grpo_loss
 from convrec.rank_grpo.rollout import Rollout
 from convrec.rank_grpo.trainer import LOSS_TYPE
 from convrec.sft.student import Student, load_checkpoint
+from convrec.sft.tiny import make_tiny
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You are using 'rollout_func'"),
@@ -24,6 +26,8 @@ pytestmark = [
 ]
 
 N, GROUP, PROMPTS, LENGTH = 4, 4, 2, 10
+GOLDEN_LOSSES = [0.025223346, -0.007108972, -0.005332217, -0.040188424]
+GOLDEN_NORMS = [0.5208, 0.04865, 0.489, 0.323]
 PROMPTS_READ = ["something like Heat or Alien", "films with Big"]
 
 
@@ -201,6 +205,28 @@ def leave_the_reference(trainer: RankGRPOTrainer) -> None:
             weight += 0.02 * torch.randn_like(weight)
 
 
+def direct_loss(
+    batch: dict[str, Any], logps: Tensor, old: Tensor, reduction: Any = "rank"
+) -> Tensor:
+    """The objective as a formula, with the weight of ranks taken out of TRL's advantages again."""
+    advantages, segments = batch["advantages"], batch["rank_ids"]
+    if reduction == "rank":
+        lengths = (segments >= 0).sum(dim=1, keepdim=True)
+        spans = segments.clamp(max=N)
+        sizes = torch.stack([(spans == ids[:, None]).sum(1) for ids in spans.T], dim=1)
+        advantages = advantages * N * sizes / lengths
+    return rank_grpo_loss(
+        logps,
+        old,
+        batch["ref_per_token_logps"],
+        advantages,
+        segments,
+        N,
+        beta=0.1,
+        reduction=reduction,
+    )
+
+
 @pytest.mark.parametrize("reduction", ["rank", "token", "sequence"])
 @pytest.mark.parametrize("off_policy", [False, True])
 def test_the_gradient_is_that_of_the_objective(
@@ -210,8 +236,7 @@ def test_the_gradient_is_that_of_the_objective(
     batch = batch_of(trainer)
     leave_the_reference(trainer)
     old = logps_of(trainer, batch).detach()
-    advantages, segments = batch["advantages"], batch["rank_ids"]
-    assert (segments > N).any()
+    assert (batch["rank_ids"] > N).any()
     if off_policy:
         torch.manual_seed(1)
         old = old + 0.1 * torch.randn_like(old) * batch["completion_mask"]
@@ -220,21 +245,7 @@ def test_the_gradient_is_that_of_the_objective(
         assert spread.abs().max() > 0.2
     ours = trainer._compute_loss(trainer.model, copy.copy(batch))
     gradient_ours = gradient(trainer, ours)
-    if reduction == "rank":
-        lengths = batch["completion_mask"].sum(dim=1, keepdim=True)
-        spans = segments.clamp(max=N)
-        sizes = torch.stack([(spans == ids[:, None]).sum(1) for ids in spans.T], dim=1)
-        advantages = advantages * N * sizes / lengths
-    direct = rank_grpo_loss(
-        logps_of(trainer, batch),
-        old,
-        batch["ref_per_token_logps"],
-        advantages,
-        segments,
-        N,
-        beta=0.1,
-        reduction=reduction,
-    )
+    direct = direct_loss(batch, logps_of(trainer, batch), old, reduction)
     gradient_direct = gradient(trainer, direct)
     assert ours.item() == pytest.approx(direct.item(), abs=1e-6)
     assert gradient_direct.abs().max() > 1e-4
@@ -263,6 +274,90 @@ def test_two_iterations_on_one_generation_go_through(checkpoint: Path, tmp_path:
     assert torch.isfinite(weights(trainer)).all()
     assert not torch.equal(before, weights(trainer))
     assert "old_per_token_logps" in trainer._buffered_inputs[0]
+
+
+def test_the_second_iteration_on_one_generation_has_the_gradient_of_the_objective(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """What `trainer.train()` really steps on, with old log-probabilities that TRL kept."""
+    found: list[tuple[Tensor, Tensor, float]] = []
+
+    class Compared(RankGRPOTrainer):
+        def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+            loss = super()._compute_loss(model, inputs)
+            new, old = logps_of(self, inputs), inputs["old_per_token_logps"]
+            direct = direct_loss(inputs, new, old)
+            both = [
+                torch.cat(
+                    [
+                        part.flatten()
+                        for part in torch.autograd.grad(
+                            one, list(model.parameters()), retain_graph=True
+                        )
+                    ]
+                )
+                for one in (loss, direct)
+            ]
+            found.append((both[0], both[1], float((new - old).detach().abs().max())))
+            return loss
+
+    args = arguments(tmp_path, "grpo", num_iterations=2, max_steps=4, beta=0.1)
+    trainer = Compared(
+        **common(load_checkpoint(checkpoint), args, ends=True),
+        rank_reward=some_rank_reward,
+        n_ranks=N,
+        reduction="rank",
+    )
+    trainer.train()
+    assert len(found) == 4
+    for step, (ours, direct, moved) in enumerate(found):
+        assert torch.allclose(ours, direct, atol=1e-6)
+        assert direct.abs().max() > 1e-4
+        assert moved > 0.05 if step % 2 else moved < 1e-9
+    shares = [log for log in trainer.state.log_history if f"clip_share@rank{N}" in log]
+    by_step = [sum(log[f"clip_share@rank{rank + 1}"] for rank in range(N)) for log in shares]
+    assert by_step[0] == by_step[2] == 0
+    assert by_step[1] > 0
+
+
+def test_what_the_sampler_wrote_is_out_of_the_objective(checkpoint: Path, tmp_path: Path) -> None:
+    trainer = rank_trainer(checkpoint, tmp_path, "rank", some_rank_reward, beta=0.1)
+    plain = trainer.rollout_func
+
+    def marked(prompts: list[list[int]], trainer: Any) -> dict[str, Any]:
+        written = plain(prompts, trainer)
+        lists = written["completion_ids"]
+        return {**written, "env_mask": [[int(k % 5 != 4) for k in range(len(x))] for x in lists]}
+
+    trainer.rollout_func = marked
+    batch = batch_of(trainer)
+    leave_the_reference(trainer)
+    hidden = (batch["tool_mask"] == 0) & batch["completion_mask"].bool()
+    assert hidden.any()
+    assert (batch["rank_ids"][hidden] == -1).all()
+    assert (batch["rank_ids"][2] == N).any(), "hidden newlines still count"
+    old = batch["old_per_token_logps"] = logps_of(trainer, batch).detach() + 0.05
+    ours = trainer._compute_loss(trainer.model, copy.copy(batch))
+    direct = direct_loss(batch, logps_of(trainer, batch), old)
+    assert ours.item() == pytest.approx(direct.item(), abs=1e-6)
+    assert torch.allclose(gradient(trainer, ours), gradient(trainer, direct), atol=1e-6)
+
+
+def test_a_golden_trajectory(checkpoint: Path, tmp_path: Path) -> None:
+    """Losses of four steps on one start in float64: what moves them changes the method."""
+    texts = [*PROMPTS_READ, "Heat (1995)\nAlien (1979)\nBig (1988)"]
+    student = Student(*make_tiny(texts, Model(vocabulary=300, hidden=16, layers=2), seed=0))
+    student.model.save_pretrained(tmp_path / "start")
+    student.tokenizer.save_pretrained(tmp_path / "start")
+    trainer = rank_trainer(
+        tmp_path / "start", tmp_path / "out", "rank", some_rank_reward,
+        num_iterations=2, max_steps=4, beta=0.1,
+    )  # fmt: skip
+    train(trainer)
+    losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
+    norms = [log["grad_norm"] for log in trainer.state.log_history if "loss" in log]
+    assert losses == pytest.approx(GOLDEN_LOSSES, abs=2e-6)
+    assert norms == pytest.approx(GOLDEN_NORMS, rel=1e-3)
 
 
 def test_a_trl_that_reads_old_logps_first_is_refused(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,39 @@ from convrec.catalog.index import TitleIndex
 from convrec.config import Config
 from convrec.errors import TrainingError
 from convrec.rank_grpo import RANK_GRPO
-from convrec.sft.student import load_checkpoint
+from convrec.sft.student import has_bf16, load_checkpoint
 from convrec.training import rl
 from convrec.training.rl import train_rank_grpo
-from tests.convrec.training.world import FILMS, SAMPLES, config
+from convrec.training.validation import Validation
+from tests.convrec.training.world import FILMS, SAMPLES, Written, config
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
 
 def silent(done: int, total: int, text: str) -> None:
     """Report nothing."""
 
 
 def train(
-    checkpoint: Path, out: Path, settings: Config, samples: list[dict[str, Any]] = SAMPLES
+    checkpoint: Path,
+    out: Path,
+    settings: Config,
+    samples: list[dict[str, Any]] = SAMPLES,
+    validation: Sequence[dict[str, Any]] = (),
+    folder: Path | None = None,
 ) -> tuple[Mapping[str, Any], pl.DataFrame]:
     torch.set_num_threads(1)
-    return train_rank_grpo(checkpoint, samples, TitleIndex(FILMS), settings, out, 5, silent)
+    return train_rank_grpo(
+        checkpoint,
+        samples,
+        TitleIndex(FILMS),
+        settings,
+        out,
+        5,
+        silent,
+        validation=validation,
+        working_folder=folder,
+    )
 
 
 def state(folder: Path) -> torch.Tensor:
@@ -142,3 +160,120 @@ def test_only_what_changes_the_weights_is_in_the_key() -> None:
         update={"evaluate": config().evaluate.model_copy(update={"samples": 9})}
     )
     assert RANK_GRPO.config(other) == subset
+
+
+def test_bf16_autocast_trains_as_float32_does_up_to_rounding(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_bf16():
+        pytest.skip("this processor has no bf16")
+    monkeypatch.setattr(rl, "is_small", lambda model: False)
+    monkeypatch.setattr(rl, "_sampler", lambda config: Written(4))
+    settings = config(beta=0.1, exact=1.0, early=-1.0)
+    _, exact = train(checkpoint, tmp_path / "exact", settings)
+    halved = settings.model_copy(update={"model": settings.model.model_copy(update={"bf16": True})})
+    _, rounded = train(checkpoint, tmp_path / "rounded", halved)
+    moved = state(tmp_path / "exact") - state(checkpoint)
+    apart = state(tmp_path / "exact") - state(tmp_path / "rounded")
+    assert 0 < apart.norm() < 0.5 * moved.norm()
+    assert load_checkpoint(tmp_path / "rounded").model.dtype == torch.float32
+    for name, tolerance in (("loss", 0.02), ("entropy", 0.05), ("kl", 0.01)):
+        first, second = (
+            frame.filter(pl.col("name") == name)["value"].to_list() for frame in (exact, rounded)
+        )
+        assert second == pytest.approx(first, abs=tolerance), name
+
+
+def test_lora_is_held_to_the_model_without_its_adapter(checkpoint: Path, tmp_path: Path) -> None:
+    settings = config(
+        steps=3, lora={"rank": 2, "alpha": 64}, learning_rate=0.1, beta=0.1, exact=1.0, early=-1.0
+    )
+    _, curves = train(checkpoint, tmp_path / "out", settings)
+    kl = curves.filter(pl.col("name") == "kl")["value"].to_list()
+    assert kl[0] == pytest.approx(0, abs=1e-6)
+    assert kl[-1] > 1e-4
+
+
+def test_every_rank_is_watched_and_the_record_lies_in_the_checkpoint(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rl, "_sampler", lambda config: Written(4))
+    out = tmp_path / "out"
+    settings = config(beta=0.1, eval_every=1, eval_samples=2)
+    figures, curves = train(checkpoint, out, settings, validation=SAMPLES)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    looks = [line for line in lines if "validation_ndcg@20" in line]
+    assert [line["step"] for line in steps] == [1, 2]
+    assert [line["step"] for line in looks] == [0, 1, 2]
+    ranks = {f"{name}@rank{rank}" for name in ("reward", "clip_share") for rank in (1, 2, 3)}
+    watched = {"kl", "entropy", "exact_n", "repeats", "in_catalog", "reward", "clip_share"}
+    parts = {"seconds_sampling", "seconds_scoring", "seconds_loss"}
+    for line in steps:
+        assert ranks | watched | parts <= set(line)
+        assert sum(line[part] for part in parts) == pytest.approx(line["seconds"])
+        assert min(line[part] for part in parts) > 0
+    points = {(line["step"], name, line[name]) for line in lines for name in line if name != "step"}
+    assert set(curves.iter_rows()) == points
+    kept = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["context_id"]) for row in kept[:2]] == [(0, "0"), (0, "1")]
+    assert len(kept) == 6
+    assert figures["best_step"] in (0, 1, 2)
+
+
+def test_the_best_weights_by_validation_are_what_is_saved(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = "Alien (1979)", "Big (1988)"
+    written = iter([bad, good, bad, bad, bad])
+    monkeypatch.setattr(
+        "convrec.training.validation.Validation._look", _look_at(written), raising=True
+    )
+    settings = config(steps=8, eval_every=1, patience=2, exact=1.0, early=-1.0)
+    figures, curves = train(checkpoint, tmp_path / "out", settings, validation=SAMPLES)
+    assert figures["best_step"] == 1
+    assert figures["steps"] == max(curves["step"]) == 3
+    one = config(steps=1, eval_every=0, exact=1.0, early=-1.0)
+    train(checkpoint, tmp_path / "one", one)
+    assert torch.equal(state(tmp_path / "out"), state(tmp_path / "one"))
+
+
+def _look_at(written: Iterator[str]) -> Any:
+    """A look at which the model is said to have written this for every sample."""
+    look = Validation._look
+
+    def said(self: Validation, step: int, model: Any) -> None:
+        text = next(written)
+        self.answer = lambda: [text] * len(self.samples)
+        look(self, step, model)
+
+    return said
+
+
+def test_looking_and_saving_do_not_change_the_training(checkpoint: Path, tmp_path: Path) -> None:
+    plain = config(steps=4, eval_every=0, save_every=0)
+    _, expected = train(checkpoint, tmp_path / "plain", plain)
+    watched = config(steps=4, eval_every=1, save_every=1)
+    _, curves = train(
+        checkpoint, tmp_path / "watched", watched, validation=SAMPLES, folder=tmp_path / "folder"
+    )
+    untimed = ~pl.col("name").str.contains("seconds|validation")
+    assert curves.filter(untimed).equals(expected.filter(untimed))
+
+
+def test_saving_more_often_is_no_other_artifact() -> None:
+    subset = RANK_GRPO.config(config())
+    assert RANK_GRPO.config(config(save_every=1)) == subset
+    assert RANK_GRPO.config(config(eval_every=1)) != subset
+    assert RANK_GRPO.config(config(patience=1)) != subset
+
+
+def test_the_order_of_the_data_is_shuffled_sample_by_sample(checkpoint: Path) -> None:
+    tokenizer = load_checkpoint(checkpoint).tokenizer
+    data = rl.training_data(SAMPLES, tokenizer, config(steps=6, prompts_per_step=2), 3)
+    order = [tuple(prompt) for prompt in data["prompt"]]
+    assert len(order) == 12
+    assert sorted(order[:6]) == sorted(order[6:])
+    assert order[:6] != order[6:]
+    shared = rl.training_data(SAMPLES, tokenizer, config(steps=6, iterations=2), 3)
+    assert len(shared) == 6
