@@ -10,12 +10,13 @@ without an alternative) is 0 in TRL's `env_mask`, which keeps it out of the loss
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from convrec.config import Config
 from convrec.decoding.constrained import FromCatalog, most_tokens
 from convrec.decoding.lines import CatalogLines
 from convrec.decoding.rules import EndAtLines, Free
@@ -101,6 +102,34 @@ class Rollout:
                 )
             )
         return self._free
+
+
+def rollout_for(
+    sampler: str,
+    tokenizer: Any,
+    config: Config,
+    temperature: float,
+    *,
+    lines: Iterable[str] = (),
+    rows: Iterable[Mapping[str, Any]] = (),
+) -> Rollout:
+    """The rollout that a setting names: `free`, `lines` or `constrained`.
+
+    Only `constrained` reads `lines` (the catalog's, as a list has them) and `rows` (with `prompt`,
+    its token ids, and `seen`, structs of title and year). Rows with the same prompt have seen what
+    any of them has.
+    """
+    most = config.model.max_completion_tokens
+    if sampler == "free":
+        return Rollout(most, temperature)
+    if sampler == "lines":
+        return Rollout(most, temperature, n_lines=config.list_length)
+    catalog = CatalogLines(tokenizer, lines, config.line_format)
+    seen: dict[tuple[int, ...], set[str]] = {}
+    for row in rows:
+        titles = [(item["title"], item["year"]) for item in row["seen"] or ()]
+        seen.setdefault(tuple(row["prompt"]), set()).update(catalog.seen(titles))
+    return Rollout(most, temperature, n_lines=config.list_length, catalog=catalog, seen=seen)
 
 
 def _groups(prompts: list[list[int]], size: int) -> list[list[int]]:

@@ -10,6 +10,7 @@ import pytest
 
 import convrec.decoding
 from convrec.artifacts.tables import KINDS
+from convrec.config import Config
 from convrec.evaluate import GENERATIONS
 
 
@@ -35,3 +36,26 @@ def test_a_post_is_answered_once_and_stands_for_its_samples(
     shared = rows.filter((pl.col("context_id") == "c3") & (pl.col("draw") == 1))
     assert shared["sample_id"].to_list() == ["c3-0", "c3-1"]
     assert shared["completion"].to_list() == ["answer 3 1"] * 2
+
+
+def test_constrained_lists_know_the_catalog_and_what_each_post_has_seen(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def sample_lists(folder: Path, prompts: list[str], **options: Any) -> list[list[str]]:
+        given.update(options)
+        return [["", ""] for _ in prompts]
+
+    monkeypatch.setattr(convrec.decoding, "sample_lists", sample_lists, raising=False)
+    world.refs["checkpoint"] = world.refs["checkpoint_rank_grpo"]
+    evaluate = world.config.evaluate.model_copy(update={"sampler": "constrained"})
+    world.config = world.config.model_copy(update={"evaluate": evaluate})
+    GENERATIONS.build(world.job("conversations", "checkpoint"))
+    assert len(given["lines"]) == 60
+    assert given["lines"][0] == "Film 0 (1960)"
+    first = world.store.read(world.refs["conversations"].artifact_id)["seen"][0]
+    assert set(given["seen"][0]) == {(item["title"], item["year"]) for item in first}
+    assert len(given["seen"]) == 30
+    keys = [GENERATIONS.config(world.config)["sampler"], GENERATIONS.config(Config())["sampler"]]
+    assert keys == ["constrained", "lines"]

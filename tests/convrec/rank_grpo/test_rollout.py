@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from convrec.config import Config
 from convrec.decoding.lines import CatalogLines
 from convrec.decoding.masked import allowed_tokens
-from convrec.rank_grpo.rollout import Rollout
+from convrec.rank_grpo.rollout import Rollout, rollout_for
 from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import load_checkpoint
 
@@ -93,3 +94,23 @@ def test_constrained_lists_bring_what_their_log_probabilities_need(checkpoint: P
     choices = allowed.place.bincount(minlength=ids.numel()).view_as(ids) > 1
     chosen = torch.tensor([x + [0] * (width - len(x)) for x in answer["env_mask"]])
     assert torch.equal(choices, chosen.bool())
+
+
+def test_a_rollout_by_the_name_of_its_sampler(checkpoint: Path) -> None:
+    tokenizer = load_checkpoint(checkpoint).tokenizer
+    config = Config.model_validate({"list_length": 2, "model": {"max_completion_tokens": 40}})
+    assert config.rank_grpo.sampler == "lines"
+    free = rollout_for("free", tokenizer, config, 1.0)
+    lines = rollout_for("lines", tokenizer, config, 0.5)
+    assert (free.n_lines, free.max_new_tokens, free.temperature) == (None, 40, 1.0)
+    assert (lines.n_lines, lines.catalog, lines.temperature) == (2, None, 0.5)
+    rows = [
+        {"prompt": [5, 6], "seen": [{"title": "Heat", "year": 1995}]},
+        {"prompt": [5, 6], "seen": [{"title": "ALIEN", "year": None}]},
+        {"prompt": [7], "seen": None},
+    ]
+    films = ["Heat (1995)", "Alien (1979)", "Big (1988)"]
+    chosen = rollout_for("constrained", tokenizer, config, 1.0, lines=films, rows=rows)
+    assert chosen.seen == {(5, 6): {"Heat (1995)", "Alien (1979)"}, (7,): set()}
+    assert chosen.catalog is not None
+    assert chosen.catalog.lines == films
