@@ -34,11 +34,13 @@ class Progress:
         self.order = order
         self.key = key
         self.artifact: Any = None
+        self.text = ""
         self.shown = time.monotonic()
 
     def __call__(self, done: int, total: int, text: str) -> None:
         """Report `done` of `total`; the UI hears of it at most every SHOW_EVERY seconds."""
         self.order.watch(done, total, text)
+        self.text = text
         now = time.monotonic()
         if now - self.shown < SHOW_EVERY:
             return
@@ -50,9 +52,9 @@ class Progress:
             update_progress_artifact(self.artifact, progress=percent, description=text)
 
     def finish(self) -> None:
-        """Set the bar to 100% if there is one."""
+        """Set the bar, if there is one, to 100% and to the last text."""
         if self.artifact is not None:
-            update_progress_artifact(self.artifact, progress=100.0)
+            update_progress_artifact(self.artifact, progress=100.0, description=self.text)
 
 
 def slug(*words: str) -> str:
