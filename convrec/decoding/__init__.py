@@ -13,11 +13,13 @@ _HOME = {
     "EndAtLines": "convrec.decoding.rules",
     "Free": "convrec.decoding.rules",
     "FromCatalog": "convrec.decoding.constrained",
+    "Sampler": "convrec.decoding.samplers",
     "allowed_tokens": "convrec.decoding.masked",
     "constrained_logps": "convrec.decoding.masked",
     "recommend_constrained": "convrec.decoding.constrained",
     "sample_lists": "convrec.decoding.sampling",
     "sample_texts": "convrec.decoding.sampling",
+    "sampler_for": "convrec.decoding.samplers",
     "write_lists": "convrec.decoding.writing",
 }
 
@@ -26,11 +28,13 @@ __all__ = [
     "EndAtLines",
     "Free",
     "FromCatalog",
+    "Sampler",
     "allowed_tokens",
     "constrained_logps",
     "recommend_constrained",
     "sample_lists",
     "sample_texts",
+    "sampler_for",
     "write_lists",
 ]
 

@@ -35,14 +35,15 @@ class Free:
 class EndAtLines(Free):
     """The free model, whose list ends when the newline after line `n` is written.
 
-    `newline_counts` (V,) is how many newlines the text of each token has, from
-    `convrec.rank_grpo.segments.newline_counts`.
+    `newline_counts` is how many newlines the text of each token has, from
+    `convrec.rank_grpo.segments.newline_counts`; an id past its end (models have more of them than
+    their tokenizers) has none.
     """
 
     def __init__(self, eos: int, n: int, newline_counts: Tensor) -> None:
         super().__init__(eos)
         self.n = n
-        self.newline_counts = newline_counts
+        self.newline_counts = torch.cat([newline_counts, newline_counts.new_zeros(1)])
         self._lines = torch.empty(0, dtype=torch.long)
 
     def start(self, count: int, device: torch.device) -> None:
@@ -53,5 +54,6 @@ class EndAtLines(Free):
     def choose(self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor) -> Choice:
         """One token a list; the N-th newline ends it."""
         choice = super().choose(logits, temperature, draws, rows)
-        self._lines[rows] += self.newline_counts[choice.tokens[:, 0]]
+        known = choice.tokens[:, 0].clamp(max=len(self.newline_counts) - 1)
+        self._lines[rows] += self.newline_counts[known]
         return choice._replace(ended=choice.ended | (self._lines[rows] >= self.n))

@@ -76,9 +76,9 @@ def _catalog(job: Job, test: pl.DataFrame, contexts: list[str]) -> dict[str, Any
 
     items = catalog_of(job.store, job.parents["checkpoint"].artifact_id)
     write = job.config.line_format.format
-    seen: dict[str, list[tuple[str, int | None]]] = {}
+    seen: dict[str, list[dict[str, Any]]] = {}
     for context, titles in test.select("context_id", "seen").iter_rows():
-        seen.setdefault(context, []).extend((x["title"], x["year"]) for x in titles or ())
+        seen.setdefault(context, []).extend(titles or ())
     return {
         "lines": [write(title, year) for title, year in items.select("title", "year").iter_rows()],
         "seen": [seen.get(context, []) for context in contexts],

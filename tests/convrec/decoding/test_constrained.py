@@ -253,13 +253,17 @@ def test_greedy_batches_equal_single_lists(chooser: Student, micro: Config) -> N
 
 def test_as_an_option_of_evaluation(student: Student, micro: Config) -> None:
     config = micro.model_copy(update={"list_length": 6})
-    catalog = CatalogLines(student.tokenizer, CATALOG)
-    seen = [catalog.seen([("alien", 1980)]), set()]
+    seen: list[list[dict[str, Any]]] = [[{"title": "alien", "year": 1980}], []]
     answers = sample_texts(
-        student, ["Heat", "Up"], config=config, samples=5, sampler="constrained",
-        catalog=catalog, seen=seen,
-    )  # fmt: skip
-    for texts, closed in zip(answers, seen, strict=True):
+        student,
+        ["Heat", "Up"],
+        config=config,
+        samples=5,
+        sampler="constrained",
+        lines=CATALOG,
+        seen=seen,
+    )
+    for texts, closed in zip(answers, [{"Alien", "Alien (1979)"}, set()], strict=True):
         for text in texts:
             lines = text.split("\n")
             assert len(set(lines)) == 6

@@ -10,9 +10,9 @@ import torch
 from convrec.config import Config
 from convrec.decoding.choosing import uniforms
 from convrec.decoding.rules import EndAtLines, Free
-from convrec.decoding.sampling import end_rule, sample_texts
+from convrec.decoding.samplers import Sampler
+from convrec.decoding.sampling import sample_texts
 from convrec.decoding.writing import Rule, Written, write_lists
-from convrec.rank_grpo.segments import newline_counts
 from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import Student
 
@@ -45,7 +45,7 @@ def newlines(student: Student, ids: list[int]) -> int:
 def test_a_list_ends_with_the_newline_of_line_n_and_a_forced_end(liner: Student) -> None:
     eos = liner.tokenizer.eos_token_id
     free = write(liner, Free(eos), temperature=2.0)
-    ended = write(liner, end_rule(liner, N), temperature=2.0)
+    ended = write(liner, Sampler("lines", liner.tokenizer, N, 24).rule([]), temperature=2.0)
     kinds = set()
     for one, other in zip(ended, free, strict=True):
         lines = newlines(liner, one.ids)
@@ -82,7 +82,9 @@ def test_the_token_that_closes_line_n_stays_whatever_else_it_holds() -> None:
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_log_probabilities_are_those_of_the_model(liner: Student, temperature: float) -> None:
     prompt = encode_prompt(liner.tokenizer, "Heat", 64)
-    for one in write(liner, end_rule(liner, N), temperature=temperature)[:4]:
+    for one in write(
+        liner, Sampler("lines", liner.tokenizer, N, 24).rule([]), temperature=temperature
+    )[:4]:
         with torch.no_grad():
             logits = liner.model(torch.tensor([prompt + one.ids])).logits[0, len(prompt) - 1 : -1]
         logps = (logits / temperature).log_softmax(-1).gather(1, torch.tensor(one.ids)[:, None])
@@ -103,6 +105,8 @@ def test_texts_have_no_line_after_the_last(liner: Student, micro: Config) -> Non
         assert text == "\n".join(other.split("\n")[:N])
 
 
-def test_newline_counts_cover_every_id_of_the_model(liner: Student) -> None:
-    size = liner.model.config.vocab_size
-    assert newline_counts(liner.tokenizer, size).shape == (size,)
+def test_an_id_that_the_tokenizer_does_not_know_has_no_newline() -> None:
+    rule = EndAtLines(0, 1, torch.tensor([0, 1]))
+    rule.start(1, torch.device("cpu"))
+    choice = rule.choose(torch.eye(9)[[8]], 0, torch.rand(1), torch.tensor([0]))
+    assert (choice.tokens.item(), choice.ended.item()) == (8, False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from convrec.config import Config
-from convrec.decoding.choosing import choose, uniforms
+from convrec.decoding.choosing import choose, invert, uniforms
 from convrec.decoding.rules import Free
 from convrec.decoding.sampling import answer_text, sample_lists, sample_texts
 from convrec.decoding.writing import write_lists
@@ -81,6 +81,19 @@ def test_draws_follow_the_softmax_of_the_tempered_logits() -> None:
     torch.testing.assert_close(logps, (logits[0] / 2).log_softmax(-1)[chosen])
     assert choose(logits, 0, draws[:1])[0].tolist() == [0]
     assert choose(logits, 1.0, torch.tensor([1 - 2**-24]))[0].tolist() == [3]
+
+
+@pytest.mark.parametrize("size", [7, 64, 1000])
+def test_a_draw_lands_where_the_whole_cumulative_sum_passes_it(size: int) -> None:
+    torch.manual_seed(0)
+    shares = torch.randn(300, size).mul(3).softmax(dim=-1)
+    shares[:, ::3] = 0
+    draws = torch.cat([torch.rand(298), torch.tensor([0.0, 1 - 2**-24])])
+    cumulative = shares.double().cumsum(dim=-1)
+    target = draws[:, None].double() * cumulative[:, -1:]
+    expected = torch.searchsorted(cumulative, target, right=True)[:, 0]
+    assert torch.equal(invert(shares, draws), expected)
+    assert (shares.gather(1, invert(shares, torch.ones(300))[:, None]) > 0).all()
 
 
 def test_text_keeps_every_token_but_the_end(student: Student) -> None:

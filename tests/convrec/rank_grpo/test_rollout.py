@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from convrec.config import Config
 from convrec.decoding.lines import CatalogLines
 from convrec.decoding.masked import allowed_tokens
-from convrec.rank_grpo.rollout import Rollout, rollout_for
+from convrec.decoding.samplers import Sampler
+from convrec.rank_grpo.rollout import Rollout
 from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import load_checkpoint
 
@@ -80,8 +80,9 @@ def test_constrained_lists_bring_what_their_log_probabilities_need(checkpoint: P
     tokenizer = trainer.processing_class
     catalog = CatalogLines(tokenizer, ["Heat (1995)", "Alien (1979)", "Big (1988)", "Up (2009)"])
     prompts = [encode_prompt(tokenizer, "something like Heat", 32)] * 6
+    seen = {tuple(prompts[0]): {"Heat (1995)"}}
     rollout = Rollout(
-        40, 1.0, n_lines=2, catalog=catalog, seen={tuple(prompts[0]): {"Heat (1995)"}}
+        40, 1.0, sampler=Sampler("constrained", tokenizer, 2, 40, catalog=catalog, seen=seen)
     )
     answer = rollout(prompts, trainer)
     lists = [text.split("\n") for text in tokenizer.batch_decode(answer["completion_ids"], True)]
@@ -94,23 +95,3 @@ def test_constrained_lists_bring_what_their_log_probabilities_need(checkpoint: P
     choices = allowed.place.bincount(minlength=ids.numel()).view_as(ids) > 1
     chosen = torch.tensor([x + [0] * (width - len(x)) for x in answer["env_mask"]])
     assert torch.equal(choices, chosen.bool())
-
-
-def test_a_rollout_by_the_name_of_its_sampler(checkpoint: Path) -> None:
-    tokenizer = load_checkpoint(checkpoint).tokenizer
-    config = Config.model_validate({"list_length": 2, "model": {"max_completion_tokens": 40}})
-    assert config.rank_grpo.sampler == "lines"
-    free = rollout_for("free", tokenizer, config, 1.0)
-    lines = rollout_for("lines", tokenizer, config, 0.5)
-    assert (free.n_lines, free.max_new_tokens, free.temperature) == (None, 40, 1.0)
-    assert (lines.n_lines, lines.catalog, lines.temperature) == (2, None, 0.5)
-    rows = [
-        {"prompt": [5, 6], "seen": [{"title": "Heat", "year": 1995}]},
-        {"prompt": [5, 6], "seen": [{"title": "ALIEN", "year": None}]},
-        {"prompt": [7], "seen": None},
-    ]
-    films = ["Heat (1995)", "Alien (1979)", "Big (1988)"]
-    chosen = rollout_for("constrained", tokenizer, config, 1.0, lines=films, rows=rows)
-    assert chosen.seen == {(5, 6): {"Heat (1995)", "Alien (1979)"}, (7,): set()}
-    assert chosen.catalog is not None
-    assert chosen.catalog.lines == films
