@@ -13,13 +13,14 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 
-def roomy_cache(config: Any, room: int) -> Cache:
+def roomy_cache(config: Any, room: int, kind: type[RoomyLayer] | None = None) -> Cache:
     """A cache for `config`'s layers that holds `room` tokens before it has to grow.
 
     Layers that are not plain attention (sliding windows, states) stay those of transformers.
     """
+    make = kind or RoomyLayer
     layers = DynamicCache(config=config).layers
-    return Cache(layers=[RoomyLayer(room) if type(x) is DynamicLayer else x for x in layers])
+    return Cache(layers=[make(room) if type(x) is DynamicLayer else x for x in layers])
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped

@@ -18,14 +18,11 @@ from torch import Tensor
 
 from convrec.config import Config
 from convrec.decoding.lines import CatalogLines, Forms
+from convrec.decoding.reader import FEW
 from convrec.decoding.trie import Walk
 from convrec.decoding.writing import Choice, write_lists
 from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import Student, load_checkpoint
-
-_FEW = 4
-"""Up to so many lists at once, tokens without an alternative are read together with the chosen one.
-With more, the padding costs more than the passes that it saves."""
 
 
 class FromCatalog:
@@ -44,7 +41,7 @@ class FromCatalog:
         if len(closed) != count:
             raise ValueError(f"closed lines are given for {len(closed)} lists, not for {count}")
         self.walk = Walk(self.catalog.trie.to(device), Forms.of_ranks(self.n), closed)
-        self._ahead = count <= _FEW
+        self._ahead = count <= FEW  # with more, the padding costs more than the passes saved
 
     def choose(self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor) -> Choice:
         """The next token of each list, and those that must follow it where lists are few."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convrec.decoding.samplers import Sampler
+from convrec.decoding.samplers import Sampler, SamplerName
 from convrec.decoding.writing import Written, write_lists
 
 
@@ -50,8 +50,8 @@ class Rollout:
         started = time.perf_counter()
         model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class
         if self.sampler is None:
-            name, n = ("lines", self.n_lines) if self.n_lines else ("free", 0)
-            self.sampler = Sampler(name, tokenizer, n, self.max_new_tokens)
+            name: SamplerName = "lines" if self.n_lines else "free"
+            self.sampler = Sampler(name, tokenizer, self.n_lines or 0, self.max_new_tokens)
         if self.sampler.name == "constrained":
             self.closed = self.sampler.closed(prompts)
         groups = _groups(prompts, trainer.num_generations)
