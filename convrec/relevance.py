@@ -62,6 +62,7 @@ def judge_lines(
     """
     seen_keys = [(_key(title), year) for title, year in seen]
     open_truths = {i: (_key(title), year) for i, (title, year) in enumerate(ground_truth)}
+    seen_titles, true_titles = {key for key, _ in seen_keys}, {k for k, _ in open_truths.values()}
     named: set[str | tuple[str, int | None]] = set()
     judged = []
     for line in lines:
@@ -73,9 +74,11 @@ def judge_lines(
         name = item_id if item_id is not None else (key, item.year)
         repeat = name in named
         named.add(name)
-        is_seen = any(_distance(key, item.year, k, y) is not None for k, y in seen_keys)
+        is_seen = key in seen_titles and any(
+            _distance(key, item.year, k, y) is not None for k, y in seen_keys
+        )
         truth = None
-        if item_id is not None and not repeat and not is_seen:
+        if key in true_titles and item_id is not None and not repeat and not is_seen:
             truth = _nearest(key, item.year, open_truths)
             if truth is not None:
                 del open_truths[truth]

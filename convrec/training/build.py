@@ -36,6 +36,10 @@ def build_rank_grpo(job: Job) -> Built:
         job.config.seed,
         job.progress,
         validation=validation,
+        lines=(
+            job.config.line_format.format(title, year)
+            for title, year in catalog.select("title", "year").iter_rows()
+        ),
         working_folder=job.workspace,
     )
     settings = config_subset(job.config)

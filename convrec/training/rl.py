@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from trl import GRPOTrainer
 
 from convrec.catalog.index import TitleIndex
 from convrec.config import Config, RankGrpo
+from convrec.decoding.samplers import Sampler, sampler_for
 from convrec.errors import TrainingError
 from convrec.rank_grpo.rewards import reward_named
 from convrec.rank_grpo.rollout import Rollout
@@ -39,6 +41,7 @@ from convrec.sft.student import (
     quiet,
 )
 from convrec.sft.train import lora_config, out_of_memory, save_student
+from convrec.training.constrained import ConstrainedGRPOTrainer, ConstrainedRankGRPOTrainer
 from convrec.training.record import Record
 from convrec.training.scoring import ListScorer
 from convrec.training.settings import process_count, trainer_arguments
@@ -47,9 +50,30 @@ from convrec.training.validation import BEST, Validation
 from convrec.training.watch import Clock, Progress, Watch
 from convrec.training.workspace import workspace
 
+TRAINERS: dict[tuple[bool, bool], type[GRPOTrainer]] = {
+    (False, False): GRPOTrainer,
+    (False, True): ConstrainedGRPOTrainer,
+    (True, False): RankGRPOTrainer,
+    (True, True): ConstrainedRankGRPOTrainer,
+}
+"""By whether the ranks are rewarded, and whether lists are sampled under a mask."""
+
 Figures = dict[str, float | int | str]
 Rows = Sequence[Mapping[str, Any]]
 """Rows of the conversations table."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is trained, on what, and how lists are written."""
+
+    student: Student
+    data: Dataset
+    held_out: Rows
+    sampler: Sampler
+    index: TitleIndex
+    config: Config
+    seed: int
 
 
 def train_rank_grpo(
@@ -62,34 +86,29 @@ def train_rank_grpo(
     progress: Progress,
     *,
     validation: Rows = (),
+    lines: Iterable[str] = (),
     working_folder: Path | None = None,
 ) -> tuple[Figures, pl.DataFrame]:
     """Train `rank_grpo.steps` steps from the folder `checkpoint`, and save the model in `out`.
 
     Without `validation` samples with ground truth the last weights are saved, else the best ones.
-    A run that is given the `working_folder` of a killed one goes on where that one was last saved.
-    Returns the figures of the run and its curves (step, name, value). Raises TrainingError where
-    there is too little to train on, where the loss is no longer finite, or where memory does not
-    suffice.
+    `lines` are the catalog as lists have it; only the constrained sampler needs them. A run that
+    is given the `working_folder` of a killed one goes on where that one was last saved. Returns
+    the figures of the run and its curves (step, name, value). Raises TrainingError where there is
+    too little to train on, where the loss is no longer finite, or where memory does not suffice.
     """
     started = time.monotonic()
     keep_freed_memory()
-    student = load_checkpoint(checkpoint)
-    dataset = training_data(samples, student.tokenizer, config, seed)
+    task = _task(load_checkpoint(checkpoint), samples, validation, lines, index, config, seed)
     with workspace(working_folder if process_count() == 1 else None) as folder, quiet():
         resumed = latest(folder)
         record = Record(folder, step_of(resumed))
-        trainer = _trainer(student, dataset, index, config, folder, seed, record, progress)
-        held_out = _validation(trainer, validation, index, config, record, seed)
+        trainer = _trainer(task, folder, record, progress)
+        held_out = _validation(task, trainer, record)
         if held_out is not None:
             trainer.add_callback(held_out)
-        trainer.add_callback(
-            Checkpoints(
-                folder,
-                every=config.rank_grpo.save_every if process_count() == 1 else 0,
-                whole=config.rank_grpo.iterations,
-            )
-        )
+        every = config.rank_grpo.save_every if process_count() == 1 else 0
+        trainer.add_callback(Checkpoints(folder, every=every, whole=config.rank_grpo.iterations))
         _train(trainer, resumed, config.rank_grpo)
         model = trainer.accelerator.unwrap_model(trainer.model)
         if held_out is not None:
@@ -97,10 +116,32 @@ def train_rank_grpo(
         steps = trainer.state.global_step
         if trainer.accelerator.is_main_process:
             out.mkdir(parents=True, exist_ok=True)
-            model = save_student(Student(model, student.tokenizer), out)
+            model = save_student(Student(model, task.student.tokenizer), out)
             record.copy_to(out)
         figures = _figures(record, held_out, model, steps, time.monotonic() - started)
+        if resumed is not None:
+            figures["resumed_from_step"] = step_of(resumed)
         return figures, record.frame()
+
+
+def _task(
+    student: Student,
+    samples: Rows,
+    validation: Rows,
+    lines: Iterable[str],
+    index: TitleIndex,
+    config: Config,
+    seed: int,
+) -> _Task:
+    settings, tokenizer = config.rank_grpo, student.tokenizer
+    data = training_data(samples, tokenizer, config, seed)
+    known = [sample for sample in validation if sample["ground_truth"]] * bool(settings.eval_every)
+    held_out = [
+        {**sample, "prompt": _prompt_ids(sample, tokenizer, config)}
+        for sample in known[: settings.eval_samples]
+    ]
+    sampler = sampler_for(settings.sampler, tokenizer, config, lines=lines, rows=[*data, *held_out])
+    return _Task(student, data, held_out, sampler, index, config, seed)
 
 
 def training_data(samples: Rows, tokenizer: Any, config: Config, seed: int) -> Dataset:
@@ -134,13 +175,9 @@ def training_data(samples: Rows, tokenizer: Any, config: Config, seed: int) -> D
     return Dataset.from_list(rows).select(order[:needed])
 
 
-def _sampler(config: Config) -> Rollout:
-    ends = config.rank_grpo.sampler == "lines"
-    return Rollout(
-        config.model.max_completion_tokens,
-        config.rank_grpo.temperature,
-        n_lines=config.list_length if ends else None,
-    )
+def _rollout(task: _Task) -> Rollout:
+    most, temperature = task.config.model.max_completion_tokens, task.config.rank_grpo.temperature
+    return Rollout(most, temperature, sampler=task.sampler)
 
 
 def _prompt_ids(sample: Mapping[str, Any], tokenizer: Any, config: Config) -> list[int]:
@@ -148,78 +185,63 @@ def _prompt_ids(sample: Mapping[str, Any], tokenizer: Any, config: Config) -> li
     return encode_prompt(tokenizer, prompt, config.model.max_prompt_tokens)
 
 
-def _trainer(
-    student: Student,
-    dataset: Dataset,
-    index: TitleIndex,
-    config: Config,
-    folder: Path,
-    seed: int,
-    record: Record,
-    progress: Progress,
-) -> GRPOTrainer:
-    settings, clock = config.rank_grpo, Clock()
+def _trainer(task: _Task, folder: Path, record: Record, progress: Progress) -> GRPOTrainer:
+    """The algorithm's trainer, watched; the samples' scores and the sampler are everybody's."""
+    student, config, clock = task.student, task.config, Clock()
+    settings = config.rank_grpo
     bf16 = config.model.bf16 and has_bf16() and not is_small(student.model)
     if bf16 and not torch.cuda.is_available():
         student.model.set_attn_implementation("eager")  # the fused kernel's bf16 backward is slow
     scorer = ListScorer(
-        index,
+        task.index,
         config.list_length,
         reward_named(settings.reward),
         years=config.recommend.years,
         form=config.line_format,
     )
-    common: dict[str, Any] = {
+    rollout = _rollout(task)
+    options: dict[str, Any] = {
         "model": student.model,
         "reward_funcs": clock.timed("scoring", scorer),
-        "args": trainer_arguments(config, folder, seed, bf16=bf16),
-        "train_dataset": dataset,
+        "args": trainer_arguments(config, folder, task.seed, bf16=bf16),
+        "train_dataset": task.data,
         "processing_class": student.tokenizer,
         "callbacks": [Watch(progress, record, clock)],
         "peft_config": lora_config(settings.lora),
-        "rollout_func": clock.timed("sampling", _sampler(config)),
+        "rollout_func": clock.timed("sampling", rollout),
     }
+    if settings.algorithm == "rank_grpo":
+        options |= {
+            "rank_reward": clock.timed("scoring", scorer.rank_rewards),
+            "n_ranks": config.list_length,
+            "shaping": Shaping(settings.overflow, settings.exact, settings.early),
+            "reduction": settings.reduction,
+        }
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
-        if settings.algorithm == "rank_grpo":
-            trainer: GRPOTrainer = RankGRPOTrainer(
-                rank_reward=clock.timed("scoring", scorer.rank_rewards),
-                n_ranks=config.list_length,
-                shaping=Shaping(settings.overflow, settings.exact, settings.early),
-                reduction=settings.reduction,
-                **common,
-            )
-        else:
-            trainer = GRPOTrainer(**common)
+        trainer = TRAINERS[settings.algorithm == "rank_grpo", settings.sampler == "constrained"](
+            **options
+        )
+    trainer.rollout = rollout
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _validation(
-    trainer: GRPOTrainer,
-    samples: Rows,
-    index: TitleIndex,
-    config: Config,
-    record: Record,
-    seed: int,
-) -> Validation | None:
+def _validation(task: _Task, trainer: GRPOTrainer, record: Record) -> Validation | None:
     """The look at validation; None where it is switched off or there is nothing to look at."""
-    known = [sample for sample in samples if sample["ground_truth"]]
-    known = known[: config.rank_grpo.eval_samples]
-    if not known or not config.rank_grpo.eval_every:
+    if not task.held_out:
         return None
-    tokenizer = trainer.processing_class
-    prompts = [_prompt_ids(sample, tokenizer, config) for sample in known]
-    rollout = _sampler(config)
+    tokenizer, rollout = task.student.tokenizer, _rollout(task)
+    prompts = [sample["prompt"] for sample in task.held_out]
 
     def answer() -> list[str]:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(task.seed)
             written = rollout(prompts, trainer)["completion_ids"]
         texts: list[str] = tokenizer.batch_decode(written, skip_special_tokens=True)
         return texts
 
-    return Validation(known, answer, index, config, record)
+    return Validation(task.held_out, answer, task.index, task.config, record)
 
 
 def _train(trainer: GRPOTrainer, resumed: Path | None, settings: RankGrpo) -> None:

@@ -39,7 +39,7 @@ def test_two_processes_equal_one(
 ) -> None:
     from convrec.training import rl
 
-    monkeypatch.setattr(rl, "_sampler", rl._sampler)  # `train` replaces it
+    monkeypatch.setattr(rl, "_rollout", rl._rollout)  # `train` replaces it
     train(kind, checkpoint, tmp_path / "one", None)
     paths = [str(checkpoint), str(tmp_path / "two"), str(tmp_path / "unused"), "0"]
     command = [sys.executable, *LAUNCH.split(), "--num_processes", "2", "--dynamo_backend", "no"]

@@ -168,7 +168,7 @@ def test_bf16_autocast_trains_as_float32_does_up_to_rounding(
     if not has_bf16():
         pytest.skip("this processor has no bf16")
     monkeypatch.setattr(rl, "is_small", lambda model: False)
-    monkeypatch.setattr(rl, "_sampler", lambda config: Written(4))
+    monkeypatch.setattr(rl, "_rollout", lambda task: Written(4))
     settings = config(beta=0.1, exact=1.0, early=-1.0)
     _, exact = train(checkpoint, tmp_path / "exact", settings)
     halved = settings.model_copy(update={"model": settings.model.model_copy(update={"bf16": True})})
@@ -197,7 +197,7 @@ def test_lora_is_held_to_the_model_without_its_adapter(checkpoint: Path, tmp_pat
 def test_every_rank_is_watched_and_the_record_lies_in_the_checkpoint(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rl, "_sampler", lambda config: Written(4))
+    monkeypatch.setattr(rl, "_rollout", lambda task: Written(4))
     out = tmp_path / "out"
     settings = config(beta=0.1, eval_every=1, eval_samples=2)
     figures, curves = train(checkpoint, out, settings, validation=SAMPLES)

@@ -102,7 +102,7 @@ def train(
 
     if kind.startswith("written"):
         whole = made.rank_grpo.prompts_per_step * made.rank_grpo.group_size
-        vars(rl)["_sampler"] = lambda config: Written(whole)
+        vars(rl)["_rollout"] = lambda task: Written(whole)
 
     def progress(done: int, total: int, text: str) -> None:
         logged(done)
