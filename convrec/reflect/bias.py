@@ -30,7 +30,7 @@ def place(ratings: pl.DataFrame) -> np.ndarray:
     """Where each item stood, from 0 (first) to 1 (last); ½ where it stood alone."""
     import numpy as np
 
-    position, shown = ratings["position"].to_numpy(), ratings["shown"].to_numpy()
+    position, shown = (ratings[name].cast(float).to_numpy() for name in ("position", "shown"))
     places: np.ndarray = np.where(shown > 1, (position - 1) / np.maximum(shown - 1, 1), 0.5)
     return places
 
@@ -38,7 +38,7 @@ def place(ratings: pl.DataFrame) -> np.ndarray:
 def position_curve(ratings: pl.DataFrame) -> np.ndarray:
     """Coefficients (c₁, c₂) of the effect c₁·x + c₂·x² of the place x on a rating.
 
-    `ratings` has one row a rating: request_key, rating, position, shown. Both are 0 without data.
+    `ratings` has one row a rating: request, rating, position, shown. Both are 0 without data.
     """
     import numpy as np
 
@@ -66,7 +66,7 @@ def slope(cause: np.ndarray, ratings: pl.DataFrame) -> Slope:
     if weight <= 0:
         return Slope(0.0, 0.0, 0.0)
     value = float(x @ y) / weight
-    free = max(1, len(x) - ratings["request_key"].n_unique() - 1)
+    free = max(1, len(x) - ratings["request"].n_unique() - 1)
     error = 1.96 * float(np.sqrt(((y - value * x) ** 2).sum() / free / weight))
     return Slope(value, value - error, value + error)
 
@@ -96,13 +96,13 @@ def agreement(judgments: pl.DataFrame) -> dict[str, float]:
 
 
 def bias_figures(ratings: pl.DataFrame) -> dict[str, str]:
-    """Effects of position and of length of the title; `ratings` has also `item`, the line shown."""
+    """Effects of position and of length; `ratings` has also `length`, characters of the line."""
     if ratings.is_empty():
         return {}
     x = place(ratings)
     thirds = ratings.with_columns(third=(x * 3).clip(0, 2.999).astype(int)).group_by("third")
     means = thirds.agg(mean=_mean()).sort("third")["mean"]
-    length = ratings["item"].str.len_chars().to_numpy() / 10
+    length = ratings["length"].to_numpy() / 10
     return {
         "position: last against first": str(slope(x, ratings)),
         "position: mean rating by thirds": ", ".join(f"{mean:+.3f}" for mean in means),
@@ -120,7 +120,7 @@ def _centred(values: np.ndarray, ratings: pl.DataFrame) -> np.ndarray:
     """Values minus the mean of their request."""
     import polars as pl
 
-    frame = ratings.select("request_key").with_columns(value=pl.Series(values))
-    centred = pl.col("value") - pl.col("value").mean().over("request_key")
+    frame = ratings.select("request").with_columns(value=pl.Series(values))
+    centred = pl.col("value") - pl.col("value").mean().over("request")
     found: np.ndarray = frame.select(centred).to_series().to_numpy()
     return found

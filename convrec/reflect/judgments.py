@@ -19,6 +19,7 @@ from convrec.reflect.pairs import Pairs, known_requests, settle
 from convrec.reflect.readings import Reading, first_readings, readings
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
     from convrec.config import Config
@@ -66,41 +67,39 @@ def _build(job: Job) -> Built:
 
     reflect = job.config.reflect
     parts: list[pl.DataFrame] = []
+    singles: list[pl.DataFrame] = []
     failed: dict[str, tuple[str, bool]] = {}
-    requests: dict[str, Reading] = {}
-    pairs = Pairs(job)
-    for frame in pairs.slices():
+    answers = refused = repairs = 0
+    for frame in Pairs(job).slices():
         found = readings(_shown(frame), job.store, reflect.scale)
-        parts.append(_rated(frame, found))
+        rated = _rated(frame, found)
+        parts.append(_by_item(rated))
+        singles.append(_single(rated, answers))
         failed |= _failures(frame, found)
-        requests |= {key: Reading({}, r.reason, r.repair) for key, r in found.items()}
-    rated = pl.concat(parts)
-    single = rated.drop_nulls("rating")
-    figures = bias_figures(single)
-    if reflect.debias and not single.is_empty():
-        effect = position_effect(rated, position_curve(single))
-        rated = rated.with_columns(debiased=pl.col("rating") - pl.Series(effect))
-    else:
-        rated = rated.with_columns(debiased=pl.col("rating").cast(pl.Float64))
-    rows = _by_item(rated, reflect.weight / reflect.scale)
-    refused = sum(1 for reading in requests.values() if reading.reason)
+        answers += len(found)
+        refused += sum(1 for reading in found.values() if reading.reason)
+        repairs += sum(1 for reading in found.values() if reading.repair is not None)
+    single = pl.concat(singles)
+    curve = position_curve(single) if reflect.debias and single.height else None
+    unit = reflect.weight / reflect.scale
+    rows = pl.concat([_scored(part, curve, unit) for part in parts])
     return Built(
         rows,
         {
             "contexts": rows["context_id"].n_unique(),
             "pairs without a rating": round(rows["rating"].null_count() / max(rows.height, 1), 4),
-            "answers not usable": round(refused / max(len(requests), 1), 4),
-            "repairs": sum(1 for reading in requests.values() if reading.repair is not None),
+            "answers not usable": round(refused / max(answers, 1), 4),
+            "repairs": repairs,
             "failed contexts": len(failed),
             **agreement(rows),
-            **figures,
+            **bias_figures(single),
         },
         failed_contexts([(owner, *why) for owner, why in failed.items()]),
     )
 
 
 def _rated(frame: pl.DataFrame, found: dict[str, Reading]) -> pl.DataFrame:
-    """A slice with the column rating, null where there is none."""
+    """A slice with the column rating, null where there is none, and the number of its request."""
     import polars as pl
 
     told = [
@@ -110,9 +109,54 @@ def _rated(frame: pl.DataFrame, found: dict[str, Reading]) -> pl.DataFrame:
     ]
     schema = {"request_key": pl.String, "position": pl.Int32, "rating": pl.Int32}
     ratings = pl.DataFrame(told, schema=schema, orient="row")
-    return frame.drop("judge_key").join(
-        ratings, on=["request_key", "position"], how="left", maintain_order="left"
+    numbers = pl.DataFrame(
+        {"request_key": list(found), "request": range(len(found))},
+        schema={"request_key": pl.String, "request": pl.Int32},
     )
+    return frame.join(
+        ratings, on=["request_key", "position"], how="left", maintain_order="left"
+    ).join(numbers, on="request_key", how="left", maintain_order="left")
+
+
+def _single(rated: pl.DataFrame, before: int) -> pl.DataFrame:
+    """One row a rating, with what it may wrongly hang on; requests counted on from `before`."""
+    import polars as pl
+
+    return rated.drop_nulls("rating").select(
+        pl.col("request") + before,
+        pl.col("rating", "position", "shown").cast(pl.Int16),
+        length=pl.col("item").str.len_chars().cast(pl.Int16),
+    )
+
+
+def _by_item(rated: pl.DataFrame) -> pl.DataFrame:
+    """One row a candidate, with its rating, position and number of candidates in every pass."""
+    import polars as pl
+
+    return rated.group_by("context_id", "item_id", maintain_order=True).agg(
+        pl.col("score").first(),
+        pl.col("rating").alias("ratings"),
+        pl.col("position").alias("positions"),
+        pl.col("shown"),
+    )
+
+
+def _scored(part: pl.DataFrame, curve: np.ndarray | None, unit: float) -> pl.DataFrame:
+    """The artifact's rows: the mean rating, without `curve`, adds `unit` (γ/L) to the score."""
+    import polars as pl
+
+    passes = part.select("ratings", "positions", "shown").with_row_index("row")
+    flat = passes.explode("ratings", "positions", "shown").rename(
+        {"ratings": "rating", "positions": "position"}
+    )
+    rating = pl.col("rating").cast(pl.Float64)
+    if curve is not None:
+        rating = rating - pl.Series(position_effect(flat, curve))
+    means = flat.with_columns(rating=rating).group_by("row", maintain_order=True)
+    mean = means.agg(pl.col("rating").mean())["rating"]
+    return part.with_columns(
+        rating=mean, score=pl.col("score") + unit * mean.fill_null(0.0)
+    ).select("context_id", "item_id", "rating", "ratings", "positions", "score")
 
 
 def _failures(frame: pl.DataFrame, found: dict[str, Reading]) -> dict[str, tuple[str, bool]]:
@@ -124,20 +168,6 @@ def _failures(frame: pl.DataFrame, found: dict[str, Reading]) -> dict[str, tuple
         if reading.reason and failed.get(owner, ("", True))[1]:
             failed[owner] = reading.reason, reading.final
     return failed
-
-
-def _by_item(rated: pl.DataFrame, unit: float) -> pl.DataFrame:
-    """One row a candidate; `unit` is what one rating point adds to the score, γ/L."""
-    import polars as pl
-
-    mean = pl.col("debiased").mean()
-    grouped = rated.group_by("context_id", "item_id", maintain_order=True).agg(
-        rating=mean,
-        ratings=pl.col("rating"),
-        positions=pl.col("position"),
-        score=pl.col("score").first() + unit * mean.fill_null(0.0),
-    )
-    return grouped.select("context_id", "item_id", "rating", "ratings", "positions", "score")
 
 
 def _config(config: Config) -> dict[str, Any]:

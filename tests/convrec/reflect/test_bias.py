@@ -21,10 +21,10 @@ def rated(requests: int, shown: int, rating: object, seed: int = 0) -> pl.DataFr
     lengths = rng.integers(5, 40, position.size)
     frame = pl.DataFrame(
         {
-            "request_key": [f"r{i}" for i in range(requests) for _ in range(shown)],
+            "request": [f"r{i}" for i in range(requests) for _ in range(shown)],
             "position": position,
             "shown": np.full(position.size, shown),
-            "item": ["x" * int(n) for n in lengths],
+            "length": lengths,
         }
     )
     moods = np.repeat(rng.normal(0, 2, requests), shown)  # a request may be rated high as a whole
@@ -38,7 +38,7 @@ def test_place_runs_from_first_to_last() -> None:
 
 
 def test_a_slope_by_hand() -> None:
-    frame = pl.DataFrame({"request_key": ["a", "a", "b", "b"], "rating": [2, 0, 1, -3]})
+    frame = pl.DataFrame({"request": ["a", "a", "b", "b"], "rating": [2, 0, 1, -3]})
     # Within a the rating falls by 2, within b by 4: the least-squares slope is -3.
     assert slope(np.array([0.0, 1.0, 0.0, 1.0]), frame).value == pytest.approx(-3.0)
 
