@@ -27,6 +27,8 @@ import trl
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
+from convrec.sft.student import quiet
+
 _PREFIX, _SAVING = "checkpoint-", ".saving"
 _RUN, _OPTIMIZER, _RANDOM = "run.json", "optimizer.safetensors", "random.safetensors"
 _VERSIONS = {"torch": torch.__version__, "transformers": transformers.__version__}
@@ -100,7 +102,8 @@ class Checkpoints(TrainerCallback):
     def _save(self, state: Any, at: dict[str, Any]) -> None:
         part = self.folder / _SAVING
         shutil.rmtree(part, ignore_errors=True)
-        at["model"].save_pretrained(part)
+        with quiet():
+            at["model"].save_pretrained(part)
         dataclasses.replace(state, log_history=[]).save_to_json(str(part / "trainer_state.json"))
         numbers, text = _random()
         tensors, groups = _optimizer(at["optimizer"])
