@@ -20,7 +20,7 @@ PROMPTS = [[3, 4, 5, 6, 7], [8], [9, 10, 11]]
 MODELS = [
     lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES)),
     lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
-]  # noqa: E501
+]
 
 
 def logits_of(model: Any) -> list[torch.Tensor]:
