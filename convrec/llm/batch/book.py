@@ -77,11 +77,15 @@ class Book:
         return Draft(self, secrets.token_hex(8), endpoint, stage, run)
 
     def note(self, row: Row, **changes: str) -> None:
-        """Record what is known of a batch now: state, file_id, batch_id, note."""
+        """Record what is known of a batch now: state, file_id, batch_id, note.
+
+        A batch that has ended meanwhile stays as it is.
+        """
         sets = ", ".join(f"{name} = ?" for name in changes)
         with self.store.write() as connection:
             connection.execute(
-                f"UPDATE llm_batches SET {sets}, updated_at = ? WHERE batch_key = ?",
+                f"UPDATE llm_batches SET {sets}, updated_at = ? "
+                "WHERE batch_key = ? AND state != 'ended'",
                 [*changes.values(), _now(), row.batch_key],
             )
 

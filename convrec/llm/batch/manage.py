@@ -27,8 +27,9 @@ def cancel_batch(batch_key: str, config: Config, answers: AnswerStore) -> None:
             if not batch_id:
                 book.end(row, "never submitted")
                 return
+            # The note comes first: a run that waits for the batch may see its end before we return.
+            book.note(row, batch_id=batch_id, state="submitted", note=BY_US)
             control.cancel(batch_id)
-    book.note(row, batch_id=batch_id, state="submitted", note=BY_US)
 
 
 def release_batch(batch_key: str, answers: AnswerStore) -> None:
