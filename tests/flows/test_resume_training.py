@@ -26,7 +26,10 @@ def run(home: Path, small: dict[str, Any]) -> subprocess.Popen[str]:
     for key, value in settings.items():
         command += ["--set", f"{key}={json.dumps(value)}"]
     environment = {**os.environ, "CONVREC_HOME": str(home)}
-    environment |= {"PREFECT_HOME": str(home / "prefect"), "OMP_NUM_THREADS": "1"}
+    environment |= {
+        "PREFECT_HOME": str(home.parent / f"prefect-{home.name}"),
+        "OMP_NUM_THREADS": "1",
+    }
     environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
     for name in ("PREFECT_API_URL", "PREFECT_TEST_MODE"):
         environment.pop(name, None)
