@@ -116,8 +116,26 @@ def show(
         shown.print(
             f"{failures.height} contexts failed, the first: {failures.row(0)}", markup=False
         )
-    with pl.Config(tbl_rows=rows, fmt_str_lengths=60, tbl_width_chars=shown.width):
-        shown.print(str(frame.head(rows)), markup=False, highlight=False)
+    _print_rows(frame.head(rows), shown)
+
+
+WIDEST = 8
+"""Columns up to which rows are shown as a table; wider ones are shown one below the other."""
+
+
+def _print_rows(frame: Any, shown: Any) -> None:
+    import polars as pl
+
+    if frame.width <= WIDEST:
+        with pl.Config(tbl_rows=frame.height, fmt_str_lengths=60, tbl_width_chars=shown.width):
+            shown.print(str(frame), markup=False, highlight=False)
+        return
+    width = max(map(len, frame.columns))
+    for row in frame.iter_rows(named=True):
+        shown.print()
+        for name, value in row.items():
+            if value is not None and value != "":
+                shown.print(f"{name:>{width}}  {value}", markup=False, highlight=False)
 
 
 @app.command()
