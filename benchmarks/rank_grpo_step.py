@@ -114,12 +114,9 @@ def trainer_of(world: World, algorithm: str, beta: float, folder: Path) -> GRPOT
     source = folder / "student"
     world.student.model.save_pretrained(source)
     world.student.tokenizer.save_pretrained(source)
-    student = rl.load_checkpoint(source)
-    data = rl.training_data(world.rows, student.tokenizer, config, 0)
     index, record = TitleIndex(world.items), Record(folder / algorithm)
-    trainer = rl._trainer(
-        student, data, index, config, folder / algorithm, 0, record, lambda *_: None
-    )
+    task = rl.make_task(rl.load_checkpoint(source), world.rows, [], [], index, config, 0)
+    trainer = rl.make_trainer(task, folder / algorithm, record, lambda *_: None)
     trainer.rollout_func = lambda prompts, _: {
         "prompt_ids": prompts,
         "completion_ids": world.lists,
@@ -217,24 +214,32 @@ def compare_ranks(world: World, rounds: int) -> dict[str, Any]:
     index, rows = TitleIndex(world.items), world.batch()
     pairs = {(title, year) for _, title, year in world.items if year is not None}
 
-    def ours() -> tuple[torch.Tensor, list[list[float]]]:
-        scorer = ListScorer(index, N, exp_inf, years=True)
+    def new() -> ListScorer:
+        relevance._read.cache_clear()
+        relevance._key.cache_clear()
+        return ListScorer(index, N, exp_inf, years=True)
+
+    def score(scorer: ListScorer) -> tuple[torch.Tensor, list[list[float]]]:
+        scorer._judged.cache_clear()
         rewards = [scorer.rank_rewards(x, row) for x, row in zip(world.texts, rows, strict=True)]
         return segment_ranks(ids, mask, counts), rewards
 
+    scorer = new()
+
+    def warm() -> tuple[torch.Tensor, list[list[float]]]:
+        return score(scorer)
+
     def cold() -> tuple[torch.Tensor, list[list[float]]]:
-        relevance._read.cache_clear()
-        relevance._key.cache_clear()
-        return ours()
+        return score(new())
 
     def plain() -> tuple[torch.Tensor, list[list[float]]]:
         rewards = [plain_rewards(x, row, pairs) for x, row in zip(world.texts, rows, strict=True)]
         return plain_segments(ids, mask, tokenizer), rewards
 
-    for mine, other in zip(ours()[1], plain()[1], strict=True):
+    for mine, other in zip(warm()[1], plain()[1], strict=True):
         assert mine == other
-    assert torch.equal(ours()[0], plain()[0])
-    ways: dict[str, Callable[[], Any]] = {"plain": plain, "cold": cold, "warm": ours}
+    assert torch.equal(warm()[0], plain()[0])
+    ways: dict[str, Callable[[], Any]] = {"plain": plain, "cold": cold, "warm": warm}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

@@ -64,7 +64,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """What is trained, on what, and how lists are written."""
 
     student: Student
@@ -99,11 +99,11 @@ def train_rank_grpo(
     """
     started = time.monotonic()
     keep_freed_memory()
-    task = _task(load_checkpoint(checkpoint), samples, validation, lines, index, config, seed)
+    task = make_task(load_checkpoint(checkpoint), samples, validation, lines, index, config, seed)
     with workspace(working_folder if process_count() == 1 else None) as folder, quiet():
         resumed = latest(folder)
         record = Record(folder, step_of(resumed))
-        trainer = _trainer(task, folder, record, progress)
+        trainer = make_trainer(task, folder, record, progress)
         held_out = _validation(task, trainer, record)
         if held_out is not None:
             trainer.add_callback(held_out)
@@ -124,7 +124,7 @@ def train_rank_grpo(
         return figures, record.frame()
 
 
-def _task(
+def make_task(
     student: Student,
     samples: Rows,
     validation: Rows,
@@ -132,7 +132,11 @@ def _task(
     index: TitleIndex,
     config: Config,
     seed: int,
-) -> _Task:
+) -> Task:
+    """The samples as tokens, and the sampler that the settings name.
+
+    Raises TrainingError where there are too few samples for a step.
+    """
     settings, tokenizer = config.rank_grpo, student.tokenizer
     data = training_data(samples, tokenizer, config, seed)
     known = [sample for sample in validation if sample["ground_truth"]] * bool(settings.eval_every)
@@ -141,7 +145,7 @@ def _task(
         for sample in known[: settings.eval_samples]
     ]
     sampler = sampler_for(settings.sampler, tokenizer, config, lines=lines, rows=[*data, *held_out])
-    return _Task(student, data, held_out, sampler, index, config, seed)
+    return Task(student, data, held_out, sampler, index, config, seed)
 
 
 def training_data(samples: Rows, tokenizer: Any, config: Config, seed: int) -> Dataset:
@@ -175,7 +179,7 @@ def training_data(samples: Rows, tokenizer: Any, config: Config, seed: int) -> D
     return Dataset.from_list(rows).select(order[:needed])
 
 
-def _rollout(task: _Task) -> Rollout:
+def _rollout(task: Task) -> Rollout:
     most, temperature = task.config.model.max_completion_tokens, task.config.rank_grpo.temperature
     return Rollout(most, temperature, sampler=task.sampler)
 
@@ -185,7 +189,7 @@ def _prompt_ids(sample: Mapping[str, Any], tokenizer: Any, config: Config) -> li
     return encode_prompt(tokenizer, prompt, config.model.max_prompt_tokens)
 
 
-def _trainer(task: _Task, folder: Path, record: Record, progress: Progress) -> GRPOTrainer:
+def make_trainer(task: Task, folder: Path, record: Record, progress: Progress) -> GRPOTrainer:
     """The algorithm's trainer, watched; the samples' scores and the sampler are everybody's."""
     student, config, clock = task.student, task.config, Clock()
     settings = config.rank_grpo
@@ -227,7 +231,7 @@ def _trainer(task: _Task, folder: Path, record: Record, progress: Progress) -> G
     return trainer
 
 
-def _validation(task: _Task, trainer: GRPOTrainer, record: Record) -> Validation | None:
+def _validation(task: Task, trainer: GRPOTrainer, record: Record) -> Validation | None:
     """The look at validation; None where it is switched off or there is nothing to look at."""
     if not task.held_out:
         return None

@@ -31,6 +31,17 @@ Judged = tuple[list[float], tuple[float, ...]]
 """The relevance of ranks 1 to N, and the RATES of the list."""
 
 
+class _Remembering(TitleIndex):
+    """An index that looks each title up once: the lists of a training are of a few titles."""
+
+    def __init__(self, index: TitleIndex) -> None:
+        self._find = lru_cache(maxsize=1 << 16)(index.find)
+
+    def find(self, title: str, year: int | None) -> str | None:
+        """As the index finds it."""
+        return self._find(title, year)
+
+
 class ListScorer:
     """Scores completions against the `seen` and `ground_truth` of their dataset rows.
 
@@ -49,7 +60,7 @@ class ListScorer:
         years: bool,
         form: LineFormat = TITLE_YEAR,
     ) -> None:
-        self.index = index
+        self.index = _Remembering(index)
         self.n_ranks = n_ranks
         self.reward = reward
         self.years = years

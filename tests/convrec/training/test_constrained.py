@@ -53,8 +53,8 @@ def test_the_trainer_takes_the_probabilities_that_the_sampler_had(
     torch.set_num_threads(1)
     settings = config(sampler="constrained", iterations=2, temperature=0.7)
     student = rl.load_checkpoint(checkpoint)
-    task = rl._task(student, SAMPLES, [], LINES, TitleIndex(MORE), settings, 5)
-    trainer = rl._trainer(task, tmp_path, Record(tmp_path), lambda *_: None)
+    task = rl.make_task(student, SAMPLES, [], LINES, TitleIndex(MORE), settings, 5)
+    trainer = rl.make_trainer(task, tmp_path, Record(tmp_path), lambda *_: None)
     trainer.model.train()
     rows: list[dict[str, Any]] = [row for row in task.data for _ in range(2)]
     batch = trainer._generate_and_score_completions(rows[:4])
