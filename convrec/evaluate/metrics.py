@@ -41,6 +41,7 @@ PAIRS = (
     ("rank_grpo", "teacher"),
     ("sft", "teacher"),
     ("sft", "adjusted"),
+    ("adjusted", "teacher"),
     ("adjusted", "remapped"),
     ("remapped", "teacher"),
 )
@@ -174,4 +175,4 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
-METRICS = Step(stage="evaluate", kind="metrics", version=1, build=_build, config=_config)
+METRICS = Step(stage="evaluate", kind="metrics", version=2, build=_build, config=_config)
