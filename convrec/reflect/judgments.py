@@ -43,7 +43,7 @@ def judge_requests(job: Job) -> Requests:
 
 
 def repair_requests(job: Job) -> list[Request]:
-    """The repair request of each stored answer that cannot be used."""
+    """The repair request of each stored answer that cannot be used, in the order of their keys."""
     scale = job.config.reflect.scale
     pairs = Pairs(job)
     found: dict[str, Request] = {}
@@ -53,12 +53,13 @@ def repair_requests(job: Job) -> list[Request]:
         for reading in first_readings(shown, job.store, scale).values():
             if reading.repair is not None:
                 found[reading.repair.key] = reading.repair
-    return list(found.values())
+    return [found[key] for key in sorted(found)]
 
 
 def _shown(frame: pl.DataFrame) -> dict[str, int]:
     """Request key → how many candidates it showed, of the requests that asked about a slice."""
-    asked = frame.select("request_key", "shown").drop_nulls().unique("request_key")
+    asked = frame.select("request_key", "shown").drop_nulls()
+    asked = asked.unique("request_key", maintain_order=True)
     return dict(asked.iter_rows())
 
 

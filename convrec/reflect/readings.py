@@ -33,7 +33,9 @@ class Reading(NamedTuple):
 def first_readings(shown: Mapping[str, int], store: Store, scale: int) -> dict[str, Reading]:
     """Request key → reading of its first answer; `shown` is how many candidates each showed."""
     readings = {}
-    for key, (request, response) in AnswerStore(store).exchanges(shown).items():
+    stored = AnswerStore(store).exchanges(shown)
+    for key in filter(stored.__contains__, shown):  # in the order asked, whatever DuckDB's is
+        request, response = stored[key]
         text, reason = text_of(response)
         if text is None:
             readings[key] = Reading({}, reason)

@@ -12,7 +12,7 @@ import pytest
 from convrec.answering import llm_jobs
 from convrec.artifacts import Store
 from convrec.config import ROOT, Config, load
-from convrec.llm import server
+from convrec.llm import AnswerStore, server
 from convrec.llm.ask import ask
 from convrec.llm.demo import judge
 from convrec.reflect.pairs import Pairs
@@ -189,3 +189,17 @@ def test_the_judge_of_the_demo_is_measured_and_straightened(config: Config, stor
         spread[debias] = first - last
     assert spread[False] > 0.4
     assert abs(spread[True]) < spread[False] / 3
+
+
+def test_the_id_does_not_hang_on_the_order_in_which_answers_are_found(
+    config: Config, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, "I would rather talk about it.", None)
+    _, ref = run(config, store)["reflect"]
+    found = AnswerStore.exchanges
+
+    def reversed_(self: AnswerStore, keys: Any) -> Any:
+        return dict(reversed(list(found(self, keys).items())))
+
+    monkeypatch.setattr(AnswerStore, "exchanges", reversed_)
+    assert run(config, store)["reflect"][1] == ref
