@@ -58,24 +58,16 @@ class AnswerStore:
 
     def digests(self, keys: Collection[str]) -> dict[str, str]:
         """Request key → digest of its answer, for those of `keys` that have one."""
-        return self._look_up(keys, "response_digest")
+        return dict(self._look_up(keys, "response_digest"))
 
     def responses(self, keys: Collection[str]) -> dict[str, dict[str, Any]]:
         """Request key → raw response body, for those of `keys` that have one."""
         found = self._look_up(keys, "response")
-        return {key: json.loads(text) for key, text in found.items()}
+        return {key: json.loads(text) for key, text in found}
 
     def exchanges(self, keys: Collection[str]) -> dict[str, tuple[Request, dict[str, Any]]]:
         """Request key → (request, raw response body), for those of `keys` that are answered."""
-        import polars as pl
-
-        wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String}).unique()
-        with self.store.read_connection() as connection:
-            connection.register("wanted", wanted.to_arrow())
-            found = connection.execute(
-                "SELECT request_key, owner, endpoint, body, response FROM llm_answers "
-                "JOIN wanted ON request_key = wanted.key"
-            ).fetchall()
+        found = self._look_up(keys, "owner", "endpoint", "body", "response")
         return {
             key: (Request(owner or "", endpoint, json.loads(body)), json.loads(response))
             for key, owner, endpoint, body, response in found
@@ -105,19 +97,19 @@ class AnswerStore:
             )
         return Standing(stored, batched - stored)
 
-    def _look_up(self, keys: Collection[str], column: str) -> dict[str, str]:
+    def _look_up(self, keys: Collection[str], *columns: str) -> list[Any]:
+        """(request key, columns) of each of `keys` that is answered."""
         import polars as pl
 
         if not keys:
-            return {}
+            return []
         wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String}).unique()
         with self.store.read_connection() as connection:
             connection.register("wanted", wanted.to_arrow())
-            found = connection.execute(
-                f"SELECT request_key, {column} FROM llm_answers "
+            return connection.execute(
+                f"SELECT request_key, {', '.join(columns)} FROM llm_answers "
                 "JOIN wanted ON request_key = wanted.key"
-            )
-            return dict(_rows(found))
+            ).fetchall()
 
 
 def insert(connection: duckdb.DuckDBPyConnection, incoming: pa.Table) -> None:
@@ -147,7 +139,3 @@ def response_digest(response: str) -> str:
     if not isinstance(body, dict):
         raise WarehouseError("a stored answer is not a JSON object; the spool was edited by hand")
     return digest(body.get("choices", body.get("data")))
-
-
-def _rows(found: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
-    return found.fetchall()
