@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.tables import EMBEDDINGS, JUDGED, SCHEMA_VERSION, table_sql
+from convrec.artifacts.tables import EMBEDDINGS, JUDGED, RUNS, SCHEMA_VERSION, table_sql
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,6 +44,16 @@ MIGRATIONS = {
         {EMBEDDINGS}
         {table_sql("ablation")}
         {table_sql("search")}
+    """,
+    # Runs. Of earlier ones the warehouse knows what they made, but not what they found made.
+    4: f"""
+        {RUNS}
+        INSERT INTO run_artifacts
+            SELECT flow_run_id, kind, artifact_id, 'completed', seconds, created_at
+            FROM artifacts WHERE flow_run_id <> '';
+        INSERT INTO runs
+            SELECT run_id, '', '', '{{}}', '{{}}', '', 'unrecorded', min(noted_at), max(noted_at)
+            FROM run_artifacts GROUP BY run_id;
     """,
 }
 

@@ -7,7 +7,7 @@ content ids and from the insert, which replaces.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _TITLE = "STRUCT(title VARCHAR, year INTEGER)"
 
@@ -154,6 +154,18 @@ CREATE TABLE embeddings (model VARCHAR, text_key VARCHAR, context_id VARCHAR, ve
 """
 """Vectors by model and SHA-256 of the text; `context_id` is empty for the text of an item."""
 
+RUNS = """
+CREATE TABLE runs (
+    run_id VARCHAR, flow VARCHAR, profile VARCHAR, overrides VARCHAR, config VARCHAR,
+    revision VARCHAR, state VARCHAR, started_at TIMESTAMP, ended_at TIMESTAMP
+);
+CREATE TABLE run_artifacts (
+    run_id VARCHAR, node VARCHAR, artifact_id VARCHAR, state VARCHAR, seconds DOUBLE,
+    noted_at TIMESTAMP
+);
+"""
+"""Which runs there were, and which artifact each of them made, or found made, for which node."""
+
 COMMON = f"""
 CREATE TABLE meta (key VARCHAR, value VARCHAR);
 CREATE TABLE artifacts (
@@ -186,6 +198,7 @@ CREATE TABLE llm_batch_requests (
 );
 {JUDGED}
 {EMBEDDINGS}
+{RUNS}
 INSERT INTO meta VALUES
     ('convrec', 'warehouse'), ('schema_version', '{SCHEMA_VERSION}'), ('store_id', uuid()::VARCHAR);
 """

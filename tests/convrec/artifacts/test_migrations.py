@@ -34,6 +34,16 @@ CREATE TABLE judgments (
     position INTEGER, score DOUBLE
 );
 INSERT INTO judgments VALUES ('judgments-1', 0, 'c1', 'i1', 2, 3, 0.5);
+CREATE TABLE artifacts (
+    artifact_id VARCHAR, kind VARCHAR, stage VARCHAR, version INTEGER, config VARCHAR,
+    inputs VARCHAR, rows BIGINT, partial BOOLEAN, figures VARCHAR, seconds DOUBLE,
+    created_at TIMESTAMP, flow_run_id VARCHAR, task_run_id VARCHAR
+);
+INSERT INTO artifacts VALUES
+    ('judgments-1', 'judgments', 'reflect', 1, '{}', '{}', 1, false, '{}', 2.5,
+     '2026-11-22 10:00:00', 'r', 't'),
+    ('catalog-1', 'catalog', 'ingest', 1, '{}', '{}', 1, false, '{}', 0.5,
+     '2026-11-22 09:00:00', '', '');
 """
 
 
@@ -60,6 +70,10 @@ def test_a_warehouse_of_version_1_opens_and_keeps_what_it_has(tmp_path: Path) ->
         assert ledger.fetchall() == [(0.5, "live", 0)]
         judged = connection.execute("SELECT rating, ratings, positions FROM judgments")
         assert judged.fetchall() == [(2.0, [2], [3])]
+        runs = connection.execute("SELECT run_id, state, started_at::VARCHAR FROM runs")
+        assert runs.fetchall() == [("r", "unrecorded", "2026-11-22 10:00:00")]
+        made = connection.execute("SELECT run_id, artifact_id, state FROM run_artifacts")
+        assert made.fetchall() == [("r", "judgments-1", "completed")]
         version = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'")
         assert version.fetchone() == (str(SCHEMA_VERSION),)
     Store(new)
