@@ -44,6 +44,8 @@ PAIRS = (
     ("adjusted", "teacher"),
     ("adjusted", "remapped"),
     ("remapped", "teacher"),
+    ("rank_grpo", "knn"),
+    ("rank_grpo", "popularity"),
 )
 
 Values = dict[str, NDArray[np.float64]]
@@ -175,4 +177,4 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
-METRICS = Step(stage="evaluate", kind="metrics", version=2, build=_build, config=_config)
+METRICS = Step(stage="evaluate", kind="metrics", version=3, build=_build, config=_config)

@@ -50,4 +50,4 @@ def _config(config: Config) -> dict[str, Any]:
     return {"shown": shown_config(config)}
 
 
-REPORT = Step(stage="evaluate", kind="report", version=2, build=_build, config=_config, folder=True)
+REPORT = Step(stage="evaluate", kind="report", version=3, build=_build, config=_config, folder=True)

@@ -4,12 +4,14 @@ teacher     the teacher's list as it wrote it: its titles and years, one a line,
 remapped    the N best candidates that the conversation has not named; seen ones go before the cut
 adjusted    the demonstrations: what the student is shown
 sft, rank_grpo   sampled, unconstrained lists of the two checkpoints
+popularity  what training answers name most often, seen items removed
+knn         what answered the training posts most like the conversation
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from convrec.relevance import Titled, judge_lines
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from convrec.catalog.index import TitleIndex
     from convrec.lists import LineFormat
 
-SYSTEMS = ("teacher", "remapped", "adjusted", "sft", "rank_grpo")
+SYSTEMS = ("teacher", "remapped", "adjusted", "sft", "rank_grpo", "popularity", "knn")
 MODELS = ("sft", "rank_grpo")
 
 
@@ -32,6 +34,7 @@ class Sample(NamedTuple):
     context_id: str
     seen: list[Titled]
     ground_truth: list[Titled]
+    conversation: str = ""
 
 
 class SampleList(NamedTuple):
@@ -44,10 +47,10 @@ class SampleList(NamedTuple):
 def held_out(conversations: pl.DataFrame, split: str = "test") -> list[Sample]:
     """The samples of a split that have a ground truth, in order."""
     rows = conversations.filter(conversations["split"] == split)
-    columns = ("sample_id", "context_id", "seen", "ground_truth")
+    columns = ("sample_id", "context_id", "seen", "ground_truth", "conversation")
     return [
-        Sample(sample, context, _titled(seen), _titled(truth))
-        for sample, context, seen, truth in rows.select(columns).iter_rows()
+        Sample(sample, context, _titled(seen), _titled(truth), said)
+        for sample, context, seen, truth, said in rows.select(columns).iter_rows()
         if truth
     ]
 
@@ -74,7 +77,34 @@ def system_lists(job: Job, samples: list[Sample], index: TitleIndex) -> dict[str
     for model in MODELS:
         if f"generations_{model}" in job.parents:
             lists[model] = _generated(job.frame(f"generations_{model}"), samples)
-    return lists
+    return {**lists, **baseline_lists(job, samples)}
+
+
+def baseline_lists(job: Job, samples: list[Sample]) -> dict[str, list[SampleList]]:
+    """The lists of popularity and kNN; nothing where the training split has no ground truth."""
+    from convrec.evaluate.baselines import choose_k, knn, popularity, read_training
+
+    conversations, n = job.frame("conversations"), job.config.list_length
+    training = read_training(conversations, job.frame("catalog"))
+    if training is None:
+        return {}
+    k = choose_k(training, held_out(conversations, "validation"))
+    form = job.config.line_format
+    return {
+        name: written(lists, form)
+        for name, lists in (
+            ("popularity", popularity(training, samples, n)),
+            ("knn", knn(training, samples, n, k)),
+        )
+    }
+
+
+def written(lists: Sequence[Sequence[Titled]], form: LineFormat) -> list[SampleList]:
+    """Lists of items, one a sample, as text."""
+    return [
+        SampleList(position, "\n".join(form.format(*item) for item in items))
+        for position, items in enumerate(lists)
+    ]
 
 
 def teacher_texts(rows: pl.DataFrame, form: LineFormat) -> dict[str, str]:

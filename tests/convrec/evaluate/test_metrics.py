@@ -12,13 +12,14 @@ from convrec.artifacts import Job
 from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError
 from convrec.evaluate import METRICS, metrics_json
+from convrec.evaluate.systems import SYSTEMS
 
 
 def test_every_system_stands_on_one_footing(world: Any) -> None:
     rows = METRICS.build(world.job()).rows
     assert rows.columns == list(KINDS["metrics"])
     plain = rows.filter(pl.col("versus").is_null() & (pl.col("protocol") == "standard"))
-    assert set(plain["system"]) == {"teacher", "remapped", "adjusted", "sft", "rank_grpo"}
+    assert set(plain["system"]) == set(SYSTEMS)
     assert set(plain["n"]) == {60}
     assert (rows["low"] <= rows["value"]).all()
     assert (rows["value"] <= rows["high"]).all()
@@ -60,6 +61,8 @@ def test_a_sample_without_a_list_is_left_out_and_said(world: Any) -> None:
         ("teacher", None): 58,
         ("remapped", None): 60,
         ("remapped", "teacher"): 58,
+        ("popularity", None): 60,
+        ("knn", None): 60,
     }
 
 
