@@ -144,7 +144,7 @@ def _build(job: Job) -> Built:
                 difference = {name: a[name] - b[name] for name in COMPARED}
                 rows += measures.rows(difference, system, versus, protocol)
     figures = {f"{r[0]} {r[3]}": round(r[4], 4) for r in rows if _headline(r)}
-    return Built(_frame(rows), figures)
+    return Built(metrics_frame(rows), figures)
 
 
 def _headline(row: Row) -> bool:
@@ -152,7 +152,8 @@ def _headline(row: Row) -> bool:
     return row[1] is None and row[2] == "standard" and named
 
 
-def _frame(rows: list[Row]) -> pl.DataFrame:
+def metrics_frame(rows: list[Row]) -> pl.DataFrame:
+    """Rows as the warehouse keeps them."""
     import polars as pl
 
     schema = {

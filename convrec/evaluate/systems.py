@@ -76,7 +76,7 @@ def system_lists(job: Job, samples: list[Sample], index: TitleIndex) -> dict[str
         lists["adjusted"] = _adjusted(job.frame("demonstrations"), samples)
     for model in MODELS:
         if f"generations_{model}" in job.parents:
-            lists[model] = _generated(job.frame(f"generations_{model}"), samples)
+            lists[model] = generated(job.frame(f"generations_{model}"), samples)
     return {**lists, **baseline_lists(job, samples)}
 
 
@@ -164,7 +164,8 @@ def _adjusted(rows: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:
     return lists
 
 
-def _generated(rows: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:
+def generated(rows: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:
+    """The lists of these samples, from the rows of generations; several where there are draws."""
     position_of = {sample.sample_id: position for position, sample in enumerate(samples)}
     return [
         SampleList(position_of[sample], text)
