@@ -18,7 +18,7 @@ from prefect.runtime import flow_run, task_run
 
 from convrec.artifacts import ArtifactRef, Job, Producer
 from convrec.errors import WarehouseError
-from convrec.pipeline import NODES
+from convrec.pipeline import NODES, Node
 from convrec.training.workspace import discard
 from tasks.cache import ArtifactCache
 from tasks.run import Order
@@ -73,12 +73,12 @@ def may_pass(_task: Any, _run: Any, state: Any) -> bool:
     return False
 
 
-def artifact_task(name: str, **options: Any) -> Task[..., ArtifactRef]:
-    """The cached task of the pipeline node `name`; `options` go to Prefect's `task`."""
-    node = NODES[name]
+def artifact_task(name: str | Node, **options: Any) -> Task[..., ArtifactRef]:
+    """The cached task of a node, or of the pipeline's node `name`; `options` are Prefect's."""
+    node = NODES[name] if isinstance(name, str) else name
 
     @task(
-        name=f"{node.stage}: {name}",
+        name=f"{node.stage}: {node.name}",
         description=f"Makes the {node.step.kind} artifact of stage {node.stage}.",
         cache_policy=ArtifactCache(),
         persist_result=True,
@@ -86,19 +86,19 @@ def artifact_task(name: str, **options: Any) -> Task[..., ArtifactRef]:
         **options,
     )
     def make(order: Order, parents: Mapping[str, ArtifactRef]) -> ArtifactRef:
-        return build(order, name)
+        return build(order)
 
     return make
 
 
-def build(order: Order, name: str) -> ArtifactRef:
+def build(order: Order) -> ArtifactRef:
     """Build the artifact of an order, unless another run has committed it meanwhile."""
-    node = NODES[name]
+    node = order.node
     if not order.refresh and (ref := order.store.find(order.artifact_id)) and not ref.partial:
         return ref
     started = time.monotonic()
     scratch = order.store.scratch() if node.step.folder else None
-    progress = Progress(order, slug("progress", name))
+    progress = Progress(order, slug("progress", node.name))
     workspace = order.store.home / "training" / order.artifact_id
     if order.refresh:
         discard(workspace)
@@ -120,7 +120,7 @@ def build(order: Order, name: str) -> ArtifactRef:
         {"figure": "seconds", "value": round(seconds, 2)},
     ]
     rows += [{"figure": key, "value": value} for key, value in built.figures.items()]
-    create_table_artifact(rows, key=slug(name), description=f"{ref.artifact_id}")
+    create_table_artifact(rows, key=slug(node.name), description=f"{ref.artifact_id}")
     return ref
 
 

@@ -69,7 +69,7 @@ class Order:
         self.parents = parents
         self.refresh = run.refreshes(node.stage)
         self._run = run
-        self._node = node
+        self.node = node
         self._spec: ArtifactSpec | None = None
         self._pinned = run.pinned(node)
 
@@ -77,7 +77,7 @@ class Order:
     def spec(self) -> ArtifactSpec:
         """The identity of the artifact; stored answers must be there before it is asked for."""
         if self._spec is None:
-            self._spec = self._node.step.spec(Job(self.config, self.store, self.parents))
+            self._spec = self.node.step.spec(Job(self.config, self.store, self.parents))
         return self._spec
 
     @property
@@ -87,14 +87,14 @@ class Order:
 
     def watch(self, done: int, total: int, text: str) -> None:
         """Tell the watcher how far the step is."""
-        watcher.get().progress(self._node.name, done, total, text)
+        watcher.get().progress(self.node.name, done, total, text)
 
     def ask(self, progress: Any) -> dict[str, Any]:
         """Get the answers that the step still lacks; figures of the calls."""
         from convrec.llm.ask import ask
 
         fetched = ask(
-            self._node.step,
+            self.node.step,
             Job(self.config, self.store, self.parents, progress),
             run=self._run.run_id,
             spent_usd=self._run.spent(),
@@ -154,9 +154,11 @@ class Run:
 
     # -- what stages use -----------------------------------------------------------------------
 
-    def make(self, name: str, task: Task[..., Any], ask: Task[..., Any] | None = None) -> None:
-        """Have `task` make the artifact of node `name`, after `ask` got the answers it needs."""
-        node = NODES[name]
+    def make(
+        self, name: str | Node, task: Task[..., Any], ask: Task[..., Any] | None = None
+    ) -> None:
+        """Have `task` make the artifact of a node, after `ask` got the answers it needs."""
+        node = NODES[name] if isinstance(name, str) else name
         started = time.monotonic()
         reason = self.skipped(node)
         if reason:
@@ -175,7 +177,7 @@ class Run:
         ref = ArtifactRef.model_validate(state.result())
         if name_of_pin := node.pin(self.config):
             self.store.pin(name_of_pin, ref.artifact_id)
-        self.refs[name] = ref
+        self.refs[node.name] = ref
         self._record(node, "cached" if state.name == "Cached" else "completed", ref, started)
 
     def reuse(self, *stages: StageName) -> None:
