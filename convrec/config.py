@@ -40,7 +40,11 @@ class Ingest(Section):
 
     format: Literal["demo", "reddit-v2", "inspired", "redial"] = "reddit-v2"
     path: str = Field("", description="File or folder with the conversations.")
-    catalog: str = Field("", description="CSV or Parquet catalog; empty: the one beside `path`.")
+    catalog: str = Field(
+        "",
+        description="CSV or Parquet catalog; `catalog:NAME`: the newest version that was published "
+        "under this name, or `catalog:NAME@3`; empty: the one beside `path`.",
+    )
     columns: dict[Literal["title", "year", "item_id", "aliases", "genres"], str] = Field(
         default={}, description="What the catalog file calls these columns, where it differs."
     )
