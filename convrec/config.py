@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from convrec.domain import Domain
 from convrec.errors import ConfigError
 from convrec.lists import LineFormat, line_format
+from convrec.sources import source_config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -144,7 +145,7 @@ class Lora(Section):
 class Model(Section):
     """The student."""
 
-    base: str = Field("tiny", description="`tiny`, a local folder, or a Hub name.")
+    base: str = Field("tiny", description="`tiny`, `smollm2` (extra), a folder, or a Hub name.")
     prompt: Literal["instruct", "plain", "given"] = Field(
         "instruct",
         description="What the student reads: an instruction with the conversation, the "
@@ -266,6 +267,9 @@ class Llm(Section):
     batch: Batch = Batch()
 
 
+SourceSection = Literal["ingest", "recommend", "remap", "reflect", "adjust"]
+
+
 class Config(Section):
     """Everything a run is asked to do."""
 
@@ -284,6 +288,9 @@ class Config(Section):
     rank_grpo: RankGrpo = RankGrpo()
     evaluate: Evaluate = Evaluate()
     llm: Llm = Llm()
+    sources: dict[str, dict[SourceSection, dict[str, Any]]] = Field(
+        {}, description="Other data that SFT learns from: by name, the settings that differ."
+    )
 
     @property
     def line_format(self) -> LineFormat:
@@ -309,6 +316,8 @@ class Config(Section):
             raise ValueError(
                 f"remap.keep={self.remap.keep} must be at least list_length and reflect.top"
             )
+        for name in self.sources:
+            source_config(self, name)
         return self
 
 

@@ -20,6 +20,7 @@ from convrec.recommend import TEACHER_LISTS
 from convrec.reflect import JUDGMENTS
 from convrec.remap import CANDIDATES, SIMILARITY_BASIS, pin_name
 from convrec.sft import SFT
+from convrec.sources import no_teacher, source_roles
 
 
 def _always(config: Config) -> str:
@@ -35,8 +36,9 @@ class Node:
     """One artifact of a run.
 
     `reads` maps the role under which the step knows a parent to the node that makes it; a parent
-    that is skipped is left out. `skipped` gives the reason why this run goes without the node, or
-    an empty string; `adapt` changes the run's configuration for this node alone.
+    that is skipped is left out; `reads_in` has what the sources bring, too. `skipped` gives the
+    reason why this run goes without the node, or an empty string; `adapt` changes the run's
+    configuration for this node alone.
     """
 
     name: str
@@ -51,13 +53,17 @@ class Node:
         """The stage that the node belongs to."""
         return self.step.stage
 
+    def reads_in(self, config: Config) -> dict[str, str]:
+        """What the node reads under a configuration, by role."""
+        return {**self.reads, **(source_roles(config) if self.stage == "sft" else {})}
+
 
 def _same(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
 
 def _provided(config: Config) -> str:
-    return (
+    return no_teacher(config) or (
         "recommend.source=provided: the data brings its own lists"
         if config.recommend.source == "provided"
         else ""
@@ -98,6 +104,7 @@ PIPELINE: tuple[Node, ...] = (
         "demonstrations",
         DEMONSTRATIONS,
         _same("catalog", "conversations", "candidates", "judgments", "adjustment"),
+        no_teacher,
     ),
     Node("checkpoint_sft", SFT, _same("conversations", "demonstrations")),
     Node(

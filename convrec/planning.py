@@ -17,6 +17,7 @@ import typer
 
 from convrec.config import Config, home, load, parse_overrides
 from convrec.output import JsonFile, console, takes_stdout, write_json
+from convrec.sources import adopted, source_config
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,11 +53,12 @@ class Walk:
         """Decide whether the node is cached, and what it would ask."""
         from convrec.artifacts import ArtifactRef, Job
 
-        names = [name for name in node.reads.values() if name in self.wanted]
+        reads = node.reads_in(self.config)
+        names = [name for name in reads.values() if name in self.wanted or name not in node.reads]
         known = all(name in self.refs for name in names)
         readable = known and all(self._readable(name) for name in names)
-        parents = {role: self.refs[n] for role, n in node.reads.items() if n in self.refs}
-        frames = {role: self.frames[n] for role, n in node.reads.items() if n in self.frames}
+        parents = {role: self.refs[n] for role, n in reads.items() if n in self.refs}
+        frames = {role: self.frames[n] for role, n in reads.items() if n in self.frames}
         job = Job(self.config, self.store, parents, frames=frames)
         missing = None
         asks = node.step.asks(self.config)
@@ -85,6 +87,20 @@ class Walk:
                 "contexts": 0 if cached else self._contexts(node.stage),
             }
         )
+
+    def source(self, name: str) -> None:
+        """Walk the data stages of a source, and take over what is known of it."""
+        from convrec.pipeline import PIPELINE
+
+        part = Walk(source_config(self.config, name), self.store, stages=self.stages, llm={})
+        for node in PIPELINE:
+            if node.stage not in ("sft", "rank_grpo", "evaluate") and not node.skipped(part.config):
+                part.visit(node)
+        self.refs |= adopted(name, part.refs)
+        self.frames |= adopted(name, part.frames)
+        for role, figures in part.llm.items():
+            before = self.llm.setdefault(role, dict.fromkeys(figures, 0))
+            self.llm[role] = {key: before[key] + value for key, value in figures.items()}
 
     @property
     def wanted(self) -> set[str]:
@@ -242,6 +258,8 @@ def make_plan(config: Config, store: Store) -> dict[str, Any]:
 
     walk = Walk(config, store)
     walk.llm = {"teacher": _figures(0, Bracket()), "judge": _figures(0, Bracket())}
+    for name in config.sources:
+        walk.source(name)
     for node in PIPELINE:
         if not node.skipped(config):
             walk.visit(node)

@@ -12,6 +12,7 @@ from tasks.recommend import recommend
 from tasks.reflect import reflect
 from tasks.remap import remap
 from tasks.run import Run
+from tasks.sources import sources
 
 
 @flow(name="build-sft-data", flow_run_name="build-sft-data {profile}")
@@ -33,5 +34,6 @@ def build_sft_data(
         remap(run)
         reflect(run)
         adjust(run)
+        sources(run)
         lineage(run)
     return run.summary()

@@ -15,6 +15,7 @@ from tasks.reflect import reflect
 from tasks.remap import remap
 from tasks.run import Run
 from tasks.sft import sft
+from tasks.sources import sources
 
 
 @flow(name="pipeline", flow_run_name="pipeline {profile}")
@@ -38,6 +39,7 @@ def pipeline(
         remap(run)
         reflect(run)
         adjust(run)
+        sources(run)
         sft(run)
         rank_grpo(run)
         evaluate(run)

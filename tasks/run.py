@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import time
@@ -16,10 +17,16 @@ from prefect.runtime import flow_run
 
 from convrec import config as configuration
 from convrec.artifacts import ArtifactRef, ArtifactSpec, Job, Store
+from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
 from convrec.config import STAGES, Config, StageName
 from convrec.errors import ConfigError, InputError
 from convrec.pipeline import NODES, Node, of_stage
+from convrec.sources import adopted, source_config
+from tasks import failure
 from tasks.cache import records
+
+DATA: tuple[StageName, ...] = ("ingest", "recommend", "remap", "reflect", "adjust")
+"""The stages that make demonstrations; a source goes through these."""
 
 LLM_FIGURES = ("requests", "from_ledger", "sent", "prompt_tokens", "completion_tokens", "usd")
 
@@ -64,6 +71,7 @@ class Order:
     """What a task needs to make one artifact. A plain class, so that Prefect does not walk it."""
 
     def __init__(self, run: Run, node: Node, parents: Mapping[str, ArtifactRef]) -> None:
+        self.node = node
         self.config = node.adapt(run.config)
         self.store = run.store
         self.parents = parents
@@ -105,6 +113,14 @@ class Order:
         return {**figures, "failed": len(fetched.failures)}
 
 
+class Place:
+    """Where a run is: the node that it makes, and the run of the source that it makes it for."""
+
+    def __init__(self) -> None:
+        self.run: Run | None = None
+        self.node: Node | None = None
+
+
 class Run:
     """A flow's run: `with Run(profile, overrides) as run:` and then one stage after the other.
 
@@ -127,10 +143,21 @@ class Run:
         self.entries: list[dict[str, Any]] = []
         self.llm: dict[str, Any] = dict.fromkeys(LLM_FIGURES, 0)
         self.llm["usd"] = 0.0
+        self._overrides = dict(overrides or {})
+        self._place = Place()
         self._until = STAGES.index(until) if until else len(STAGES)
         self._refresh = STAGES.index(refresh) if refresh else len(STAGES)
 
     def __enter__(self) -> Run:
+        if self.run_id:
+            open_run(
+                self.store,
+                self.run_id,
+                flow=str(flow_run.flow_name or ""),
+                profile=self.config.profile,
+                overrides=self._overrides,
+                config=self.config.model_dump(mode="json"),
+            )
         return self
 
     def __exit__(
@@ -139,7 +166,9 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        outcome = "completed" if kind is None else kind.__name__
+        outcome = COMPLETED if kind is None else kind.__name__
+        if self.run_id:
+            close_run(self.store, self.run_id, outcome)
         folder = self.store.home / "runs"
         folder.mkdir(exist_ok=True)
         record = {
@@ -151,6 +180,8 @@ class Run:
         part = path.with_suffix(".part")
         part.write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")
         os.replace(part, path)
+        if isinstance(error, Exception):
+            failure.leave(self._place.run or self, self._place.node, error)
 
     # -- what stages use -----------------------------------------------------------------------
 
@@ -164,6 +195,7 @@ class Run:
         if reason:
             self._record(node, "skipped", None, started, reason)
             return
+        self._place.run, self._place.node = self, node
         parents = self.parents(node)
         if ask is not None:
             figures = ask(Order(self, node, parents), parents)
@@ -179,6 +211,7 @@ class Run:
             self.store.pin(name_of_pin, ref.artifact_id)
         self.refs[node.name] = ref
         self._record(node, "cached" if state.name == "Cached" else "completed", ref, started)
+        self._place.run = self._place.node = None
 
     def reuse(self, *stages: StageName) -> None:
         """Take the artifacts of earlier stages as they are stored; build nothing, ask nobody.
@@ -201,6 +234,20 @@ class Run:
                     )
                 self.refs[node.name] = ref
                 self._record(node, "cached", ref, started)
+        for name in self.config.sources:
+            part = self.source(name)
+            part.reuse(*(stage for stage in stages if stage in DATA))
+            self.take(name, part)
+
+    def source(self, name: str) -> Run:
+        """The run of a source: the same run with the source's configuration."""
+        part = copy.copy(self)
+        part.config, part.refs = source_config(self.config, name), {}
+        return part
+
+    def take(self, name: str, part: Run) -> None:
+        """Take over what the run of a source has made."""
+        self.refs |= adopted(name, part.refs)
 
     # -- what tasks and flows ask --------------------------------------------------------------
 
@@ -218,7 +265,8 @@ class Run:
 
     def parents(self, node: Node) -> dict[str, ArtifactRef]:
         """The references that the node's step reads, by role."""
-        return {role: self.refs[name] for role, name in node.reads.items() if name in self.refs}
+        reads = node.reads_in(self.config).items()
+        return {role: self.refs[name] for role, name in reads if name in self.refs}
 
     def refreshes(self, stage: StageName) -> bool:
         """Whether artifacts of this stage are recomputed though they are stored."""
@@ -266,4 +314,7 @@ class Run:
             "seconds": round(time.monotonic() - started, 3),
         }
         self.entries.append(entry)
+        if ref is not None and self.run_id:
+            used = Used(node.name, ref.artifact_id, state, entry["seconds"])
+            note_artifact(self.store, self.run_id, used)
         watcher.get().ended(entry, note)

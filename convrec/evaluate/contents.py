@@ -86,6 +86,8 @@ def shown_config(config: Config) -> dict[str, Any]:
     """The configuration without what cannot change a result (limits, waits, addresses)."""
     values = config.model_dump(mode="json")
     values["llm"] = {k: v for k, v in values["llm"].items() if k not in _OPERATIONAL}
+    if not config.sources:
+        del values["sources"]
     return values
 
 

@@ -32,7 +32,11 @@ def prompt_settings(config: Config) -> dict[str, Any]:
 
 
 def base_digest(job: Job) -> dict[str, str]:
-    """The digest of the base model where it is a folder; a Hub name stands for itself."""
+    """The digest of the base model where it is a file or folder; a Hub name stands for itself."""
+    from convrec.sft.packaged import is_packaged, packaged_file
+
+    if is_packaged(job.config.model.base):
+        return {"base": file_digest(packaged_file(job.config.model.base))}
     folder = Path(job.config.model.base).expanduser()
     if job.config.model.base == "tiny" or not folder.is_dir():
         return {}

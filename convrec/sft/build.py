@@ -41,6 +41,31 @@ def training_rows(
     return rows
 
 
+def lessons_of(job: Job) -> dict[str, list[Row]]:
+    """The rows of splits train and validation: the run's own, or those of its sources.
+
+    Lists of a source are cut at `list_length`, as those that the data bring may be longer. A
+    conversation that the run's own data hold out is not taught, whatever split its source gave it.
+    """
+    config, conversations = job.config, job.frame("conversations")
+    pairs = [(conversations, job.frame("demonstrations"))] if job.has("demonstrations") else []
+    kept = set(conversations.filter(pl.col("split") != "train")["conversation"])
+    for source in config.sources:
+        talks = job.frame(f"{source}:conversations")
+        lists = job.frame(f"{source}:demonstrations").join(
+            talks.filter(~pl.col("conversation").is_in(kept)).select("context_id").unique(),
+            on="context_id",
+            how="semi",
+            maintain_order="left",
+        )
+        first = pl.col("completion").str.split("\n").list.head(config.list_length).list.join("\n")
+        pairs.append((talks, lists.with_columns(first)))
+    return {
+        split: [row for pair in pairs for row in training_rows(*pair, split, config)]
+        for split in ("train", "validation")
+    }
+
+
 def checkpoint_rows(
     base: str, parameters: int, settings: dict[str, Any], config: Config
 ) -> pl.DataFrame:
@@ -84,10 +109,10 @@ def build_sft(job: Job) -> Built:
     if job.scratch is None:
         raise TrainingError("sft writes a folder, and was given none to write to")
     config = job.config
-    conversations, demonstrations = job.frame("conversations"), job.frame("demonstrations")
+    lessons = lessons_of(job)
     figures, curves = train_sft(
-        training_rows(conversations, demonstrations, "train", config),
-        training_rows(conversations, demonstrations, "validation", config)[:VALIDATION_ROWS],
+        lessons["train"],
+        lessons["validation"][:VALIDATION_ROWS],
         config,
         job.scratch,
         seed=config.seed,

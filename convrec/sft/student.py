@@ -1,4 +1,4 @@
-"""Loading the student: the tiny model, a folder (checkpoint or adapter), or a name on the Hub."""
+"""Loading the student: the tiny model, a packaged one, a folder, or a name on the Hub."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from convrec.config import Model
 from convrec.errors import ConfigError, InputError
+from convrec.sft.packaged import is_packaged, packaged_folder
 
 TINY = "tiny"
 
@@ -42,6 +43,8 @@ def load_student(base: str, *, config: Model, texts: Iterable[str] = (), seed: i
         from convrec.sft.tiny import make_tiny
 
         return Student(*make_tiny(texts, config, seed))
+    if is_packaged(base):
+        return load_checkpoint(packaged_folder(base))
     folder = Path(base).expanduser()
     if folder.is_dir():
         return load_checkpoint(folder)

