@@ -16,11 +16,22 @@ a token or the text of a post.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ConvrecError(Exception):
-    """Base of all expected failures; `exit_code` is what the command line ends with."""
+    """Base of all expected failures; `exit_code` is what the command line ends with.
+
+    `rows` are (row, reason) pairs of what could not be used, where the failure is about rows.
+    `resume` is the command that goes on from here, once somebody knows it.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, rows: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
+        self.resume = ""
 
 
 class InputError(ConvrecError):

@@ -26,6 +26,7 @@ from convrec.llm.commands import app as llm_app
 from convrec.output import JsonFile, console, takes_stdout, write_json
 from convrec.planning import plan
 from convrec.serving import recommend
+from flows.publish import publish
 
 app = typer.Typer(
     name="convrec",
@@ -123,6 +124,7 @@ def _run_flow(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
 app.command()(plan)
 app.command()(recommend)
 app.command()(score)
+catalog_app.command("publish")(publish)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(artifacts_app, name="artifacts")
 artifacts_app.command("forget")(forget)
@@ -163,6 +165,8 @@ def main() -> None:
         app(standalone_mode=True)
     except ConvrecError as error:
         typer.echo(f"convrec: {error}", err=True)
+        if error.resume:
+            typer.echo(f"To go on from here: {error.resume}", err=True)
         sys.exit(error.exit_code)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt

@@ -21,6 +21,7 @@ from convrec.errors import WarehouseError
 from convrec.pipeline import NODES, Node
 from convrec.training.workspace import discard
 from tasks.cache import ArtifactCache
+from tasks.naming import asking_name, run_name
 from tasks.run import Order
 
 SHOW_EVERY = 2.0
@@ -79,6 +80,7 @@ def artifact_task(name: str | Node, **options: Any) -> Task[..., ArtifactRef]:
 
     @task(
         name=f"{node.stage}: {node.name}",
+        task_run_name=run_name,
         description=f"Makes the {node.step.kind} artifact of stage {node.stage}.",
         cache_policy=ArtifactCache(),
         persist_result=True,
@@ -130,6 +132,7 @@ def ask_task(name: str, **options: Any) -> Task[..., dict[str, Any]]:
 
     @task(
         name=f"{node.stage}: ask for {name}",
+        task_run_name=asking_name,
         description="Sends the requests whose answers are not stored yet; sends none twice.",
         cache_policy=NO_CACHE,
         persist_result=False,

@@ -18,6 +18,7 @@ from prefect.runtime import flow_run
 from convrec import config as configuration
 from convrec.artifacts import ArtifactRef, ArtifactSpec, Job, Store
 from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
+from convrec.catalog.versions import fixed
 from convrec.config import STAGES, Config, StageName
 from convrec.errors import ConfigError, InputError
 from convrec.pipeline import NODES, Node, of_stage
@@ -136,8 +137,8 @@ class Run:
         until: StageName | None = None,
         refresh: StageName | None = None,
     ) -> None:
-        self.config: Config = configuration.load(profile, overrides)
         self.store = Store(configuration.home())
+        self.config: Config = fixed(configuration.load(profile, overrides), self.store)
         self.run_id = str(flow_run.id or "")
         self.refs: dict[str, ArtifactRef] = {}
         self.entries: list[dict[str, Any]] = []
@@ -197,15 +198,17 @@ class Run:
             return
         self._place.run, self._place.node = self, node
         parents = self.parents(node)
+        asked = []
         if ask is not None:
-            figures = ask(Order(self, node, parents), parents)
+            asked = [ask(Order(self, node, parents), parents, return_state=True)]
+            figures = asked[0].result()
             for figure in LLM_FIGURES:
                 self.llm[figure] += figures[figure]
         order = Order(self, node, parents)
         options: dict[str, Any] = {"result_storage": records(self.store.home)}
         if order.refresh:
             options["refresh_cache"] = True
-        state = task.with_options(**options)(order, parents, return_state=True)
+        state = task.with_options(**options)(order, parents, return_state=True, wait_for=asked)
         ref = ArtifactRef.model_validate(state.result())
         if name_of_pin := node.pin(self.config):
             self.store.pin(name_of_pin, ref.artifact_id)

@@ -1,0 +1,119 @@
+"""What a run that fails leaves in the Prefect UI: the sentence, the rows, and how to go on."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import deployment, flow_run
+
+from convrec import markdown
+from convrec.config import STAGES
+from convrec.errors import ConvrecError
+
+if TYPE_CHECKING:
+    from convrec.pipeline import Node
+    from tasks.run import Run
+
+SHOWN_ROWS = 20
+LONGEST = 200
+"""Signs of a cell; the whole of it is in the warehouse."""
+
+UNTIL = {"build-sft-data": "adjust", "train": "rank_grpo", "evaluate": ""}
+"""Up to which stage `convrec run` makes what a flow makes."""
+
+
+def sentence(error: BaseException) -> str:
+    """One sentence for a person; of an error that nobody expected its type and its first line."""
+    if isinstance(error, ConvrecError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def leave(run: Run, node: Node | None, error: BaseException) -> None:
+    """Write the `failure` artifact; its history is at /v2/artifacts/key/failure."""
+    command = resume_command(run, node)
+    if isinstance(error, ConvrecError):
+        error.resume = command
+    create_markdown_artifact(
+        page(node, error, offending_rows(run, node, error), command, retried=bool(deployment.id)),
+        key="failure",
+        description="why this run stopped, and how to go on",
+    )
+
+
+def page(
+    node: Node | None,
+    error: BaseException,
+    rows: list[tuple[str, str]],
+    command: str,
+    *,
+    retried: bool = False,
+) -> str:
+    """The markdown of the artifact; `rows` are (row, reason)."""
+    where = f"{node.stage}: {node.name}" if node else "the run"
+    parts = [f"## {where} failed", markdown.text(sentence(error))]
+    if rows:
+        count = f"the first {SHOWN_ROWS} of {len(rows):,}" if len(rows) > SHOWN_ROWS else len(rows)
+        parts += [
+            f"### Rows that could not be used ({count})",
+            markdown.table(("row", "reason"), rows[:SHOWN_ROWS], LONGEST),
+        ]
+    parts += ["### To go on from here", markdown.code(command)]
+    if retried:
+        parts.append("or press **Retry** on this run. What is made already comes from the cache.")
+    else:
+        parts.append("What is made already comes from the cache.")
+    return "\n\n".join(parts)
+
+
+def offending_rows(run: Run, node: Node | None, error: BaseException) -> list[tuple[str, str]]:
+    """The rows that the error names; else those of which the node's parents could make nothing."""
+    if isinstance(error, ConvrecError) and error.rows:
+        return list(error.rows)
+    if node is None:
+        return []
+    rows = []
+    for ref in run.parents(node).values():
+        failed = run.store.failures(ref.artifact_id).select("context_id", "reason")
+        rows += [(f"{ref.kind} {context}", reason) for context, reason in failed.iter_rows()]
+    return rows
+
+
+def resume_command(run: Run, node: Node | None) -> str:
+    """The command that does the rest of a run, with the same parameters."""
+    parameters: dict[str, Any] = dict(flow_run.parameters or {})
+    if parameters.get("refresh") and node is not None:
+        asked, failed = (STAGES.index(stage) for stage in (parameters["refresh"], node.stage))
+        parameters["refresh"] = STAGES[max(asked, failed)]
+    flow = str(flow_run.flow_name or "pipeline")
+    if deployment.id:
+        return _deployed(f"{flow}/{deployment.name}", parameters)
+    until = parameters.get("until") if flow == "pipeline" else UNTIL.get(flow)
+    return _typed(run.config.profile, until, parameters)
+
+
+def _deployed(name: str, parameters: Mapping[str, Any]) -> str:
+    words = ["prefect", "deployment", "run", name]
+    for key, value in parameters.items():
+        if value not in (None, "", {}):
+            words += ["--param", f"{key}={value if isinstance(value, str) else _json(value)}"]
+    return shlex.join(words)
+
+
+def _typed(profile: str, until: str | None, parameters: Mapping[str, Any]) -> str:
+    words = ["convrec", "run", profile]
+    for option, value in (("--until", until), ("--refresh", parameters.get("refresh"))):
+        if value:
+            words += [option, str(value)]
+    for key, value in dict(parameters.get("overrides") or {}).items():
+        words += ["--set", f"{key}={value if isinstance(value, str) else _json(value)}"]
+    return shlex.join(words)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
