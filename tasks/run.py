@@ -137,8 +137,9 @@ class Run:
         until: StageName | None = None,
         refresh: StageName | None = None,
     ) -> None:
+        config = configuration.load(profile, overrides)
         self.store = Store(configuration.home())
-        self.config: Config = fixed(configuration.load(profile, overrides), self.store)
+        self.config: Config = fixed(config, self.store)
         self.run_id = str(flow_run.id or "")
         self.refs: dict[str, ArtifactRef] = {}
         self.entries: list[dict[str, Any]] = []

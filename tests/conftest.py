@@ -18,6 +18,12 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a developer has published in the project's warehouse is in no test."""
+    monkeypatch.setenv("CONVREC_HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A fresh warehouse."""

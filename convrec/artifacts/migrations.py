@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.tables import EMBEDDINGS, JUDGED, RUNS, SCHEMA_VERSION, table_sql
+from convrec.artifacts.tables import (
+    CATALOGS,
+    EMBEDDINGS,
+    JUDGED,
+    RUNS,
+    SCHEMA_VERSION,
+    table_sql,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -55,6 +62,8 @@ MIGRATIONS = {
             SELECT run_id, '', '', '{{}}', '{{}}', '', 'unrecorded', min(noted_at), max(noted_at)
             FROM run_artifacts GROUP BY run_id;
     """,
+    # Published catalogs.
+    5: CATALOGS,
 }
 
 

@@ -7,7 +7,7 @@ content ids and from the insert, which replaces.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _TITLE = "STRUCT(title VARCHAR, year INTEGER)"
 
@@ -166,6 +166,18 @@ CREATE TABLE run_artifacts (
 """
 """Which runs there were, and which artifact each of them made, or found made, for which node."""
 
+CATALOGS = """
+CREATE TABLE catalog_versions (
+    name VARCHAR, version INTEGER, sha256 VARCHAR, file VARCHAR, source VARCHAR, items BIGINT,
+    quarantined BIGINT, compared_with VARCHAR, published_at TIMESTAMP, announced_at TIMESTAMP
+);
+CREATE TABLE catalog_changes (
+    name VARCHAR, version INTEGER, change VARCHAR, item_id VARCHAR, title VARCHAR, year INTEGER,
+    old_item_id VARCHAR, old_title VARCHAR, old_year INTEGER, fields VARCHAR[]
+);
+"""
+"""Published catalogs, and what each version changed: added, removed, renamed or changed items."""
+
 COMMON = f"""
 CREATE TABLE meta (key VARCHAR, value VARCHAR);
 CREATE TABLE artifacts (
@@ -199,6 +211,7 @@ CREATE TABLE llm_batch_requests (
 {JUDGED}
 {EMBEDDINGS}
 {RUNS}
+{CATALOGS}
 INSERT INTO meta VALUES
     ('convrec', 'warehouse'), ('schema_version', '{SCHEMA_VERSION}'), ('store_id', uuid()::VARCHAR);
 """

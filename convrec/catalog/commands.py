@@ -1,10 +1,11 @@
-"""`convrec catalog check|diff|link`: look at catalog files without a run."""
+"""`convrec catalog check|diff|link|versions`: look at catalogs without a run."""
 
 from __future__ import annotations
 
 import csv
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ from convrec.output import JsonFile, takes_stdout, write_json
 if TYPE_CHECKING:
     import polars as pl
 
-app = typer.Typer(help="Catalog files: check, diff, link.", no_args_is_help=True)
+app = typer.Typer(help="Catalogs: check, diff, link, publish.", no_args_is_help=True)
 
 _SHOWN = 20
 
@@ -112,6 +113,38 @@ def link(
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([row[column] for column in columns] for row in rows)
+
+
+@app.command()
+def versions(
+    name: Annotated[str, typer.Argument(help="A catalog; empty: all of them.")] = "",
+    json_file: JsonFile = None,
+) -> None:
+    """Show what was published: the versions of each catalog, or the changes of NAME@VERSION."""
+    from convrec.artifacts import Store
+    from convrec.catalog.publish import changes_of
+    from convrec.catalog.versions import PREFIX, find_version, named, published
+    from convrec.config import home
+
+    store = Store(home())
+    wanted = named(f"{PREFIX}{name}") if name else None
+    if wanted is not None and wanted.version is not None:
+        frame = changes_of(store, find_version(store, *wanted))
+        if json_file is not None:
+            write_json(frame.to_dicts(), json_file)
+        if not takes_stdout(json_file):
+            _frame(f"{frame.height} changes of {name}", frame)
+        return
+    rows = [asdict(version) for version in published(store, wanted.name if wanted else "")]
+    if json_file is not None:
+        write_json(rows, json_file)
+    if not takes_stdout(json_file):
+        shown = ("name", "version", "items", "quarantined", "compared_with", "published_at")
+        cells = [
+            [str(row[column])[:19] if column == "published_at" else row[column] for column in shown]
+            for row in rows
+        ]
+        _table(f"{len(rows)} versions in {store.path}", shown, cells)
 
 
 def _loaded(file: Path, profile: str) -> tuple[pl.DataFrame, pl.DataFrame]:

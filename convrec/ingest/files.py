@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from convrec.artifacts.identity import digest, file_digest
 from convrec.catalog.load import refuse_pickle
+from convrec.catalog.versions import named, named_file
 from convrec.config import ROOT, Config
 from convrec.errors import InputError
 
@@ -65,8 +66,15 @@ def data_path(config: Config) -> Path:
 
 def catalog_file(config: Config) -> Path | None:
     """The catalog file of a run; None where the items come from the dialogues' entity files."""
+    if wanted := named(config.ingest.catalog):
+        return named_file(wanted) or own_catalog(config)
     if config.ingest.catalog:
         return Path(config.ingest.catalog).expanduser()
+    return own_catalog(config)
+
+
+def own_catalog(config: Config) -> Path | None:
+    """The catalog that comes with the data of a run, which an empty `ingest.catalog` takes."""
     if config.ingest.format == "demo":
         return ROOT / "catalog" / DEMO_CATALOGS[config.ingest.world]
     if config.ingest.format != "reddit-v2":

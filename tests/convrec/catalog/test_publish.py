@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convrec.artifacts import Built, Store
+from convrec.artifacts.identity import file_digest
+from convrec.catalog.dropped import watched
+from convrec.catalog.publish import changes_of, mark_announced, publish
+from convrec.catalog.versions import find_version, fixed, named, named_file, published, users
+from convrec.config import ROOT, load
+from convrec.errors import CatalogError
+from convrec.ingest import CATALOG
+from convrec.ingest.files import catalog_file
+
+LINES = (ROOT / "catalog" / "demo.csv").read_text(encoding="utf-8").splitlines()
+
+
+def write(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Path:
+    """The demo's catalog with one film less, one more, one renamed and one broken year more."""
+    lines = [LINES[0], *LINES[2:]]
+    lines[5] = lines[5].replace(lines[5].split(",")[0], lines[5].split(",")[0] + " (Restored)", 1)
+    return write(tmp_path / "new.csv", [*lines, "Anatomy of a Fall,2023,Drama,,", "Odd,19,,,"])
+
+
+def test_a_version_is_kept_with_what_it_changes(store: Store, edited: Path) -> None:
+    made = publish(edited, "demo", store)
+    assert (made.version.version, made.new, made.profiles) == (2, True, ["demo"])
+    assert made.counts == {"added": 1, "removed": 1, "renamed": 1, "changed": 0}
+    assert made.quarantine["reason"].str.contains("19").any()
+    changes = changes_of(store, made.version)
+    assert sorted(changes["change"]) == ["added", "removed", "renamed"]
+    edited.unlink()
+    assert made.version.path.read_text().endswith("Odd,19,,,\n")
+    first, second = published(store)
+    assert file_digest(first.path) == first.sha256 == file_digest(ROOT / "catalog" / "demo.csv")
+    assert first.announced_at is not None
+    assert second == made.version
+
+
+def test_the_same_items_are_published_once(store: Store, edited: Path) -> None:
+    first = publish(edited, "demo", store)
+    again = publish(edited, "demo", store)
+    assert (again.new, again.version.version) == (False, first.version.version)
+    assert again.to_announce  # nobody was told yet
+    mark_announced(store, first.version)
+    assert not publish(edited, "demo", store).to_announce
+
+
+def test_a_profile_takes_the_newest_version_or_a_fixed_one(store: Store, edited: Path) -> None:
+    demo = load("demo")
+    shipped = ROOT / "catalog" / "demo.csv"
+    assert catalog_file(demo) == shipped
+    assert fixed(demo, store) == demo
+    made = publish(edited, "demo", store)
+    assert catalog_file(demo) == made.version.path
+    assert fixed(demo, store).ingest.catalog == "catalog:demo@2"
+    old = catalog_file(load("demo", {"ingest.catalog": "catalog:demo@1"}))
+    assert old is not None
+    assert file_digest(old) == file_digest(shipped)
+    with pytest.raises(CatalogError, match="no version 9"):
+        catalog_file(load("demo", {"ingest.catalog": "catalog:demo@9"}))
+    with pytest.raises(CatalogError, match="there are 1, 2"):
+        find_version(store, "demo", 9)
+    assert "demo" in users("demo")
+    assert users("nobodys") == []
+
+
+def test_a_catalog_beside_the_data_is_taken_until_one_is_published(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write(folder / "catalog.csv", LINES)
+    config = load("reddit-v2", {"ingest.path": str(folder)})
+    assert config.ingest.catalog == "catalog:reddit-v2"
+    assert catalog_file(config) == folder / "catalog.csv"
+
+
+@pytest.mark.parametrize("setting", ["catalog:Films", "catalog:", "catalog:a@x", "catalog:../a"])
+def test_a_name_that_cannot_be_is_refused(setting: str) -> None:
+    with pytest.raises(CatalogError):
+        named(setting)
+
+
+def test_what_shrinks_needs_to_be_confirmed(store: Store, tmp_path: Path) -> None:
+    half = write(tmp_path / "half.csv", LINES[:100])
+    with pytest.raises(CatalogError, match=r"lacks \d+ of the 204 items of demo.*--yes"):
+        publish(half, "demo", store)
+    assert [v.version for v in published(store)] == [1]  # what was in use
+    assert publish(half, "demo", store, yes=True).version.version == 2
+    broken = write(tmp_path / "broken.csv", [LINES[0], "Heat,1995,,,", "Heat,95,,,"])
+    with pytest.raises(CatalogError, match=r"1 of 2 rows .* broken year '95'"):
+        publish(broken, "other", store)
+
+
+def test_an_edit_in_place_is_compared_with_what_was_built(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convrec.catalog.versions.ROOT", tmp_path)
+    monkeypatch.setattr("convrec.ingest.files.ROOT", tmp_path)
+    (tmp_path / "catalog").mkdir()
+    file = write(tmp_path / "catalog" / "demo.csv", LINES)
+    assert not any(watch.changed for watch in watched(store))
+    built(store)
+    assert not any(watch.changed for watch in watched(store))
+    write(file, [LINES[0], *LINES[2:]])
+    assert [w.file for w in watched(store) if w.changed] == [file]
+    made = publish(file, "demo", store)
+    assert (made.version.version, made.counts["removed"]) == (1, 1)
+    assert made.version.compared_with.startswith("catalog-")
+    assert not any(watch.changed for watch in watched(store))
+    other = write(tmp_path / "other.csv", [LINES[0], *LINES[3:]])
+    publish(other, "demo", store)
+    assert not any(watch.changed for watch in watched(store))  # the file did not move
+    write(file, [LINES[0], *LINES[4:]])
+    assert [w.name for w in watched(store) if w.changed] == ["demo"]
+
+
+def built(store: Store) -> None:
+    """A run of the demo that got as far as its catalog."""
+    from convrec.artifacts import Job
+
+    config = load("demo")
+    job = Job(config, store)
+    ref = store.put(CATALOG.spec(job), CATALOG.build(job))
+    assert isinstance(CATALOG.build(job), Built)
+    record: dict[str, Any] = {
+        "flow_run_id": "r",
+        "profile": "demo",
+        "stages": [{"stage": "ingest", "kind": "catalog", "artifact_id": ref.artifact_id}],
+        "config": config.model_dump(mode="json"),
+    }
+    folder = store.home / "runs"
+    folder.mkdir()
+    (folder / "r.json").write_text(json.dumps(record))
+    (folder / "half.json").write_text("{")
+    os.utime(folder / "half.json")
+
+
+def test_an_unpublished_name_has_no_file() -> None:
+    wanted = named("catalog:never-heard-of")
+    assert wanted is not None
+    assert named_file(wanted) is None
