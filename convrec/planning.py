@@ -253,17 +253,23 @@ def _figures(requests: int, bracket: Bracket) -> dict[str, Any]:
 
 def make_plan(config: Config, store: Store) -> dict[str, Any]:
     """The plan of a run, as `convrec plan --json` writes it. Raises InputError."""
+    made = walk(config, store)
+    return {"profile": config.profile, "stages": made.stages, "llm": made.llm}
+
+
+def walk(config: Config, store: Store) -> Walk:
+    """The pipeline gone through without running it. Raises InputError."""
     from convrec.llm.estimate import Bracket
     from convrec.pipeline import PIPELINE
 
-    walk = Walk(config, store)
-    walk.llm = {"teacher": _figures(0, Bracket()), "judge": _figures(0, Bracket())}
+    made = Walk(config, store)
+    made.llm = {"teacher": _figures(0, Bracket()), "judge": _figures(0, Bracket())}
     for name in config.sources:
-        walk.source(name)
+        made.source(name)
     for node in PIPELINE:
         if not node.skipped(config):
-            walk.visit(node)
-    return {"profile": config.profile, "stages": walk.stages, "llm": walk.llm}
+            made.visit(node)
+    return made
 
 
 def plan(
