@@ -8,7 +8,7 @@ from convrec.artifacts.lineage import mermaid
 from tasks.run import Run
 
 
-@task(name="lineage", cache_policy=NO_CACHE, persist_result=False)
+@task(name="lineage", task_run_name="lineage", cache_policy=NO_CACHE, persist_result=False)
 def draw(diagram: str) -> None:
     """Write the `lineage` artifact; its history is at /v2/artifacts/key/lineage."""
     create_markdown_artifact(diagram, key="lineage", description="where every artifact came from")
@@ -16,6 +16,8 @@ def draw(diagram: str) -> None:
 
 def lineage(run: Run) -> None:
     """Draw the artifacts of this run; each node opens the flow run that made it."""
-    refs = [ref.artifact_id for ref in run.refs.values()]
-    cached = {e["artifact_id"] for e in run.entries if e["state"] == "cached"}
-    draw(mermaid(run.store, refs, cached))
+    names: dict[str, str] = {}
+    for name, ref in run.refs.items():
+        names.setdefault(ref.artifact_id, name)
+    fresh = {entry["artifact_id"] for entry in run.entries if entry["state"] == "completed"}
+    draw(mermaid(run.store, list(names), names.keys() - fresh, names))

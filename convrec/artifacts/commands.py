@@ -192,32 +192,58 @@ def lineage(
     artifact_id: ArtifactId,
     json_file: JsonFile = None,
 ) -> None:
-    """Show what an artifact was made from, back to the files, and which runs made it."""
-    from rich.tree import Tree
+    """Show what an artifact was made from, what was made from it, and which runs made them."""
+    from convrec.artifacts.lineage import ancestors, descendants, direct_edges
 
-    from convrec.artifacts.lineage import ancestors
-
-    headers = {h.ref.artifact_id: h for h in ancestors(_store(), artifact_id)}
+    store = _store()
+    above = ancestors(store, artifact_id)
+    below = descendants(store, artifact_id)
     if json_file is not None:
-        write_json([_plain(header) for header in headers.values()], json_file)
+        itself = {"relation": "itself", **_plain(above[0])}
+        made_from = [{"relation": "made_from", **_plain(header)} for header in above[1:]]
+        others = [header for header in below if header.ref.artifact_id != artifact_id]
+        used_by = [{"relation": "used_by", **_plain(header)} for header in others]
+        write_json([itself, *made_from, *used_by], json_file)
         if takes_stdout(json_file):
             return
+    parents = {h.ref.artifact_id: list(h.parents.items()) for h in above}
+    children: dict[str, list[tuple[str, str]]] = {h.ref.artifact_id: [] for h in below}
+    for parent, child in direct_edges(below):
+        children[parent].append(("", child))
+    shown = console()
+    shown.print(_tree("made from", artifact_id, above, parents, inputs=True))
+    shown.print(_tree("used by", artifact_id, below, children))
 
-    def grow(tree: Tree, name: str, role: str, shown: set[str]) -> None:
+
+def _tree(
+    title: str,
+    root: str,
+    members: list[Header],
+    edges: dict[str, list[tuple[str, str]]],
+    *,
+    inputs: bool = False,
+) -> Any:
+    """A tree of artifacts, the branches under one that stands above already left out."""
+    from rich.markup import escape
+    from rich.tree import Tree
+
+    headers = {header.ref.artifact_id: header for header in members}
+    grown: set[str] = set()
+
+    def grow(tree: Tree, name: str, role: str) -> None:
         header = headers[name]
         run = header.producer.flow_run_id[:8] or "no flow run"
-        again = " (above)" if name in shown else ""
-        branch = tree.add(f"{role}{name}  {header.ref.rows:,} rows, flow run {run}{again}")
-        if name in shown:
+        again = " (above)" if name in grown else ""
+        prefix = "" if not role or name.startswith(role) else f"{role}: "
+        branch = tree.add(escape(f"{prefix}{name}  {header.ref.rows:,} rows, run {run}{again}"))
+        if name in grown:
             return
-        shown.add(name)
-        for source, value in header.inputs.items():
-            branch.add(f"{source}: {value[:12]} (from outside)")
-        for parent_role, parent in header.parents.items():
-            grow(
-                branch, parent, "" if parent.startswith(parent_role) else f"{parent_role}: ", shown
-            )
+        grown.add(name)
+        for source, value in header.inputs.items() if inputs else ():
+            branch.add(escape(f"{source}: {value[:12]} (from outside)"))
+        for next_role, other in edges[name]:
+            grow(branch, other, next_role)
 
-    root = Tree("lineage", hide_root=True)
-    grow(root, artifact_id, "", set())
-    console().print(root)
+    tree = Tree(title)
+    grow(tree, root, "")
+    return tree

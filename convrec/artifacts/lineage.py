@@ -1,12 +1,20 @@
-"""Where artifacts came from, as text and as a mermaid drawing."""
+"""Where artifacts came from and what was made of them, as headers and as a mermaid drawing."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from convrec.markdown import mermaid_label, text
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Header, Store
+
+SIGNS = 4
+"""Signs of the hash by which an artifact is named; the table's first column has all of them."""
+
+FRESH, CACHED, EARLIER = "fresh", "cached", "earlier"
+"""Made by this run; found made; not of this run, but something of it was made from it."""
 
 
 def ancestors(store: Store, artifact_id: str) -> list[Header]:
@@ -21,63 +29,132 @@ def ancestors(store: Store, artifact_id: str) -> list[Header]:
     return list(found.values())
 
 
-def mermaid(store: Store, artifact_ids: Iterable[str], cached: Collection[str] = ()) -> str:
-    """A markdown text: a mermaid graph of these artifacts, a click opens the producing run.
+def descendants(store: Store, artifact_id: str) -> list[Header]:
+    """The artifact and everything that was made from it, oldest first."""
+    headers = store.headers()
+    found = {artifact_id}
+    grown = True
+    while grown:
+        made = {h.ref.artifact_id for h in headers if found & set(h.parents.values())}
+        grown = not made <= found
+        found |= made
+    return [header for header in headers if header.ref.artifact_id in found]
 
-    Cached artifacts are dashed. An edge that a longer path implies is left out of the drawing, so
-    that it can be read; all of them stand in the table below it. Ids and figures are ours alone: no
-    text of a post is in it.
+
+def family(store: Store, artifact_ids: Iterable[str]) -> list[Header]:
+    """These artifacts and all that they were made from, parents before children."""
+    found: dict[str, Header] = {}
+
+    def visit(artifact_id: str) -> None:
+        if artifact_id not in found:
+            header = store.header(artifact_id)
+            for parent in header.parents.values():
+                visit(parent)
+            found[artifact_id] = header
+
+    for artifact_id in artifact_ids:
+        visit(artifact_id)
+    return list(found.values())
+
+
+def direct_edges(headers: Collection[Header]) -> list[tuple[str, str]]:
+    """(parent, child) among these artifacts, without the edges that a longer path implies."""
+    members = {header.ref.artifact_id: set(header.parents.values()) for header in headers}
+    above: dict[str, set[str]] = {}  # everything among them that an artifact was made from
+
+    def climb(child: str) -> set[str]:
+        if child not in above:
+            parents = members[child] & members.keys()
+            above[child] = parents.union(*map(climb, parents))
+        return above[child]
+
+    return [
+        (parent, child)
+        for child, parents in members.items()
+        for parent in sorted(parents & members.keys())
+        if not any(parent in climb(other) for other in parents & members.keys())
+    ]
+
+
+def mermaid(
+    store: Store,
+    artifact_ids: Collection[str],
+    cached: Collection[str] = (),
+    names: Mapping[str, str] | None = None,
+) -> str:
+    """A markdown text: a mermaid graph of these artifacts and of all that they were made from.
+
+    A click on a node opens the run that made it. `names` says what an artifact is called in its
+    run. Nodes are shaded by state: fresh, cached (a dashed line) or earlier (dotted). An edge that
+    a longer path implies is left out of the drawing, so that it can be read; all of them stand in
+    the table below it. No text of a post is in it.
     """
-    headers = [store.header(artifact_id) for artifact_id in artifact_ids]
+    headers = family(store, artifact_ids)
+    state = {h.ref.artifact_id: _state(h, artifact_ids, cached) for h in headers}
     number = {h.ref.artifact_id: f"a{n}" for n, h in enumerate(headers)}
+    called = {h.ref.artifact_id: _called(h, names or {}) for h in headers}
     lines = ["```mermaid", "flowchart TB"]
     for header in headers:
-        ref, node = header.ref, number[header.ref.artifact_id]
-        name = f"{ref.stage}: {ref.kind}" if ref.kind != ref.stage else ref.kind
-        lines.append(f'    {node}["{name}<br/>{ref.rows:,} rows"]')
+        name = header.ref.artifact_id
+        lines.append(f"    {number[name]}[{_label(header, called[name], state[name])}]")
         if header.producer.flow_run_id:
-            lines.append(f'    click {node} href "{_page(header)}"')
-    for parent, child in _drawn_edges(headers):
-        lines.append(f"    {number[parent]} --> {number[child]}")
-    dashed = [number[name] for name in number if name in cached]
-    if dashed:
-        lines.append("    classDef cached stroke-dasharray: 4 3")
-        lines.append(f"    class {','.join(dashed)} cached")
+            lines.append(f'    click {number[name]} href "{_page(header)}"')
+    lines += [
+        f"    {number[parent]} --> {number[child]}" for parent, child in direct_edges(headers)
+    ]
+    for kind, style in _STYLES.items():
+        if members := [number[name] for name in number if state[name] == kind]:
+            lines += [f"    classDef {kind} {style}", f"    class {','.join(members)} {kind}"]
     lines.append("```")
-    return "\n".join([_HEAD, *lines, "", *_table(headers, cached)])
+    return "\n".join([_HEAD, *lines, "", *_table(headers, called, state)])
 
 
 _HEAD = (
-    "## Lineage\nDashed: cached, made by an earlier run. "
-    "A click on a node opens the run that made it.\n"
+    "## Lineage\nA click on a node opens the run that made it. Dashed: cached, made by another "
+    "run. Dotted: made earlier, and of this run only its descendants.\n"
 )
+_STYLES = {
+    FRESH: "fill:#dcfce7,stroke:#15803d,color:#14532d",
+    CACHED: "fill:#eff6ff,stroke:#1d4ed8,color:#1e3a8a,stroke-dasharray:5 3",
+    EARLIER: "fill:#f4f4f5,stroke:#52525b,color:#27272a,stroke-dasharray:1 3",
+}
+
+
+def _state(header: Header, members: Collection[str], cached: Collection[str]) -> str:
+    name = header.ref.artifact_id
+    return EARLIER if name not in members else CACHED if name in cached else FRESH
+
+
+def _called(header: Header, names: Mapping[str, str]) -> str:
+    stage, kind = header.ref.stage, header.ref.kind
+    name = names.get(header.ref.artifact_id, kind).replace("_", " ")
+    return name if stage.replace("_", " ") in name.split(" ", 1)[-1] else f"{stage}: {name}"
+
+
+def _short(artifact_id: str) -> str:
+    kind, _, signs = artifact_id.rpartition("-")
+    return f"{kind}-{signs[:SIGNS]}"
+
+
+def _label(header: Header, called: str, state: str) -> str:
+    ref = header.ref
+    signs = ref.artifact_id.rpartition("-")[2][:SIGNS]
+    partial = ", partial" if ref.partial else ""
+    lines = (called, f"{ref.rows:,} rows{partial}", f"{state} · {signs}")
+    return '"' + "<br/>".join(mermaid_label(line)[1:-1] for line in lines) + '"'
 
 
 def _page(header: Header) -> str:
     return f"/v2/runs/flow-run/{header.producer.flow_run_id}"
 
 
-def _drawn_edges(headers: list[Header]) -> list[tuple[str, str]]:
-    """(parent, child) without those that a longer path implies; parents come before children."""
-    known = {h.ref.artifact_id: set(h.parents.values()) for h in headers}
-    above: dict[str, set[str]] = {}  # everything that an artifact was made from
-    edges = []
-    for child, parents in known.items():
-        inside = [parent for parent in parents if parent in known]
-        above[child] = set(inside).union(*(above.get(parent, ()) for parent in inside))
-        for parent in sorted(inside):
-            if not any(parent in above.get(other, ()) for other in inside):
-                edges.append((parent, child))
-    return edges
-
-
-def _table(headers: list[Header], cached: Collection[str]) -> list[str]:
-    rows = ["| artifact | rows | state | made from | run |", "|---|---|---|---|---|"]
+def _table(headers: list[Header], called: Mapping[str, str], state: Mapping[str, str]) -> list[str]:
+    rows = ["| artifact | what | rows | state | made from | run |", "|---|---|---|---|---|---|"]
     for header in headers:
         name = header.ref.artifact_id
         run = header.producer.flow_run_id
         link = f"[{run[:8]}]({_page(header)})" if run else ""
-        parents = ", ".join(sorted(header.parents.values()))
-        state = "cached" if name in cached else "made"
-        rows.append(f"| {name} | {header.ref.rows:,} | {state} | {parents} | {link} |")
+        parents = ", ".join(sorted(map(_short, set(header.parents.values()))))
+        cells = (name, text(called[name]), f"{header.ref.rows:,}", state[name], parents, link)
+        rows.append(f"| {' | '.join(cells)} |")
     return rows
