@@ -64,6 +64,8 @@ MIGRATIONS = {
     """,
     # Published catalogs.
     5: CATALOGS,
+    # Metrics of a part of the test set.
+    6: "ALTER TABLE metrics ADD COLUMN slice VARCHAR;",
 }
 
 

@@ -7,7 +7,7 @@ content ids and from the insert, which replaces.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _TITLE = "STRUCT(title VARCHAR, year INTEGER)"
 
@@ -100,6 +100,7 @@ KINDS: dict[str, dict[str, str]] = {
         "system": "VARCHAR",
         "versus": "VARCHAR",
         "protocol": "VARCHAR",
+        "slice": "VARCHAR",
         "metric": "VARCHAR",
         "value": "DOUBLE",
         "low": "DOUBLE",

@@ -9,13 +9,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from convrec.evaluate.hit import hit
 from convrec.evaluate.hit_rate import hit_rate
+from convrec.evaluate.mrr import mrr
 from convrec.evaluate.ndcg import ndcg
 from convrec.evaluate.recall import recall
 from convrec.relevance import Titled
 
-Protocol = Literal["standard", "reference"]
-PROTOCOLS: tuple[Protocol, ...] = ("standard", "reference")
+Protocol = Literal["standard", "reference", "per-label"]
+PROTOCOLS: tuple[Protocol, ...] = ("standard", "reference", "per-label")
 
 CUTOFFS = (5, 10, 15, 20)
 WIDTH = max(CUTOFFS)
@@ -36,7 +38,9 @@ class Batch:
 
     `relevance` (lists, WIDTH) is what Recall and NDCG read, `reward_relevance` (lists, WIDTH) what
     the rewards read; they differ under `reference` only, where the metrics drop lines first and
-    the rewards do not. `lengths` cuts the ideal list (see `ndcg`), None under `standard`.
+    the rewards do not. `lengths` cuts the ideal list (see `ndcg`), None under `standard`. `items`
+    (lists, N) are the catalog items of the lines, negative without one; under `standard` only.
+    Under `per-label` a row is a (list, ground-truth item) pair, and `owner` says of which list.
     """
 
     relevance: NDArray[np.float64]
@@ -44,14 +48,22 @@ class Batch:
     truths: NDArray[np.int64]
     lengths: NDArray[np.int64] | None = None
     rates: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    items: NDArray[np.int64] | None = None
+    owner: NDArray[np.int64] | None = None
 
 
 def ranking_metrics(batch: Batch) -> dict[str, NDArray[np.float64]]:
-    """`recall@5` ... `ndcg@20` by name, each with one value a list."""
+    """`recall@5` ... `hit@20` by name, each with one value a list.
+
+    The published code, whose reading `reference` is, has neither MRR nor hit rate.
+    """
     values = {}
     for k in CUTOFFS:
         values[f"recall@{k}"] = recall(batch.relevance, batch.truths, k)
         values[f"ndcg@{k}"] = ndcg(batch.relevance, batch.truths, k, batch.lengths)
+        if batch.lengths is None:
+            values[f"mrr@{k}"] = mrr(batch.relevance, k)
+            values[f"hit@{k}"] = hit(batch.relevance, k)
     return values
 
 

@@ -166,7 +166,8 @@ def metrics_frame(rows: list[Row]) -> pl.DataFrame:
         "high": pl.Float64,
         "n": pl.Int32,
     }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    return frame.insert_column(3, pl.Series("slice", [None] * frame.height, dtype=pl.String))
 
 
 def _config(config: Config) -> dict[str, Any]:

@@ -13,8 +13,15 @@ exact_n      1 where the list has exactly N lines, blank ones counted, else 0
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from convrec.relevance import JudgedLine
+
+if TYPE_CHECKING:
+    from convrec.evaluate.judging import Verdicts
 
 RATES = ("in_catalog", "format", "exact_n", "repeats", "seen")
 
@@ -36,3 +43,13 @@ def list_rates(
         sum(x.repeat for x in lines) / count,
         sum(x.seen for x in lines) / count,
     )
+
+
+def rates(verdicts: Verdicts, n: int, *, years: bool) -> dict[str, NDArray[np.float64]]:
+    """The RATES of many lists, one value a list each; as `list_rates`."""
+    counts = np.maximum(verdicts.present[:, :n].sum(axis=1), 1)
+    good = verdicts.well_formed & verdicts.dated if years else verdicts.well_formed
+    shares = (verdicts.item >= 0, good, verdicts.repeat, verdicts.seen)
+    in_catalog, formed, repeats, seen = (share[:, :n].sum(axis=1) / counts for share in shares)
+    exact = (verdicts.written == n).astype(np.float64)
+    return dict(zip(RATES, (in_catalog, formed, exact, repeats, seen), strict=True))

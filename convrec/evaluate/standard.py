@@ -13,31 +13,30 @@ import numpy as np
 
 from convrec.catalog.index import TitleIndex
 from convrec.evaluate.batch import WIDTH, Batch, ListToJudge
-from convrec.evaluate.rates import RATES, list_rates
+from convrec.evaluate.judging import Judge
+from convrec.evaluate.rates import rates
 from convrec.lists import TITLE_YEAR, LineFormat
-from convrec.relevance import judge_lines, list_lines
 
 
 def judge_standard(
     lists: Sequence[ListToJudge],
-    index: TitleIndex,
+    index: TitleIndex | Judge,
     *,
     n: int = WIDTH,
     years: bool = True,
     form: LineFormat = TITLE_YEAR,
 ) -> Batch:
-    """Judge lists of which `n` lines of a form were asked for; `years`: lines carry years."""
-    relevance = np.zeros((len(lists), WIDTH))
-    rates = np.zeros((len(lists), len(RATES)))
-    for row, asked in enumerate(lists):
-        lines = list_lines(asked.completion)
-        judged = judge_lines(lines[: max(n, WIDTH)], index, asked.seen, asked.ground_truth, form)
-        for rank, line in enumerate(judged[:WIDTH]):
-            relevance[row, rank] = line.truth is not None
-        rates[row] = list_rates(judged[:n], len(lines), n, years=years)
+    """Judge lists of which `n` lines of a form were asked for; `years`: lines carry years.
+
+    A `Judge` in place of the index keeps what it has read from one call to the next.
+    """
+    judge = index if isinstance(index, Judge) else Judge(index, form)
+    verdicts = judge.judge(lists, max(n, WIDTH))
+    relevance = verdicts.hit[:, :WIDTH].astype(np.float64)
     return Batch(
         relevance=relevance,
         reward_relevance=relevance,
         truths=np.array([len(asked.ground_truth) for asked in lists], dtype=np.int64),
-        rates={name: rates[:, column] for column, name in enumerate(RATES)},
+        rates=rates(verdicts, n, years=years),
+        items=verdicts.item[:, :n],
     )

@@ -34,6 +34,10 @@ CREATE TABLE judgments (
     position INTEGER, score DOUBLE
 );
 INSERT INTO judgments VALUES ('judgments-1', 0, 'c1', 'i1', 2, 3, 0.5);
+CREATE TABLE metrics (
+    artifact_id VARCHAR, "row" BIGINT, system VARCHAR, versus VARCHAR, protocol VARCHAR,
+    metric VARCHAR, value DOUBLE, low DOUBLE, high DOUBLE, n INTEGER
+);
 CREATE TABLE artifacts (
     artifact_id VARCHAR, kind VARCHAR, stage VARCHAR, version INTEGER, config VARCHAR,
     inputs VARCHAR, rows BIGINT, partial BOOLEAN, figures VARCHAR, seconds DOUBLE,

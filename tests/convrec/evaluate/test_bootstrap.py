@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from convrec.evaluate.bootstrap import Bootstrap
 
@@ -49,3 +52,30 @@ def test_a_constant_difference_is_certain() -> None:
 def test_no_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Bootstrap([], resamples=10, seed=0)
+
+
+def test_more_contexts_than_are_resampled_give_the_same_interval(monkeypatch: Any) -> None:
+    values = np.random.default_rng(7).random((4000, 1))
+    whole = Bootstrap(range(4000), resamples=400, seed=0).intervals(values)[0]
+    monkeypatch.setattr("convrec.evaluate.bootstrap.MOST", 500)
+    grouped = Bootstrap(range(4000), resamples=400, seed=0).intervals(values)[0]
+    assert grouped.value == whole.value
+    assert grouped.high - grouped.low == pytest.approx(whole.high - whole.low, rel=0.15)
+
+
+def test_the_detectable_difference_is_seen_four_times_in_five() -> None:
+    rng = np.random.default_rng(8)
+    noise = rng.normal(size=(200, 400))
+    size = Bootstrap(range(200), resamples=500, seed=0).detectable(noise[:, :1])[0]
+    assert size == pytest.approx(2.8 / 200**0.5, rel=0.15)
+    found = Bootstrap(range(200), resamples=500, seed=1).intervals(noise + size)
+    assert 0.68 <= np.mean([x.low > 0 for x in found]) <= 0.92
+
+
+def test_a_figure_of_counts_has_an_interval_around_it() -> None:
+    rng = np.random.default_rng(9)
+    counts = csr_matrix(rng.random((80, 50)) < 0.05, dtype=np.float64)
+    boot = Bootstrap(range(80), resamples=300, seed=0)
+    found = boot.of_counts(counts, lambda drawn: (drawn > 0).mean(axis=1))
+    assert found.value == pytest.approx((counts.sum(axis=0) > 0).mean())
+    assert found.low < found.value < found.high

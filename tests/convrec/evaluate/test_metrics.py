@@ -46,7 +46,7 @@ def test_paired_differences_are_differences_of_the_means(world: Any) -> None:
     assert paired["diff"] == pytest.approx(by_hand)
     assert paired["low"] > 0
     assert set(found["metrics"]["sft"]) == {
-        *(f"{m}@{k}" for m in ("recall", "ndcg") for k in (5, 10, 15, 20)),
+        *(f"{m}@{k}" for m in ("recall", "ndcg", "mrr", "hit") for k in (5, 10, 15, 20)),
         *("in_catalog", "format", "exact_n", "repeats", "seen"),
     }
 

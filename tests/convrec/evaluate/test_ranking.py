@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convrec.evaluate.hit import hit
+from convrec.evaluate.mrr import mrr
 from convrec.evaluate.ndcg import ndcg
 from convrec.evaluate.recall import recall
 
@@ -44,6 +46,14 @@ def test_a_short_list_is_perfect_only_by_the_published_ideal() -> None:
     assert ndcg(hits(1), truths(3), 5) == pytest.approx([1 / ideal])
     assert ndcg(hits(1), truths(3), 5, lengths=np.array([1])) == pytest.approx([1.0])
     assert ndcg(hits(), truths(3), 5, lengths=np.array([0])) == pytest.approx([0.0])
+
+
+def test_mrr_and_hit_look_at_the_first_k_alone() -> None:
+    assert mrr(hits(4, 9), 5) == pytest.approx([1 / 4])
+    assert mrr(hits(6), 5) == pytest.approx([0.0])
+    assert hit(hits(4, 9), 5).tolist() == [1.0]
+    assert hit(hits(6), 5).tolist() == [0.0]
+    assert mrr(hits(), 20).tolist() == hit(hits(), 20).tolist() == [0.0]
 
 
 def test_a_list_narrower_than_k_is_padded() -> None:
