@@ -4,15 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-slow lint format ui clean
+.PHONY: install demo test test-slow test-browser lint format ui deploy worker clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make install   .venv with convrec and its development tools"
 	@echo "make demo      the whole pipeline on the embedded demo, about five minutes"
 	@echo "make ui        the Prefect UI over the runs made so far"
+	@echo "make deploy    the deployments of prefect.yaml, on the server of make ui"
+	@echo "make worker    a worker that runs what is due"
 	@echo "make test      lint, types, layers and tests"
 	@echo "make test-slow the tests that take minutes"
+	@echo "make test-browser the tests that drive Chromium"
 
 install: $(STAMP)
 
@@ -27,6 +30,12 @@ demo: install
 ui: install
 	PREFECT_SERVER_ANALYTICS_ENABLED=false $(BIN)/prefect server start --host 127.0.0.1
 
+deploy: install
+	$(BIN)/python -m flows.deploy
+
+worker: install
+	$(BIN)/python -m flows.deploy worker
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,10 +47,14 @@ format: install
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not browser"
 
 test-slow: install
 	$(BIN)/pytest -m slow
+
+test-browser: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
+	$(BIN)/pytest -m browser
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -67,7 +67,7 @@ class Walk:
             missing = ask(node, job if readable else None)
         pin = node.pin(self.config)
         stored = self.store.pinned(pin) if pin else None
-        if stored is None and known and (not asks or readable):
+        if stored is None and known and not missing and (not asks or readable):
             name = node.step.spec(job).artifact_id
             stored = self.store.find(name)
             if missing in (None, 0):

@@ -43,7 +43,7 @@ def last_build(config: Config, store: Store, *, until: str = "demonstrations") -
     for record in _records(store):
         kinds = {
             entry["kind"]: entry["artifact_id"]
-            for entry in record.get("stages", ())
+            for entry in reversed(record.get("stages", ()))  # its own come before its sources'
             if entry["stage"] in DATA and entry["artifact_id"]
         }
         if until not in kinds or record.get("profile") != config.profile:

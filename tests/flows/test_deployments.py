@@ -1,35 +1,45 @@
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
+from prefect import Flow
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import AutomationCore
+from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
+from prefect.settings import Settings
 
 from convrec.config import load
-from flows.ablate_sft_data import ablate_sft_data
-from flows.build_sft_data import build_sft_data
-from flows.evaluate import evaluate
-from flows.pipeline import pipeline
-from flows.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
-FLOWS = {flow.name: flow for flow in (pipeline, build_sft_data, ablate_sft_data, train, evaluate)}
+DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())[
+    "deployments"
+]
 
 
-def deployments() -> list[dict[str, object]]:
-    found: list[dict[str, object]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())[
-        "deployments"
-    ]
+def flow_of(entry: dict[str, Any]) -> Flow[Any, Any]:
+    module, _, function = str(entry["entrypoint"]).partition(":")
+    assert (ROOT / module).is_file()
+    found = getattr(importlib.import_module(module.removesuffix(".py").replace("/", ".")), function)
+    assert isinstance(found, Flow)
     return found
 
 
+def title(entry: dict[str, Any]) -> str:
+    return f"{flow_of(entry).name}/{entry['name']}"
+
+
+every = pytest.mark.parametrize("entry", DEPLOYMENTS, ids=title)
+
+
 def test_every_deployment_of_the_design_is_there() -> None:
-    names = set()
-    for entry in deployments():
-        module, _, function = str(entry["entrypoint"]).partition(":")
-        flow = next(f for f in FLOWS.values() if f.fn.__name__ == function)
-        assert (ROOT / module).is_file()
-        names.add(f"{flow.name}/{entry['name']}")
-    assert names == {
+    names = [title(entry) for entry in DEPLOYMENTS]
+    assert len(set(names)) == len(names)
+    assert set(names) >= {
         "pipeline/demo",
         "pipeline/reddit-v2",
         "build-sft-data/reddit-v2",
@@ -37,22 +47,81 @@ def test_every_deployment_of_the_design_is_there() -> None:
         "train/reddit-v2",
         "evaluate/reddit-v2",
         "ablate-sft-data/reddit-v2",
+        "check-catalogs/hourly",
     }
 
 
-def test_deployed_parameters_are_accepted() -> None:
-    for entry in deployments():
-        function = str(entry["entrypoint"]).partition(":")[2]
-        flow = next(f for f in FLOWS.values() if f.fn.__name__ == function)
-        parameters = entry["parameters"]
-        assert isinstance(parameters, dict)
-        flow.validate_parameters(parameters)
+@every
+def test_deployed_parameters_are_accepted(entry: dict[str, Any]) -> None:
+    flow = flow_of(entry)
+    parameters = entry["parameters"]
+    flow.validate_parameters(parameters)
+    if "profile" in parameters:
         load(parameters["profile"])
 
 
-def test_the_form_of_every_flow_explains_its_parameters() -> None:
-    for flow in FLOWS.values():
-        properties = flow.parameters.model_dump()["properties"]
-        assert {"profile", "overrides", "refresh"} <= set(properties)
-        assert all(field["description"] for field in properties.values())
+@every
+def test_the_form_of_every_flow_explains_its_parameters(entry: dict[str, Any]) -> None:
+    properties = flow_of(entry).parameters.model_dump()["properties"]
+    assert all(field["description"] for field in properties.values())
+    if "refresh" in properties:
+        assert {"profile", "overrides"} <= set(properties)
         assert "rank_grpo" in str(properties["refresh"]["anyOf"])
+
+
+@every
+def test_every_run_sends_heartbeats_and_has_its_turn(entry: dict[str, Any]) -> None:
+    pool = entry["work_pool"]
+    assert pool["name"] == "local"
+    variables = pool["job_variables"]["env"]
+    assert all(isinstance(value, str) for value in variables.values())
+    known = {f"PREFECT_FLOWS_{name}".upper() for name in type(Settings().flows).model_fields}
+    assert {name for name in variables if name.startswith("PREFECT_")} <= known
+    assert int(variables["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) >= 30  # Prefect's shortest
+    limit = entry["concurrency_limit"]
+    assert limit["limit"] == 1
+    ConcurrencyLimitStrategy(limit["collision_strategy"])
+
+
+def test_schedules_are_there_and_paused() -> None:
+    schedules = {title(e): e["schedules"] for e in DEPLOYMENTS if "schedules" in e}
+    assert {"pipeline/reddit-v2", "build-sft-data/reddit-v2"} <= set(schedules)
+    for (schedule,) in schedules.values():
+        assert schedule["active"] is False
+        CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+
+
+def test_a_published_catalog_starts_the_rebuild_with_its_version() -> None:
+    (entry,) = [e for e in DEPLOYMENTS if e["name"] == "on-catalog-change"]
+    (raw,) = entry["triggers"]
+    trigger = DeploymentEventTrigger.model_validate({**raw, "name": "t"})
+    assert trigger.expect == {"catalog.changed"}
+    assert set(raw["parameters"]) == {"name", "version"}
+    assert set(raw["parameters"]) <= set(flow_of(entry).parameters.properties)
+
+
+def test_a_silent_run_is_marked_as_crashed() -> None:
+    entries = yaml.safe_load((ROOT / "automations.yaml").read_text())["automations"]
+    found = [AutomationCore.model_validate(entry) for entry in entries]
+    assert any("crashed" in automation.name for automation in found)
+    beat = int(
+        DEPLOYMENTS[0]["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]
+    )
+    assert all(automation.trigger.within.total_seconds() >= 3 * beat for automation in found)
+
+
+def test_a_commented_alternative_is_valid_when_it_is_put_in_place() -> None:
+    lines = (ROOT / "prefect.yaml").read_text().splitlines()
+    starts = [
+        n
+        for n, line in enumerate(lines)
+        if line.strip() in ("# docker: &docker", "# kubernetes: &kubernetes")
+    ]
+    for start in starts:
+        while lines[start].startswith("  # "):
+            lines[start] = "  " + lines[start][4:]
+            start += 1
+    definitions = yaml.safe_load("\n".join(lines))["definitions"]
+    for name in ("docker", "kubernetes"):
+        assert definitions[name]["job_variables"]["env"]["CONVREC_HOME"] == "/warehouse"
+    assert "prefect.deployments.steps.set_working_directory" in definitions["inside"][0]

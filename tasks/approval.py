@@ -1,0 +1,43 @@
+"""Somebody accepts the cost: the flow run waits in the UI, with a form, until they do or do not."""
+
+from __future__ import annotations
+
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from pydantic import Field
+
+from convrec.change.plan import ChangePlan
+from tasks.run import Run
+
+PATIENCE = 7 * 24 * 3600
+"""Seconds that a plan waits for an answer; after that the run fails, and nothing was sent."""
+
+LOOK_EVERY = 3
+"""Seconds between two looks at whether there is an answer."""
+
+
+class Approval(RunInput):
+    """The form in the UI."""
+
+    accept: bool = Field(
+        default=False, description="Rebuild at this cost. Without it nothing is sent."
+    )
+    max_usd: float | None = Field(
+        default=None, ge=0, description="Stop before it costs more; empty: as the profile says."
+    )
+    note: str = Field(default="", description="Why; kept in the log of the run.")
+
+
+def approved(run: Run, plan: ChangePlan) -> bool:
+    """Wait for the form, and take over its budget; whether the plan was accepted."""
+    low, high = plan.usd
+    touched = "?" if plan.touched is None else f"{plan.touched:,}"
+    form = Approval.with_initial_data(
+        description=f"{plan.requests:,} requests, {low:.4f} to {high:.4f} USD, {touched} of "
+        f"{plan.contexts:,} contexts touched. The artifact change-plan of this run says more.",
+    )
+    answer = pause_flow_run(wait_for_input=form, timeout=PATIENCE, poll_interval=LOOK_EVERY)
+    if answer.accept and answer.max_usd is not None:
+        limited = run.config.llm.model_copy(update={"max_usd": answer.max_usd})
+        run.config = run.config.model_copy(update={"llm": limited})
+    return bool(answer.accept)
