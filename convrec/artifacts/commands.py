@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convrec.artifacts.upkeep import gc, list_runs, pin, pins, unpin
 from convrec.output import JsonFile, console, takes_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Header, Store
 
 app = typer.Typer(
-    help="Artifacts in the warehouse: list, show, export, lineage.", no_args_is_help=True
+    help="Artifacts in the warehouse: what is there, where it came from, what may go.",
+    no_args_is_help=True,
 )
+
+for command in (gc, pin, pins, unpin):
+    app.command()(command)
 
 ArtifactId = Annotated[str, typer.Argument(metavar="ID", help="An artifact id.")]
 
@@ -49,12 +54,22 @@ def _plain(header: Header) -> dict[str, Any]:
 @app.command("list")
 def list_artifacts(
     kind: Annotated[str | None, typer.Option(help="Only artifacts of this kind.")] = None,
+    runs: Annotated[bool, typer.Option("--runs", help="List the runs instead.")] = False,
+    run: Annotated[str, typer.Option(help="Only what this run used; an id, or its start.")] = "",
     json_file: JsonFile = None,
 ) -> None:
-    """List artifacts, oldest first."""
+    """List artifacts, oldest first; or the runs, newest first."""
     from rich.table import Column, Table
 
+    from convrec.artifacts.runs import find_run
+
+    if runs:
+        list_runs(_store(), json_file)
+        return
     headers = _store().headers(kind)
+    if run:
+        used = {one.artifact_id for one in find_run(_store(), run).artifacts}
+        headers = [header for header in headers if header.ref.artifact_id in used]
     if json_file is not None:
         write_json([_plain(header) for header in headers], json_file)
     if not takes_stdout(json_file):

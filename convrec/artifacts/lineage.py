@@ -128,7 +128,7 @@ def _state(header: Header, members: Collection[str], cached: Collection[str]) ->
 def _called(header: Header, names: Mapping[str, str]) -> str:
     stage, kind = header.ref.stage, header.ref.kind
     name = names.get(header.ref.artifact_id, kind).replace("_", " ")
-    return name if stage.replace("_", " ") in name.split(" ", 1)[-1] else f"{stage}: {name}"
+    return name if name.endswith(f" {stage.replace('_', ' ')}") else f"{stage}: {name}"
 
 
 def _short(artifact_id: str) -> str:

@@ -248,6 +248,20 @@ class Store(Warehouse):
                 [name, artifact_id, datetime.now(UTC).replace(tzinfo=None)],
             )
 
+    def pins(self) -> dict[str, str]:
+        """What is pinned: name → artifact id."""
+        with self.read_connection() as connection:
+            rows = connection.execute("SELECT name, artifact_id FROM pins ORDER BY name").fetchall()
+        return dict(rows)
+
+    def unpin(self, artifact_id: str) -> list[str]:
+        """Take away the pins of an artifact; their names."""
+        with self.write() as connection:
+            rows = connection.execute(
+                "DELETE FROM pins WHERE artifact_id = ? RETURNING name", [artifact_id]
+            ).fetchall()
+        return [name for (name,) in rows]
+
     # -- folders -------------------------------------------------------------------------------
 
     def folder(self, artifact_id: str) -> Path:

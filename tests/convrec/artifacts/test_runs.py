@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from convrec.artifacts import Store
+from convrec.artifacts.runs import (
+    COMPLETED,
+    RUNNING,
+    Used,
+    close_run,
+    find_run,
+    note_artifact,
+    open_run,
+    revision,
+    runs,
+)
+from convrec.errors import InputError
+
+
+def started(store: Store, run_id: str) -> None:
+    overrides = {"rank_grpo.steps": 3}
+    open_run(store, run_id, flow="pipeline", profile="demo", overrides=overrides, config={"a": 1})
+
+
+def test_a_run_is_noted_from_its_start_to_its_end(store: Store) -> None:
+    started(store, "abcd-1")
+    note_artifact(store, "abcd-1", Used("catalog", "catalog-1", COMPLETED, 0.5))
+    (run,) = runs(store)
+    assert (run.state, run.ended_at) == (RUNNING, None)
+    assert run.overrides == {"rank_grpo.steps": 3}
+    assert run.artifacts == [Used("catalog", "catalog-1", COMPLETED, 0.5)]
+    assert run.revision == revision() != ""
+
+    close_run(store, "abcd-1", "BudgetExceeded")
+    assert find_run(store, "abcd").state == "BudgetExceeded"
+
+
+def test_a_retry_takes_the_place_of_the_run(store: Store) -> None:
+    started(store, "abcd-1")
+    note_artifact(store, "abcd-1", Used("catalog", "catalog-1", COMPLETED, 0.5))
+    started(store, "abcd-1")
+    (run,) = runs(store)
+    assert run.artifacts == []
+
+
+def test_a_run_is_found_by_the_start_of_its_id_if_that_is_one(store: Store) -> None:
+    for run_id in ("abcd-1", "abcd-2"):
+        started(store, run_id)
+    assert find_run(store, "abcd-2").run_id == "abcd-2"
+    for name, why in (("abcd", "2 runs"), ("ffff", "0 runs"), ("a", "too short")):
+        with pytest.raises(InputError, match=why):
+            find_run(store, name)
