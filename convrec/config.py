@@ -180,10 +180,10 @@ class RankGrpo(Section):
     group_size: int = Field(8, gt=1, description="G: lists sampled for one prompt.")
     iterations: int = Field(1, gt=0, description="μ: optimizer steps on one generation.")
     learning_rate: float = Field(1e-6, gt=0)
-    sampler: Literal["free", "lines", "constrained"] = Field(
+    sampler: Literal["free", "lines", "distinct", "constrained"] = Field(
         "lines",
-        description="How lists are sampled: by the model alone, ended when N lines are written, or "
-        "from the catalog's unseen lines without repeats.",
+        description="How lists are sampled: by the model alone; ended when N lines are written; "
+        "so, and repeated lines drawn again; from the catalog's unseen lines.",
     )
     temperature: float = Field(1.0, gt=0)
     beta: float = Field(1e-3, ge=0, description="KL weight to the SFT model.")
@@ -220,7 +220,7 @@ class Evaluate(Section):
     """Sampled lists on the test split, and what is measured on them."""
 
     samples: int = Field(1, gt=0, description="Lists sampled for each test sample.")
-    sampler: Literal["free", "lines", "constrained"] = Field(
+    sampler: Literal["free", "lines", "distinct", "constrained"] = Field(
         "lines", description="As `rank_grpo.sampler`; `free` shows what nothing helps."
     )
     temperature: float = Field(1.0, gt=0)

@@ -10,6 +10,7 @@ from typing import Any
 
 _HOME = {
     "CatalogLines": "convrec.decoding.lines",
+    "DistinctLines": "convrec.decoding.distinct",
     "EndAtLines": "convrec.decoding.rules",
     "Free": "convrec.decoding.rules",
     "FromCatalog": "convrec.decoding.constrained",
@@ -25,6 +26,7 @@ _HOME = {
 
 __all__ = [
     "CatalogLines",
+    "DistinctLines",
     "EndAtLines",
     "Free",
     "FromCatalog",

@@ -28,6 +28,8 @@ from convrec.sft.student import Student, load_checkpoint
 class FromCatalog:
     """Lists of `n` lines of a catalog; `closed` (B, lines) are those that each may not have."""
 
+    redraws = False
+
     def __init__(self, catalog: CatalogLines, n: int, closed: Tensor) -> None:
         self.catalog = catalog
         self.n = n

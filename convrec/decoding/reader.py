@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from convrec.decoding.cache import cache_argument, roomy_cache
-from convrec.decoding.shared import SharedLayer, can_share, shared_attention
+from convrec.decoding.shared import SharedLayer, can_share, hiding, shared_attention
 
 FEW = 4
 """Up to so many lists at once, a step waits for its operations, not for memory or arithmetic."""
@@ -32,7 +32,8 @@ class Reader:
         ids = torch.tensor([[pad] * (length - len(p)) + list(p) for p in prompts])
         mask = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in prompts])
         self._model = model
-        self._shared = False
+        self._shared = self._gaps = False
+        self._prompt = length
         shares = samples > 1 and len(prompts) * samples > FEW and can_share(model)
         self._cache = roomy_cache(model.config, length + room, SharedLayer if shares else None)
         self._name = cache_argument(model)
@@ -54,6 +55,17 @@ class Reader:
         self._next = self._next + present.sum(1, keepdim=True)
         self.logits = self._forward(tokens.clamp(min=0), positions)
 
+    def forget(self, counts: Tensor) -> None:
+        """Take back the last `counts` (B,) tokens of each list; its `logits` mean nothing then.
+
+        They stay in the cache, hidden, so that lists of different lengths go on side by side.
+        """
+        columns = torch.arange(self._mask.shape[1], device=counts.device)
+        gone = columns >= self._mask.shape[1] - counts[:, None]
+        self._mask = self._mask.masked_fill(gone, 0)
+        self._next = self._next - counts[:, None]
+        self._gaps = True
+
     def keep(self, rows: Tensor) -> None:
         """Go on with these lists only: positions in the batch, (b,)."""
         self._unshare()
@@ -67,10 +79,8 @@ class Reader:
         if not shares:
             self._cache.batch_repeat_interleave(samples)
             return
-        hidden = (self._mask == 0)[:, None, None]
-        bias = torch.zeros(hidden.shape, device=hidden.device).masked_fill(hidden, -torch.inf)
         for layer in self._cache.layers:
-            layer.share(samples, bias)
+            layer.share(samples, hiding(self._mask))
         self._shared = True
 
     def _unshare(self) -> None:
@@ -80,6 +90,10 @@ class Reader:
         self._shared = False
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+        if self._shared and self._gaps:
+            bias = hiding(self._mask[:, self._prompt :])
+            for layer in self._cache.layers:
+                layer.hide(bias)
         with shared_attention(self._model) if self._shared else nullcontext():
             out = self._model(
                 input_ids=ids,

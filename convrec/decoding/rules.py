@@ -20,6 +20,8 @@ from convrec.decoding.writing import Choice
 class Free:
     """What the model says by itself, up to its end-of-sequence token."""
 
+    redraws = False
+
     def __init__(self, eos: int) -> None:
         self.eos = eos
 

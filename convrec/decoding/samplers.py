@@ -2,6 +2,7 @@
 
 free         the model alone, up to its end-of-sequence token
 lines        the model alone, until N lines are written
+distinct     as `lines`, and a line that the list has already is drawn again
 constrained  N of the catalog's lines, unseen, none twice
 """
 
@@ -14,13 +15,15 @@ from torch import Tensor
 
 from convrec.config import Config
 from convrec.decoding.constrained import FromCatalog
+from convrec.decoding.distinct import DistinctLines, line_key
 from convrec.decoding.lines import CatalogLines
 from convrec.decoding.rules import EndAtLines, Free
 from convrec.decoding.writing import Rule
 from convrec.errors import InputError
+from convrec.lists import TITLE_YEAR, LineFormat
 from convrec.rank_grpo.segments import newline_counts
 
-SamplerName = Literal["free", "lines", "constrained"]
+SamplerName = Literal["free", "lines", "distinct", "constrained"]
 Prompt = Sequence[int]
 
 
@@ -39,6 +42,7 @@ class Sampler:
         n: int,
         most_tokens: int,
         *,
+        form: LineFormat = TITLE_YEAR,
         catalog: CatalogLines | None = None,
         seen: Mapping[tuple[int, ...], Collection[str]] | None = None,
     ) -> None:
@@ -48,10 +52,15 @@ class Sampler:
         self.catalog = catalog
         self.seen = seen or {}
         self.most_tokens = most_tokens
-        self._rule = Free(tokenizer.eos_token_id)
-        if name == "lines":
+        eos = tokenizer.eos_token_id
+        self._rule: Free = Free(eos)
+        if name in ("lines", "distinct"):
             counts = newline_counts(tokenizer, len(tokenizer))
-            self._rule = EndAtLines(tokenizer.eos_token_id, n, counts)
+            self._rule = (
+                EndAtLines(eos, n, counts)
+                if name == "lines"
+                else DistinctLines(eos, n, counts, line_key(tokenizer, form))
+            )
         if name == "constrained":
             if catalog is None or not catalog.lines:
                 raise InputError("the constrained sampler needs a catalog, and none was given")
@@ -90,7 +99,7 @@ def sampler_for(
     """
     n, most = config.list_length, config.model.max_completion_tokens
     if name != "constrained":
-        return Sampler(name, tokenizer, n, most)
+        return Sampler(name, tokenizer, n, most, form=config.line_format)
     catalog = CatalogLines(tokenizer, lines, config.line_format)
     seen: dict[tuple[int, ...], set[str]] = {}
     for row in rows:

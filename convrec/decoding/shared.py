@@ -33,11 +33,15 @@ class Prompt(NamedTuple):
 
 
 class SharedLayer(RoomyLayer):
-    """Own tokens of each sample; `prompt` travels with the keys that `update` returns."""
+    """Own tokens of each sample; `prompt` travels with the keys that `update` returns.
+
+    `hidden`, where own tokens were taken back, is 0 or -inf for each of them: (B, 1, 1, t).
+    """
 
     def __init__(self, room: int) -> None:
         super().__init__(room)
         self.prompt: Prompt | None = None
+        self.hidden: Tensor | None = None
 
     def share(self, samples: int, bias: Tensor) -> None:
         """Take what was read so far as the prompts of `samples` lists each."""
@@ -46,6 +50,10 @@ class SharedLayer(RoomyLayer):
             x[:, :, :0].repeat_interleave(samples, dim=0) for x in (self.keys, self.values)
         )
         self._memory = None
+
+    def hide(self, bias: Tensor) -> None:
+        """Add `bias` (B, 1, 1, t) where samples attend to their own tokens."""
+        self.hidden = bias.to(self.keys.dtype)
 
     def unshare(self) -> None:
         """Give each sample its own copy of its prompt."""
@@ -63,7 +71,14 @@ class SharedLayer(RoomyLayer):
         """As a roomy layer."""
         keys, values = super().update(key_states, value_states, *args, **kwargs)
         keys.prompt = self.prompt  # type: ignore[attr-defined]
+        keys.hidden = self.hidden  # type: ignore[attr-defined]
         return keys, values
+
+
+def hiding(mask: Tensor) -> Tensor:
+    """What is added to scores so that nothing attends where `mask` (b, L) is 0: (b, 1, 1, L)."""
+    hidden = (mask == 0)[:, None, None]
+    return torch.zeros(hidden.shape, device=mask.device).masked_fill(hidden, -torch.inf)
 
 
 def can_share(model: Any) -> bool:
@@ -114,7 +129,10 @@ def attend(
         return rows.reshape(*own, x.shape[-1])
 
     of_prompt = together(asked) @ prompt.keys.transpose(2, 3) + prompt.bias
-    weights = torch.cat([apart(of_prompt), asked @ key.transpose(2, 3)], dim=-1).softmax(dim=-1)
+    of_own = asked @ key.transpose(2, 3)
+    if key.hidden is not None:  # type: ignore[attr-defined]
+        of_own = of_own + key.hidden  # type: ignore[attr-defined]
+    weights = torch.cat([apart(of_prompt), of_own], dim=-1).softmax(dim=-1)
     read = apart(together(weights[..., :length]) @ prompt.values) + weights[..., length:] @ value
     return read.reshape(batch, 1, heads, width), None
 

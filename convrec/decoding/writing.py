@@ -23,17 +23,22 @@ class Choice(NamedTuple):
 
     `tokens` (b, w) is padded with -1 on the left. The first token of a list has log-probability
     `logps` (b,) and was `chosen` (b,) by the model where it had a choice; those after it follow
-    without one. `ended` (b,) lists are complete.
+    without one. `ended` (b,) lists are complete. `back` (b,), where there is one, is how many of a
+    list's last tokens are taken back, the one chosen here among them: the list goes on from where
+    it then ends, which is the beginning of its list or of a line (`Rule.redraws`).
     """
 
     tokens: Tensor
     logps: Tensor
     chosen: Tensor
     ended: Tensor
+    back: Tensor | None = None
 
 
 class Rule(Protocol):
-    """Decides what may be written and when a list ends."""
+    """Decides what may be written and when a list ends; `redraws` where lines may be taken back."""
+
+    redraws: bool
 
     def start(self, count: int, device: torch.device) -> None:
         """Forget all lists and begin `count` new ones."""
@@ -83,11 +88,19 @@ def _write(
     batch = torch.arange(len(draws), device=draws.device)  # the list of each row of the reader
     open_ = torch.ones_like(batch, dtype=torch.bool)
     every = True
+    step = 0
     while True:
         rows = batch if every else batch[open_]
         logits = reader.logits if every else reader.logits[open_]
-        choice = rule.choose(logits, temperature, draws[rows, paper.length[rows]], rows)
+        at = paper.length[rows] if not rule.redraws else torch.full_like(rows, step % paper.width)
+        choice = rule.choose(logits, temperature, draws[rows, at], rows)
+        step += 1
         paper.add(rows, choice)
+        if choice.back is not None:
+            paper.take_back(rows, choice.back)
+            read = choice.back.new_zeros(len(batch))
+            reader.forget(read.masked_scatter(open_, (choice.back - 1).clamp(min=0)))
+            choice.tokens[choice.back > 0] = -1
         stays = ~choice.ended & (paper.length[rows] < paper.width)
         still = int(stays.sum())
         if still == 0:
@@ -133,6 +146,10 @@ class _Paper:
         row, column = row[fits], column[fits]
         self.ids[rows[row], columns[row, column]] = choice.tokens[row, column]
         self.length[rows] = (at + present.sum(1)).clamp(max=self.width)
+
+    def take_back(self, rows: Tensor, count: Tensor) -> None:
+        """Forget the last `count` (b,) tokens of the lists `rows` (b,)."""
+        self.length[rows] -= count
 
     def lists(self, eos: int) -> list[Written]:
         """All lists; one that its rule ended without an end-of-sequence token gets one."""
