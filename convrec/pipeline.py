@@ -13,7 +13,7 @@ from convrec.ablation import ABLATION, SEARCH
 from convrec.adjust import ADJUSTMENT, DEMONSTRATIONS
 from convrec.artifacts import Step
 from convrec.config import Config, StageName
-from convrec.evaluate import GENERATIONS, METRICS, REPORT
+from convrec.evaluate import BASE_GENERATIONS, GENERATIONS, METRICS, REPORT
 from convrec.ingest import CATALOG, CONVERSATIONS, QUARANTINE
 from convrec.rank_grpo import RANK_GRPO
 from convrec.recommend import TEACHER_LISTS
@@ -78,8 +78,13 @@ def _unadjusted(config: Config) -> str:
     return _provided(config) or ("" if config.adjust.enabled else "adjust.enabled=false")
 
 
-_LISTS = ("teacher_lists", "candidates", "demonstrations")
-_MODELS = ("generations_sft", "generations_rank_grpo")
+def _no_base(config: Config) -> str:
+    tiny = config.model.base == "tiny"
+    return "model.base=tiny knows nothing before it is trained" if tiny else ""
+
+
+_LISTS = ("teacher_lists", "candidates", "judgments", "demonstrations")
+_MODELS = ("generations_base", "generations_sft", "generations_rank_grpo")
 
 PIPELINE: tuple[Node, ...] = (
     Node("catalog", CATALOG),
@@ -112,6 +117,7 @@ PIPELINE: tuple[Node, ...] = (
         RANK_GRPO,
         {**_same("catalog", "conversations"), "checkpoint": "checkpoint_sft"},
     ),
+    Node("generations_base", BASE_GENERATIONS, _same("catalog", "conversations"), _no_base),
     Node(
         "generations_sft",
         GENERATIONS,

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "BASE_GENERATIONS": "convrec.evaluate.generations",
     "GENERATIONS": "convrec.evaluate.generations",
     "METRICS": "convrec.evaluate.metrics",
     "REPORT": "convrec.evaluate.report",
@@ -13,7 +14,7 @@ _HOME = {
     "score_file": "convrec.evaluate.score",
 }
 
-__all__ = ["GENERATIONS", "METRICS", "REPORT", "metrics_json", "score_file"]
+__all__ = ["BASE_GENERATIONS", "GENERATIONS", "METRICS", "REPORT", "metrics_json", "score_file"]
 
 
 def __getattr__(name: str) -> Any:

@@ -106,7 +106,7 @@ class Bootstrap:
         found = np.concatenate([measure(drawn) for drawn in self._drawn(by_context)])
         tail = (1 - LEVEL) / 2
         low, high = np.quantile(found - found.mean(), [tail, 1 - tail])
-        return Interval(value, value + float(low), value + float(high))
+        return Interval(value, value + min(0.0, float(low)), value + max(0.0, float(high)))
 
     def _means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(resamples, metrics): the mean of each column over each resample."""

@@ -128,7 +128,8 @@ def lineage(job: Job) -> list[Header]:
 def _cells(metrics: pl.DataFrame, protocol: str) -> dict[tuple[str, str | None], dict[str, Cell]]:
     """(system, versus) → metric → its row."""
     found: dict[tuple[str, str | None], dict[str, Cell]] = {}
-    for row in metrics.filter(metrics["protocol"] == protocol).iter_rows(named=True):
+    whole = (metrics["protocol"] == protocol) & metrics["slice"].is_null()
+    for row in metrics.filter(whole).iter_rows(named=True):
         found.setdefault((row["system"], row["versus"]), {})[row["metric"]] = row
     return found
 

@@ -8,22 +8,34 @@ stand for every sample that shares the post.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built, Job, Step
+from convrec.artifacts import Built, Job, Step, file_digest
 from convrec.errors import InputError
+from convrec.sft import base_digest
 
 if TYPE_CHECKING:
     import polars as pl
 
     from convrec.config import Config
 
+Write = Callable[..., list[list[str]]]
+"""`sample_lists` for one model: lists for prompts, with the same options."""
+
 
 def _build(job: Job) -> Built:
-    import polars as pl
+    checkpoint = job.parents["checkpoint"]
+    return _built(job, checkpoint.stage, _of_folder(job.store.folder(checkpoint.artifact_id)))
 
-    from convrec.decoding import sample_lists
-    from convrec.sft.prompts import student_prompt
+
+def _build_base(job: Job) -> Built:
+    return _built(job, "base", _of_base)
+
+
+def _built(job: Job, system: str, write: Write) -> Built:
+    import polars as pl
 
     config = job.config
     test = job.frame("conversations").filter(pl.col("split") == "test")
@@ -33,24 +45,9 @@ def _build(job: Job) -> Built:
             "the test split has no conversation, so a checkpoint cannot be evaluated; "
             "look at the split column of the conversations and at ingest.path"
         )
-    checkpoint = job.parents["checkpoint"]
-    prompts = [
-        student_prompt(text, given, config)
-        for text, given in posts.select("conversation", "prompt").iter_rows()
-    ]
-    lists = sample_lists(
-        job.store.folder(checkpoint.artifact_id),
-        prompts,
-        config=config,
-        samples=config.evaluate.samples,
-        temperature=config.evaluate.temperature,
-        seed=config.seed,
-        progress=job.progress,
-        **_catalog(job, test, posts["context_id"].to_list()),
-    )
-    of_context = dict(zip(posts["context_id"], lists, strict=True))
+    of_context = dict(zip(posts["context_id"], _lists(job, test, posts, write), strict=True))
     rows = [
-        (checkpoint.stage, sample, context, draw, text)
+        (system, sample, context, draw, text)
         for sample, context in test.select("sample_id", "context_id").iter_rows()
         for draw, text in enumerate(of_context[context])
     ]
@@ -61,20 +58,71 @@ def _build(job: Job) -> Built:
         "draw": pl.Int32,
         "completion": pl.String,
     }
-    figures = {"posts": posts.height, "lists a post": config.evaluate.samples}
+    figures = {
+        "posts": posts.height,
+        "lists a post": config.evaluate.samples,
+        "seed": config.seed,
+        "temperature": config.evaluate.temperature,
+        "sampler": config.evaluate.sampler,
+    }
     return Built(pl.DataFrame(rows, schema=schema, orient="row"), figures)
+
+
+def _lists(job: Job, test: pl.DataFrame, posts: pl.DataFrame, write: Write) -> list[list[str]]:
+    """The lists for each post."""
+    from convrec.sft.prompts import student_prompt
+
+    config = job.config
+    prompts = [
+        student_prompt(text, given, config)
+        for text, given in posts.select("conversation", "prompt").iter_rows()
+    ]
+    return write(
+        prompts,
+        config=config,
+        samples=config.evaluate.samples,
+        temperature=config.evaluate.temperature,
+        seed=config.seed,
+        progress=job.progress,
+        **_catalog(job, test, posts["context_id"].to_list()),
+    )
+
+
+def _of_folder(folder: Path) -> Write:
+    def write(prompts: list[str], **options: Any) -> list[list[str]]:
+        from convrec.decoding import sample_lists
+
+        lists: list[list[str]] = sample_lists(folder, prompts, **options)
+        return lists
+
+    return write
+
+
+def _of_base(prompts: list[str], *, config: Config, **options: Any) -> list[list[str]]:
+    import torch
+
+    from convrec.decoding.sampling import sample_texts
+    from convrec.sft.student import load_student
+
+    student = load_student(config.model.base, config=config.model)
+    if torch.cuda.is_available():
+        student.model.cuda()
+    return sample_texts(student, prompts, config=config, **options)
 
 
 def _catalog(job: Job, test: pl.DataFrame, contexts: list[str]) -> dict[str, Any]:
     """For the constrained sampler: the catalog's lines, and what each context's samples have seen.
 
-    The catalog is the one that the checkpoint was trained with.
+    The catalog is the run's, or else the one that the checkpoint was trained with.
     """
     if job.config.evaluate.sampler != "constrained":
         return {}
     from convrec.serving import catalog_of
 
-    items = catalog_of(job.store, job.parents["checkpoint"].artifact_id)
+    if job.has("catalog"):
+        items = job.frame("catalog")
+    else:
+        items = catalog_of(job.store, job.parents["checkpoint"].artifact_id)
     write = job.config.line_format.format
     seen: dict[str, list[dict[str, Any]]] = {}
     for context, titles in test.select("context_id", "seen").iter_rows():
@@ -102,4 +150,31 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
+def _base_config(config: Config) -> dict[str, Any]:
+    return {**_config(config), "base": config.model.base}
+
+
+def given_step(folder: Path) -> Step:
+    """The step that has the model in a folder, trained elsewhere, write lists."""
+
+    def build(job: Job) -> Built:
+        return _built(job, "checkpoint", _of_folder(folder))
+
+    def inputs(job: Job) -> dict[str, str]:
+        return {"checkpoint": file_digest(folder)}
+
+    return Step("evaluate", "generations", version=1, build=build, config=_config, inputs=inputs)
+
+
 GENERATIONS = Step(stage="evaluate", kind="generations", version=1, build=_build, config=_config)
+"""Parents: `conversations`, `checkpoint`."""
+
+BASE_GENERATIONS = Step(
+    stage="evaluate",
+    kind="generations",
+    version=1,
+    build=_build_base,
+    config=_base_config,
+    inputs=base_digest,
+)
+"""The student before any training: zero-shot. Parents: `conversations`, `catalog`."""

@@ -1,9 +1,10 @@
 """The `metrics` artifact: every system on one footing, with the noise of each figure.
 
-Rows with `versus` hold a paired difference, system − versus, on the samples that both have. Rates
-belong to the lists and not to a protocol; they and the hit rates stand under `standard`. Where
-lists carry no years, or are not written "Title (year)", there is no `reference`: the published code
-reads no other line.
+Rows with `versus` compare two systems on the samples that both have (see
+`convrec.evaluate.versus`), rows with `slice` speak of a part of the test set. Rates, and how lists
+spread over the catalog, belong to the lists and not to a protocol; they and the hit rates by rank
+stand under `standard`. Where lists carry no years, or are not written "Title (year)", there is no
+`reference`: the published code reads no other line.
 """
 
 from __future__ import annotations
@@ -11,113 +12,76 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from convrec.artifacts import Built, Job, Step
-from convrec.catalog.index import TitleIndex
 from convrec.errors import InputError
-from convrec.evaluate.batch import (
-    PROTOCOLS,
-    ListToJudge,
-    Protocol,
-    all_metrics,
-    ranking_metrics,
-)
-from convrec.evaluate.bootstrap import Bootstrap
+from convrec.evaluate.baselines import read_training
+from convrec.evaluate.measures import Measures, Row, Values
 from convrec.evaluate.rates import RATES
-from convrec.evaluate.reference import judge_reference
-from convrec.evaluate.standard import judge_standard
-from convrec.evaluate.systems import Sample, SampleList, has_years, held_out, system_lists
+from convrec.evaluate.slices import SLICED, slices
+from convrec.evaluate.spread import spread_rows
+from convrec.evaluate.systems import held_out, system_lists
+from convrec.evaluate.versus import COMPARED, DETECTABLE, OUTCOMES, versus_rows
 
 if TYPE_CHECKING:
     import polars as pl
 
     from convrec.config import Config
 
-COMPARED = ("ndcg@20", "ndcg@5", "recall@20", "recall@5")
+__all__ = [
+    "COMPARED",
+    "METRICS",
+    "PAIRS",
+    "Measures",
+    "Row",
+    "Values",
+    "metrics_frame",
+    "metrics_json",
+]
+
 PAIRS = (
     ("rank_grpo", "sft"),
     ("rank_grpo", "teacher"),
     ("sft", "teacher"),
     ("sft", "adjusted"),
+    ("sft", "base"),
     ("adjusted", "teacher"),
+    ("adjusted", "reflected"),
+    ("reflected", "remapped"),
     ("adjusted", "remapped"),
     ("remapped", "teacher"),
     ("rank_grpo", "knn"),
     ("rank_grpo", "popularity"),
+    ("checkpoint", "sft"),
+    ("checkpoint", "rank_grpo"),
+    ("checkpoint", "teacher"),
+    ("checkpoint", "knn"),
 )
-
-Values = dict[str, NDArray[np.float64]]
-"""Metric → one value a sample, NaN where the system has no list for it."""
-
-Row = tuple[str, str | None, str, str, float, float, float, int]
-
-
-class Measures:
-    """Judges lists of the held-out samples by either protocol."""
-
-    def __init__(self, samples: list[Sample], catalog: pl.DataFrame, config: Config) -> None:
-        items = list(catalog.select("item_id", "title", "year").iter_rows())
-        self.samples = samples
-        self.index = TitleIndex(items)
-        self._pairs = {(title, year) for _, title, year in items}
-        self.form = config.line_format
-        self.years = self.form.years and has_years(catalog)
-        self._config = config
-
-    def values(self, lists: Sequence[SampleList], protocol: Protocol) -> Values:
-        """Metrics by sample; several draws of one sample are averaged."""
-        asked = [
-            ListToJudge(text, self.samples[at].seen, self.samples[at].ground_truth)
-            for at, text in lists
-        ]
-        if protocol == "standard":
-            n = self._config.list_length
-            batch = judge_standard(asked, self.index, n=n, years=self.years, form=self.form)
-            by_list = all_metrics(batch)
-        else:
-            by_list = ranking_metrics(judge_reference(asked, self._pairs))
-        at = np.array([x.sample for x in lists], dtype=np.int64)
-        counts = np.bincount(at, minlength=len(self.samples)).astype(np.float64)
-        counts[counts == 0] = np.nan
-        return {
-            name: np.bincount(at, weights=values, minlength=len(self.samples)) / counts
-            for name, values in by_list.items()
-        }
-
-    def rows(
-        self, values: Values, system: str, versus: str | None, protocol: Protocol
-    ) -> list[Row]:
-        """The mean of each metric over the samples that have it, with its interval."""
-        table = np.column_stack(list(values.values()))
-        present = ~np.isnan(table).any(axis=1)
-        if not present.any():
-            return []
-        contexts = [self.samples[at].context_id for at in np.flatnonzero(present)]
-        bootstrap = Bootstrap(
-            contexts, resamples=self._config.evaluate.bootstrap, seed=self._config.seed
-        )
-        found = bootstrap.intervals(table[present])
-        return [
-            (system, versus, protocol, metric, *interval, len(contexts))
-            for metric, interval in zip(values, found, strict=True)
-        ]
+"""What is compared, where both are there."""
 
 
 def metrics_json(frame: pl.DataFrame) -> dict[str, Any]:
-    """The `metrics` and `comparisons` of a run's JSON file, `standard` protocol."""
+    """The `metrics` and `comparisons` of a run's JSON file, `standard` protocol, all samples.
+
+    A comparison holds the shares of wins, ties and losses and the detectable difference, too.
+    """
     metrics: dict[str, dict[str, float]] = {}
-    comparisons: list[dict[str, Any]] = []
-    for row in frame.filter(frame["protocol"] == "standard").iter_rows(named=True):
+    comparisons: dict[tuple[str, str, str], dict[str, Any]] = {}
+    whole = frame.filter((frame["protocol"] == "standard") & frame["slice"].is_null())
+    for row in whole.iter_rows(named=True):
         name = row["metric"]
         if row["versus"] is not None:
-            between = {"a": row["system"], "b": row["versus"], "metric": name}
-            found = {"diff": row["value"], "low": row["low"], "high": row["high"]}
-            comparisons.append({**between, **found})
+            more, _, metric = name.rpartition(" ")
+            names = (row["system"], row["versus"], metric)
+            found = comparisons.setdefault(
+                names, dict(zip(("a", "b", "metric"), names, strict=True))
+            )
+            if more in (*OUTCOMES, DETECTABLE):
+                found[more] = row["value"]
+            else:
+                found |= {"diff": row["value"], "low": row["low"], "high": row["high"]}
         elif "@rank" not in name:
             metrics.setdefault(row["system"], {})[name] = row["value"]
-    return {"metrics": metrics, "comparisons": comparisons}
+    return {"metrics": metrics, "comparisons": list(comparisons.values())}
 
 
 def _build(job: Job) -> Built:
@@ -128,31 +92,37 @@ def _build(job: Job) -> Built:
             "look at `convrec artifacts show` of the conversations and at ingest.path"
         )
     measures = Measures(samples, job.frame("catalog"), job.config)
+    training = read_training(job.frame("conversations"), job.frame("catalog"))
     lists = {
         system: made for system, made in system_lists(job, samples, measures.index).items() if made
     }
+    parts = slices(samples, training)
+    mentions = training.mentions if training else None
     rows: list[Row] = []
-    for protocol in PROTOCOLS if measures.years and not measures.form.key else PROTOCOLS[:1]:
-        values = {}
+    for protocol in measures.protocols:
+        values: dict[str, Values] = {}
         for done, (system, made) in enumerate(lists.items()):
             job.progress(done, len(lists), f"{protocol}: {system}")
             values[system] = measures.values(made, protocol)
             rows += measures.rows(values[system], system, None, protocol)
-        for system, versus in PAIRS:
-            if system in values and versus in values:
-                a, b = values[system], values[versus]
-                difference = {name: a[name] - b[name] for name in COMPARED}
-                rows += measures.rows(difference, system, versus, protocol)
-    figures = {f"{r[0]} {r[3]}": round(r[4], 4) for r in rows if _headline(r)}
+            if protocol == "standard":
+                rows += spread_rows(measures, made, system, mentions)
+                sliced = {name: values[system][name] for name in SLICED}
+                for part in parts.items():
+                    rows += measures.rows(sliced, system, None, protocol, part)
+        for a, b in PAIRS:
+            if a in values and b in values:
+                rows += versus_rows(measures, values[a], values[b], (a, b), protocol)
+    figures = {f"{r.system} {r.metric}": round(r.value, 4) for r in rows if _headline(r)}
     return Built(metrics_frame(rows), figures)
 
 
 def _headline(row: Row) -> bool:
-    named = row[3] in COMPARED or row[3] in RATES
-    return row[1] is None and row[2] == "standard" and named
+    whole = row.versus is None and row.slice is None and row.protocol == "standard"
+    return whole and (row.metric in COMPARED or row.metric in RATES)
 
 
-def metrics_frame(rows: list[Row]) -> pl.DataFrame:
+def metrics_frame(rows: Sequence[Row]) -> pl.DataFrame:
     """Rows as the warehouse keeps them."""
     import polars as pl
 
@@ -165,9 +135,12 @@ def metrics_frame(rows: list[Row]) -> pl.DataFrame:
         "low": pl.Float64,
         "high": pl.Float64,
         "n": pl.Int32,
+        "slice": pl.String,
     }
     frame = pl.DataFrame(rows, schema=schema, orient="row")
-    return frame.insert_column(3, pl.Series("slice", [None] * frame.height, dtype=pl.String))
+    return frame.select(
+        "system", "versus", "protocol", "slice", "metric", "value", "low", "high", "n"
+    )
 
 
 def _config(config: Config) -> dict[str, Any]:
@@ -179,4 +152,4 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
-METRICS = Step(stage="evaluate", kind="metrics", version=3, build=_build, config=_config)
+METRICS = Step(stage="evaluate", kind="metrics", version=4, build=_build, config=_config)

@@ -2,8 +2,11 @@
 
 teacher     the teacher's list as it wrote it: its titles and years, one a line, nothing linked
 remapped    the N best candidates that the conversation has not named; seen ones go before the cut
+reflected   the same, by the score that the judge's ratings have moved
 adjusted    the demonstrations: what the student is shown
+base        the student before any training, asked in the same words: zero-shot
 sft, rank_grpo   sampled, unconstrained lists of the two checkpoints
+checkpoint  one that was trained elsewhere, or by another run (`convrec evaluate --checkpoint`)
 popularity  what training answers name most often, seen items removed
 knn         what answered the training posts most like the conversation
 """
@@ -23,8 +26,9 @@ if TYPE_CHECKING:
     from convrec.catalog.index import TitleIndex
     from convrec.lists import LineFormat
 
-SYSTEMS = ("teacher", "remapped", "adjusted", "sft", "rank_grpo", "popularity", "knn")
-MODELS = ("sft", "rank_grpo")
+MODELS = ("base", "sft", "rank_grpo", "checkpoint")
+BASELINES = ("popularity", "knn")
+SYSTEMS = ("teacher", "remapped", "reflected", "adjusted", *MODELS, *BASELINES)
 
 
 class Sample(NamedTuple):
@@ -35,6 +39,7 @@ class Sample(NamedTuple):
     seen: list[Titled]
     ground_truth: list[Titled]
     conversation: str = ""
+    created_utc: int | None = None
 
 
 class SampleList(NamedTuple):
@@ -47,10 +52,10 @@ class SampleList(NamedTuple):
 def held_out(conversations: pl.DataFrame, split: str = "test") -> list[Sample]:
     """The samples of a split that have a ground truth, in order."""
     rows = conversations.filter(conversations["split"] == split)
-    columns = ("sample_id", "context_id", "seen", "ground_truth", "conversation")
+    columns = ("sample_id", "context_id", "seen", "ground_truth", "conversation", "created_utc")
     return [
-        Sample(sample, context, _titled(seen), _titled(truth), said)
-        for sample, context, seen, truth, said in rows.select(columns).iter_rows()
+        Sample(sample, context, _titled(seen), _titled(truth), said, created)
+        for sample, context, seen, truth, said, created in rows.select(columns).iter_rows()
         if truth
     ]
 
@@ -72,6 +77,8 @@ def system_lists(job: Job, samples: list[Sample], index: TitleIndex) -> dict[str
         )
     if "candidates" in job.parents:
         lists["remapped"] = _remapped(job, samples, index)
+    if "judgments" in job.parents:
+        lists["reflected"] = _reflected(job, samples)
     if "demonstrations" in job.parents:
         lists["adjusted"] = _adjusted(job.frame("demonstrations"), samples)
     for model in MODELS:
@@ -144,6 +151,22 @@ def _remapped(job: Job, samples: list[Sample], index: TitleIndex) -> list[Sample
             unseen = [line for line, at in zip(ranked, judged, strict=True) if not at.seen]
             lists.append(SampleList(position, "\n".join(unseen[: job.config.list_length])))
     return lists
+
+
+def _reflected(job: Job, samples: list[Sample]) -> list[SampleList]:
+    from convrec.adjust.candidates import read_candidates
+    from convrec.adjust.lists import NONE, top_items
+
+    candidates = read_candidates(job, {"test"})
+    items = list(job.frame("catalog").select("title", "year").iter_rows())
+    best = top_items(candidates, job.config.list_length).tolist()
+    texts = {
+        context: "\n".join(
+            job.config.line_format.format(*items[row]) for row in rows if row != NONE
+        )
+        for context, rows in zip(candidates.contexts["context_id"], best, strict=True)
+    }
+    return by_context(texts, samples)
 
 
 def _adjusted(rows: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:

@@ -22,7 +22,7 @@ def test_books_go_through_all_stages(home: Path, small: dict[str, Any]) -> None:
         assert set(completion.split("\n")) <= titles
     assert summary["metrics"]["adjusted"]["in_catalog"] == 1
     assert summary["metrics"]["teacher"]["format"] == 1
-    assert set(store.read(made["metrics"])["protocol"]) == {"standard"}
+    assert set(store.read(made["metrics"])["protocol"]) == {"standard", "per-label"}
     lines = recommend_list(store, made["checkpoint"], "I loved Dune.")
     assert len(lines) == 5
     assert set(lines) <= titles - {"Dune"}

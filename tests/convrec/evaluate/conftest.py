@@ -122,6 +122,11 @@ def whole_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     )
     made.put("teacher_lists", "teacher_lists", teacher, stage="recommend")
     made.put("candidates", "candidates", candidates, stage="remap")
+    judged = [
+        (context, item, 1.0, [1], [rank], score + (int(item[1:]) in wanted[context]))
+        for context, rank, item, score, *_ in candidates
+    ]
+    made.put("judgments", "judgments", judged, stage="reflect")
     made.put(
         "adjustment",
         "adjustment",

@@ -12,6 +12,7 @@ from convrec.artifacts import Job
 from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError
 from convrec.evaluate import METRICS, metrics_json
+from convrec.evaluate.spread import SPREAD
 from convrec.evaluate.systems import SYSTEMS
 
 
@@ -19,8 +20,8 @@ def test_every_system_stands_on_one_footing(world: Any) -> None:
     rows = METRICS.build(world.job()).rows
     assert rows.columns == list(KINDS["metrics"])
     plain = rows.filter(pl.col("versus").is_null() & (pl.col("protocol") == "standard"))
-    assert set(plain["system"]) == set(SYSTEMS)
-    assert set(plain["n"]) == {60}
+    assert set(plain["system"]) == set(SYSTEMS) - {"base", "checkpoint"}
+    assert set(plain.filter(pl.col("slice").is_null())["n"]) == {60}
     assert (rows["low"] <= rows["value"]).all()
     assert (rows["value"] <= rows["high"]).all()
     world.put("metrics", "metrics", rows, stage="evaluate")
@@ -48,7 +49,12 @@ def test_paired_differences_are_differences_of_the_means(world: Any) -> None:
     assert set(found["metrics"]["sft"]) == {
         *(f"{m}@{k}" for m in ("recall", "ndcg", "mrr", "hit") for k in (5, 10, 15, 20)),
         *("in_catalog", "format", "exact_n", "repeats", "seen"),
+        *SPREAD,
     }
+    shares = [paired[outcome] for outcome in ("wins", "ties", "losses")]
+    assert sum(shares) == pytest.approx(1)
+    assert shares[0] > shares[2]
+    assert 0 < paired["detectable"] < 0.3
 
 
 def test_a_sample_without_a_list_is_left_out_and_said(world: Any) -> None:
@@ -56,7 +62,8 @@ def test_a_sample_without_a_list_is_left_out_and_said(world: Any) -> None:
     some = world.store.read(ref.artifact_id).filter(pl.col("context_id") != "c0")
     world.put("teacher_lists", "teacher_lists", some, stage="recommend")
     rows = METRICS.build(world.job("catalog", "conversations", "teacher_lists", "candidates")).rows
-    counted = {(r["system"], r["versus"]): r["n"] for r in rows.iter_rows(named=True)}
+    whole = rows.filter((pl.col("protocol") == "standard") & pl.col("slice").is_null())
+    counted = {(r["system"], r["versus"]): r["n"] for r in whole.iter_rows(named=True)}
     assert counted == {
         ("teacher", None): 58,
         ("remapped", None): 60,
@@ -72,7 +79,7 @@ def test_without_years_lines_are_titles_and_there_is_no_reference(world: Any) ->
         bare = rows.with_columns(pl.lit(None, pl.Int32).alias("year"))
         world.put(role, kind, bare)
     rows = METRICS.build(world.job("catalog", "conversations", "teacher_lists", "candidates")).rows
-    assert set(rows["protocol"]) == {"standard"}
+    assert set(rows["protocol"]) == {"standard", "per-label"}
     found = metrics_json(rows)["metrics"]
     assert (found["teacher"]["format"], found["remapped"]["in_catalog"]) == (1, 1)
     assert found["remapped"]["recall@20"] > 0
@@ -107,3 +114,37 @@ def test_several_draws_are_averaged_before_the_samples(world: Any) -> None:
     halved = metrics_json(METRICS.build(world.job()).rows)["metrics"]["sft"]["exact_n"]
     assert math.isclose(first, 1.0)
     assert math.isclose(halved, 0.5)
+
+
+def test_slices_are_parts_of_the_whole(world: Any) -> None:
+    rows = METRICS.build(world.job()).rows
+    found = rows.filter((pl.col("system") == "sft") & (pl.col("metric") == "ndcg@20"))
+    parts = found.filter(pl.col("slice").str.starts_with("wanted"))
+    assert parts["n"].sum() == 60
+    whole = metrics_json(rows)["metrics"]["sft"]["ndcg@20"]
+    assert (parts["value"] * parts["n"]).sum() / 60 == pytest.approx(whole)
+    assert not found.filter(pl.col("slice").str.starts_with("month")).height
+
+
+def test_spread_is_counted_over_the_catalog(world: Any) -> None:
+    found = metrics_json(METRICS.build(world.job()).rows)["metrics"]
+    assert found["popularity"]["popularity_rank"] < found["sft"]["popularity_rank"]
+    assert found["popularity"]["novelty"] < found["sft"]["novelty"]
+    assert found["popularity"]["popularity_gini"] > found["sft"]["popularity_gini"]
+    assert found["sft"]["catalog_coverage"] == 1
+    assert 0 < found["popularity"]["catalog_coverage"] < 1
+
+
+def test_per_label_counts_pairs(world: Any) -> None:
+    rows = METRICS.build(world.job()).rows.filter(pl.col("protocol") == "per-label")
+    plain = rows.filter(pl.col("versus").is_null())
+    assert set(plain["n"]) == {120}
+    values = {(r["system"], r["metric"]): r["value"] for r in plain.iter_rows(named=True)}
+    assert values["sft", "recall@20"] == values["sft", "hit@20"]
+    assert values["sft", "mrr@20"] <= values["sft", "ndcg@20"] <= values["sft", "recall@20"]
+
+
+def test_reflected_goes_by_the_moved_score(world: Any) -> None:
+    found = metrics_json(METRICS.build(world.job()).rows)["metrics"]
+    assert found["reflected"]["ndcg@20"] > found["remapped"]["ndcg@20"]
+    assert (found["reflected"]["seen"], found["reflected"]["exact_n"]) == (0, 1)
