@@ -1,0 +1,66 @@
+"""compare: training algorithms side by side, each at the learning rate that validation prefers."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from convrec.comparison import Training, best_rate, comparison_node, trainings
+from convrec.comparison.tables import comparison_markdown, convergence, curves
+from tasks.artifact import artifact_task
+from tasks.run import Run
+
+
+@task(name="comparison tables", cache_policy=NO_CACHE, persist_result=False)
+def show(table: str, picture: str) -> None:
+    """Write the table and the convergence plot as artifacts."""
+    create_markdown_artifact(table, key="comparison", description="algorithms side by side")
+    data = base64.b64encode(picture.encode()).decode()
+    create_image_artifact(
+        f"data:image/svg+xml;base64,{data}",
+        key="convergence",
+        description="NDCG@20 on validation by step, mean over seeds",
+    )
+
+
+def compare(
+    run: Run,
+    algorithms: Sequence[str],
+    seeds: Sequence[int],
+    learning_rates: Mapping[str, Sequence[float]],
+) -> dict[str, Any]:
+    """Choose each algorithm's learning rate on validation with the first seed; train, measure.
+
+    Returns `learning_rates`, those chosen, and `trained`, the ids of the checkpoints measured, both
+    by algorithm.
+    """
+    chosen: dict[str, float] = {}
+    trained: list[Training] = []
+    ids: dict[str, list[str]] = {}
+    tried = trainings(run.config, algorithms, learning_rates, seeds[0])
+    for algorithm, candidates in tried.items():
+        for candidate in candidates:
+            _make(run, candidate)
+        chosen[algorithm] = best_rate(candidates, run.refs, run.store)
+        for seed in seeds:
+            training = Training(algorithm, chosen[algorithm], seed)
+            _make(run, training)
+            lists = training.generations()
+            run.make(lists, artifact_task(lists))
+            trained.append(training)
+            ref = run.refs[training.checkpoint().name]
+            ids.setdefault(algorithm, []).append(ref.artifact_id)
+    node = comparison_node(trained)
+    run.make(node, artifact_task(node))
+    metrics = run.store.read(run.refs[node.name].artifact_id)
+    show(comparison_markdown(metrics, chosen), convergence(curves(run.store, ids)))
+    return {"learning_rates": chosen, "trained": ids}
+
+
+def _make(run: Run, training: Training) -> None:
+    node = training.checkpoint()
+    if node.name not in run.refs:
+        run.make(node, artifact_task(node, tags=["training"]))

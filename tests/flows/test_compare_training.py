@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convrec.artifacts import Store
+from convrec.comparison.tables import comparison_markdown, convergence, curves
+from convrec.errors import ConfigError
+from flows.compare_training import compare_training
+from flows.pipeline import pipeline
+
+
+def test_every_algorithm_starts_from_one_checkpoint_and_is_measured(
+    home: Path, small: dict[str, Any]
+) -> None:
+    built = pipeline(profile="demo", overrides=small)
+    asked = {
+        "profile": "demo",
+        "overrides": small,
+        "algorithms": ["rank_grpo", "rank_grpo:log", "grpo"],
+        "seeds": [7, 8],
+        "learning_rates": {"rank_grpo": [4e-4], "rank_grpo:log": [4e-4], "grpo": [1e-4, 4e-3]},
+    }
+    first = compare_training(**asked)
+    store = Store(home)
+
+    ids = {one for ids in first["trained"].values() for one in ids}
+    assert len(ids) == 6
+    own = next(e for e in built["stages"] if (e["stage"], e["kind"]) == ("rank_grpo", "checkpoint"))
+    assert own["artifact_id"] in first["trained"]["rank_grpo"]
+    starts = {store.header(one).parents["checkpoint"] for one in ids}
+    assert len(starts) == 1
+    steps = {store.header(one).figures["steps"] for one in ids}
+    assert steps == {1}
+
+    metrics = store.read(first["stages"][-1]["artifact_id"])
+    systems = set(metrics.filter(metrics["versus"].is_null())["system"])
+    assert {"rank_grpo", "rank_grpo:log", "grpo", "sft", "popularity", "knn"} <= systems
+    assert {"grpo, seed 7", "grpo, seed 8"} <= systems
+    of = {
+        (row["system"], row["metric"]): row["value"]
+        for row in metrics.filter(metrics["versus"].is_null()).iter_rows(named=True)
+    }
+    seeds = [of[f"grpo, seed {seed}", "ndcg@20"] for seed in (7, 8)]
+    assert of["grpo", "ndcg@20"] == pytest.approx(sum(seeds) / 2)
+    pairs = set(zip(metrics["system"], metrics["versus"], strict=True))
+    assert {("rank_grpo", "sft"), ("rank_grpo", "grpo"), ("grpo", "sft")} <= pairs
+
+    table = comparison_markdown(metrics, first["learning_rates"])
+    assert len(table.splitlines()) == 2 + len(systems)
+    lines = curves(store, first["trained"])
+    assert set(lines) == {"rank_grpo", "rank_grpo:log", "grpo"}
+    picture = convergence(lines)
+    assert picture.count("<polyline") == 3
+    assert ">rank_grpo:log</text>" in picture
+
+    second = compare_training(**asked)
+    assert {entry["state"] for entry in second["stages"]} == {"cached"}
+    assert second["learning_rates"] == first["learning_rates"]
+
+
+def test_an_unknown_algorithm_is_refused_with_what_is_allowed(
+    home: Path, small: dict[str, Any]
+) -> None:
+    pipeline(profile="demo", overrides=small, until="sft")
+    with pytest.raises(ConfigError, match=r"'ppo' cannot be compared: allowed are rank_grpo, grpo"):
+        compare_training(profile="demo", overrides=small, algorithms=["ppo"])
+    with pytest.raises(ConfigError, match="exp:Γ"):
+        compare_training(profile="demo", overrides=small, algorithms=["rank_grpo:linear"])
