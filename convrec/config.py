@@ -185,6 +185,12 @@ class RankGrpo(Section):
         description="How lists are sampled: by the model alone; ended when N lines are written; "
         "so, and repeated lines drawn again; from the catalog's unseen lines.",
     )
+    vllm: Literal["", "colocate", "server"] = Field(
+        "",
+        description="Sample with vLLM, on GPUs: inside the training process, or from its server. "
+        "Empty: the sampler of this project.",
+    )
+    vllm_url: str = Field("", description="The vLLM server, as http://127.0.0.1:8000.")
     temperature: float = Field(1.0, gt=0)
     beta: float = Field(1e-3, ge=0, description="KL weight to the SFT model.")
     epsilon_low: float = Field(0.06, gt=0)
@@ -201,6 +207,16 @@ class RankGrpo(Section):
         20, ge=0, description="Steps between two savings that a killed run goes on from; 0: none."
     )
     lora: Lora = Lora()
+
+    @model_validator(mode="after")
+    def _vllm_is_free(self) -> RankGrpo:
+        if self.vllm and self.sampler != "free":
+            raise ValueError(
+                f"rank_grpo.vllm={self.vllm} samples freely; set rank_grpo.sampler=free with it"
+            )
+        if self.vllm == "server" and not self.vllm_url:
+            raise ValueError("rank_grpo.vllm=server needs rank_grpo.vllm_url, the server's address")
+        return self
 
     @field_validator("reward")
     @classmethod

@@ -212,7 +212,7 @@ def make_trainer(task: Task, folder: Path, record: Record, progress: Progress) -
         "processing_class": student.tokenizer,
         "callbacks": [Watch(progress, record, clock)],
         "peft_config": lora_config(settings.lora),
-        "rollout_func": clock.timed("sampling", rollout),
+        "rollout_func": None if settings.vllm else clock.timed("sampling", rollout),
     }
     if settings.algorithm == "rank_grpo":
         options |= {

@@ -6,13 +6,15 @@ The baselines are TRL's own trainers with NDCG@N as the reward of a list.
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from trl import GRPOConfig
 
-from convrec.config import Config
-from convrec.errors import ConfigError
+from convrec.config import Config, RankGrpo
+from convrec.errors import ConfigError, TrainingError
 from convrec.rank_grpo.trainer import LOSS_TYPE
 
 ALGORITHMS: dict[str, dict[str, str]] = {
@@ -73,8 +75,25 @@ def trainer_arguments(
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
+        **_vllm(settings),
         **algorithm,
     )
+
+
+def _vllm(settings: RankGrpo) -> dict[str, Any]:
+    """TRL's vLLM settings; raises TrainingError where vLLM is asked for and not installed."""
+    if not settings.vllm:
+        return {}
+    if find_spec("vllm") is None:
+        raise TrainingError(
+            f"rank_grpo.vllm={settings.vllm} needs the package vllm, which is not installed; "
+            "install it on a machine with a GPU, or leave rank_grpo.vllm empty"
+        )
+    return {
+        "use_vllm": True,
+        "vllm_mode": settings.vllm,
+        "vllm_server_base_url": settings.vllm_url or None,
+    }
 
 
 def process_count() -> int:
