@@ -26,6 +26,7 @@ from convrec.llm.commands import app as llm_app
 from convrec.output import JsonFile, console, takes_stdout, write_json
 from convrec.planning import plan
 from convrec.serving import recommend
+from convrec.trace.commands import trace
 from flows.publish import publish
 
 app = typer.Typer(
@@ -128,6 +129,7 @@ catalog_app.command("publish")(publish)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(artifacts_app, name="artifacts")
 artifacts_app.command("forget")(forget)
+artifacts_app.command("trace")(trace)
 llm_app.command("import")(import_answers)
 llm_app.command("reparse")(reparse)
 app.add_typer(llm_app, name="llm")
