@@ -198,6 +198,12 @@ class RankGrpo(Section):
     overflow: float = Field(-0.1, description="In place of an advantage, on tokens past rank N.")
     exact: float = Field(0.1, description="In place of an advantage, on EOS after exactly N.")
     early: float = Field(-0.1, description="In place of an advantage, on EOS before N.")
+    fault: float = Field(
+        0.0,
+        ge=0,
+        description="What a line outside the catalog, seen or repeated costs its rank beside its "
+        "reward of 0: weight of the group's mean fault less its own, added to advantages.",
+    )
     eval_every: int = Field(20, ge=0, description="Steps between two looks at validation; 0: none.")
     eval_samples: int = Field(128, gt=0, description="Validation samples of a look.")
     patience: int = Field(

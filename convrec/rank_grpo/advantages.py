@@ -16,6 +16,17 @@ def rank_advantages(rank_rewards: Tensor, group_size: int) -> Tensor:
     return (centred / (groups.std(dim=1, keepdim=True) + 1e-4)).view_as(rank_rewards)
 
 
+def fault_advantages(faults: Tensor, group_size: int) -> Tensor:
+    """What a fault at a rank is worth beside the rewards: the group's mean fault less its own.
+
+    `faults` is (B, N), 1 where a line is at fault and 0 where it is not or is missing. Not divided
+    by a deviation: normalised together with rewards, a penalty outweighs the few hits of a rank,
+    and normalised by itself it would grow as faults get rare.
+    """
+    groups = faults.view(-1, group_size, faults.size(1))
+    return (groups.mean(dim=1, keepdim=True) - groups).view_as(faults)
+
+
 def token_advantages(
     advantages: Tensor,
     segments: Tensor,

@@ -22,7 +22,7 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from convrec.errors import TrainingError
-from convrec.rank_grpo.advantages import rank_advantages, token_advantages
+from convrec.rank_grpo.advantages import fault_advantages, rank_advantages, token_advantages
 from convrec.rank_grpo.loss import Reduction, rank_weights
 from convrec.rank_grpo.segments import (
     PADDING,
@@ -44,18 +44,24 @@ NEEDED = {"importance_sampling_level": "token", "use_bias_correction_kl": False}
 
 @dataclass(frozen=True)
 class Shaping:
-    """What stands in place of an advantage: past rank N, and on EOS after N lines or fewer."""
+    """What stands in place of an advantage: past rank N, and on EOS after N lines or fewer.
+
+    `fault` weighs `fault_advantages`, which are added to the advantages of ranks: a line at fault
+    earns 0 as a miss does, and more than that has to be said by something else than rewards.
+    """
 
     overflow: float = -0.1
     exact: float = 0.1
     early: float = -0.1
+    fault: float = 0.0
 
 
 class RankGRPOTrainer(GRPOTrainer):
     """GRPO whose action is a rank: rewards, advantages and importance ratios are a rank's.
 
-    `rank_reward` gives N rewards for one list, `n_ranks` is N; everything else is GRPOTrainer's.
-    `args` has to agree with NEEDED and LOSS_TYPE. The scalar reward functions are only logged.
+    `rank_reward` gives N rewards for one list, `n_ranks` is N, and `rank_faults`, asked where
+    `shaping.fault` is not 0, says which ranks are at fault; all else is GRPOTrainer's. `args` has
+    to agree with NEEDED and LOSS_TYPE. The scalar reward functions are only logged.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class RankGRPOTrainer(GRPOTrainer):
         *args: Any,
         rank_reward: RankReward,
         n_ranks: int,
+        rank_faults: RankReward | None = None,
         shaping: Shaping = Shaping(),
         reduction: Reduction = "rank",
         **kwargs: Any,
@@ -75,11 +82,12 @@ class RankGRPOTrainer(GRPOTrainer):
                     f"not {getattr(self.args, name)!r}"
                 )
         self.rank_reward = rank_reward
+        self.rank_faults = rank_faults if shaping.fault else None
         self.n_ranks = n_ranks
         self.shaping = shaping
         self.reduction = reduction
         self.newline_counts = newline_counts(self._tokenizer, self.model.config.vocab_size)
-        self._rank_rewards = torch.empty(0, n_ranks)
+        self._rank_rewards = self._rank_faults = torch.empty(0, n_ranks)
         self._loss_inputs: dict[str, Any] | None = None
         self._sampled_logps: Tensor | None = None
 
@@ -87,9 +95,16 @@ class RankGRPOTrainer(GRPOTrainer):
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
     ) -> Tensor:
         """TRL's rewards; keeps those of the ranks, gathered over processes, beside them."""
-        rows = [self.rank_reward(text, row) for text, row in zip(completions, inputs, strict=True)]
-        self._rank_rewards = gather(torch.tensor(rows, device=self.accelerator.device))
+        self._rank_rewards = self._of_ranks(self.rank_reward, completions, inputs)
+        if self.rank_faults is not None:
+            self._rank_faults = self._of_ranks(self.rank_faults, completions, inputs)
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+
+    def _of_ranks(self, judge: RankReward, completions: Any, inputs: Any) -> Tensor:
+        """What `judge` says of each rank of each list, gathered over processes: (B, N)."""
+        rows = [judge(text, row) for text, row in zip(completions, inputs, strict=True)]
+        values: Tensor = gather(torch.tensor(rows, device=self.accelerator.device))
+        return values
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """TRL's batch with token advantages (B, T), and the rank of each token as `rank_ids`."""
@@ -103,8 +118,11 @@ class RankGRPOTrainer(GRPOTrainer):
         ends = torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & mask.bool()
         segments = segment_ranks(ids, mask, self.newline_counts)
         chosen = mask * batch.get("tool_mask", 1)  # 0 where the sampler wrote, not the model
+        ranked = rank_advantages(self._rank_rewards, group)
+        if self.rank_faults is not None:
+            ranked = ranked + self.shaping.fault * fault_advantages(self._rank_faults, group)
         advantages = token_advantages(
-            rank_advantages(self._rank_rewards, group)[mine],
+            ranked[mine],
             segments,
             ends,
             self.n_ranks,

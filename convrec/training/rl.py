@@ -217,8 +217,9 @@ def make_trainer(task: Task, folder: Path, record: Record, progress: Progress) -
     if settings.algorithm == "rank_grpo":
         options |= {
             "rank_reward": clock.timed("scoring", scorer.rank_rewards),
+            "rank_faults": clock.timed("scoring", scorer.rank_faults),
             "n_ranks": config.list_length,
-            "shaping": Shaping(settings.overflow, settings.exact, settings.early),
+            "shaping": Shaping(settings.overflow, settings.exact, settings.early, settings.fault),
             "reduction": settings.reduction,
         }
     with warnings.catch_warnings():

@@ -27,8 +27,8 @@ _REMEMBERED = 4096
 """Judged lists that are remembered."""
 
 Titles = Iterable[Mapping[str, Any]]
-Judged = tuple[list[float], tuple[float, ...]]
-"""The relevance of ranks 1 to N, and the RATES of the list."""
+Judged = tuple[list[float], list[float], tuple[float, ...]]
+"""The relevance of ranks 1 to N, their faults, and the RATES of the list."""
 
 
 class _Remembering(TitleIndex):
@@ -71,6 +71,10 @@ class ListScorer:
         """Rewards of ranks 1 to N, as RankGRPOTrainer asks for them."""
         return self.reward(self._of(completion, row["seen"], row["ground_truth"])[0])
 
+    def rank_faults(self, completion: str, row: Mapping[str, Any]) -> list[float]:
+        """1 at each rank whose line is outside the catalog, seen, a repeat or not to be read."""
+        return self._of(completion, row["seen"], row["ground_truth"])[1]
+
     def __call__(
         self,
         *,
@@ -82,9 +86,9 @@ class ListScorer:
     ) -> list[float]:
         """NDCG of each completion, as TRL asks for it; logs the figures of the batch."""
         judged = list(map(self._of, completions, seen, ground_truth))
-        earned = np.array([relevance for relevance, _ in judged])  # (B, N)
-        rewards = np.array([self.reward(relevance) for relevance, _ in judged])
-        self._log(earned, rewards, np.array([rates for _, rates in judged]), log_metric)
+        earned = np.array([relevance for relevance, _, _ in judged])  # (B, N)
+        rewards = np.array([self.reward(relevance) for relevance, _, _ in judged])
+        self._log(earned, rewards, np.array([rates for _, _, rates in judged]), log_metric)
         truths = np.array([len(items) for items in ground_truth])
         return [float(value) for value in ndcg(earned, truths, self.n_ranks)]
 
@@ -97,8 +101,10 @@ class ListScorer:
         lines = list_lines(completion)
         judged = judge_lines(lines[: self.n_ranks], self.index, seen, ground_truth, self.form)
         relevance = [float(line.truth is not None) for line in judged]
-        relevance += [0.0] * (self.n_ranks - len(judged))
-        return relevance, list_rates(judged, len(lines), self.n_ranks, years=self.years)
+        faults = [float(x.item_id is None or x.repeat or x.seen) for x in judged]
+        missing = [0.0] * (self.n_ranks - len(judged))
+        rates = list_rates(judged, len(lines), self.n_ranks, years=self.years)
+        return relevance + missing, faults + missing, rates
 
     def _log(
         self, earned: Any, rewards: Any, rates: Any, log_metric: Callable[[str, float], None]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convrec.rank_grpo import rank_advantages, rank_grpo_loss, segment_ranks, token_advantages
+from convrec.rank_grpo.advantages import fault_advantages
 from convrec.rank_grpo.segments import rank_counts, span_mean, span_sizes
 
 NEWLINE, TWO_NEWLINES, EOS = 1, 2, 0
@@ -89,6 +90,12 @@ def test_rank_advantages_compare_each_rank_within_its_group() -> None:
     expected = torch.tensor([[unit, 0.0], [-unit, 0.0], [0.0, -1.0], [0.0, 1.0]])
     expected[2:, 1] /= 2**0.5 + 1e-4
     assert torch.allclose(rank_advantages(rewards, 2), expected)
+
+
+def test_a_fault_costs_as_much_as_the_rest_of_its_group_is_without_it() -> None:
+    faults = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
+    expected = torch.tensor([[-0.5, 0.0], [0.5, 0.0], [0.0, -0.5], [0.0, 0.5]])
+    assert torch.equal(fault_advantages(faults, 2), expected)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from convrec.config import Model
 from convrec.errors import TrainingError
 from convrec.rank_grpo import RankGRPOTrainer, rank_grpo_loss
 from convrec.rank_grpo.rollout import Rollout
-from convrec.rank_grpo.trainer import LOSS_TYPE
+from convrec.rank_grpo.trainer import LOSS_TYPE, Shaping
 from convrec.sft.student import Student, load_checkpoint
 from convrec.sft.tiny import make_tiny
 
@@ -180,6 +180,33 @@ def test_going_on_past_n_and_ending_are_shaped_apart_from_titles(
     assert torch.allclose(advantages[0, 7:], torch.full((3,), -0.1 * length[0] / (N * 3)))
     assert torch.allclose(advantages[2, 8], 0.1 * length[2] / N)
     assert torch.allclose(advantages[1, 7], -0.1 * length[1] / N)
+
+
+def test_faults_are_added_to_the_advantages_of_their_ranks(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """Without hits only faults are left: -w on the tokens of the one line at fault of four."""
+
+    def nothing(text: str, row: dict[str, Any]) -> list[float]:
+        return [0.0] * N
+
+    lists = iter(range(10**6))
+
+    def faults(text: str, row: dict[str, Any]) -> list[float]:
+        return [0.0, float(next(lists) % GROUP == 3), 0.0, 0.0]
+
+    trainer = RankGRPOTrainer(
+        **common(load_checkpoint(checkpoint), arguments(tmp_path, LOSS_TYPE["sequence"])),
+        rank_reward=nothing,
+        n_ranks=N,
+        rank_faults=faults,
+        shaping=Shaping(overflow=0.0, exact=0.0, early=0.0, fault=0.8),
+        reduction="sequence",
+    )
+    batch = batch_of(trainer)
+    of_rank = batch["advantages"][batch["rank_ids"] == 1].unique()
+    assert sorted(of_rank.tolist()) == pytest.approx([-0.6, 0.2])
+    assert not batch["advantages"][batch["rank_ids"] != 1].any()
 
 
 def logps_of(trainer: RankGRPOTrainer, batch: dict[str, Any]) -> Tensor:
