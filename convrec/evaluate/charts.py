@@ -1,6 +1,6 @@
 """Small charts as inline SVG: no script, no font, no file, and the page's own colours.
 
-Colours are CSS classes (`c0` to `c4`), so that the page decides them for dark and light. Every
+Colours are CSS classes (`c0`, `c1`, ...), so that the page decides them for dark and light. Every
 text is escaped here.
 """
 
@@ -28,6 +28,10 @@ class Dot(NamedTuple):
     colour: int
 
 
+Band = Sequence[tuple[float, float, float]]
+"""(x, low, high): the interval around a line."""
+
+
 class _Scale(NamedTuple):
     """A linear map from values to pixels, with the values to mark."""
 
@@ -48,10 +52,13 @@ def line_chart(
     across: str,
     colours: Mapping[str, int] | None = None,
     from_zero: bool = False,
+    bands: Mapping[str, Band] | None = None,
 ) -> Markup:
-    """Lines of (x, y) points by name; points that are not finite are left out."""
+    """Lines of (x, y) points by name, with `bands` around them; points not finite are left out."""
     finite = {name: [p for p in points if _finite(p)] for name, points in series.items()}
+    around = {name: [p for p in band if _finite(p)] for name, band in (bands or {}).items()}
     points = [point for line in finite.values() for point in line]
+    points += [(x, y) for band in around.values() for x, *ends in band for y in ends]
     if not points:
         return Markup('<p class="muted">no finite value was recorded</p>')
     xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -60,12 +67,16 @@ def line_chart(
     parts = [_gridlines(x, y), _across(across)]
     for position, (name, line) in enumerate(finite.items()):
         colour = (colours or {}).get(name, position % 5)
+        if around.get(name):
+            parts.append(_band([(x(a), y(low), y(high)) for a, low, high in around[name]], colour))
         parts.append(_line([(x(a), y(b)) for a, b in line], colour))
     return _svg(parts, HEIGHT, f"{', '.join(series)} by {across}")
 
 
 def dot_chart(dots: Sequence[Dot], *, across: str, zero: bool = False) -> Markup:
     """One row a dot with its interval; `zero` draws the line of no difference."""
+    if not dots:
+        return Markup('<p class="muted">nothing to show</p>')
     bounds = [v for dot in dots for v in (dot.low, dot.high)] + ([0.0] if zero else [])
     height = _TOP + _ROW * len(dots) + _BOTTOM
     x = _scale(min(bounds), max(bounds), _LABELS, WIDTH - _RIGHT - 6)
@@ -88,8 +99,8 @@ def dot_chart(dots: Sequence[Dot], *, across: str, zero: bool = False) -> Markup
     return _svg(parts, height, across)
 
 
-def _finite(point: tuple[float, float]) -> bool:
-    return math.isfinite(point[0]) and math.isfinite(point[1])
+def _finite(point: Sequence[float]) -> bool:
+    return all(map(math.isfinite, point))
 
 
 def _scale(low: float, high: float, start: float, end: float, *, nice: bool = True) -> _Scale:
@@ -123,6 +134,12 @@ def _line(points: Sequence[tuple[float, float]], colour: int) -> Markup:
         return Markup('<circle cx="{}" cy="{}" r="3" class="mark c{}"/>').format(*points[0], colour)
     path = " ".join(f"{a},{b}" for a, b in points)
     return Markup('<polyline points="{}" class="line c{}"/>').format(path, colour)
+
+
+def _band(points: Band, colour: int) -> Markup:
+    outline = [(a, high) for a, _, high in points] + [(a, low) for a, low, _ in reversed(points)]
+    path = " ".join(f"{a},{b}" for a, b in outline)
+    return Markup('<polygon points="{}" class="band c{}"/>').format(path, colour)
 
 
 def _segment(x1: float, y1: float, x2: float, y2: float, css: str) -> Markup:

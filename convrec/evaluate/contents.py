@@ -9,29 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from convrec.adjust.fit import CUT
 from convrec.artifacts import Header, Job
+from convrec.artifacts.runs import revision
 from convrec.catalog.index import TitleIndex
 from convrec.errors import ConfigError
 from convrec.evaluate.batch import WIDTH
+from convrec.evaluate.calibration import Rated, calibration
 from convrec.evaluate.charts import Dot, dot_chart, line_chart
+from convrec.evaluate.curves import curves
 from convrec.evaluate.examples import examples
-from convrec.evaluate.metrics import COMPARED, PAIRS
-from convrec.evaluate.rates import RATES
+from convrec.evaluate.previous import previous_metrics, what_changed
 from convrec.evaluate.systems import SYSTEMS, held_out, system_lists
+from convrec.evaluate.tables import COLOURS, Cell, Cells, cells, tables
 
 if TYPE_CHECKING:
-    import polars as pl
     from markupsafe import Markup
 
     from convrec.config import Config
 
-RANKING = ("recall@5", "recall@20", "ndcg@5", "ndcg@20")
-COLOURS = {system: position for position, system in enumerate(SYSTEMS)}
 _OPERATIONAL = {"base_url", "max_usd", "max_concurrency", "max_attempts", "max_failures", "timeout"}
 _MEASURED = ("teacher_lists", "candidates", "judgments", "adjustment", "demonstrations")
 _SHOWN_ROWS = 8
-
-Cell = dict[str, Any]
-"""A row of `metrics`: value, low, high, n."""
 
 
 def gather(job: Job) -> dict[str, Any]:
@@ -40,36 +37,29 @@ def gather(job: Job) -> dict[str, Any]:
     samples = held_out(job.frame("conversations"))
     index = TitleIndex(job.frame("catalog").select("item_id", "title", "year").iter_rows())
     lists = {s: made for s, made in system_lists(job, samples, index).items() if made}
-    found = _cells(metrics, "standard")
-    made = lineage(job)
+    found = cells(metrics, "standard")
+    made, rated = lineage(job), calibration(job)
     return {
         "profile": job.config.profile,
         "description": job.config.description,
         "n": job.config.list_length,
-        "bootstrap": job.config.evaluate.bootstrap,
+        "settings": job.config,
         "samples": len(samples),
         "posts": len({sample.context_id for sample in samples}),
         "simulated": simulated(job.config),
-        "systems": {s: found[s, None] for s in SYSTEMS if (s, None) in found},
-        "published": {
-            s: cells
-            for (s, versus), cells in _cells(metrics, "reference").items()
-            if versus is None
-        },
-        "pairs": {pair: found[pair] for pair in PAIRS if pair in found},
-        "ranking": RANKING,
-        "rates": RATES,
-        "compared": COMPARED,
-        "colours": COLOURS,
-        "charts": _charts(found, job.config.list_length),
-        "curves": _curves(job),
+        **tables(metrics),
+        "charts": _charts(found, rated, job.config.list_length),
+        "rated": rated,
+        "curves": curves(job, COLOURS),
         "examples": examples(job, samples, lists, index),
+        "changed": what_changed(job, metrics, previous_metrics(job)),
         "quarantine": _quarantine(job),
         "adjustment": _adjustment(job),
         "measured": _measured(made),
         "ledger": _ledger(job),
         "lineage": made,
         "command": command(job.config),
+        "revision": revision(),
         "config": json.dumps(shown_config(job.config), indent=2, ensure_ascii=False),
     }
 
@@ -125,16 +115,7 @@ def lineage(job: Job) -> list[Header]:
     return list(found.values())
 
 
-def _cells(metrics: pl.DataFrame, protocol: str) -> dict[tuple[str, str | None], dict[str, Cell]]:
-    """(system, versus) → metric → its row."""
-    found: dict[tuple[str, str | None], dict[str, Cell]] = {}
-    whole = (metrics["protocol"] == protocol) & metrics["slice"].is_null()
-    for row in metrics.filter(whole).iter_rows(named=True):
-        found.setdefault((row["system"], row["versus"]), {})[row["metric"]] = row
-    return found
-
-
-def _charts(found: Mapping[tuple[str, str | None], dict[str, Cell]], n: int) -> dict[str, Markup]:
+def _charts(found: Cells, rated: list[Rated], n: int) -> dict[str, Markup]:
     systems = [system for system in SYSTEMS if (system, None) in found]
     dots = [_dot(system, found[system, None]["ndcg@20"], COLOURS[system]) for system in systems]
     ranks = {
@@ -146,30 +127,24 @@ def _charts(found: Mapping[tuple[str, str | None], dict[str, Cell]], n: int) -> 
     }
     return {
         "ndcg": dot_chart(dots, across="NDCG@20 with its 95% interval"),
+        "popular": dot_chart(
+            [
+                _dot(system, found[system, None]["popularity_rank"], COLOURS[system])
+                for system in systems
+                if "popularity_rank" in found[system, None]
+            ],
+            across="mean popularity rank; left: more popular",
+        ),
+        "rated": dot_chart(
+            [Dot(f"{r.rating:+d}", r.value, r.low, r.high, COLOURS["reflected"]) for r in rated],
+            across="share that is a ground truth, by rating",
+        ),
         "ranks": line_chart(ranks, across="rank", colours=COLOURS, from_zero=True),
     }
 
 
 def _dot(label: str, cell: Cell, colour: int) -> Dot:
     return Dot(label, cell["value"], cell["low"], cell["high"], colour)
-
-
-def _curves(job: Job) -> dict[str, dict[str, Markup]]:
-    """Stage → curve name → chart, for each checkpoint that recorded any."""
-    charts: dict[str, dict[str, Markup]] = {}
-    for stage in ("sft", "rank_grpo"):
-        ref = job.parents.get(f"checkpoint_{stage}")
-        if ref is None:
-            continue
-        lines: dict[str, list[tuple[float, float]]] = {}
-        for step, name, value in job.store.curves(ref.artifact_id).iter_rows():
-            if "@rank" not in name:  # one chart for each rank would bury the others
-                lines.setdefault(name, []).append((step, value))
-        charts[stage] = {
-            name: line_chart({name: line}, across="step", colours={name: COLOURS[stage]})
-            for name, line in lines.items()
-        }
-    return charts
 
 
 def _quarantine(job: Job) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts import Built, Job, Step
 from convrec.errors import ConvrecError
 from convrec.evaluate.contents import gather, shown_config
+from convrec.evaluate.previous import previous_metrics
 
 if TYPE_CHECKING:
     from convrec.config import Config
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 FILE = "report.html"
 
 
-def render(contents: dict[str, Any]) -> str:
-    """The page of `contents` (see `gather`)."""
+def render(contents: dict[str, Any], template: str = FILE) -> str:
+    """A page of `contents`: the report (see `gather`), or `compare.html` (see `compare`)."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -32,7 +33,7 @@ def render(contents: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(f"{FILE}.j2").render(contents)
+    return environment.get_template(f"{template}.j2").render(contents)
 
 
 def _build(job: Job) -> Built:
@@ -46,8 +47,22 @@ def _build(job: Job) -> Built:
     return Built(pl.DataFrame(row), {"kilobytes": round(len(page) / 1024)})
 
 
+def _inputs(job: Job) -> dict[str, str]:
+    """The earlier figures that stand beside the run's own."""
+    previous = previous_metrics(job)
+    return {"previous": previous} if previous else {}
+
+
 def _config(config: Config) -> dict[str, Any]:
     return {"shown": shown_config(config)}
 
 
-REPORT = Step(stage="evaluate", kind="report", version=3, build=_build, config=_config, folder=True)
+REPORT = Step(
+    stage="evaluate",
+    kind="report",
+    version=4,
+    build=_build,
+    config=_config,
+    inputs=_inputs,
+    folder=True,
+)
