@@ -181,7 +181,7 @@ class RankGrpo(Section):
     iterations: int = Field(1, gt=0, description="μ: optimizer steps on one generation.")
     learning_rate: float = Field(1e-6, gt=0)
     sampler: Literal["free", "lines", "distinct", "constrained"] = Field(
-        "lines",
+        "distinct",
         description="How lists are sampled: by the model alone; ended when N lines are written; "
         "so, and repeated lines drawn again; from the catalog's unseen lines.",
     )
@@ -243,7 +243,7 @@ class Evaluate(Section):
 
     samples: int = Field(1, gt=0, description="Lists sampled for each test sample.")
     sampler: Literal["free", "lines", "distinct", "constrained"] = Field(
-        "lines", description="As `rank_grpo.sampler`; `free` shows what nothing helps."
+        "distinct", description="As `rank_grpo.sampler`; `free` shows what nothing helps."
     )
     temperature: float = Field(1.0, gt=0)
     batch_size: int = Field(64, gt=0)

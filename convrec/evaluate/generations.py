@@ -1,8 +1,8 @@
 """The `generations` artifact: what a checkpoint writes for the test split.
 
-By default a list is sampled freely and ends when N lines are written, so that format, catalog and
-repeats show the model itself; `evaluate.sampler` also has the free model, and lists that are
-constrained to the unseen lines of the catalog. A post is answered once a draw, and its answers
+By default a list is sampled without any catalog: it ends when N lines are written, and a line that
+it has already is drawn again. `evaluate.sampler` also has the free model, whose repeats and length
+are its own, and lists that are constrained to the unseen lines of the catalog. A post is answered once a draw, and its answers
 stand for every sample that shares the post.
 """
 

@@ -94,12 +94,10 @@ def test_log_probabilities_are_those_of_the_model(liner: Student, temperature: f
 
 def test_texts_have_no_line_after_the_last(liner: Student, micro: Config) -> None:
     config = micro.model_copy(update={"list_length": N})
-    assert config.evaluate.sampler == "lines"
-    (texts,) = sample_texts(liner, ["Heat"], config=config, samples=SAMPLES, temperature=2.0)
+    how: dict[str, Any] = {"config": config, "samples": SAMPLES, "temperature": 2.0}
+    (texts,) = sample_texts(liner, ["Heat"], **how, sampler="lines")
     assert max(text.count("\n") for text in texts) == N - 1
-    (free,) = sample_texts(
-        liner, ["Heat"], config=config, samples=SAMPLES, temperature=2.0, sampler="free"
-    )
+    (free,) = sample_texts(liner, ["Heat"], **how, sampler="free")
     assert max(text.count("\n") for text in free) >= N
     for text, other in zip(texts, free, strict=True):
         assert text == "\n".join(other.split("\n")[:N])

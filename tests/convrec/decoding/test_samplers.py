@@ -4,6 +4,7 @@ import pytest
 
 from convrec.config import Config
 from convrec.decoding.constrained import FromCatalog
+from convrec.decoding.distinct import DistinctLines
 from convrec.decoding.rules import EndAtLines, Free
 from convrec.decoding.samplers import Sampler, sampler_for
 from convrec.errors import InputError
@@ -14,11 +15,12 @@ FILMS = ["Heat (1995)", "Alien (1979)", "Big (1988)", "Up (2009)"]
 
 def test_a_sampler_by_its_name(student: Student) -> None:
     config = Config.model_validate({"list_length": 2, "model": {"max_completion_tokens": 40}})
-    assert config.rank_grpo.sampler == config.evaluate.sampler == "lines"
+    assert config.rank_grpo.sampler == config.evaluate.sampler == "distinct"
     free = sampler_for("free", student.tokenizer, config)
     lines = sampler_for("lines", student.tokenizer, config)
     assert type(free.rule([])) is Free
-    assert isinstance(lines.rule([]), EndAtLines)
+    assert type(lines.rule([])) is EndAtLines
+    assert isinstance(sampler_for("distinct", student.tokenizer, config).rule([]), DistinctLines)
     assert (free.helps, lines.helps, lines.n, lines.most_tokens) == (False, True, 2, 40)
 
 

@@ -58,4 +58,4 @@ def test_constrained_lists_know_the_catalog_and_what_each_post_has_seen(
     assert given["seen"][0] == [*first, *first]  # two samples of one post
     assert len(given["seen"]) == 30
     keys = [GENERATIONS.config(world.config)["sampler"], GENERATIONS.config(Config())["sampler"]]
-    assert keys == ["constrained", "lines"]
+    assert keys == ["constrained", "distinct"]
