@@ -47,6 +47,7 @@ def test_every_deployment_of_the_design_is_there() -> None:
         "train/reddit-v2",
         "evaluate/reddit-v2",
         "ablate-sft-data/reddit-v2",
+        "compare-training/reddit-v2",
         "check-catalogs/hourly",
     }
 
