@@ -1,0 +1,48 @@
+"""Housekeeping under Prefect: what nobody needs is deleted, and listed in an artifact."""
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from convrec import markdown
+from convrec.artifacts import Store
+from convrec.artifacts.gc import Garbage, collect, find_garbage
+from convrec.config import home
+
+SHOWN = 200
+"""Rows of each table of the artifact."""
+
+
+@task(name="garbage", task_run_name="garbage", cache_policy=NO_CACHE, persist_result=False)
+def tidy(keep_runs: int, days: float, delete: bool) -> Garbage:
+    """Find, or delete, what `convrec artifacts gc` would, and list it in the artifact `garbage`."""
+    store = Store(home())
+    garbage = (collect if delete else find_garbage)(store, keep_runs=keep_runs, days=days)
+    create_markdown_artifact(page(garbage, deleted=delete), key="garbage", description="retention")
+    return garbage
+
+
+def page(garbage: Garbage, *, deleted: bool) -> str:
+    """The markdown of the artifact."""
+    counts = (
+        f"{len(garbage.artifacts)} artifacts and {len(garbage.leftovers)} leftovers, "
+        f"{garbage.bytes / 1e6:.1f} MB of files. {garbage.kept} artifacts are kept."
+    )
+    artifacts = [
+        (one.artifact_id, f"{one.rows:,}", f"{one.created_at:%Y-%m-%d %H:%M}", megabytes(one.bytes))
+        for one in garbage.artifacts[:SHOWN]
+    ]
+    leftovers = [(one.path, one.why, megabytes(one.bytes)) for one in garbage.leftovers[:SHOWN]]
+    return "\n\n".join(
+        [
+            f"## {'Deleted' if deleted else 'Would be deleted'}",
+            counts,
+            markdown.table(("artifact", "rows", "created (UTC)", "MB of files"), artifacts),
+            markdown.table(("leftover", "why", "MB"), leftovers),
+        ]
+    )
+
+
+def megabytes(count: int) -> str:
+    """Bytes as megabytes."""
+    return f"{count / 1e6:.1f}"

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convrec.errors import ConvrecError, InputError, TooManyFailures
+from convrec.pipeline import NODES
+from flows.pipeline import pipeline
+from tasks import failure
+from tests.convrec.test_markdown import HOSTILE, one_line, shown
+from tests.flows.test_artifacts_in_prefect import artifacts_of
+
+
+def last_run(home: Path) -> str:
+    (record,) = (home / "runs").glob("*.json")
+    return str(json.loads(record.read_text())["flow_run_id"])
+
+
+def test_a_failed_stage_leaves_the_sentence_the_rows_and_the_command(
+    home: Path, small: dict[str, Any], tmp_path: Path
+) -> None:
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text("")
+    overrides = {**small, "recommend.source": "replay", "recommend.replay": str(answers)}
+    with pytest.raises(ConvrecError) as caught:
+        pipeline(profile="demo", overrides=overrides, until="adjust")
+    left = artifacts_of(last_run(home))["failure"].data
+    assert left.startswith("## remap: candidates failed")
+    texts = shown(left.split("### To go on")[0])
+    assert one_line(str(caught.value)) in texts
+    assert texts.count("no answer is stored for this request") == failure.SHOWN_ROWS
+    assert "(the first 20 of 34)" in left
+    command = caught.value.resume
+    assert command.startswith("convrec run demo --until adjust --set ")
+    assert f"recommend.replay={answers}" in command
+    assert command in left
+
+
+def test_a_run_that_succeeds_leaves_no_failure(home: Path, small: dict[str, Any]) -> None:
+    summary = pipeline(profile="demo", overrides=small, until="ingest")
+    assert "failure" not in artifacts_of(summary["flow_run_id"])
+
+
+def test_the_command_line_says_the_sentence_and_how_to_go_on(home: Path) -> None:
+    words = ["run", "demo", "--until", "ingest", "--set", "ingest.catalog=no such file.csv"]
+    told = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *words], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == InputError.exit_code
+    sentence, resume = told.stderr.strip().splitlines()[-2:]
+    assert sentence.startswith("convrec: ")
+    assert "no such file.csv" in sentence
+    assert resume.endswith(
+        "convrec run demo --until ingest --set 'ingest.catalog=no such file.csv'"
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_rows_and_sentences_from_outside_stand_as_text(text: str) -> None:
+    error = TooManyFailures(f"failed: {text}")
+    page = failure.page(NODES["judgments"], error, [("c1", text)] * 30, "convrec run demo")
+    paragraphs = shown(page.split("### To go on")[0])
+    assert one_line(f"failed: {text}") in paragraphs
+    assert paragraphs.count(one_line(text)) == failure.SHOWN_ROWS
+    assert "the first 20 of 30" in page
+
+
+def test_an_error_that_nobody_expected_is_told_by_its_first_line() -> None:
+    assert failure.sentence(RuntimeError("out of\nmemory")) == "RuntimeError: out of"
+    assert failure.sentence(KeyError()) == "KeyError: no message"

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+from convrec.artifacts import Store
+from convrec.artifacts.runs import find_run
+from flows.pipeline import pipeline
+
+
+def task_runs(flow_run_id: str) -> dict[str, Any]:
+    with get_client(sync_client=True) as client:
+        found = client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+        )
+    return {run.name: run for run in found}
+
+
+def parents(run: Any) -> set[str]:
+    return {str(source.id) for sources in run.task_inputs.values() for source in sources}
+
+
+def test_task_runs_have_names_and_edges_cached_or_not(home: Path, small: dict[str, Any]) -> None:
+    for _ in range(2):
+        summary = pipeline(profile="demo", overrides=small, until="remap")
+        ids = {e["kind"]: e["artifact_id"] for e in summary["stages"] if e["artifact_id"]}
+        signs = {kind: name.rpartition("-")[2][:4] for kind, name in ids.items()}
+        runs = task_runs(summary["flow_run_id"])
+        remap = runs[f"remap · 34 contexts · {signs['candidates']}"]
+        catalog = runs[f"ingest · catalog · {signs['catalog']}"]
+        teacher = runs[f"recommend · 34 contexts · {signs['teacher_lists']}"]
+        assert {str(catalog.id), str(teacher.id)} <= parents(remap)
+        assert str(runs["recommend · 34 contexts · asking"].id) in parents(teacher)
+        noted = find_run(Store(home), summary["flow_run_id"])
+        assert [used.artifact_id for used in noted.artifacts] == [
+            e["artifact_id"] for e in summary["stages"] if e["artifact_id"]
+        ]
+    assert {used.state for used in noted.artifacts} == {"cached"}
+    assert noted.overrides == small
