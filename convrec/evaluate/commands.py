@@ -21,6 +21,7 @@ class ProtocolName(StrEnum):
 
     standard = "standard"
     reference = "reference"
+    per_label = "per-label"
 
 
 def score(
@@ -29,7 +30,8 @@ def score(
     protocol: Annotated[
         ProtocolName,
         typer.Option(
-            help="standard: positions as generated. reference: as the published Rank-GRPO code."
+            help="standard: positions as generated. reference: as the published Rank-GRPO code. "
+            "per-label: each (turn, item) pair once, as in CIKM'23."
         ),
     ] = ProtocolName.standard,
     per_list: Annotated[
@@ -103,6 +105,7 @@ def _figures(result: Score) -> dict[str, Any]:
     return {
         "protocol": result.protocol,
         "lists": result.lists,
+        "cases": result.cases,
         "bad_rows": [bad._asdict() for bad in result.bad],
         "metrics": {name: found.value for name, found in result.metrics.items()},
         "intervals": {name: [found.low, found.high] for name, found in result.metrics.items()},
@@ -113,7 +116,8 @@ def _print_table(result: Score) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{result.lists} lists, {result.protocol} protocol")
+    of = f", {result.cases} pairs" if result.cases != result.lists else ""
+    table = Table(title=f"{result.lists} lists{of}, {result.protocol} protocol")
     table.add_column("metric")
     table.add_column("mean", justify="right")
     table.add_column("95% interval", justify="right")

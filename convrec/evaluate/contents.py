@@ -136,7 +136,16 @@ def _charts(found: Cells, rated: list[Rated], n: int) -> dict[str, Markup]:
             across="mean popularity rank; left: more popular",
         ),
         "rated": dot_chart(
-            [Dot(f"{r.rating:+d}", r.value, r.low, r.high, COLOURS["reflected"]) for r in rated],
+            [
+                Dot(
+                    f"{r.rating:+d}" if r.rating else "0",
+                    r.value,
+                    r.low,
+                    r.high,
+                    COLOURS["reflected"],
+                )
+                for r in rated
+            ],
             across="share that is a ground truth, by rating",
         ),
         "ranks": line_chart(ranks, across="rank", colours=COLOURS, from_zero=True),

@@ -184,10 +184,11 @@ class Judge:
     ) -> NDArray[np.intp]:
         """The lines `among` all whose title is one of their list's `titles`, whatever the year."""
         counts = np.fromiter(map(len, titles), dtype=np.int64, count=len(titles))
+        flat = [title for given in titles for title, _ in given]
+        for title in set(flat).difference(self._key_of_title):
+            self._key(title)
         keys = np.fromiter(
-            (self._key(title) for given in titles for title, _ in given),
-            dtype=np.int64,
-            count=int(counts.sum()),
+            map(self._key_of_title.__getitem__, flat), dtype=np.int64, count=len(flat)
         )
         size = len(self._keys) + 1
         wanted = np.repeat(np.arange(len(titles)), counts) * size + keys

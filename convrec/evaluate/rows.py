@@ -9,7 +9,9 @@ that share one are resampled together.
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +56,7 @@ def read_rows(path: Path, protocol: Protocol, bad: list[BadRow]) -> Iterator[Row
 def _read_row(number: int, line: bytes, protocol: Protocol) -> Row:
     """One row, or ValueError with the reason."""
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = json.loads(line.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -102,8 +104,12 @@ def _seen(value: Any, protocol: Protocol) -> Titled:
     """A seen title; the published code compares the text as it stands."""
     if not isinstance(value, str):
         return _titled(value, "seen_titles")
-    item = parse_line(value) if protocol == "standard" else None
-    return item if item is not None else (value, None)
+    return _read_seen(value) if protocol != "reference" else (value, None)
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_seen(text: str) -> Titled:
+    return parse_line(text) or (text, None)
 
 
 def _titled(value: Any, name: str) -> Titled:

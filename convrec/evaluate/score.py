@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,8 @@ Judge = Callable[[Sequence[ListToJudge]], Batch]
 class Score:
     """What a file of lists is worth; `metrics` holds the mean of each metric over its lists.
 
-    `catalog_left_out` counts the catalog's rows that could not be used.
+    `catalog_left_out` counts the catalog's rows that could not be used, `cases` what is averaged:
+    the lists, or under `per-label` the pairs of a list and a ground-truth item.
     """
 
     protocol: Protocol
@@ -42,6 +43,7 @@ class Score:
     metrics: dict[str, Interval]
     bad: tuple[BadRow, ...]
     catalog_left_out: int
+    cases: int
 
 
 def score_file(
@@ -65,6 +67,7 @@ def score_file(
     judge, left_out = _judge(catalog, protocol, config or Config())
     bad: list[BadRow] = []
     contexts: list[str] = []
+    lists = 0
     values: dict[str, list[NDArray[np.float64]]] = {}
     with _replacing(per_list) as out:
         rows = read_rows(path, protocol, bad)
@@ -73,22 +76,31 @@ def score_file(
             metrics = ranking_metrics(batch)
             for name, found in {**metrics, **batch.rates}.items():
                 values.setdefault(name, []).append(found)
-            contexts += [row.context for row in chunk]
+            asked = range(len(chunk)) if batch.owner is None else batch.owner.tolist()
+            contexts += [chunk[position].context for position in asked]
+            lists += len(chunk)
             if out is not None:
                 _write(out, chunk, metrics, batch)
             progress(chunk[-1].line)
-        if not contexts:
+        if not lists:
             raise InputError(_nothing(path, bad))
+        if not contexts:
+            raise InputError(
+                f"every ground truth in {path} had been mentioned already, so there is no pair to "
+                "count; use --protocol standard"
+            )
     table = np.column_stack([np.concatenate(parts) for parts in values.values()])
     intervals = Bootstrap(contexts, resamples=resamples, seed=seed).intervals(table)
     means = dict(zip(values, intervals, strict=True))
-    return Score(protocol, len(contexts), means, tuple(bad), left_out)
+    return Score(protocol, lists, means, tuple(bad), left_out, len(contexts))
 
 
 def _judge(catalog: Path, protocol: Protocol, config: Config) -> tuple[Judge, int]:
     """What judges lists against a catalog file, and how many of its rows cannot be used."""
     from convrec.catalog.index import TitleIndex
     from convrec.catalog.load import load_catalog
+    from convrec.evaluate.judging import Judge
+    from convrec.evaluate.per_label import Names, judge_per_label
     from convrec.evaluate.reference import judge_reference
     from convrec.evaluate.standard import judge_standard
     from convrec.evaluate.systems import has_years
@@ -104,8 +116,11 @@ def _judge(catalog: Path, protocol: Protocol, config: Config) -> tuple[Judge, in
     if protocol == "reference":
         pairs = {(title, year) for _, title, year in items} | _spellings(catalog, columns)
         return lambda lists: judge_reference(lists, pairs), left_out.height
-    index, years = TitleIndex(items), form.years and has_years(frame)
-    return lambda lists: judge_standard(lists, index, years=years, form=form), left_out.height
+    if protocol == "per-label":
+        names = Names(((title, year) for _, title, year in items), form)
+        return lambda lists: judge_per_label(lists, names), left_out.height
+    judge, years = Judge(TitleIndex(items), form), form.years and has_years(frame)
+    return lambda lists: judge_standard(lists, judge, years=years), left_out.height
 
 
 def _spellings(catalog: Path, columns: Mapping[str, str]) -> set[Titled]:
@@ -129,14 +144,24 @@ def _spellings(catalog: Path, columns: Mapping[str, str]) -> set[Titled]:
 def _write(
     out: IO[str], rows: Sequence[Row], metrics: dict[str, NDArray[np.float64]], batch: Batch
 ) -> None:
+    """One JSON row a list. Under `per-label` it has the mean over its pairs, None without one."""
     from convrec.rank_grpo.rewards import exp_inf, log_rewards
 
-    table = np.column_stack(list(metrics.values())).tolist()
+    table = np.column_stack(list(metrics.values()))
+    if batch.owner is not None:
+        sums = np.zeros((len(rows), table.shape[1]))
+        np.add.at(sums, batch.owner, table)
+        pairs = np.bincount(batch.owner, minlength=len(rows))
+        for row, total, count in zip(rows, sums, pairs.tolist(), strict=True):
+            means = (total / count).tolist() if count else [None] * len(metrics)
+            scored = {"line": row.line, "pairs": count, **dict(zip(metrics, means, strict=True))}
+            out.write(json.dumps(scored) + "\n")
+        return
     earned = batch.reward_relevance.tolist()
-    for at, row in enumerate(rows):
-        scored: dict[str, Any] = {"line": row.line, **dict(zip(metrics, table[at], strict=True))}
-        scored["reward_exp_inf"] = exp_inf(earned[at])
-        scored["reward_log"] = log_rewards(earned[at])
+    for row, values, relevance in zip(rows, table.tolist(), earned, strict=True):
+        scored = {"line": row.line, **dict(zip(metrics, values, strict=True))}
+        scored["reward_exp_inf"] = exp_inf(relevance)
+        scored["reward_log"] = log_rewards(relevance)
         out.write(json.dumps(scored) + "\n")
 
 

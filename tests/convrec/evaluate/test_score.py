@@ -178,3 +178,30 @@ def test_a_profile_says_how_lines_are_written_and_what_columns_are_called(tmp_pa
     assert scored.metrics["in_catalog"].value == pytest.approx(2 / 3)
     with pytest.raises(InputError, match="use --protocol standard"):
         score_file(lists, ROOT / "catalog" / "demo-books.csv", protocol="reference", config=books)
+
+
+def test_per_label_counts_pairs_and_writes_their_mean(tmp_path: Path) -> None:
+    lists, out = tmp_path / "lists.jsonl", tmp_path / "scored.jsonl"
+    rows = [
+        {
+            "completion": "1. Heat (1995)\n2. Aliem (1979)",
+            "seen_titles": ["Heat (1995)"],
+            "groundtruth_with_release_year": [["Alien", 1979], ["Brazil", 1985]],
+        },
+        {
+            "completion": "Heat (1995)",
+            "seen_titles": ["Heat (1995)"],
+            "groundtruth_with_release_year": [["Heat", 1995]],
+        },
+    ]
+    lists.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    catalog = tmp_path / "catalog.csv"
+    catalog.write_text("title,year\nHeat,1995\nAlien,1979\nBrazil,1985\n", encoding="utf-8")
+    found = score_file(lists, catalog, protocol="per-label", per_list=out)
+    assert (found.lists, found.cases) == (2, 2)
+    assert found.metrics["recall@5"].value == found.metrics["mrr@5"].value == 0.5
+    first, second = read(out)
+    assert (first["pairs"], first["ndcg@5"], second["pairs"], second["ndcg@5"]) == (2, 0.5, 0, None)
+    lists.write_text(json.dumps(rows[1]), encoding="utf-8")
+    with pytest.raises(InputError, match="mentioned already"):
+        score_file(lists, catalog, protocol="per-label")
