@@ -21,6 +21,8 @@ from convrec.catalog.commands import app as catalog_app
 from convrec.config import STAGES, parse_overrides
 from convrec.errors import ConfigError, ConvrecError
 from convrec.evaluate.commands import score
+from convrec.evaluate.compare import compare
+from convrec.evaluate.export import export
 from convrec.forgetting import forget
 from convrec.llm.commands import app as llm_app
 from convrec.output import JsonFile, console, takes_stdout, write_json
@@ -87,7 +89,35 @@ def run(
         write_json(summary, json_file)
 
 
-def _run_flow(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+@app.command()
+def evaluate(
+    profile: Annotated[str, typer.Option(help="A shipped profile, or a path to a .toml file.")],
+    checkpoint: Annotated[
+        str,
+        typer.Option(help="Folder or id of a model; without it the profile's own are measured."),
+    ] = "",
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure checkpoints on the test split of a profile; trains nothing, asks nobody."""
+    overrides = parse_overrides(assignments or [])
+    from convrec import config
+
+    config.load(profile, overrides)
+    from flows.evaluate import evaluate as evaluate_flow
+
+    summary = _run_flow(
+        {"profile": profile, "overrides": overrides, "checkpoint": checkpoint},
+        quiet=takes_stdout(json_file),
+        flow=evaluate_flow,
+    )
+    if json_file is not None:
+        write_json(summary, json_file)
+
+
+def _run_flow(parameters: dict[str, Any], *, quiet: bool, flow: Any = None) -> dict[str, Any]:
     environment()
     # TRL and transformers still call each other by names that are about to go.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
@@ -102,7 +132,7 @@ def _run_flow(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
         token = watcher.set(shown)
         try:
             with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-                summary: dict[str, Any] = pipeline(**parameters)
+                summary: dict[str, Any] = (flow or pipeline)(**parameters)
         finally:
             watcher.reset(token)
     if summary["metrics"]:
@@ -125,6 +155,8 @@ def _run_flow(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
 app.command()(plan)
 app.command()(recommend)
 app.command()(score)
+app.command()(export)
+app.command()(compare)
 catalog_app.command("publish")(publish)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(artifacts_app, name="artifacts")

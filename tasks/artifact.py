@@ -18,6 +18,7 @@ from prefect.runtime import flow_run, task_run
 
 from convrec.artifacts import ArtifactRef, Job, Producer
 from convrec.errors import WarehouseError
+from convrec.evaluate.card import write_card
 from convrec.pipeline import NODES, Node
 from convrec.training.workspace import discard
 from tasks.cache import ArtifactCache
@@ -114,6 +115,8 @@ def build(order: Order) -> ArtifactRef:
             order.spec, built, producer=producer, seconds=seconds, scratch=scratch
         )
         discard(workspace)
+        if ref.kind == "checkpoint":
+            write_card(order.store, ref.artifact_id)
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)

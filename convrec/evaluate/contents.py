@@ -20,6 +20,7 @@ from convrec.evaluate.examples import examples
 from convrec.evaluate.previous import previous_metrics, what_changed
 from convrec.evaluate.systems import SYSTEMS, held_out, system_lists
 from convrec.evaluate.tables import COLOURS, Cell, Cells, cells, tables
+from convrec.trace import traces
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -39,6 +40,7 @@ def gather(job: Job) -> dict[str, Any]:
     lists = {s: made for s, made in system_lists(job, samples, index).items() if made}
     found = cells(metrics, "standard")
     made, rated = lineage(job), calibration(job)
+    shown = examples(job, samples, lists, index)
     return {
         "profile": job.config.profile,
         "description": job.config.description,
@@ -51,7 +53,8 @@ def gather(job: Job) -> dict[str, Any]:
         "charts": _charts(found, rated, job.config.list_length),
         "rated": rated,
         "curves": curves(job, COLOURS),
-        "examples": examples(job, samples, lists, index),
+        "examples": shown,
+        "traces": traces(job, [example.sample_id for example in shown]),
         "changed": what_changed(job, metrics, previous_metrics(job)),
         "quarantine": _quarantine(job),
         "adjustment": _adjustment(job),

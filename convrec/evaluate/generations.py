@@ -2,8 +2,8 @@
 
 By default a list is sampled without any catalog: it ends when N lines are written, and a line that
 it has already is drawn again. `evaluate.sampler` also has the free model, whose repeats and length
-are its own, and lists that are constrained to the unseen lines of the catalog. A post is answered once a draw, and its answers
-stand for every sample that shares the post.
+are its own, and lists that are constrained to the unseen lines of the catalog. A post is answered
+once a draw, and its answers stand for every sample that shares the post.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ def _built(job: Job, system: str, write: Write) -> Built:
     config = job.config
     test = job.frame("conversations").filter(pl.col("split") == "test")
     posts = test.unique("context_id", keep="first", maintain_order=True)
+    if job.config.evaluate.limit:
+        posts = posts.head(job.config.evaluate.limit)
+        test = test.join(posts, on="context_id", how="semi", maintain_order="left")
     if posts.is_empty():
         raise InputError(
             "the test split has no conversation, so a checkpoint cannot be evaluated; "
@@ -135,6 +138,7 @@ def _catalog(job: Job, test: pl.DataFrame, contexts: list[str]) -> dict[str, Any
 
 def _config(config: Config) -> dict[str, Any]:
     return {
+        **({"limit": config.evaluate.limit} if config.evaluate.limit else {}),
         "samples": config.evaluate.samples,
         "sampler": config.evaluate.sampler,
         "temperature": config.evaluate.temperature,

@@ -25,19 +25,27 @@ class Change(NamedTuple):
 
 
 def previous_metrics(job: Job) -> str:
-    """The metrics artifact of the last run of this profile that had another one, or nothing."""
+    """The metrics that this profile's runs had before those of this job were made, or nothing.
+
+    It is those that were made last before them: the answer stays the same when a run comes back to
+    what an earlier one had.
+    """
     from convrec.artifacts.runs import runs
 
     current = job.parents.get("metrics")
-    if current is None:
+    if current is None or job.store.find(current.artifact_id) is None:
         return ""
-    for run in runs(job.store):
-        if run.profile != job.config.profile:
-            continue
-        for used in reversed(run.artifacts):
-            if used.node == "metrics" and used.artifact_id != current.artifact_id:
-                return used.artifact_id if job.store.find(used.artifact_id) else ""
-    return ""
+    known = {
+        used.artifact_id
+        for run in runs(job.store)
+        if run.profile == job.config.profile
+        for used in run.artifacts
+        if used.node == "metrics"
+    }
+    since = job.store.header(current.artifact_id).created_at
+    stored = (job.store.header(name) for name in known if job.store.find(name))
+    earlier = [(h.created_at, h.ref.artifact_id) for h in stored if h.created_at < since]
+    return max(earlier)[1] if earlier else ""
 
 
 def what_changed(job: Job, now: pl.DataFrame, artifact_id: str) -> dict[str, Any]:

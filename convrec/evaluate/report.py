@@ -60,7 +60,7 @@ def _config(config: Config) -> dict[str, Any]:
 REPORT = Step(
     stage="evaluate",
     kind="report",
-    version=4,
+    version=5,
     build=_build,
     config=_config,
     inputs=_inputs,

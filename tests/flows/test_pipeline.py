@@ -37,7 +37,7 @@ def test_the_whole_pipeline_then_cached_then_only_what_changed(home: Path, small
     first = pipeline(profile="demo", overrides=small)
     assert states(first) == {stage: {"completed"} for stage in STAGES}
     fixed = {"teacher", "remapped", "adjusted", "sft", "rank_grpo"}
-    assert set(first["metrics"]) == fixed | {"popularity", "knn"}
+    assert set(first["metrics"]) == fixed | {"reflected", "popularity", "knn"}
     assert first["llm"]["sent"] == first["llm"]["requests"] == ANSWERS
     assert first["llm"]["usd"] > 0
     assert "passes agree: kappa" in Path(first["report"]).read_text(encoding="utf-8")

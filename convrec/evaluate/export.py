@@ -1,0 +1,114 @@
+"""`convrec export`: a checkpoint as a plain folder that transformers and vLLM load.
+
+Checkpoints of the warehouse are such folders already, with LoRA merged; export leaves out our own
+records and writes a fresh model card. A folder from elsewhere that holds a LoRA adapter is copied
+as it is, or merged into its base with `--merge`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convrec.errors import InputError
+
+if TYPE_CHECKING:
+    from convrec.artifacts import Store
+
+PLAIN = ("*.safetensors", "*.safetensors.index.json", "*.jinja", "*.model", "*.txt", "*.md")
+CONFIGS = (
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+)
+READABLE = 0o644
+
+
+def export(
+    checkpoint: Annotated[str, typer.Argument(help="Id of a checkpoint, or a model's folder.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to make; must not hold anything.")],
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Merge a LoRA adapter into its base model.")
+    ] = False,
+) -> None:
+    """Write a checkpoint as a plain transformers folder with its model card."""
+    from convrec.artifacts import Store
+    from convrec.config import home
+
+    made = export_checkpoint(Store(home()), checkpoint, folder, merge=merge)
+    files = sorted(made.iterdir())
+    size = sum(file.stat().st_size for file in files) / 1e6
+    typer.echo(f"{made}: {', '.join(file.name for file in files)} ({size:,.1f} MB)")
+
+
+def export_checkpoint(store: Store, checkpoint: str, out: Path, *, merge: bool = False) -> Path:
+    """Write `out`, at once or not at all; returns it.
+
+    Raises InputError where the checkpoint is not there, holds no model, or `out` holds something.
+    """
+    out = out.expanduser().resolve()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists and is not empty; give a folder that is to be made")
+    source, card = _source(store, checkpoint)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        if merge and (source / "adapter_config.json").is_file():
+            _merge(source, part)
+        else:
+            _copy(source, part)
+        if card:
+            (part / "README.md").write_text(card, encoding="utf-8")
+        for file in part.iterdir():
+            file.chmod(READABLE)
+        part.chmod(0o755)
+        if out.exists():
+            out.rmdir()
+        os.replace(part, out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return out
+
+
+def _source(store: Store, checkpoint: str) -> tuple[Path, str]:
+    """The folder with the model, and its card where the warehouse knows it."""
+    from convrec.evaluate.card import model_card
+
+    folder = Path(checkpoint).expanduser()
+    if folder.is_dir():
+        return folder, ""
+    ref = store.find(checkpoint) if checkpoint.startswith("checkpoint-") else None
+    if ref is None:
+        raise InputError(
+            f"{checkpoint} is neither a folder nor a checkpoint of this warehouse; "
+            "`convrec artifacts list --kind checkpoint` shows those"
+        )
+    return store.folder(checkpoint), model_card(store, checkpoint)
+
+
+def _copy(source: Path, out: Path) -> None:
+    if not any(source.glob("*.safetensors")):
+        raise InputError(f"{source} holds no *.safetensors, so there is no model to export")
+    names = {file.name for pattern in PLAIN for file in source.glob(pattern)}
+    for name in sorted(names | {name for name in CONFIGS if (source / name).is_file()}):
+        shutil.copyfile(source / name, out / name)
+
+
+def _merge(source: Path, out: Path) -> None:
+    from convrec.sft.student import load_checkpoint, quiet
+
+    student = load_checkpoint(source)
+    with quiet():
+        student.model.save_pretrained(out)
+    student.tokenizer.save_pretrained(out)
