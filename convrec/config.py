@@ -183,7 +183,7 @@ class RankGrpo(Section):
     sampler: Literal["free", "lines", "distinct", "constrained"] = Field(
         "distinct",
         description="How lists are sampled: by the model alone; ended when N lines are written; "
-        "so, and repeated lines drawn again; from the catalog's unseen lines.",
+        "so, and no line twice; from the catalog's unseen lines.",
     )
     vllm: Literal["", "colocate", "server"] = Field(
         "",
@@ -242,6 +242,9 @@ class Evaluate(Section):
     """Sampled lists on the test split, and what is measured on them."""
 
     samples: int = Field(1, gt=0, description="Lists sampled for each test sample.")
+    limit: int = Field(
+        0, ge=0, description="Let models answer the first LIMIT posts of the test split; 0: all."
+    )
     sampler: Literal["free", "lines", "distinct", "constrained"] = Field(
         "distinct", description="As `rank_grpo.sampler`; `free` shows what nothing helps."
     )

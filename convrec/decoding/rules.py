@@ -55,7 +55,10 @@ class EndAtLines(Free):
 
     def choose(self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor) -> Choice:
         """One token a list; the N-th newline ends it."""
-        choice = super().choose(logits, temperature, draws, rows)
+        return self.ended(super().choose(logits, temperature, draws, rows), rows)
+
+    def ended(self, choice: Choice, rows: Tensor) -> Choice:
+        """The choice of one token a list, which ends those that now have N lines."""
         known = choice.tokens[:, 0].clamp(max=len(self.newline_counts) - 1)
         self._lines[rows] += self.newline_counts[known]
         return choice._replace(ended=choice.ended | (self._lines[rows] >= self.n))

@@ -2,7 +2,7 @@
 
 free         the model alone, up to its end-of-sequence token
 lines        the model alone, until N lines are written
-distinct     as `lines`, and a line that the list has already is drawn again
+distinct     as `lines`, each line drawn given that it is none of those before
 constrained  N of the catalog's lines, unseen, none twice
 """
 

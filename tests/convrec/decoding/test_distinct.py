@@ -77,13 +77,43 @@ def test_what_is_kept_has_the_probabilities_of_a_model_that_never_said_the_rest(
         assert one.logps[:chosen] == pytest.approx(logps[:chosen], abs=2e-3)
 
 
-def test_a_list_without_repeats_is_the_list_of_the_plain_sampler(repeater: Student) -> None:
-    plain, _ = write(repeater, "lines")
-    distinct, _ = write(repeater, "distinct")
-    same = [a.ids == b.ids for a, b in zip(plain, distinct, strict=True)]
-    clean = [repeats(repeater, [a]) == 0 for a in plain]
-    assert 0 < sum(clean) < len(clean)
-    assert all(s for s, c in zip(same, clean, strict=True) if c)
+def test_lines_come_as_if_drawn_without_replacement() -> None:
+    """Lines b, c and d with shares .5, .3 and .2 at every rank: no context, so tails are exact."""
+    lists, letters = 4000, torch.tensor([0.0, 0.0, 0.5, 0.3, 0.2])
+    rule = DistinctLines(0, 2, torch.tensor([0, 1, 0, 0, 0]), lambda ids: ids)
+    rule.start(lists, torch.device("cpu"))
+    generator, rows = torch.Generator().manual_seed(5), torch.arange(lists)
+    newline = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0])
+    written = []
+    for shares in (letters, newline, letters):
+        draws = torch.rand(lists, generator=generator)
+        written.append(rule.choose(shares.log().repeat(lists, 1), 1.0, draws, rows).tokens[:, 0])
+    assert rule.redrawn == 0
+    first, second = written[0], written[2]
+    for a in (2, 3, 4):
+        for b in (2, 3, 4):
+            share = float(((first == a) & (second == b)).float().mean())
+            expected = 0.0 if a == b else float(letters[a] * letters[b] / (1 - letters[a]))
+            assert share == pytest.approx(expected, abs=0.025)
+
+
+def test_a_shared_beginning_is_not_held_against_another_line() -> None:
+    """After "2 3", token 2 keeps the share of "2 4"; and "2" alone can hardly go on to 3."""
+    rule = DistinctLines(0, 9, torch.tensor([0, 1, 0, 0, 0, 0]), lambda ids: ids)
+    rule.start(1, torch.device("cpu"))
+    row, draw = torch.tensor([0]), torch.tensor([0.999])
+    start = torch.tensor([[0.0, 0.0, 0.4, 0.0, 0.0, 0.6]])
+    then = torch.tensor([[0.0, 0.0, 0.0, 0.75, 0.25, 0.0]])
+    newline = torch.tensor([[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]])
+    taken = [float(d) for d in (0.1, 0.1, 0.5)]
+    for shares, at in zip((start, then, newline), taken, strict=True):
+        rule.choose(shares.log(), 1.0, torch.tensor([at]), row)
+    left = rule._unsaid(start, row)[0]
+    assert left[2] == pytest.approx(0.4 * 0.25)
+    assert left[5] == pytest.approx(0.6)
+    rule.choose(start.log(), 1.0, torch.tensor([0.05]), row)
+    assert rule._unsaid(then, row)[0].tolist() == pytest.approx([0, 0, 0, 0, 0.25, 0])
+    assert rule.choose(then.log(), 1.0, draw, row).tokens.item() == 4
 
 
 def test_a_list_does_not_depend_on_those_beside_it(repeater: Student) -> None:
