@@ -2,6 +2,6 @@
 
 from convrec.trace.follow import follow
 from convrec.trace.line import Line, line_of, newest_line
-from convrec.trace.page import trace_html
+from convrec.trace.page import trace_html, traces
 
-__all__ = ["Line", "follow", "line_of", "newest_line", "trace_html"]
+__all__ = ["Line", "follow", "line_of", "newest_line", "trace_html", "traces"]

@@ -227,7 +227,7 @@ def _lists(store: Store, line: Line, samples: Rows, index: TitleIndex, form: Lin
             lists.append(
                 {
                     "system": role.removeprefix("generations_"),
-                    "checkpoint": header.parents["checkpoint"],
+                    "checkpoint": header.parents.get("checkpoint"),
                     "sample_id": row["sample_id"],
                     "draw": row["draw"],
                     "lines": [

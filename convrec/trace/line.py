@@ -23,7 +23,8 @@ class Line:
     """Artifacts by role, all of them of one line, and the run whose artifacts they are, if any.
 
     A role is a kind; a checkpoint's has the stage behind it (`checkpoint_sft`), and generations'
-    the stage of the checkpoint that wrote them (`generations_rank_grpo`).
+    the stage of the checkpoint that wrote them (`generations_rank_grpo`), or `base` where none did.
+    A second one of the same stage has the first signs of its id behind that.
     """
 
     headers: dict[str, Header]
@@ -79,7 +80,10 @@ def line_of(
     for header in members:
         if grown & set(header.parents.values()):
             grown.add(header.ref.artifact_id)
-            headers.setdefault(_role(store, header), header)
+            role = _role(store, header)
+            if role in headers and header.ref.kind in ("checkpoint", "generations"):
+                role = f"{role}-{header.ref.artifact_id.rpartition('-')[2][:4]}"
+            headers.setdefault(role, header)
             parents += [parent for role, parent in header.parents.items() if role == "catalog"]
     for catalog in parents[:1]:
         headers["catalog"] = store.header(catalog)
@@ -107,5 +111,6 @@ def _stored(store: Store, run: RunRecord) -> list[str]:
 def _role(store: Store, header: Header) -> str:
     kind = header.ref.kind
     if kind == "generations":
-        return f"{kind}_{store.header(header.parents['checkpoint']).ref.stage}"
+        checkpoint = header.parents.get("checkpoint")
+        return f"{kind}_{store.header(checkpoint).ref.stage if checkpoint else 'base'}"
     return f"{kind}_{header.ref.stage}" if kind == "checkpoint" else kind

@@ -19,7 +19,7 @@ def test_posts_and_titles_stand_in_the_page_as_text(store: Store) -> None:
     assert "<script" not in page
     shown = unescape(re.sub(r"<[^>]+>", "", page))
     assert shown.count(EVIL) >= 5  # post, raw line, link, candidate, demonstration, list
-    assert 'class="hit">Ronin (1998) <em>hit</em>' in page
+    assert '<span class="hit">Ronin (1998)</span> <em>hit</em>' in page
 
 
 def test_what_is_missing_leaves_no_gap(store: Store) -> None:
