@@ -59,3 +59,20 @@ def test_constrained_lists_know_the_catalog_and_what_each_post_has_seen(
     assert len(given["seen"]) == 30
     keys = [GENERATIONS.config(world.config)["sampler"], GENERATIONS.config(Config())["sampler"]]
     assert keys == ["constrained", "distinct"]
+
+
+def test_a_limit_answers_the_first_posts_alone(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sample_lists(folder: Path, prompts: list[str], **_: Any) -> list[list[str]]:
+        return [["", ""] for _ in prompts]
+
+    monkeypatch.setattr(convrec.decoding, "sample_lists", sample_lists, raising=False)
+    world.refs["checkpoint"] = world.refs["checkpoint_sft"]
+    whole = GENERATIONS.build(world.job("conversations", "checkpoint")).rows
+    evaluate = world.config.evaluate.model_copy(update={"limit": 4})
+    limited = world.config.model_copy(update={"evaluate": evaluate})
+    world.config = limited
+    rows = GENERATIONS.build(world.job("conversations", "checkpoint")).rows
+    first = whole["context_id"].unique(maintain_order=True).to_list()[:4]
+    assert rows.equals(whole.filter(pl.col("context_id").is_in(first)))
+    assert "limit" not in GENERATIONS.config(Config())
+    assert GENERATIONS.config(limited)["limit"] == 4

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from convrec.artifacts import Store
+from convrec.config import load
+from convrec.planning import make_plan
+from flows.build_sft_data import build_sft_data
+from flows.pipeline import pipeline
+from flows.train import train
+
+Small = dict[str, Any]
+FEWER = {"train": 8, "validation": 3, "test": 3}
+
+
+def parents(home: Path, summary: dict[str, Any], stage: str) -> dict[str, str]:
+    made = [e for e in summary["stages"] if e["stage"] == stage and e["kind"] == "checkpoint"]
+    return Store(home).header(made[-1]["artifact_id"]).parents
+
+
+def test_the_student_learns_from_sources_and_is_rewarded_on_its_own(
+    home: Path, small: Small
+) -> None:
+    alone = build_sft_data(profile="demo", overrides={**small, "ingest.contexts": FEWER})
+    taught = next(e for e in alone["stages"] if e["kind"] == "demonstrations")["artifact_id"]
+    overrides = {**small, "sources": {"fewer": {"ingest": {"contexts": FEWER}}}}
+
+    plan = make_plan(load("demo", overrides), Store(home))
+    states = [(e["kind"], e["state"]) for e in plan["stages"]]
+    assert states.count(("demonstrations", "cached")) == 1
+    assert plan["llm"]["teacher"]["requests"] == plan["llm"]["judge"]["requests"] == 0
+
+    data = build_sft_data(profile="demo", overrides=overrides)
+    assert [e["artifact_id"] for e in data["stages"] if e["kind"] == "demonstrations"] == [
+        None,
+        taught,
+    ]
+    assert data["llm"]["sent"] == 0
+
+    trained = train(profile="demo", overrides=overrides)
+    learned = parents(home, trained, "sft")
+    assert set(learned) == {"conversations", "fewer:conversations", "fewer:demonstrations"}
+    assert learned["fewer:demonstrations"] == taught
+    rewarded = parents(home, trained, "rank_grpo")["conversations"]
+    assert rewarded == learned["conversations"] != learned["fewer:conversations"]
+
+    whole = pipeline(profile="demo", overrides=overrides)
+    assert {e["state"] for e in whole["stages"] if e["stage"] in ("sft", "rank_grpo")} == {"cached"}
+    assert {"sft", "rank_grpo"} <= set(whole["metrics"])
+    assert not {"teacher", "adjusted"} & set(whole["metrics"])
+    assert "fewer" in Path(whole["report"]).read_text(encoding="utf-8")
