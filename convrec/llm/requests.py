@@ -43,16 +43,21 @@ def route(body: Mapping[str, Any]) -> str:
 class Requests(Collection[Request]):
     """The requests of a stage, made anew at each pass, so that memory does not grow with them.
 
-    `make` starts a pass; `count` is how many requests a pass gives.
+    `make` starts a pass; `count` is how many requests a pass gives, or counts them when that is
+    asked for.
     """
 
-    def __init__(self, make: Callable[[], Iterator[Request]], count: int) -> None:
+    def __init__(
+        self, make: Callable[[], Iterator[Request]], count: int | Callable[[], int]
+    ) -> None:
         self._make, self._count = make, count
 
     def __iter__(self) -> Iterator[Request]:
         return self._make()
 
     def __len__(self) -> int:
+        if callable(self._count):
+            self._count = self._count()
         return self._count
 
     def __contains__(self, request: object) -> bool:

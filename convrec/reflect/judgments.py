@@ -6,7 +6,7 @@ repair request; what is still unusable is recorded with its reason, and the cand
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from convrec.llm.answers import AnswerStore
 from convrec.llm.requests import Request, Requests
 from convrec.llm.stored import NO_ANSWER, answers_digest, failed_contexts
 from convrec.reflect.bias import agreement, bias_figures, position_curve, position_effect
-from convrec.reflect.pairs import Pairs, known_requests, settle
+from convrec.reflect.pairs import known_requests, pairs_of, settle
 from convrec.reflect.readings import Reading, first_readings, readings
 
 if TYPE_CHECKING:
@@ -29,11 +29,14 @@ def judge_requests(job: Job) -> Requests:
     """The requests for pairs that nobody has asked about: one a context and pass."""
     import polars as pl
 
-    pairs = Pairs(job)
+    pairs = pairs_of(job)
     missing = pl.col("request_key").is_null()
-    count = sum(
-        frame.filter(missing).select("context_id", "pass").n_unique() for frame in pairs.slices()
-    )
+
+    def count() -> int:
+        return sum(
+            frame.filter(missing).select("context_id", "pass").n_unique()
+            for frame in pairs.slices()
+        )
 
     def make() -> Iterator[Request]:
         for frame in pairs.slices():
@@ -44,16 +47,18 @@ def judge_requests(job: Job) -> Requests:
 
 def repair_requests(job: Job) -> list[Request]:
     """The repair request of each stored answer that cannot be used, in the order of their keys."""
-    scale = job.config.reflect.scale
-    pairs = Pairs(job)
+    pairs = pairs_of(job)
     found: dict[str, Request] = {}
     for frame in pairs.slices():
-        shown = _shown(frame)
-        shown |= {asked.request.key: len(asked.items) for asked in pairs.asked(frame)}
-        for reading in first_readings(shown, job.store, scale).values():
-            if reading.repair is not None:
-                found[reading.repair.key] = reading.repair
+        shown = {asked.request.key: len(asked.items) for asked in pairs.asked(frame)}
+        found |= _repairs(_shown(frame) | shown, job)
     return [found[key] for key in sorted(found)]
+
+
+def _repairs(shown: Mapping[str, int], job: Job) -> dict[str, Request]:
+    """The repair requests of these requests' answers, by their keys."""
+    found = first_readings(shown, job.store, job.config.reflect.scale).values()
+    return {reading.repair.key: reading.repair for reading in found if reading.repair is not None}
 
 
 def _shown(frame: pl.DataFrame) -> dict[str, int]:
@@ -71,7 +76,7 @@ def _build(job: Job) -> Built:
     singles: list[pl.DataFrame] = []
     failed: dict[str, tuple[str, bool]] = {}
     answers = refused = repairs = 0
-    for frame in Pairs(job).slices():
+    for frame in pairs_of(job).slices():
         found = readings(_shown(frame), job.store, reflect.scale)
         rated = _rated(frame, found)
         parts.append(_by_item(rated))
@@ -178,16 +183,18 @@ def _config(config: Config) -> dict[str, Any]:
 
 def _answers(job: Job) -> dict[str, str]:
     """Digest of which pair was asked about where, and of every answer that is used."""
-    total, answers = sha256(), AnswerStore(job.store)
-    for frame in Pairs(job).slices():
+    total, answers, pairs = sha256(), AnswerStore(job.store), pairs_of(job)
+    repairs: dict[str, Request] = {}
+    for frame in pairs.slices():
         columns = ("context_id", "item", "pass", "position", "request_key")
         total.update(frame.select(columns).write_csv().encode())
-        for row in sorted(answers.digests(_shown(frame)).items()):
+        shown = _shown(frame)
+        for row in sorted(answers.digests(shown).items()):
             total.update("\x1f".join(row).encode() + b"\n")
-    return {
-        "answers": total.hexdigest(),
-        "repairs": answers_digest(repair_requests(job), job.store),
-    }
+        unnoted = {asked.request.key: len(asked.items) for asked in pairs.asked(frame)}
+        repairs |= _repairs(shown | unnoted, job)
+    used = [repairs[key] for key in sorted(repairs)]
+    return {"answers": total.hexdigest(), "repairs": answers_digest(used, job.store)}
 
 
 JUDGMENTS = Step(

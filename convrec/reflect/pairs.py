@@ -9,9 +9,11 @@ new are asked about, and a renamed item is a new one. Contexts go through in sli
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
+from convrec.artifacts.identity import digest
 from convrec.llm.answers import AnswerStore
 from convrec.llm.requests import Request
 from convrec.recommend import contexts
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 SLICE = 2048
 """Contexts looked at together."""
+
+KEPT = 300_000
+"""Pairs that stay in memory between two passes, some 70 MB."""
 
 _KNOWN = """
 SELECT pairs.*, known.request_key, known.position, known.shown
@@ -40,6 +45,12 @@ WHERE NOT EXISTS (
     AND known.item = asked.item AND known.pass = asked.pass)
 QUALIFY row_number() OVER (PARTITION BY judge_key, item, pass ORDER BY context_id) = 1
 """
+
+
+@lru_cache(maxsize=1)
+def _judge_keys(way: str) -> dict[bytes, str]:
+    """Hash of a conversation → its judge key, of one way to ask; every pass wants them again."""
+    return {}
 
 
 class Asked(NamedTuple):
@@ -69,15 +80,37 @@ class Pairs:
         self._top = ranked.filter(pl.col("rank") <= job.config.reflect.top)
         self._talks = contexts(job.frame("conversations")).select("context_id", "conversation")
         self._talks = self._talks.join(self._top, on="context_id", how="semi")
+        self._keys = _judge_keys(self._asked_nothing("").key)
+        self._kept: tuple[tuple[int, ...], list[pl.DataFrame]] | None = None
 
     def slices(self) -> Iterator[pl.DataFrame]:
         """Frames of pairs, ordered by context, pass and rank.
 
         Columns context_id, item_id, score (s_remap), item, judge_key, pass; and of the request that
         asked, null where there is none: request_key, position (from 1), shown.
+
+        Several passes are made over the same pairs: where all of them are few they stay in memory
+        until something was noted or forgotten, by whomever.
         """
+        state = self._notes()
+        if self._kept is not None and self._kept[0] == state:
+            yield from self._kept[1]
+            return
+        few = self._top.height * self._config.reflect.passes <= KEPT
+        kept = []
         for start in range(0, self._talks.height, SLICE):
-            yield self._known(self._wanted(self._talks.slice(start, SLICE)))
+            frame = self._known(self._wanted(self._talks.slice(start, SLICE)))
+            if few:
+                kept.append(frame)
+            yield frame
+        if few:
+            self._kept = state, kept
+
+    def _notes(self) -> tuple[int, ...]:
+        """What changes whenever a pair is noted or forgotten."""
+        with self._store.read_connection() as connection:
+            query = "SELECT count(*), coalesce(max(rowid), 0) FROM llm_judged"
+            return tuple(connection.execute(query).fetchall()[0])
 
     def _wanted(self, talks: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
@@ -99,7 +132,13 @@ class Pairs:
         )
 
     def _judge_key(self, talk: str) -> str:
-        return Request("", self._endpoint, judge_body(talk, [], self._config)).key
+        mark = blake2b(talk.encode(), digest_size=16).digest()
+        if mark not in self._keys:
+            self._keys[mark] = self._asked_nothing(talk).key
+        return self._keys[mark]
+
+    def _asked_nothing(self, talk: str) -> Request:
+        return Request("", self._endpoint, judge_body(talk, [], self._config))
 
     def _known(self, pairs: pl.DataFrame) -> pl.DataFrame:
         with self._store.read_connection() as connection:
@@ -140,9 +179,32 @@ class Pairs:
             connection.execute(_NOTE)
 
 
+def pairs_of(job: Job) -> Pairs:
+    """The pairs of a job: the same object again while it is about the same artifacts."""
+    global _LAST
+    if job.frames:  # a plan, of artifacts that are not stored
+        return Pairs(job)
+    mark = digest(
+        {
+            "store": str(job.store.path),
+            "parents": {role: ref.artifact_id for role, ref in job.parents.items()},
+            "reflect": job.config.reflect.model_dump(mode="json"),
+            "line": job.config.line_format.key,
+            "domain": job.config.domain.model_dump(mode="json"),
+            "llm": [job.config.llm.endpoint, job.config.llm.base_url],
+        }
+    )
+    if _LAST is None or _LAST[0] != mark:
+        _LAST = mark, Pairs(job)
+    return _LAST[1]
+
+
+_LAST: tuple[str, Pairs] | None = None
+
+
 def settle(job: Job) -> None:
     """Note the pairs of all requests that have an answer by now."""
-    pairs, answers = Pairs(job), AnswerStore(job.store)
+    pairs, answers = pairs_of(job), AnswerStore(job.store)
     for frame in pairs.slices():
         asked = list(pairs.asked(frame))
         answered = answers.digests([a.request.key for a in asked])
@@ -152,7 +214,7 @@ def settle(job: Job) -> None:
 def known_requests(job: Job) -> int:
     """How many requests answered the pairs that need not be asked about."""
     found: set[str] = set()
-    for frame in Pairs(job).slices():
+    for frame in pairs_of(job).slices():
         found.update(frame["request_key"].drop_nulls())
     return len(found)
 

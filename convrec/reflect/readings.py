@@ -30,23 +30,48 @@ class Reading(NamedTuple):
         return self.reason != NO_ANSWER
 
 
+_PARSED: dict[tuple[str, int, int], tuple[int, ...]] = {}
+"""(answer digest, candidates shown, scale) → ratings by position, of answers read before."""
+
+PARSED_AT_MOST = 1 << 16
+"""Answers whose ratings are kept in memory, some 30 MB; each is read several times in a run."""
+
+
 def first_readings(shown: Mapping[str, int], store: Store, scale: int) -> dict[str, Reading]:
     """Request key → reading of its first answer; `shown` is how many candidates each showed."""
-    readings = {}
-    stored = AnswerStore(store).exchanges(shown)
-    for key in filter(stored.__contains__, shown):  # in the order asked, whatever DuckDB's is
-        request, response = stored[key]
+    answers = AnswerStore(store)
+    digests = answers.digests(shown)
+    marks = {key: (digests[key], shown[key], scale) for key in shown if key in digests}
+    failed = _parse(marks, answers)
+    return {  # in the order asked, whatever DuckDB's is
+        key: failed[key] if key in failed else Reading(dict(enumerate(_PARSED[mark])))
+        for key, mark in marks.items()
+    }
+
+
+def _parse(marks: Mapping[str, tuple[str, int, int]], answers: AnswerStore) -> dict[str, Reading]:
+    """Read the answers that are not in _PARSED into it; the readings of those of no use."""
+    if len(_PARSED) + len(marks) > PARSED_AT_MOST:
+        _PARSED.clear()
+    failed: dict[str, Reading] = {}
+    broken: dict[str, tuple[str, str]] = {}
+    new = [key for key, mark in marks.items() if mark not in _PARSED]
+    for key, response in answers.responses(new).items():
+        _, shown, scale = marks[key]
         text, reason = text_of(response)
         if text is None:
-            readings[key] = Reading({}, reason)
+            failed[key] = Reading({}, reason)
             continue
         try:
-            readings[key] = Reading(read_ratings(text, shown[key], scale))
+            ratings = read_ratings(text, shown, scale)
+            _PARSED[marks[key]] = tuple(ratings[position] for position in range(shown))
         except ValueError as error:
-            body = repair_body(request.body, text, str(error))
-            repair = Request(request.owner, request.endpoint, body)
-            readings[key] = Reading({}, str(error), repair)
-    return readings
+            broken[key] = text, str(error)
+    for key, (request, _) in answers.exchanges(broken).items():
+        text, problem = broken[key]
+        body = repair_body(request.body, text, problem)
+        failed[key] = Reading({}, problem, Request(request.owner, request.endpoint, body))
+    return failed
 
 
 def readings(shown: Mapping[str, int], store: Store, scale: int) -> dict[str, Reading]:

@@ -203,3 +203,20 @@ def test_the_id_does_not_hang_on_the_order_in_which_answers_are_found(
 
     monkeypatch.setattr(AnswerStore, "exchanges", reversed_)
     assert run(config, store)["reflect"][1] == ref
+
+
+def test_pairs_kept_in_memory_are_read_again_when_something_was_noted_or_forgotten(
+    config: Config, store: Store
+) -> None:
+    run(config, store)
+    pairs = Pairs(judge_job(config, store))
+    (before,) = pairs.slices()
+    assert before["request_key"].null_count() == 0
+    assert next(pairs.slices()) is before
+    with store.write() as connection:
+        connection.execute("DELETE FROM llm_judged WHERE pass = 1")
+    (forgotten,) = pairs.slices()
+    assert forgotten["request_key"].null_count() == forgotten.height // 2
+    run(config, store)
+    (again,) = pairs.slices()
+    assert again["request_key"].null_count() == 0
