@@ -1,0 +1,109 @@
+"""The pictures in docs/images: a run's page, its lineage, the change report, the HTML report.
+
+    python benchmarks/screenshots.py [--run FLOW_RUN_ID] [--out docs/images]
+
+Takes the newest run that a published catalog has started (or --run) from the Prefect server at
+PREFECT_API_URL, by default that of `make ui`, and the newest report from the warehouse. It needs
+Chromium (Debian: apt-get install chromium) and the extra `browser`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from convrec.artifacts import Store
+from convrec.config import ROOT, home
+
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SIZE = {"width": 1280, "height": 900}
+SETTLE = 2500
+"""Milliseconds that a page may take to draw what has arrived."""
+
+
+def newest_run(client: Any) -> str:
+    """The newest completed run of build-sft-data/on-catalog-change."""
+    deployment = client.read_deployment_by_name("build-sft-data/on-catalog-change")
+    query = {
+        "flow_runs": {
+            "deployment_id": {"any_": [str(deployment.id)]},
+            "state": {"type": {"any_": ["COMPLETED"]}},
+        },
+        "sort": "END_TIME_DESC",
+        "limit": 1,
+    }
+    found = client.request("POST", "/flow_runs/filter", json=query).json()
+    if not found:
+        sys.exit(
+            "no run of build-sft-data/on-catalog-change has completed; publish a catalog first"
+        )
+    return str(found[0]["id"])
+
+
+def artifact_ids(client: Any, run: str) -> dict[str, str]:
+    """Key → id of what the run left in the UI."""
+    query = {"artifacts": {"flow_run_id": {"any_": [run]}}}
+    found = client.request("POST", "/artifacts/filter", json=query).json()
+    return {artifact["key"]: artifact["id"] for artifact in found if artifact["key"]}
+
+
+def shoot(page: Any, address: str, awaited: str, path: Path, *, scroll: str = "") -> None:
+    """Open a page, wait until `awaited` (a selector) is there, and keep what is to be seen."""
+    page.goto(address)
+    page.locator(awaited).first.wait_for(timeout=60_000)
+    page.wait_for_timeout(SETTLE)
+    if scroll:
+        page.locator(scroll).first.scroll_into_view_if_needed()
+        page.wait_for_timeout(SETTLE // 5)
+    page.screenshot(path=path)
+    print(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", default="")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
+    options = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+
+    from tasks.announce import LOCAL_URL
+
+    api = get_current_settings().api.url or LOCAL_URL
+    ui = api.removesuffix("/api")
+    with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
+        run = options.run or newest_run(client)
+        keys = artifact_ids(client, run)
+    options.out.mkdir(parents=True, exist_ok=True)
+    reports = Store(home()).headers("report")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=OPTIONS)
+        page = browser.new_page(viewport=SIZE)
+        shoot(page, f"{ui}/v2/runs/flow-run/{run}", "text=change-report", options.out / "run.png")
+        for key, awaited in (
+            ("lineage", "svg a, svg .clickable"),
+            ("change-plan", "text=Requests that will be sent"),
+            ("change-report", "text=Measures"),
+        ):
+            address = f"{ui}/v2/artifacts/artifact/{keys[key]}"
+            shoot(page, address, awaited, options.out / f"{key}.png")
+        if reports:
+            report = Store(home()).folder(reports[-1].ref.artifact_id) / "report.html"
+            shoot(page, report.as_uri(), "h1, h2", options.out / "report.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
