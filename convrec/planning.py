@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convrec.catalog.versions import unpublished
 from convrec.config import Config, home, load, parse_overrides
 from convrec.output import JsonFile, console, takes_stdout, write_json
 from convrec.sources import adopted, source_config
@@ -285,6 +286,8 @@ def plan(
     from convrec.artifacts import Store
 
     config = load(profile, parse_overrides(assignments or []))
+    if note := unpublished(config):
+        typer.echo(f"convrec: {note}", err=True)
     with tempfile.TemporaryDirectory() as empty:
         there = (home() / "warehouse.duckdb").exists()
         made = make_plan(config, Store(home() if there else Path(empty)))

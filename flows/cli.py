@@ -18,6 +18,7 @@ from convrec import __version__
 from convrec.answering import import_answers, reparse
 from convrec.artifacts.commands import app as artifacts_app
 from convrec.catalog.commands import app as catalog_app
+from convrec.catalog.versions import unpublished
 from convrec.config import STAGES, parse_overrides
 from convrec.errors import ConfigError, ConvrecError
 from convrec.evaluate.commands import score
@@ -80,7 +81,9 @@ def run(
     _stage(refresh)
     from convrec import config
 
-    config.load(profile, overrides)  # wrong input is refused before Prefect starts
+    # Wrong input is refused before Prefect starts.
+    if note := unpublished(config.load(profile, overrides)):
+        typer.echo(f"convrec: {note}", err=True)
     summary = _run_flow(
         {"profile": profile, "overrides": overrides, "until": until, "refresh": refresh},
         quiet=takes_stdout(json_file),

@@ -175,6 +175,25 @@ def _newest(folder: Path, name: str) -> int | None:
     return newest.version if newest else None
 
 
+def unpublished(config: Config) -> str:
+    """A sentence where the project's file was edited and a published version is used instead."""
+    from convrec.artifacts import Store
+    from convrec.artifacts.identity import file_digest
+
+    wanted, there = named(config.ingest.catalog), (home() / "warehouse.duckdb").exists()
+    file = project_file(wanted.name) if wanted is not None else None
+    if wanted is None or wanted.version is not None or file is None or not there:
+        return ""
+    known = published(Store(home()), wanted.name)
+    if not known or file_digest(file) in {version.sha256 for version in known}:
+        return ""
+    newest = max(version.version for version in known)
+    return (
+        f"{file} is not what is used: catalog {wanted.name} is at published version {newest}; "
+        f"`convrec catalog publish {file} --name {wanted.name}` publishes the file"
+    )
+
+
 def users(name: str) -> list[str]:
     """The profiles in `profiles/` that take this catalog, in order."""
     from convrec.config import load, profiles

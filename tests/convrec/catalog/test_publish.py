@@ -11,7 +11,15 @@ from convrec.artifacts import Built, Store
 from convrec.artifacts.identity import file_digest
 from convrec.catalog.dropped import watched
 from convrec.catalog.publish import changes_of, mark_announced, publish
-from convrec.catalog.versions import find_version, fixed, named, named_file, published, users
+from convrec.catalog.versions import (
+    find_version,
+    fixed,
+    named,
+    named_file,
+    published,
+    unpublished,
+    users,
+)
 from convrec.config import ROOT, load
 from convrec.errors import CatalogError
 from convrec.ingest import CATALOG
@@ -121,7 +129,9 @@ def test_an_edit_in_place_is_compared_with_what_was_built(
     other = write(tmp_path / "other.csv", [LINES[0], *LINES[3:]])
     publish(other, "demo", store)
     assert not any(watch.changed for watch in watched(store))  # the file did not move
+    assert unpublished(load("demo")) == ""
     write(file, [LINES[0], *LINES[4:]])
+    assert "at published version 2" in unpublished(load("demo"))
     assert [w.name for w in watched(store) if w.changed] == ["demo"]
 
 
