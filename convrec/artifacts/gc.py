@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts.runs import RUNNING
+from convrec.artifacts.runs import COMPLETED, RUNNING, UNRECORDED
 from convrec.training.workspace import discard
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from convrec.artifacts.store import Store
 
 KEEP_RUNS = 10
-"""Runs of each flow and profile whose artifacts are kept."""
+"""Runs of each flow and profile that keep what they used; failed ones since do not count."""
 
 DAYS = 7.0
 """After so many days untouched, a run is not going on and a training is not coming back."""
@@ -121,9 +121,10 @@ def _needed(connection: duckdb.DuckDBPyConnection, keep_runs: int, days: float) 
     """Ids of the artifacts that stay: roots, and all that they were made from."""
     now = datetime.now(UTC).replace(tzinfo=None)
     roots = connection.execute(
-        "WITH numbered AS (SELECT run_id, state, started_at, row_number() OVER "
-        "(PARTITION BY flow, profile ORDER BY started_at DESC) AS age FROM runs), "
-        "last AS (SELECT run_id FROM numbered WHERE age <= $runs "
+        "WITH counted AS (SELECT run_id, state, started_at, state IN ($done, $unrecorded) AS ok, "
+        "sum(ok::INTEGER) OVER (PARTITION BY flow, profile ORDER BY started_at DESC) AS nth "
+        "FROM runs), "
+        "last AS (SELECT run_id FROM counted WHERE nth < $runs OR (ok AND nth = $runs) "
         "OR (state = $running AND started_at > $since)) "
         "SELECT artifact_id FROM pins "
         "UNION SELECT artifact_id FROM run_artifacts JOIN last USING (run_id) "
@@ -131,6 +132,8 @@ def _needed(connection: duckdb.DuckDBPyConnection, keep_runs: int, days: float) 
         "AND artifact_id NOT IN (SELECT artifact_id FROM run_artifacts)",
         {
             "runs": keep_runs,
+            "done": COMPLETED,
+            "unrecorded": UNRECORDED,
             "running": RUNNING,
             "since": now - timedelta(days=days),
             "stray": now - timedelta(days=STRAY_DAYS),

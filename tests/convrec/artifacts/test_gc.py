@@ -64,6 +64,17 @@ def test_the_last_runs_and_all_that_they_were_made_from_stay(store: Store) -> No
     assert find_garbage(store, keep_runs=1).artifacts == []
 
 
+def test_failed_runs_do_not_push_out_the_last_one_that_completed(store: Store) -> None:
+    older, good, half = (put(store, name) for name in ("older", "good", "half"))
+    run(store, "0", older)
+    run(store, "1", good)
+    for n in range(3):
+        run(store, f"failed-{n}", half, end=False)
+        close_run(store, f"failed-{n}", "BudgetExceeded")
+    planned = find_garbage(store, keep_runs=1)
+    assert [one.artifact_id for one in planned.artifacts] == [older]
+
+
 def test_a_pinned_checkpoint_keeps_what_it_was_made_from(store: Store) -> None:
     data, other = put(store, "data"), put(store, "other")
     checkpoint, gone = put_checkpoint(store, "a", data), put_checkpoint(store, "b", other)
