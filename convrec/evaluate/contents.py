@@ -16,7 +16,8 @@ from convrec.evaluate.batch import WIDTH
 from convrec.evaluate.calibration import Rated, calibration
 from convrec.evaluate.charts import Dot, dot_chart, line_chart
 from convrec.evaluate.curves import curves
-from convrec.evaluate.examples import examples
+from convrec.evaluate.examples import chosen, examples
+from convrec.evaluate.metrics import NEIGHBOURS
 from convrec.evaluate.previous import previous_metrics, what_changed
 from convrec.evaluate.systems import SYSTEMS, held_out, system_lists
 from convrec.evaluate.tables import COLOURS, Cell, Cells, cells, tables
@@ -37,10 +38,12 @@ def gather(job: Job) -> dict[str, Any]:
     metrics = job.frame("metrics")
     samples = held_out(job.frame("conversations"))
     index = TitleIndex(job.frame("catalog").select("item_id", "title", "year").iter_rows())
-    lists = {s: made for s, made in system_lists(job, samples, index).items() if made}
+    neighbours = job.store.header(job.parents["metrics"].artifact_id).figures.get(NEIGHBOURS)
+    picked = chosen(samples, job.config.seed)
+    lists = {s: x for s, x in system_lists(job, picked, index, neighbours).items() if x}
     found = cells(metrics, "standard")
     made, rated = lineage(job), calibration(job)
-    shown = examples(job, samples, lists, index)
+    shown = examples(job, picked, lists, index)
     return {
         "profile": job.config.profile,
         "description": job.config.description,

@@ -32,31 +32,35 @@ class Example(NamedTuple):
     lists: dict[str, list[Line]]
 
 
+def chosen(samples: list[Sample], seed: int) -> list[Sample]:
+    """EXAMPLES samples, picked by the run's seed alone."""
+    return random.Random(seed).sample(samples, min(EXAMPLES, len(samples)))
+
+
 def examples(
     job: Job,
     samples: list[Sample],
     lists: dict[str, list[SampleList]],
     index: TitleIndex,
 ) -> list[Example]:
-    """EXAMPLES samples picked by the run's seed alone; of several draws the first is shown."""
+    """The samples with the lists of each system; of several draws the first is shown."""
     said = dict(job.frame("conversations").select("sample_id", "conversation").iter_rows())
     form = job.config.line_format
-    chosen = random.Random(job.config.seed).sample(range(len(samples)), min(EXAMPLES, len(samples)))
     first = {
         system: {x.sample: x.completion for x in reversed(made)} for system, made in lists.items()
     }
     return [
         Example(
-            samples[at].sample_id,
-            said[samples[at].sample_id],
-            [form.format(*truth) for truth in samples[at].ground_truth],
+            sample.sample_id,
+            said[sample.sample_id],
+            [form.format(*truth) for truth in sample.ground_truth],
             {
-                system: _marked(texts[at], samples[at], index, form)
+                system: _marked(texts[at], sample, index, form)
                 for system, texts in first.items()
                 if at in texts
             },
         )
-        for at in chosen
+        for at, sample in enumerate(samples)
     ]
 
 

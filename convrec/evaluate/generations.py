@@ -1,9 +1,10 @@
 """The `generations` artifact: what a checkpoint writes for the test split.
 
 By default a list is sampled without any catalog: it ends when N lines are written, and each
-line is drawn given that it is none of those before. `evaluate.sampler` also has the free model, whose repeats and length
-are its own, and lists that are constrained to the unseen lines of the catalog. A post is answered
-once a draw, and its answers stand for every sample that shares the post.
+line is drawn given that it is none of those before. `evaluate.sampler` also has the free model,
+whose repeats and length are its own, and lists that are constrained to the unseen lines of the
+catalog. A post is answered once a draw, and its answers stand for every sample that shares the
+post.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import Built, Job, Step
 from convrec.errors import InputError
-from convrec.evaluate.baselines import read_training
+from convrec.evaluate.baselines import choose_k, read_training
 from convrec.evaluate.measures import Measures, Row, Values
 from convrec.evaluate.rates import RATES
 from convrec.evaluate.slices import SLICED, slices
@@ -37,6 +37,9 @@ __all__ = [
     "metrics_frame",
     "metrics_json",
 ]
+
+NEIGHBOURS = "knn neighbours"
+"""The figure of the artifact that says which k was chosen for kNN."""
 
 PAIRS = (
     ("rank_grpo", "sft"),
@@ -93,9 +96,9 @@ def _build(job: Job) -> Built:
         )
     measures = Measures(samples, job.frame("catalog"), job.config)
     training = read_training(job.frame("conversations"), job.frame("catalog"))
-    lists = {
-        system: made for system, made in system_lists(job, samples, measures.index).items() if made
-    }
+    k = choose_k(training, held_out(job.frame("conversations"), "validation")) if training else 0
+    made_lists = system_lists(job, samples, measures.index, k)
+    lists = {system: made for system, made in made_lists.items() if made}
     parts = slices(samples, training)
     mentions = training.mentions if training else None
     rows: list[Row] = []
@@ -114,7 +117,7 @@ def _build(job: Job) -> Built:
             if a in values and b in values:
                 rows += versus_rows(measures, values[a], values[b], (a, b), protocol)
     figures = {f"{r.system} {r.metric}": round(r.value, 4) for r in rows if _headline(r)}
-    return Built(metrics_frame(rows), figures)
+    return Built(metrics_frame(rows), {**figures, NEIGHBOURS: k})
 
 
 def _headline(row: Row) -> bool:

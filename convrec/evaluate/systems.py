@@ -65,10 +65,13 @@ def has_years(catalog: pl.DataFrame) -> bool:
     return catalog["year"].count() * 2 > catalog.height
 
 
-def system_lists(job: Job, samples: list[Sample], index: TitleIndex) -> dict[str, list[SampleList]]:
+def system_lists(
+    job: Job, samples: list[Sample], index: TitleIndex, neighbours: int | None = None
+) -> dict[str, list[SampleList]]:
     """Every system whose artifact is among the job's parents, in the order of SYSTEMS.
 
-    A sample without a list (the teacher failed on its context) has none here either.
+    `neighbours` is the k of kNN; without it, it is chosen on validation. A sample without a list
+    (the teacher failed on its context) has none here either.
     """
     lists = {}
     if "teacher_lists" in job.parents:
@@ -84,10 +87,12 @@ def system_lists(job: Job, samples: list[Sample], index: TitleIndex) -> dict[str
     for model in MODELS:
         if f"generations_{model}" in job.parents:
             lists[model] = generated(job.frame(f"generations_{model}"), samples)
-    return {**lists, **baseline_lists(job, samples)}
+    return {**lists, **baseline_lists(job, samples, neighbours)}
 
 
-def baseline_lists(job: Job, samples: list[Sample]) -> dict[str, list[SampleList]]:
+def baseline_lists(
+    job: Job, samples: list[Sample], neighbours: int | None = None
+) -> dict[str, list[SampleList]]:
     """The lists of popularity and kNN; nothing where the training split has no ground truth."""
     from convrec.evaluate.baselines import choose_k, knn, popularity, read_training
 
@@ -95,7 +100,7 @@ def baseline_lists(job: Job, samples: list[Sample]) -> dict[str, list[SampleList
     training = read_training(conversations, job.frame("catalog"))
     if training is None:
         return {}
-    k = choose_k(training, held_out(conversations, "validation"))
+    k = neighbours or choose_k(training, held_out(conversations, "validation"))
     form = job.config.line_format
     return {
         name: written(lists, form)

@@ -35,3 +35,17 @@ def test_names_are_escaped() -> None:
     ElementTree.fromstring(svg)
     assert "<b>" not in svg
     assert "<i>" not in svg
+
+
+def test_a_band_surrounds_its_line() -> None:
+    band = [(1, 0.0, 2.0), (2, 1.0, 3.0)]
+    svg = ElementTree.fromstring(
+        line_chart({"ndcg": [(1, 1.0), (2, 2.0)]}, across="step", bands={"ndcg": band})
+    )
+    outline = svg.find("polygon").attrib["points"].split()  # type: ignore[union-attr]
+    assert len(outline) == 4
+    line = svg.find("polyline").attrib["points"].split()  # type: ignore[union-attr]
+    (_, top), (_, at), (_, bottom) = (
+        tuple(map(float, spot.split(","))) for spot in (outline[0], line[0], outline[3])
+    )
+    assert top < at < bottom
