@@ -89,7 +89,10 @@ def collect_items(
             quarantine.append(bad_row(source, row.line, reason, _raw(row.values)))
     if not items:
         first = f" (line {quarantine[0]['line']}: {quarantine[0]['reason']})" if quarantine else ""
-        raise CatalogError(f"{where or source} has no usable row{first}; a row needs a title")
+        raise CatalogError(
+            f"{where or source} has no usable row{first}; a row needs a title",
+            rows=[(f"line {row['line']}", row["reason"]) for row in quarantine],
+        )
     return frame("catalog", items), frame("quarantine", quarantine)
 
 

@@ -84,7 +84,8 @@ def to_frames(
         raise InputError(
             f"{where} has no usable row in the train split (usable splits: {splits}, rows in "
             f"quarantine: {len(bad)}{first}); train holds posts up to 2022-10 where rows have "
-            "created_utc, else what the files' names or a hash say"
+            "created_utc, else what the files' names or a hash say",
+            rows=[(f"{row['source']} line {row['line']}", row["reason"]) for row in bad],
         )
     return frame("conversations", rows), frame("quarantine", bad)
 

@@ -108,7 +108,13 @@ def fetch(
     share, failed = config.llm.max_failures, len(fetched.failures)
     # One bad conversation alone stops nobody; nothing but bad ones does.
     if failed > max(1, share * fetched.requests) or (0 < failed == fetched.requests and share < 1):
-        raise TooManyFailures(_summary(fetched, share, stage))
+        reasons = fetched.failures
+        rows = [
+            (request.owner or request.key, reasons[request.key])
+            for request in distinct(requests)
+            if request.key in reasons
+        ]
+        raise TooManyFailures(_summary(fetched, share, stage), rows=rows)
     return fetched
 
 

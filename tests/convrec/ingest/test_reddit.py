@@ -214,6 +214,16 @@ def test_input_that_cannot_be_used_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+def test_a_failure_about_rows_names_them(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        ingest(tmp_path, {"rows.jsonl": ["{", "{"]})
+    assert [name for name, _ in caught.value.rows] == ["rows.jsonl line 1", "rows.jsonl line 2"]
+    (tmp_path / "catalog.csv").write_text("title,year\n,1995\n")
+    with pytest.raises(InputError) as caught:
+        read(config(tmp_path))
+    assert caught.value.rows == (("line 2", "no title"),)
+
+
 def test_paths_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ingest\.path is empty"):
         read(load("reddit-v2", {"ingest.path": ""}))

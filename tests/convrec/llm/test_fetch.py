@@ -221,8 +221,12 @@ def test_too_many_failures_are_summed_up_after_the_rest_is_stored(
     endpoint.reply = by_text(bad)
     requests = [ask(n) for n in range(40)]
     limits = config(endpoint, max_attempts=2)
-    with pytest.raises(TooManyFailures, match=r"4 of 40 requests of recommend failed \(10.0%"):
+    with pytest.raises(
+        TooManyFailures, match=r"4 of 40 requests of recommend failed \(10.0%"
+    ) as caught:
         fetch(requests, config=limits, store=store, stage="recommend")
+    assert [owner for owner, _ in caught.value.rows] == [r.owner for r in requests[:4]]
+    assert all("HTTP 500" in reason for _, reason in caught.value.rows)
     assert len(AnswerStore(store).digests([r.key for r in requests])) == 36
     assert all(endpoint.counts[text] == 2 for text in bad)
 
