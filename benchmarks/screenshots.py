@@ -27,8 +27,8 @@ OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SIZE = {"width": 1280, "height": 900}
-SETTLE = 2500
+SIZE = {"width": 1280, "height": 1000}
+SETTLE = 6000
 """Milliseconds that a page may take to draw what has arrived."""
 
 
@@ -65,7 +65,7 @@ def shoot(page: Any, address: str, awaited: str, path: Path, *, scroll: str = ""
     page.wait_for_timeout(SETTLE)
     if scroll:
         page.locator(scroll).first.scroll_into_view_if_needed()
-        page.wait_for_timeout(SETTLE // 5)
+        page.wait_for_timeout(SETTLE)
     page.screenshot(path=path)
     print(path)
 
@@ -91,7 +91,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=OPTIONS)
         page = browser.new_page(viewport=SIZE)
-        shoot(page, f"{ui}/v2/runs/flow-run/{run}", "text=change-report", options.out / "run.png")
+        shoot(page, f"{ui}/v2/runs/flow-run/{run}", "canvas", options.out / "run.png")
         for key, awaited in (
             ("lineage", "svg a, svg .clickable"),
             ("change-plan", "text=Requests that will be sent"),

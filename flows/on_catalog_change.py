@@ -27,7 +27,7 @@ CatalogName = Annotated[str, Field(min_length=1, examples=["demo"])]
 CatalogVersion = Annotated[int, Field(ge=1)] | None
 
 
-@flow(name="build-sft-data", flow_run_name="on-catalog-change {name} {profile}")
+@flow(name="build-sft-data", flow_run_name="on-catalog-change {name}")
 def on_catalog_change(
     name: CatalogName,
     version: CatalogVersion = None,

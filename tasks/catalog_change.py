@@ -72,7 +72,12 @@ class Change:
         return counts
 
 
-@task(name="catalog change: plan", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="catalog change: plan",
+    task_run_name="plan",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def _show_plan(change: Change) -> ChangePlan:
     made = change_plan(change.run.config, change.run.store)
     create_markdown_artifact(
@@ -83,7 +88,12 @@ def _show_plan(change: Change) -> ChangePlan:
     return made
 
 
-@task(name="catalog change: report", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="catalog change: report",
+    task_run_name="changes",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def _show_report(change: Change) -> dict[str, Any]:
     new_id = change.run.refs["demonstrations"].artifact_id
     if change.before is None:

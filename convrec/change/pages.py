@@ -22,7 +22,9 @@ LONGEST = 160
 """Signs of a cell."""
 
 _SAFE = re.compile(r"[\w./@+-]+")
-_HARMLESS = re.compile(r"\\([(),'!?:.%@-])")
+_RANKING = re.compile(r"NDCG|Recall")
+_WHEN = re.compile(r" (before|after)$")
+_HARMLESS = re.compile(r"\\([(),'!?:.%@;+-])")
 
 
 def plan_page(plan: ChangePlan, title: str, form: LineFormat) -> str:
@@ -111,11 +113,14 @@ def report_page(report: ChangeReport, title: str, lines_at: str) -> str:
 
 
 def _measures(report: ChangeReport) -> str:
+    """Both sets' figures, how they rank first; each set has some from before and after adjust."""
     rows = []
-    for name, before, after in report.measures:
+    for name, before, after in sorted(report.measures, key=lambda m: not _RANKING.search(m[0])):
         both = isinstance(before, int | float) and isinstance(after, int | float)
-        rows.append((name, _cell(before), _cell(after), f"{after - before:+.4g}" if both else ""))
-    return _numbers(("measure", "before", "after", "difference"), rows)
+        difference = f"{after - before:+.4g}" if both and before != after else ""
+        said = _WHEN.sub(r", \1 adjust", name)
+        rows.append((said, _cell(before), _cell(after), difference))
+    return _numbers(("measure", "last build", "this build", "difference"), rows)
 
 
 def _by_item(report: ChangeReport) -> str:
