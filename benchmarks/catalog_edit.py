@@ -91,6 +91,12 @@ def carry(old: Store, new: Store) -> None:
             connection.execute(f"INSERT INTO {name} SELECT * FROM rows_")
 
 
+def data_seconds(summary: dict[str, Any]) -> float:
+    """What the data stages took, the fit of adjust apart."""
+    took = [e["seconds"] for e in summary["stages"] if e["kind"] != "adjustment"]
+    return float(sum(took))
+
+
 def unequal(summaries: list[dict[str, Any]], stores: list[Store]) -> list[str]:
     """Kinds whose artifact has another id or other rows."""
     different = []
@@ -138,6 +144,9 @@ def main() -> None:
             "edit": {"sent": asked, "usd": second["llm"]["usd"], "pairs judged": len(new)},
             "pairs before": len(before),
             "seconds": {"first": round(first_seconds, 1), "edit": round(second_seconds, 1)},
+            "share of the stages' time, without the fit": round(
+                data_seconds(second) / data_seconds(first), 3
+            ),
             "rebuild": {"sent": third["llm"]["sent"]},
             "unequal to the rebuild": unequal([second, third], [store, fresh]),
         }
