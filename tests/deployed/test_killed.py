@@ -27,7 +27,7 @@ def engines(worker: int) -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process(worker).children(recursive=True)
-        if "prefect" in " ".join(child.cmdline()) and not child.children()[:0]
+        if "prefect" in " ".join(child.cmdline())
     ]
 
 
