@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts import Header, Store
 from convrec.artifacts.lineage import ancestors, descendants
 from convrec.artifacts.runs import revision
-from convrec.evaluate.markdown import systems_markdown
+from convrec.evaluate.markdown import plain_table, systems_markdown
 from convrec.evaluate.rates import RATES
 from convrec.evaluate.tables import cells
-from convrec.markdown import code, table, text
+from convrec.markdown import code, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,13 +47,13 @@ def model_card(store: Store, checkpoint: str) -> str:
     serving = manifest["serving"]
     parts = [
         _front(_base(store, checkpoint)),
-        f"# {text(checkpoint)}",
+        f"# {checkpoint}",
         f"A language model of {row['parameters']:,} parameters that answers a conversation with "
         f"{serving['list_length']} {text(serving['domain']['noun'])} recommendations, one a line, "
-        f"best first. Trained by convrec {text(revision())}, stage {text(header.ref.stage)}, on "
+        f"best first. Trained by convrec {revision()}, stage {header.ref.stage}, on "
         f"{header.created_at:%Y-%m-%d}.",
         "## Data",
-        table(["what", "artifact", "rows", "how"], _data(above)),
+        plain_table(["what", "artifact", "rows", "how"], _data(above)),
         "## Training",
         code(json.dumps({k: v for k, v in manifest.items() if k != "serving"}, indent=2)),
         "## What it cost",
@@ -95,12 +95,12 @@ def _data(above: Iterable[Header]) -> list[list[object]]:
 
 def _how(kind: str, config: dict[str, Any]) -> str:
     if kind == "conversations":
-        return f"format {config.get('format')}"
+        return f"format {text(config.get('format'))}"
     if kind == "catalog":
         return "the version that it was trained with"
     if kind == "teacher_lists":
-        return f"teacher {config.get('teacher')}"
-    return f"judge {config.get('judge')}" if kind == "judgments" else "what it was shown"
+        return f"teacher {text(config.get('teacher'))}"
+    return f"judge {text(config.get('judge'))}" if kind == "judgments" else "what it was shown"
 
 
 def _cost(store: Store, header: Header, above: list[Header]) -> str:
@@ -112,9 +112,12 @@ def _cost(store: Store, header: Header, above: list[Header]) -> str:
     if paid:
         lines += [
             "Paid from this warehouse so far, all runs together:",
-            table(
+            plain_table(
                 ["stage", "model", "requests", "US$"],
-                [[r["stage"], r["model"], r["requests"], round(r["usd"] or 0, 4)] for r in paid],
+                [
+                    [r["stage"], text(r["model"]), r["requests"], round(r["usd"] or 0, 4)]
+                    for r in paid
+                ],
             ),
         ]
     return "\n\n".join(lines)
@@ -140,7 +143,7 @@ def _metrics(store: Store, checkpoint: str) -> str:
         rows = {f"{s} (this)" if s == system else s: row for s, row in systems.items()}
         n = systems[system]["ndcg@20"]["n"]
         told = f"On {n:,} test samples, protocol standard, with 95% intervals over posts; artifact "
-        return f"{told}{text(header.ref.artifact_id)}.\n\n{systems_markdown(rows, RATES)}"
+        return f"{told}{header.ref.artifact_id}.\n\n{systems_markdown(rows, RATES)}"
     return "Not measured yet: `convrec evaluate` does that."
 
 

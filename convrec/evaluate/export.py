@@ -34,6 +34,13 @@ CONFIGS = (
 )
 READABLE = 0o644
 
+PROBE = "Loved Heat (1995) & “Amélie”; it's 12 Angry Men I'd like\n2. Up (2009)"
+OWN_TOKENIZER = (
+    "note: transformers' AutoTokenizer goes by the model type and splits words otherwise than this "
+    "tokenizer does, as with the demo's `tiny` model; load it with "
+    "PreTrainedTokenizerFast.from_pretrained(folder)"
+)
+
 
 def export(
     checkpoint: Annotated[str, typer.Argument(help="Id of a checkpoint, or a model's folder.")],
@@ -50,6 +57,8 @@ def export(
     files = sorted(made.iterdir())
     size = sum(file.stat().st_size for file in files) / 1e6
     typer.echo(f"{made}: {', '.join(file.name for file in files)} ({size:,.1f} MB)")
+    if not auto_reads_alike(made):
+        typer.echo(OWN_TOKENIZER, err=True)
 
 
 def export_checkpoint(store: Store, checkpoint: str, out: Path, *, merge: bool = False) -> Path:
@@ -79,6 +88,19 @@ def export_checkpoint(store: Store, checkpoint: str, out: Path, *, merge: bool =
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return out
+
+
+def auto_reads_alike(folder: Path) -> bool:
+    """Whether AutoTokenizer, which vLLM uses too, gives the ids that the model was trained with."""
+    from transformers import AutoTokenizer
+
+    from convrec.sft.student import load_tokenizer
+
+    if not (folder / "tokenizer_config.json").is_file():
+        return True
+    auto = AutoTokenizer.from_pretrained(folder)
+    own = load_tokenizer(folder)
+    return bool(auto(PROBE).input_ids == own(PROBE).input_ids)
 
 
 def _source(store: Store, checkpoint: str) -> tuple[Path, str]:

@@ -1,13 +1,15 @@
-"""The report's tables as markdown, for Prefect and for model cards."""
+"""The report's tables as markdown, for Prefect and for model cards.
+
+Names and figures are our own, so that nothing has to be escaped, and a card can be read as it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from convrec.evaluate.spread import SPREAD
 from convrec.evaluate.tables import RANKING, tables
-from convrec.markdown import table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,7 +34,7 @@ def systems_markdown(systems: Mapping[str, Mapping[str, Any]], rates: tuple[str,
 
 def _systems(systems: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str:
     rows = [[system, *(_cell(row.get(name)) for name in names)] for system, row in systems.items()]
-    return table(["system", *names], rows)
+    return plain_table(["system", *names], rows)
 
 
 def _pairs(pairs: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
@@ -44,7 +46,7 @@ def _pairs(pairs: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
         rows.append(
             [f"{a} - {b}", interval, *outcomes, f"{row['detectable ndcg@20']['value']:.3f}"]
         )
-    return table(["a - b", "NDCG@20", "wins", "ties", "losses", "detectable"], rows)
+    return plain_table(["a - b", "NDCG@20", "wins", "ties", "losses", "detectable"], rows)
 
 
 def _slices(found: Mapping[str, Any]) -> str:
@@ -53,10 +55,16 @@ def _slices(found: Mapping[str, Any]) -> str:
     for name, row in found["slices"].items():
         cells = [_cell(row.get(system, {}).get("ndcg@20")) for system in systems]
         rows.append([name, *cells, next(iter(row.values()))["ndcg@20"]["n"]])
-    return table(["samples with", *systems, "samples"], rows)
+    return plain_table(["samples with", *systems, "samples"], rows)
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "-"
     return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A markdown table of words and figures that need no escaping."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)

@@ -15,6 +15,8 @@ from convrec.evaluate.card import model_card, write_card
 from convrec.evaluate.export import export_checkpoint
 from convrec.sft.build import serving_settings
 
+TEXTS = ["Loved Heat (1995) & it's 12 Angry Men", "Up (2009)\nAlien (1979)"] * 9
+
 
 def checkpoint(world: Any, stage: str = "rank_grpo") -> str:
     """Put a checkpoint with files and settings in place of the world's."""
@@ -58,7 +60,7 @@ def test_a_card_names_data_and_limits_before_and_figures_after_measuring(
     path = write_card(world.store, name)
     card = path.read_text(encoding="utf-8")
     assert path == world.store.folder(name) / "README.md"
-    assert "rank\\_grpo \\(this\\)" in card
+    assert "| rank_grpo (this) |" in card
     assert "60 test samples" in card
 
 
@@ -92,12 +94,14 @@ def test_transformers_loads_what_was_exported(tmp_path: Path, store: Any) -> Non
     """A LoRA adapter is merged on request, and then answers as with its base."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     from convrec.sft.student import load_student
 
     config = Config.model_validate({"model": {"hidden": 16, "layers": 1, "vocabulary": 300}})
-    student = load_student("tiny", config=config.model, texts=["a b c"], seed=1)
+    student = load_student(
+        "tiny", config=config.model, texts=["Loved Heat (1995) & it's 12 Angry Men"] * 9, seed=1
+    )
     base = tmp_path / "base"
     student.model.save_pretrained(base)
     student.tokenizer.save_pretrained(base)
@@ -115,6 +119,6 @@ def test_transformers_loads_what_was_exported(tmp_path: Path, store: Any) -> Non
     ids = torch.tensor([[5, 6, 7]])
     assert torch.allclose(loaded(ids).logits, tuned(ids).logits, atol=1e-5)
     text = "Alien (1979)\nHeat (1995)"
-    assert (
-        AutoTokenizer.from_pretrained(merged)(text).input_ids == student.tokenizer(text).input_ids
-    )
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(merged)
+    assert tokenizer(text).input_ids == student.tokenizer(text).input_ids
+    assert not auto_reads_alike(merged)  # `tiny` splits words in its own way under a Qwen2 config
