@@ -32,6 +32,7 @@ def on_catalog_change(
     name: CatalogName,
     version: CatalogVersion = None,
     profile: str = "",
+    profiles: list[str] | None = None,
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters
     approve: bool = False,
 ) -> Any:
@@ -40,16 +41,24 @@ def on_catalog_change(
     Args:
         name: The catalog, as `convrec catalog publish --name` calls it.
         version: The published version; empty takes the newest.
-        profile: The profile to rebuild; empty takes all in profiles/ that take the catalog.
+        profile: The profile to rebuild; empty takes those of the event.
+        profiles: What the event names; empty takes all in profiles/ that take the catalog.
         overrides: Keys to set on top of the profile, as {"llm.max_usd": 5}.
         approve: Wait, once the plan is there, until somebody accepts its cost in the UI.
     """
-    found = takers(name, profile)
+    found = takers(name, [profile] if profile else profiles)
     wanted = chosen(name, version)
     if len(found) == 1:
         return rebuild(found[0], wanted, overrides, approve)
     return [  # each in a flow run of its own; one that fails stops no other
-        on_catalog_change(name, wanted.version, taker, overrides, approve, return_state=True)
+        on_catalog_change(
+            name,
+            wanted.version,
+            taker,
+            overrides=overrides,
+            approve=approve,
+            return_state=True,
+        )
         for taker in found
     ]
 

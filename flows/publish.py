@@ -43,7 +43,7 @@ def publish(
 
     store = Store(home())
     made = record(file, name, store, yes=yes, profiles=_whole_paths(profile or []))
-    problem = announce(made, store) if made.to_announce else ""
+    problem = announce(made, store) if made.to_announce and made.profiles else ""
     result = _result(made, problem)
     if json_file is not None:
         write_json(result, json_file)
@@ -74,7 +74,7 @@ def _result(made: Publication, problem: str) -> dict[str, Any]:
         "quarantined": made.quarantine.to_dicts(),
         "compared_with": version.compared_with,
         "profiles": made.profiles,
-        "announced": made.to_announce and not problem,
+        "announced": bool(made.to_announce and made.profiles and not problem),
         "problem": problem,
     }
 
@@ -99,6 +99,6 @@ def _print(made: Publication, problem: str) -> None:
         said(f"announced; {DEPLOYMENT} rebuilds {', '.join(made.profiles)}")
     else:
         said(
-            f"announced, but no profile in profiles/ takes it: write "
-            f'ingest.catalog = "catalog:{version.name}" into one'
+            "nobody is told, because no profile in profiles/ takes it: write ingest.catalog = "
+            f'"catalog:{version.name}" into one, and publish again'
         )

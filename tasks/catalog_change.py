@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect import task
@@ -28,9 +28,9 @@ def chosen(name: str, version: int | None) -> Version:
     return find_version(Store(configuration.home()), name, version)
 
 
-def takers(name: str, profile: str) -> list[str]:
-    """The profiles to rebuild: the one given, else all in `profiles/` that take the catalog."""
-    found = [profile] if profile else users(name)
+def takers(name: str, given: Sequence[str] | None) -> list[str]:
+    """The profiles to rebuild: those given, else all in `profiles/` that take the catalog."""
+    found = list(given or users(name))
     if not found:
         raise CatalogError(
             f'no profile takes catalog {name}: write ingest.catalog = "catalog:{name}" into one in '

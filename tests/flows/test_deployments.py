@@ -97,7 +97,7 @@ def test_a_published_catalog_starts_the_rebuild_with_its_version() -> None:
     (raw,) = entry["triggers"]
     trigger = DeploymentEventTrigger.model_validate({**raw, "name": "t"})
     assert trigger.expect == {"catalog.changed"}
-    assert set(raw["parameters"]) == {"name", "version"}
+    assert set(raw["parameters"]) == {"name", "version", "profiles"}
     assert set(raw["parameters"]) <= set(flow_of(entry).parameters.properties)
 
 

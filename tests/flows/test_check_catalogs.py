@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from convrec.artifacts import Store
+from convrec.catalog.versions import published
+from convrec.config import ROOT
+from convrec.errors import CatalogError
+from flows.check_catalogs import check_catalogs
+from flows.pipeline import pipeline
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The demo's catalog in a project folder of the test's own."""
+    monkeypatch.setattr("convrec.catalog.versions.ROOT", tmp_path)
+    monkeypatch.setattr("convrec.ingest.files.ROOT", tmp_path)
+    (tmp_path / "catalog").mkdir()
+    copy = tmp_path / "catalog" / "demo.csv"
+    copy.write_bytes((ROOT / "catalog" / "demo.csv").read_bytes())
+    return copy
+
+
+def test_a_dropped_file_is_published_once_and_a_shrunken_one_is_not(
+    home: Path, small: dict[str, object], file: Path
+) -> None:
+    assert [row["outcome"] for row in check_catalogs()] == ["as before"]  # nothing is built yet
+    pipeline(profile="demo", until="ingest")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join([lines[0], *lines[2:]]) + "\n", encoding="utf-8")
+
+    assert [row["outcome"] for row in check_catalogs(dry_run=True)] == ["changed"]
+    assert published(Store(home)) == []
+    assert [row["outcome"] for row in check_catalogs()] == ["version 1"]
+    (version,) = published(Store(home), "demo")
+    assert version.announced_at is not None
+    assert version.source == str(file)
+    assert [row["outcome"] for row in check_catalogs()] == ["as before"]
+
+    file.write_text("\n".join(lines[:80]) + "\n", encoding="utf-8")
+    with pytest.raises(CatalogError, match=r"demo refused: .* lacks \d+ of the 203 items"):
+        check_catalogs()
+    assert len(published(Store(home), "demo")) == 1
