@@ -1,4 +1,4 @@
-"""check-catalogs: catalog files that were replaced by hand are found and published, on a schedule."""
+"""check-catalogs: catalog files that were replaced by hand are published, on a schedule."""
 
 from typing import Any
 
