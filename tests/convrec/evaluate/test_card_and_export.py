@@ -12,7 +12,7 @@ from convrec.config import Config
 from convrec.errors import InputError
 from convrec.evaluate import METRICS
 from convrec.evaluate.card import model_card, write_card
-from convrec.evaluate.export import export_checkpoint
+from convrec.evaluate.export import auto_reads_alike, export_checkpoint
 from convrec.sft.build import serving_settings
 
 TEXTS = ["Loved Heat (1995) & it's 12 Angry Men", "Up (2009)\nAlien (1979)"] * 9
@@ -94,7 +94,7 @@ def test_transformers_loads_what_was_exported(tmp_path: Path, store: Any) -> Non
     """A LoRA adapter is merged on request, and then answers as with its base."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
     from convrec.sft.student import load_student
 
