@@ -43,11 +43,12 @@ def descendants(store: Store, artifact_id: str) -> list[Header]:
 
 def family(store: Store, artifact_ids: Iterable[str]) -> list[Header]:
     """These artifacts and all that they were made from, parents before children."""
+    known = {header.ref.artifact_id: header for header in store.headers()}
     found: dict[str, Header] = {}
 
     def visit(artifact_id: str) -> None:
         if artifact_id not in found:
-            header = store.header(artifact_id)
+            header = known.get(artifact_id) or store.header(artifact_id)
             for parent in header.parents.values():
                 visit(parent)
             found[artifact_id] = header

@@ -6,6 +6,7 @@ Everything is read from stored rows. Only s_final is worked out again, from stor
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from convrec.adjust.demonstrations import DEMONSTRATIONS
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from convrec.artifacts import Store
+    from convrec.catalog.link import Linker
     from convrec.trace.line import Line
 
 Rows = list[dict[str, Any]]
@@ -200,15 +202,19 @@ def _teacher(
 
 def _again(store: Store, line: Line, lines: Rows, known: list[bool]) -> dict[int, Any]:
     """Rank → link of the lines of which no candidate tells."""
-    from convrec.catalog.link import Linker
-
     open_lines = [row for row, told in zip(lines, known, strict=True) if not told]
     catalog = line.artifact_id("catalog")
     if not open_lines or catalog is None:
         return {}
-    linker = Linker(store.read(catalog))
-    links = linker.link_many([(row["title"], row["year"]) for row in open_lines])
+    links = _linker(store, catalog).link_many([(row["title"], row["year"]) for row in open_lines])
     return {row["rank"]: link for row, link in zip(open_lines, links, strict=True)}
+
+
+@lru_cache(maxsize=1)
+def _linker(store: Store, catalog: str) -> Linker:
+    from convrec.catalog.link import Linker
+
+    return Linker(store.read(catalog))
 
 
 def _lists(store: Store, line: Line, samples: Rows, index: TitleIndex, form: LineFormat) -> Rows:
@@ -250,10 +256,13 @@ def mark(line: JudgedLine) -> str:
 
 def _failures(store: Store, line: Line, context: str) -> dict[str, str]:
     """Role → why the stage could do nothing with the conversation."""
-    failures = {}
-    for role, header in line.headers.items():
-        rows = store.failures(header.ref.artifact_id)
-        for owner, reason in rows.select("context_id", "reason").iter_rows():
-            if owner == context:
-                failures[role] = reason
-    return failures
+    with store.read_connection() as connection:
+        rows = connection.execute(
+            "SELECT artifact_id, reason FROM failures WHERE context_id = ?", [context]
+        ).fetchall()
+    reasons = dict(rows)
+    return {
+        role: reasons[header.ref.artifact_id]
+        for role, header in line.headers.items()
+        if header.ref.artifact_id in reasons
+    }

@@ -6,6 +6,7 @@ Posts, titles and model output are escaped by jinja2's autoescape.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from convrec.trace.follow import follow
 from convrec.trace.line import line_of
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from markupsafe import Markup
 
     from convrec.artifacts import Job
@@ -21,9 +23,15 @@ SHOWN_CANDIDATES = 40
 
 
 def trace_html(traced: dict[str, Any]) -> Markup:
-    """What `follow` gives, as one `<details>` element without styles of its own."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    """What `follow` gives, as one `<details>` element; styles are those of the page around it."""
     from markupsafe import Markup
+
+    return Markup(_template().render(traced, shown=SHOWN_CANDIDATES))
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -32,14 +40,13 @@ def trace_html(traced: dict[str, Any]) -> Markup:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("trace.html.j2")
-    return Markup(template.render(traced, shown=SHOWN_CANDIDATES))
+    return environment.get_template("trace.html.j2")
 
 
 def traces(job: Job, sample_ids: Iterable[str]) -> dict[str, Markup]:
-    """The traces of some samples along the line of a job's parents."""
-    made = [ref.artifact_id for ref in job.parents.values()]
-    return {
-        sample_id: trace_html(follow(job.store, sample_id, line_of(job.store, sample_id, made)))
-        for sample_id in sample_ids
-    }
+    """The traces of some samples of one `conversations`, along the line of a job's parents."""
+    names = list(sample_ids)
+    if not names:
+        return {}
+    line = line_of(job.store, names[0], [ref.artifact_id for ref in job.parents.values()])
+    return {name: trace_html(follow(job.store, name, line)) for name in names}
