@@ -64,7 +64,7 @@ def gather(job: Job) -> dict[str, Any]:
         "measured": _measured(made),
         "ledger": _ledger(job),
         "lineage": made,
-        "command": command(job.config),
+        "command": _command(job),
         "revision": revision(),
         "config": json.dumps(shown_config(job.config), indent=2, ensure_ascii=False),
     }
@@ -87,7 +87,16 @@ def shown_config(config: Config) -> dict[str, Any]:
     return values
 
 
-def command(config: Config) -> str:
+def _command(job: Job) -> str:
+    """The command that makes this report again."""
+    if "generations_checkpoint" not in job.parents:
+        return command(job.config)
+    given = job.parents.get("checkpoint_given")
+    name = given.artifact_id if given else "FOLDER"
+    return command(job.config, f"evaluate --checkpoint {name} --profile")
+
+
+def command(config: Config, what: str = "run") -> str:
     """The command that makes this run again: the profile, and what differs from it."""
     from convrec.config import load
 
@@ -101,7 +110,7 @@ def command(config: Config) -> str:
         if before and key != "profile" and before.get(key, value) != value
     }
     sets = [f"--set {shlex.quote(f'{key}={_argument(value)}')}" for key, value in changed.items()]
-    return " ".join(["convrec run", shlex.quote(config.profile), *sets])
+    return " ".join([f"convrec {what}", shlex.quote(config.profile), *sets])
 
 
 def lineage(job: Job) -> list[Header]:
