@@ -29,8 +29,19 @@ OPTIONS = [
     "--disable-sync",
 ]
 DATA = {"ingest.contexts": {"train": 120, "validation": 20, "test": 20}}
-QUICK = {"sft.epochs": 1, "rank_grpo.steps": 4, "evaluate.samples": 1, "evaluate.bootstrap": 50}
-"""A small demo, and a training of seconds."""
+QUICK = {
+    "model.hidden": 16,
+    "model.layers": 1,
+    "model.vocabulary": 400,
+    "sft.epochs": 1,
+    "rank_grpo.steps": 2,
+    "rank_grpo.prompts_per_step": 2,
+    "rank_grpo.group_size": 2,
+    "rank_grpo.eval_every": 0,
+    "evaluate.samples": 1,
+    "evaluate.bootstrap": 50,
+}
+"""A training of seconds; the data are a small demo's."""
 
 
 @pytest.fixture
