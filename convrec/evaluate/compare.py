@@ -92,7 +92,7 @@ def comparison_page(runs: list[Compared]) -> str:
                 for number, run in enumerate(runs, start=1)
                 if (cell := run.systems.get(system, {}).get("ndcg@20"))
             ],
-            across="NDCG@20 with its 95% interval",
+            across="with its 95% interval",
         )
         for system in systems
     }

@@ -155,4 +155,4 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
-METRICS = Step(stage="evaluate", kind="metrics", version=4, build=_build, config=_config)
+METRICS = Step(stage="evaluate", kind="metrics", version=5, build=_build, config=_config)

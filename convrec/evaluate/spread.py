@@ -67,7 +67,9 @@ def _counted(
     bootstrap = measures.bootstrap(present)
 
     def row(name: str, interval: tuple[float, float, float]) -> Row:
-        return Row(system, None, "standard", name, *interval, int(present.sum()))
+        value, low, high = interval
+        ends = max(0.0, low), min(1.0, high)  # all three are shares, or as a share
+        return Row(system, None, "standard", name, value, *ends, int(present.sum()))
 
     rows = [
         row("catalog_coverage", bootstrap.of_counts(counts, _covered)),
