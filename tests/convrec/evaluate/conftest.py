@@ -108,7 +108,9 @@ def whole_world(tmp_path_factory: pytest.TempPathFactory) -> World:
             given = (titled(*seen), titled(*truth), None)
             conversations.append((f"{context}-{answer}", context, split, None, POST, None, *given))
         for rank, k in enumerate(_ranked(rng, wanted[context], 0.2), start=1):
-            title, year = (f"Unknown {k}", None) if rng.random() < 0.2 else ITEMS[k][1:]
+            title, year = (
+                (f'Unknown "><img onerror=x> {k}', None) if rng.random() < 0.2 else ITEMS[k][1:]
+            )
             teacher.append((context, rank, f"{rank}. {title}", title, year))
         for rank, k in enumerate([*seen, *_ranked(rng, wanted[context], 0.4, seen)], start=1):
             candidates.append((context, rank, f"i{k}", 1 / rank, 0.0, 0.0, 0.0, *[None] * 5))

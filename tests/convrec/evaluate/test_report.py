@@ -79,3 +79,22 @@ def test_the_command_names_what_differs_from_the_profile(tmp_path: Any) -> None:
     )
     expected = f"convrec run {profile} --set rank_grpo.reward=log --set rank_grpo.steps=9"
     assert command(config) == expected
+
+
+def test_it_shows_the_noise_the_parts_and_how_popular(page: str) -> None:
+    for heading in ("For whom", "How popular, how many", "Do ratings tell hits from misses?"):
+        assert heading in page
+    assert "ground truths" not in page  # all samples of this world have two
+    assert "wanted: tail items" in page
+    assert "detectable" in page
+    assert "protocol per-label" in page
+    assert "&#34;&gt;&lt;img onerror" in page  # a title that a teacher made up
+
+
+def test_a_given_checkpoint_is_in_the_command(world: Any) -> None:
+    world.refs["generations_checkpoint"] = world.refs["generations_sft"]
+    world.put("metrics", "metrics", METRICS.build(world.job()).rows, stage="evaluate")
+    job = world.job(scratch=True)
+    REPORT.build(job)
+    text = (job.scratch / "report.html").read_text(encoding="utf-8")
+    assert "convrec evaluate --checkpoint FOLDER --profile made-up" in text
