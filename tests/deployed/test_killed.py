@@ -68,6 +68,9 @@ def test_a_run_killed_in_training_is_noticed_and_retried_to_the_same_checkpoint(
     for process in engines(worker.pid):
         process.send_signal(signal.SIGKILL)
     assert deployed.finish(run, 120) == "CRASHED"  # the worker has seen it
+    # It says so twice; a retry before the second time would be taken for crashed as well.
+    said = deployed.folder / "worker.log"
+    deployed.wait_for(lambda: "infrastructure exited with non-zero" in said.read_text(), 120)
 
     deployed.run("prefect", "flow-run", "retry", run)
     deployed.wait_for(lambda: Store(deployed.home).headers("checkpoint"), 600)
