@@ -53,7 +53,9 @@ def lessons_of(job: Job) -> dict[str, list[Row]]:
     for source in config.sources:
         talks = job.frame(f"{source}:conversations")
         lists = job.frame(f"{source}:demonstrations").join(
-            talks.filter(~pl.col("conversation").is_in(kept)).select("context_id").unique(),
+            talks.filter((pl.col("split") != "train") | ~pl.col("conversation").is_in(kept))
+            .select("context_id")
+            .unique(),
             on="context_id",
             how="semi",
             maintain_order="left",

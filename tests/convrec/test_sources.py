@@ -84,9 +84,9 @@ def test_lessons_are_cut_and_never_held_out(store: Store) -> None:
         update={"model": load("demo", {"model.prompt": "plain"}).model}
     )
     frames = {
-        "conversations": talks(("own", "test", "held out"), ("mine", "train", "taught")),
+        "conversations": talks(("own", "test", "held out"), ("mine", "validation", "kept")),
         "a:conversations": talks(
-            ("1", "train", "long"), ("2", "train", "held out"), ("3", "validation", "short")
+            ("1", "train", "long"), ("2", "train", "held out"), ("3", "validation", "kept")
         ),
         "a:demonstrations": lists(
             ("1", "train", "A (2001)\nB (2002)\nC (2003)"),
@@ -97,5 +97,5 @@ def test_lessons_are_cut_and_never_held_out(store: Store) -> None:
     lessons = lessons_of(Job(config, store, frames=frames))
     assert lessons == {
         "train": [("long", "A (2001)\nB (2002)")],
-        "validation": [("short", "B (2002)")],
+        "validation": [("kept", "B (2002)")],
     }
