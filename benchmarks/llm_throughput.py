@@ -26,8 +26,8 @@ from typing import Any
 
 from convrec.artifacts import Store
 from convrec.config import Config
-from convrec.llm import Request, fetch
-from convrec.llm.requests import Requests
+from convrec.llm.fetch import fetch
+from convrec.llm.requests import Request, Requests
 
 TITLES = "\n".join(f"{n}. A Title of Some Length ({1990 + n})" for n in range(1, 21))
 

@@ -17,8 +17,8 @@ from typing import Any
 from convrec.answering import llm_jobs
 from convrec.artifacts import Store
 from convrec.config import Config, load
-from convrec.llm import ledger_rows
 from convrec.llm.ask import ask
+from convrec.llm.ledger import ledger_rows
 from convrec.planning import make_plan
 
 

@@ -257,7 +257,7 @@ class Run:
 
     def spent(self) -> float:
         """US dollars that this flow run was billed, in earlier attempts too."""
-        from convrec.llm import spent
+        from convrec.llm.ledger import spent
 
         return max(spent(self.store, self.run_id) if self.run_id else 0.0, self.llm["usd"])
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from convrec.artifacts.store import Store
     from convrec.config import Config, StageName
-    from convrec.llm import Request
+    from convrec.llm.requests import Request
 
 
 def _silent(done: int, total: int, text: str) -> None:

@@ -1,28 +1,23 @@
-"""Lists from a checkpoint: free, ended at N lines, or from a catalog only.
+"""Lists from a checkpoint: free, ended at N lines, without repeats, or from a catalog only.
 
 Importing this package imports no torch; using one of its names does.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "CatalogLines": "convrec.decoding.lines",
-    "DistinctLines": "convrec.decoding.distinct",
-    "EndAtLines": "convrec.decoding.rules",
-    "Free": "convrec.decoding.rules",
-    "FromCatalog": "convrec.decoding.constrained",
-    "Sampler": "convrec.decoding.samplers",
-    "allowed_tokens": "convrec.decoding.masked",
-    "constrained_logps": "convrec.decoding.masked",
-    "recommend_constrained": "convrec.decoding.constrained",
-    "sample_lists": "convrec.decoding.sampling",
-    "sample_texts": "convrec.decoding.sampling",
-    "sampler_for": "convrec.decoding.samplers",
-    "write_lists": "convrec.decoding.writing",
-}
+from convrec.lazy import exports
+
+if TYPE_CHECKING:
+    from convrec.decoding.constrained import FromCatalog, recommend_constrained
+    from convrec.decoding.distinct import DistinctLines
+    from convrec.decoding.lines import CatalogLines
+    from convrec.decoding.masked import allowed_tokens, constrained_logps
+    from convrec.decoding.rules import EndAtLines, Free
+    from convrec.decoding.samplers import Sampler, sampler_for
+    from convrec.decoding.sampling import sample_lists, sample_texts
+    from convrec.decoding.writing import write_lists
 
 __all__ = [
     "CatalogLines",
@@ -40,8 +35,21 @@ __all__ = [
     "write_lists",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+__getattr__ = exports(
+    __name__,
+    {
+        "CatalogLines": "lines",
+        "DistinctLines": "distinct",
+        "EndAtLines": "rules",
+        "Free": "rules",
+        "FromCatalog": "constrained",
+        "Sampler": "samplers",
+        "allowed_tokens": "masked",
+        "constrained_logps": "masked",
+        "recommend_constrained": "constrained",
+        "sample_lists": "sampling",
+        "sample_texts": "sampling",
+        "sampler_for": "samplers",
+        "write_lists": "writing",
+    },
+)

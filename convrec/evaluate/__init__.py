@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "BASE_GENERATIONS": "convrec.evaluate.generations",
-    "GENERATIONS": "convrec.evaluate.generations",
-    "METRICS": "convrec.evaluate.metrics",
-    "REPORT": "convrec.evaluate.report",
-    "metrics_json": "convrec.evaluate.metrics",
-    "score_file": "convrec.evaluate.score",
-}
+from convrec.lazy import exports
+
+if TYPE_CHECKING:
+    from convrec.evaluate.generations import BASE_GENERATIONS, GENERATIONS
+    from convrec.evaluate.metrics import METRICS, metrics_json
+    from convrec.evaluate.report import REPORT
+    from convrec.evaluate.score import score_file
 
 __all__ = ["BASE_GENERATIONS", "GENERATIONS", "METRICS", "REPORT", "metrics_json", "score_file"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+__getattr__ = exports(
+    __name__,
+    {
+        "BASE_GENERATIONS": "generations",
+        "GENERATIONS": "generations",
+        "METRICS": "metrics",
+        "REPORT": "report",
+        "metrics_json": "metrics",
+        "score_file": "score",
+    },
+)

@@ -21,7 +21,7 @@ from convrec.evaluate.metrics import NEIGHBOURS
 from convrec.evaluate.previous import previous_metrics, what_changed
 from convrec.evaluate.systems import SYSTEMS, held_out, system_lists
 from convrec.evaluate.tables import COLOURS, Cell, Cells, cells, tables
-from convrec.trace import traces
+from convrec.trace.page import traces
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -27,7 +27,8 @@ def trace(
     """Follow one conversation: teacher's lines, links, ratings, scores, demonstration, lists."""
     from convrec.artifacts import Store
     from convrec.config import home
-    from convrec.trace import follow, newest_line
+    from convrec.trace.follow import follow
+    from convrec.trace.line import newest_line
 
     store = Store(home())
     traced = follow(store, conversation, newest_line(store, conversation, run=run, of=of))

@@ -11,8 +11,9 @@ from convrec.answering import import_file, llm_jobs, read_again
 from convrec.artifacts import Store
 from convrec.config import Config, load
 from convrec.errors import InputError
-from convrec.llm import AnswerStore, ledger_rows
+from convrec.llm.answers import AnswerStore
 from convrec.llm.demo import complete
+from convrec.llm.ledger import ledger_rows
 from flows.cli import app
 
 SMALL = {

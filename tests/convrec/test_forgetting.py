@@ -13,8 +13,8 @@ from convrec.artifacts.identity import ArtifactSpec
 from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError, WarehouseError
 from convrec.forgetting import MARKED, forget_conversations
-from convrec.llm import AnswerStore
 from convrec.llm.answer import Answer
+from convrec.llm.answers import AnswerStore
 from convrec.llm.spool import Spool, Standing
 from flows.cli import app
 

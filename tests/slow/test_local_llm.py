@@ -22,8 +22,10 @@ import pytest
 from convrec.answering import llm_jobs
 from convrec.artifacts import Store
 from convrec.config import Config, load
-from convrec.llm import AnswerStore, Fetched, ledger_rows
+from convrec.llm.answers import AnswerStore
 from convrec.llm.ask import ask
+from convrec.llm.fetch import Fetched
+from convrec.llm.ledger import ledger_rows
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from convrec.config import Config
-from convrec.llm import Request, server
+from convrec.llm import server
+from convrec.llm.requests import Request
 
 Reply = Callable[[dict[str, Any]], Response]
 

@@ -5,9 +5,9 @@ import json
 from dataclasses import asdict, replace
 
 from convrec.artifacts import Store
-from convrec.llm import AnswerStore, ledger_rows
 from convrec.llm.answer import Answer
-from convrec.llm.answers import response_digest
+from convrec.llm.answers import AnswerStore, response_digest
+from convrec.llm.ledger import ledger_rows
 from convrec.llm.spool import Spool, Standing, read_segment, recover
 
 from .conftest import completion

@@ -15,8 +15,12 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.errors import BudgetExceeded, EndpointError
-from convrec.llm import AnswerStore, Fetched, Request, fetch, ledger_rows, server
+from convrec.llm import server
+from convrec.llm.answers import AnswerStore
 from convrec.llm.batch import Book, cancel_batch, release_batch
+from convrec.llm.fetch import Fetched, fetch
+from convrec.llm.ledger import ledger_rows
+from convrec.llm.requests import Request
 from convrec.llm.spool import Spool
 
 from .conftest import ask, completion, config

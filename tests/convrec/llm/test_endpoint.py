@@ -11,8 +11,7 @@ import pytest
 
 from convrec.config import Config
 from convrec.errors import EndpointError
-from convrec.llm import endpoint_name
-from convrec.llm.endpoint import api_key, is_loopback, open_endpoint, public_url
+from convrec.llm.endpoint import api_key, endpoint_name, is_loopback, open_endpoint, public_url
 
 from .conftest import wait_for
 

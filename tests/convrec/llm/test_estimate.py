@@ -5,10 +5,11 @@ from starlette.responses import JSONResponse
 
 from convrec.artifacts import Store
 from convrec.config import Config
-from convrec.llm import Request, estimate, fetch
 from convrec.llm.budget import upper_bound, upper_usage
-from convrec.llm.estimate import Bracket
+from convrec.llm.estimate import Bracket, estimate
+from convrec.llm.fetch import fetch
 from convrec.llm.prices import price_of
+from convrec.llm.requests import Request
 
 from .conftest import Endpoint, ask, completion, config
 

@@ -24,8 +24,10 @@ from convrec.errors import (
     EndpointError,
     TooManyFailures,
 )
-from convrec.llm import AnswerStore, fetch, ledger_rows, spent
+from convrec.llm.answers import AnswerStore
 from convrec.llm.calls import retry_after
+from convrec.llm.fetch import fetch
+from convrec.llm.ledger import ledger_rows, spent
 from convrec.llm.spool import Spool
 
 from .conftest import Endpoint, ask, completion, config, refusal, wait_for
@@ -449,7 +451,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from convrec.artifacts import Store
-from convrec.llm import fetch
+from convrec.llm.fetch import fetch
 from tests.convrec.llm.conftest import ask, config
 home, url, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 fetched = fetch([ask(n) for n in range(count)], config=config(url, max_concurrency=4),

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from convrec.artifacts import Store
-from convrec.llm import AnswerStore
+from convrec.llm.answers import AnswerStore
 from convrec.llm.commands import app
 
 from .test_answers import ANSWER

@@ -8,7 +8,10 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.errors import InputError
-from convrec.llm import AnswerStore, Request, import_batch_output, ledger_rows
+from convrec.llm.answers import AnswerStore
+from convrec.llm.ledger import ledger_rows
+from convrec.llm.replay import import_batch_output
+from convrec.llm.requests import Request
 
 from .conftest import ask, completion
 

@@ -12,7 +12,8 @@ import pytest
 from convrec.answering import llm_jobs
 from convrec.artifacts import Store
 from convrec.config import ROOT, Config, load
-from convrec.llm import AnswerStore, server
+from convrec.llm import server
+from convrec.llm.answers import AnswerStore
 from convrec.llm.ask import ask
 from convrec.llm.demo import judge
 from convrec.reflect.pairs import Pairs

@@ -7,7 +7,8 @@ import pytest
 from convrec.artifacts import Store
 from convrec.artifacts.runs import COMPLETED, Used, note_artifact, open_run
 from convrec.errors import InputError
-from convrec.trace import follow, newest_line
+from convrec.trace.follow import follow
+from convrec.trace.line import newest_line
 from tests.convrec.trace.world import EVIL, POST, build
 
 

@@ -8,8 +8,10 @@ from html import unescape
 from rich.console import Console
 
 from convrec.artifacts import Store
-from convrec.trace import follow, newest_line, trace_html
 from convrec.trace.commands import print_trace
+from convrec.trace.follow import follow
+from convrec.trace.line import newest_line
+from convrec.trace.page import trace_html
 from tests.convrec.trace.world import EVIL, build
 
 
