@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 
 def popularity_ranks(mentions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -16,6 +15,8 @@ def popularity_ranks(mentions: NDArray[np.float64]) -> NDArray[np.float64]:
 
     `mentions` is how often each item is a training ground truth. Ranks sum to n(n + 1)/2.
     """
+    from scipy.stats import rankdata
+
     return np.asarray(rankdata(-np.asarray(mentions), method="average"), dtype=np.float64)
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from convrec.evaluate.measures import Measures, Row
 from convrec.evaluate.novelty import novelty, surprise
@@ -56,6 +55,8 @@ def _counted(
     mentions: NDArray[np.float64] | None,
 ) -> list[Row]:
     """Figures of how often each item is recommended; draws of one sample share its weight."""
+    from scipy.sparse import csr_matrix
+
     draws = np.bincount(at, minlength=len(measures.samples))
     present = draws > 0
     which, position = np.nonzero(items >= 0)
