@@ -130,6 +130,18 @@ def test_train_and_evaluate_use_what_is_built_and_refuse_what_is_not(
     measured = evaluate(profile="demo", overrides=small)
     assert states(measured)["evaluate"] == {"completed"}
     assert measured["llm"]["sent"] == 0
+    given = next(e["artifact_id"] for e in trained["stages"] if e["kind"] == "checkpoint")
+    folder = home / "files" / str(given)
+    assert "(this)" in (folder / "README.md").read_text(encoding="utf-8")
+
+    by_id = evaluate(profile="demo", overrides=small, checkpoint=str(given))
+    kinds = {entry["kind"]: entry["state"] for entry in by_id["stages"]}
+    assert kinds["generations"] == "cached"  # it is the profile's own
+    assert by_id["metrics"]["checkpoint"] == by_id["metrics"]["sft"]
+    by_folder = evaluate(profile="demo", overrides=small, checkpoint=str(folder))
+    assert by_folder["metrics"]["checkpoint"] == by_id["metrics"]["checkpoint"]
+    with pytest.raises(InputError, match="neither a folder nor a checkpoint"):
+        evaluate(profile="demo", overrides=small, checkpoint="checkpoint-nothing")
 
 
 def test_the_budget_stops_a_run_and_keeps_what_was_paid(home: Path, small: Small) -> None:
