@@ -265,11 +265,12 @@ def walk(config: Config, store: Store) -> Walk:
 
     made = Walk(config, store)
     made.llm = {"teacher": _figures(0, Bracket()), "judge": _figures(0, Bracket())}
-    for name in config.sources:
-        made.source(name)
-    for node in PIPELINE:
-        if not node.skipped(config):
-            made.visit(node)
+    with store.reading():
+        for name in config.sources:
+            made.source(name)
+        for node in PIPELINE:
+            if not node.skipped(config):
+                made.visit(node)
     return made
 
 

@@ -41,6 +41,7 @@ class Warehouse:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.path = home / "warehouse.duckdb"
+        self._kept: duckdb.DuckDBPyConnection | None = None
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -60,8 +61,24 @@ class Warehouse:
     @contextlib.contextmanager
     def read_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A read-only connection, open for the length of the block."""
+        if self._kept is not None:
+            yield self._kept
+            return
         with contextlib.closing(self._open(self._reader)) as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """One connection for all reads of the block, which has one thread and writes nothing.
+
+        Opening the file takes longer than most reads do; no other process can write meanwhile.
+        """
+        with self.read_connection() as connection:
+            before, self._kept = self._kept, connection
+            try:
+                yield
+            finally:
+                self._kept = before
 
     @contextlib.contextmanager
     def write(self, *, growing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
