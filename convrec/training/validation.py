@@ -20,6 +20,7 @@ from transformers import TrainerCallback
 from convrec.catalog.index import TitleIndex
 from convrec.config import Config
 from convrec.evaluate.batch import ListToJudge, ranking_metrics
+from convrec.evaluate.bootstrap import Bootstrap
 from convrec.evaluate.standard import judge_standard
 from convrec.training.record import Record
 from convrec.training.scoring import titled
@@ -53,6 +54,11 @@ class Validation(TrainerCallback):
         self.index = index
         self.config = config
         self.record = record
+        self._bootstrap = Bootstrap(
+            [sample["context_id"] for sample in samples],
+            resamples=config.evaluate.bootstrap,
+            seed=config.seed,
+        )
 
     @property
     def looks(self) -> list[tuple[int, float]]:
@@ -115,7 +121,7 @@ class Validation(TrainerCallback):
                 path.unlink()
 
     def _measure(self, lists: Sequence[str]) -> tuple[dict[str, float], Any]:
-        """Means of metrics and rates, and the deciding metric of each list."""
+        """Means of metrics and rates, the deciding one's interval, and its value for each list."""
         asked = [
             ListToJudge(text, titled(sample["seen"] or ()), titled(sample["ground_truth"]))
             for sample, text in zip(self.samples, lists, strict=True)
@@ -129,7 +135,9 @@ class Validation(TrainerCallback):
         )
         metrics = ranking_metrics(batch)
         figures = {**{name: metrics[name] for name in MEASURED}, **batch.rates}
-        return {name: float(value.mean()) for name, value in figures.items()}, metrics[BEST]
+        means = {name: float(value.mean()) for name, value in figures.items()}
+        _, low, high = self._bootstrap.intervals(metrics[BEST][:, None])[0]
+        return {**means, f"{BEST}_low": low, f"{BEST}_high": high}, metrics[BEST]
 
     def _weights(self, step: int) -> Path:
         return self.record.folder / f"best-{step}.safetensors"

@@ -204,6 +204,9 @@ def test_every_rank_is_watched_and_the_record_lies_in_the_checkpoint(
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
     looks = [line for line in lines if "validation_ndcg@20" in line]
+    for look in looks:
+        low, high = (look[f"validation_ndcg@20_{end}"] for end in ("low", "high"))
+        assert low <= look["validation_ndcg@20"] <= high
     assert [line["step"] for line in steps] == [1, 2]
     assert [line["step"] for line in looks] == [0, 1, 2]
     ranks = {f"{name}@rank{rank}" for name in ("reward", "clip_share") for rank in (1, 2, 3)}
