@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.config import home, load, parse_overrides
+from convrec.config import home, parse_overrides
 from convrec.errors import InputError
 from convrec.output import JsonFile, console, takes_stdout, write_json
 
@@ -105,6 +105,7 @@ def import_answers(
     conversation.
     """
     from convrec.artifacts import Store
+    from convrec.config import load
 
     if stage not in ("", "recommend", "reflect"):
         raise InputError(f"--stage {stage!r} asks no LLM; allowed are recommend and reflect")
@@ -202,6 +203,7 @@ def reparse(
     from rich.table import Table
 
     from convrec.artifacts import Store
+    from convrec.config import load
 
     readings = read_again(load(profile, parse_overrides(assignments or [])), Store(home()))
     rows: list[dict[str, Any]] = [vars(reading) for reading in readings]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convrec.catalog.versions import unpublished
-from convrec.config import Config, home, load, parse_overrides
+from convrec.config import home, parse_overrides
 from convrec.output import JsonFile, console, takes_stdout, write_json
 from convrec.sources import adopted, source_config
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from convrec.artifacts import ArtifactRef, Store
+    from convrec.config import Config
     from convrec.llm.estimate import Bracket
     from convrec.llm.requests import Request
     from convrec.pipeline import Node
@@ -285,6 +286,7 @@ def plan(
     from rich.table import Table
 
     from convrec.artifacts import Store
+    from convrec.config import load
 
     config = load(profile, parse_overrides(assignments or []))
     if note := unpublished(config):

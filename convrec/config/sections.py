@@ -1,33 +1,14 @@
-"""The typed configuration: profiles (TOML files), overrides, and what they resolve to.
-
-A profile is a commented TOML file in `profiles/` or anywhere on disk. Overrides are either dotted
-(`rank_grpo.steps=40`) or nested (`{"rank_grpo": {"steps": 40}}`). Unknown keys are refused with the
-nearest known one; the resolved configuration is kept with every run.
-"""
+"""The sections of a configuration, their keys, and what is allowed in them."""
 
 from __future__ import annotations
 
-import difflib
-import json
-import os
-import tomllib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from convrec.domain import Domain
-from convrec.errors import ConfigError
 from convrec.lists import LineFormat, line_format
 from convrec.sources import source_config
-
-ROOT = Path(__file__).resolve().parent.parent
-
-StageName = Literal[
-    "ingest", "recommend", "remap", "reflect", "adjust", "sft", "rank_grpo", "evaluate"
-]
-STAGES: tuple[StageName, ...] = get_args(StageName)
 
 
 class Section(BaseModel):
@@ -344,105 +325,3 @@ class Config(Section):
         for name in self.sources:
             source_config(self, name)
         return self
-
-
-def home() -> Path:
-    """The folder of the warehouse: `CONVREC_HOME`, by default `.convrec/` in the project root."""
-    return Path(os.environ.get("CONVREC_HOME") or ROOT / ".convrec").expanduser().resolve()
-
-
-def profiles() -> dict[str, Path]:
-    """The profiles that ship, by name."""
-    return {p.stem: p for p in sorted((ROOT / "profiles").glob("*.toml"))}
-
-
-def load(profile: str, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a profile, by shipped name or path to a TOML file, and apply overrides.
-
-    Raises ConfigError for an unknown profile, unreadable TOML, an unknown key or a bad value.
-    """
-    path = _profile_path(profile)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML ({error}); mend that line") from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror})") from None
-    values.setdefault("profile", path.stem)
-    if isinstance(values.get("domain"), str):
-        values["domain"] = {"noun": values["domain"]}
-    for key, value in (overrides or {}).items():
-        named = key == "domain" and isinstance(value, str)
-        _merge(values, ["domain", "noun"] if named else key.split("."), value)
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, path.stem)) from None
-
-
-def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
-    """Read `section.key=value` strings; a value that is JSON is taken as JSON, else as text."""
-    overrides: dict[str, Any] = {}
-    for assignment in assignments:
-        key, found, text = assignment.partition("=")
-        if not found or not key.strip():
-            raise ConfigError(
-                f"--set {assignment!r} is not of the form section.key=value, as in seed=3"
-            )
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        overrides[key.strip()] = value
-    return overrides
-
-
-def _profile_path(profile: str) -> Path:
-    shipped = profiles()
-    if profile in shipped:
-        return shipped[profile]
-    path = Path(profile).expanduser()
-    if path.suffix == ".toml" and path.is_file():
-        return path
-    raise ConfigError(
-        f"no profile {profile!r}: give one of {', '.join(shipped)}, or the path of a .toml file"
-    )
-
-
-def _merge(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        inner = values.setdefault(key, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{'.'.join(keys)}: {key} is a value, not a section")
-        values = inner
-    last = keys[-1]
-    if isinstance(value, Mapping) and isinstance(values.get(last), dict):
-        for key, inner in value.items():
-            _merge(values[last], key.split("."), inner)
-    else:
-        values[last] = value
-
-
-def _explain(error: ValidationError, profile: str) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the configuration"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        known = list(_keys(Config))
-        near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
-        section = ".".join(where.split(".")[:-1])
-        allowed = [k for k in known if k.rpartition(".")[0] == section] or known
-        hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed)}"
-        return f"unknown key {where} in profile {profile}: {hint}{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["loc"] == () else f"={first['input']!r}"
-    return f"{where}{given} cannot be used in profile {profile}: {message}{more}"
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _keys(kind, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"

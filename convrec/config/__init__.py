@@ -1,0 +1,87 @@
+"""The typed configuration: profiles (TOML files), overrides, and what they resolve to.
+
+A profile is a commented TOML file in `profiles/` or anywhere on disk; the resolved configuration is
+kept with every run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convrec.lazy import exports
+
+if TYPE_CHECKING:
+    from convrec.config.loading import load
+    from convrec.config.overrides import parse_overrides
+    from convrec.config.places import ROOT, home, profiles
+    from convrec.config.sections import (
+        Adjust,
+        Batch,
+        Config,
+        Evaluate,
+        Ingest,
+        Llm,
+        Lora,
+        Model,
+        Price,
+        RankGrpo,
+        Recommend,
+        Reflect,
+        Remap,
+        Section,
+        Sft,
+    )
+    from convrec.config.stages import STAGES, StageName
+
+__all__ = [
+    "ROOT",
+    "STAGES",
+    "Adjust",
+    "Batch",
+    "Config",
+    "Evaluate",
+    "Ingest",
+    "Llm",
+    "Lora",
+    "Model",
+    "Price",
+    "RankGrpo",
+    "Recommend",
+    "Reflect",
+    "Remap",
+    "Section",
+    "Sft",
+    "StageName",
+    "home",
+    "load",
+    "parse_overrides",
+    "profiles",
+]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "ROOT": "places",
+        "STAGES": "stages",
+        "Adjust": "sections",
+        "Batch": "sections",
+        "Config": "sections",
+        "Evaluate": "sections",
+        "Ingest": "sections",
+        "Llm": "sections",
+        "Lora": "sections",
+        "Model": "sections",
+        "Price": "sections",
+        "RankGrpo": "sections",
+        "Recommend": "sections",
+        "Reflect": "sections",
+        "Remap": "sections",
+        "Section": "sections",
+        "Sft": "sections",
+        "StageName": "stages",
+        "home": "places",
+        "load": "loading",
+        "parse_overrides": "overrides",
+        "profiles": "places",
+    },
+)
