@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -8,8 +9,16 @@ from typing import Any
 import polars as pl
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.objects import Artifact
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import Artifact, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.input.run_input import keyset_from_paused_state
 
 from convrec.artifacts import Store
 from convrec.catalog.publish import publish
@@ -18,6 +27,7 @@ from convrec.config import ROOT
 from convrec.errors import CatalogError
 from flows.build_sft_data import build_sft_data
 from flows.on_catalog_change import on_catalog_change
+from tasks import approval
 from tasks.announce import announce
 
 Small = dict[str, Any]
@@ -72,7 +82,12 @@ def test_a_published_version_is_planned_rebuilt_and_reported(
     assert "NDCG@20" in report
 
 
-def test_a_plan_waits_until_somebody_answers(home: Path, small: Small, edited: Path) -> None:
+def test_a_plan_waits_until_somebody_answers(
+    home: Path, small: Small, edited: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        approval, "PATIENCE", 240
+    )  # an answer that is lost fails, and waits no week
     build_sft_data(profile="demo", overrides=small)
     publish(edited, "demo", Store(home))
     asked: list[str] = []
@@ -90,12 +105,18 @@ def test_a_plan_waits_until_somebody_answers(home: Path, small: Small, edited: P
 
 
 def answer_the_form(asked: list[str], answer: dict[str, Any]) -> None:
+    """Answer the run that is paused, as soon as its form is there: that comes after its state."""
+    paused = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED]))
+    )
+    deadline = time.monotonic() + 200
     with get_client(sync_client=True) as client:
-        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not asked:
             time.sleep(0.5)
-            for run in client.read_flow_runs(limit=5):
-                if run.state is not None and run.state.is_paused():
+            for run in client.read_flow_runs(flow_run_filter=paused):
+                keyset = keyset_from_paused_state(run.state) if run.state else {}
+                with contextlib.suppress(ObjectNotFound):
+                    client.read_flow_run_input(run.id, keyset["schema"])
                     client.resume_flow_run(run.id, run_input=answer)
                     asked.append(str(run.id))
 
