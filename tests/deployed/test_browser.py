@@ -141,7 +141,9 @@ def opens_the_producers(page: Any, deployed: Deployed, run: str, runs: set[str])
     (lineage,) = [a for a in deployed.artifacts(run) if a["key"] == "lineage"]
     address = f"{deployed.url}/v2/artifacts/artifact/{lineage['id']}"
     page.goto(address)
-    page.locator("svg a").first.wait_for()
+    # The page draws twice: what is there first may be gone a moment later.
+    page.wait_for_function("document.querySelectorAll('svg a').length >= 8")
+    page.wait_for_timeout(2000)
     nodes = page.locator("svg a").count()
     assert nodes >= 8
     opened = set()
