@@ -147,6 +147,10 @@ def main() -> None:
             "share of the stages' time, without the fit": round(
                 data_seconds(second) / data_seconds(first), 3
             ),
+            "seconds by stage": {
+                one["kind"]: [one["seconds"], other["seconds"]]
+                for one, other in zip(first["stages"], second["stages"], strict=True)
+            },
             "rebuild": {"sent": third["llm"]["sent"]},
             "unequal to the rebuild": unequal([second, third], [store, fresh]),
         }
