@@ -230,7 +230,7 @@ def _rewritten(store: Store, *, keep: bool) -> Iterator[duckdb.DuckDBPyConnectio
     """
     fresh = store.home / "warehouse.rewriting.duckdb"
     fresh.unlink(missing_ok=True)
-    with contextlib.closing(store.open_for_writing()) as connection:
+    with store.open_for_writing() as connection:
         connection.begin()
         try:
             yield connection

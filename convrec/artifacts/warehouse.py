@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,15 +35,17 @@ GROWING_GROUP = 2048
 """Rows in a row group of a table that grows by small commits; DuckDB's smallest."""
 
 
+Opener = Callable[[], contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+
 class _Instance:
     """A DuckDB instance of this process, to which files are attached while they are in use."""
 
     def __init__(self, mode: str, config: dict[str, str | bool | int | float | list[str]]) -> None:
         self._mode, self._config = mode, config
         self._lock = threading.Lock()
-        self._base: duckdb.DuckDBPyConnection | None = None
-        self._process = 0
-        self._users: dict[Path, int] = {}
+        self._bases: dict[int, duckdb.DuckDBPyConnection] = {}  # by process: a fork starts anew
+        self._users: dict[tuple[int, Path], int] = {}
 
     @contextlib.contextmanager
     def connection(self, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -54,26 +57,38 @@ class _Instance:
             self._detach(path, connection)
 
     def _attach(self, path: Path) -> duckdb.DuckDBPyConnection:
-        name = _quoted(str(path))
+        process = os.getpid()
+        user = process, path
         with self._lock:
-            if self._base is None or self._process != os.getpid():
-                self._base, self._process = duckdb.connect(config=self._config), os.getpid()
-                self._users.clear()
-            if not self._users.get(path):
+            if process not in self._bases:
+                self._bases[process] = duckdb.connect(config=self._config)
+            base = self._bases[process]
+            if user not in self._users:
                 place = str(path).replace("'", "''")
-                self._base.execute(f"ATTACH '{place}' AS {name} ({self._mode})")
-            self._users[path] = self._users.get(path, 0) + 1
-            connection = self._base.cursor()
-        connection.execute(f"USE {name}")
+                base.execute(f"ATTACH '{place}' AS {_name(path)} ({self._mode})")
+            self._users[user] = self._users.get(user, 0) + 1
+            connection = base.cursor()
+            connection.execute(f"USE {_name(path)}")
         return connection
 
     def _detach(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
         connection.close()
+        process = os.getpid()
+        user = process, path
         with self._lock:
-            self._users[path] -= 1
-            if not self._users[path] and self._base is not None:
-                del self._users[path]
-                self._base.execute(f"DETACH {_quoted(str(path))}")
+            self._users[user] -= 1
+            if self._users[user]:
+                return
+            del self._users[user]
+            try:
+                self._bases[process].execute(f"DETACH {_name(path)}")
+            except duckdb.Error:  # a full disk, say, leaves an instance that can do nothing more
+                self._bases.pop(process).close()
+
+
+def _name(path: Path) -> str:
+    """The name of an attached file, quoted."""
+    return '"' + str(path).replace('"', '""') + '"'
 
 
 _READER = _Instance("READ_ONLY", {})
@@ -113,7 +128,7 @@ class Warehouse:
         if self._kept is not None:
             yield self._kept
             return
-        with contextlib.closing(self._open(self._reader)) as connection:
+        with self._open(lambda: _READER.connection(self.path)) as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -135,11 +150,13 @@ class Warehouse:
 
         `growing` is for one of many small commits to the same table, as of answers.
         """
-        opener = self._grower if growing else self._writer
-        with contextlib.closing(self._open(opener)) as connection:
+        opener = self._grower if growing else lambda: _WRITER.connection(self.path)
+        with self._open(opener) as connection:
             connection.begin()
             try:
-                tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
+                tables = connection.execute(
+                    "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
+                ).fetchone()
                 if tables == (0,):
                     connection.execute(creation_sql())
                 yield connection
@@ -148,33 +165,30 @@ class Warehouse:
                 raise
             connection.commit()
 
-    def open_for_writing(self) -> duckdb.DuckDBPyConnection:
-        """A connection that keeps every other process out until it is closed."""
-        return self._open(self._writer)
+    def open_for_writing(self) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A connection that keeps every other process out, for the length of the block."""
+        return self._open(lambda: _WRITER.connection(self.path))
 
-    def _reader(self) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(str(self.path), read_only=True)
-
-    def _writer(self) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(str(self.path), config={"max_vacuum_tasks": 0})
-
-    def _grower(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect()
-        path = str(self.path).replace("'", "''")
-        try:
+    @contextlib.contextmanager
+    def _grower(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with contextlib.closing(duckdb.connect()) as connection:
+            path = str(self.path).replace("'", "''")
             connection.execute(f"ATTACH '{path}' AS warehouse (ROW_GROUP_SIZE {GROWING_GROUP})")
             connection.execute("USE warehouse")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            yield connection
 
-    def _open(self, opener: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
+    @contextlib.contextmanager
+    def _open(self, opener: Opener) -> Iterator[duckdb.DuckDBPyConnection]:
+        with contextlib.ExitStack() as stack:
+            yield self._turn(stack, opener)
+
+    def _turn(self, stack: contextlib.ExitStack, opener: Opener) -> duckdb.DuckDBPyConnection:
+        """Open the file, once no other process has it; `stack` closes it."""
         deadline = time.monotonic() + LOCK_PATIENCE
         wait = 0.005
         while True:
             try:
-                return opener()
+                return stack.enter_context(opener())
             except duckdb.Error as error:
                 if not _taken(error):
                     raise WarehouseError(_open_problem(self.path, error)) from None

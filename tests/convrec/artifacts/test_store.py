@@ -201,21 +201,9 @@ def test_a_table_that_grows_keeps_small_row_groups(store: Store) -> None:
     assert 500 < largest_group() <= GROWING_GROUP
 
 
-def test_reads_of_one_block_share_a_connection(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_of_one_block_share_a_connection(store: Store) -> None:
     ref = store.put(spec(), Built(quarantine(["x"])))
-    opened: list[bool] = []
-    connect = duckdb.connect
-
-    def counted(*args: object, **options: object) -> duckdb.DuckDBPyConnection:
-        opened.append(True)
-        return connect(*args, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(duckdb, "connect", counted)
     with store.reading():
         assert store.find(ref.artifact_id) == ref
-        assert store.read(ref.artifact_id)["reason"].to_list() == ["x"]
-    assert len(opened) == 1
-    store.put(spec("b"), Built(quarantine(["y"])))
-    assert len(opened) > 1
+        with store.read_connection() as one, store.read_connection() as other:
+            assert one is other
