@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-browser lint format ui deploy worker clean
+.PHONY: install demo test test-slow test-browser test-scale lint format ui deploy worker clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test      lint, types, layers and tests"
 	@echo "make test-slow the tests that take minutes"
 	@echo "make test-browser the tests that drive Chromium"
+	@echo "make test-scale the tests that start servers and processes"
 
 install: $(STAMP)
 
@@ -47,7 +48,7 @@ format: install
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/pytest -m "not slow and not browser"
+	$(BIN)/pytest -m "not slow and not browser and not scale"
 
 test-slow: install
 	$(BIN)/pytest -m slow
@@ -55,6 +56,9 @@ test-slow: install
 test-browser: install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
 	$(BIN)/pytest -m browser
+
+test-scale: install
+	$(BIN)/pytest -m scale
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
