@@ -58,6 +58,7 @@ test-browser: install
 	$(BIN)/pytest -m browser
 
 test-scale: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[scale]"
 	$(BIN)/pytest -m scale
 
 clean:

@@ -5,6 +5,7 @@ ConvrecError                 exit 1  something failed; the message is one senten
 │   ├── ConfigError          exit 2  a profile or --set that is not allowed
 │   └── CatalogError         exit 2  a catalog that lacks what every catalog needs
 ├── WarehouseError           exit 1  the DuckDB warehouse cannot be opened, read or written
+│   └── CommitError          exit 1  nothing was written, and the same may succeed again
 ├── EndpointError            exit 1  the LLM endpoint refused or could not be reached
 │   └── TooManyFailures      exit 1  more requests failed than `llm.max_failures` allows
 ├── BudgetExceeded           exit 3  the next call would cross `llm.max_usd`
@@ -50,6 +51,10 @@ class CatalogError(InputError):
 
 class WarehouseError(ConvrecError):
     """The warehouse is read-only, foreign, newer than this version, or stays locked."""
+
+
+class CommitError(WarehouseError):
+    """A block of reads or writes that lost its server or met another's; nothing was written."""
 
 
 class EndpointError(ConvrecError):

@@ -168,10 +168,10 @@ def _remove(reports: list[str], connection: duckdb.DuckDBPyConnection) -> dict[s
 
     def delete(table: str, condition: str, values: Sequence[object] = ()) -> None:
         done = connection.execute(
-            f'DELETE FROM "{table}" WHERE {condition} RETURNING 1', list(values)
-        ).fetchall()
-        if done:
-            removed[table] = removed.get(table, 0) + len(done)
+            f'DELETE FROM "{table}" WHERE {condition}', list(values)
+        ).fetchone()
+        if done and done[0]:
+            removed[table] = removed.get(table, 0) + int(done[0])
 
     delete(
         "quarantine",
@@ -226,8 +226,16 @@ def _remove_files(forgotten: Forgotten, marks: list[str], store: Store) -> None:
 @contextlib.contextmanager
 def _rewritten(store: Store, *, keep: bool) -> Iterator[duckdb.DuckDBPyConnection]:
     """One transaction on the warehouse, after which its file is written anew; or, with `keep`,
-    undone.
+    undone. Of a lake every earlier state is removed.
     """
+    if store.lake is not None:
+        from convrec.artifacts.lake_upkeep import purge
+
+        with store.lake.read() if keep else store.lake.write() as connection:
+            yield connection
+        if not keep:
+            purge(store.lake)
+        return
     fresh = store.home / "warehouse.rewriting.duckdb"
     fresh.unlink(missing_ok=True)
     with store.open_for_writing() as connection:

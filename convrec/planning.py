@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convrec.catalog.versions import unpublished
-from convrec.config import home, parse_overrides
+from convrec.config import has_warehouse, home, parse_overrides
 from convrec.output import JsonFile, console, takes_stdout, write_json
 from convrec.sources import adopted, source_config
 
@@ -292,8 +292,7 @@ def plan(
     if note := unpublished(config):
         typer.echo(f"convrec: {note}", err=True)
     with tempfile.TemporaryDirectory() as empty:
-        there = (home() / "warehouse.duckdb").exists()
-        made = make_plan(config, Store(home() if there else Path(empty)))
+        made = make_plan(config, Store(home() if has_warehouse() else Path(empty)))
     if json_file is not None:
         write_json(made, json_file)
     if takes_stdout(json_file):

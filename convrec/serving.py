@@ -94,7 +94,7 @@ def recommend_list(
         )
     prompt = student_prompt(text, text, config)
     listed: list[str] = recommend_constrained(
-        store.folder(checkpoint), prompt, lines, wanted, config
+        store.fetched(checkpoint), prompt, lines, wanted, config
     )
     return listed
 

@@ -288,7 +288,7 @@ class Run:
     def report(self) -> Path | None:
         """The HTML report, once it is made."""
         ref = self.refs.get("report")
-        return self.store.folder(ref.artifact_id) / "report.html" if ref else None
+        return self.store.fetched(ref.artifact_id) / "report.html" if ref else None
 
     def summary(self) -> dict[str, Any]:
         """What `convrec run --json` writes; see DESIGN, fixed points, in docs/reference."""

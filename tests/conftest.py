@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from convrec.artifacts import Store
+from tests.servers import Postgres, postgres
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +27,42 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVREC_HOME", str(tmp_path / "home"))
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL server of these tests."""
+    with postgres() as server:
+        yield server
+
+
+ON_BOTH = {
+    "test_store", "test_gc", "test_runs", "test_artifact_commands", "test_publish", "test_answers",
+    "test_batch", "test_judgments", "test_vectors", "test_follow", "test_forgetting",
+}  # fmt: skip
+"""Modules whose tests of a `store` run on a file, and in `make test-scale` on a lake."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    name = metafunc.module.__name__.rpartition(".")[2]
+    if "warehouse" in metafunc.fixturenames and name in ON_BOTH:
+        both = ["file", pytest.param("lake", marks=pytest.mark.scale)]
+        metafunc.parametrize("warehouse", both, indirect=True)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def warehouse(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Where a `store` is: a file, or a lake of its own."""
+    where = str(getattr(request, "param", "file"))
+    if where == "lake":
+        server: Postgres = request.getfixturevalue("postgres_server")
+        address = server.database(f"test_{uuid.uuid4().hex[:12]}")
+        monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{address}")
+        monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "data"))
+    return where
+
+
+@pytest.fixture
+def store(warehouse: str, tmp_path: Path) -> Store:
     """A fresh warehouse."""
     return Store(tmp_path / "home")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convrec.artifacts.copying import copy
 from convrec.artifacts.upkeep import gc, list_runs, pin, pins, unpin
 from convrec.output import JsonFile, console, takes_stdout, write_json
 
@@ -19,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-for command in (gc, pin, pins, unpin):
+for command in (copy, gc, pin, pins, unpin):
     app.command()(command)
 
 ArtifactId = Annotated[str, typer.Argument(metavar="ID", help="An artifact id.")]
@@ -167,7 +168,7 @@ def export(
 
     store = _store()
     frame = store.read(artifact_id)
-    folder = store.folder(artifact_id)
+    folder = store.fetched(artifact_id)
     if folder.is_dir() and not file.suffix:
         if file.exists():
             raise InputError(f"{file} exists already; give the name of a folder that does not")

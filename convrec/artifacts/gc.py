@@ -114,6 +114,10 @@ def collect(store: Store, *, keep_runs: int = KEEP_RUNS, days: float = DAYS) -> 
             path.unlink(missing_ok=True)
         if not path.exists():
             leftovers.append(leftover)
+    if store.lake is not None:
+        from convrec.artifacts.lake_upkeep import tidy
+
+        tidy(store.lake)
     return Garbage(unneeded, leftovers, kept=len(needed))
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from convrec import __version__
+from convrec.artifacts.again import again
 from convrec.config import ROOT
 from convrec.errors import InputError
 
@@ -68,6 +69,7 @@ def revision() -> str:
     return told.stdout.strip() or __version__
 
 
+@again
 def open_run(
     store: Store,
     run_id: str,
@@ -84,6 +86,7 @@ def open_run(
         connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", row)
 
 
+@again
 def note_artifact(store: Store, run_id: str, used: Used) -> None:
     """Note that a run has an artifact."""
     row = [run_id, used.node, used.artifact_id, used.state, used.seconds, _now()]
@@ -91,6 +94,7 @@ def note_artifact(store: Store, run_id: str, used: Used) -> None:
         connection.execute("INSERT INTO run_artifacts VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
+@again
 def close_run(store: Store, run_id: str, state: str) -> None:
     """Note how a run ended: COMPLETED, or the name of the error."""
     with store.write() as connection:

@@ -12,17 +12,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convrec.artifacts.again import again
+from convrec.artifacts.depot import MARK
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec
 from convrec.artifacts.tables import KINDS
 from convrec.artifacts.warehouse import Warehouse
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
+    import duckdb
     import polars as pl
 
     from convrec.artifacts.step import Built
 
 MANIFEST = "manifest.json"
+
+FILES = "files"
+"""Below the home: a folder of each artifact that consists of files."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,7 @@ class Store(Warehouse):
             ).fetchone()
         if present != (rows,):
             return None
-        folder = self.folder(artifact_id)
-        if kind in ("checkpoint", "report") and not (folder / MANIFEST).is_file():
+        if kind in ("checkpoint", "report") and not self._has_folder(artifact_id):
             return None
         return ArtifactRef(
             artifact_id=artifact_id, kind=kind, stage=stage, rows=rows, partial=partial
@@ -120,12 +125,46 @@ class Store(Warehouse):
         if failures.height and "final" not in failures.columns:
             failures = failures.with_columns(final=False)
         partial = failures.height > 0 and not failures["final"].all()
-        if scratch is not None:
-            self._keep_folder(scratch, spec)
-        with self.write() as connection:
+        file = self._keep_folder(scratch, spec) if scratch is not None else ""
+        header = [
+            artifact_id,
+            spec.kind,
+            spec.stage,
+            spec.version,
+            json.dumps(dict(spec.config), sort_keys=True),
+            json.dumps(dict(spec.inputs), sort_keys=True),
+            rows.height,
+            partial,
+            json.dumps(dict(built.figures)),
+            seconds,
+            datetime.now(UTC).replace(tzinfo=None),
+            producer.flow_run_id,
+            producer.task_run_id,
+        ]
+        self._commit(spec, header, rows, failures, built.curves, file)
+        return ArtifactRef(
+            artifact_id=artifact_id,
+            kind=spec.kind,
+            stage=spec.stage,
+            rows=rows.height,
+            partial=partial,
+        )
+
+    @again
+    def _commit(
+        self,
+        spec: ArtifactSpec,
+        header: list[Any],
+        rows: pl.DataFrame,
+        failures: pl.DataFrame,
+        curves: pl.DataFrame | None,
+        file: str,
+    ) -> None:
+        artifact_id = spec.artifact_id
+        with self.write(apart=artifact_id) as connection:
             for table in (spec.kind, "artifacts", "lineage", "failures", "curves"):
                 connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])
-            names = ", ".join(f'"{name}"' for name in ("row", *columns))
+            names = ", ".join(f'"{name}"' for name in rows.columns)
             connection.register("built_rows", rows.to_arrow())
             connection.execute(
                 f'INSERT INTO "{spec.kind}" (artifact_id, {names}) '
@@ -133,24 +172,7 @@ class Store(Warehouse):
                 [artifact_id],
             )
             connection.executemany(
-                "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    [
-                        artifact_id,
-                        spec.kind,
-                        spec.stage,
-                        spec.version,
-                        json.dumps(dict(spec.config), sort_keys=True),
-                        json.dumps(dict(spec.inputs), sort_keys=True),
-                        rows.height,
-                        partial,
-                        json.dumps(dict(built.figures)),
-                        seconds,
-                        datetime.now(UTC).replace(tzinfo=None),
-                        producer.flow_run_id,
-                        producer.task_run_id,
-                    ]
-                ],
+                "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [header]
             )
             for role, parent in spec.parents.items():
                 connection.execute(
@@ -163,19 +185,14 @@ class Store(Warehouse):
                     "SELECT ? AS artifact_id, context_id, reason, final FROM built_failures",
                     [artifact_id],
                 )
-            if built.curves is not None and built.curves.height:
-                connection.register("built_curves", built.curves.to_arrow())
+            if curves is not None and curves.height:
+                connection.register("built_curves", curves.to_arrow())
                 connection.execute(
                     "INSERT INTO curves SELECT ?, step, name, value FROM built_curves",
                     [artifact_id],
                 )
-        return ArtifactRef(
-            artifact_id=artifact_id,
-            kind=spec.kind,
-            stage=spec.stage,
-            rows=rows.height,
-            partial=partial,
-        )
+            if file and self.lake is not None:
+                self.lake.point(connection, f"{FILES}/{artifact_id}", file)
 
     def header(self, artifact_id: str) -> Header:
         """Header, parents and producer of an artifact. Raises InputError where there is none."""
@@ -208,7 +225,7 @@ class Store(Warehouse):
 
     def _unknown(self, artifact_id: str) -> InputError:
         return InputError(
-            f"no artifact {artifact_id} in {self.path}; `convrec artifacts list` shows them"
+            f"no artifact {artifact_id} in {self.where}; `convrec artifacts list` shows them"
         )
 
     def curves(self, artifact_id: str) -> pl.DataFrame:
@@ -239,6 +256,7 @@ class Store(Warehouse):
             ).fetchone()
         return self.find(found[0]) if found else None
 
+    @again
     def pin(self, name: str, artifact_id: str) -> None:
         """Keep using this artifact under `name` until another is pinned."""
         with self.write() as connection:
@@ -254,27 +272,66 @@ class Store(Warehouse):
             rows = connection.execute("SELECT name, artifact_id FROM pins ORDER BY name").fetchall()
         return dict(rows)
 
+    @again
     def unpin(self, artifact_id: str) -> list[str]:
         """Take away the pins of an artifact; their names."""
         with self.write() as connection:
             rows = connection.execute(
-                "DELETE FROM pins WHERE artifact_id = ? RETURNING name", [artifact_id]
+                "SELECT name FROM pins WHERE artifact_id = ? ORDER BY name", [artifact_id]
             ).fetchall()
+            connection.execute("DELETE FROM pins WHERE artifact_id = ?", [artifact_id])
         return [name for (name,) in rows]
 
     # -- folders -------------------------------------------------------------------------------
 
     def folder(self, artifact_id: str) -> Path:
-        """Where an artifact that consists of files keeps them."""
-        return self.home / "files" / artifact_id
+        """Where an artifact that consists of files has them on this host."""
+        return self.home / FILES / artifact_id
+
+    def fetched(self, artifact_id: str) -> Path:
+        """The folder of an artifact, with its files: a lake's are copied where they are not here.
+
+        Raises WarehouseError where they cannot be.
+        """
+        return self.kept(f"{FILES}/{artifact_id}")
+
+    def kept(self, name: str) -> Path:
+        """The file or folder `name` below the home; a lake's is copied where it is not here."""
+        place = self.home / name
+        if self.lake is None or not (file := self.lake.file_of(name)):
+            return place
+        mark = place / MARK
+        here = mark.read_text(encoding="utf-8") == file if mark.is_file() else place.is_file()
+        if not here:
+            self.lake.depot.fetch(file, place)
+        return place
+
+    def keep(self, connection: duckdb.DuckDBPyConnection, source: Path, name: str) -> None:
+        """Keep a copy of a file as `name`, which no other file ever is, in a write block."""
+        if self.lake is not None:
+            self.lake.point(connection, name, self.lake.depot.send(source, name))
+            return
+        path = self.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        shutil.copyfile(source, part)
+        part.chmod(0o444)
+        os.replace(part, path)
 
     def scratch(self) -> Path:
         """A fresh folder on the warehouse's disk, for files that are still being made."""
-        parent = self.home / "files"
+        parent = self.home / FILES
         parent.mkdir(exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
 
-    def _keep_folder(self, scratch: Path, spec: ArtifactSpec) -> None:
+    def _has_folder(self, artifact_id: str) -> bool:
+        if self.lake is None:
+            return (self.folder(artifact_id) / MANIFEST).is_file()
+        file = self.lake.file_of(f"{FILES}/{artifact_id}")
+        return bool(file) and self.lake.depot.has(file)
+
+    def _keep_folder(self, scratch: Path, spec: ArtifactSpec) -> str:
+        """Make `scratch` the artifact's folder; its file in the depot of a lake."""
         folder = self.folder(spec.artifact_id)
         manifest: Mapping[str, Any] = {
             "artifact_id": spec.artifact_id,
@@ -292,6 +349,7 @@ class Store(Warehouse):
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(scratch, folder)
+        return "" if self.lake is None else self.lake.depot.send(folder, f"{FILES}/{folder.name}")
 
 
 def _header(row: tuple[Any, ...], parents: dict[str, str]) -> Header:

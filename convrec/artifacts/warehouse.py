@@ -21,12 +21,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from convrec.artifacts.migrations import migrate
 from convrec.artifacts.tables import SCHEMA_VERSION, creation_sql
+from convrec.config.places import lake_address
 from convrec.errors import WarehouseError
+
+if TYPE_CHECKING:
+    from convrec.artifacts.lake import Lake
 
 LOCK_PATIENCE = 120.0
 """Seconds that a process waits for its turn before it gives up."""
@@ -98,13 +103,17 @@ _WRITER = _Instance("READ_WRITE", {"max_vacuum_tasks": 0})
 class Warehouse:
     """Connections to the DuckDB file of one folder, made where there is none.
 
-    Raises WarehouseError where the file is read-only, not a convrec warehouse, newer than this
+    Where CONVREC_WAREHOUSE (or `lake`: its address and the place of its data) names a lake, to that
+    one instead; the folder then has what belongs to this host. `where` names it in messages. Raises
+    WarehouseError where the file is read-only, not a convrec warehouse, newer than this
     version, or stays locked for longer than LOCK_PATIENCE.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, lake: tuple[str, str] | None = None) -> None:
         self.home = home
+        self.lake = _lake(*(lake_address() if lake is None else lake))
         self.path = home / "warehouse.duckdb"
+        self.where = str(self.path) if self.lake is None else self.lake.where
         self._kept: duckdb.DuckDBPyConnection | None = None
         try:
             home.mkdir(parents=True, exist_ok=True)
@@ -113,7 +122,9 @@ class Warehouse:
                 f"the warehouse folder {home} cannot be made ({error.strerror}); "
                 "point CONVREC_HOME at a folder that can be written"
             ) from None
-        if not self.path.exists():
+        if self.lake is not None:
+            self.lake.prepare()
+        elif not self.path.exists():
             with self.write():
                 pass
         with self.read_connection() as connection:
@@ -127,6 +138,10 @@ class Warehouse:
         """A read-only connection, open for the length of the block."""
         if self._kept is not None:
             yield self._kept
+            return
+        if self.lake is not None:
+            with self.lake.read() as connection:
+                yield connection
             return
         with self._open(lambda: _READER.connection(self.path)) as connection:
             yield connection
@@ -145,11 +160,18 @@ class Warehouse:
                 self._kept = before
 
     @contextlib.contextmanager
-    def write(self, *, growing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    def write(
+        self, *, growing: bool = False, apart: str = ""
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection inside one transaction: all of the block is committed, or nothing.
 
-        `growing` is for one of many small commits to the same table, as of answers.
+        `growing` is for one of many small commits to the same table, as of answers. Blocks that
+        name different things, `apart`, touch no row of each other's: a lake runs them at once.
         """
+        if self.lake is not None:
+            with self.lake.write(apart) as connection:
+                yield connection
+            return
         opener = self._grower if growing else lambda: _WRITER.connection(self.path)
         with self._open(opener) as connection:
             connection.begin()
@@ -208,16 +230,24 @@ class Warehouse:
             meta = {}
         if meta.get("convrec") != "warehouse":
             raise WarehouseError(
-                f"{self.path} is a DuckDB file of something else, and stays untouched; "
-                "set CONVREC_HOME to an empty folder"
+                f"{self.where} holds something else than a warehouse, and stays untouched; "
+                "set CONVREC_HOME to an empty folder, or CONVREC_WAREHOUSE to an empty database"
             )
         version = int(meta["schema_version"])
         if version > SCHEMA_VERSION:
             raise WarehouseError(
-                f"{self.path} was made by a newer convrec (schema {version}, this "
+                f"{self.where} was made by a newer convrec (schema {version}, this "
                 f"one reads up to {SCHEMA_VERSION}); upgrade convrec, or use another CONVREC_HOME"
             )
         return version
+
+
+def _lake(address: str, data: str) -> Lake | None:
+    if not address:
+        return None
+    from convrec.artifacts.lake import lake_at
+
+    return lake_at(address, data, os.getpid())
 
 
 def _taken(error: duckdb.Error) -> bool:

@@ -144,7 +144,7 @@ def versions(
             [str(row[column])[:19] if column == "published_at" else row[column] for column in shown]
             for row in rows
         ]
-        _table(f"{len(rows)} versions in {store.path}", shown, cells)
+        _table(f"{len(rows)} versions in {store.where}", shown, cells)
 
 
 def _loaded(file: Path, profile: str) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -8,14 +8,13 @@ back to. Nothing here tells anybody: the event is sent by `tasks/announce.py`.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convrec.artifacts.again import again
 from convrec.artifacts.identity import file_digest
 from convrec.catalog.versions import (
     Version,
@@ -23,6 +22,7 @@ from convrec.catalog.versions import (
     newest_version,
     project_file,
     users,
+    version_file,
 )
 from convrec.errors import CatalogError, ConvrecError
 
@@ -103,6 +103,7 @@ def own_file(name: str, config: Config | None) -> Path | None:
         return None
 
 
+@again
 def mark_announced(store: Store, version: Version) -> None:
     """Note that an event about this version was accepted."""
     with store.write() as connection:
@@ -156,7 +157,8 @@ def _before(name: str, store: Store, config: Config | None) -> tuple[pl.DataFram
     """The items to compare with, and what they are: the newest version, else the last build's."""
     newest = newest_version(store, name)
     if newest is not None:
-        return _read(newest.path, config)[0], f"{name}@{newest.version}"
+        file = version_file(store, name, newest.version) or newest.path
+        return _read(file, config)[0], f"{name}@{newest.version}"
     from convrec.change.before import last_build
 
     built = last_build(config, store, until="catalog") if config is not None else None
@@ -192,6 +194,7 @@ def _refuse_shrinkage(
         )
 
 
+@again
 def _record(
     file: Path,
     name: str,
@@ -202,24 +205,19 @@ def _record(
     changes: CatalogDiff | None,
 ) -> Version:
     """Copy the file and write the rows in one transaction; the copy is complete before the rows."""
-    folder = store.home / "catalogs" / name
-    folder.mkdir(parents=True, exist_ok=True)
     with store.write() as connection:
         found = connection.execute(
             "SELECT coalesce(max(version), 0) + 1 FROM catalog_versions WHERE name = ?", [name]
         ).fetchone()
         number = found[0] if found else 1
         suffix = ".parquet" if file.suffix.lower() == ".parquet" else ".csv"
-        path = folder / f"{number}{suffix}"
-        part = path.with_suffix(".part")
-        shutil.copyfile(file, part)
-        part.chmod(0o444)
-        os.replace(part, path)
+        copy = f"catalogs/{name}/{number}{suffix}"
+        store.keep(connection, file, copy)
         version = Version(
             name=name,
             version=number,
-            sha256=file_digest(path),
-            path=path,
+            sha256=file_digest(file),
+            path=store.home / copy,
             source=str(file.resolve()),
             items=items.height,
             quarantined=bad.height,
@@ -233,7 +231,7 @@ def _record(
                 name,
                 number,
                 version.sha256,
-                str(path.relative_to(store.home)),
+                copy,
                 version.source,
                 version.items,
                 version.quarantined,

@@ -13,11 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from convrec.config import ROOT, home
+from convrec.config import ROOT, has_warehouse, home
 from convrec.errors import CatalogError
 
 if TYPE_CHECKING:
-    from convrec.artifacts.warehouse import Warehouse
+    from convrec.artifacts import Store
     from convrec.config import Config
 
 PREFIX = "catalog:"
@@ -89,27 +89,31 @@ def named_file(wanted: Named) -> Path | None:
 
     Raises CatalogError for a version that is not there.
     """
-    folder, version = home(), wanted.version
+    from convrec.artifacts import Store
+
+    store, version = Store(home()) if has_warehouse() else None, wanted.version
     if version is None:
-        version = _newest(folder, wanted.name)
-        if version is None:
+        newest = newest_version(store, wanted.name) if store is not None else None
+        if newest is None:
             return project_file(wanted.name)
-    path = version_file(folder, wanted.name, version)
+        version = newest.version
+    path = version_file(store, wanted.name, version) if store is not None else None
     if path is None:
+        where = store.where if store is not None else home()
         raise CatalogError(
-            f"catalog {wanted.name} has no version {version} in {folder}; "
+            f"catalog {wanted.name} has no version {version} in {where}; "
             f"`convrec catalog versions {wanted.name}` shows which there are"
         )
     return path
 
 
-def version_file(folder: Path, name: str, version: int) -> Path | None:
-    """The copy of a version in a warehouse folder, if it is there."""
-    files = (folder / "catalogs" / name / f"{version}{suffix}" for suffix in SUFFIXES)
+def version_file(store: Store, name: str, version: int) -> Path | None:
+    """The copy of a version that the warehouse keeps, if it is there."""
+    files = (store.kept(f"catalogs/{name}/{version}{suffix}") for suffix in SUFFIXES)
     return next((file for file in files if file.is_file()), None)
 
 
-def fixed(config: Config, store: Warehouse) -> Config:
+def fixed(config: Config, store: Store) -> Config:
     """The configuration with `catalog:NAME` as the version that is the newest now.
 
     A run fixes it once, so that one which is published meanwhile does not come in between.
@@ -135,7 +139,7 @@ _COLUMNS = (
 )
 
 
-def published(store: Warehouse, name: str = "") -> list[Version]:
+def published(store: Store, name: str = "") -> list[Version]:
     """All published versions, or those of one catalog, oldest first."""
     with store.read_connection() as connection:
         rows = connection.execute(
@@ -148,12 +152,12 @@ def published(store: Warehouse, name: str = "") -> list[Version]:
     return [Version(**{**row, "path": store.home / row["path"]}) for row in found]
 
 
-def newest_version(store: Warehouse, name: str) -> Version | None:
+def newest_version(store: Store, name: str) -> Version | None:
     """The newest published version of a catalog, if there is one."""
     return max(published(store, name), key=lambda version: version.version, default=None)
 
 
-def find_version(store: Warehouse, name: str, version: int | None) -> Version:
+def find_version(store: Store, name: str, version: int | None) -> Version:
     """A published version, by default the newest. Raises CatalogError where it is not there."""
     known = {v.version: v for v in published(store, checked_name(name))}
     wanted = max(known, default=None) if version is None else version
@@ -161,18 +165,9 @@ def find_version(store: Warehouse, name: str, version: int | None) -> Version:
         there = f"there are {', '.join(map(str, known))}" if known else "nothing was published"
         raise CatalogError(
             f"catalog {name} has no version {'yet' if wanted is None else wanted} in "
-            f"{store.path}: {there}; `convrec catalog publish FILE --name {name}` makes one"
+            f"{store.where}: {there}; `convrec catalog publish FILE --name {name}` makes one"
         )
     return known[wanted]
-
-
-def _newest(folder: Path, name: str) -> int | None:
-    from convrec.artifacts import Store
-
-    if not (folder / "warehouse.duckdb").exists():
-        return None
-    newest = newest_version(Store(folder), name)
-    return newest.version if newest else None
 
 
 def unpublished(config: Config) -> str:
@@ -180,7 +175,7 @@ def unpublished(config: Config) -> str:
     from convrec.artifacts import Store
     from convrec.artifacts.identity import file_digest
 
-    wanted, there = named(config.ingest.catalog), (home() / "warehouse.duckdb").exists()
+    wanted, there = named(config.ingest.catalog), has_warehouse()
     file = project_file(wanted.name) if wanted is not None else None
     if wanted is None or wanted.version is not None or file is None or not there:
         return ""

@@ -13,7 +13,7 @@ from convrec.lazy import exports
 if TYPE_CHECKING:
     from convrec.config.loading import load
     from convrec.config.overrides import parse_overrides
-    from convrec.config.places import ROOT, home, profiles
+    from convrec.config.places import ROOT, has_warehouse, home, lake_address, profiles
     from convrec.config.sections import (
         Adjust,
         Batch,
@@ -52,7 +52,9 @@ __all__ = [
     "Section",
     "Sft",
     "StageName",
+    "has_warehouse",
     "home",
+    "lake_address",
     "load",
     "parse_overrides",
     "profiles",
@@ -79,7 +81,9 @@ __getattr__ = exports(
         "Section": "sections",
         "Sft": "sections",
         "StageName": "stages",
+        "has_warehouse": "places",
         "home": "places",
+        "lake_address": "places",
         "load": "loading",
         "parse_overrides": "overrides",
         "profiles": "places",

@@ -26,9 +26,14 @@ if TYPE_CHECKING:
 FILE = "README.md"
 
 
-def write_card(store: Store, checkpoint: str) -> Path:
-    """Write the card into the checkpoint's folder, at once or not at all; returns its path."""
+def write_card(store: Store, checkpoint: str) -> Path | None:
+    """Write the card into the checkpoint's folder, at once or not at all; returns its path.
+
+    None on a host that has no copy of a lake's checkpoint.
+    """
     path = store.folder(checkpoint) / FILE
+    if not path.parent.is_dir():
+        return None
     part = path.with_name(f".{FILE}.{os.getpid()}")
     part.write_text(model_card(store, checkpoint), encoding="utf-8")
     os.replace(part, path)

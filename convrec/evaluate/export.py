@@ -116,7 +116,7 @@ def _source(store: Store, checkpoint: str) -> tuple[Path, str]:
             f"{checkpoint} is neither a folder nor a checkpoint of this warehouse; "
             "`convrec artifacts list --kind checkpoint` shows those"
         )
-    return store.folder(checkpoint), model_card(store, checkpoint)
+    return store.fetched(checkpoint), model_card(store, checkpoint)
 
 
 def _copy(source: Path, out: Path) -> None:

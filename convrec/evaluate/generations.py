@@ -28,7 +28,7 @@ Write = Callable[..., list[list[str]]]
 
 def _build(job: Job) -> Built:
     checkpoint = job.parents["checkpoint"]
-    return _built(job, checkpoint.stage, _of_folder(job.store.folder(checkpoint.artifact_id)))
+    return _built(job, checkpoint.stage, _of_folder(job.store.fetched(checkpoint.artifact_id)))
 
 
 def _build_base(job: Job) -> Built:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from convrec.artifacts.again import again
 from convrec.artifacts.identity import digest
 from convrec.errors import WarehouseError
 from convrec.llm import spool
@@ -73,6 +74,7 @@ class AnswerStore:
             for key, owner, endpoint, body, response in found
         }
 
+    @again
     def add(self, answers: Sequence[Answer]) -> None:
         """Commit answers and what they cost in one transaction; repeats change nothing."""
         if not answers:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
+from convrec.artifacts.again import again
 from convrec.artifacts.identity import digest
 from convrec.llm.answers import AnswerStore
 from convrec.llm.requests import Request
@@ -174,9 +175,14 @@ class Pairs:
             return
         columns = ("judge_key", "item", "pass", "position", "shown", "request_key", "context_id")
         frame = pl.DataFrame(rows, schema=list(columns), orient="row").to_arrow()
-        with self._store.write(growing=True) as connection:
-            connection.register("asked", frame)
-            connection.execute(_NOTE)
+
+        @again
+        def commit() -> None:
+            with self._store.write(growing=True) as connection:
+                connection.register("asked", frame)
+                connection.execute(_NOTE)
+
+        commit()
 
 
 def pairs_of(job: Job) -> Pairs:
@@ -186,7 +192,7 @@ def pairs_of(job: Job) -> Pairs:
         return Pairs(job)
     mark = digest(
         {
-            "store": str(job.store.path),
+            "store": job.store.where,
             "parents": {role: ref.artifact_id for role, ref in job.parents.items()},
             "reflect": job.config.reflect.model_dump(mode="json"),
             "line": job.config.line_format.key,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from convrec.artifacts.again import again
 from convrec.errors import WarehouseError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def lacking(needed: pl.DataFrame, model: str, store: Store) -> pl.DataFrame:
     return needed.join(known, on="text_key", how="anti", maintain_order="left")
 
 
+@again
 def keep(texts: pl.DataFrame, vectors: np.ndarray, model: str, store: Store) -> None:
     """Store the vectors, (texts, dimensions), of texts with text_key and context_id."""
     import polars as pl

@@ -28,7 +28,7 @@ def build_rank_grpo(job: Job) -> Built:
     )
     catalog = job.frame("catalog", "item_id", "title", "year")
     figures, curves = train_rank_grpo(
-        job.store.folder(parent),
+        job.store.fetched(parent),
         train,
         TitleIndex(catalog.iter_rows()),
         job.config,

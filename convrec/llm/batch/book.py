@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from convrec.artifacts.again import again
 from convrec.artifacts.store import Store
 from convrec.llm.requests import Request
 from convrec.llm.spool import unwritable
@@ -76,6 +77,7 @@ class Book:
         """Begin a batch."""
         return Draft(self, secrets.token_hex(8), endpoint, stage, run)
 
+    @again
     def note(self, row: Row, **changes: str) -> None:
         """Record what is known of a batch now: state, file_id, batch_id, note.
 
@@ -89,6 +91,7 @@ class Book:
                 [*changes.values(), _now(), row.batch_key],
             )
 
+    @again
     def end(self, row: Row, note: str) -> None:
         """Set the requests of a batch free: they are answered, or may be sent again."""
         with self.store.write() as connection:
@@ -194,6 +197,7 @@ class Draft:
         """Count a line that goes in."""
         self.model, self.requests, self.bytes = model, self.requests + 1, self.bytes + size
 
+    @again
     def write(self, requests: Sequence[Request]) -> None:
         """Record requests as part of this batch, which makes them nobody else's."""
         import polars as pl

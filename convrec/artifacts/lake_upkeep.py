@@ -1,0 +1,63 @@
+"""What a lake needs from time to time: small files merged, old states and nobody's files removed.
+
+A lake keeps its earlier states, and the files that only those need, until they are expired.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from convrec.artifacts.lake import FILES, Lake
+
+KEPT_DAYS = 1.0
+"""Earlier states stay so long, for blocks that still read them; nobody's files too."""
+
+_CALLS = (
+    "CALL ducklake_flush_inlined_data('lake')",
+    "CALL ducklake_rewrite_data_files('lake', delete_threshold => 0)",
+    "CALL ducklake_merge_adjacent_files('lake')",
+)
+
+
+def tidy(lake: Lake) -> None:
+    """Merge small files, and remove earlier states and files that nothing has named for a day."""
+    _point_only_at_artifacts(lake)
+    for call in _CALLS:
+        lake.call(call)
+    old = f"now() - INTERVAL {KEPT_DAYS * 24:.0f} HOUR"
+    lake.call(f"CALL ducklake_expire_snapshots('lake', older_than => {old})")
+    lake.call(f"CALL ducklake_cleanup_old_files('lake', older_than => {old})")
+    lake.call(f"CALL ducklake_delete_orphaned_files('lake', older_than => {old})")
+    _remove_unnamed(lake, before=datetime.now(UTC) - timedelta(days=KEPT_DAYS))
+
+
+def purge(lake: Lake) -> None:
+    """Remove every earlier state at once, so that deleted rows are in no file and no table.
+
+    A block that reads an earlier state at that moment fails, and can be run again.
+    """
+    _point_only_at_artifacts(lake)
+    for call in _CALLS:
+        lake.call(call)
+    lake.call("CALL ducklake_expire_snapshots('lake', older_than => now())")
+    lake.call("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
+    _remove_unnamed(lake, before=datetime.now(UTC))
+
+
+def _point_only_at_artifacts(lake: Lake) -> None:
+    """Take away the names of files whose artifacts are gone."""
+    with lake.write() as connection:
+        connection.execute(
+            "DELETE FROM kept_files WHERE starts_with(name, $1) "
+            "AND name NOT IN (SELECT $1 || artifact_id FROM artifacts)",
+            [f"{FILES}/"],
+        )
+
+
+def _remove_unnamed(lake: Lake, *, before: datetime) -> None:
+    files = lake.depot.files()
+    with lake.read() as connection:
+        named = {file for (file,) in connection.execute("SELECT file FROM kept_files").fetchall()}
+    for file, written in files.items():
+        if file not in named and written < before:
+            lake.depot.remove(file)
