@@ -7,6 +7,7 @@ from prefect import flow
 from flows.parameters import Overrides, Profile, Refresh
 from tasks.ablate import ablate
 from tasks.adjust import adjust
+from tasks.failure import crashed
 from tasks.ingest import ingest
 from tasks.lineage import lineage
 from tasks.recommend import recommend
@@ -15,7 +16,7 @@ from tasks.remap import remap
 from tasks.run import Run
 
 
-@flow(name="ablate-sft-data", flow_run_name="ablate-sft-data {profile}")
+@flow(name="ablate-sft-data", flow_run_name="ablate-sft-data {profile}", on_crashed=[crashed])
 def ablate_sft_data(
     profile: Profile = "reddit-v2",
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters

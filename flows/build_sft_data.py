@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.parameters import Overrides, Profile, Refresh
 from tasks.adjust import adjust
+from tasks.failure import crashed
 from tasks.ingest import ingest
 from tasks.lineage import lineage
 from tasks.recommend import recommend
@@ -15,7 +16,7 @@ from tasks.run import Run
 from tasks.sources import sources
 
 
-@flow(name="build-sft-data", flow_run_name="build-sft-data {profile}")
+@flow(name="build-sft-data", flow_run_name="build-sft-data {profile}", on_crashed=[crashed])
 def build_sft_data(
     profile: Profile = "reddit-v2",
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters

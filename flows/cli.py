@@ -205,6 +205,13 @@ def main() -> None:
         if error.resume:
             typer.echo(f"To go on from here: {error.resume}", err=True)
         sys.exit(error.exit_code)
+    except RuntimeError as error:
+        if "ephemeral Prefect API server" not in str(error):
+            raise
+        sys.exit(
+            "convrec: the Prefect server that a run starts for itself did not answer in time; this "
+            "machine is very busy, so try again, or start one (`make ui`) and set PREFECT_API_URL"
+        )
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
             typer.echo(_how_to_go_on(), err=True)

@@ -8,6 +8,7 @@ from pydantic import Field
 from flows.parameters import Overrides, Profile, Refresh
 from tasks.artifact import artifact_task
 from tasks.compare import compare
+from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.run import Run
 
@@ -18,7 +19,7 @@ Rates = Annotated[dict[str, list[float]], Field(examples=[{"grpo": [2e-4, 4e-4]}
 EVERY = ["rank_grpo", "rank_grpo:log", "grpo", "gspo", "dr_grpo", "dapo"]
 
 
-@flow(name="compare-training", flow_run_name="compare-training {profile}")
+@flow(name="compare-training", flow_run_name="compare-training {profile}", on_crashed=[crashed])
 def compare_training(
     profile: Profile = "reddit-v2",
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters

@@ -8,12 +8,13 @@ from convrec.config import STAGES
 from flows.parameters import Overrides, Profile, Refresh
 from tasks.evaluate import evaluate as evaluate_stage
 from tasks.evaluate import evaluate_given, take_stored
+from tasks.failure import crashed
 from tasks.ingest import ingest
 from tasks.lineage import lineage
 from tasks.run import Run
 
 
-@flow(name="evaluate", flow_run_name="evaluate {profile}")
+@flow(name="evaluate", flow_run_name="evaluate {profile}", on_crashed=[crashed])
 def evaluate(
     profile: Profile = "reddit-v2",
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters

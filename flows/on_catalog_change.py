@@ -15,6 +15,7 @@ from flows.parameters import Overrides
 from tasks.adjust import adjust
 from tasks.approval import approved
 from tasks.catalog_change import Change, chosen, takers, with_version
+from tasks.failure import crashed
 from tasks.ingest import ingest
 from tasks.lineage import lineage
 from tasks.recommend import recommend
@@ -27,7 +28,7 @@ CatalogName = Annotated[str, Field(min_length=1, examples=["demo"])]
 CatalogVersion = Annotated[int, Field(ge=1)] | None
 
 
-@flow(name="build-sft-data", flow_run_name="on-catalog-change {name}")
+@flow(name="build-sft-data", flow_run_name="on-catalog-change {name}", on_crashed=[crashed])
 def on_catalog_change(
     name: CatalogName,
     version: CatalogVersion = None,

@@ -7,6 +7,7 @@ from prefect import flow
 from flows.parameters import Overrides, Profile, Refresh, Until
 from tasks.adjust import adjust
 from tasks.evaluate import evaluate
+from tasks.failure import crashed
 from tasks.ingest import ingest
 from tasks.lineage import lineage
 from tasks.rank_grpo import rank_grpo
@@ -18,7 +19,7 @@ from tasks.sft import sft
 from tasks.sources import sources
 
 
-@flow(name="pipeline", flow_run_name="pipeline {profile}")
+@flow(name="pipeline", flow_run_name="pipeline {profile}", on_crashed=[crashed])
 def pipeline(
     profile: Profile = "demo",
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters

@@ -5,13 +5,14 @@ from typing import Any
 from prefect import flow
 
 from flows.parameters import Overrides, Profile, Refresh
+from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.rank_grpo import rank_grpo
 from tasks.run import Run
 from tasks.sft import sft
 
 
-@flow(name="train", flow_run_name="train {profile}")
+@flow(name="train", flow_run_name="train {profile}", on_crashed=[crashed])
 def train(
     profile: Profile = "reddit-v2",
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters

@@ -7,7 +7,9 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from prefect import get_client
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.runtime import deployment, flow_run
 
 from convrec import markdown
@@ -15,6 +17,9 @@ from convrec.config import STAGES
 from convrec.errors import ConvrecError
 
 if TYPE_CHECKING:
+    from prefect import Flow, State
+    from prefect.client.schemas.objects import FlowRun
+
     from convrec.pipeline import Node
     from tasks.run import Run
 
@@ -63,12 +68,41 @@ def page(
             f"### Rows that could not be used ({count})",
             markdown.table(("row", "reason"), rows[:SHOWN_ROWS], LONGEST),
         ]
-    parts += ["### To go on from here", markdown.code(command)]
+    return "\n\n".join([*parts, *_going_on(command, retried=retried)])
+
+
+def crashed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """The same artifact where the run's process was killed: the hook `on_crashed` of a flow.
+
+    It is the worker that calls it, outside of the run.
+    """
+    if flow_run.deployment_id is None:
+        return
+    with get_client(sync_client=True) as client:
+        name = client.read_deployment(flow_run.deployment_id).name
+        command = _deployed(f"{flow.name}/{name}", flow_run.parameters or {})
+        left = ArtifactCreate(
+            key="failure",
+            type="markdown",
+            description="why this run stopped, and how to go on",
+            data="\n\n".join(
+                [
+                    "## The process of this run ended",
+                    markdown.text(state.message or "Nothing is known of why."),
+                    *_going_on(command, retried=True),
+                    "Training goes on from its last saved step.",
+                ]
+            ),
+            flow_run_id=flow_run.id,
+        )
+        client.create_artifact(left)
+
+
+def _going_on(command: str, *, retried: bool) -> list[str]:
+    told = "What is made already comes from the cache."
     if retried:
-        parts.append("or press **Retry** on this run. What is made already comes from the cache.")
-    else:
-        parts.append("What is made already comes from the cache.")
-    return "\n\n".join(parts)
+        told = f"or press **Retry** on this run. {told}"
+    return ["### To go on from here", markdown.code(command), told]
 
 
 def offending_rows(run: Run, node: Node | None, error: BaseException) -> list[tuple[str, str]]:

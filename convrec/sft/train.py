@@ -99,6 +99,8 @@ def train_sft(
     }
     if held := record.curve("validation_loss"):
         figures["validation_loss"] = held[-1][1]
+    if resumed is not None:
+        figures["resumed_from_step"] = step_of(resumed)
     return figures, record.points
 
 

@@ -73,6 +73,10 @@ def test_a_run_killed_in_training_is_noticed_and_retried_to_the_same_checkpoint(
     said = deployed.folder / "worker.log"
     deployed.wait_for(lambda: "flow_runs.worker - Check whether" in said.read_text(), 120)
 
+    (left,) = [a["data"] for a in deployed.artifacts(run) if a["key"] == "failure"]
+    assert "SIGKILL" in left
+    assert "prefect deployment run pipeline/demo" in left
+
     deployed.run("prefect", "flow-run", "retry", run)
     deployed.wait_for(lambda: Store(deployed.home).headers("checkpoint"), 600)
     deployed.wait_for(

@@ -1,0 +1,201 @@
+"""The SFT data of a set as large as Reddit-v2, from stored answers; then a one-item catalog edit.
+
+    python benchmarks/full_build.py [--contexts 95753] [--catalog FILE] [--items 1] [--keep FOLDER]
+
+Conversations, catalog and the teacher's lists are those of remap_scale.py. A warehouse is filled
+with the teacher's answers and, for every pair that the judge would be asked about, a judge's. Then
+each of these runs in a fresh process, as `build-sft-data` does: the full build from the answers in
+a warehouse without artifacts, a second run of it that finds everything made, and a rebuild after
+items were added to the catalog, whose new pairs were answered before. Nothing is sent. Printed are
+seconds by artifact and peak memory; the last line is JSON. Goals: full build in 30 minutes and
+6 GB, the edit in 5% of that, both without the fit of adjust.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from remap_scale import generate
+
+from convrec.artifacts import Job, Store
+from convrec.config import load
+from convrec.llm.answer import Answer, answer_of
+from convrec.llm.answers import AnswerStore
+from convrec.llm.prices import Usage
+from convrec.pipeline import NODES
+from convrec.reflect.pairs import pairs_of, settle
+
+COMMIT = 5000
+FIT = "adjustment"
+
+
+def settings(folder: Path, catalog: str) -> dict[str, Any]:
+    return {
+        "ingest.path": str(folder / "train.jsonl"),
+        "ingest.catalog": str(folder / catalog),
+        "llm.base_url": "http://127.0.0.1:9/v1",  # nobody listens: whatever is sent fails
+        "llm.endpoint": "stored",
+        "model.base": "tiny",
+    }
+
+
+def response(text: str) -> str:
+    return json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]})
+
+
+def teacher_answers(job: Job, folder: Path) -> Iterator[Answer]:
+    """Every context's list, in the form that the prompt asks for."""
+    lists: list[list[str]] = []
+    with (folder / "lists.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["rank"] == "1":
+                lists.append([])
+            lists[-1].append(f"{row['rank']}. {row['title']} ({row['year']})")
+    requests = NODES["teacher_lists"].step.requests
+    assert requests is not None
+    for request, lines in zip(requests(job), lists, strict=True):
+        yield answer_of(
+            request, response("\n".join(lines)), Usage(0, 0, 0), 0.0, run="fill", stage="recommend"
+        )
+
+
+def judge_answers(job: Job, rng: random.Random) -> Iterator[Answer]:
+    """A rating for every pair that nobody was asked about."""
+    pairs, scale = pairs_of(job), job.config.reflect.scale
+    for frame in pairs.slices():
+        for asked in pairs.asked(frame):
+            ratings = [
+                {"candidate": number, "rating": rng.randint(-scale, scale)}
+                for number in range(1, len(asked.items) + 1)
+            ]
+            text = response(json.dumps({"ratings": ratings}))
+            yield answer_of(asked.request, text, Usage(0, 0, 0), 0.0, run="fill", stage="reflect")
+
+
+def keep(answers: Iterator[Answer], store: Store) -> int:
+    kept, total = AnswerStore(store), 0
+    while group := list(islice(answers, COMMIT)):
+        kept.add(group)
+        total += len(group)
+    return total
+
+
+def fill(folder: Path, home: Path, catalog: str) -> None:
+    """Answers for everything that a build of this catalog asks, and the artifacts on the way."""
+    config = load("reddit-v2", settings(folder, catalog))
+    store, refs = Store(home), {}
+    for name in ("catalog", "conversations", "teacher_lists", "similarity_basis", "candidates"):
+        node = NODES[name]
+        job = Job(config, store, {role: refs[n] for role, n in node.reads.items()})
+        if name == "teacher_lists":
+            print(f"{keep(teacher_answers(job, folder), store):,} answers of the teacher")
+        pin = node.pin(config)
+        pinned = store.pins().get(pin) if pin else None
+        spec = node.step.spec(job)
+        found = store.find(pinned or spec.artifact_id)
+        refs[name] = found or store.put(spec, node.step.build(job))
+        if pin and not pinned:
+            store.pin(pin, refs[name].artifact_id)
+    job = Job(config, store, {role: refs[n] for role, n in NODES["judgments"].reads.items()})
+    print(f"{keep(judge_answers(job, random.Random(7)), store):,} answers of the judge")
+    settle(job)
+
+
+def take_answers(source: Path, target: Path) -> None:
+    """Give a warehouse the answers of another, and nothing else."""
+    file = source / "answers.parquet"
+    with Store(source).read_connection() as connection:
+        connection.execute(f"COPY llm_answers TO '{file}'")
+    with Store(target).write() as connection:
+        connection.execute(
+            f"INSERT INTO llm_answers BY NAME SELECT * FROM '{file}' AS f "
+            "WHERE NOT EXISTS (SELECT 1 FROM llm_answers AS a WHERE a.request_key = f.request_key)"
+        )
+    file.unlink()
+
+
+def build(folder: Path, catalog: str) -> None:
+    """One run of build-sft-data in this process; its figures as JSON."""
+    from flows.build_sft_data import build_sft_data
+
+    started = time.perf_counter()
+    summary = build_sft_data(profile="reddit-v2", overrides=settings(folder, catalog))
+    row = {
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "sent": summary["llm"]["sent"],
+        "by artifact": {e["kind"]: round(e["seconds"], 1) for e in summary["stages"]},
+    }
+    print(json.dumps(row))
+
+
+def measured(home: Path, folder: Path, catalog: str) -> dict[str, Any]:
+    """The figures of one run in a fresh process, its start apart."""
+    environment = {**os.environ, "CONVREC_HOME": str(home), "OPENAI_API_KEY": "unused"}
+    command = [sys.executable, __file__, "--child", str(folder), catalog]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr[-3000:])
+    row: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    made = row["by artifact"]
+    row["without the fit"] = round(sum(made.values()) - made.get(FIT, 0), 1)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--contexts", type=int, default=95_753)
+    parser.add_argument("--catalog", default="")
+    parser.add_argument("--items", type=int, default=1, help="Items that the edit adds.")
+    parser.add_argument("--keep", type=Path, help="Work in this folder, and go on from there.")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    from flows.cli import environment
+
+    environment()
+    if options.child:
+        build(Path(options.child[0]), options.child[1])
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("PREFECT_HOME", str(folder / "prefect"))
+        if not (folder / "lists.csv").exists():
+            generate(folder, options.contexts, options.catalog)
+        text = (folder / "catalog.csv").read_text(encoding="utf-8")
+        added = [f'"The Unmade Sequel {number}",2021' for number in range(1, options.items + 1)]
+        (folder / "edited.csv").write_text("\n".join([text.rstrip("\n"), *added, ""]), "utf-8")
+        filled, home = folder / "filled", folder / "home"
+        if not home.exists():
+            fill(folder, filled, "catalog.csv")
+            take_answers(filled, home)
+        figures: dict[str, Any] = {"contexts": options.contexts}
+        figures["full"] = measured(home, folder, "catalog.csv")
+        print("full:", figures["full"], flush=True)
+        figures["again"] = measured(home, folder, "catalog.csv")
+        print("again:", figures["again"], flush=True)
+        fill(folder, filled, "edited.csv")
+        take_answers(filled, home)
+        figures["edit"] = measured(home, folder, "edited.csv")
+        print("edit:", figures["edit"], flush=True)
+    figures["share"] = round(
+        figures["edit"]["without the fit"] / figures["full"]["without the fit"], 3
+    )
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
