@@ -13,7 +13,7 @@ from convrec import markdown
 from convrec.artifacts import Store
 from convrec.catalog.dropped import Watched, watched
 from convrec.catalog.publish import Publication, publish
-from convrec.catalog.versions import newest_version, version_file
+from convrec.catalog.versions import newest_version
 from convrec.errors import CatalogError, ConvrecError
 from tasks.announce import announce
 
@@ -44,8 +44,7 @@ def _look(store: Store, found: Watched) -> str:
         if found.changed:
             made = publish(found.file, found.name, store)
         elif (newest := newest_version(store, found.name)) and newest.announced_at is None:
-            file = version_file(store, found.name, newest.version) or newest.path
-            made = publish(file, found.name, store)
+            made = publish(newest.path, found.name, store)
     except ConvrecError as error:
         return f"refused: {error}"
     if made is None:

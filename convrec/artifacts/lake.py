@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from convrec.artifacts.again import PATIENCE
+from convrec.artifacts.again import PATIENCE, again
 from convrec.artifacts.tables import creation_sql
 from convrec.errors import CommitError, WarehouseError
 
@@ -124,10 +124,20 @@ class Lake:
                 if not self._patiently(lambda: self._committed(mark)):
                     raise CommitError(self._lost(error)) from None
 
+    @again
     def call(self, statement: str) -> None:
         """Run a statement of DuckLake's upkeep, outside any transaction."""
-        with contextlib.closing(self._patiently(self._attached).cursor()) as connection:
-            connection.execute(statement)
+        with contextlib.closing(self._patiently(self._cursor)) as connection:
+            try:
+                connection.execute(statement)
+            except duckdb.Error as error:
+                if not _passing(error):
+                    raise
+                raise CommitError(self._lost(error)) from None
+
+    def alone(self) -> psycopg.Connection[Any]:
+        """A Postgres session that has its turn alone until it is closed; a context manager."""
+        return self._patiently(lambda: self._turn(""))
 
     # -- files ---------------------------------------------------------------------------------
 
@@ -163,7 +173,7 @@ class Lake:
         """Make the lake and its tables where there are none. Raises WarehouseError."""
         if self._patiently(self._attached_if_made) and self._tables():
             return
-        with self._patiently(lambda: self._turn("")):
+        with self.alone():
             self._patiently(lambda: self._attached(make=True))
             if self._tables():
                 return

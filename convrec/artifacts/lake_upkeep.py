@@ -18,6 +18,13 @@ _CALLS = (
     "CALL ducklake_merge_adjacent_files('lake')",
 )
 
+_NO_TEXTS = b"""
+UPDATE ducklake_table_column_stats SET min_value = NULL, max_value = NULL
+WHERE (table_id, column_id) IN (
+    SELECT table_id, column_id FROM ducklake_column WHERE column_type = 'varchar')
+"""
+"""DuckLake remembers the least and the greatest value that a column ever had: whole texts."""
+
 
 def tidy(lake: Lake) -> None:
     """Merge small files, and remove earlier states and files that nothing has named for a day."""
@@ -42,6 +49,8 @@ def purge(lake: Lake) -> None:
     lake.call("CALL ducklake_expire_snapshots('lake', older_than => now())")
     lake.call("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
     _remove_unnamed(lake, before=datetime.now(UTC))
+    with lake.alone() as session:
+        session.execute(_NO_TEXTS)
 
 
 def _point_only_at_artifacts(lake: Lake) -> None:

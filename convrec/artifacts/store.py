@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.again import again
 from convrec.artifacts.depot import MARK
-from convrec.artifacts.identity import ArtifactRef, ArtifactSpec
+from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, file_digest
 from convrec.artifacts.tables import KINDS
 from convrec.artifacts.warehouse import Warehouse
 from convrec.errors import InputError
@@ -295,28 +295,35 @@ class Store(Warehouse):
         """
         return self.kept(f"{FILES}/{artifact_id}")
 
-    def kept(self, name: str) -> Path:
-        """The file or folder `name` below the home; a lake's is copied where it is not here."""
+    def kept(self, name: str, sha256: str = "") -> Path:
+        """The folder, or the file with this digest, `name` below the home.
+
+        A lake's is copied where it is not here.
+        """
         place = self.home / name
         if self.lake is None or not (file := self.lake.file_of(name)):
             return place
         mark = place / MARK
-        here = mark.read_text(encoding="utf-8") == file if mark.is_file() else place.is_file()
+        if place.is_file():
+            here = file_digest(place) == sha256
+        else:
+            here = mark.is_file() and mark.read_text(encoding="utf-8") == file
         if not here:
             self.lake.depot.fetch(file, place)
         return place
 
-    def keep(self, connection: duckdb.DuckDBPyConnection, source: Path, name: str) -> None:
-        """Keep a copy of a file as `name`, which no other file ever is, in a write block."""
+    def keep(self, connection: duckdb.DuckDBPyConnection, source: Path, name: str) -> str:
+        """Keep a copy of a file as `name`, in a write block; the SHA-256 of the copy."""
         if self.lake is not None:
             self.lake.point(connection, name, self.lake.depot.send(source, name))
-            return
+            return file_digest(source)
         path = self.home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         shutil.copyfile(source, part)
         part.chmod(0o444)
         os.replace(part, path)
+        return file_digest(path)
 
     def scratch(self) -> Path:
         """A fresh folder on the warehouse's disk, for files that are still being made."""

@@ -9,20 +9,18 @@ back to. Nothing here tells anybody: the event is sent by `tasks/announce.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.again import again
-from convrec.artifacts.identity import file_digest
 from convrec.catalog.versions import (
     Version,
     checked_name,
     newest_version,
     project_file,
     users,
-    version_file,
 )
 from convrec.errors import CatalogError, ConvrecError
 
@@ -157,8 +155,7 @@ def _before(name: str, store: Store, config: Config | None) -> tuple[pl.DataFram
     """The items to compare with, and what they are: the newest version, else the last build's."""
     newest = newest_version(store, name)
     if newest is not None:
-        file = version_file(store, name, newest.version) or newest.path
-        return _read(file, config)[0], f"{name}@{newest.version}"
+        return _read(newest.path, config)[0], f"{name}@{newest.version}"
     from convrec.change.before import last_build
 
     built = last_build(config, store, until="catalog") if config is not None else None
@@ -212,11 +209,11 @@ def _record(
         number = found[0] if found else 1
         suffix = ".parquet" if file.suffix.lower() == ".parquet" else ".csv"
         copy = f"catalogs/{name}/{number}{suffix}"
-        store.keep(connection, file, copy)
+        sha256 = store.keep(connection, file, copy)
         version = Version(
             name=name,
             version=number,
-            sha256=file_digest(file),
+            sha256=sha256,
             path=store.home / copy,
             source=str(file.resolve()),
             items=items.height,
@@ -247,7 +244,7 @@ def _record(
                 f"? AS change, * FROM rows_{change}",
                 [name, number, change],
             )
-    return version
+    return replace(version, path=store.kept(copy, sha256))
 
 
 def _frames(diff: CatalogDiff) -> dict[str, Any]:

@@ -97,20 +97,15 @@ def named_file(wanted: Named) -> Path | None:
         if newest is None:
             return project_file(wanted.name)
         version = newest.version
-    path = version_file(store, wanted.name, version) if store is not None else None
-    if path is None:
+    known = published(store, wanted.name) if store is not None else []
+    path = next((v.path for v in known if v.version == version), None)
+    if path is None or not path.is_file():
         where = store.where if store is not None else home()
         raise CatalogError(
             f"catalog {wanted.name} has no version {version} in {where}; "
             f"`convrec catalog versions {wanted.name}` shows which there are"
         )
     return path
-
-
-def version_file(store: Store, name: str, version: int) -> Path | None:
-    """The copy of a version that the warehouse keeps, if it is there."""
-    files = (store.kept(f"catalogs/{name}/{version}{suffix}") for suffix in SUFFIXES)
-    return next((file for file in files if file.is_file()), None)
 
 
 def fixed(config: Config, store: Store) -> Config:
@@ -149,7 +144,7 @@ def published(store: Store, name: str = "") -> list[Version]:
         ).fetchall()
     names = _COLUMNS.replace("file", "path").split(", ")
     found = [dict(zip(names, row, strict=True)) for row in rows]
-    return [Version(**{**row, "path": store.home / row["path"]}) for row in found]
+    return [Version(**{**row, "path": store.kept(row["path"], row["sha256"])}) for row in found]
 
 
 def newest_version(store: Store, name: str) -> Version | None:

@@ -1,0 +1,272 @@
+"""The warehouse on DuckLake: writers at once, one that is killed, a server that goes away, S3."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts.runs import Used, note_artifact, open_run, runs
+from convrec.errors import WarehouseError
+from convrec.llm.answer import Answer
+from convrec.llm.answers import AnswerStore
+from tests.servers import Postgres, s3
+
+pytestmark = pytest.mark.scale
+
+WRITERS = 8
+EACH = 3
+"""Artifacts that each writer puts; as many again are the same for all."""
+
+
+@pytest.fixture(params=["folder", "s3"])
+def lake(
+    request: pytest.FixtureRequest,
+    postgres_server: Postgres,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[str]:
+    """The environment names an empty lake, with its data in a folder or in S3."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{postgres_server.database(name)}")
+    if request.param == "folder":
+        monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "data"))
+        yield "folder"
+        return
+    with s3("lake") as environment:
+        for key, value in environment.items():
+            monkeypatch.setenv(key, value)
+        monkeypatch.setenv("CONVREC_LAKE_DATA", "s3://lake/team")
+        yield "s3"
+
+
+def spec(name: str) -> ArtifactSpec:
+    return ArtifactSpec("quarantine", "ingest", 1, {"name": name})
+
+
+def rows(name: str, count: int = 40) -> Built:
+    frame = pl.DataFrame(
+        {
+            "source": [name] * count,
+            "line": list(range(count)),
+            "reason": ["r"] * count,
+            "raw": ["x"] * count,
+        }
+    )
+    return Built(frame)
+
+
+def answer(key: str) -> Answer:
+    body = json.dumps({"choices": [{"message": {"content": key}}]})
+    return Answer(key, "demo", "m", "{}", body, "live", "2026-01-01T00:00:00.000000", usd=0.5)
+
+
+def writer(home: Path, number: int, barrier: Barrier) -> None:
+    store = Store(home)
+    answers = AnswerStore(store)
+    barrier.wait(120)
+    open_run(store, f"run-{number}", flow="f", profile="p", overrides={}, config={})
+    for one in range(EACH):
+        for name in (f"own-{number}-{one}", f"common-{one}"):
+            ref = store.put(spec(name), rows(name))
+            note_artifact(store, f"run-{number}", Used(name, ref.artifact_id, "completed", 0.0))
+        answers.add([answer(f"own-{number}-{one}"), answer(f"common-{one}")])
+
+
+def check(store: Store, numbers: range) -> None:
+    """Everything that these writers wrote is there once, and nothing is there half."""
+    names = [f"own-{n}-{i}" for n in numbers for i in range(EACH)]
+    names += [f"common-{i}" for i in range(EACH)]
+    headers = {header.ref.artifact_id for header in store.headers()}
+    assert {spec(name).artifact_id for name in names} <= headers
+    assert len(store.headers()) == len(headers)
+    for name in names:
+        assert store.read(spec(name).artifact_id)["source"].to_list() == [name] * 40
+    with store.read_connection() as connection:
+        for table, key in (("llm_answers", "request_key"), ("artifacts", "artifact_id")):
+            assert connection.execute(
+                f"SELECT count(*) - count(DISTINCT {key}) FROM {table}"
+            ).fetchone() == (0,)
+        stray = connection.execute(
+            "SELECT count(*) FROM quarantine ANTI JOIN artifacts USING (artifact_id)"
+        ).fetchone()
+    assert stray == (0,)
+    assert set(AnswerStore(store).digests(names)) == set(names)
+    made = {run.run_id: len(run.artifacts) for run in runs(store)}
+    assert [made[f"run-{n}"] for n in numbers] == [2 * EACH] * len(numbers)
+
+
+def test_eight_processes_write_at_once(lake: str, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(WRITERS)
+    workers = [
+        context.Process(target=writer, args=(tmp_path / f"host-{n}", n, barrier))
+        for n in range(WRITERS)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(400)
+    assert [worker.exitcode for worker in workers] == [0] * WRITERS
+    check(Store(tmp_path / "reader"), range(WRITERS))
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from convrec.artifacts import Store
+from tests.scale.test_lake import rows, spec
+store = Store(Path(sys.argv[1]))
+with store.write(apart="dying") as connection:
+    connection.execute("DELETE FROM quarantine")
+    connection.register("built", rows("dying", 200_000).rows.with_row_index("row").to_arrow())
+    connection.execute(
+        "INSERT INTO quarantine "
+        "SELECT 'quarantine-dying', row, source, line, reason, raw FROM built"
+    )
+    print("writing", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_writer_that_is_killed_leaves_nothing_and_blocks_nobody(
+    lake: str, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "home")
+    kept = store.put(spec("before"), rows("before"))
+    dying = subprocess.Popen(
+        [sys.executable, "-c", DYING, str(tmp_path / "other")],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])},
+    )
+    assert dying.stdout is not None
+    assert dying.stdout.readline() == b"writing\n"
+    dying.send_signal(signal.SIGKILL)
+    dying.wait(30)
+
+    started = time.monotonic()
+    again = store.put(spec("after"), rows("after"))
+    store.pin("p", again.artifact_id)
+    assert time.monotonic() - started < 20
+    assert store.find(kept.artifact_id) == kept
+    with store.read_connection() as connection:
+        assert connection.execute("SELECT count(*) FROM quarantine").fetchone() == (80,)
+
+
+def test_nothing_is_lost_when_postgres_is_restarted(
+    lake: str, postgres_server: Postgres, tmp_path: Path
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(3)
+    workers = [
+        context.Process(target=writer, args=(tmp_path / f"host-{n}", n, barrier)) for n in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    barrier.wait(120)
+    for _ in range(3):
+        time.sleep(1.5)
+        postgres_server.control("restart")
+    for worker in workers:
+        worker.join(400)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    check(Store(tmp_path / "reader"), range(2))
+
+
+def test_a_commit_whose_answer_is_lost_is_looked_up(
+    lake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server commits and goes away before it can say so: the row is there once."""
+    import duckdb
+
+    store = Store(tmp_path / "home")
+    assert store.lake is not None
+    begin = store.lake._begin
+
+    class Cut:
+        def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+            self.connection = connection
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.connection, name)
+
+        def commit(self) -> None:
+            self.connection.commit()
+            raise duckdb.IOException("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(store.lake, "_begin", lambda: Cut(begin()))
+        note_artifact(store, "run", Used("n", "a", "completed", 0.0))
+    with Store(tmp_path / "home").read_connection() as connection:
+        assert connection.execute("SELECT count(*) FROM run_artifacts").fetchone() == (1,)
+
+
+def test_files_go_from_host_to_host(lake: str, tmp_path: Path) -> None:
+    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
+    made = ArtifactSpec("checkpoint", "sft", 1)
+    row = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
+
+    def put(weights: str) -> str:
+        scratch = one.scratch()
+        (scratch / "part").mkdir()
+        (scratch / "part" / "model.safetensors").write_text(weights)
+        return one.put(made, Built(row), scratch=scratch).artifact_id
+
+    name = put("first")
+    assert two.find(name) is not None
+    assert (two.fetched(name) / "part" / "model.safetensors").read_text() == "first"
+    put("second")
+    assert (two.fetched(name) / "part" / "model.safetensors").read_text() == "second"
+    assert (one.fetched(name) / "part" / "model.safetensors").read_text() == "second"
+
+
+def test_a_server_that_is_not_there_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convrec.artifacts.lake.FIRST_PATIENCE", 0.5)
+    address = "ducklake:postgres:host=127.0.0.1 port=1 password=geheim dbname=x"
+    monkeypatch.setenv("CONVREC_WAREHOUSE", address)
+    with pytest.raises(WarehouseError, match=r"could not be reached.*Connection refused") as raised:
+        Store(tmp_path)
+    assert "geheim" not in str(raised.value)
+
+
+def test_a_lake_without_a_place_for_its_data_is_refused(
+    postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = postgres_server.database(f"test_{uuid.uuid4().hex[:12]}")
+    monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{address}")
+    with pytest.raises(WarehouseError, match="CONVREC_LAKE_DATA"):
+        Store(tmp_path)
+
+
+def test_many_threads_of_one_process_share_the_lake(lake: str, tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    failed: list[BaseException] = []
+
+    def put(number: int) -> None:
+        try:
+            store.put(spec(f"t-{number}"), rows(f"t-{number}"))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=put, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert len(store.headers()) == 6

@@ -1,0 +1,236 @@
+"""What becomes of a lake over time: a file copied into it, tidying up, and forgetting."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts.copying import KEYS, MEMBERS, copy_warehouse
+from convrec.artifacts.gc import collect
+from convrec.artifacts.lake_upkeep import tidy
+from convrec.artifacts.runs import Used, close_run, note_artifact, open_run
+from convrec.artifacts.tables import KINDS
+from convrec.catalog.publish import publish
+from convrec.catalog.versions import newest_version
+from convrec.config import ROOT
+from convrec.errors import WarehouseError
+from convrec.forgetting import forget_conversations
+from convrec.llm.answer import Answer
+from convrec.llm.answers import AnswerStore
+from flows.cli import app
+from tests.servers import Postgres
+
+pytestmark = pytest.mark.scale
+
+SECRET = "My neighbour Ottokar adores zeppelin films"
+NOT_COPIED = {"meta", "kept_files"}
+
+
+@pytest.fixture
+def address(postgres_server: Postgres) -> str:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    return f"ducklake:postgres:{postgres_server.database(name)}"
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Store:
+    """A warehouse file with something of everything that is copied in its own way."""
+    store = Store(tmp_path / "home", ("", ""))
+    bad = pl.DataFrame({"source": ["f"], "line": [1], "reason": ["r"], "raw": ["x"]})
+    failed = pl.DataFrame({"context_id": ["c"], "reason": ["refused"]})
+    curve = pl.DataFrame({"step": [1], "name": ["loss"], "value": [0.5]})
+    built = Built(bad, {"bad": 1}, failures=failed, curves=curve)
+    parent = store.put(ArtifactSpec("quarantine", "ingest", 1), built)
+    scratch = store.scratch()
+    (scratch / "model.safetensors").write_text("weights")
+    row = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
+    made = ArtifactSpec("checkpoint", "sft", 1, parents={"bad": parent.artifact_id})
+    ref = store.put(made, Built(row), scratch=scratch)
+    open_run(store, "run-1", flow="f", profile="demo", overrides={}, config={})
+    note_artifact(store, "run-1", Used("checkpoint_sft", ref.artifact_id, "completed", 1.0))
+    close_run(store, "run-1", "completed")
+    store.pin("p", ref.artifact_id)
+    said = json.dumps({"choices": [{"message": {"content": SECRET}}]})
+    AnswerStore(store).add(
+        [Answer("k", "demo", "m", SECRET, said, "live", "2026-01-01T00:00:00.000000", usd=0.5)]
+    )
+    publish(ROOT / "catalog" / "demo.csv", "movies", store)
+    return store
+
+
+def test_a_file_moves_into_a_lake_with_all_that_it_has(
+    full: Store, address: str, tmp_path: Path
+) -> None:
+    target = Store(tmp_path / "home", (address, str(tmp_path / "data")))
+    copied = copy_warehouse(full, target)
+    assert copied["files"] == 2
+    assert (copied["artifacts"], copied["llm_answers"], copied["llm_ledger"]) == (2, 1, 1)
+    assert copy_warehouse(full, target) == {}
+
+    elsewhere = Store(tmp_path / "elsewhere", (address, ""))
+    assert elsewhere.headers() == full.headers()
+    assert elsewhere.pins() == full.pins()
+    name = full.pins()["p"]
+    assert elsewhere.find(name) == full.find(name)
+    assert (elsewhere.fetched(name) / "model.safetensors").read_text() == "weights"
+    version = newest_version(elsewhere, "movies")
+    assert version is not None
+    assert version.path.read_bytes() == (ROOT / "catalog" / "demo.csv").read_bytes()
+
+
+def test_every_table_is_copied(full: Store) -> None:
+    with full.read_connection() as connection:
+        tables = {
+            name
+            for (name,) in connection.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
+            ).fetchall()
+        }
+    assert tables - NOT_COPIED == {*KINDS, *MEMBERS, *KEYS}
+
+
+def test_a_copy_that_was_cut_off_goes_on(
+    full: Store, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = Store(tmp_path / "home", (address, str(tmp_path / "data")))
+    with monkeypatch.context() as cut:
+        cut.setattr("convrec.artifacts.copying._copy_table", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            copy_warehouse(full, target)
+    copied = copy_warehouse(full, target)
+    assert "files" not in copied
+    assert copied["llm_answers"] == 1
+
+
+def test_a_copy_tells_where_the_lake_has_something_else(
+    full: Store, address: str, tmp_path: Path
+) -> None:
+    target = Store(tmp_path / "home", (address, str(tmp_path / "data")))
+    copy_warehouse(full, target)
+    full.pin("p", full.headers()[0].ref.artifact_id)
+    with pytest.raises(WarehouseError, match="1 of pins"):
+        copy_warehouse(full, target)
+
+
+def test_the_command_copies_and_says_so(
+    full: Store, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVREC_HOME", str(full.home))
+    words = ["artifacts", "copy", "--to", address, "--data", str(tmp_path / "data")]
+    told = CliRunner().invoke(app, words)
+    assert told.exit_code == 0, told.output
+    assert "Every row and file" in told.output
+
+
+@pytest.fixture
+def lake(address: str, tmp_path: Path) -> Store:
+    return Store(tmp_path / "home", (address, str(tmp_path / "data")))
+
+
+def test_tidying_up_keeps_what_is_needed_and_takes_the_rest(
+    lake: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convrec.artifacts.lake_upkeep.KEPT_DAYS", 0.0)
+    frame = pl.DataFrame({"path": ["r"], "sha256": ["s"]})
+    refs = []
+    for name in ("old", "kept"):
+        scratch = lake.scratch()
+        (scratch / "report.html").write_text(name)
+        made = ArtifactSpec("report", "evaluate", 1, {"name": name})
+        refs.append(lake.put(made, Built(frame), scratch=scratch))
+    lake.pin("p", refs[1].artifact_id)
+    with lake.write() as connection:
+        long_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=3)
+        connection.execute("UPDATE artifacts SET created_at = ?", [long_ago])
+    assert lake.lake is not None
+    assert len(lake.lake.depot.files()) == 2
+    gone = collect(lake)
+    assert [one.artifact_id for one in gone.artifacts] == [refs[0].artifact_id]
+    assert len(lake.lake.depot.files()) == 1
+    assert lake.find(refs[1].artifact_id) == refs[1]
+    assert (lake.fetched(refs[1].artifact_id) / "report.html").read_text() == "kept"
+
+
+def test_small_files_are_merged(lake: Store) -> None:
+    frame = pl.DataFrame(
+        {"source": ["f"] * 50, "line": range(50), "reason": ["r"] * 50, "raw": ["x"] * 50}
+    )
+    for number in range(6):
+        lake.put(ArtifactSpec("quarantine", "ingest", 1, {"n": number}), Built(frame))
+
+    def files() -> int:
+        with lake.read_connection() as connection:
+            return len(
+                connection.execute(
+                    "SELECT data_file FROM ducklake_list_files('lake', 'quarantine')"
+                ).fetchall()
+            )
+
+    assert files() == 6
+    assert lake.lake is not None
+    tidy(lake.lake)
+    assert files() == 1
+    assert all(lake.find(header.ref.artifact_id) for header in lake.headers())
+
+
+@pytest.mark.parametrize("copies", [1, 300])
+def test_a_forgotten_conversation_is_in_no_file_and_no_table(
+    lake: Store, address: str, tmp_path: Path, copies: int
+) -> None:
+    """Few rows stand in Postgres, many in Parquet files."""
+    import psycopg
+
+    bad = pl.DataFrame(
+        {
+            "source": ["f"] * copies,
+            "line": range(copies),
+            "reason": ["r"] * copies,
+            "raw": [f"{SECRET} c1"] * copies,
+        }
+    )
+    lake.put(ArtifactSpec("quarantine", "ingest", 1), Built(bad))
+    said = json.dumps({"choices": [{"message": {"content": "fine"}}]})
+    AnswerStore(lake).add(
+        [
+            Answer(f"k{n}", "demo", "m", SECRET, said, "live", f"2026-01-01T00:00:00.{n:06}",
+                   owner="c1" if n < copies else "c2")
+            for n in range(2 * copies)
+        ]
+    )  # fmt: skip
+    with lake.write() as connection:
+        connection.execute("UPDATE llm_answers SET body = 'other' WHERE owner = 'c2'")
+
+    def found() -> list[str]:
+        data = [p for p in (tmp_path / "data").rglob("*") if p.is_file()]
+        places = [str(p) for p in data if SECRET.encode() in p.read_bytes()]
+        for p in data:
+            if p.suffix == ".parquet" and SECRET in str(
+                pl.read_parquet(p).to_dict(as_series=False)
+            ):
+                places.append(str(p))
+        with psycopg.connect(address.removeprefix("ducklake:postgres:")) as session:
+            tables = session.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            ).fetchall()
+            for (table,) in tables:
+                query = f'SELECT count(*) FROM "{table}" AS t WHERE t::text LIKE %s'
+                if session.execute(query.encode(), [f"%{SECRET}%"]).fetchone() != (0,):
+                    places.append(table)
+                hidden = SECRET.encode().hex()
+                if session.execute(query.encode(), [f"%{hidden}%"]).fetchone() != (0,):
+                    places.append(table)
+        return places
+
+    assert found()
+    forget_conversations(["c1"], lake)
+    assert found() == []
+    assert len(AnswerStore(lake).digests([f"k{n}" for n in range(2 * copies)])) == copies
+    AnswerStore(lake).add([Answer("a", "demo", "m", "b", said, "live", "2026-01-02T00:00:00.0")])
+    assert set(AnswerStore(lake).digests(["a", f"k{copies}", "k0"])) == {"a", f"k{copies}"}
