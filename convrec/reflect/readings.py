@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,18 +31,20 @@ class Reading(NamedTuple):
         return self.reason != NO_ANSWER
 
 
-_PARSED: dict[tuple[str, int, int], tuple[int, ...]] = {}
+_PARSED: dict[tuple[bytes, int, int], array[int]] = {}
 """(answer digest, candidates shown, scale) → ratings by position, of answers read before."""
 
-PARSED_AT_MOST = 1 << 16
-"""Answers whose ratings are kept in memory, some 30 MB; each is read several times in a run."""
+PARSED_AT_MOST = 1 << 18
+"""Answers whose ratings are kept in memory, some 80 MB; each is read several times in a run."""
 
 
 def first_readings(shown: Mapping[str, int], store: Store, scale: int) -> dict[str, Reading]:
     """Request key → reading of its first answer; `shown` is how many candidates each showed."""
     answers = AnswerStore(store)
     digests = answers.digests(shown)
-    marks = {key: (digests[key], shown[key], scale) for key in shown if key in digests}
+    marks = {
+        key: (bytes.fromhex(digests[key]), shown[key], scale) for key in shown if key in digests
+    }
     failed = _parse(marks, answers)
     return {  # in the order asked, whatever DuckDB's is
         key: failed[key] if key in failed else Reading(dict(enumerate(_PARSED[mark])))
@@ -49,7 +52,7 @@ def first_readings(shown: Mapping[str, int], store: Store, scale: int) -> dict[s
     }
 
 
-def _parse(marks: Mapping[str, tuple[str, int, int]], answers: AnswerStore) -> dict[str, Reading]:
+def _parse(marks: Mapping[str, tuple[bytes, int, int]], answers: AnswerStore) -> dict[str, Reading]:
     """Read the answers that are not in _PARSED into it; the readings of those of no use."""
     if len(_PARSED) + len(marks) > PARSED_AT_MOST:
         _PARSED.clear()
@@ -64,7 +67,7 @@ def _parse(marks: Mapping[str, tuple[str, int, int]], answers: AnswerStore) -> d
             continue
         try:
             ratings = read_ratings(text, shown, scale)
-            _PARSED[marks[key]] = tuple(ratings[position] for position in range(shown))
+            _PARSED[marks[key]] = array("i", (ratings[position] for position in range(shown)))
         except ValueError as error:
             broken[key] = text, str(error)
     for key, (request, _) in answers.exchanges(broken).items():
