@@ -23,6 +23,8 @@ from collections.abc import Sequence
 class ConvrecError(Exception):
     """Base of all expected failures; `exit_code` is what the command line ends with.
 
+    Names and values from outside may stand in a message, so what no terminal shows becomes a space.
+
     `rows` are (row, reason) pairs of what could not be used, where the failure is about rows.
     `resume` is the command that goes on from here, once somebody knows it.
     """
@@ -30,7 +32,7 @@ class ConvrecError(Exception):
     exit_code = 1
 
     def __init__(self, message: str = "", *, rows: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__(message)
+        super().__init__("".join(sign if sign.isprintable() else " " for sign in message))
         self.rows = tuple(rows)
         self.resume = ""
 

@@ -168,7 +168,8 @@ def _remove(reports: list[str], connection: duckdb.DuckDBPyConnection) -> dict[s
 
     def delete(table: str, condition: str, values: Sequence[object] = ()) -> None:
         done = connection.execute(
-            f'DELETE FROM "{table}" WHERE {condition}', list(values)
+            f'DELETE FROM "{table}" WHERE {condition}',  # noqa: S608
+            list(values),
         ).fetchone()
         if done and done[0]:
             removed[table] = removed.get(table, 0) + int(done[0])
@@ -181,7 +182,7 @@ def _remove(reports: list[str], connection: duckdb.DuckDBPyConnection) -> dict[s
     for table in MARKED:
         delete(table, "context_id IN (SELECT context_id FROM forgotten)")
     for table in ("llm_answers", "llm_batch_requests"):
-        delete(table, f"request_key IN (SELECT key FROM gone_{table})")
+        delete(table, f"request_key IN (SELECT key FROM gone_{table})")  # noqa: S608
     delete(
         "llm_judged",
         "request_key IN (SELECT key FROM gone_llm_answers) "
@@ -192,7 +193,7 @@ def _remove(reports: list[str], connection: duckdb.DuckDBPyConnection) -> dict[s
             delete(table, "artifact_id = ?", [report])
     for kind in KINDS:
         connection.execute(
-            f'UPDATE artifacts SET rows = (SELECT count(*) FROM "{kind}" AS left_over '
+            f'UPDATE artifacts SET rows = (SELECT count(*) FROM "{kind}" AS left_over '  # noqa: S608
             "WHERE left_over.artifact_id = artifacts.artifact_id) WHERE kind = ?",
             [kind],
         )

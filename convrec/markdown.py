@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _MERMAID_SAFE = re.compile(r"[^\w ,.·–—()-]|[_]")
-_LINES = re.compile(r"\s*[\r\n\u2028\u2029\x0b\x0c\x85]+\s*")
+_SPACE = re.compile(r"\s+")
+_BREAKS = frozenset("\r\n\u2028\u2029\x0b\x0c\x85")
 LINE_SIGN = " ↵ "
 """Stands for a line break where a text has to stay on one line."""
 
@@ -47,9 +48,13 @@ def mermaid_label(value: object, longest: int = 0) -> str:
 
 
 def _one_line(value: object, longest: int) -> str:
-    line = _LINES.sub(LINE_SIGN, str(value).strip())
+    line = _SPACE.sub(_one_space, str(value).strip())
     line = "".join(sign if _shown(sign) else " " for sign in line)
     return line if not longest or len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def _one_space(run: re.Match[str]) -> str:
+    return run[0] if _BREAKS.isdisjoint(run[0]) else LINE_SIGN
 
 
 def _shown(sign: str) -> bool:

@@ -40,7 +40,7 @@ def named_items(text: str, items: Iterable[tuple[str, str, int | None]]) -> set[
         rf"(?<!\w)({titles})(?!\w)(?:\s*\((\d{{4}})\))?", plain, re.IGNORECASE
     ):
         written, year = found[1], found[2]
-        for item_id, title, own in by_key[exact_key(written)]:
+        for item_id, title, own in by_key.get(exact_key(written), ()):
             word = " " not in title.strip()
             if word and year is None and written != title:
                 continue

@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["worker"]:
         os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", LOOK_EVERY)
         command = ["worker", "start", "--pool", POOL, "--type", "process", "--name", "convrec"]
-        os.execv(sys.executable, _prefect(*command))
+        os.execv(sys.executable, _prefect(*command))  # noqa: S606
     if arguments:
         print(f"unknown {' '.join(arguments)!r}; give nothing, or worker", file=sys.stderr)
         return 2

@@ -99,9 +99,9 @@ def _copy_artifact(target: Store, artifact_id: str) -> dict[str, int]:
     copied = {}
     with target.write() as connection:
         for table in (kind, *MEMBERS):
-            connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])
+            connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])  # noqa: S608
             done = connection.execute(
-                f'INSERT INTO "{table}" BY NAME '
+                f'INSERT INTO "{table}" BY NAME '  # noqa: S608
                 f'SELECT * FROM source."{table}" WHERE artifact_id = ?',
                 [artifact_id],
             ).fetchone()
@@ -113,7 +113,7 @@ def _copy_table(target: Store, table: str, keys: tuple[str, ...]) -> int:
     same = " AND ".join(f'known."{key}" IS NOT DISTINCT FROM moved."{key}"' for key in keys)
     with target.write() as connection:
         done = connection.execute(
-            f'INSERT INTO "{table}" BY NAME SELECT * FROM source."{table}" AS moved '
+            f'INSERT INTO "{table}" BY NAME SELECT * FROM source."{table}" AS moved '  # noqa: S608
             f'WHERE NOT EXISTS (SELECT 1 FROM "{table}" AS known WHERE {same})'
         ).fetchone()
     return int(done[0]) if done else 0
@@ -129,7 +129,7 @@ def _verify(source: Store, target: Store, tables: list[str], kept: dict[str, str
                 for (name, *_) in connection.execute(f'DESCRIBE source."{table}"').fetchall()
             )
             found = connection.execute(
-                f'SELECT count(*) FROM (SELECT hash({columns}) AS mark FROM source."{table}") '
+                f'SELECT count(*) FROM (SELECT hash({columns}) AS mark FROM source."{table}") '  # noqa: S608
                 f'ANTI JOIN (SELECT hash({columns}) AS mark FROM "{table}") USING (mark)'
             ).fetchone()
             if found and found[0]:

@@ -95,7 +95,8 @@ def collect(store: Store, *, keep_runs: int = KEEP_RUNS, days: float = DAYS) -> 
         for table in (*dict.fromkeys(part.kind for part in unneeded), *MEMBERS):
             for part in unneeded:
                 connection.execute(
-                    f'DELETE FROM "{table}" WHERE artifact_id = ?', [part.artifact_id]
+                    f'DELETE FROM "{table}" WHERE artifact_id = ?',  # noqa: S608
+                    [part.artifact_id],
                 )
         connection.execute(
             "DELETE FROM pins WHERE artifact_id NOT IN (SELECT artifact_id FROM artifacts)"

@@ -17,7 +17,7 @@ from convrec.errors import InputError
 def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`, in hex."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def file_digest(path: Path) -> str:

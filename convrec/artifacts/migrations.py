@@ -51,7 +51,7 @@ MIGRATIONS = {
         {EMBEDDINGS}
         {table_sql("ablation")}
         {table_sql("search")}
-    """,
+    """,  # noqa: S608
     # Runs. Of earlier ones the warehouse knows what they made, but not what they found made.
     4: f"""
         {RUNS}
@@ -61,7 +61,7 @@ MIGRATIONS = {
         INSERT INTO runs
             SELECT run_id, '', '', '{{}}', '{{}}', '', 'unrecorded', min(noted_at), max(noted_at)
             FROM run_artifacts GROUP BY run_id;
-    """,
+    """,  # noqa: S608
     # Published catalogs.
     5: CATALOGS,
     # Metrics of a part of the test set.

@@ -150,7 +150,7 @@ def find_run(store: Store, name: str) -> RunRecord:
 
 def _forget(connection: Any, run_id: str) -> None:
     for table in ("runs", "run_artifacts"):
-        connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
+        connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])  # noqa: S608
 
 
 def _json(value: Mapping[str, Any]) -> str:

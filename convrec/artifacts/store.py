@@ -76,7 +76,8 @@ class Store(Warehouse):
                 return None
             kind, stage, rows, partial = found
             present = connection.execute(
-                f'SELECT count(*) FROM "{kind}" WHERE artifact_id = ?', [artifact_id]
+                f'SELECT count(*) FROM "{kind}" WHERE artifact_id = ?',  # noqa: S608
+                [artifact_id],
             ).fetchone()
         if present != (rows,):
             return None
@@ -97,7 +98,7 @@ class Store(Warehouse):
         wanted = ", ".join(f'"{name}"' for name in columns or KINDS[kind])
         with self.read_connection() as connection:
             return connection.execute(
-                f'SELECT {wanted} FROM "{kind}" WHERE artifact_id = ? ORDER BY "row"',
+                f'SELECT {wanted} FROM "{kind}" WHERE artifact_id = ? ORDER BY "row"',  # noqa: S608
                 [artifact_id],
             ).pl()
 
@@ -163,11 +164,11 @@ class Store(Warehouse):
         artifact_id = spec.artifact_id
         with self.write(apart=artifact_id) as connection:
             for table in (spec.kind, "artifacts", "lineage", "failures", "curves"):
-                connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])
+                connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])  # noqa: S608
             names = ", ".join(f'"{name}"' for name in rows.columns)
             connection.register("built_rows", rows.to_arrow())
             connection.execute(
-                f'INSERT INTO "{spec.kind}" (artifact_id, {names}) '
+                f'INSERT INTO "{spec.kind}" (artifact_id, {names}) '  # noqa: S608
                 f"SELECT ?, {names} FROM built_rows",
                 [artifact_id],
             )
@@ -209,12 +210,12 @@ class Store(Warehouse):
         condition = condition.replace("?", "$1")
         with self.read_connection() as connection:
             found = connection.execute(
-                f"SELECT {_HEADER} FROM artifacts WHERE {condition} "
+                f"SELECT {_HEADER} FROM artifacts WHERE {condition} "  # noqa: S608
                 "ORDER BY created_at, artifact_id",
                 [value],
             ).fetchall()
             edges = connection.execute(
-                "SELECT artifact_id, role, parent_id FROM lineage WHERE artifact_id IN "
+                "SELECT artifact_id, role, parent_id FROM lineage WHERE artifact_id IN "  # noqa: S608
                 f"(SELECT artifact_id FROM artifacts WHERE {condition})",
                 [value],
             ).fetchall()

@@ -215,7 +215,7 @@ CREATE TABLE llm_batch_requests (
 {CATALOGS}
 INSERT INTO meta VALUES
     ('convrec', 'warehouse'), ('schema_version', '{SCHEMA_VERSION}'), ('store_id', uuid()::VARCHAR);
-"""
+"""  # noqa: S608
 
 
 def table_sql(kind: str) -> str:

@@ -212,7 +212,7 @@ def _item(row: Row, text_columns: Sequence[str]) -> tuple[dict[str, Any] | None,
     title = row.values.get("title")
     if not isinstance(title, str) or not title.strip():
         return None, "no title"
-    if any(unicodedata.category(c) == "Cc" and not c.isspace() for c in title):
+    if any(unicodedata.category(c) in ("Cc", "Cs") and not c.isspace() for c in title):
         return None, "a control character in the title"
     year, reason = read_year(row.values.get("year"))
     if reason:
@@ -251,7 +251,7 @@ def read_year(value: Any) -> tuple[int | None, str]:
 
 
 def _list(value: Any) -> list[str]:
-    parts = value.split("|") if isinstance(value, str) else value or []
+    parts = value.split("|") if isinstance(value, str) else value if isinstance(value, list) else ()
     return [part.strip() for part in parts if isinstance(part, str) and part.strip()]
 
 

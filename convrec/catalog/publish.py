@@ -240,7 +240,7 @@ def _record(
             rows = frame.select([c for c in frame.columns if c in CHANGE_COLUMNS])
             connection.register(f"rows_{change}", rows.to_arrow())
             connection.execute(
-                f"INSERT INTO catalog_changes BY NAME SELECT ? AS name, ? AS version, "
+                f"INSERT INTO catalog_changes BY NAME SELECT ? AS name, ? AS version, "  # noqa: S608
                 f"? AS change, * FROM rows_{change}",
                 [name, number, change],
             )

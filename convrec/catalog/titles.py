@@ -29,7 +29,7 @@ _BRACKET = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
 _YEAR_BRACKET = re.compile(
     r"^(\d{4})(?:\s*[-–—/]\s*(?:\d{2,4})?)?(?:\s+[a-z][\w .-]*)?$", re.IGNORECASE
 )
-_BARE_YEAR = re.compile(r"^(.*\w.*?)[\s,–—-]+(\d{4})$")
+_BARE_YEAR = re.compile(r"[\s,–—-]+(\d{4})$")
 _AKA = re.compile(r"\s*\ba\.?\s?k\.?\s?a\b\.?:?\s*", re.IGNORECASE)
 _OR = re.compile(r",?\s+or:\s+|,\s+or,?\s+", re.IGNORECASE)
 _LAST_OR = re.compile(r"\s+or\W*$", re.IGNORECASE)
@@ -115,9 +115,10 @@ def split_year(text: str) -> tuple[str, int | None]:
 
 def split_bare_year(text: str) -> tuple[str, int | None]:
     """Take a year without brackets off the end; the caller knows when it may be one."""
-    found = _BARE_YEAR.match(text.strip()) if len(text) <= LONGEST else None
-    if found and usable_year(int(found[2])):
-        return found[1], int(found[2])
+    stripped = text.strip()
+    found = _BARE_YEAR.search(stripped) if len(text) <= LONGEST else None
+    if found and usable_year(int(found[1])) and _WORD.search(rest := stripped[: found.start()]):
+        return rest, int(found[1])
     return text, None
 
 

@@ -138,7 +138,7 @@ def published(store: Store, name: str = "") -> list[Version]:
     """All published versions, or those of one catalog, oldest first."""
     with store.read_connection() as connection:
         rows = connection.execute(
-            f"SELECT {_COLUMNS} FROM catalog_versions WHERE $1 = '' OR name = $1 "
+            f"SELECT {_COLUMNS} FROM catalog_versions WHERE $1 = '' OR name = $1 "  # noqa: S608
             "ORDER BY published_at, name, version",
             [name],
         ).fetchall()

@@ -13,7 +13,7 @@ from convrec.lazy import exports
 if TYPE_CHECKING:
     from convrec.config.loading import load
     from convrec.config.overrides import parse_overrides
-    from convrec.config.places import ROOT, has_warehouse, home, lake_address, profiles
+    from convrec.config.places import ROOT, has_warehouse, home, lake_address, located, profiles
     from convrec.config.sections import (
         Adjust,
         Batch,
@@ -56,6 +56,7 @@ __all__ = [
     "home",
     "lake_address",
     "load",
+    "located",
     "parse_overrides",
     "profiles",
 ]
@@ -85,6 +86,7 @@ __getattr__ = exports(
         "home": "places",
         "lake_address": "places",
         "load": "loading",
+        "located": "places",
         "parse_overrides": "overrides",
         "profiles": "places",
     },

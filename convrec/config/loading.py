@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
-from convrec.config.places import profiles
+from convrec.config.places import located, profiles
 from convrec.config.sections import Config
 from convrec.errors import ConfigError
 
@@ -29,6 +30,10 @@ def load(profile: str, overrides: Mapping[str, Any] | None = None) -> Config:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML ({error}); mend that line") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deep for a profile") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror})") from None
     values.setdefault("profile", path.stem)
@@ -36,18 +41,22 @@ def load(profile: str, overrides: Mapping[str, Any] | None = None) -> Config:
         values["domain"] = {"noun": values["domain"]}
     for key, value in (overrides or {}).items():
         named = key == "domain" and isinstance(value, str)
-        _merge(values, ["domain", "noun"] if named else key.split("."), value)
+        _merge(values, ["domain", "noun"] if named else str(key).split("."), value)
     try:
-        return Config.model_validate(values)
+        loaded = Config.model_validate(values)
+        loaded.model_dump_json()
     except ValidationError as error:
         raise ConfigError(_explain(error, path.stem)) from None
+    except PydanticSerializationError:
+        raise ConfigError("an override holds half a character; type its value again") from None
+    return loaded
 
 
 def _profile_path(profile: str) -> Path:
     shipped = profiles()
     if profile in shipped:
         return shipped[profile]
-    path = Path(profile).expanduser()
+    path = located(profile, "PROFILE")
     if path.suffix == ".toml" and path.is_file():
         return path
     raise ConfigError(
@@ -64,7 +73,7 @@ def _merge(values: dict[str, Any], keys: list[str], value: Any) -> None:
     last = keys[-1]
     if isinstance(value, Mapping) and isinstance(values.get(last), dict):
         for key, inner in value.items():
-            _merge(values[last], key.split("."), inner)
+            _merge(values[last], str(key).split("."), inner)
     else:
         values[last] = value
 
@@ -81,7 +90,8 @@ def _explain(error: ValidationError, profile: str) -> str:
         hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed)}"
         return f"unknown key {where} in profile {profile}: {hint}{more}"
     message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["loc"] == () else f"={first['input']!r}"
+    hidden = first["loc"] == () or first["type"] == "secret"
+    given = "" if hidden else f"={first['input']!r:.100}"
     return f"{where}{given} cannot be used in profile {profile}: {message}{more}"
 
 

@@ -20,7 +20,7 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
             )
         try:
             value = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             value = text
         overrides[key.strip()] = value
     return overrides

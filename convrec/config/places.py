@@ -5,12 +5,33 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from convrec.errors import InputError
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def home() -> Path:
     """The folder of the warehouse: `CONVREC_HOME`, by default `.convrec/` in the project root."""
-    return Path(os.environ.get("CONVREC_HOME") or ROOT / ".convrec").expanduser().resolve()
+    given = os.environ.get("CONVREC_HOME")
+    return (located(given, "CONVREC_HOME") if given else ROOT / ".convrec").resolve()
+
+
+def located(given: str, what: str) -> Path:
+    """The path that a setting or an option gives, with `~` read; it need not be there.
+
+    Raises InputError for one that no file can have, or that may not be looked at.
+    """
+    try:
+        path = Path(given).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"{what}={given[:100]!r} is no path that can be used ({reason}); give another"
+        ) from None
+    return path
 
 
 def lake_address() -> tuple[str, str]:

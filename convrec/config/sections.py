@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from convrec.domain import Domain
 from convrec.lists import LineFormat, line_format
@@ -14,7 +16,9 @@ from convrec.sources import source_config
 class Section(BaseModel):
     """Frozen, and closed: an unknown key is an error, never ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False
+    )
 
 
 class Ingest(Section):
@@ -272,6 +276,17 @@ class Llm(Section):
     prices: dict[str, Price] = Field(default={}, description="Added to the shipped price table.")
     batch: Batch = Batch()
 
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        if urlsplit(value).username is not None:
+            raise PydanticCustomError(
+                "secret",
+                "settings are stored and shown, so none may hold a user or password; "
+                "set OPENAI_BASE_URL in the environment instead",
+            )
+        return value
+
 
 SourceSection = Literal["ingest", "recommend", "remap", "reflect", "adjust"]
 
@@ -281,7 +296,7 @@ class Config(Section):
 
     profile: str = ""
     description: str = ""
-    seed: int = 7
+    seed: int = Field(7, ge=0, lt=2**32)
     domain: Domain = Domain()
     list_length: int = Field(20, gt=0, description="N: items in a recommended list.")
     ingest: Ingest = Ingest()

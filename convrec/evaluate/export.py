@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convrec.config import located
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def export_checkpoint(store: Store, checkpoint: str, out: Path, *, merge: bool =
 
     Raises InputError where the checkpoint is not there, holds no model, or `out` holds something.
     """
-    out = out.expanduser().resolve()
+    out = located(str(out), "DIR").resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not empty; give a folder that is to be made")
     source, card = _source(store, checkpoint)
@@ -107,7 +108,7 @@ def _source(store: Store, checkpoint: str) -> tuple[Path, str]:
     """The folder with the model, and its card where the warehouse knows it."""
     from convrec.evaluate.card import model_card
 
-    folder = Path(checkpoint).expanduser()
+    folder = located(checkpoint, "CHECKPOINT")
     if folder.is_dir():
         return folder, ""
     ref = store.find(checkpoint) if checkpoint.startswith("checkpoint-") else None

@@ -7,10 +7,10 @@ warehouse. Its lists are made in the words and with the sampler of the profile t
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 from convrec.artifacts import ArtifactRef, Store
+from convrec.config import located
 from convrec.errors import InputError
 from convrec.evaluate.generations import GENERATIONS, given_step
 from convrec.pipeline import NODES, Node
@@ -29,7 +29,7 @@ class Given(NamedTuple):
 
 def given(store: Store, checkpoint: str) -> Given:
     """The nodes for a folder or an id. Raises InputError where it is neither."""
-    folder = Path(checkpoint).expanduser()
+    folder = located(checkpoint, "--checkpoint")
     reads = {"conversations": "conversations"}
     ref = None
     if folder.is_dir():

@@ -32,6 +32,9 @@ _SPACE = re.compile(r"\s+")
 
 Named = tuple[str, int]
 
+LONGEST = 2000
+"""Characters of a line that are looked at: markers come off layer by layer, each a pass."""
+
 
 def judge_reference(lists: Sequence[ListToJudge], catalog: Set[Titled]) -> Batch:
     """Judge lists against exact (title, year) pairs of a catalog."""
@@ -54,7 +57,7 @@ def judge_reference(lists: Sequence[ListToJudge], catalog: Set[Titled]) -> Batch
 
 def read_list(text: str) -> list[Named]:
     """The (title, year) of every line in which the published code finds one, in order."""
-    return [item for line in text.split("\n") if (item := _read_line(line)) is not None]
+    return [item for line in text.split("\n") if (item := _read_line(line[:LONGEST])) is not None]
 
 
 @lru_cache(maxsize=1 << 16)

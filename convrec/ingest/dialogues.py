@@ -30,7 +30,7 @@ NEEDED = ("input", "rec", "prev_entity", "dialog_id", "turn_id")
 _RESOURCE = re.compile(r"^<?(?:https?://dbpedia\.org/resource/)?(.*?)>?$")
 _NOTE = re.compile(r"^(?P<title>.*\S)\s+\((?P<note>[^()]+)\)$")
 _NOTE_YEAR = re.compile(r"\b(\d{4})\b")
-_LAST_SPEAKER = re.compile(r"\s*\bSystem:\s*$")
+_LAST_SPEAKER = re.compile(r"\bSystem:$")
 
 
 class Entities:
@@ -69,7 +69,7 @@ class Entities:
         if not isinstance(numbers, list):
             raise BadRowError(f"{column} is not a list")
         items = [self.title(n) for n in numbers if isinstance(n, int) and n in self._members]
-        unique = {(item["title"], item["year"]): item for item in items}
+        unique = {(whole_text(item["title"]), item["year"]): item for item in items}
         return list(unique.values())
 
 
@@ -82,10 +82,15 @@ def read_name(name: str) -> tuple[str, int | None]:
     found = _RESOURCE.match(name)
     text = unquote(found[1] if found else name).replace("_", " ").strip()
     note = _NOTE.match(text)
-    if note is None or note["note"].split()[-1][0].isupper():
+    if note is None or (note["note"].split() or [""])[-1][:1].isupper():
         return text, None
     year = _NOTE_YEAR.search(note["note"])
     return note["title"], int(year[1]) if year and usable_year(int(year[1])) else None
+
+
+def without_last_speaker(dialogue: str) -> str:
+    """A dialogue without the "System:" that it may end with, behind which the answer would be."""
+    return _LAST_SPEAKER.sub("", dialogue.strip()).strip()
 
 
 def read_dialogues(
@@ -128,13 +133,13 @@ def _sample(raw: Raw, entities: Entities) -> Sample:
     _present(row, NEEDED)
     if not isinstance(row["input"], str):
         raise BadRowError("input is not text")
-    conversation = whole_text(_LAST_SPEAKER.sub("", row["input"]).strip())
+    conversation = whole_text(without_last_speaker(row["input"]))
     if not conversation:
         raise BadRowError("empty conversation")
     ground_truth = entities.titles(row["rec"], "rec")
     if not ground_truth:
         raise BadRowError("no item among rec")
-    turn = f"{row['dialog_id']}/{row['turn_id']}"
+    turn = whole_text(f"{row['dialog_id']}/{row['turn_id']}")
     return Sample(
         raw=raw,
         sample_id=turn,
@@ -158,7 +163,7 @@ def _present(row: Mapping[str, Any], names: Sequence[str]) -> None:
 def _checked(path: Path, kind: type) -> Any:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({str(error).splitlines()[0]})") from None
     numbers = value.values() if isinstance(value, dict) else value
     if not isinstance(value, kind) or not all(type(n) is int for n in numbers):

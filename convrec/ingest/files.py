@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from convrec.artifacts.identity import digest, file_digest
 from convrec.catalog.load import refuse_pickle
 from convrec.catalog.versions import named, named_file
-from convrec.config import ROOT, Config
+from convrec.config import ROOT, Config, located
 from convrec.errors import InputError
 
 DIALOGUES = ("test.jsonl", "conversations.jsonl")
@@ -58,7 +58,7 @@ def data_path(config: Config) -> Path:
             f"ingest.path is empty; give the file or folder of the {config.ingest.format} data, as "
             "in --set ingest.path=FOLDER"
         )
-    path = Path(given).expanduser()
+    path = located(given, "ingest.path")
     if not path.exists():
         raise InputError(f"ingest.path={given} does not exist; give a file or folder that does")
     return path
@@ -69,7 +69,7 @@ def catalog_file(config: Config) -> Path | None:
     if wanted := named(config.ingest.catalog):
         return named_file(wanted) or own_catalog(config)
     if config.ingest.catalog:
-        return Path(config.ingest.catalog).expanduser()
+        return located(config.ingest.catalog, "ingest.catalog")
     return own_catalog(config)
 
 
@@ -188,17 +188,38 @@ def _arrow_folder(path: Path) -> bool:
 
 
 def _datasets_files(path: Path) -> list[File]:
-    if (path / "dataset_dict.json").is_file():
-        splits = _json(path / "dataset_dict.json").get("splits", [])
-        return [
-            file._replace(source=f"{name}/{file.source}", split=_split_name(name))
-            for name in splits
-            for file in _datasets_files(path / name)
-        ]
-    state = _json(path / "state.json")
-    split = _split_name(str(state.get("_split") or ""))
-    names = [entry["filename"] for entry in state.get("_data_files", [])]
-    return [File(_inside(path, Path(name).name), Path(name).name, split) for name in names]
+    described = path / "dataset_dict.json"
+    if not described.is_file():
+        return _state_files(path)
+    return [
+        file._replace(source=f"{name}/{file.source}", split=_split_name(name))
+        for name in _plain_names(described, _described(described, "splits"))
+        for file in _state_files(path / name)
+    ]
+
+
+def _state_files(folder: Path) -> list[File]:
+    state = _inside(folder, "state.json")
+    entries = _described(state, "_data_files")
+    given = [entry.get("filename") if isinstance(entry, dict) else None for entry in entries]
+    split = _split_name(str(_json(state).get("_split") or ""))
+    return [File(_inside(folder, name), name, split) for name in _plain_names(state, given)]
+
+
+def _described(path: Path, key: str) -> list[Any]:
+    value = _json(path)
+    found = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(found, list):
+        raise InputError(f"{path} has no list {key}; write the folder again, with save_to_disk")
+    return found
+
+
+def _plain_names(path: Path, given: list[Any]) -> list[str]:
+    """The names of files and folders beside `path`. Raises InputError for one elsewhere."""
+    for name in given:
+        if not isinstance(name, str) or name in ("", ".", "..") or {"/", "\\", "\0"} & set(name):
+            raise InputError(f"{path} names {name!r:.100}, which is no file or folder beside it")
+    return given
 
 
 def _split_name(stem: str) -> str:
@@ -217,7 +238,7 @@ def _inside(path: Path, name: str) -> Path:
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({_first(error)})") from None
 
 

@@ -68,11 +68,11 @@ def _sample(raw: Raw) -> Sample:
     ground_truth = _titles(row["groundtruth_with_release_year"], "groundtruth_with_release_year")
     if not ground_truth:
         raise BadRowError("empty ground truth")
-    completion = row.get("completion")
+    completion, name = row.get("completion"), row.get("sample_id")
     context = context_id(conversation)
     return Sample(
         raw=raw,
-        sample_id=str(row.get("sample_id") if row.get("sample_id") is not None else "").strip(),
+        sample_id=whole_text(str("" if name is None else name)).strip(),
         context_id=context,
         group=context,
         created_utc=_time(row.get("created_utc")),
@@ -135,7 +135,7 @@ def _time(value: Any) -> int | None:
         return None
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadRowError(f"created_utc {str(value)[:40]!r} is not seconds since 1970") from None
     if not math.isfinite(seconds) or not 0 < seconds < 1e11:
         raise BadRowError(f"created_utc {str(value)[:40]!r} is not seconds since 1970")

@@ -109,7 +109,7 @@ class AnswerStore:
         with self.store.read_connection() as connection:
             connection.register("wanted", wanted.to_arrow())
             return connection.execute(
-                f"SELECT request_key, {', '.join(columns)} FROM llm_answers "
+                f"SELECT request_key, {', '.join(columns)} FROM llm_answers "  # noqa: S608
                 "JOIN wanted ON request_key = wanted.key"
             ).fetchall()
 

@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from convrec.llm.endpoint import is_loopback, public_url
+from convrec.llm.pace import number
 from convrec.llm.prices import Usage
 from convrec.llm.requests import Request, route
 
@@ -32,6 +33,9 @@ _ONE_CONVERSATION = {
 _TOO_LONG = re.compile(r"maximum context length|context (window|size|length)|too long", re.I)
 SHORTEST_KEY = 8
 """Characters from which on a key is a secret rather than a placeholder."""
+
+MOST_TOKENS = 10**9
+"""In one response; a larger number is a mistake."""
 
 _SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][\w*.\-]{6,}", re.I)
 
@@ -181,7 +185,7 @@ def read_response(text: str, body: Mapping[str, Any]) -> Answered | Failure:
     """Tell an answer from a broken or empty response; the words in it are not looked at."""
     try:
         response = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Failure("transient", "the response is broken JSON")
     if not isinstance(response, dict):
         return Failure("transient", "the response is not a JSON object")
@@ -218,32 +222,38 @@ def retry_after(headers: Mapping[str, str]) -> float:
         if not value:
             continue
         try:
-            return max(0.0, float(value) * scale)
+            return max(0.0, number(value) * scale)
         except ValueError:
             try:
                 return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-            except ValueError:
+            except (ValueError, OverflowError):
                 continue
     return 0.0
 
 
 def _usage(response: Mapping[str, Any], text: str, body: Mapping[str, Any]) -> Usage:
-    """Billed tokens; where an endpoint reports none, an upper estimate of 3 bytes a token."""
+    """Billed tokens; where an endpoint reports no usable ones, at the most: 3 bytes a token."""
     usage = response.get("usage")
-    if not isinstance(usage, Mapping):
-        said = 0 if "input" in body else len(text.encode()) // 3
-        return Usage(prompt_bytes(body) // 3, 0, said)
-    return Usage(
-        prompt=int(usage.get("prompt_tokens") or 0),
-        cached=_detail(usage, "prompt_tokens_details", "cached_tokens"),
-        completion=int(usage.get("completion_tokens") or 0),
-        reasoning=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
-    )
+    try:
+        if isinstance(usage, Mapping):
+            return Usage(
+                prompt=_count(usage, "prompt_tokens"),
+                cached=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
+                completion=_count(usage, "completion_tokens"),
+                reasoning=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
+            )
+    except (TypeError, ValueError, OverflowError):  # no numbers of tokens
+        pass
+    said = 0 if "input" in body else len(text.encode()) // 3
+    return Usage(prompt_bytes(body) // 3, 0, said)
 
 
-def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:
-    details = usage.get(group)
-    return int(details.get(name) or 0) if isinstance(details, Mapping) else 0
+def _count(group: object, name: str) -> int:
+    """A number of tokens, 0 where it is absent. Raises ValueError where it cannot be one."""
+    number = int(group.get(name) or 0) if isinstance(group, Mapping) else 0
+    if not 0 <= number <= MOST_TOKENS:
+        raise ValueError
+    return number
 
 
 def _repeats(message: str, text: str, length: int = 24) -> bool:

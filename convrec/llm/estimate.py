@@ -17,6 +17,7 @@ from convrec.llm.budget import upper_usage
 from convrec.llm.calls import prompt_bytes
 from convrec.llm.prices import Usage, batch_discount, cost, price_of, token_rates
 from convrec.llm.requests import Request, distinct
+from convrec.llm.stored import text_of
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Store
@@ -198,12 +199,9 @@ def _elsewhere(store: Store, like: Request) -> tuple[float, float] | None:
     if len(rows) < ENOUGH:
         return None
     asked = sum(prompt_bytes(json.loads(body)) for body, _, _, _ in rows)
-    told = sum(len(_content(json.loads(response)).encode()) for _, response, _, _ in rows)
+    texts = (text_of(json.loads(response))[0] or "" for _, response, _, _ in rows)
+    told = sum(len(text.encode()) for text in texts)
     return asked / sum(prompt for _, _, prompt, _ in rows), told / sum(n for _, _, _, n in rows)
-
-
-def _content(response: Mapping[str, Any]) -> str:
-    return str(response["choices"][0]["message"].get("content") or "")
 
 
 def _experience(

@@ -40,7 +40,7 @@ def ledger_rows(store: Store, run: str | None = None) -> list[LedgerRow]:
     sums = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
     with store.read_connection() as connection:
         found = connection.execute(
-            "SELECT run, stage, model, strftime(created_at, '%Y-%m-%d') AS day, origin, "
+            "SELECT run, stage, model, strftime(created_at, '%Y-%m-%d') AS day, origin, "  # noqa: S608
             f"count(*) AS requests, {sums} FROM llm_ledger WHERE $1 IS NULL OR run = $1 "
             "GROUP BY run, stage, model, day, origin ORDER BY min(created_at)",
             [run],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 
 MINUTE = 60.0
 BURST = 2.0
@@ -16,6 +17,8 @@ BURST = 2.0
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([\d.]+)(ms|s|m|h|d)")
+LONGEST = 40
+"""Characters of a duration."""
 
 
 class Bucket:
@@ -75,7 +78,7 @@ class Pace:
         for what, bucket in self._told.items():
             try:
                 limit, remaining = (
-                    float(headers[f"x-ratelimit-{name}-{what}"]) for name in ("limit", "remaining")
+                    number(headers[f"x-ratelimit-{name}-{what}"]) for name in ("limit", "remaining")
                 )
                 reset = seconds(headers[f"x-ratelimit-reset-{what}"])
             except (KeyError, ValueError):
@@ -88,7 +91,15 @@ def seconds(text: str) -> float:
 
     Raises ValueError for anything else.
     """
-    parts = _PART.findall(text)
+    parts = _PART.findall(text) if len(text) <= LONGEST else []
     if parts and "".join(number + unit for number, unit in parts) == text:
         return sum(float(number) * _UNITS[unit] for number, unit in parts)
-    return float(text)
+    return number(text)
+
+
+def number(text: str) -> float:
+    """A number as endpoints write it. Raises ValueError for anything else, and for no end."""
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"{text} is no number")
+    return value

@@ -86,7 +86,7 @@ def create_app(
     async def post(request: HttpRequest, act: Callable[[Any], Response]) -> Response:
         try:
             body = json.loads(await request.body())
-        except ValueError:
+        except (ValueError, RecursionError):
             return _error(400, "the body is not JSON", code="invalid_json")
         response: Response | None = None
         fault = ""

@@ -223,7 +223,7 @@ def _validated(content: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any
             line = json.loads(text)
             name, model = line["custom_id"], line["body"]["model"]
             good = (line["method"], line["url"]) == ("POST", URL)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             good = False
         if not good:
             return [], [_trouble("invalid_json_line", "This line is no request.", number)]

@@ -20,7 +20,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -29,6 +29,7 @@ from convrec.errors import WarehouseError
 from convrec.llm.answer import Answer
 
 _FIELDS = {field.name for field in fields(Answer)}
+_NEEDED = {field.name for field in fields(Answer) if field.default is MISSING}
 
 
 class Spool:
@@ -204,9 +205,9 @@ def read_segment(path: Path) -> list[Answer]:
     for line in path.read_bytes().split(b"\n"):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and row.keys() <= _FIELDS:
+        if isinstance(row, dict) and _NEEDED <= row.keys() <= _FIELDS:
             answers.append(Answer(**row))
     return answers
 

@@ -44,11 +44,14 @@ def stored_texts(
 
 
 def text_of(response: Mapping[str, Any]) -> tuple[str | None, str]:
-    """(the text of a response, why there is none)."""
-    message = response["choices"][0].get("message") or {}
-    if text := message.get("content"):
-        return text, ""
-    return None, f"no text: {message.get('refusal') or 'empty content'}"
+    """(the text of a response, why there is none); half a character in it becomes a "?"."""
+    message = response["choices"][0].get("message")
+    said = message if isinstance(message, Mapping) else {}
+    text, refusal = (
+        value.encode(errors="replace").decode() if isinstance(value, str) else ""
+        for value in (said.get("content"), said.get("refusal"))
+    )
+    return (text, "") if text else (None, f"no text: {refusal or 'empty content'}")
 
 
 def failed_contexts(failed: Sequence[tuple[str, str, bool]]) -> pl.DataFrame:

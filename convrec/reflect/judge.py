@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convrec.config import Config
 
 
-_TAG = re.compile(r"<(?=\s*/?\s*(?:conversation|candidates)\b)", re.IGNORECASE)
+_TAG = re.compile(r"<(?=\s*(?:/\s*)?(?:conversation|candidates)\b)", re.IGNORECASE)
 _GAP = "\n[...]\n"
 
 
@@ -110,7 +110,7 @@ def read_ratings(text: str, count: int, scale: int) -> dict[int, int]:
     """
     try:
         entries = json.loads(text)["ratings"]
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         raise ValueError('it is not a JSON object with "ratings"') from None
     if not isinstance(entries, list):
         raise ValueError('"ratings" is not a list')

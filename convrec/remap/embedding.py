@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convrec.config import located
 from convrec.llm.requests import Request, Requests, chunks
 from convrec.remap.named import named
 from convrec.remap.texts import needed_texts
@@ -62,7 +63,7 @@ def space_name(config: Config) -> str:
         from convrec.llm.endpoint import endpoint_name
 
         return f"{endpoint_name(config)} {model_of(config)}"
-    folder = Path(model_of(config)).expanduser()
+    folder = located(model_of(config), "remap.model")
     return f"sentence-transformers {_content(folder) if folder.is_dir() else model_of(config)}"
 
 

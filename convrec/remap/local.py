@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convrec.config import located
 from convrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Encoder:
                 "installed; install it with `.venv/bin/pip install -c constraints.txt -e '.[st]'`, "
                 "or set remap.similarity=tfidf"
             ) from None
-        folder = Path(model).expanduser()
+        folder = located(model, "remap.model")
         try:
             self._model = library.SentenceTransformer(
                 str(folder) if folder.is_dir() else model,

@@ -7,10 +7,10 @@ package imports no torch; building does.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import Built, Job, Step, file_digest
+from convrec.config import located
 
 if TYPE_CHECKING:
     from convrec.config import Config
@@ -37,7 +37,7 @@ def base_digest(job: Job) -> dict[str, str]:
 
     if is_packaged(job.config.model.base):
         return {"base": file_digest(packaged_file(job.config.model.base))}
-    folder = Path(job.config.model.base).expanduser()
+    folder = located(job.config.model.base, "model.base")
     if job.config.model.base == "tiny" or not folder.is_dir():
         return {}
     return {"base": file_digest(folder)}

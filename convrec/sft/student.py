@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 
-from convrec.config import Model
+from convrec.config import Model, located
 from convrec.errors import ConfigError, InputError
 from convrec.sft.packaged import is_packaged, packaged_folder
 
@@ -45,7 +45,7 @@ def load_student(base: str, *, config: Model, texts: Iterable[str] = (), seed: i
         return Student(*make_tiny(texts, config, seed))
     if is_packaged(base):
         return load_checkpoint(packaged_folder(base))
-    folder = Path(base).expanduser()
+    folder = located(base, "model.base")
     if folder.is_dir():
         return load_checkpoint(folder)
     if base.startswith((".", "/", "~")) or base.count("/") > 1:

@@ -86,7 +86,7 @@ def _rows(store: Store, line: Line, role: str, name: str) -> Rows:
         )
     with store.read_connection() as connection:
         found = connection.execute(
-            f'SELECT * EXCLUDE (artifact_id, "row") FROM "{kind}" '
+            f'SELECT * EXCLUDE (artifact_id, "row") FROM "{kind}" '  # noqa: S608
             f'WHERE artifact_id = $id AND {wanted} ORDER BY "row"',
             {"id": artifact_id, "name": name},
         ).pl()

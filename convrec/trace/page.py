@@ -26,7 +26,7 @@ def trace_html(traced: dict[str, Any]) -> Markup:
     """What `follow` gives, as one `<details>` element; styles are those of the page around it."""
     from markupsafe import Markup
 
-    return Markup(_template().render(traced, shown=SHOWN_CANDIDATES))
+    return Markup(_template().render(traced, shown=SHOWN_CANDIDATES))  # noqa: S704 - autoescaped
 
 
 @cache

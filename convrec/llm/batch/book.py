@@ -67,7 +67,7 @@ class Book:
         with self.store.read_connection() as connection:
             connection.register("wanted", wanted.to_arrow())
             found = connection.execute(
-                f"SELECT {COLUMNS} FROM llm_batches WHERE state != 'ended' AND batch_key IN "
+                f"SELECT {COLUMNS} FROM llm_batches WHERE state != 'ended' AND batch_key IN "  # noqa: S608
                 "(SELECT batch_key FROM llm_batch_requests JOIN wanted ON request_key = key) "
                 "ORDER BY created_at, batch_key"
             ).fetchall()
@@ -86,7 +86,7 @@ class Book:
         sets = ", ".join(f"{name} = ?" for name in changes)
         with self.store.write() as connection:
             connection.execute(
-                f"UPDATE llm_batches SET {sets}, updated_at = ? "
+                f"UPDATE llm_batches SET {sets}, updated_at = ? "  # noqa: S608
                 "WHERE batch_key = ? AND state != 'ended'",
                 [*changes.values(), _now(), row.batch_key],
             )
@@ -170,7 +170,7 @@ class Book:
     def _select(self, condition: str, values: list[str]) -> list[Row]:
         with self.store.read_connection() as connection:
             found = connection.execute(
-                f"SELECT {COLUMNS} FROM llm_batches WHERE {condition} "
+                f"SELECT {COLUMNS} FROM llm_batches WHERE {condition} "  # noqa: S608
                 "ORDER BY created_at, batch_key",
                 values,
             ).fetchall()

@@ -219,7 +219,10 @@ def _check_lines(path: Path) -> None:
     """Raise ValueError where a line is none of Batch output, as when a download broke off."""
     with path.open("rb") as file:
         for line in filter(bytes.strip, file):
-            row = json.loads(line)
+            try:
+                row = json.loads(line)
+            except RecursionError:
+                row = None
             if not isinstance(row, dict) or "custom_id" not in row:
                 raise ValueError("a line that is none of Batch output")
 

@@ -47,13 +47,13 @@ def read_outcome(
         number = status if isinstance(status, int) and status != 200 else 500
         failure = refusal(url, key, number, said if isinstance(said, dict) else {}, request.body)
         return Failure(failure.kind, f"the batch reports {failure.reason}", failure.status)
-    return read_response(masked(json.dumps(body, ensure_ascii=False), key), request.body)
+    return read_response(masked(json.dumps(body), key), request.body)
 
 
 def _line(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if isinstance(row, dict) and isinstance(row.get("custom_id"), str) and "response" in row:
         return row

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -71,10 +70,9 @@ def _envelope(
 
 def _cut(tag: str, text: str) -> tuple[str, str]:
     """What stands between the last `<tag>` and its `</tag>`, and the text without it."""
-    found = re.search(rf".*<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    if found is None:
-        return "", text
-    return found[1], text[: found.start(1)] + text[found.end(1) :]
+    end = text.rfind(f"</{tag}>")
+    before, opened, inside = text[: max(end, 0)].rpartition(f"<{tag}>")
+    return (inside, before + opened + text[end:]) if opened else ("", text)
 
 
 def _texts(messages: object) -> list[str]:

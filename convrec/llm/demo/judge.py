@@ -26,7 +26,7 @@ MISREAD = 0.06
 FORGETS, BREAKS_OFF = 0.006, 0.004
 """Chances, an answer, of one candidate left out and of unfinished JSON."""
 
-_CANDIDATE = re.compile(r"^\s*(\d+)[.)]\s+(.*\S)\s*$", re.MULTILINE)
+_CANDIDATE = re.compile(r"^[ \t]*(\d+)[.)][ \t]+(\S.*)$", re.MULTILINE)
 
 
 def answer(

@@ -1,0 +1,165 @@
+"""How the time of every parser of outside text grows: n characters and 4 n of hostile text.
+
+    python -m benchmarks.fuzz_parsers [--size 16000] [--seconds 5]
+
+Each parser reads texts made of one piece over and over, between a beginning and an end that keep a
+pattern from matching, which is where a regular expression may go back over and over again. Linear
+time grows 4 times, quadratic 16 times. A call that takes longer than `--seconds` is ended, and
+counts as one that never ends. Prints the worst text of each parser; exit 1 where one grows more
+than MOST times and takes longer than NOTICED. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from convrec import markdown
+from convrec.catalog.link import Linker
+from convrec.catalog.load import read_year
+from convrec.catalog.titles import exact_key, front_article, read_title, split_bare_year, words
+from convrec.errors import ConvrecError
+from convrec.evaluate.reference import read_list
+from convrec.ingest.dialogues import read_name, without_last_speaker
+from convrec.lists import line_format, parse_answer, parse_line
+from convrec.llm.calls import read_response, refusal
+from convrec.llm.demo.completion import complete
+from convrec.llm.pace import seconds
+from convrec.reflect.judge import quoted, read_ratings
+from convrec.serving import named_items
+
+MOST = 8.0
+"""Times that four times the text may take: linear is 4, n log n a little more, quadratic 16."""
+
+NOTICED = 0.05
+"""Seconds below which the growth of one call is noise."""
+
+ROUNDS = 3
+"""Times that a text is read, where it may be the worst; the quickest counts."""
+
+ITEMS = [("a", "Alien", 1979), ("h", "Heat", 1995), ("s", "Se7en", None)]
+
+PIECES = [
+    " ", "\n", "\t", "\u00a0", "\u200f", "\u0301", "\0", "a", "1", "1.", "-", "*", "**", "_", "#",
+    '"', "'", "`", ",", ", ", ", and ", ": ", " - ", ".", ". A", "?", "(", ")", "((", "()", "( ",
+    "[", "[]", "<", "< ", "</", "<conversation>", "{", "}", "[[", '{"a":', "[1,", '"a",', " or ",
+    " or: ", " / ", " aka ", "a.k.a. ", "like ", " (1995)", "(1995) ", " 1995", "1995-", "Alien ",
+    "Alien, The, ", "how about ", "System: ", "1. a\n", "\n\n1. ", " \n", "x" * 40 + " ",
+]  # fmt: skip
+AROUND = [
+    ("", ""),
+    ("a", "a"),
+    ("Alien", "x"),
+    ("<", ""),
+    ("1.", ""),
+    ("(", ""),
+    ('{"ratings":', ""),
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", type=int, default=16_000, help="characters of the shorter text")
+    parser.add_argument("--seconds", type=float, default=5.0, help="when a call is ended")
+    options = parser.parse_args()
+    signal.signal(signal.SIGALRM, _too_long)
+    rows = [_worst(name, parse, options.size, options.seconds) for name, parse in parsers().items()]
+    for row in sorted(rows, key=lambda row: -row["seconds"]):
+        print(f"{row['parser']:<20} {row['seconds']:>8.3f} s  ×{row['growth']:<6} {row['text']!r}")
+    print(json.dumps({"size": 4 * options.size, "parsers": rows}))
+    sys.exit(any(row["growth"] > MOST and row["seconds"] > NOTICED for row in rows))
+
+
+def parsers() -> dict[str, Callable[[str], Any]]:
+    """Whatever reads text from outside, by name; a ValueError is an answer like another."""
+    frame = pl.DataFrame(
+        [
+            {"item_id": i, "title": t, "year": y, "aliases": [], "genres": [], "text": ""}
+            for i, t, y in ITEMS
+        ],
+        infer_schema_length=None,
+    )
+    linker = Linker(frame)
+    dated = line_format("{year}: {title}")
+    return {
+        "parse_line": parse_line,
+        "parse_line, dated": dated.parse,
+        "parse_answer": parse_answer,
+        "read_title": read_title,
+        "front_article": front_article,
+        "split_bare_year": split_bare_year,
+        "words": words,
+        "exact_key": exact_key,
+        "read_year": read_year,
+        "link": lambda text: linker.link(text),
+        "reference.read_list": read_list,
+        "named_items": lambda text: named_items(text, ITEMS),
+        "read_name": read_name,
+        "last speaker": without_last_speaker,
+        "judge.quoted": lambda text: quoted(text, 6000),
+        "read_ratings": lambda text: read_ratings(text, 3, 2),
+        "read_response": lambda text: read_response(text, {"messages": []}),
+        "refusal": lambda text: refusal("u", "sk-secret1", 400, {"message": text}, {}),
+        "pace.seconds": seconds,
+        "markdown.text": markdown.text,
+        "markdown.code": markdown.code,
+        "mermaid_label": markdown.mermaid_label,
+        "demo teacher": lambda text: complete(_asked("demo-teacher", text)),
+        "demo judge": lambda text: complete(_asked("demo-judge", text)),
+    }
+
+
+def _asked(model: str, text: str) -> dict[str, Any]:
+    shown = f"<conversation>\n{text}\n</conversation>\n<candidates>\n1. {text}\n</candidates>"
+    rating = {"properties": {"rating": {"maximum": 2}}}
+    schema = {"schema": {"properties": {"ratings": {"items": rating}}}}
+    form = {"type": "json_schema", "json_schema": schema}
+    return {"model": model, "messages": [{"content": shown}], "response_format": form}
+
+
+def _worst(name: str, parse: Callable[[str], Any], size: int, patience: float) -> dict[str, Any]:
+    """The text that takes longest, its seconds, and the growth from n to 4 n."""
+    worst: dict[str, Any] = {"parser": name, "seconds": 0.0, "growth": 0.0, "text": ""}
+    for piece in PIECES:
+        for before, after in AROUND:
+            hostile = (f"{before}{piece * (n // len(piece))}{after}" for n in (size, 4 * size))
+            texts = list(hostile)
+            if _seconds(parse, texts[1], patience) <= worst["seconds"]:
+                continue
+            short, long = (min(_seconds(parse, t, patience) for _ in range(ROUNDS)) for t in texts)
+            if long > worst["seconds"]:
+                growth = round(long / max(short, 1e-6), 1)
+                text = f"{before}{piece}…{after}"
+                worst |= {"seconds": round(long, 4), "growth": growth, "text": text}
+    return worst
+
+
+def _seconds(parse: Callable[[str], Any], text: str, patience: float) -> float:
+    signal.setitimer(signal.ITIMER_REAL, patience)
+    start = time.process_time()
+    try:
+        parse(text)
+    except (ValueError, ConvrecError):
+        pass
+    except TimeoutError:
+        return patience
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return time.process_time() - start
+
+
+def _too_long(number: int, frame: Any) -> None:
+    raise TimeoutError
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Any text may come from a file, a post or a model: it is read, or refused in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convrec import markdown
+from convrec.artifacts.identity import digest
+from convrec.catalog.load import read_year
+from convrec.catalog.titles import split_bare_year
+from convrec.config import load
+from convrec.errors import ConvrecError
+from convrec.evaluate.reference import read_list
+from convrec.ingest.dialogues import read_name, without_last_speaker
+from convrec.lists import line_format, parse_answer
+from convrec.llm.calls import read_response, refusal
+from convrec.llm.demo.completion import complete
+from convrec.llm.pace import seconds
+from convrec.llm.stored import text_of
+from convrec.recommend import teacher_messages
+from convrec.reflect.judge import judge_body, read_ratings
+from convrec.serving import named_items
+
+DEMO = load("demo")
+ITEMS = [("a", "Alien", 1979), ("h", "Heat", 1995), ("i", "It", None)]
+
+
+def ask(model: str, text: str) -> Any:
+    if model == "demo-judge":
+        return complete(judge_body(text, [text], DEMO) | {"model": model})
+    return complete({"model": model, "messages": teacher_messages(text, DEMO)})
+
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "answer": parse_answer,
+    "answer in another form": lambda text: parse_answer(text, line_format("{year}: {title}")),
+    "published list": read_list,
+    "ratings": lambda text: read_ratings(text, 3, 2),
+    "response": lambda text: read_response(text, {"messages": [text]}),
+    "content": lambda text: text_of({"choices": [{"message": {"content": text}}]}),
+    "refusal": lambda text: refusal("u", "sk-secret1", 400, {"message": text}, {"messages": text}),
+    "duration": seconds,
+    "year": read_year,
+    "bare year": split_bare_year,
+    "entity name": read_name,
+    "dialogue": without_last_speaker,
+    "titles in a post": lambda text: named_items(text, ITEMS),
+    "markdown": lambda text: markdown.table(["a"], [[text]], 50) + markdown.code(text),
+    "mermaid": markdown.mermaid_label,
+    "digest": digest,
+    "demo teacher": lambda text: ask("demo-teacher", text),
+    "demo judge": lambda text: ask("demo-judge", text),
+}
+
+NESTED = "[" * 10_000
+TEXTS = {
+    "nothing": "",
+    "null bytes": "\0Alien\0 (1979)\n\0",
+    "right to left": "\u202e\u2066Alien (1979)\u200f\n\u202b1. Heat",
+    "half a character": "\ud800 (1999)\n1. \udfff\nHeat\ud83d",
+    "accents on accents": "e" + "\u0301\u0316" * 2000,
+    "every line break": "a\rb\vc\fd\x1ce\x1df\x1eg\x85h\u2028i\u2029j",
+    "1 MB in a line": "Alien (1979) " * 80_000,
+    "1 MB of spaces": " " * 500_000 + "\u00a0" * 500_000 + ".",
+    "1 MB of digits": "1" * 1_000_000,
+    "1 MB of brackets": "(" * 500_000 + ")" * 500_000,
+    "1 MB of list marks": "1. *- " * 160_000,
+    "1 MB of commas": "Alien, Heat, and " * 60_000,
+    "1 MB of empty lines": "\n" * 1_000_000,
+    "our own tags": "<conversation>" * 1000 + "</conversation><candidates>1. </candidates>",
+    "nested JSON": NESTED + "]" * 10_000,
+    "nested ratings": '{"ratings": ' + NESTED,
+    "a number with no end": '{"ratings": [{"candidate": 1' + "0" * 5000 + "}]}",
+    "no number": '{"usage": {"prompt_tokens": NaN}, "choices": [{}]}',
+    "infinite": "inf",
+    "letters that fold into others": "ALıEN, İt, ﬁlm, ẞ, ſ, K",
+}
+
+
+def survives(parser: Callable[[str], Any], text: str) -> None:
+    try:
+        parser(text)
+    except UnicodeError:
+        raise
+    except (ConvrecError, ValueError) as error:
+        sentence = str(error)
+    else:
+        return
+    assert len(sentence.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_hostile_text_is_read_or_refused(parser: Callable[[str], Any], text: str) -> None:
+    survives(parser, text)
+
+
+MARKS = "()[]<>{}\"'`*_#-–,.:;/\\|&0123456789aAİß \t\n\r\0\u0301\u200f\u202e\ud800"
+ANYTHING = st.text(st.one_of(st.sampled_from(MARKS), st.characters()), max_size=60)
+
+
+@pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
+@settings(max_examples=60, deadline=None)
+@given(text=ANYTHING)
+def test_any_text_is_read_or_refused(parser: Callable[[str], Any], text: str) -> None:
+    survives(parser, text)
+
+
+NAMES = [
+    *("choices", "message", "content", "refusal", "usage", "prompt_tokens", "completion_tokens"),
+    *("prompt_tokens_details", "cached_tokens", "ratings", "candidate", "rating"),
+]
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**40), 10**40)
+    | st.floats()
+    | st.sampled_from(["", "\ud800", "12", "Alien (1979)"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(NAMES),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(JSON, JSON)
+def test_any_response_is_an_answer_or_a_failure(message: Any, usage: Any) -> None:
+    for body in ({"choices": [{"message": message}], "usage": usage}, message):
+        read_response(json.dumps(body), {"messages": []})
+    text, reason = text_of({"choices": [{"message": message}]})
+    assert (text is None) == bool(reason)
+    (text or "").encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(JSON)
+def test_any_ratings_are_whole_or_refused(ratings: Any) -> None:
+    try:
+        found = read_ratings(json.dumps({"ratings": ratings}), 2, 2)
+    except ValueError:
+        return
+    assert found.keys() == {0, 1}
+    assert all(-2 <= rating <= 2 for rating in found.values())
