@@ -19,6 +19,7 @@ from convrec.catalog.columns import renaming
 from convrec.catalog.titles import FIRST_YEAR, LAST_YEAR, exact_key, split_year, usable_year
 from convrec.errors import CatalogError, InputError
 from convrec.lists import format_line
+from convrec.table_files import read_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,12 +47,7 @@ def load_catalog(
     a year. Raises CatalogError for a file that is missing, of another type, without the needed
     columns or without one usable row, and InputError for a pickle, which is never loaded.
     """
-    refuse_pickle(path)
-    columns, rows = _parquet(path) if _is_parquet(path) else _csv(path)
-    if names:
-        new = renaming(columns, names, path)
-        columns = [new[column] for column in columns]
-        rows = [row._replace(values={new[k]: v for k, v in row.values.items()}) for row in rows]
+    columns, rows = catalog_rows(path, names)
     needed = REQUIRED if years else REQUIRED[:1]
     missing = [name for name in needed if name not in columns]
     if missing:
@@ -61,6 +57,20 @@ def load_catalog(
             "item_id, aliases, genres and text columns; ingest.columns says what a file calls them"
         )
     return collect_items(rows, path.name, _text_columns(columns, rows), str(path))
+
+
+def catalog_rows(path: Path, names: Mapping[str, str] | None = None) -> tuple[list[str], list[Row]]:
+    """The columns of a catalog file, under our names, and its rows as they stand.
+
+    Raises CatalogError and InputError as `load_catalog` does.
+    """
+    refuse_pickle(path)
+    columns, rows = _parquet(path) if _is_parquet(path) else _csv(path)
+    if not names:
+        return columns, rows
+    new = renaming(columns, names, path)
+    renamed = [row._replace(values={new[k]: v for k, v in row.values.items()}) for row in rows]
+    return [new[column] for column in columns], renamed
 
 
 def collect_items(
@@ -183,14 +193,7 @@ def _csv_rows(reader: Any, header: Sequence[str]) -> Iterator[Row]:
 
 
 def _parquet(path: Path) -> tuple[list[str], list[Row]]:
-    import polars as pl
-
-    try:
-        table = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise CatalogError(
-            f"{path} cannot be read as Parquet ({str(error).splitlines()[0]})"
-        ) from None
+    table = read_table(path)
     rows = [Row(line, values) for line, values in enumerate(table.iter_rows(named=True), start=1)]
     return table.columns, rows
 

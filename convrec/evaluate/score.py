@@ -125,20 +125,11 @@ def _judge(catalog: Path, protocol: Protocol, config: Config) -> tuple[Judge, in
 
 def _spellings(catalog: Path, columns: Mapping[str, str]) -> set[Titled]:
     """The titles and years of the file as they stand, repeats that only differ in quotes too."""
-    import polars as pl
+    from convrec.catalog.load import catalog_rows, read_year
 
-    from convrec.catalog.load import read_year
-
-    with catalog.open("rb") as file:
-        parquet = file.read(4) == b"PAR1"
-    if parquet:
-        table = pl.read_parquet(catalog)
-    else:
-        table = pl.read_csv(catalog, infer_schema=False, truncate_ragged_lines=True)
-    table = table.rename({name: name.strip().lower() for name in table.columns})
-    names = (columns.get(name, name).strip().lower() for name in ("title", "year"))
-    rows = table.select(*names).iter_rows()
-    return {(title, read_year(year)[0]) for title, year in rows}
+    _, rows = catalog_rows(catalog, columns)
+    values = (row.values for row in rows)
+    return {(str(row.get("title")), read_year(row.get("year"))[0]) for row in values}
 
 
 def _write(

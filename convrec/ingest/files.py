@@ -16,6 +16,7 @@ from convrec.catalog.load import refuse_pickle
 from convrec.catalog.versions import named, named_file
 from convrec.config import ROOT, Config, located
 from convrec.errors import InputError
+from convrec.table_files import read_table
 
 DIALOGUES = ("test.jsonl", "conversations.jsonl")
 ENTITIES = ("item_ids.json", "entity2id.json")
@@ -169,16 +170,7 @@ def _jsonl_rows(file: File) -> Iterator[Raw]:
 
 
 def _table_rows(file: File, suffix: str) -> Iterator[Raw]:
-    import polars as pl
-
-    try:
-        if suffix == ".parquet":
-            table = pl.read_parquet(file.path)
-        else:
-            table = pl.read_ipc_stream(file.path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        kind = "Parquet" if suffix == ".parquet" else "an Arrow file of datasets"
-        raise InputError(f"{file.path} cannot be read as {kind} ({_first(error)})") from None
+    table = read_table(file.path, arrow=suffix != ".parquet")
     for number, value in enumerate(table.iter_rows(named=True), start=1):
         yield Raw(file.source, file.split, number, value, "", "")
 
@@ -239,8 +231,4 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({_first(error)})") from None
-
-
-def _first(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read as JSON ({str(error).splitlines()[0]})") from None

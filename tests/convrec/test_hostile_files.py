@@ -18,6 +18,7 @@ from convrec.catalog.load import load_catalog
 from convrec.config import load
 from convrec.errors import ConvrecError
 from convrec.evaluate.rows import read_rows
+from convrec.evaluate.score import _spellings
 from convrec.ingest import read
 from convrec.llm.answer import answer_of
 from convrec.llm.answers import answer_table
@@ -52,6 +53,7 @@ def parquet(row: Any) -> bytes:
 def catalog(folder: Path, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)
     items, _ = load_catalog(folder / name)
+    _spellings(folder / name, {})
     assert items.height
 
 
