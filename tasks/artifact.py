@@ -98,6 +98,7 @@ def build(order: Order) -> ArtifactRef:
     """Build the artifact of an order, unless another run has committed it meanwhile."""
     node = order.node
     if not order.refresh and (ref := order.store.find(order.artifact_id)) and not ref.partial:
+        order.found = True
         return ref
     started = time.monotonic()
     scratch = order.store.scratch() if node.step.folder else None

@@ -77,6 +77,7 @@ class Order:
         self.store = run.store
         self.parents = parents
         self.refresh = run.refreshes(node.stage)
+        self.found = False  # by the task, which Prefect had no record of: another host made it
         self._run = run
         self.node = node
         self._spec: ArtifactSpec | None = None
@@ -214,7 +215,8 @@ class Run:
         if name_of_pin := node.pin(self.config):
             self.store.pin(name_of_pin, ref.artifact_id)
         self.refs[node.name] = ref
-        self._record(node, "cached" if state.name == "Cached" else "completed", ref, started)
+        cached = state.name == "Cached" or order.found
+        self._record(node, "cached" if cached else "completed", ref, started)
         self._place.run = self._place.node = None
 
     def reuse(self, *stages: StageName) -> None:

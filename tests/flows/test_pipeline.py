@@ -164,3 +164,13 @@ def test_reflect_can_be_off(home: Path, small: Small) -> None:
     )
     assert states(summary)["reflect"] == {"skipped"}
     assert states(summary)["adjust"] == {"completed"}
+
+
+def test_what_another_host_made_is_cached_though_prefect_has_no_record(
+    home: Path, small: Small
+) -> None:
+    first = pipeline(profile="demo", overrides=small, until="ingest")
+    shutil.rmtree(home / "results")
+    second = pipeline(profile="demo", overrides=small, until="ingest")
+    assert ids(second) == ids(first)
+    assert states(second)["ingest"] == {"cached"}
