@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Remap,
         Section,
         Sft,
+        Train,
     )
     from convrec.config.stages import STAGES, StageName
 
@@ -52,6 +53,7 @@ __all__ = [
     "Section",
     "Sft",
     "StageName",
+    "Train",
     "has_warehouse",
     "home",
     "lake_address",
@@ -82,6 +84,7 @@ __getattr__ = exports(
         "Section": "sections",
         "Sft": "sections",
         "StageName": "stages",
+        "Train": "sections",
         "has_warehouse": "places",
         "home": "places",
         "lake_address": "places",

@@ -223,6 +223,21 @@ class RankGrpo(Section):
         raise ValueError("allowed are log, exp_inf, and exp:Γ with a number Γ > 1, as exp:2.0")
 
 
+class Train(Section):
+    """What starts the trainings of sft and rank_grpo; it is in no artifact's id."""
+
+    launcher: Literal["process", "accelerate"] = Field(
+        "process",
+        description="Train in the process of the run, or in those that `accelerate launch` starts.",
+    )
+    parallel: str = Field(
+        "ddp",
+        description="How they share the work: `ddp`, `fsdp`, `zero3` (DeepSpeed), or the path of a "
+        "configuration file of accelerate.",
+    )
+    processes: int = Field(0, ge=0, description="How many; 0: one a GPU, or as that file says.")
+
+
 class Evaluate(Section):
     """Sampled lists on the test split, and what is measured on them."""
 
@@ -307,6 +322,7 @@ class Config(Section):
     model: Model = Model()
     sft: Sft = Sft()
     rank_grpo: RankGrpo = RankGrpo()
+    train: Train = Train()
     evaluate: Evaluate = Evaluate()
     llm: Llm = Llm()
     sources: dict[str, dict[SourceSection, dict[str, Any]]] = Field(

@@ -26,7 +26,9 @@ class Rollout:
     `n_lines`. `seconds` is what the latest call took, `written` are its lists with their
     log-probabilities (under the mask, where there is one), and `closed` (B, lines) is what
     constrained ones could not have, as `allowed_tokens` asks for it. Random numbers come from
-    torch's global generator, which TRL seeds.
+    torch's global generator, which TRL seeds; of several processes each draws those of all lists
+    and takes its own, so that lists do not depend on their number. `after` is then where the
+    generator of one process would be behind the step (`convrec.training.several`).
     """
 
     def __init__(
@@ -44,9 +46,15 @@ class Rollout:
         self.seconds = 0.0
         self.written: list[Written] = []
         self.closed: Tensor | None = None
+        self.after: Tensor | None = None
 
-    def __call__(self, prompts: list[list[int]], trainer: Any) -> dict[str, Any]:
-        """One completion for each prompt; the G repeats of a prompt come next to each other."""
+    def __call__(
+        self, prompts: list[list[int]], trainer: Any, draws: Tensor | None = None
+    ) -> dict[str, Any]:
+        """One completion for each prompt; the G repeats of a prompt come next to each other.
+
+        `draws` (lists, tokens) are the random numbers; without them they are drawn.
+        """
         started = time.perf_counter()
         model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class
         if self.sampler is None:
@@ -62,7 +70,7 @@ class Rollout:
             self.sampler.rule(prompts),
             samples=len(prompts) // len(groups),
             temperature=self.temperature,
-            draws=torch.rand(len(prompts), self.sampler.most_tokens),
+            draws=self._draws(len(prompts), trainer.accelerator) if draws is None else draws,
         )
         answer = {
             "prompt_ids": prompts,
@@ -73,6 +81,17 @@ class Rollout:
             answer["env_mask"] = [list(map(int, one.chosen)) for one in self.written]
         self.seconds = time.perf_counter() - started
         return answer
+
+    def _draws(self, lists: int, accelerator: Any) -> Tensor:
+        """Random numbers of this process's lists: its rows of those of all, (lists, tokens)."""
+        assert self.sampler is not None
+        count, rank = accelerator.num_processes, accelerator.process_index
+        draws = torch.rand(count * lists, self.sampler.most_tokens)
+        if count > 1:
+            with torch.random.fork_rng(devices=[]):
+                torch.randperm(count * lists)  # the order in which TRL shuffles the lists of a step
+                self.after = torch.get_rng_state()
+        return draws[rank * lists : (rank + 1) * lists]
 
 
 def _groups(prompts: list[list[int]], size: int) -> list[list[int]]:

@@ -14,7 +14,10 @@ from convrec.config import Config
 from convrec.errors import TrainingError
 from convrec.sft.prompts import student_prompt
 from convrec.sft.train import Row, train_sft
+from convrec.training.given import Given, Progress, Trained
+from convrec.training.launch import trained
 
+_LESSON = {"prompt": pl.String, "completion": pl.String}
 VALIDATION_ROWS = 64
 """Demonstrations of split validation on which the validation loss is measured."""
 
@@ -112,15 +115,10 @@ def build_sft(job: Job) -> Built:
         raise TrainingError("sft writes a folder, and was given none to write to")
     config = job.config
     lessons = lessons_of(job)
-    figures, curves = train_sft(
-        lessons["train"],
-        lessons["validation"][:VALIDATION_ROWS],
-        config,
-        job.scratch,
-        seed=config.seed,
-        progress=job.progress,
-        working_folder=job.workspace,
-    )
+    rows = {"train": lessons["train"], "validation": lessons["validation"][:VALIDATION_ROWS]}
+    frames = {split: pl.DataFrame(rows[split], _LESSON, orient="row") for split in rows}
+    given = Given("sft", config, frames, job.scratch, job.workspace)
+    figures, curves = trained(fit_sft, given, job.progress)
     settings: dict[str, Any] = {
         "seed": config.seed,
         "sft": config.sft.model_dump(mode="json"),
@@ -129,5 +127,21 @@ def build_sft(job: Job) -> Built:
         "bf16": figures["bf16"],
         "torch": torch.__version__,
     }
-    rows = checkpoint_rows(config.model.base, int(figures["parameters"]), settings, config)
-    return Built(rows=rows, figures=figures, curves=curve_frame(curves))
+    if "processes" in figures:
+        settings["processes"] = figures["processes"]
+    row = checkpoint_rows(config.model.base, int(figures["parameters"]), settings, config)
+    return Built(rows=row, figures=figures, curves=curves)
+
+
+def fit_sft(given: Given, progress: Progress) -> Trained:
+    """Fine-tune on the frames `train` and `validation`: columns prompt and completion."""
+    figures, curves = train_sft(
+        given.frames["train"].rows(),
+        given.frames["validation"].rows(),
+        given.config,
+        given.out,
+        seed=given.config.seed,
+        progress=progress,
+        working_folder=given.working_folder,
+    )
+    return figures, curve_frame(curves)

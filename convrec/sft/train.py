@@ -5,6 +5,9 @@ speed: sequences are padded on the right without an attention mask (a causal mod
 there), and the loss projects only the positions from the first answer token on, in one piece
 (TRL's own chunked head serves where that piece would be large). LoRA adapters are merged into the
 weights before they are saved, so every checkpoint is a plain transformers folder.
+
+Several processes (`accelerate launch`) share each batch of `sft.batch_size` rows, in the order of
+one process (`together`); the first writes.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -25,6 +29,8 @@ from convrec.config import Config, Lora
 from convrec.errors import TrainingError
 from convrec.sft.prompts import encode_completion, encode_prompt
 from convrec.sft.student import Student, has_bf16, keep_freed_memory, load_student, quiet
+from convrec.sft.together import Together, with_blank
+from convrec.training.processes import is_first, is_sharded, process_count
 from convrec.training.record import Record
 from convrec.training.state import Checkpoints, latest, step_of
 from convrec.training.workspace import workspace
@@ -73,22 +79,28 @@ def train_sft(
     keep_freed_memory()
     texts = [text for row in rows for text in row]
     student = load_student(config.model.base, config=config.model, texts=texts, seed=seed)
+    parameters = student.model.num_parameters()
     data = encode_rows(rows, student.tokenizer, config)
     held_out = encode_rows(validation, student.tokenizer, config)
     started = time.perf_counter()
     with workspace(working_folder) as folder:
         resumed = latest(folder)
-        record = Record(folder, step_of(resumed))
-        callbacks = [_Recorder(progress, record), Checkpoints(folder, epochs=True)]
+        record = Record(folder, step_of(resumed), writes=is_first())
+        saved = process_count() == 1 or (working_folder is not None and not is_sharded())
+        callbacks = [_Recorder(progress, record), Checkpoints(folder, epochs=saved)]
         trainer = _trainer(student, data, held_out, config, folder, seed, callbacks)
         _train(trainer, resumed, config)
         seconds = time.perf_counter() - started
-        model = save_student(Student(trainer.model, student.tokenizer), out)
-        record.copy_to(out)
+        if is_sharded():
+            _save_gathered(trainer, out)
+        elif is_first():
+            save_student(Student(trainer.model, student.tokenizer), out)
+        if is_first():
+            record.copy_to(out)
     tokens = round(sum(map(len, data["input_ids"])) * config.sft.epochs)
     here = 1 - step_of(resumed) / trainer.state.global_step
     figures: dict[str, float | int | str] = {
-        "parameters": model.num_parameters(),
+        "parameters": parameters,
         "rows": len(rows),
         "steps": trainer.state.global_step,
         "loss": record.curve("loss")[-1][1],
@@ -154,6 +166,12 @@ def save_student(student: Student, out: Path) -> Any:
     return model
 
 
+def _save_gathered(trainer: SFTTrainer, out: Path) -> None:
+    """Save weights that the processes hold in parts; every process has to come here."""
+    trainer.save_model(str(out))
+    (out / "training_args.bin").unlink(missing_ok=True)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether torch or Python gave up for want of memory, on a GPU or on the CPU."""
     text = str(error)
@@ -174,6 +192,8 @@ class _Trainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
+        if self.accelerator.num_processes > 1:  # TRL's gathers, so all must go the same way
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs["labels"]  # (B, T)
         first = int((labels != _IGNORED).any(dim=0).int().argmax())
         kept = labels.shape[1] - first + 1  # the logits before `first` predict the token there
@@ -195,6 +215,26 @@ class _Trainer(SFTTrainer):
             reduction="sum",
         )
         return losses / count
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Rows by length; of several processes, in the order that one would have taken."""
+        data = self.train_dataset if train_dataset is None else train_dataset
+        processes = self.accelerator.num_processes
+        if processes == 1:
+            return super()._get_train_sampler(data)
+        sampler = super()._get_train_sampler(data.select(range(len(data) - 1)))
+        sampler.batch_size *= processes
+        return Together(sampler, sampler.batch_size)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Validation rows; each of several processes measures all of them, as one would."""
+        if self.accelerator.num_processes == 1:
+            return super().get_eval_dataloader(eval_dataset)
+        return DataLoader(
+            self.eval_dataset,
+            batch_size=self.args.per_device_eval_batch_size,
+            collate_fn=self.data_collator,
+        )
 
 
 class _Recorder(TrainerCallback):
@@ -227,6 +267,8 @@ def _trainer(
     callbacks: list[TrainerCallback],
 ) -> _Trainer:
     arguments = _arguments(student.model, data, held_out, config, folder, seed)
+    if process_count() > 1:
+        data = with_blank(data, student.tokenizer.pad_token_id)
     if arguments.use_cpu and arguments.bf16 and max(map(len, data["input_ids"])) <= _EAGER_LENGTH:
         student.model.set_attn_implementation("eager")
     trainer = _Trainer(
@@ -259,7 +301,7 @@ def _arguments(
         warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated")
         return SFTConfig(
             output_dir=str(folder),
-            per_device_train_batch_size=sft.batch_size,
+            per_device_train_batch_size=sft.batch_size // process_count(),
             per_device_eval_batch_size=sft.batch_size,
             num_train_epochs=sft.epochs,
             learning_rate=sft.learning_rate,

@@ -9,7 +9,11 @@ from convrec.catalog.index import TitleIndex
 from convrec.errors import TrainingError
 from convrec.rank_grpo.step import config_subset
 from convrec.sft.build import checkpoint_rows
+from convrec.training.given import Given, Progress, Trained
+from convrec.training.launch import trained
 from convrec.training.rl import train_rank_grpo
+
+_SPLITS = ("train", "validation")
 
 
 def build_rank_grpo(job: Job) -> Built:
@@ -22,26 +26,37 @@ def build_rank_grpo(job: Job) -> Built:
         raise TrainingError("rank_grpo writes a folder, and was given none to write to")
     parent = job.parents["checkpoint"].artifact_id
     conversations = job.frame("conversations")
-    train, validation = (
-        conversations.filter(pl.col("split") == split).to_dicts()
-        for split in ("train", "validation")
-    )
-    catalog = job.frame("catalog", "item_id", "title", "year")
-    figures, curves = train_rank_grpo(
-        job.store.fetched(parent),
-        train,
-        TitleIndex(catalog.iter_rows()),
-        job.config,
-        job.scratch,
-        job.config.seed,
-        job.progress,
-        validation=validation,
-        lines=(
-            job.config.line_format.format(title, year)
-            for title, year in catalog.select("title", "year").iter_rows()
-        ),
-        working_folder=job.workspace,
-    )
+    frames = {
+        "catalog": job.frame("catalog", "item_id", "title", "year"),
+        **{split: conversations.filter(pl.col("split") == split) for split in _SPLITS},
+    }
+    folder = job.store.fetched(parent)
+    given = Given("rank_grpo", job.config, frames, job.scratch, job.workspace, folder)
+    figures, curves = trained(fit_rank_grpo, given, job.progress)
     settings = config_subset(job.config)
+    if "processes" in figures:
+        settings["processes"] = figures["processes"]
     rows = checkpoint_rows(parent, int(figures["parameters"]), settings, job.config)
     return Built(rows=rows, figures=figures, curves=curves)
+
+
+def fit_rank_grpo(given: Given, progress: Progress) -> Trained:
+    """Train `given.checkpoint` on the frames `train`, `validation` and `catalog`."""
+    assert given.checkpoint is not None
+    catalog = given.frames["catalog"]
+    train, validation = (given.frames[split].to_dicts() for split in _SPLITS)
+    return train_rank_grpo(
+        given.checkpoint,
+        train,
+        TitleIndex(catalog.iter_rows()),
+        given.config,
+        given.out,
+        given.config.seed,
+        progress,
+        validation=validation,
+        lines=(
+            given.config.line_format.format(title, year)
+            for title, year in catalog.select("title", "year").iter_rows()
+        ),
+        working_folder=given.working_folder,
+    )

@@ -20,16 +20,20 @@ _SCHEMA = {"step": pl.Int32, "name": pl.String, "value": pl.Float64}
 
 
 class Record:
-    """Appends to the two files of `folder`, kept up to `step`, and holds all points in memory."""
+    """Appends to the two files of `folder`, kept up to `step`, and holds all points in memory.
 
-    def __init__(self, folder: Path, step: int = 0) -> None:
+    Of several processes one `writes`; the others only remember.
+    """
+
+    def __init__(self, folder: Path, step: int = 0, *, writes: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.writes = writes
         self.points: list[tuple[int, str, float]] = []
-        for name in (METRICS, SAMPLES):
+        for line in _until(folder / METRICS, step):
+            self._keep(line["step"], {name: line[name] for name in line if name != "step"})
+        for name in (METRICS, SAMPLES) if writes else ():
             _cut(folder / name, step)
-        for line in _lines(folder / METRICS):
-            self._keep(line.pop("step"), line)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Append the figures of a step; a step may have several lines."""
@@ -63,6 +67,8 @@ class Record:
         self.points += [(step, name, float(value)) for name, value in values.items()]
 
     def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
+        if not self.writes:
+            return
         with (self.folder / name).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
@@ -78,11 +84,16 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def _until(path: Path, step: int) -> list[dict[str, Any]]:
+    """The lines up to `step`, none where it is 0."""
+    return [line for line in _lines(path) if step and line["step"] <= step]
+
+
 def _cut(path: Path, step: int) -> None:
     """Drop the lines after `step`, all of them where it is 0."""
     if not path.is_file():
         return
-    kept = [line for line in _lines(path) if step and line["step"] <= step]
+    kept = _until(path, step)
     part = path.with_suffix(".part")
     with part.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)

@@ -4,8 +4,8 @@ Every algorithm sees the same prompts, sampler, scores and optimizer (`settings`
 is watched alike, and keeps its best weights by NDCG on validation. A run that was killed goes on
 from its last checkpoint, bit by bit as if it had not been.
 
-Several processes (`accelerate launch`) share the lists of a step, and each looks at validation by
-itself; the first writes. They do not save to go on later.
+Several processes (`accelerate launch`) share the lists of a step and those of a look at validation;
+the first writes. What they sample and learn is what one process would (`several`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from typing import Any
 
 import polars as pl
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from convrec.catalog.index import TitleIndex
 from convrec.config import Config, RankGrpo
+from convrec.decoding.choosing import uniforms
 from convrec.decoding.samplers import Sampler, sampler_for
 from convrec.errors import TrainingError
 from convrec.rank_grpo.rewards import reward_named
@@ -42,9 +44,11 @@ from convrec.sft.student import (
 )
 from convrec.sft.train import lora_config, out_of_memory, save_student
 from convrec.training.constrained import ConstrainedGRPOTrainer, ConstrainedRankGRPOTrainer
+from convrec.training.processes import is_first, process_count
 from convrec.training.record import Record
 from convrec.training.scoring import ListScorer
-from convrec.training.settings import process_count, trainer_arguments
+from convrec.training.settings import trainer_arguments
+from convrec.training.several import InStep
 from convrec.training.state import Checkpoints, latest, step_of
 from convrec.training.validation import BEST, Validation
 from convrec.training.watch import Clock, Progress, Watch
@@ -100,21 +104,24 @@ def train_rank_grpo(
     started = time.monotonic()
     keep_freed_memory()
     task = make_task(load_checkpoint(checkpoint), samples, validation, lines, index, config, seed)
-    with workspace(working_folder if process_count() == 1 else None) as folder, quiet():
+    with workspace(working_folder) as folder, quiet():
         resumed = latest(folder)
-        record = Record(folder, step_of(resumed))
+        record = Record(folder, step_of(resumed), writes=is_first())
         trainer = make_trainer(task, folder, record, progress)
         held_out = _validation(task, trainer, record)
         if held_out is not None:
             trainer.add_callback(held_out)
-        every = config.rank_grpo.save_every if process_count() == 1 else 0
+        if process_count() > 1:
+            trainer.add_callback(InStep(trainer.rollout))
+        saved = working_folder is not None or process_count() == 1
+        every = config.rank_grpo.save_every * saved
         trainer.add_callback(Checkpoints(folder, every=every, whole=config.rank_grpo.iterations))
         _train(trainer, resumed, config.rank_grpo)
         model = trainer.accelerator.unwrap_model(trainer.model)
-        if held_out is not None:
-            held_out.restore(model)
         steps = trainer.state.global_step
-        if trainer.accelerator.is_main_process:
+        if is_first():
+            if held_out is not None:
+                held_out.restore(model)
             out.mkdir(parents=True, exist_ok=True)
             model = save_student(Student(model, task.student.tokenizer), out)
             record.copy_to(out)
@@ -238,13 +245,14 @@ def _validation(task: Task, trainer: GRPOTrainer, record: Record) -> Validation 
         return None
     tokenizer, rollout = task.student.tokenizer, _rollout(task)
     prompts = [sample["prompt"] for sample in task.held_out]
+    count, rank = trainer.accelerator.num_processes, trainer.accelerator.process_index
+    mine = slice(len(prompts) * rank // count, len(prompts) * (rank + 1) // count)
 
     def answer() -> list[str]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(task.seed)
-            written = rollout(prompts, trainer)["completion_ids"]
+        draws = uniforms(len(prompts), task.sampler.most_tokens, task.seed)
+        written = rollout(prompts[mine], trainer, draws[mine])["completion_ids"]
         texts: list[str] = tokenizer.batch_decode(written, skip_special_tokens=True)
-        return texts
+        return gather_object(texts)
 
     return Validation(task.held_out, answer, task.index, task.config, record)
 

@@ -5,7 +5,6 @@ The baselines are TRL's own trainers with NDCG@N as the reward of a list.
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from trl import GRPOConfig
 from convrec.config import Config, RankGrpo
 from convrec.errors import ConfigError, TrainingError
 from convrec.rank_grpo.trainer import LOSS_TYPE
+from convrec.training.parallel import uneven
+from convrec.training.processes import process_count
 
 ALGORITHMS: dict[str, dict[str, str]] = {
     "rank_grpo": {},
@@ -38,10 +39,7 @@ def trainer_arguments(
     settings = config.rank_grpo
     lists, processes = settings.prompts_per_step * settings.group_size, process_count()
     if lists % processes:
-        raise ConfigError(
-            f"{processes} processes cannot share rank_grpo.prompts_per_step="
-            f"{settings.prompts_per_step} × rank_grpo.group_size={settings.group_size} lists evenly"
-        )
+        raise ConfigError(uneven(config, processes))
     algorithm = {
         "loss_type": LOSS_TYPE[settings.reduction],
         "importance_sampling_level": "token",
@@ -94,8 +92,3 @@ def _vllm(settings: RankGrpo) -> dict[str, Any]:
         "vllm_mode": settings.vllm,
         "vllm_server_base_url": settings.vllm_url or None,
     }
-
-
-def process_count() -> int:
-    """How many processes train together, as `accelerate launch` and torchrun say it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))

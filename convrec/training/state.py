@@ -7,7 +7,8 @@ lose the order of data in later epochs.
 
 A run is saved where nothing is under way: reinforcement between two generations, with the data in
 one long epoch (`convrec.training.rl`), supervised training between two epochs, because its order
-of data is drawn at the start of each.
+of data is drawn at the start of each. Of several processes the first saves, and each adds its own
+random numbers; as many processes go on from it.
 """
 
 from __future__ import annotations
@@ -28,17 +29,23 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from convrec.sft.student import quiet
+from convrec.training.processes import is_first, process_count, wait_for_all
 
 _PREFIX, _SAVING = "checkpoint-", ".saving"
-_RUN, _OPTIMIZER, _RANDOM = "run.json", "optimizer.safetensors", "random.safetensors"
+_RUN, _OPTIMIZER = "run.json", "optimizer.safetensors"
 _VERSIONS = {"torch": torch.__version__, "transformers": transformers.__version__}
 _VERSIONS["trl"] = trl.__version__
 
 
+def _saved_by() -> dict[str, str]:
+    """What has to be the same where a run goes on: the libraries, and the number of processes."""
+    return {**_VERSIONS, "processes": str(process_count())}
+
+
 def latest(folder: Path) -> Path | None:
-    """The newest checkpoint in a working folder, if these libraries saved it."""
+    """The newest checkpoint in a folder, if these libraries saved it, in as many processes."""
     found = max(folder.glob(f"{_PREFIX}*"), key=step_of, default=None)
-    if found is None or _run(found)["versions"] != _VERSIONS:
+    if found is None or _run(found)["versions"] != _saved_by():
         return None
     return found
 
@@ -101,16 +108,24 @@ class Checkpoints(TrainerCallback):
 
     def _save(self, state: Any, at: dict[str, Any]) -> None:
         part = self.folder / _SAVING
-        shutil.rmtree(part, ignore_errors=True)
+        if is_first():
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+        wait_for_all()
+        _save_random(part)
+        wait_for_all()
+        if is_first():
+            self._write(part, state, at)
+        self.saved = state.global_step
+
+    def _write(self, part: Path, state: Any, at: dict[str, Any]) -> None:
         with quiet():
             at["model"].save_pretrained(part)
         dataclasses.replace(state, log_history=[]).save_to_json(str(part / "trainer_state.json"))
-        numbers, text = _random()
         tensors, groups = _optimizer(at["optimizer"])
-        save_file(numbers, part / _RANDOM)
         save_file(tensors, part / _OPTIMIZER)
         schedule = at["lr_scheduler"].state_dict()
-        run = {"versions": _VERSIONS, "random": text, "groups": groups, "schedule": schedule}
+        run = {"versions": _saved_by(), "groups": groups, "schedule": schedule}
         (part / _RUN).write_text(json.dumps(run), encoding="utf-8")
         for path in part.iterdir():
             with path.open("rb") as file:
@@ -119,7 +134,6 @@ class Checkpoints(TrainerCallback):
         os.replace(part, self.folder / f"{_PREFIX}{state.global_step}")
         for path in older:
             shutil.rmtree(path, ignore_errors=True)
-        self.saved = state.global_step
 
 
 def _run(checkpoint: Path) -> dict[str, Any]:
@@ -148,18 +162,28 @@ def _load_optimizer(checkpoint: Path, optimizer: Any, schedule: Any) -> None:
     schedule.load_state_dict(run["schedule"])
 
 
-def _random() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The state of every generator that training draws from: tensors, and what fits into JSON."""
+def _random_files(checkpoint: Path) -> tuple[Path, Path]:
+    """Where this process keeps the state of its generators: tensors, and what fits into JSON."""
+    name = f"random-{os.environ.get('RANK', '0')}"
+    return checkpoint / f"{name}.safetensors", checkpoint / f"{name}.json"
+
+
+def _save_random(checkpoint: Path) -> None:
+    """Write the state of every generator that training draws from."""
     tensors = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors |= {f"cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
     name, keys, *rest = np.random.get_state()
     tensors["numpy"] = torch.from_numpy(np.asarray(keys, dtype=np.int64))
-    return tensors, {"python": random.getstate(), "numpy": [name, *rest]}
+    numbers, text = _random_files(checkpoint)
+    save_file(tensors, numbers)
+    state = {"python": random.getstate(), "numpy": [name, *rest]}
+    text.write_text(json.dumps(state), encoding="utf-8")
 
 
 def _load_random(checkpoint: Path) -> None:
-    tensors, text = load_file(checkpoint / _RANDOM), _run(checkpoint)["random"]
+    numbers, said = _random_files(checkpoint)
+    tensors, text = load_file(numbers), json.loads(said.read_text(encoding="utf-8"))
     torch.set_rng_state(tensors["cpu"])
     if torch.cuda.is_available():
         count = torch.cuda.device_count()

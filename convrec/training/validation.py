@@ -107,7 +107,7 @@ class Validation(TrainerCallback):
                 for sample, text, score in shown
             ),
         )
-        if self.best[0] == step:
+        if self.best[0] == step and self.record.writes:
             _save(model, self._weights(step))
             self._tidy()
 

@@ -1,7 +1,8 @@
 """The folder in which a run keeps what it needs to go on after a crash, one an artifact.
 
 Its name follows from the artifact's id, so the next run that makes the same artifact finds it. One
-process at a time trains in it; whoever finds it taken trains in a folder of its own.
+process at a time trains in it; whoever finds it taken trains in a folder of its own. Processes that
+were launched together share it, and whoever launched them holds it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from convrec.training.processes import is_held
+
 _LOCK = ".lock"
 
 
@@ -20,6 +23,9 @@ _LOCK = ".lock"
 def workspace(folder: Path | None) -> Iterator[Path]:
     """`folder`, made where it is missing and locked in the block; a temporary one without it."""
     with contextlib.ExitStack() as stack:
+        if folder is not None and is_held():
+            yield folder
+            return
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             if stack.enter_context(_locked(folder)):

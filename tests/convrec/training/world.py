@@ -57,12 +57,12 @@ class Written:
 
     def __init__(self, whole: int) -> None:
         self.whole = whole
+        self.after = None
 
-    def __call__(self, prompts: list[list[int]], trainer: Any) -> dict[str, Any]:
+    def __call__(self, prompts: list[list[int]], trainer: Any, draws: Any = None) -> dict[str, Any]:
         tokenizer, step = trainer.processing_class, trainer.state.global_step
-        first = trainer.accelerator.process_index * self.whole // trainer.accelerator.num_processes
-        if len(prompts) == VALIDATED:
-            first = 0
+        whole = self.whole if draws is None else VALIDATED
+        first = trainer.accelerator.process_index * whole // trainer.accelerator.num_processes
         lists = []
         for row, prompt in enumerate(prompts, start=first):
             draw = random.Random(f"{prompt} {step} {row}")

@@ -1,0 +1,71 @@
+"""What became of a launch that failed, in one sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+from convrec import errors
+from convrec.errors import ConvrecError, TrainingError
+from convrec.training.given import Given
+from convrec.training.launched import ERROR
+
+_KILLED = re.compile(r"exitcode\s*:\s*-(\d+)")
+_ERROR_LINE = re.compile(r"^(?:\[rank\d+\]: ?)?(\w[\w.]*(?:Error|Exception|Interrupt)\b.*)$", re.M)
+_OWN = ("ChildFailedError", "CalledProcessError", "SignalException")
+"""Errors of the launcher itself, which say only that a process failed."""
+
+_MEMORY = ("out of memory", "can't allocate memory", "MemoryError")
+
+
+def failure(status: int, job: Path, log: Path, given: Given) -> ConvrecError:
+    """The error for an exit status, what the processes left in `job`, and their log."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    said = job / ERROR
+    if said.is_file():
+        told = json.loads(said.read_text(encoding="utf-8"))
+        if told["kind"]:
+            known: type[ConvrecError] = getattr(errors, told["kind"], TrainingError)
+            return known(told["message"])
+        line = told["message"]
+    else:
+        line = _last_error(text)
+    number = _signal(status, text)
+    if any(word in line for word in _MEMORY):
+        return TrainingError(f"training ran out of memory ({line}); {_smaller(given)}")
+    if number == signal.SIGKILL:
+        return TrainingError(
+            "a process of the training was killed with SIGKILL, as the system does where memory "
+            f"runs out; {_smaller(given)}"
+        )
+    ended = f"was ended by {signal.Signals(number).name}" if number else f"exit status {status}"
+    return TrainingError(
+        f"training under accelerate failed ({ended}): {line.rstrip('.')}; its log is {log}"
+    )
+
+
+def _signal(status: int, text: str) -> int:
+    """The signal that ended the launcher, or the first of its processes that failed; else 0."""
+    if status < 0:
+        return -status
+    found = _KILLED.search(text)
+    return int(found[1]) if found else 0
+
+
+def _last_error(text: str) -> str:
+    found = [line for line in _ERROR_LINE.findall(text) if not line.split(":")[0].endswith(_OWN)]
+    lines = found or [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
+def _smaller(given: Given) -> str:
+    settings = given.config.rank_grpo
+    if given.stage == "sft":
+        size = given.config.sft.batch_size
+        return f"lower sft.batch_size={size}, or model.max_prompt_tokens"
+    return (
+        f"lower rank_grpo.prompts_per_step={settings.prompts_per_step}, "
+        f"rank_grpo.group_size={settings.group_size} or model.max_completion_tokens"
+    )

@@ -1,0 +1,83 @@
+"""Trainings of a micro student for the launcher, and some that go wrong.
+
+    python -m tests.scale.fits STAGE CHECKPOINT OUT FOLDER STEP
+
+trains in two processes, and kills itself with SIGKILL when STEP has been reported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from convrec.config import Config
+from convrec.sft.build import fit_sft
+from convrec.training.build import fit_rank_grpo
+from convrec.training.given import Fit, Given, Progress, Trained
+from convrec.training.launch import trained
+from tests.convrec.training.world import FILMS, ROWS, SAMPLES, VALIDATED, config
+
+FITS: dict[str, Fit] = {"sft": fit_sft, "rank_grpo": fit_rank_grpo}
+TWO = {"launcher": "accelerate", "parallel": "ddp", "processes": 2}
+
+
+def given(stage: Any, checkpoint: Path, out: Path, folder: Path | None, **train: Any) -> Given:
+    """What a training of `stage` is given; `train` is the section of the configuration."""
+    reinforce = {"save_every": 2, "eval_every": 3, "exact": 1.0, "early": -1.0, "beta": 1e-3}
+    values = config(steps=8, **reinforce).model_dump() | {"train": train}
+    values["sft"] = {"epochs": 4, "learning_rate": 1e-2, "batch_size": 2}
+    values["model"] |= {"base": str(checkpoint)}
+    lessons = {"schema": ["prompt", "completion"], "orient": "row"}
+    frames = (
+        {"train": pl.DataFrame(ROWS * 3, **lessons), "validation": pl.DataFrame(ROWS, **lessons)}
+        if stage == "sft"
+        else {
+            "train": pl.DataFrame(SAMPLES, schema_overrides={"prompt": pl.String}),
+            "validation": pl.DataFrame(SAMPLES[:VALIDATED], schema_overrides={"prompt": pl.String}),
+            "catalog": pl.DataFrame(FILMS, schema=["item_id", "title", "year"], orient="row"),
+        }
+    )
+    return Given(stage, Config.model_validate(values), frames, out, folder, checkpoint)
+
+
+def unexpected(given: Given, progress: Progress) -> Trained:
+    """An error that nobody foresaw, of the second process."""
+    if os.environ.get("RANK") == "1":
+        raise KeyError("no such film")
+    signal.pause()
+    raise AssertionError
+
+
+def killed(given: Given, progress: Progress) -> Trained:
+    """The system takes a process for want of memory."""
+    if os.environ.get("RANK") == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()
+    raise AssertionError
+
+
+def too_large(given: Given, progress: Progress) -> Trained:
+    """A GPU's memory runs out where nothing looks for it."""
+    raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+def leaves(given: Given, progress: Progress) -> Trained:
+    """A process ends without a word."""
+    os._exit(7)
+
+
+def main(stage: str, checkpoint: str, out: str, folder: str, last: str) -> None:
+    def die(done: int, total: int, text: str) -> None:
+        if done == int(last):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    trained(FITS[stage], given(stage, Path(checkpoint), Path(out), Path(folder), **TWO), die)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

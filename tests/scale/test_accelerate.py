@@ -1,0 +1,110 @@
+"""`train.launcher=accelerate`: two CPU processes train as one does, say what fails, and go on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from convrec.errors import TrainingError
+from convrec.sft.student import load_checkpoint
+from convrec.training.given import Fit
+from convrec.training.launch import trained
+from convrec.training.record import METRICS
+from convrec.training.state import step_of
+from tests.convrec.rank_grpo.conftest import checkpoint
+from tests.scale import fits
+from tests.scale.fits import FITS, TWO, given
+
+__all__ = ["checkpoint"]
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore::FutureWarning")]
+
+
+def weights(folder: Path) -> torch.Tensor:
+    model = load_checkpoint(folder).model
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+def recorded(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+    return [
+        {name: value for name, value in json.loads(line).items() if "seconds" not in name}
+        for line in lines
+    ]
+
+
+@pytest.mark.parametrize("stage", ["sft", "rank_grpo"])
+def test_two_processes_train_as_one(checkpoint: Path, tmp_path: Path, stage: str) -> None:
+    told: list[tuple[int, int, str]] = []
+    for name, train in {"one": {"launcher": "process"}, "two": TWO}.items():
+        torch.set_num_threads(1)
+        asked = given(stage, checkpoint, tmp_path / name, tmp_path / f"{name}-working", **train)
+        told.clear()
+        figures, curves = trained(FITS[stage], asked, lambda *said: told.append(said))
+        assert figures["processes" if name == "two" else "steps"] in (2, 8, 20)
+        assert len(curves) > 0
+    one, two, before = (weights(f) for f in (tmp_path / "one", tmp_path / "two", checkpoint))
+    assert (one - before).abs().max() > 1e-3
+    assert (one - two).abs().max() < 1e-4
+    alone, together = recorded(tmp_path / "one"), recorded(tmp_path / "two")
+    assert len(alone) == len(together)
+    for expected, line in zip(alone, together, strict=True):
+        assert line == pytest.approx(expected, abs=2e-4, nan_ok=True), expected["step"]
+    assert told[-1][0] == told[-1][1] == figures["steps"]
+
+
+@pytest.mark.parametrize(("stage", "kill", "saved"), [("sft", 12, 10), ("rank_grpo", 5, 4)])
+def test_a_killed_launch_goes_on(
+    checkpoint: Path, tmp_path: Path, stage: str, kill: int, saved: int
+) -> None:
+    folder, out = tmp_path / "working", tmp_path / "out"
+    paths = [str(path) for path in (checkpoint, out, folder)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.scale.fits", stage, *paths, str(kill)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert not out.exists()
+    found = max(folder.glob("checkpoint-*"), key=step_of)
+    assert step_of(found) >= saved  # its processes live a moment longer
+
+    steps: list[int] = []
+    asked = given(stage, checkpoint, out, folder, **TWO)
+    _, curves = trained(FITS[stage], asked, lambda done, total, text: steps.append(done))
+    assert steps[0] > saved
+    whole = tmp_path / "whole"
+    asked = given(stage, checkpoint, whole, tmp_path / "other", **TWO)
+    _, expected = trained(FITS[stage], asked, lambda *said: None)
+    lasting = [c for c in expected.iter_rows() if "seconds" not in c[1]]
+    assert [c for c in curves.iter_rows() if "seconds" not in c[1]] == lasting
+    assert torch.equal(weights(out), weights(whole))
+
+
+@pytest.mark.parametrize(
+    ("fit", "said"),
+    [
+        (fits.unexpected, r"failed \(exit status 1\): KeyError: 'no such film'; its log is"),
+        (fits.killed, r"killed with SIGKILL.*lower sft.batch_size=2"),
+        (fits.too_large, r"ran out of memory \(.*20.00 GiB\); lower sft.batch_size=2"),
+        (fits.leaves, r"failed \(exit status \d+\): .*its log is"),
+    ],
+)
+def test_a_failed_launch_is_one_sentence(
+    checkpoint: Path, tmp_path: Path, fit: Fit, said: str
+) -> None:
+    asked = given("sft", checkpoint, tmp_path / "out", tmp_path / "working", **TWO)
+    with pytest.raises(TrainingError, match=said) as raised:
+        trained(fit, asked, lambda *said: None)
+    assert "\n" not in str(raised.value)
+    assert not list((tmp_path / "working").glob("launch-*/"))
