@@ -68,9 +68,9 @@ def forget_conversations(names: Sequence[str], store: Store, *, dry_run: bool = 
     from convrec.llm.answers import AnswerStore
     from convrec.llm.spool import busy_owners, turn
 
-    AnswerStore(store)  # saves what crashed processes left in the spool
+    answers = AnswerStore(store)  # saves what crashed processes left in the spool
     with turn(store.home / "spool"):
-        if busy_owners(store.home / "spool"):
+        if busy_owners(store.home / "spool") or answers.asked_on_any_host():
             raise WarehouseError(
                 "a run is asking an endpoint right now and may be keeping answers to this "
                 "conversation; wait for it to end, or stop it, and run this again"

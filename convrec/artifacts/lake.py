@@ -47,7 +47,7 @@ _TURN = 0x636F6E76
 """The first half of convrec's advisory locks: "conv"."""
 
 _KEEPALIVE = (
-    "SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; "
+    "SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
 )
 """After half a minute the server lets go of a lock whose host has vanished."""
 
@@ -92,7 +92,7 @@ class Lake:
     @contextlib.contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection that sees one state of the lake for the length of the block."""
-        with contextlib.closing(self._patiently(self._begin)) as connection:
+        with contextlib.closing(self.patiently(self._begin)) as connection:
             try:
                 yield connection
             except duckdb.Error as error:
@@ -109,8 +109,8 @@ class Lake:
         """
         mark = uuid.uuid4().hex
         with contextlib.ExitStack() as stack:
-            turn = stack.enter_context(self._patiently(lambda: self._turn(apart)))
-            connection = stack.enter_context(contextlib.closing(self._patiently(self._begin)))
+            turn = stack.enter_context(self.patiently(lambda: self._turn(apart)))
+            connection = stack.enter_context(contextlib.closing(self.patiently(self._begin)))
             try:
                 connection.execute("CALL ducklake_set_commit_message('lake', 'convrec', ?)", [mark])
                 yield connection
@@ -121,13 +121,13 @@ class Lake:
                     connection.rollback()
                 if not _passing(error):
                     raise
-                if not self._patiently(lambda: self._committed(mark)):
+                if not self.patiently(lambda: self._committed(mark)):
                     raise CommitError(self._lost(error)) from None
 
     @again
     def call(self, statement: str) -> None:
         """Run a statement of DuckLake's upkeep, outside any transaction."""
-        with contextlib.closing(self._patiently(self._cursor)) as connection:
+        with contextlib.closing(self.patiently(self._cursor)) as connection:
             try:
                 connection.execute(statement)
             except duckdb.Error as error:
@@ -137,7 +137,7 @@ class Lake:
 
     def alone(self) -> psycopg.Connection[Any]:
         """A Postgres session that has its turn alone until it is closed; a context manager."""
-        return self._patiently(lambda: self._turn(""))
+        return self.patiently(lambda: self._turn(""))
 
     # -- files ---------------------------------------------------------------------------------
 
@@ -171,10 +171,10 @@ class Lake:
 
     def prepare(self) -> None:
         """Make the lake and its tables where there are none. Raises WarehouseError."""
-        if self._patiently(self._attached_if_made) and self._tables():
+        if self.patiently(self._attached_if_made) and self._tables():
             return
         with self.alone():
-            self._patiently(lambda: self._attached(make=True))
+            self.patiently(lambda: self._attached(make=True))
             if self._tables():
                 return
             with contextlib.closing(self._cursor()) as connection:
@@ -248,9 +248,9 @@ class Lake:
 
     def _turn(self, apart: str) -> psycopg.Connection[Any]:
         """A session that holds the turn until it is closed."""
-        session = self._session()
+        session = self.session()
         try:
-            session.execute(f"{_KEEPALIVE} SET lock_timeout = '{PATIENCE:.0f}s'".encode())
+            session.execute(f"SET lock_timeout = '{PATIENCE:.0f}s'".encode())
             if apart:
                 session.execute("SELECT pg_advisory_lock_shared(%s, 0)", [_TURN])
                 session.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [_TURN + 1, apart])
@@ -261,20 +261,22 @@ class Lake:
             raise
         return session
 
-    def _session(self) -> psycopg.Connection[Any]:
+    def session(self) -> psycopg.Connection[Any]:
+        """A new Postgres session, each statement a transaction; a keepalive tells a dead host."""
         session: psycopg.Connection[Any] = self._pg.connect(
             self.address, autocommit=True, connect_timeout=10
         )
+        session.execute(_KEEPALIVE)
         return session
 
     def _committed(self, mark: str) -> bool:
-        with self._session() as session:
+        with self.session() as session:
             found = session.execute(
                 "SELECT count(*) FROM ducklake_snapshot_changes WHERE commit_message = %s", [mark]
             ).fetchone()
         return found != (0,)
 
-    def _patiently(self, act: Callable[[], T]) -> T:
+    def patiently(self, act: Callable[[], T]) -> T:
         """What `act` gives, once the server is there. Raises WarehouseError where it is not."""
         patience = FIRST_PATIENCE if self._base is None else PATIENCE
         deadline, wait = time.monotonic() + patience, 0.05

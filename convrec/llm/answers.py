@@ -16,12 +16,13 @@ from convrec.errors import WarehouseError
 from convrec.llm import spool
 from convrec.llm.answer import Answer
 from convrec.llm.requests import Request
-from convrec.llm.spool import Standing
+from convrec.llm.spool import Spool, Standing
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from convrec.artifacts.lake_claims import LakeClaims
     from convrec.artifacts.store import Store
 
 _NEW_ANSWERS = """
@@ -56,6 +57,35 @@ class AnswerStore:
     def recover(self) -> int:
         """Move answers of processes that died to the warehouse; how many were found."""
         return spool.recover(self.folder, self.add)
+
+    def open_spool(self) -> Spool:
+        """A spool for a process that asks; of a lake, one whose claims all hosts see."""
+        return Spool(self.folder, self._shared_claims())
+
+    def asked_elsewhere(self, keys: Collection[str]) -> set[str]:
+        """Those of `keys` that another process, on whatever host, is asking for."""
+        asked = spool.busy(self.folder).intersection(keys)
+        if (claims := self._shared_claims()) is not None:
+            asked |= claims.busy(keys)
+            claims.close()
+        return asked
+
+    def asked_on_any_host(self) -> bool:
+        """Whether a process on any host of a lake is asking for something."""
+        claims = self._shared_claims()
+        if claims is None:
+            return False
+        try:
+            return claims.anybody()
+        finally:
+            claims.close()
+
+    def _shared_claims(self) -> LakeClaims | None:
+        if self.store.lake is None:
+            return None
+        from convrec.artifacts.lake_claims import LakeClaims
+
+        return LakeClaims(self.store.lake)
 
     def digests(self, keys: Collection[str]) -> dict[str, str]:
         """Request key → digest of its answer, for those of `keys` that have one."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from convrec.llm.courier import Courier
 from convrec.llm.errand import Errand
 from convrec.llm.requests import Request
-from convrec.llm.spool import Spool
 from convrec.llm.tally import Tally
 
 SHOW_EVERY = 0.2
@@ -21,7 +20,7 @@ def deliver(missing: Iterator[Request], errand: Errand) -> list[Request]:
 
     Raises what stopped the courier; an interruption drains what is in flight first.
     """
-    with Spool(errand.answers.folder) as spool:
+    with errand.answers.open_spool() as spool:
         courier = Courier(missing, errand, spool)
         _Delivery(courier).wait(errand.tally)
     if courier.error:

@@ -23,20 +23,27 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from convrec.errors import WarehouseError
 from convrec.llm.answer import Answer
+
+if TYPE_CHECKING:
+    from convrec.artifacts.lake_claims import LakeClaims
 
 _FIELDS = {field.name for field in fields(Answer)}
 _NEEDED = {field.name for field in fields(Answer) if field.default is MISSING}
 
 
 class Spool:
-    """This process's claims and segments; a context manager. Its threads may share it."""
+    """This process's claims and segments; a context manager. Its threads may share it.
 
-    def __init__(self, folder: Path) -> None:
+    `shared` are claims that other hosts see too, of a warehouse that several write to.
+    """
+
+    def __init__(self, folder: Path, shared: LakeClaims | None = None) -> None:
         self.folder = folder
+        self.shared = shared
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self.claimed: set[str] = set()
         self._segments = 0
@@ -62,6 +69,8 @@ class Spool:
         with turn(self.folder):
             if not _segments_of(self._claims_path):
                 self._claims_path.unlink(missing_ok=True)
+        if self.shared is not None:
+            self.shared.close()
         if self._claims is not None:
             self._claims.close()
 
@@ -97,11 +106,15 @@ class Spool:
         """
         with turn(self.folder):
             asked = busy(self.folder, besides=self._claims_path)
+            if self.shared is not None:
+                asked |= set(keys) - self.shared.take([key for key in keys if key not in asked])
             known = standing(list(keys))
             free = [key for key in keys if key not in known.stored and key not in known.batched]
             mine = [key for key in free if key not in asked]
             self.claimed.update(mine)
             self._write_claims()
+            if self.shared is not None:
+                self.shared.drop(set(keys) - self.claimed)
         elsewhere = [key for key in free if key in asked]
         return Claim(mine, known.stored, elsewhere, known.batched)
 
@@ -110,6 +123,8 @@ class Spool:
         with turn(self.folder):
             self.claimed.difference_update(keys)
             self._write_claims()
+            if self.shared is not None:
+                self.shared.drop(keys)
 
     @property
     def _claims_path(self) -> Path:

@@ -17,7 +17,6 @@ from convrec.llm.budget import upper_usage
 from convrec.llm.errand import Errand
 from convrec.llm.prices import cost
 from convrec.llm.requests import Request, chunks, distinct
-from convrec.llm.spool import Spool, busy
 
 if TYPE_CHECKING:
     from openai.types import Batch
@@ -98,7 +97,7 @@ class _Sender:
         """Record which requests go into which batch, leaving out what others have or ask for."""
         self.wanted = set()
         self._errand.tally.note = "packing batches"
-        with Spool(self._errand.answers.folder) as spool, ExitStack() as locks:
+        with self._errand.answers.open_spool() as spool, ExitStack() as locks:
             draft: Draft | None = None
             for chunk in chunks(left, PACK):
                 self._errand.answers.recover()
@@ -186,7 +185,7 @@ class _Sender:
     def _elsewhere(self) -> int:
         """How many of the wanted another process is asking for, call by call."""
         self._errand.answers.recover()
-        return len(self.wanted & busy(self._errand.answers.folder))
+        return len(self._errand.answers.asked_elsewhere(self.wanted))
 
     def _submit(self, row: Row) -> bool:
         """Bring a batch to the endpoint, unless its owner is at it; whether we created it."""

@@ -1,0 +1,72 @@
+"""Two hosts of one lake, each with a home of its own, agree on who sends a request."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from convrec.artifacts import Store
+from convrec.errors import WarehouseError
+from convrec.forgetting import forget_conversations
+from convrec.llm.answers import AnswerStore
+from convrec.llm.spool import Standing
+from tests.convrec.llm.conftest import Endpoint
+from tests.convrec.llm.test_fetch import child
+from tests.servers import Postgres
+
+pytestmark = pytest.mark.scale
+
+
+@pytest.fixture
+def hosts(
+    postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Store, Store]:
+    address = postgres_server.database(f"test_{uuid.uuid4().hex[:12]}")
+    monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{address}")
+    monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "data"))
+    return Store(tmp_path / "one"), Store(tmp_path / "two")
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    running = Endpoint()
+    yield running
+    running.close()
+
+
+def nothing(keys: list[str]) -> Standing:
+    return Standing(set(), set())
+
+
+def test_a_key_is_claimed_by_one_host_until_it_lets_go(
+    hosts: tuple[Store, Store], postgres_server: Postgres
+) -> None:
+    one, two = map(AnswerStore, hosts)
+    with one.open_spool() as here, two.open_spool() as there:
+        assert here.claim(["a", "b"], nothing).mine == ["a", "b"]
+        claim = there.claim(["b", "c"], nothing)
+        assert (claim.mine, claim.elsewhere) == (["c"], ["b"])
+        assert two.asked_elsewhere(["a", "b", "d"]) == {"a", "b"}
+
+        postgres_server.control("restart")
+        here.claim(["e"], nothing)
+        assert there.claim(["a", "e"], nothing).elsewhere == ["a", "e"]
+
+        here.release(["b"])
+        assert there.claim(["b"], nothing).mine == ["b"]
+        with pytest.raises(WarehouseError, match="asking an endpoint"):
+            forget_conversations(["x"], Store(hosts[0].home.parent / "three"))
+    with one.open_spool() as here:
+        assert here.claim(["a", "b", "c", "e"], nothing).elsewhere == []
+
+
+def test_two_hosts_share_the_work(hosts: tuple[Store, Store], endpoint: Endpoint) -> None:
+    endpoint.latency = 0.01
+    both = [child(host.home, endpoint.url, 150) for host in hosts]
+    counts = [tuple(map(int, p.communicate(timeout=120)[0].split())) for p in both]
+    assert [found + sent for found, sent in counts] == [150, 150]
+    assert sum(sent for _, sent in counts) == 150
+    assert set(endpoint.counts.values()) == {1}
