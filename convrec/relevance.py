@@ -86,20 +86,6 @@ def judge_lines(
     return judged
 
 
-def line_relevance(
-    lines: Sequence[str],
-    index: TitleIndex,
-    seen: Sequence[Titled],
-    ground_truth: Sequence[Titled],
-    n: int,
-    form: LineFormat = TITLE_YEAR,
-) -> list[int]:
-    """Relevance, 0 or 1, of ranks 1 to `n`; ranks that the list does not reach are 0."""
-    judged = judge_lines(lines[:n], index, seen, ground_truth, form)
-    relevance = [int(line.truth is not None) for line in judged]
-    return relevance + [0] * (n - len(relevance))
-
-
 _key = lru_cache(maxsize=1 << 16)(exact_key)
 
 

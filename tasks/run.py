@@ -25,6 +25,7 @@ from convrec.pipeline import NODES, Node, of_stage
 from convrec.sources import adopted, source_config
 from tasks import failure
 from tasks.cache import records
+from tasks.events import event
 
 DATA: tuple[StageName, ...] = ("ingest", "recommend", "remap", "reflect", "adjust")
 """The stages that make demonstrations; a source goes through these."""
@@ -161,6 +162,7 @@ class Run:
                 overrides=self._overrides,
                 config=self.config.model_dump(mode="json"),
             )
+        event("run started", self.run_id, profile=self.config.profile)
         return self
 
     def __exit__(
@@ -172,6 +174,7 @@ class Run:
         outcome = COMPLETED if kind is None else kind.__name__
         if self.run_id:
             close_run(self.store, self.run_id, outcome)
+        event("run ended", self.run_id, outcome=outcome)
         folder = self.store.home / "runs"
         folder.mkdir(exist_ok=True)
         record = {
@@ -206,6 +209,8 @@ class Run:
             figures = asked[0].result()
             for figure in LLM_FIGURES:
                 self.llm[figure] += figures[figure]
+            asked_for = {figure: figures[figure] for figure in LLM_FIGURES}
+            event(f"answers for {node.name}", self.run_id, **asked_for)
         order = Order(self, node, parents)
         options: dict[str, Any] = {"result_storage": records(self.store.home)}
         if order.refresh:
@@ -320,6 +325,8 @@ class Run:
             "seconds": round(time.monotonic() - started, 3),
         }
         self.entries.append(entry)
+        facts = {name: entry[name] for name in ("stage", "rows", "seconds")}
+        event(f"{node.name} {state}", self.run_id, artifact=entry["artifact_id"], **facts)
         if ref is not None and self.run_id:
             used = Used(node.name, ref.artifact_id, state, entry["seconds"])
             note_artifact(self.store, self.run_id, used)

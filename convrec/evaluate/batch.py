@@ -17,7 +17,6 @@ from convrec.evaluate.recall import recall
 from convrec.relevance import Titled
 
 Protocol = Literal["standard", "reference", "per-label"]
-PROTOCOLS: tuple[Protocol, ...] = ("standard", "reference", "per-label")
 
 CUTOFFS = (5, 10, 15, 20)
 WIDTH = max(CUTOFFS)

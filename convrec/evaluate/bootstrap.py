@@ -29,9 +29,8 @@ Z = 1.959964
 """Standard errors to each side of a LEVEL interval, where sums are normal."""
 
 POWER_Z = 0.841621
-"""Standard errors more, for the POWER to see a difference."""
+"""Standard errors more, to see a difference with a power of 0.8."""
 
-POWER = 0.8
 _CHUNK = 1 << 22
 """Context draws held in memory at once."""
 
@@ -83,7 +82,7 @@ class Bootstrap:
         """The minimum detectable difference of each column of paired differences.
 
         A true difference of this size would be seen, as an interval that leaves out zero, with
-        probability POWER in a test of this size: (Z + POWER_Z) standard errors. A smaller one may
+        probability 0.8 in a test of this size: (Z + POWER_Z) standard errors. A smaller one may
         be there and not be seen.
         """
         return (Z + POWER_Z) * self.errors(differences)

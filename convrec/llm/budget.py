@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from convrec.config import Price
 from convrec.llm.calls import prompt_bytes
-from convrec.llm.prices import Usage, cost
+from convrec.llm.prices import Usage
 
 UNBOUNDED_COMPLETION = 4096
 """Completion tokens counted for a request that sets no maximum."""
@@ -23,11 +22,6 @@ def upper_usage(body: Mapping[str, Any]) -> Usage:
     prompt = math.ceil(prompt_bytes(body) / 3) + overhead
     most = body.get("max_completion_tokens") or body.get("max_tokens") or UNBOUNDED_COMPLETION
     return Usage(prompt=prompt, cached=0, completion=int(most) * int(body.get("n") or 1))
-
-
-def upper_bound(body: Mapping[str, Any], price: Price) -> float:
-    """US dollars that one request cannot exceed."""
-    return cost(price, upper_usage(body))
 
 
 class Budget:

@@ -88,11 +88,6 @@ def token_rates(model: str) -> Mapping[str, Any]:
     return max(fitting, key=lambda row: max(len(n) for n in row["models"] if model.startswith(n)))
 
 
-def as_of() -> str:
-    """The day on which the shipped prices were read."""
-    return str(_table()["as_of"])
-
-
 @lru_cache(maxsize=1)
 def _table() -> Mapping[str, Any]:
     return tomllib.loads(TABLE.read_text(encoding="utf-8"))

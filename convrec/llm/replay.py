@@ -24,19 +24,14 @@ from convrec.llm.requests import Request
 class Imported(Fetched):
     """A fetch from a file of `lines`.
 
-    `bound` lines name a request of ours and `unknown` none; of the bound `imported` were new
-    answers and `unusable` are none.
+    `bound` lines name a request of ours; of these `imported` were new answers, and `unusable` are
+    none.
     """
 
     lines: int = 0
     bound: int = 0
     imported: int = 0
     unusable: int = 0
-
-    @property
-    def unknown(self) -> int:
-        """Lines that name no request of ours."""
-        return self.lines - self.bound
 
 
 def import_batch_output(

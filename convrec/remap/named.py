@@ -57,7 +57,6 @@ class Named:
 
 def named(job: Job) -> Named:
     """Link what the teachers named to the catalog."""
-    import numpy as np
     import polars as pl
 
     lists = job.frame("teacher_lists", "context_id", "rank", "title", "year")
@@ -68,8 +67,9 @@ def named(job: Job) -> Named:
         numbers, on=["title", "year"], nulls_equal=True, maintain_order="left"
     ).select("context_id", pl.col("item").cast(pl.Int32), "rank")
     inside = items["position"].gather(lines["item"]) >= 0
+    linked = int(inside.sum()) / max(len(inside), 1)
     best = lines.group_by("context_id", "item").agg(pl.col("rank").min())
-    return Named(items, best.sort("context_id", "rank", "item"), float(np.mean(inside.to_numpy())))
+    return Named(items, best.sort("context_id", "rank", "item"), linked)
 
 
 _last: dict[tuple[str, ...], pl.DataFrame] = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from convrec.catalog.index import TitleIndex
-from convrec.lists import line_format
-from convrec.relevance import judge_lines, line_relevance, list_lines
+from convrec.lists import TITLE_YEAR, LineFormat, line_format
+from convrec.relevance import Titled, judge_lines, list_lines
 
 INDEX = TitleIndex(
     [
@@ -15,6 +15,13 @@ INDEX = TitleIndex(
         ("u", "Untitled Year", None),
     ]
 )
+
+
+def hits(
+    lines: list[str], seen: list[Titled], truth: list[Titled], form: LineFormat = TITLE_YEAR
+) -> list[int]:
+    judged = judge_lines(lines, INDEX, seen, truth, form)
+    return [int(line.truth is not None) for line in judged]
 
 
 def test_lines_end_at_newlines_and_blank_ones_count() -> None:
@@ -35,7 +42,7 @@ def test_a_hit_needs_catalog_unseen_no_repeat_and_the_ground_truth() -> None:
     ]
     truth = [("Alien", 1979), ("Not A Film", 2001), ("Dracula", 1931), ("Heat", 1995)]
     seen = [("Heat", None)]
-    assert line_relevance(lines, INDEX, seen, truth, 8) == [0, 0, 0, 1, 0, 1, 0, 0]
+    assert hits(lines, seen, truth) == [0, 0, 0, 1, 0, 1]
     flags = judge_lines(lines, INDEX, seen, truth)
     assert [x.seen for x in flags] == [True, False, False, False, False, False]
     assert [x.repeat for x in flags] == [False, False, False, False, True, False]
@@ -45,22 +52,22 @@ def test_a_hit_needs_catalog_unseen_no_repeat_and_the_ground_truth() -> None:
 def test_years_may_be_off_by_two_and_no_more() -> None:
     truth = [("Alien", 1979)]
     for year, hit in ((1977, 1), (1981, 1), (1976, 0), (1982, 0)):
-        assert line_relevance([f"Alien ({year})"], INDEX, [], truth, 1) == [hit]
+        assert hits([f"Alien ({year})"], [], truth) == [hit]
 
 
 def test_a_missing_year_matches_on_the_title() -> None:
-    assert line_relevance(["alien"], INDEX, [], [("Alien", 1979)], 1) == [1]
-    assert line_relevance(["Alien (1979)"], INDEX, [], [("Alien", None)], 1) == [1]
-    assert line_relevance(["Untitled Year (1950)"], INDEX, [], [("Untitled Year", 1951)], 1) == [1]
+    assert hits(["alien"], [], [("Alien", 1979)]) == [1]
+    assert hits(["Alien (1979)"], [], [("Alien", None)]) == [1]
+    assert hits(["Untitled Year (1950)"], [], [("Untitled Year", 1951)]) == [1]
 
 
 def test_each_ground_truth_is_earned_once_by_the_nearest_year() -> None:
     truth = [("Dracula", 1931), ("Dracula", 1992)]
-    assert line_relevance(["Dracula (1992)", "Dracula (1931)"], INDEX, [], truth, 2) == [1, 1]
+    assert hits(["Dracula (1992)", "Dracula (1931)"], [], truth) == [1, 1]
     judged = judge_lines(["Dracula (1992)", "Dracula (1931)"], INDEX, [], truth)
     assert [x.truth for x in judged] == [1, 0]
     one = [("Dracula", 1931)]
-    assert line_relevance(["Dracula (1932)", "Dracula (1933)"], INDEX, [], one, 2) == [1, 0]
+    assert hits(["Dracula (1932)", "Dracula (1933)"], [], one) == [1, 0]
 
 
 def test_a_remake_is_not_seen_where_the_original_is() -> None:
@@ -75,7 +82,7 @@ def test_outside_the_catalog_the_same_words_and_year_repeat() -> None:
 
 
 def test_a_list_marker_is_not_forgiven() -> None:
-    assert line_relevance(["1. Alien (1979)"], INDEX, [], [("Alien", 1979)], 1) == [0]
+    assert hits(["1. Alien (1979)"], [], [("Alien", 1979)]) == [0]
 
 
 def test_lines_are_read_in_the_form_that_is_given() -> None:
@@ -84,4 +91,4 @@ def test_lines_are_read_in_the_form_that_is_given() -> None:
     judged = judge_lines(lines, INDEX, [], [("Heat", 1995)], form)
     assert [(j.item_id, j.truth) for j in judged] == [("h", 0), (None, None), ("a", None)]
     assert judged[1].item is None
-    assert line_relevance(["Heat (1995)"], INDEX, [], [("Heat", None)], 1, line_format("")) == [0]
+    assert hits(["Heat (1995)"], [], [("Heat", None)], line_format("")) == [0]

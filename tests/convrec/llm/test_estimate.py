@@ -5,10 +5,10 @@ from starlette.responses import JSONResponse
 
 from convrec.artifacts import Store
 from convrec.config import Config
-from convrec.llm.budget import upper_bound, upper_usage
+from convrec.llm.budget import upper_usage
 from convrec.llm.estimate import Bracket, estimate
 from convrec.llm.fetch import fetch
-from convrec.llm.prices import price_of
+from convrec.llm.prices import cost, price_of
 from convrec.llm.requests import Request
 
 from .conftest import Endpoint, ask, completion, config
@@ -59,11 +59,10 @@ def test_experience_of_another_stage_says_nothing(store: Store, endpoint: Endpoi
 
 def test_the_bound_of_one_request_counts_all_that_it_asks_for() -> None:
     price = price_of("demo-teacher", Config())
-    assert upper_bound(ask(1, n=2).body, price) - upper_bound(ask(1).body, price) == pytest.approx(
-        50 * 0.60 / 1e6
-    )
+    one, two = (cost(price, upper_usage(ask(1, **more).body)) for more in ({}, {"n": 2}))
+    assert two - one == pytest.approx(50 * 0.60 / 1e6)
     unbounded = {"model": "demo-teacher", "messages": [{"role": "user", "content": "hi"}]}
-    assert upper_bound(unbounded, price) > 4000 * 0.60 / 1e6
+    assert cost(price, upper_usage(unbounded)) > 4000 * 0.60 / 1e6
 
 
 def test_embeddings_cost_what_is_read() -> None:
@@ -71,7 +70,7 @@ def test_embeddings_cost_what_is_read() -> None:
     price = price_of("text-embedding-3-small", Config())
     assert (price.input, price.output) == (0.02, 0.0)
     assert upper_usage(body).completion == 0
-    assert upper_bound(body, price) >= (602 / 4) * 0.02 / 1e6
+    assert cost(price, upper_usage(body)) >= (602 / 4) * 0.02 / 1e6
     assert Request("", "test", body).route == "/embeddings"
 
 
