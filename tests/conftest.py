@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from convrec.artifacts import Store
+from convrec.artifacts.lake import lake_at
 from tests.servers import Postgres, postgres
 
 
@@ -51,7 +52,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def warehouse(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> str:
+) -> Iterator[str]:
     """Where a `store` is: a file, or a lake of its own."""
     where = str(getattr(request, "param", "file"))
     if where == "lake":
@@ -59,7 +60,9 @@ def warehouse(
         address = server.database(f"test_{uuid.uuid4().hex[:12]}")
         monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{address}")
         monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "data"))
-    return where
+    yield where
+    if where == "lake":
+        lake_at.cache_clear()  # the instance goes with its lake
 
 
 @pytest.fixture

@@ -96,9 +96,7 @@ class Lake:
             try:
                 yield connection
             except duckdb.Error as error:
-                if not _passing(error):
-                    raise
-                raise CommitError(self._lost(error)) from None
+                raise self._problem(error) from None
 
     @contextlib.contextmanager
     def write(self, apart: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
@@ -119,10 +117,12 @@ class Lake:
             except (duckdb.Error, self._pg.Error) as error:
                 with contextlib.suppress(duckdb.Error):
                     connection.rollback()
-                if not _passing(error):
-                    raise
-                if not self.patiently(lambda: self._committed(mark)):
-                    raise CommitError(self._lost(error)) from None
+                problem = self._problem(error)
+                if isinstance(problem, CommitError) and self.patiently(
+                    lambda: self._committed(mark)
+                ):
+                    return
+                raise problem from None
 
     @again
     def call(self, statement: str) -> None:
@@ -131,9 +131,7 @@ class Lake:
             try:
                 connection.execute(statement)
             except duckdb.Error as error:
-                if not _passing(error):
-                    raise
-                raise CommitError(self._lost(error)) from None
+                raise self._problem(error) from None
 
     def alone(self) -> psycopg.Connection[Any]:
         """A Postgres session that has its turn alone until it is closed; a context manager."""
@@ -290,10 +288,7 @@ class Lake:
                 ) from None
             except (duckdb.Error, self._pg.Error) as error:
                 if not _passing(error):
-                    raise WarehouseError(
-                        f"{self.where} cannot be used ({self._told(error)}); see docs/scale.md for "
-                        "what a warehouse on DuckLake needs"
-                    ) from None
+                    raise self._unusable(error) from None
                 if time.monotonic() > deadline:
                     raise WarehouseError(
                         f"{self.where} could not be reached for {patience:.0f} s "
@@ -302,8 +297,21 @@ class Lake:
             time.sleep(wait * random.uniform(0.5, 1.5))
             wait = min(wait * 2, 1.0)
 
-    def _lost(self, error: Exception) -> str:
-        return f"nothing was written to {self.where} ({self._told(error)}); run it again"
+    def _problem(self, error: Exception) -> Exception:
+        """What to raise for an error of a block: itself where the statement is at fault."""
+        if _passing(error):
+            return CommitError(
+                f"nothing was written to {self.where} ({self._told(error)}); run it again"
+            )
+        if isinstance(error, (duckdb.ProgrammingError, duckdb.DataError)):
+            return error
+        return self._unusable(error)
+
+    def _unusable(self, error: Exception) -> WarehouseError:
+        return WarehouseError(
+            f"{self.where} cannot be used ({self._told(error)}); see docs/scale.md for what a "
+            "warehouse on DuckLake needs"
+        )
 
     def _told(self, error: Exception) -> str:
         """An error in one line, without the connection string and its password."""

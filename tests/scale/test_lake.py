@@ -270,3 +270,27 @@ def test_many_threads_of_one_process_share_the_lake(lake: str, tmp_path: Path) -
         thread.join()
     assert not failed
     assert len(store.headers()) == 6
+
+
+def test_a_bucket_that_is_not_there_is_one_sentence_and_nothing_half(
+    postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = postgres_server.database(f"test_{uuid.uuid4().hex[:12]}")
+    monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{address}")
+    monkeypatch.setenv("CONVREC_LAKE_DATA", "s3://nowhere/team")
+    with s3("lake") as environment:
+        for key, value in environment.items():
+            monkeypatch.setenv(key, value)
+        store = Store(tmp_path / "home")
+        with pytest.raises(WarehouseError, match=r"cannot be used.*nowhere"):
+            store.put(spec("a"), rows("a"))
+        assert store.headers() == []
+
+
+def test_another_place_for_the_data_than_the_lake_has_is_refused(
+    lake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(tmp_path / "home")
+    monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "elsewhere"))
+    with pytest.raises(WarehouseError, match=r"cannot be used.*elsewhere"):
+        Store(tmp_path / "home")
