@@ -17,6 +17,7 @@ a token or the text of a post.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 
@@ -75,3 +76,11 @@ class BudgetExceeded(ConvrecError):  # noqa: N818 - reads as the sentence it pri
 
 class TrainingError(ConvrecError):
     """Training cannot go on (out of memory, loss not finite, nothing to train on)."""
+
+
+def no_space(error: BaseException) -> bool:
+    """Whether a full disk is to blame; libraries that are no Python hand on the words alone."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return (isinstance(error, OSError) and error.errno in full) or any(
+        sign in str(error) for sign in ("No space left on device", "Disk quota exceeded")
+    )

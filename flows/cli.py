@@ -5,11 +5,14 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
+import shutil
 import signal
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,8 +22,8 @@ from convrec.answering import import_answers, reparse
 from convrec.artifacts.commands import app as artifacts_app
 from convrec.catalog.commands import app as catalog_app
 from convrec.catalog.versions import unpublished
-from convrec.config import STAGES, parse_overrides
-from convrec.errors import ConfigError, ConvrecError
+from convrec.config import STAGES, home, parse_overrides
+from convrec.errors import ConfigError, ConvrecError, no_space
 from convrec.evaluate.commands import score
 from convrec.evaluate.compare import compare
 from convrec.evaluate.export import export
@@ -188,6 +191,8 @@ def environment() -> None:
 
 
 INTERRUPTED = 130
+FULL = 2**16
+"""Bytes below which a disk is called full."""
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -205,17 +210,37 @@ def main() -> None:
         if error.resume:
             typer.echo(f"To go on from here: {error.resume}", err=True)
         sys.exit(error.exit_code)
-    except RuntimeError as error:
-        if "ephemeral Prefect API server" not in str(error):
+    except Exception as error:
+        if not (sentence := _of_this_machine(error)):
             raise
-        sys.exit(
-            "convrec: the Prefect server that a run starts for itself did not answer in time; this "
-            "machine is very busy, so try again, or start one (`make ui`) and set PREFECT_API_URL"
-        )
+        sys.exit(f"convrec: {sentence}")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
             typer.echo(_how_to_go_on(), err=True)
         raise
+
+
+def _of_this_machine(error: Exception) -> str:
+    """What to do about a full or read-only disk, or a busy machine; empty for other errors."""
+    for place in (home(), Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()):
+        if place.exists() and shutil.disk_usage(place).free < FULL:
+            return (
+                f"there is no space left in {place}; free some and run again, or set CONVREC_HOME "
+                "and PREFECT_HOME to folders on another disk; what was paid for is kept"
+            )
+    if no_space(error):
+        return f"a disk is full ({error}); free some space and run again; what was paid for is kept"
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES):
+        return (
+            f"{error.filename or 'a file'} cannot be written ({error.strerror}); give this user "
+            "write permission, or set CONVREC_HOME and PREFECT_HOME to folders that can be written"
+        )
+    if "ephemeral Prefect API server" in str(error):
+        return (
+            "the Prefect server that a run starts for itself did not answer in time; this "
+            "machine is very busy, so try again, or start one (`make ui`) and set PREFECT_API_URL"
+        )
+    return ""
 
 
 def _how_to_go_on() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from prefect import Task, task
@@ -16,8 +17,8 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run, task_run
 
-from convrec.artifacts import ArtifactRef, Job, Producer
-from convrec.errors import WarehouseError
+from convrec.artifacts import ArtifactRef, Job, Producer, Store
+from convrec.errors import ConvrecError, WarehouseError, no_space
 from convrec.evaluate.card import write_card
 from convrec.pipeline import NODES, Node
 from convrec.training.workspace import discard
@@ -97,13 +98,14 @@ def artifact_task(name: str | Node, **options: Any) -> Task[..., ArtifactRef]:
 def build(order: Order) -> ArtifactRef:
     """Build the artifact of an order, unless another run has committed it meanwhile."""
     node = order.node
+    workspace = order.store.home / "training" / order.artifact_id
     if not order.refresh and (ref := order.store.find(order.artifact_id)) and not ref.partial:
         order.found = True
+        _finish(order.store, ref, workspace)
         return ref
     started = time.monotonic()
     scratch = order.store.scratch() if node.step.folder else None
     progress = Progress(order, slug("progress", node.name))
-    workspace = order.store.home / "training" / order.artifact_id
     if order.refresh:
         discard(workspace)
     job = Job(order.config, order.store, order.parents, progress, scratch, workspace)
@@ -115,9 +117,14 @@ def build(order: Order) -> ArtifactRef:
         ref = order.store.put(
             order.spec, built, producer=producer, seconds=seconds, scratch=scratch
         )
-        discard(workspace)
-        if ref.kind == "checkpoint":
-            write_card(order.store, ref.artifact_id)
+        _finish(order.store, ref, workspace)
+    except Exception as error:  # Rust libraries raise errors of their own for a full disk
+        if isinstance(error, ConvrecError) or not no_space(error):
+            raise
+        raise WarehouseError(
+            f"there is no space left for {node.name} in {order.store.home}; free some and run "
+            "again, or set CONVREC_HOME to a folder on another disk; what was made before is kept"
+        ) from error
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -128,6 +135,13 @@ def build(order: Order) -> ArtifactRef:
     rows += [{"figure": key, "value": value} for key, value in built.figures.items()]
     create_table_artifact(rows, key=slug(node.name), description=f"{ref.artifact_id}")
     return ref
+
+
+def _finish(store: Store, ref: ArtifactRef, workspace: Path) -> None:
+    """What comes after the commit, also where a run was killed between the two."""
+    discard(workspace)
+    if ref.kind == "checkpoint":
+        write_card(store, ref.artifact_id)
 
 
 def ask_task(name: str, **options: Any) -> Task[..., dict[str, Any]]:

@@ -20,7 +20,7 @@ from convrec.artifacts import ArtifactRef, ArtifactSpec, Job, Store
 from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
 from convrec.catalog.versions import fixed
 from convrec.config import STAGES, Config, StageName
-from convrec.errors import ConfigError, InputError
+from convrec.errors import ConfigError, ConvrecError, InputError
 from convrec.pipeline import NODES, Node, of_stage
 from convrec.sources import adopted, source_config
 from tasks import failure
@@ -171,7 +171,16 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        outcome = COMPLETED if kind is None else kind.__name__
+        try:
+            self._keep_record(COMPLETED if kind is None else kind.__name__)
+        except (ConvrecError, OSError):
+            if error is None:
+                raise  # else the error that ended the run says more
+        if isinstance(error, Exception):
+            failure.leave(self._place.run or self, self._place.node, error)
+
+    def _keep_record(self, outcome: str) -> None:
+        """Write down, in the warehouse and in a file, how the run ended."""
         if self.run_id:
             close_run(self.store, self.run_id, outcome)
         event("run ended", self.run_id, outcome=outcome)
@@ -186,8 +195,6 @@ class Run:
         part = path.with_suffix(".part")
         part.write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")
         os.replace(part, path)
-        if isinstance(error, Exception):
-            failure.leave(self._place.run or self, self._place.node, error)
 
     # -- what stages use -----------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ raises the version, so that a warehouse is always wholly of one version.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import duckdb
 
 from convrec.artifacts.tables import (
     CATALOGS,
@@ -16,9 +16,7 @@ from convrec.artifacts.tables import (
     SCHEMA_VERSION,
     table_sql,
 )
-
-if TYPE_CHECKING:
-    import duckdb
+from convrec.errors import WarehouseError
 
 MIGRATIONS = {
     # Final failures; whose answer it is; batches; reasoning tokens and how a request went out.
@@ -70,9 +68,19 @@ MIGRATIONS = {
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, version: int) -> None:
-    """Bring a warehouse of schema `version` up to date, inside the caller's transaction."""
+    """Bring a warehouse of schema `version` up to date, inside the caller's transaction.
+
+    Raises WarehouseError where that is not possible; the transaction is then to be rolled back.
+    """
     for number in range(version + 1, SCHEMA_VERSION + 1):
-        connection.execute(MIGRATIONS[number])
+        try:
+            connection.execute(MIGRATIONS[number])
+        except duckdb.Error as error:
+            raise WarehouseError(
+                f"the warehouse is of schema {version}, and the step to {number} failed "
+                f"({str(error).splitlines()[0]}); it stays as it was, and the convrec that made it "
+                "can go on using it"
+            ) from None
     connection.execute(
         "UPDATE meta SET value = ? WHERE key = 'schema_version'", [str(SCHEMA_VERSION)]
     )

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from convrec.artifacts.migrations import migrate
+from convrec.artifacts.problems import gone, is_broken, is_taken, problem
 from convrec.artifacts.tables import SCHEMA_VERSION, creation_sql
 from convrec.config.places import lake_address
 from convrec.errors import WarehouseError
@@ -105,8 +106,8 @@ class Warehouse:
 
     Where CONVREC_WAREHOUSE (or `lake`: its address and the place of its data) names a lake, to that
     one instead; the folder then has what belongs to this host. `where` names it in messages. Raises
-    WarehouseError where the file is read-only, not a convrec warehouse, newer than this
-    version, or stays locked for longer than LOCK_PATIENCE.
+    WarehouseError where the file is read-only, damaged or gone, not a convrec warehouse, newer than
+    this version, or stays locked for longer than LOCK_PATIENCE, and where its disk is full.
     """
 
     def __init__(self, home: Path, lake: tuple[str, str] | None = None) -> None:
@@ -115,6 +116,7 @@ class Warehouse:
         self.path = home / "warehouse.duckdb"
         self.where = str(self.path) if self.lake is None else self.lake.where
         self._kept: duckdb.DuckDBPyConnection | None = None
+        self._opened = False
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -132,6 +134,7 @@ class Warehouse:
         if version < SCHEMA_VERSION:
             with self.write() as connection:
                 migrate(connection, self._version(connection))
+        self._opened = True
 
     @contextlib.contextmanager
     def read_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -172,6 +175,8 @@ class Warehouse:
             with self.lake.write(apart) as connection:
                 yield connection
             return
+        if self._opened and not self.path.exists():
+            raise gone(self.path)
         opener = self._grower if growing else lambda: _WRITER.connection(self.path)
         with self._open(opener) as connection:
             connection.begin()
@@ -183,7 +188,8 @@ class Warehouse:
                     connection.execute(creation_sql())
                 yield connection
             except BaseException:
-                connection.rollback()
+                with contextlib.suppress(duckdb.Error):  # the first error says more
+                    connection.rollback()
                 raise
             connection.commit()
 
@@ -202,7 +208,13 @@ class Warehouse:
     @contextlib.contextmanager
     def _open(self, opener: Opener) -> Iterator[duckdb.DuckDBPyConnection]:
         with contextlib.ExitStack() as stack:
-            yield self._turn(stack, opener)
+            connection = self._turn(stack, opener)
+            try:
+                yield connection
+            except duckdb.Error as error:
+                if not is_broken(error):
+                    raise
+                raise problem(self.path, error) from None
 
     def _turn(self, stack: contextlib.ExitStack, opener: Opener) -> duckdb.DuckDBPyConnection:
         """Open the file, once no other process has it; `stack` closes it."""
@@ -212,8 +224,8 @@ class Warehouse:
             try:
                 return stack.enter_context(opener())
             except duckdb.Error as error:
-                if not _taken(error):
-                    raise WarehouseError(_open_problem(self.path, error)) from None
+                if not is_taken(error):
+                    raise problem(self.path, error) from None
                 if time.monotonic() > deadline:
                     raise WarehouseError(
                         f"{self.path} stayed locked by another process for {LOCK_PATIENCE:.0f} s; "
@@ -248,29 +260,3 @@ def _lake(address: str, data: str) -> Lake | None:
     from convrec.artifacts.lake import lake_at
 
     return lake_at(address, data, os.getpid())
-
-
-def _taken(error: duckdb.Error) -> bool:
-    """Whether another process holds the file, or another thread has it open in the other mode."""
-    signs = (
-        "Could not set lock",
-        "Conflicting lock",
-        "different configuration",
-        "already attached",
-    )
-    return any(sign in str(error) for sign in signs)
-
-
-def _open_problem(path: Path, error: duckdb.Error) -> str:
-    text = str(error).splitlines()[0]
-    if "not a valid DuckDB database" in text:
-        return (
-            f"{path} is not a DuckDB file, and stays untouched; "
-            "move it away, or set CONVREC_HOME to another folder"
-        )
-    if "Permission denied" in text or "read-only" in text.lower() or not os.access(path, os.W_OK):
-        return (
-            f"{path} cannot be written; give this user write permission, "
-            "or set CONVREC_HOME to a folder that can be written"
-        )
-    return f"{path} cannot be opened ({text}); restore it, or set CONVREC_HOME to another folder"

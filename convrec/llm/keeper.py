@@ -19,7 +19,7 @@ INTERVAL = 2.0
 
 
 class Keeper:
-    """Makes answers durable. `error` is what went wrong in a commit, if anything did."""
+    """Makes answers durable. `error` is why no more should be sent, if anything went wrong."""
 
     def __init__(self, answers: AnswerStore, spool: Spool) -> None:
         self.error: ConvrecError | None = None
@@ -75,6 +75,7 @@ class Keeper:
                 if not future.cancelled():
                     future.set_exception(error)
             return
+        self.error = self.error or self._spool.full
         self._uncommitted += answers
         for _, future in arrived:
             if not future.cancelled():

@@ -7,6 +7,8 @@ one transaction. Each process that sends has
     <name>.claims        the keys it is about to buy; flocked for as long as the process lives
     <name>-<n>.jsonl     its segments: answers that are paid for and not yet in the warehouse
 
+    <name>.reserve       space that is given up when the disk is full, for what is in flight then
+
 and `turn.lock` is held for the milliseconds in which claims are compared. A flock dies with its
 owner, also on `kill -9`: whoever then gets the lock moves the leftover segments to the warehouse
 and takes the claims away, so no request is bought twice and none stays blocked.
@@ -21,15 +23,19 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from convrec.errors import WarehouseError
+from convrec.errors import WarehouseError, no_space
 from convrec.llm.answer import Answer
 
 if TYPE_CHECKING:
     from convrec.artifacts.lake_claims import LakeClaims
+
+RESERVE = 2**20
+"""Bytes of the reserve: many times what `llm.max_concurrency` answers take."""
 
 _FIELDS = {field.name for field in fields(Answer)}
 _NEEDED = {field.name for field in fields(Answer) if field.default is MISSING}
@@ -46,8 +52,9 @@ class Spool:
         self.shared = shared
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self.claimed: set[str] = set()
+        self.full: WarehouseError | None = None  # once the reserve had to be given up
         self._segments = 0
-        self._segment: IO[bytes] | None = None
+        self._segment: FileIO | None = None
         self._claims: IO[str] | None = None
 
     def __enter__(self) -> Spool:
@@ -55,7 +62,9 @@ class Spool:
             with turn(self.folder):
                 self._claims = self._claims_path.open("w", encoding="utf-8")
                 fcntl.flock(self._claims, fcntl.LOCK_EX)
+            self._reserve_path.write_bytes(bytes(RESERVE))
         except OSError as error:
+            self._reserve_path.unlink(missing_ok=True)
             raise unwritable(self.folder, error) from None
         return self
 
@@ -66,6 +75,7 @@ class Spool:
         trace: TracebackType | None,
     ) -> None:
         self.seal()
+        self._reserve_path.unlink(missing_ok=True)
         with turn(self.folder):
             if not _segments_of(self._claims_path):
                 self._claims_path.unlink(missing_ok=True)
@@ -75,19 +85,40 @@ class Spool:
             self._claims.close()
 
     def append(self, answers: Collection[Answer]) -> None:
-        """Write answers and fsync: when this returns they survive a crash of the machine."""
+        """Write answers and fsync: when this returns they survive a crash of the machine.
+
+        The first time that the disk is full the reserve makes room, and `full` says so. Raises
+        WarehouseError where the answers cannot be kept.
+        """
         lines = [json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers]
+        data = "".join(lines).encode()
         try:
-            if self._segment is None:
-                self._segments += 1
-                self._segment = self._segment_path.open("ab")
-                _sync_folder(self.folder)
-            self._segment.write("".join(lines).encode())
-            self._segment.flush()
-            os.fsync(self._segment.fileno())
+            try:
+                self._write(data)
+            except OSError as error:
+                if self.full or not no_space(error):
+                    raise
+                self._reserve_path.unlink(missing_ok=True)
+                self.full = unwritable(self.folder, error)
+                self._write(data)
         except OSError as error:
-            self._segment = None
             raise unwritable(self.folder, error) from None
+
+    def _write(self, data: bytes) -> None:
+        """Append to the segment, wholly or not at all."""
+        if self._segment is None:
+            self._segments += 1
+            self._segment = self._segment_path.open("ab", buffering=0)
+            _sync_folder(self.folder)
+        before = os.fstat(self._segment.fileno()).st_size
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._segment.write(rest) :]
+            os.fsync(self._segment.fileno())
+        except OSError:
+            self._segment.truncate(before)
+            raise
 
     def seal(self) -> Path | None:
         """Close the current segment, ready to be moved to the warehouse; None without one."""
@@ -134,13 +165,20 @@ class Spool:
     def _segment_path(self) -> Path:
         return self.folder / f"{self.name}-{self._segments}.jsonl"
 
+    @property
+    def _reserve_path(self) -> Path:
+        return self.folder / f"{self.name}.reserve"
+
     def _write_claims(self) -> None:
         if self._claims is None:
             raise RuntimeError("a Spool is used inside its `with` block")
-        self._claims.seek(0)
-        self._claims.truncate()
-        self._claims.write("".join(f"{key}\n" for key in self.claimed))
-        self._claims.flush()
+        try:
+            self._claims.seek(0)
+            self._claims.truncate()
+            self._claims.write("".join(f"{key}\n" for key in self.claimed))
+            self._claims.flush()
+        except OSError as error:
+            raise unwritable(self.folder, error) from None
 
 
 @dataclass(frozen=True)
@@ -210,6 +248,7 @@ def recover(folder: Path, commit: Callable[[list[Answer]], object]) -> int:
                     commit(answers)
                     found += len(answers)
                     segment.unlink()
+                claims.with_suffix(".reserve").unlink(missing_ok=True)
                 claims.unlink()
     return found
 

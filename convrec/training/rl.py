@@ -264,10 +264,16 @@ def _train(trainer: GRPOTrainer, resumed: Path | None, settings: RankGrpo) -> No
         if not out_of_memory(error):
             raise
         raise TrainingError(
-            f"not enough memory for {settings.prompts_per_step} prompts of "
-            f"{settings.group_size} lists; lower rank_grpo.prompts_per_step, "
-            "rank_grpo.group_size or model.max_completion_tokens"
+            f"not enough memory for {settings.prompts_per_step} prompts of {settings.group_size} "
+            f"lists; try --set {_smaller(settings)}, or a lower model.max_completion_tokens"
         ) from error
+
+
+def _smaller(settings: RankGrpo) -> str:
+    """The setting of the next smaller step."""
+    if settings.prompts_per_step > 1:
+        return f"rank_grpo.prompts_per_step={settings.prompts_per_step // 2}"
+    return f"rank_grpo.group_size={max(2, settings.group_size // 2)}"
 
 
 def _figures(

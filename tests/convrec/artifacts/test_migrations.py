@@ -3,9 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from convrec.artifacts import Store
+from convrec.artifacts.migrations import MIGRATIONS
 from convrec.artifacts.tables import SCHEMA_VERSION
+from convrec.errors import WarehouseError
 
 VERSION_1 = """
 CREATE TABLE meta (key VARCHAR, value VARCHAR);
@@ -63,10 +66,7 @@ def _columns(path: Path) -> dict[str, set[str]]:
 
 
 def test_a_warehouse_of_version_1_opens_and_keeps_what_it_has(tmp_path: Path) -> None:
-    old, new = tmp_path / "old", tmp_path / "new"
-    old.mkdir()
-    with duckdb.connect(str(old / "warehouse.duckdb")) as connection:
-        connection.execute(VERSION_1)
+    old, new = old_warehouse(tmp_path / "old"), tmp_path / "new"
     store = Store(old)
     assert store.failures("teacher_lists-1").rows() == [("c1", "timeout", False)]
     with store.read_connection() as connection:
@@ -84,3 +84,30 @@ def test_a_warehouse_of_version_1_opens_and_keeps_what_it_has(tmp_path: Path) ->
     fresh, migrated = _columns(new / "warehouse.duckdb"), _columns(old / "warehouse.duckdb")
     for table, columns in migrated.items():
         assert columns == fresh[table], table
+
+
+def old_warehouse(folder: Path) -> Path:
+    folder.mkdir()
+    with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
+        connection.execute(VERSION_1)
+    return folder
+
+
+def test_a_migration_that_fails_half_way_leaves_the_old_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = old_warehouse(tmp_path / "old")
+    before = _columns(home / "warehouse.duckdb")
+    with monkeypatch.context() as patch:
+        patch.setitem(MIGRATIONS, 4, f"{MIGRATIONS[4]} ALTER TABLE no_such_table ADD COLUMN x INT;")
+        with pytest.raises(WarehouseError, match="schema 1, and the step to 4 failed"):
+            Store(home)
+    assert _columns(home / "warehouse.duckdb") == before
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
+        version = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'")
+        assert version.fetchone() == ("1",)
+    assert Store(home).failures("teacher_lists-1").rows() == [("c1", "timeout", False)]
+
+
+def test_every_version_has_its_migration() -> None:
+    assert sorted(MIGRATIONS) == list(range(2, SCHEMA_VERSION + 1))

@@ -117,7 +117,7 @@ def test_running_out_of_memory_is_said_in_one_sentence(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1")
 
     monkeypatch.setattr(rl.RankGRPOTrainer, "train", no_room)
-    with pytest.raises(TrainingError, match=r"lower rank_grpo\.prompts_per_step"):
+    with pytest.raises(TrainingError, match=r"try --set rank_grpo\.prompts_per_step=1"):
         train(checkpoint, tmp_path / "out", config())
 
 
