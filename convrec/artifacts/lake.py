@@ -69,17 +69,17 @@ class Lake:
     def __init__(self, address: str, data: str) -> None:
         if not address.startswith(PREFIX):
             raise WarehouseError(
-                f"CONVREC_WAREHOUSE={address} is not possible; leave it out for a file in "
+                "CONVREC_WAREHOUSE is no address of a lake; leave it out for a file in "
                 f'CONVREC_HOME, or write "{PREFIX}host=HOST dbname=NAME"'
             )
         self._pg = _psycopg()
         self.address = address.removeprefix(PREFIX)
         try:
             known = self._pg.conninfo.conninfo_to_dict(self.address)
-        except self._pg.Error as error:
+        except self._pg.Error:  # whose words may hold the password
             raise WarehouseError(
-                f"the text after {PREFIX} in CONVREC_WAREHOUSE is no Postgres connection string "
-                f'({str(error).splitlines()[0]}); write "{PREFIX}host=HOST dbname=NAME"'
+                f"the text after {PREFIX} in CONVREC_WAREHOUSE is no Postgres connection string; "
+                f'write "{PREFIX}host=HOST dbname=NAME"'
             ) from None
         self._password = str(known.pop("password", "") or "")
         self.where = PREFIX + self._pg.conninfo.make_conninfo(**known)

@@ -117,3 +117,22 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
+
+
+def by_text(replies: dict[str, Response]) -> Any:
+    """Each of these texts gets its reply, everything else a completion."""
+    return lambda body: replies.get(body["messages"][-1]["content"]) or JSONResponse(completion())
+
+
+def first_then_fine(reply: Any) -> Any:
+    """Each text's first attempt meets `reply`, later ones a completion."""
+    met: set[str] = set()
+
+    def answer(body: dict[str, Any]) -> Response:
+        text = body["messages"][-1]["content"]
+        if text in met:
+            return JSONResponse(completion())
+        met.add(text)
+        return reply()
+
+    return answer

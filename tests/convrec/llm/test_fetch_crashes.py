@@ -1,0 +1,136 @@
+"""Interrupted, killed, and beside other processes: no answer is lost or bought twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convrec.artifacts import Store
+from convrec.errors import (
+    ConvrecError,
+)
+from convrec.llm.answers import AnswerStore
+from convrec.llm.fetch import fetch
+from convrec.llm.spool import Spool
+
+from .conftest import Endpoint, ask, config, wait_for
+from .test_answers import ANSWER, unknown
+
+
+def test_an_interruption_keeps_what_is_in_flight(store: Store, endpoint: Endpoint) -> None:
+    endpoint.latency = 0.4
+    requests = [ask(n) for n in range(50)]
+
+    def interrupt(done: int, total: int, text: str) -> None:
+        if endpoint.in_flight:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(
+            requests,
+            config=config(endpoint, max_concurrency=4),
+            store=store,
+            stage="recommend",
+            progress=interrupt,
+        )
+    kept = AnswerStore(store).digests([r.key for r in requests])
+    assert len(kept) == len(endpoint.seen) > 0
+    assert len(kept) <= 8
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from convrec.artifacts import Store
+from convrec.llm.fetch import fetch
+from tests.convrec.llm.conftest import ask, config
+home, url, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+fetched = fetch([ask(n) for n in range(count)], config=config(url, max_concurrency=4),
+                store=Store(home), stage="recommend", run="child")
+print(fetched.from_ledger, fetched.sent)
+"""
+
+
+def child(home: Path, url: str, count: int) -> subprocess.Popen[str]:
+    root = Path(__file__).resolve().parents[3]
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(home), url, str(count)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_after_kill_9_only_what_was_in_flight_is_sent_again(
+    store: Store, endpoint: Endpoint
+) -> None:
+    endpoint.latency = 0.02
+    running = child(store.home, endpoint.url, 120)
+    wait_for(lambda: len(endpoint.seen) > 40)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    assert list((store.home / "spool").glob("*.jsonl"))
+    requests = [ask(n) for n in range(120)]
+    fetched = fetch(
+        requests, config=config(endpoint, max_concurrency=4), store=store, stage="recommend"
+    )
+    assert fetched.from_ledger >= 36
+    assert len(AnswerStore(store).digests([r.key for r in requests])) == 120
+    assert sum(count - 1 for count in endpoint.counts.values()) <= 4
+    assert sorted(p.name for p in (store.home / "spool").iterdir()) == ["turn.lock"]
+
+
+def test_what_another_process_asks_for_is_waited_for_and_not_sent(
+    store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convrec.llm.queue.CHUNK", 5)
+    monkeypatch.setattr("convrec.llm.queue.POLL", 0.05)
+    requests = [ask(n) for n in range(30)]
+    theirs = requests[:12]
+    with Spool(store.home / "spool") as other:
+        other.claim([r.key for r in theirs], unknown)
+
+        def answer_after_the_rest(done: int, total: int, text: str) -> None:
+            if len(endpoint.seen) == 18 and other.claimed:
+                AnswerStore(store).add([replace(ANSWER, key=r.key) for r in theirs])
+                other.release([r.key for r in theirs])
+
+        fetched = fetch(
+            requests,
+            config=config(endpoint),
+            store=store,
+            stage="recommend",
+            progress=answer_after_the_rest,
+        )
+    assert (fetched.from_ledger, fetched.sent) == (12, 18)
+
+
+def test_two_processes_share_the_work(store: Store, endpoint: Endpoint) -> None:
+    endpoint.latency = 0.01
+    both = [child(store.home, endpoint.url, 150) for _ in range(2)]
+    counts = [tuple(map(int, p.communicate(timeout=60)[0].split())) for p in both]
+    assert [found + sent for found, sent in counts] == [150, 150]
+    assert sum(sent for _, sent in counts) == 150
+    assert set(endpoint.counts.values()) == {1}
+
+
+def test_a_warehouse_that_fails_meanwhile_loses_no_answer(
+    store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: AnswerStore, answers: Any) -> None:
+        raise ConvrecError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AnswerStore, "add", broken)
+        with pytest.raises(ConvrecError, match="the disk is full"):
+            fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend")
+    again = fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend")
+    assert (again.from_ledger, again.sent) == (2, 0)

@@ -1,0 +1,195 @@
+"""Trouble with the endpoint: what is tried again, what stops a run, and what is said."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from starlette.responses import JSONResponse, Response
+
+from convrec.artifacts import Store
+from convrec.errors import (
+    EndpointError,
+    TooManyFailures,
+)
+from convrec.llm.answers import AnswerStore
+from convrec.llm.calls import retry_after
+from convrec.llm.fetch import fetch
+from convrec.llm.ledger import ledger_rows
+
+from .conftest import Endpoint, ask, by_text, completion, config, first_then_fine, refusal
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda: refusal(429, "rate_limit_exceeded", headers={"retry-after-ms": "20"}),
+        lambda: refusal(500),
+        lambda: refusal(408),
+        lambda: Response("<html>bad gateway</html>", media_type="text/html"),
+        lambda: Response('{"choices": [{"mess', media_type="application/json"),
+        lambda: JSONResponse({"choices": []}),
+        lambda: Response(b"{", headers={"content-length": "900"}, media_type="application/json"),
+    ],
+    ids=["429", "500", "408", "garbage", "truncated", "no-choices", "dropped"],
+)
+def test_transient_trouble_is_retried(store: Store, endpoint: Endpoint, reply: Any) -> None:
+    endpoint.reply = first_then_fine(reply)
+    fetched = fetch(
+        [ask(n) for n in range(6)], config=config(endpoint), store=store, stage="recommend"
+    )
+    assert (fetched.sent, fetched.failures) == (6, {})
+    assert set(endpoint.counts.values()) == {2}
+
+
+def test_a_response_without_choices_is_billed_all_the_same(
+    store: Store, endpoint: Endpoint
+) -> None:
+    endpoint.reply = first_then_fine(lambda: JSONResponse({**completion(), "choices": []}))
+    fetched = fetch([ask(1)], config=config(endpoint), store=store, stage="recommend", run="r")
+    assert fetched.prompt_tokens == 200
+    assert ledger_rows(store)[0]["prompt_tokens"] == 200
+
+
+def test_a_slow_answer_is_asked_for_again(store: Store, endpoint: Endpoint) -> None:
+    endpoint.latency = 5
+    limits = config(endpoint, timeout=0.2, max_attempts=2, max_failures=1)
+    fetched = fetch([ask(1)], config=limits, store=store, stage="recommend")
+    assert fetched.failures == {ask(1).key: "no answer within 0.2 s (2 attempts)"}
+
+
+def test_retry_after_is_honoured(store: Store, endpoint: Endpoint) -> None:
+    endpoint.reply = first_then_fine(lambda: refusal(429, headers={"retry-after": "1"}))
+    before = time.monotonic()
+    fetch([ask(1)], config=config(endpoint), store=store, stage="recommend")
+    assert time.monotonic() - before >= 1
+
+
+def test_retry_after_has_three_forms() -> None:
+    assert retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
+    assert retry_after({"retry-after": "9"}) == 9
+    assert 25 < retry_after({"retry-after": formatdate(time.time() + 30, usegmt=True)}) <= 30
+    assert retry_after({"retry-after": "soon"}) == 0
+    assert retry_after({}) == 0
+
+
+def test_retries_do_not_hold_up_fresh_requests(store: Store, endpoint: Endpoint) -> None:
+    slow = first_then_fine(lambda: refusal(503, headers={"retry-after-ms": "600"}))
+    endpoint.reply = lambda body: (
+        slow(body) if body["messages"][-1]["content"] == "post 0" else JSONResponse(completion())
+    )
+    fetch(
+        [ask(n) for n in range(20)],
+        config=config(endpoint, max_concurrency=1),
+        store=store,
+        stage="recommend",
+    )
+    retried_at = endpoint.seen.index("post 0", 1)
+    assert endpoint.seen[0] == "post 0"
+    assert retried_at > 3
+    assert len(endpoint.seen) == 21
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (refusal(401, "invalid_api_key"), "OPENAI_API_KEY"),
+        (refusal(403), "does not allow"),
+        (refusal(404, "model_not_found"), "recommend.model"),
+        (refusal(404), "llm.base_url"),
+        (refusal(429, "insufficient_quota"), "quota"),
+        (refusal(400, "unsupported_value", param="temperature"), "'temperature'"),
+    ],
+)
+def test_terminal_trouble_stops_at_once(
+    store: Store, endpoint: Endpoint, reply: Response, words: str
+) -> None:
+    endpoint.reply = lambda body: reply
+    with pytest.raises(EndpointError, match=words) as caught:
+        fetch(
+            [ask(n) for n in range(200)],
+            config=config(endpoint, max_concurrency=4),
+            store=store,
+            stage="recommend",
+        )
+    assert endpoint.url in str(caught.value)
+    assert len(endpoint.seen) <= 8
+
+
+def test_what_came_before_a_terminal_error_is_kept(store: Store, endpoint: Endpoint) -> None:
+    endpoint.reply = by_text({"post 5": refusal(401)})
+    requests = [ask(n) for n in range(10)]
+    with pytest.raises(EndpointError):
+        fetch(requests, config=config(endpoint, max_concurrency=1), store=store, stage="recommend")
+    kept = AnswerStore(store).digests([r.key for r in requests])
+    assert set(kept) == {r.key for r in requests[:5]}
+
+
+def test_one_bad_conversation_is_recorded_and_the_rest_go_on(
+    store: Store, endpoint: Endpoint
+) -> None:
+    endpoint.reply = by_text(
+        {"post 3": refusal(400, "context_length_exceeded"), "post 4": refusal(400, "odd_words")}
+    )
+    requests = [ask(n) for n in range(50)]
+    fetched = fetch(requests, config=config(endpoint), store=store, stage="recommend")
+    assert fetched.sent == 50
+    assert set(fetched.failures) == {requests[3].key, requests[4].key}
+    assert "too long" in fetched.failures[requests[3].key]
+    assert len(AnswerStore(store).digests([r.key for r in requests])) == 48
+    assert endpoint.counts["post 3"] == 1
+
+
+def test_a_refusal_that_meets_everyone_stops(store: Store, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda body: refusal(400, "odd", "these words are not for me")
+    with pytest.raises(EndpointError, match="refused the first 10"):
+        fetch([ask(n) for n in range(300)], config=config(endpoint), store=store, stage="recommend")
+    assert len(endpoint.seen) < 30
+
+
+def test_too_many_failures_are_summed_up_after_the_rest_is_stored(
+    store: Store, endpoint: Endpoint
+) -> None:
+    bad = {f"post {n}": refusal(500) for n in range(4)}
+    endpoint.reply = by_text(bad)
+    requests = [ask(n) for n in range(40)]
+    limits = config(endpoint, max_attempts=2)
+    with pytest.raises(
+        TooManyFailures, match=r"4 of 40 requests of recommend failed \(10.0%"
+    ) as caught:
+        fetch(requests, config=limits, store=store, stage="recommend")
+    assert [owner for owner, _ in caught.value.rows] == [r.owner for r in requests[:4]]
+    assert all("HTTP 500" in reason for _, reason in caught.value.rows)
+    assert len(AnswerStore(store).digests([r.key for r in requests])) == 36
+    assert all(endpoint.counts[text] == 2 for text in bad)
+
+
+def test_an_endpoint_that_goes_away_stops_the_run(store: Store, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda body: (
+        JSONResponse(completion()) if len(endpoint.seen) < 10 else refusal(503)
+    )
+    with pytest.raises(EndpointError, match="failed 16 times in a row"):
+        fetch(
+            [ask(n) for n in range(500)],
+            config=config(endpoint, max_attempts=2, max_concurrency=2),
+            store=store,
+            stage="recommend",
+        )
+    assert len(endpoint.seen) < 40
+
+
+def test_an_unreachable_endpoint_is_named(store: Store) -> None:
+    with pytest.raises(EndpointError, match=r"127\.0\.0\.1:1/v1 cannot be reached.*llm\.base_url"):
+        fetch(
+            [ask(n) for n in range(500)],
+            config=config("http://127.0.0.1:1/v1"),
+            store=store,
+            stage="recommend",
+        )
+
+
+def test_an_address_that_is_none_is_named(store: Store) -> None:
+    with pytest.raises(EndpointError, match=r"llm\.base_url"):
+        fetch([ask(1)], config=config("localhost:99/v1"), store=store, stage="recommend")

@@ -1,0 +1,126 @@
+"""Trainers whose lists are drawn instead of written by a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from trl import GRPOConfig, GRPOTrainer
+
+from convrec.rank_grpo import RankGRPOTrainer
+from convrec.rank_grpo.rollout import Rollout
+from convrec.rank_grpo.trainer import LOSS_TYPE
+from convrec.sft.student import Student, load_checkpoint
+
+N, GROUP, PROMPTS, LENGTH = 4, 4, 2, 10
+PROMPTS_READ = ["something like Heat or Alien", "films with Big"]
+
+
+class Drawn(Rollout):
+    """Random tokens in place of a model's: lines of some length, and with `ends` the rest too.
+
+    With `ends`, some lists end early, some after exactly N lines, and one runs past rank N.
+    """
+
+    def __init__(self, ends: bool) -> None:
+        super().__init__(LENGTH, 1.0)
+        self.ends = ends
+
+    def __call__(self, prompts: list[list[int]], trainer: Any) -> dict[str, Any]:
+        tokenizer = trainer.processing_class
+        newline, end = tokenizer.encode("\n")[0], tokenizer.eos_token_id
+        generator = torch.Generator().manual_seed(trainer._step)
+        drawn = torch.randint(10, 250, (len(prompts), LENGTH), generator=generator)
+        drawn[drawn == newline] = 10
+        drawn[:, 3] = newline
+        drawn[::2, 6] = newline
+        lists: list[list[int]] = drawn.tolist()
+        if self.ends:
+            lists[0][6] = lists[2][6] = 10
+            lists[0][1:8:2] = [newline] * 4
+            lists[0][8] = newline
+            lists[1] = [*lists[1][:7], end]
+            lists[2][1:6:2] = [newline] * 3
+            lists[2] = [*lists[2][:8], end]
+        return {"prompt_ids": prompts, "completion_ids": lists, "logprobs": None}
+
+
+def scalar_reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    return [sum(ids) % 7 / 7 for ids in completion_ids]
+
+
+def arguments(folder: Path, loss_type: str, **more: Any) -> GRPOConfig:
+    values: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": 3,
+        "per_device_train_batch_size": GROUP * PROMPTS,
+        "num_generations": GROUP,
+        "max_completion_length": LENGTH,
+        "learning_rate": 1e-2,
+        "lr_scheduler_type": "constant",
+        "beta": 1e-3,
+        "use_bias_correction_kl": False,
+        "epsilon": 0.06,
+        "epsilon_high": 0.08,
+        "loss_type": loss_type,
+        "bf16": False,
+        "activation_checkpointing": False,
+        "use_cpu": True,
+        "dataloader_pin_memory": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "seed": 3,
+    }
+    return GRPOConfig(**{**values, **more})
+
+
+def common(student: Student, args: GRPOConfig, ends: bool = False) -> dict[str, Any]:
+    prompts = [student.tokenizer.encode(text)[:6] for text in PROMPTS_READ] * 8
+    return {
+        "model": student.model.double(),
+        "reward_funcs": scalar_reward,
+        "args": args,
+        "train_dataset": Dataset.from_list([{"prompt": prompt} for prompt in prompts]),
+        "processing_class": student.tokenizer,
+        "rollout_func": Drawn(ends),
+    }
+
+
+def rank_trainer(
+    checkpoint: Path, folder: Path, reduction: Any, rank_reward: Any, **more: Any
+) -> RankGRPOTrainer:
+    student = load_checkpoint(checkpoint)
+    args = arguments(folder, LOSS_TYPE[reduction], **more)
+    return RankGRPOTrainer(
+        **common(student, args, ends=True),
+        rank_reward=rank_reward,
+        n_ranks=N,
+        reduction=reduction,
+    )
+
+
+def train(trainer: GRPOTrainer) -> None:
+    """Train with one order of rows, so that sums are rounded alike."""
+    torch.manual_seed(4)
+    trainer.train()
+
+
+def weights(trainer: GRPOTrainer) -> Tensor:
+    return torch.cat([weight.detach().flatten() for weight in trainer.model.parameters()])
+
+
+def some_rank_reward(text: str, row: dict[str, Any]) -> list[float]:
+    return [float(hash_ % 5) for hash_ in (len(text), sum(map(ord, text)), 3 * len(text), 2)]
+
+
+def batch_of(trainer: RankGRPOTrainer) -> dict[str, Any]:
+    prompts = [row["prompt"] for row in trainer.train_dataset.select(range(PROMPTS))]
+    rows = [{"prompt": prompt} for prompt in prompts for _ in range(GROUP)]
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer._generate_and_score_completions(rows)
