@@ -54,6 +54,7 @@ class Walk:
     def visit(self, node: Node) -> None:
         """Decide whether the node is cached, and what it would ask."""
         from convrec.artifacts import ArtifactRef, Job
+        from convrec.artifacts.current import find_current, mark
 
         reads = node.reads_in(self.config)
         names = [name for name in reads.values() if name in self.wanted or name not in node.reads]
@@ -64,11 +65,14 @@ class Walk:
         job = Job(self.config, self.store, parents, frames=frames)
         missing = None
         asks = node.step.asks(self.config)
-        if asks:
+        current = find_current(self.store, mark(node.step, job)) if asks and not frames else None
+        if current:
+            missing = 0
+        elif asks:
             ask = self._embeddings if node.stage == "remap" else self._price
             missing = ask(node, job if readable else None)
         pin = node.pin(self.config)
-        stored = self.store.pinned(pin) if pin else None
+        stored = self.store.pinned(pin) if pin else current.ref if current else None
         if stored is None and known and not missing and (not asks or readable):
             name = node.step.spec(job).artifact_id
             stored = self.store.find(name)

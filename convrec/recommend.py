@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts import Built, Job, Step
 from convrec.lists import parse_answer
 from convrec.llm.requests import Request, Requests
-from convrec.llm.stored import NO_ANSWER, answers_digest, failed_contexts, stored_texts
+from convrec.llm.stored import (
+    NO_ANSWER,
+    answers_digest,
+    answers_state,
+    failed_contexts,
+    stored_texts,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -111,5 +117,6 @@ TEACHER_LISTS = Step(
     build=_build,
     config=_config,
     inputs=lambda job: {"answers": answers_digest(teacher_requests(job), job.store)},
+    state=lambda job: answers_state(job, job.config.recommend.model),
     requests=teacher_requests,
 )

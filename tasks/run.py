@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from prefect.runtime import flow_run
 
 from convrec import config as configuration
 from convrec.artifacts import ArtifactRef, ArtifactSpec, Job, Store
+from convrec.artifacts.current import Current, find_current, mark, note_current
 from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
 from convrec.catalog.versions import fixed
 from convrec.config import STAGES, Config, StageName
@@ -84,6 +86,16 @@ class Order:
         self._spec: ArtifactSpec | None = None
         self._pinned = run.pinned(node)
 
+    @cached_property
+    def mark(self) -> str:
+        """Under which the artifact may be known to be current (`convrec.artifacts.current`)."""
+        return mark(self.node.step, Job(self.config, self.store, self.parents))
+
+    @cached_property
+    def current(self) -> Current | None:
+        """The complete artifact of this mark; None where it is to be looked for, or recomputed."""
+        return None if self.refresh else find_current(self.store, self.mark)
+
     @property
     def spec(self) -> ArtifactSpec:
         """The identity of the artifact; stored answers must be there before it is asked for."""
@@ -94,7 +106,9 @@ class Order:
     @property
     def artifact_id(self) -> str:
         """The id of the artifact, which is the Prefect cache key."""
-        return self._pinned.artifact_id if self._pinned else self.spec.artifact_id
+        if self._pinned:
+            return self._pinned.artifact_id
+        return self.current.ref.artifact_id if self.current else self.spec.artifact_id
 
     def watch(self, done: int, total: int, text: str) -> None:
         """Tell the watcher how far the step is."""
@@ -102,6 +116,10 @@ class Order:
 
     def ask(self, progress: Any) -> dict[str, Any]:
         """Get the answers that the step still lacks; figures of the calls."""
+        if self.current:
+            requests = self.current.requests
+            nothing = {**dict.fromkeys(LLM_FIGURES, 0), "usd": 0.0, "failed": 0}
+            return {**nothing, "requests": requests, "from_ledger": requests}
         from convrec.llm.ask import ask
 
         fetched = ask(
@@ -226,6 +244,8 @@ class Run:
         ref = ArtifactRef.model_validate(state.result())
         if name_of_pin := node.pin(self.config):
             self.store.pin(name_of_pin, ref.artifact_id)
+        if asked and order.mark and not order.current and not ref.partial:
+            note_current(self.store, order.mark, ref.artifact_id, figures["requests"])
         self.refs[node.name] = ref
         cached = state.name == "Cached" or order.found
         self._record(node, "cached" if cached else "completed", ref, started)

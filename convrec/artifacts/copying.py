@@ -29,6 +29,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "llm_batch_requests": ("batch_key", "request_key"),
     "llm_judged": ("judge_key", "item", "pass"),
     "embeddings": ("model", "text_key"),
+    "current_artifacts": ("mark",),
     "runs": ("run_id",),
     "run_artifacts": ("run_id", "node", "artifact_id", "noted_at"),
     "catalog_changes": ("name", "version"),

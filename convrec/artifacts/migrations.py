@@ -10,6 +10,7 @@ import duckdb
 
 from convrec.artifacts.tables import (
     CATALOGS,
+    CURRENT,
     EMBEDDINGS,
     JUDGED,
     RUNS,
@@ -64,6 +65,8 @@ MIGRATIONS = {
     5: CATALOGS,
     # Metrics of a part of the test set.
     6: "ALTER TABLE metrics ADD COLUMN slice VARCHAR;",
+    # Artifacts found complete, so that their requests need not be made to name them.
+    7: CURRENT,
 }
 
 

@@ -85,11 +85,12 @@ class Step:
 
     `config` picks what can change the rows, `inputs` names data from outside by digest, `requests`
     lists the LLM requests whose stored answers the step reads, `repairs` those that follow from
-    answers which cannot be used, `build` makes the rows. A step whose answers are kept by something
-    smaller than a request (pairs, texts) asks in `requests` only for what is lacking; its `settle`
-    notes what has been answered, and `known` counts the requests that answered the rest. `asked`
-    tells whether a configuration needs answers at all. Raise `version` whenever the same inputs
-    would give other rows.
+    answers which cannot be used, `build` makes the rows. `state` is a digest of all stored data
+    that `inputs` and `requests` may read, quicker than both; empty means: ask them. A step whose
+    answers are kept by something smaller than a request (pairs, texts) asks in `requests` only for
+    what is lacking; its `settle` notes what has been answered, and `known` counts the requests that
+    answered the rest. `asked` tells whether a configuration needs answers at all. Raise `version`
+    whenever the same inputs would give other rows.
     """
 
     stage: StageName
@@ -98,6 +99,7 @@ class Step:
     build: Callable[[Job], Built]
     config: Callable[[Config], dict[str, Any]]
     inputs: Callable[[Job], dict[str, str]] = _nothing
+    state: Callable[[Job], str] | None = None
     requests: Callable[[Job], Collection[Request]] | None = None
     repairs: Callable[[Job], Collection[Request]] | None = None
     settle: Callable[[Job], None] | None = None

@@ -7,7 +7,7 @@ content ids and from the insert, which replaces.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 _TITLE = "STRUCT(title VARCHAR, year INTEGER)"
 
@@ -155,6 +155,11 @@ CREATE TABLE embeddings (model VARCHAR, text_key VARCHAR, context_id VARCHAR, ve
 """
 """Vectors by model and SHA-256 of the text; `context_id` is empty for the text of an item."""
 
+CURRENT = """
+CREATE TABLE current_artifacts (mark VARCHAR, artifact_id VARCHAR, requests BIGINT);
+"""
+"""Artifacts that were found complete, by the digest of all that they hang on (`current.py`)."""
+
 RUNS = """
 CREATE TABLE runs (
     run_id VARCHAR, flow VARCHAR, profile VARCHAR, overrides VARCHAR, config VARCHAR,
@@ -211,6 +216,7 @@ CREATE TABLE llm_batch_requests (
 );
 {JUDGED}
 {EMBEDDINGS}
+{CURRENT}
 {RUNS}
 {CATALOGS}
 INSERT INTO meta VALUES

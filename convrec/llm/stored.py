@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from convrec.artifacts.identity import digest
 from convrec.llm.answers import AnswerStore
+from convrec.llm.endpoint import endpoint_name
 from convrec.llm.requests import Request, chunks
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.artifacts import Store
+    from convrec.artifacts import Job, Store
 
 NO_ANSWER = "no answer is stored for this request"
 
@@ -26,6 +28,22 @@ def answers_digest(requests: Iterable[Request], store: Store) -> str:
             row = (request.owner, request.key, stored.get(request.key, ""))
             total.update("\x1f".join(row).encode() + b"\n")
     return total.hexdigest()
+
+
+def answers_state(job: Job, model: str, notes: str = "") -> str:
+    """The digest of all answers of a model, of the endpoint, and of a further table, `notes`.
+
+    Empty where answers come from a file.
+    """
+    if job.config.recommend.source == "replay":
+        return ""
+    figures = "SELECT count(*), bit_xor(hash(t))::VARCHAR, sum(hash(t))::VARCHAR FROM"
+    answers = "SELECT request_key, response_digest FROM llm_answers WHERE model = ?"
+    with job.store.read_connection() as connection:
+        rows = connection.execute(f"{figures} ({answers}) AS t", [model]).fetchall()
+        if notes:
+            rows += connection.execute(f"{figures} {notes} AS t").fetchall()
+    return digest({"endpoint": endpoint_name(job.config), "rows": rows})
 
 
 def stored_texts(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts import Built, Job, Step
 from convrec.llm.answers import AnswerStore
 from convrec.llm.requests import Request, Requests
-from convrec.llm.stored import NO_ANSWER, answers_digest, failed_contexts
+from convrec.llm.stored import NO_ANSWER, answers_digest, answers_state, failed_contexts
 from convrec.reflect.bias import agreement, bias_figures, position_curve, position_effect
 from convrec.reflect.pairs import known_requests, pairs_of, settle
 from convrec.reflect.readings import Reading, first_readings, readings
@@ -197,6 +197,10 @@ def _answers(job: Job) -> dict[str, str]:
     return {"answers": total.hexdigest(), "repairs": answers_digest(used, job.store)}
 
 
+def _state(job: Job) -> str:
+    return answers_state(job, job.config.reflect.model, "llm_judged")
+
+
 JUDGMENTS = Step(
     stage="reflect",
     kind="judgments",
@@ -204,6 +208,7 @@ JUDGMENTS = Step(
     build=_build,
     config=_config,
     inputs=_answers,
+    state=_state,
     requests=judge_requests,
     repairs=repair_requests,
     settle=settle,
