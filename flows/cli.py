@@ -32,6 +32,7 @@ from convrec.llm.commands import app as llm_app
 from convrec.output import JsonFile, console, takes_stdout, write_json
 from convrec.planning import plan
 from convrec.serving import recommend
+from convrec.sizing.commands import app as train_app
 from convrec.trace.commands import trace
 from flows.publish import publish
 
@@ -171,6 +172,7 @@ artifacts_app.command("trace")(trace)
 llm_app.command("import")(import_answers)
 llm_app.command("reparse")(reparse)
 app.add_typer(llm_app, name="llm")
+app.add_typer(train_app, name="train")
 
 
 def environment() -> None:

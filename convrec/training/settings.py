@@ -29,12 +29,12 @@ ALGORITHMS: dict[str, dict[str, str]] = {
 
 
 def trainer_arguments(
-    config: Config, workspace: Path, seed: int, *, bf16: bool = False
+    config: Config, workspace: Path, seed: int, *, bf16: bool = False, installed: bool = False
 ) -> GRPOConfig:
     """TRL's arguments; TRL saves, reports and draws nothing, and `workspace` stays empty.
 
-    A step has `prompts_per_step` × `group_size` lists whatever the number of processes. Raises
-    ConfigError where they cannot share them evenly.
+    `installed` takes it as given that vLLM is there. A step has `prompts_per_step` × `group_size`
+    lists whatever the number of processes. Raises ConfigError where they cannot share them evenly.
     """
     settings = config.rank_grpo
     lists, processes = settings.prompts_per_step * settings.group_size, process_count()
@@ -73,16 +73,16 @@ def trainer_arguments(
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
-        **_vllm(settings),
+        **_vllm(settings, installed),
         **algorithm,
     )
 
 
-def _vllm(settings: RankGrpo) -> dict[str, Any]:
+def _vllm(settings: RankGrpo, installed: bool) -> dict[str, Any]:
     """TRL's vLLM settings; raises TrainingError where vLLM is asked for and not installed."""
     if not settings.vllm:
         return {}
-    if find_spec("vllm") is None:
+    if not installed and find_spec("vllm") is None:
         raise TrainingError(
             f"rank_grpo.vllm={settings.vllm} needs the package vllm, which is not installed; "
             "install it on a machine with a GPU, or leave rank_grpo.vllm empty"

@@ -1,0 +1,114 @@
+"""Plans for models that ship, and for folders: counts as published, parts that add up, refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from convrec.config import Config, load
+from convrec.errors import InputError
+from convrec.sizing.layout import layout
+from convrec.sizing.machine import machine
+from convrec.sizing.memory import Asked, memory
+from convrec.sizing.plan import ROOM, plan_stage
+from flows.cli import app
+
+SMALL = {
+    "model_type": "qwen2",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 300,
+    "tie_word_embeddings": True,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    (tmp_path / "config.json").write_text(json.dumps(SMALL), encoding="utf-8")
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),  # as their model cards have them
+    [
+        ("Qwen/Qwen2.5-0.5B-Instruct", 0.49),
+        ("Qwen/Qwen2.5-7B-Instruct", 7.61),
+        ("meta-llama/Llama-3.2-1B-Instruct", 1.23),
+        ("meta-llama/Llama-3.2-3B-Instruct", 3.21),
+    ],
+)
+def test_models_that_ship_have_their_published_size(name: str, billions: float) -> None:
+    assert layout(name).parameters / 1e9 == pytest.approx(billions, abs=0.0101)
+
+
+def test_a_folder_is_counted_by_hand(folder: str) -> None:
+    shape = layout(folder)
+    attention = 64 * 64 + 64 + 2 * (64 * 32 + 32) + 64 * 64  # q, k and v with biases, o without
+    layer = attention + 3 * 64 * 128 + 2 * 64
+    assert (shape.layer, shape.parameters) == (layer, 3 * layer + 300 * 64 + 64)
+    assert shape.adapter(2, ("q_proj", "k_proj")) == 3 * 2 * (128 + 96)
+    assert shape.cache(2) == 2 * 3 * 32 * 2
+
+
+def test_parts_follow_the_way_of_training(folder: str) -> None:
+    shape = layout(folder)
+    alone = memory(shape, Asked("sft", 4, 8, 8))
+    assert alone.weights == alone.gradients == 4 * shape.parameters
+    assert alone.optimizer == 8 * shape.parameters
+    assert alone.cache == alone.reference == 0
+    shared = memory(shape, Asked("sft", 4, 8, 8, processes=2))
+    assert shared.gradients == 2 * alone.gradients
+    cut = memory(shape, Asked("sft", 4, 8, 8, processes=2, sharded=True))
+    assert cut.optimizer == alone.optimizer / 2
+    adapted = memory(shape, Asked("rank_grpo", 4, 8, 8, lora=2, targets=("q_proj",)))
+    assert adapted.optimizer == 8 * shape.adapter(2, ("q_proj",))
+    assert adapted.cache == 4 * 16 * shape.cache(2)
+
+
+def test_activations_grow_with_the_batch(folder: str) -> None:
+    shape, asked = layout(folder), Asked("sft", 4, 8, 8, bf16=False)
+    one, two = memory(shape, asked), memory(shape, replace(asked, rows=8))
+    assert two.activations == pytest.approx(2 * one.activations, rel=0.05)
+    assert two.weights == one.weights
+
+
+def test_a_model_that_is_too_large_is_cut_or_adapted() -> None:
+    shape, on, config = layout("Qwen2.5-7B-Instruct"), machine("8xh100"), load("reddit-v2")
+    sft = plan_stage("sft", shape, on, config, 100_000)
+    assert (sft.parallel, sft.settings["sft.batch_size"] % 8) == ("fsdp", 0)
+    reinforced = plan_stage("rank_grpo", shape, on, config, 100_000)
+    assert (reinforced.parallel, reinforced.settings["rank_grpo.lora.rank"]) == ("ddp", 16)
+    for made in (sft, reinforced):
+        assert made.memory.peak <= ROOM * on.memory
+        Config.model_validate({"train": {"parallel": made.parallel}})
+    with pytest.raises(InputError, match=r"needs \d+ GB on each GPU"):
+        plan_stage("rank_grpo", shape, machine("L4"), config, 1)
+
+
+def test_unknown_gpus_and_models_are_said_with_what_is_known(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"give a number and one of A10G, .*H100.*, as 8xH100"):
+        machine("8xTPU")
+    with pytest.raises(InputError, match=r"none of those that ship: Llama.*Qwen2.5-7B-Instruct"):
+        layout("gpt-2")
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}', encoding="utf-8")
+    with pytest.raises(InputError, match="describes no causal language model"):
+        layout(str(tmp_path))
+
+
+def test_the_command_writes_launch_files(folder: str, tmp_path: Path) -> None:
+    out, said = tmp_path / "launch", tmp_path / "plan.json"
+    options = ["--model", folder, "--gpus", "2xA100-80", "--write", str(out), "--json", str(said)]
+    ended = CliRunner().invoke(app, ["train", "plan", *options], catch_exceptions=False)
+    assert ended.exit_code == 0
+    stages = json.loads(said.read_text(encoding="utf-8"))["stages"]
+    for stage in stages:
+        settings = json.loads(Path(stage["file"]).read_text(encoding="utf-8"))
+        assert (settings["distributed_type"], settings["num_processes"]) == ("MULTI_GPU", 2)
+        assert stage["gb"]["peak"] > 0
