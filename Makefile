@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-browser test-scale lint format ui deploy worker clean
+.PHONY: install demo test coverage test-slow test-browser test-scale lint format ui deploy worker clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make deploy    the deployments of prefect.yaml, on the server of make ui"
 	@echo "make worker    a worker that runs what is due"
 	@echo "make test      lint, types, layers and tests"
+	@echo "make coverage  how much of convrec/ the tests reach; fails below 90%"
 	@echo "make test-slow the tests that take minutes"
 	@echo "make test-browser the tests that drive Chromium"
 	@echo "make test-scale the tests that start servers and processes"
@@ -50,6 +51,9 @@ format: install
 
 test: lint
 	$(BIN)/pytest -m "not slow and not browser and not scale"
+
+coverage: install
+	$(BIN)/pytest -m "not slow and not browser and not scale" --cov=convrec
 
 test-slow: install
 	$(BIN)/pytest -m slow

@@ -15,7 +15,7 @@ import typer
 
 from convrec.config import home, parse_overrides
 from convrec.errors import InputError
-from convrec.output import JsonFile, console, takes_stdout, write_json
+from convrec.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -94,9 +94,7 @@ def import_answers(
         str, typer.Option(help="Whose requests the lines answer; needed for files made elsewhere.")
     ] = "",
     stage: Annotated[str, typer.Option(help="recommend (teacher) or reflect (judge).")] = "",
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
-    ] = None,
+    assignments: Assignments = None,
     json_file: JsonFile = None,
 ) -> None:
     """Take answers that were paid for elsewhere, at no cost in the ledger.
@@ -193,10 +191,8 @@ def _changed(built: Built, before: pl.DataFrame) -> int:
 
 
 def reparse(
-    profile: Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")],
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
-    ] = None,
+    profile: ProfileName,
+    assignments: Assignments = None,
     json_file: JsonFile = None,
 ) -> None:
     """Read the stored answers of PROFILE again, as after a change of the parser; sends nothing."""

@@ -21,6 +21,11 @@ JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write the same as JSON to this file; - for stdout.")
 ]
 
+ProfileName = Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
+]
+
 
 def write_json(value: Any, path: Path) -> None:
     """Write `value` as indented JSON to a file, or to stdout for `-`. Raises InputError."""

@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from convrec.catalog.versions import unpublished
 from convrec.config import has_warehouse, home, parse_overrides
-from convrec.output import JsonFile, console, takes_stdout, write_json
+from convrec.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
 from convrec.sources import adopted, source_config
 
 if TYPE_CHECKING:
@@ -280,10 +280,8 @@ def walk(config: Config, store: Store) -> Walk:
 
 
 def plan(
-    profile: Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")],
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
-    ] = None,
+    profile: ProfileName,
+    assignments: Assignments = None,
     json_file: JsonFile = None,
 ) -> None:
     """Show what a run of PROFILE would do and cost; nothing is executed."""

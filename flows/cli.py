@@ -29,7 +29,7 @@ from convrec.evaluate.compare import compare
 from convrec.evaluate.export import export
 from convrec.forgetting import forget
 from convrec.llm.commands import app as llm_app
-from convrec.output import JsonFile, console, takes_stdout, write_json
+from convrec.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
 from convrec.planning import plan
 from convrec.serving import recommend
 from convrec.sizing.commands import app as train_app
@@ -68,15 +68,13 @@ def _stage(value: str | None) -> str | None:
 
 @app.command()
 def run(
-    profile: Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")],
+    profile: ProfileName,
     until: Annotated[str | None, typer.Option(help="Last stage to run.")] = None,
     refresh: Annotated[
         str | None,
         typer.Option(help="Recompute from this stage on; buys no answer again."),
     ] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
-    ] = None,
+    assignments: Assignments = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run the pipeline of PROFILE: all eight stages, those that are unchanged from the cache."""
@@ -103,9 +101,7 @@ def evaluate(
         str,
         typer.Option(help="Folder or id of a model; without it the profile's own are measured."),
     ] = "",
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
-    ] = None,
+    assignments: Assignments = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure checkpoints on the test split of a profile; trains nothing, asks nobody."""

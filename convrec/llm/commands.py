@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.output import JsonFile, console, takes_stdout, write_json
+from convrec.output import Assignments, JsonFile, console, takes_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.llm.answers import AnswerStore
@@ -88,9 +88,7 @@ def batches(
     profile: Annotated[
         str, typer.Option(help="Whose endpoint to ask, for --cancel.")
     ] = "reddit-v2",
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
-    ] = None,
+    assignments: Assignments = None,
     json_file: JsonFile = None,
 ) -> None:
     """Show the batches of the Batch API: submitted, ended, and on the way."""

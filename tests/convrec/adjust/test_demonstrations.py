@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import polars as pl
+import pytest
 
 from convrec.adjust import ADJUSTMENT, DEMONSTRATIONS
 from convrec.artifacts import Job
+from convrec.errors import InputError
 
 Frames = dict[str, pl.DataFrame]
 Jobs = Callable[..., Job]
@@ -94,3 +97,25 @@ def test_figures_compare_before_and_after(world: Frames, job_of: Jobs) -> None:
     assert float(figures["train popularity Gini after"]) < float(
         figures["train popularity Gini before"]
     )
+
+
+def test_lists_that_the_data_bring_are_taken_as_they_are(world: Frames, job_of: Jobs) -> None:
+    written = "Film 3 (1993)\nFilm 99 (2001)\nno such line\nFilm 4 (1994)\n"
+    brought = [written, "", None]
+    frames = dict(world)
+    frames["conversations"] = (
+        world["conversations"]
+        .head(3)
+        .with_columns(pl.Series("completion", brought, dtype=pl.String))
+    )
+    job = job_of(frames)
+    recommend = job.config.recommend.model_copy(update={"source": "provided"})
+    job = replace(job, config=job.config.model_copy(update={"recommend": recommend}))
+    built = DEMONSTRATIONS.build(job)
+    (row,) = built.rows.to_dicts()
+    assert row["sample_id"] == frames["conversations"]["sample_id"][0]
+    assert (row["items"], row["completion"]) == (["i3", "i4"], written.strip("\n"))
+    assert built.figures == {"train lists": 1, "in catalog": 0.5}
+    frames["conversations"] = frames["conversations"].tail(2)
+    with pytest.raises(InputError, match="needs a `completion`"):
+        DEMONSTRATIONS.build(replace(job, frames=frames))

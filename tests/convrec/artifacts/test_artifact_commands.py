@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from convrec.artifacts import Store
+from convrec.artifacts import ArtifactSpec, Built, Store
 from convrec.artifacts.commands import app
 from convrec.artifacts.lineage import descendants, direct_edges, mermaid
+from convrec.errors import InputError
 from tests.convrec.artifacts.test_gc import ids, put, run
 from tests.convrec.test_markdown import HOSTILE, one_line
 
@@ -86,3 +89,44 @@ def test_a_name_from_outside_breaks_neither_drawing_nor_table(store: Store, name
     assert "<script" not in drawn
     (row,) = [line for line in lines if line.startswith(f"| {made}")]
     assert len(one_line(name)) < len(row)
+
+
+def test_artifacts_are_listed_and_shown(home: Store) -> None:
+    first = put(home, "a")
+    assert [one["artifact_id"] for one in told("list", "--kind", "quarantine")] == [first]
+    assert told("list", "--kind", "catalog") == []
+    assert first in said("list")
+    shown = told("show", first, "--rows", "1")
+    assert shown["artifact_id"] == first
+    assert shown["rows_shown"] == home.read(first).head(1).to_dicts()
+    assert first in said("show", first)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "read"),
+    [(".csv", pl.read_csv), (".jsonl", pl.read_ndjson), (".parquet", pl.read_parquet)],
+)
+def test_rows_are_exported(home: Store, tmp_path: Path, suffix: str, read: Any) -> None:
+    rows = pl.DataFrame(
+        {
+            "context_id": ["c", "d"],
+            "sample_id": [None, "d/0"],
+            "split": ["train"] * 2,
+            "items": [["a", "b|,"], []],
+            "completion": ["A\nB", ""],
+        }
+    )
+    ref = home.put(ArtifactSpec("demonstrations", "adjust", 1), Built(rows))
+    file = tmp_path / f"rows{suffix}"
+    assert "2 rows" in said("export", ref.artifact_id, str(file))
+    back = read(file)
+    assert back["completion"].fill_null("").to_list() == rows["completion"].to_list()
+    items = back["items"].to_list()
+    assert [json.loads(i) if isinstance(i, str) else i for i in items] == rows["items"].to_list()
+
+
+@pytest.mark.parametrize(("file", "problem"), [("no/x.csv", "does not exist"), ("x.xls", "xls")])
+def test_rows_are_not_exported_to_what_cannot_be(home: Store, file: str, problem: str) -> None:
+    artifact = put(home, "a")
+    with pytest.raises(InputError, match=problem):
+        said("export", artifact, file)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from convrec.artifacts import Built, Store
 from convrec.artifacts.identity import file_digest
+from convrec.catalog.commands import app
 from convrec.catalog.dropped import watched
 from convrec.catalog.publish import changes_of, mark_announced, publish
 from convrec.catalog.versions import (
@@ -160,3 +162,22 @@ def test_an_unpublished_name_has_no_file() -> None:
     wanted = named("catalog:never-heard-of")
     assert wanted is not None
     assert named_file(wanted) is None
+
+
+def test_versions_and_what_one_changed_are_listed(store: Store, edited: Path) -> None:
+    publish(edited, "demo", store)
+
+    def told(*words: str) -> Any:
+        done = CliRunner().invoke(app, ["versions", *words], catch_exceptions=False)
+        assert done.exit_code == 0
+        return json.loads(done.stdout) if "--json" in words else done.stdout
+
+    assert [(row["name"], row["version"]) for row in told("demo", "--json", "-")] == [
+        ("demo", 1),
+        ("demo", 2),
+    ]
+    assert told("other", "--json", "-") == []
+    changes = told("demo@2", "--json", "-")
+    assert sorted(row["change"] for row in changes) == ["added", "removed", "renamed"]
+    assert "2 versions" in told()
+    assert "3 changes of demo@2" in told("demo@2")

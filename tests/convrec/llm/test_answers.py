@@ -9,6 +9,7 @@ from convrec.llm.answer import Answer
 from convrec.llm.answers import AnswerStore, response_digest
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.spool import Spool, Standing, read_segment, recover
+from convrec.llm.stored import text_of
 
 from .conftest import completion
 
@@ -150,3 +151,11 @@ def test_claims_of_a_dead_process_wait_for_its_answers(store: Store) -> None:
         answers = AnswerStore(store)
         claim = spool.claim(["k1"], answers.standing)
         assert (claim.mine, claim.stored) == ([], {"k1"})
+
+
+def test_half_a_character_in_an_answer_stops_neither_a_commit_nor_a_reader(store: Store) -> None:
+    response = json.dumps(completion("1. Heat\ud83d (1995)"))
+    answers = AnswerStore(store)
+    answers.add([replace(ANSWER, response=response)])
+    assert set(answers.digests(["k1"])) == {"k1"}
+    assert text_of(answers.responses(["k1"])["k1"]) == ("1. Heat? (1995)", "")
