@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import socket
 import sys
 import tempfile
@@ -57,8 +58,8 @@ def create_app(
     `complete` raises ValueError or InputError for a body that it cannot use; so does `embed`, which
     answers for the models `embedders` where there are any. `log` gets one JSON
     line a request: its key (`X-Client-Request-Id`, else the digest of its body), and what became of
-    it. Files and batches live in `state`, by default a temporary folder, and a batch takes
-    `batch_seconds`. `limits` are enforced and announced in headers.
+    it. Files and batches live in `state`, by default a temporary folder that the first file makes,
+    and a batch takes `batch_seconds`. `limits` are enforced and announced in headers.
     """
     from starlette.applications import Starlette
     from starlette.responses import JSONResponse
@@ -105,7 +106,7 @@ def create_app(
             response.headers.update(limits.headers())
         return response
 
-    folder = state or Path(tempfile.mkdtemp(prefix="convrec-demo-"))
+    folder = state or Path(tempfile.gettempdir()) / f"convrec-demo-{secrets.token_hex(8)}"
     bureau = Bureau(folder, answer, mischief, batch_seconds, write)
 
     async def list_models(request: HttpRequest) -> Response:

@@ -38,7 +38,7 @@ HALF = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
 
 @dataclass
 class Bureau:
-    """Files and batches in one folder."""
+    """Files and batches in one folder, which the first file makes."""
 
     folder: Path
     answer: Answer
@@ -47,7 +47,6 @@ class Bureau:
     log: Callable[[dict[str, Any]], None]
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._turn = asyncio.Lock()
 
     # -- files ---------------------------------------------------------------------------------
@@ -249,6 +248,7 @@ def _outcome(row: dict[str, Any] | None) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_suffix(f".{secrets.token_hex(4)}.part")
     part.write_bytes(content)
     os.replace(part, path)

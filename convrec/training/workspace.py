@@ -31,7 +31,10 @@ def workspace(folder: Path | None) -> Iterator[Path]:
             if stack.enter_context(_locked(folder)):
                 yield folder
                 return
-        yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="convrec-training-")))
+        # Beside the other: `convrec artifacts gc` finds there what a killed training leaves behind.
+        beside = folder.parent if folder else None
+        temporary = tempfile.TemporaryDirectory(prefix="convrec-training-", dir=beside)
+        yield Path(stack.enter_context(temporary))
 
 
 def discard(folder: Path) -> None:
