@@ -86,6 +86,7 @@ class Lake:
         self._data = data
         self._guard = threading.Lock()
         self._base: duckdb.DuckDBPyConnection | None = None
+        self._prepared = False
 
     # -- blocks --------------------------------------------------------------------------------
 
@@ -169,8 +170,13 @@ class Lake:
 
     def prepare(self) -> None:
         """Make the lake and its tables where there are none. Raises WarehouseError."""
-        if self.patiently(self._attached_if_made) and self._tables():
+        if self._prepared:
             return
+        if not (self.patiently(self._attached_if_made) and self._tables()):
+            self._make()
+        self._prepared = True
+
+    def _make(self) -> None:
         with self.alone():
             self.patiently(lambda: self._attached(make=True))
             if self._tables():
@@ -236,7 +242,7 @@ class Lake:
         connection = self._cursor()
         try:
             connection.begin()
-            connection.execute("SELECT count(*) FROM meta").fetchone()
+            connection.execute("SELECT 1 FROM meta LIMIT 0").fetchall()
         except BaseException:
             connection.close()
             raise

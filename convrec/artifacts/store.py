@@ -163,7 +163,11 @@ class Store(Warehouse):
     ) -> None:
         artifact_id = spec.artifact_id
         with self.write(apart=artifact_id) as connection:
-            for table in (spec.kind, "artifacts", "lineage", "failures", "curves"):
+            known = connection.execute(
+                "SELECT count(*) FROM artifacts WHERE artifact_id = ?", [artifact_id]
+            ).fetchone()
+            tables = (spec.kind, "artifacts", "lineage", "failures", "curves")
+            for table in tables if known != (0,) else ():  # all of an artifact, or nothing
                 connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])  # noqa: S608
             names = ", ".join(f'"{name}"' for name in rows.columns)
             connection.register("built_rows", rows.to_arrow())

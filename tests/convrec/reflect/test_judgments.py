@@ -146,7 +146,7 @@ def test_a_rebuild_from_the_same_answers_and_notes_is_equal(
         }
     )
     _, ref = run(new, store)["reflect"]
-    fresh = Store(tmp_path / "fresh")
+    fresh = Store(tmp_path / "fresh", ("", ""))
     for table in ("llm_answers", "llm_judged"):
         with store.read_connection() as connection:
             rows = connection.execute(f"SELECT * FROM {table}").arrow()
