@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -43,11 +43,16 @@ class Deployed:
         }
         self.groups: list[subprocess.Popen[bytes]] = []
 
-    def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """A Python module in a process group of its own; what it says is kept in NAME.log."""
+    def start(
+        self, name: str, *arguments: str, before: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """A Python module in a process group of its own; what it says is kept in NAME.log.
+
+        `before` are words of a command that starts it.
+        """
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                [*before, sys.executable, "-m", *arguments],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
@@ -64,9 +69,9 @@ class Deployed:
         self.wait_for(lambda: server.poll() is not None or self._healthy(), 600)
         self.run("flows.deploy")
 
-    def work(self) -> subprocess.Popen[bytes]:
+    def work(self, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """Start a worker."""
-        return self.start("worker", "flows.deploy", "worker")
+        return self.start("worker", "flows.deploy", "worker", before=before)
 
     def run(self, *arguments: str) -> str:
         """Run a Python module to its end; what it printed. Fails where it fails."""

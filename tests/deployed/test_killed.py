@@ -33,6 +33,7 @@ def engines(worker: int) -> list[psutil.Process]:
 
 def undisturbed(folder: Path, tiny: Tiny) -> Store:
     """The same run from the command line, with a warehouse of its own."""
+    folder.mkdir()  # Prefect makes its home in it, but not the folder
     command = [sys.executable, "-m", "flows.cli", "run", "demo", "--until", "rank_grpo"]
     for key, value in tiny.items():
         command += ["--set", f"{key}={json.dumps(value)}"]
