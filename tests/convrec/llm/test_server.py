@@ -84,6 +84,7 @@ def test_unknown_faults_are_refused(text: str) -> None:
 
 def test_a_taken_port_is_named() -> None:
     with bind(0) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
         port = listener.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} cannot be used"):
             bind(port)
