@@ -14,7 +14,7 @@ from prefect.runtime import deployment, flow_run
 
 from convrec import markdown
 from convrec.config import STAGES
-from convrec.errors import ConvrecError
+from convrec.errors import ConvrecError, WarehouseError
 
 if TYPE_CHECKING:
     from prefect import Flow, State
@@ -109,7 +109,7 @@ def offending_rows(run: Run, node: Node | None, error: BaseException) -> list[tu
     """The rows that the error names; else those of which the node's parents could make nothing."""
     if isinstance(error, ConvrecError) and error.rows:
         return list(error.rows)
-    if node is None:
+    if node is None or isinstance(error, WarehouseError):  # of a warehouse that cannot be read
         return []
     rows = []
     for ref in run.parents(node).values():
