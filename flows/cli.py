@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from convrec.artifacts.commands import app as artifacts_app
 from convrec.catalog.commands import app as catalog_app
 from convrec.catalog.versions import unpublished
 from convrec.config import STAGES, home, parse_overrides
-from convrec.errors import ConfigError, ConvrecError, no_space
+from convrec.errors import ConfigError, ConvrecError, WarehouseError, no_space
 from convrec.evaluate.commands import score
 from convrec.evaluate.compare import compare
 from convrec.evaluate.export import export
@@ -122,6 +123,7 @@ def evaluate(
 
 def _run_flow(parameters: dict[str, Any], *, quiet: bool, flow: Any = None) -> dict[str, Any]:
     environment()
+    _refuse_full_disks()
     # TRL and transformers still call each other by names that are about to go.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -189,8 +191,8 @@ def environment() -> None:
 
 
 INTERRUPTED = 130
-FULL = 2**16
-"""Bytes below which a disk is called full."""
+FULL = 2**20
+"""Bytes free below which a run is not begun."""
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -218,14 +220,23 @@ def main() -> None:
         raise
 
 
+def _refuse_full_disks() -> None:
+    """Raise WarehouseError where a run could not write: Prefect's server would never answer."""
+    places = {
+        "CONVREC_HOME": home(),
+        "PREFECT_HOME": Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser(),
+        "TMPDIR": Path(os.environ.get("TMPDIR") or tempfile.gettempdir()),
+    }
+    for name, place in places.items():
+        if place.exists() and shutil.disk_usage(place).free < FULL:
+            raise WarehouseError(
+                f"there is no space left in {place}; free some and run again, or set {name} to a "
+                "folder on another disk; what was made and paid for is kept"
+            )
+
+
 def _of_this_machine(error: Exception) -> str:
     """What to do about a full or read-only disk, or a busy machine; empty for other errors."""
-    for place in (home(), Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()):
-        if place.exists() and shutil.disk_usage(place).free < FULL:
-            return (
-                f"there is no space left in {place}; free some and run again, or set CONVREC_HOME "
-                "and PREFECT_HOME to folders on another disk; what was paid for is kept"
-            )
     if no_space(error):
         return f"a disk is full ({error}); free some space and run again; what was paid for is kept"
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES):

@@ -100,11 +100,15 @@ def test_a_full_disk_refuses_an_artifact_and_keeps_the_others(disk: Callable[[st
     assert Store(store.home).find(after.artifact_id) == after
 
 
-@pytest.mark.scale
-def test_a_disk_that_is_full_from_the_start(disk: Callable[[str], Disk], convrec: Convrec) -> None:
+@pytest.mark.parametrize("name", ["CONVREC_HOME", "PREFECT_HOME", "TMPDIR"])
+def test_a_run_is_not_begun_on_a_full_disk(
+    name: str, disk: Callable[[str], Disk], convrec: Convrec, tmp_path: Path
+) -> None:
     small = disk("1m")
     small.fill()
-    assert "space" in sentence(convrec("run", "demo", "--until", "ingest", home=small.path / "h"))
+    ended = convrec("run", "demo", home=tmp_path / "home", **{name: str(small.path)})
+    assert f"no space left in {small.path}; free some" in sentence(ended)
+    assert f"or set {name} to" in sentence(ended)
 
 
 def test_a_read_only_warehouse_can_be_read_and_says_what_it_needs(
@@ -117,16 +121,6 @@ def test_a_read_only_warehouse_can_be_read_and_says_what_it_needs(
     assert Store(store.home).read(ref.artifact_id).height == 1
     with pytest.raises(WarehouseError, match="cannot be written; give this user"):
         put(store, "b")
-
-
-@pytest.mark.scale
-def test_a_run_with_a_full_tmpdir_goes_on(disk: Callable[[str], Disk], convrec: Convrec) -> None:
-    small = disk("1m")
-    small.fill()
-    home = small.path.parent / "home"
-    tiny = ["--set", 'ingest.contexts={"train": 6, "validation": 2, "test": 2}']
-    ended = convrec("run", "demo", "--until", "recommend", *tiny, home=home, TMPDIR=str(small.path))
-    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.9])
