@@ -42,8 +42,10 @@ def problem(path: Path, error: duckdb.Error) -> WarehouseError:
             f"there is no space left for {path}; free some and run again, or set CONVREC_HOME to a "
             "folder on another disk; nothing that was committed is lost"
         )
-    if not path.exists():
+    if "does not exist" in text:
         return gone(path)
+    if "Permission denied" in text or "read-only" in text.lower():
+        return unwritable(path)
     if "not a valid DuckDB database" in text:
         return WarehouseError(
             f"{path} is not a DuckDB file, and stays untouched; "
@@ -54,13 +56,18 @@ def problem(path: Path, error: duckdb.Error) -> WarehouseError:
             f"{path} is damaged ({text}), and stays untouched; restore it from a copy, "
             "or set CONVREC_HOME to another folder"
         )
-    if "Permission denied" in text or "read-only" in text.lower() or not os.access(path, os.W_OK):
-        return WarehouseError(
-            f"{path} cannot be written; give this user write permission, "
-            "or set CONVREC_HOME to a folder that can be written"
-        )
+    if not os.access(path, os.W_OK):
+        return unwritable(path)
     return WarehouseError(
         f"{path} cannot be used ({text}); restore it, or set CONVREC_HOME to another folder"
+    )
+
+
+def unwritable(path: Path) -> WarehouseError:
+    """What to raise where the file, or its folder, may not be written."""
+    return WarehouseError(
+        f"{path} cannot be written; give this user write permission, "
+        "or set CONVREC_HOME to a folder that can be written"
     )
 
 

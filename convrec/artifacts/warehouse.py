@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -116,7 +117,6 @@ class Warehouse:
         self.path = home / "warehouse.duckdb"
         self.where = str(self.path) if self.lake is None else self.lake.where
         self._kept: duckdb.DuckDBPyConnection | None = None
-        self._opened = False
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -127,14 +127,12 @@ class Warehouse:
         if self.lake is not None:
             self.lake.prepare()
         elif not self.path.exists():
-            with self.write():
-                pass
+            self._create()
         with self.read_connection() as connection:
             version = self._version(connection)
         if version < SCHEMA_VERSION:
             with self.write() as connection:
                 migrate(connection, self._version(connection))
-        self._opened = True
 
     @contextlib.contextmanager
     def read_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -175,23 +173,35 @@ class Warehouse:
             with self.lake.write(apart) as connection:
                 yield connection
             return
-        if self._opened and not self.path.exists():
+        if not self.path.exists():
             raise gone(self.path)
         opener = self._grower if growing else lambda: _WRITER.connection(self.path)
         with self._open(opener) as connection:
             connection.begin()
             try:
-                tables = connection.execute(
-                    "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
-                ).fetchone()
-                if tables == (0,):
-                    connection.execute(creation_sql())
                 yield connection
             except BaseException:
                 with contextlib.suppress(duckdb.Error):  # the first error says more
                     connection.rollback()
                 raise
             connection.commit()
+
+    def _create(self) -> None:
+        """Make the file under another name and link it: a crash leaves none, two make one."""
+        part = self.home / f".warehouse-{secrets.token_hex(8)}.duckdb"
+        try:
+            with contextlib.closing(duckdb.connect(str(part))) as connection:
+                connection.execute(creation_sql())
+            try:
+                os.link(part, self.path)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without hard links
+                os.replace(part, self.path)
+        except duckdb.Error as error:
+            raise problem(self.path, error) from None
+        finally:
+            part.unlink(missing_ok=True)
 
     def open_for_writing(self) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
         """A connection that keeps every other process out, for the length of the block."""

@@ -2,9 +2,9 @@
 
     python -m tests.chaos.pipeline [--kills 20] [--seed 0] [--until STAGE]
 
-An undisturbed run comes first. Then the process group of the same run is killed again and again,
-and the same command given again, until it completes; then the next run begins in a fresh warehouse,
-until there were so many kills. Each completed run must show:
+An undisturbed run comes first. Then the process group of the same run is killed, and the same
+command given again, up to three times before it may complete; then the next run begins in a fresh
+warehouse, until there were so many kills. Each completed run must show:
 
 - the same artifacts: ids, rows, and the bytes of the checkpoints;
 - no request sent again whose answer was stored;
@@ -37,6 +37,7 @@ from convrec.artifacts import Store
 from convrec.llm.spool import read_segment
 
 ROOT = Path(__file__).resolve().parents[2]
+KILLS_A_RUN = 3
 PATIENCE = 1800.0
 """Seconds that one run may take on a busy machine."""
 
@@ -178,7 +179,11 @@ def moments(rng: random.Random, kills: int) -> list[float]:
 def disturbed(
     folder: Path, server: Server, whole: float, when: list[float], until: str
 ) -> dict[str, Any]:
-    """A run that is killed at the moments `when`, which are taken away, until it completes."""
+    """A run that is killed at the moments `when`, earliest first, and then completes.
+
+    Moments that it has come to are taken away from `when`.
+    """
+    when.sort(reverse=True)
     killed: list[str] = []
     again = 0
     while True:
@@ -191,7 +196,7 @@ def disturbed(
         when.pop()
         killed.append(f"{moment:.1f} s: {reached(folder / 'home')}")
         print(f"  killed at CPU second {killed[-1]}", flush=True)
-    if when and not killed:  # too late a moment for a whole run
+    if when and not killed:  # too late a moment even for a whole run
         when.pop()
     lines = server.lines()
     answered = Counter(line["key"] for line in lines if line["outcome"] == "200")
@@ -221,8 +226,9 @@ def chaos(root: Path, kills: int, seed: int, until: str = "") -> dict[str, Any]:
     _, whole = follow(start(calm, until=until), calm, float("inf"))
     print(f"seed {seed}: an undisturbed run took {whole:.1f} CPU seconds", flush=True)
     rng = random.Random(seed)
-    when, rows, bad = moments(rng, kills), [], []
-    while when and len(rows) < 2 * kills:
+    left, rows, bad = moments(rng, kills), [], []
+    while left:
+        when, left = left[:KILLS_A_RUN], left[KILLS_A_RUN:]
         folder = root / f"run-{len(rows)}"
         folder.mkdir()
         server = Server(folder, FAULTS, seed + len(rows))
@@ -230,6 +236,7 @@ def chaos(root: Path, kills: int, seed: int, until: str = "") -> dict[str, Any]:
             row = disturbed(folder, server, whole, when, until)
         finally:
             server.close()
+        left += when  # what it did not come to
         row["differences"] = differences(Store(calm / "home"), Store(folder / "home"))
         rows.append(row)
         if (

@@ -211,3 +211,32 @@ def test_reads_of_one_block_share_a_connection(store: Store) -> None:
         assert store.find(ref.artifact_id) == ref
         with store.read_connection() as one, store.read_connection() as other:
             assert one is other
+
+
+def _create(home: Path) -> None:
+    Store(home)
+
+
+def test_processes_that_begin_at_once_make_one_warehouse(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    makers = [context.Process(target=_create, args=(tmp_path,)) for _ in range(3)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join(60)
+    assert [maker.exitcode for maker in makers] == [0, 0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["warehouse.duckdb"]
+
+
+def test_a_warehouse_whose_making_was_cut_off_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.link", cut_off)  # everything is written but the name
+        with pytest.raises(KeyboardInterrupt):
+            Store(tmp_path)
+    assert not (tmp_path / "warehouse.duckdb").exists()
+    assert Store(tmp_path).headers() == []
