@@ -75,7 +75,7 @@ def copy_warehouse(source: Store, target: Store) -> dict[str, int]:
 @contextlib.contextmanager
 def _attached(source: Store, target: Store) -> Iterator[None]:
     """The file as `source` beside the lake, for reading."""
-    from convrec.artifacts.lake import quoted
+    from convrec.artifacts.lake_setup import quoted
 
     assert target.lake is not None
     target.lake.call(f"ATTACH {quoted(str(source.path))} AS source (READ_ONLY)")

@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import random
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
 from convrec.artifacts.again import PATIENCE, again
+from convrec.artifacts.lake_setup import extension, place_of, psycopg_module, quoted, s3_secret
 from convrec.artifacts.tables import creation_sql
 from convrec.errors import CommitError, WarehouseError
 
@@ -72,7 +70,7 @@ class Lake:
                 "CONVREC_WAREHOUSE is no address of a lake; leave it out for a file in "
                 f'CONVREC_HOME, or write "{PREFIX}host=HOST dbname=NAME"'
             )
-        self._pg = _psycopg()
+        self._pg = psycopg_module()
         self.address = address.removeprefix(PREFIX)
         try:
             known = self._pg.conninfo.conninfo_to_dict(self.address)
@@ -221,8 +219,8 @@ class Lake:
                 "or to the s3://bucket/prefix, that is to hold its data"
             )
         for name in ("ducklake", "postgres_scanner", "httpfs"):
-            base.execute(f"LOAD {quoted(str(_extension(name)))}")
-        if secret := _s3_secret():
+            base.execute(f"LOAD {quoted(str(extension(name)))}")
+        if secret := s3_secret():
             base.execute(secret)
         base.execute("SET ducklake_max_retry_count = 100")
         options = f"CREATE_IF_NOT_EXISTS {str(make).lower()}"
@@ -327,16 +325,6 @@ class Lake:
         return text.replace(self._password, "***") if self._password else text
 
 
-def place_of(data: str) -> str:
-    """The data's place without a slash at its end: an absolute folder, or s3://bucket/prefix."""
-    return data.rstrip("/") if data.startswith("s3://") else str(Path(data).expanduser().resolve())
-
-
-def quoted(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _passing(error: Exception) -> bool:
     """Whether the same may succeed a little later: a conflict, or a server that went away."""
     signs = (
@@ -355,48 +343,3 @@ def _passing(error: Exception) -> bool:
         "timeout expired",
     )
     return any(sign in str(error) for sign in signs)
-
-
-def _extension(name: str) -> Path:
-    """The file of a DuckDB extension that came as a package: nothing is downloaded at run time."""
-    spec = find_spec(f"duckdb_extension_{name}")
-    places = spec.submodule_search_locations if spec is not None else None
-    folder = Path(next(iter(places))) if places else Path()
-    path = folder / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-    if not path.is_file():
-        raise _lacking(f"the DuckDB extension {name} for DuckDB {duckdb.__version__}")
-    return path
-
-
-def _psycopg() -> Any:
-    try:
-        import psycopg
-        import psycopg.conninfo
-        import psycopg.errors
-    except ImportError:
-        raise _lacking("psycopg") from None
-    return psycopg
-
-
-def _lacking(what: str) -> WarehouseError:
-    return WarehouseError(
-        f"CONVREC_WAREHOUSE names a lake, and {what} is not installed; "
-        "pip install 'convrec[lake]' brings all that it needs"
-    )
-
-
-def _s3_secret() -> str:
-    """The SQL that tells DuckDB of the S3 keys in the environment; empty without them."""
-    key, secret = (os.environ.get(f"AWS_{n}", "") for n in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
-    if not key or not secret:
-        return ""
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    options = {"KEY_ID": key, "SECRET": secret, "REGION": region}
-    if token := os.environ.get("AWS_SESSION_TOKEN"):
-        options["SESSION_TOKEN"] = token
-    if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
-        scheme, _, host = endpoint.rpartition("://")
-        options |= {"ENDPOINT": host.rstrip("/"), "URL_STYLE": "path"}
-        options["USE_SSL"] = "false" if scheme == "http" else "true"
-    told = ", ".join(f"{name} {quoted(value)}" for name, value in options.items())
-    return f"CREATE SECRET (TYPE s3, {told})"

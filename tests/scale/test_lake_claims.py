@@ -14,7 +14,7 @@ from convrec.forgetting import forget_conversations
 from convrec.llm.answers import AnswerStore
 from convrec.llm.spool import Standing
 from tests.convrec.llm.conftest import Endpoint
-from tests.convrec.llm.test_fetch import child
+from tests.convrec.llm.test_fetch_crashes import child
 from tests.servers import Postgres
 
 pytestmark = pytest.mark.scale
