@@ -226,15 +226,22 @@ class _Trainer(SFTTrainer):
         sampler.batch_size *= processes
         return Together(sampler, sampler.batch_size)
 
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """Validation rows; each of several processes measures all of them, as one would."""
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The validation loss; each of several processes measures all rows, as one would."""
         if self.accelerator.num_processes == 1:
-            return super().get_eval_dataloader(eval_dataset)
-        return DataLoader(
-            self.eval_dataset,
-            batch_size=self.args.per_device_eval_batch_size,
-            collate_fn=self.data_collator,
-        )
+            return super().evaluate(*args, **kwargs)
+        size = self.args.per_device_eval_batch_size
+        rows = DataLoader(self.eval_dataset, batch_size=size, collate_fn=self.data_collator)
+        total = 0.0
+        self.model_wrapped.eval()
+        with torch.no_grad():
+            for batch in rows:
+                loss = super().compute_loss(self.model_wrapped, self._prepare_inputs(batch))
+                total += float(loss) * len(batch["labels"])
+        self.model_wrapped.train()
+        metrics = {"eval_loss": total / len(self.eval_dataset)}
+        self.log(metrics)
+        return metrics
 
 
 class _Recorder(TrainerCallback):

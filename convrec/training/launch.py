@@ -57,7 +57,12 @@ def trained(fit: Fit, given: Given, progress: Progress) -> Trained:
         if status or not (job / FIGURES).is_file():
             raise failure(status, job, log, given)
         figures = json.loads((job / FIGURES).read_text(encoding="utf-8"))
-        return {**figures, "processes": how.processes}, pl.read_parquet(job / CURVES)
+        if figures["processes"] != how.processes:
+            raise TrainingError(
+                f"accelerate started {figures['processes']} of {how.processes} processes; look at "
+                f"train.parallel={given.config.train.parallel}"
+            )
+        return figures, pl.read_parquet(job / CURVES)
 
 
 def command(job: Path, fit: Fit) -> list[str]:
@@ -77,6 +82,7 @@ def environment(how: Parallel) -> dict[str, str]:
         **inherited,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "PYTHONUNBUFFERED": "1",
+        **({"ACCELERATE_USE_CPU": "true"} if how.settings.get("use_cpu") else {}),
     }
 
 

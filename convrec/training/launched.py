@@ -50,7 +50,8 @@ def _train(job: Path, given: Given, fit: Fit) -> None:
     figures, curves = fit(given, _say if is_first() else _silent)
     if is_first():
         curves.write_parquet(job / CURVES)
-        (job / FIGURES).write_text(json.dumps(figures), encoding="utf-8")
+        counted = {**figures, "processes": process_count()}
+        (job / FIGURES).write_text(json.dumps(counted), encoding="utf-8")
     wait_for_all()
     if process_count() > 1:
         import torch

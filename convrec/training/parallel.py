@@ -46,7 +46,8 @@ def parallel(config: Config, gpus: int) -> Parallel:
     settings |= {"num_processes": processes, "main_process_port": 0, "machine_rank": 0}
     sharded = str(settings["distributed_type"]) in SHARDED
     if not gpus and not sharded:
-        settings |= {"use_cpu": True, "distributed_type": "MULTI_CPU" if processes > 1 else "NO"}
+        # accelerate starts CPU processes by mpirun alone, unless they are called GPUs.
+        settings |= {"use_cpu": True, "distributed_type": "MULTI_GPU" if processes > 1 else "NO"}
     elif processes == 1 and not sharded:
         settings["distributed_type"] = "NO"
     return Parallel(settings, processes, sharded)

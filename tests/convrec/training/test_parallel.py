@@ -36,9 +36,10 @@ def test_templates_are_read_by_accelerate(name: str, tmp_path: Path) -> None:
 
 def test_cpu_processes_where_there_is_no_gpu() -> None:
     how = parallel(config(processes=2), gpus=0)
-    assert how.settings["distributed_type"] == "MULTI_CPU"
+    assert how.settings["distributed_type"] == "MULTI_GPU"
     assert how.settings["use_cpu"]
-    assert parallel(config(), gpus=0).processes == 1
+    alone = parallel(config(), gpus=0)
+    assert (alone.processes, alone.settings["distributed_type"]) == (1, "NO")
 
 
 @pytest.mark.parametrize(

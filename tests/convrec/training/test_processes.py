@@ -1,4 +1,4 @@
-"""Two processes under `accelerate launch` train as one does on the same data and lists."""
+"""Two processes under torchrun train as one does on the same data and lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convrec.training.record import METRICS
 from tests.convrec.training.world import train
 
 ROOT = Path(__file__).resolve().parents[3]
-LAUNCH = "-m accelerate.commands.launch --cpu --num_machines 1 --mixed_precision no"
+LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node 2"
 
 
 def weights(folder: Path) -> torch.Tensor:
@@ -42,8 +42,7 @@ def test_two_processes_equal_one(
     monkeypatch.setattr(rl, "_rollout", rl._rollout)  # `train` replaces it
     train(kind, checkpoint, tmp_path / "one", None)
     paths = [str(checkpoint), str(tmp_path / "two"), str(tmp_path / "unused"), "0"]
-    command = [sys.executable, *LAUNCH.split(), "--num_processes", "2", "--dynamo_backend", "no"]
-    command += ["--main_process_port", "0", "-m", "tests.convrec.training.world", kind, *paths]
+    command = [sys.executable, *LAUNCH.split(), "-m", "tests.convrec.training.world", kind, *paths]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     one, two, before = (weights(f) for f in (tmp_path / "one", tmp_path / "two", checkpoint))
