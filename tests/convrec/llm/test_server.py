@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,3 +122,13 @@ def test_what_cannot_be_embedded_is_refused(asked: dict[str, Any], status: int) 
 
 def test_a_server_without_embeddings_says_so(client: TestClient) -> None:
     assert client.post("/v1/embeddings", json={"model": "m", "input": ["a"]}).status_code == 404
+
+
+def test_a_server_without_files_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    client = TestClient(create_app(complete, MODELS))
+    assert client.post("/v1/chat/completions", json=body()).status_code == 200
+    assert client.get("/v1/files").json()["data"] == []
+    assert not list(tmp_path.iterdir())
