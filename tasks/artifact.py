@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from convrec.evaluate.card import write_card
 from convrec.pipeline import NODES, Node
 from convrec.training.workspace import discard
 from tasks.cache import ArtifactCache
+from tasks.dask import on_dask
 from tasks.naming import asking_name, run_name
 from tasks.run import Order
 
@@ -98,7 +101,7 @@ def artifact_task(name: str | Node, **options: Any) -> Task[..., ArtifactRef]:
 def build(order: Order) -> ArtifactRef:
     """Build the artifact of an order, unless another run has committed it meanwhile."""
     node = order.node
-    workspace = order.store.home / "training" / order.artifact_id
+    workspace = _workspace(order)
     if not order.refresh and (ref := order.store.find(order.artifact_id)) and not ref.partial:
         order.found = True
         _finish(order.store, ref, workspace)
@@ -109,14 +112,16 @@ def build(order: Order) -> ArtifactRef:
     if order.refresh:
         discard(workspace)
     job = Job(order.config, order.store, order.parents, progress, scratch, workspace)
+    if order.config.runner.kind == "dask":
+        job = replace(job, spread=on_dask)
     try:
-        built = node.step.build(job)
-        progress.finish()
-        seconds = time.monotonic() - started
-        producer = Producer(str(flow_run.id or ""), str(task_run.id or ""))
-        ref = order.store.put(
-            order.spec, built, producer=producer, seconds=seconds, scratch=scratch
-        )
+        with closing(node.step.build(job)) as built:
+            progress.finish()
+            seconds = time.monotonic() - started
+            producer = Producer(str(flow_run.id or ""), str(task_run.id or ""))
+            ref = order.store.put(
+                order.spec, built, producer=producer, seconds=seconds, scratch=scratch
+            )
         _finish(order.store, ref, workspace)
     except Exception as error:  # Rust libraries raise errors of their own for a full disk
         if isinstance(error, ConvrecError) or not no_space(error):
@@ -135,6 +140,14 @@ def build(order: Order) -> ArtifactRef:
     rows += [{"figure": key, "value": value} for key, value in built.figures.items()]
     create_table_artifact(rows, key=slug(node.name), description=f"{ref.artifact_id}")
     return ref
+
+
+def _workspace(order: Order) -> Path:
+    """Where the work on an artifact survives a crash; partitions may want a folder of their own."""
+    folder = order.config.runner.folder
+    if folder and not order.node.step.folder:
+        return Path(folder) / order.artifact_id
+    return order.store.home / "training" / order.artifact_id
 
 
 def _finish(store: Store, ref: ArtifactRef, workspace: Path) -> None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from convrec.catalog.index import TitleIndex
+from convrec.partitions import PARTITION, extent, spans
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     import numpy as np
     import polars as pl
@@ -30,6 +31,11 @@ class Candidates:
     scores: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Where each context stands among all that were asked for."""
+        return self.contexts["context"].to_numpy()
 
     @property
     def owners(self) -> np.ndarray:
@@ -64,39 +70,70 @@ def read_candidates(job: Job, splits: Collection[str] | None = None) -> Candidat
     candidates are all seen stays, with none.
     """
     import numpy as np
-    import polars as pl
 
-    samples = of_splits(job.frame("conversations"), splits)
-    raw = job.frame("candidates", "context_id", "item_id", "score")
-    contexts = (
-        samples.select("context_id", "split")
-        .unique("context_id", keep="first", maintain_order=True)
-        .join(raw.select(pl.col("context_id").unique()), on="context_id", how="semi")
+    contexts = read_contexts(job, splits)
+    blocks = list(candidate_blocks(job, contexts))
+    lengths = np.zeros(contexts.height, dtype=np.int64)
+    for block in blocks:
+        lengths[block.numbers] = block.lengths
+    starts = np.cumsum(lengths) - lengths
+    items = np.empty(lengths.sum(), dtype=np.uint32)
+    scores = np.empty(lengths.sum(), dtype=np.float64)
+    for block in blocks:
+        place = np.repeat(starts[block.numbers] - block.starts, block.lengths)
+        place += np.arange(len(place))
+        items[place], scores[place] = block.items, block.scores
+    return Candidates(contexts, items, scores, starts, lengths)
+
+
+def read_contexts(job: Job, splits: Collection[str] | None = None) -> pl.DataFrame:
+    """The contexts of `splits` that have candidates: context, their row, context_id and split."""
+    samples = of_splits(job.frame("conversations", "context_id", "split"), splits)
+    return (
+        samples.unique("context_id", keep="first", maintain_order=True)
+        .join(spans(job, "candidates"), on="context_id", how="semi")
         .sort("context_id")
         .with_row_index("context")
     )
-    rows = _coded(raw, contexts, job.frame("catalog"))
-    del raw
-    if job.has("judgments"):
-        judged = job.frame("judgments", "context_id", "item_id", "score")
-        moved = _coded(judged, contexts, job.frame("catalog")).rename({"score": "moved"})
-        rows = rows.join(
-            moved, on=["context", "item"], how="left", maintain_order="left"
-        ).with_columns(pl.coalesce("moved", "score").alias("score"))
-    named = samples.select("context_id", "seen").join(
-        contexts.select("context_id", "context"), on="context_id"
-    )
-    seen = link(named.select("context", "seen"), "seen", job.frame("catalog"))
-    rows = rows.join(seen, on=["context", "item"], how="anti", maintain_order="left")
-    rows = rows.sort("context", maintain_order=True)
-    lengths = np.bincount(rows["context"].to_numpy(), minlength=contexts.height)
-    return Candidates(
-        contexts=contexts,
-        items=rows["item"].to_numpy(),
-        scores=rows["score"].to_numpy(),
-        starts=np.cumsum(lengths) - lengths,
-        lengths=lengths,
-    )
+
+
+def candidate_blocks(job: Job, contexts: pl.DataFrame) -> Iterator[Candidates]:
+    """`read_candidates` PARTITION contexts at a time, which stand in their order in each block."""
+    import numpy as np
+    import polars as pl
+
+    catalog = job.frame("catalog", "item_id", "title", "year")
+    samples = job.frame("conversations", "context_id", "seen")
+    named = samples.join(contexts.select("context_id", "context"), on="context_id")
+    seen = link(named.select("context", "seen"), "seen", catalog)
+    del samples, named
+    roles = ("candidates", "judgments") if job.has("judgments") else ("candidates",)
+    placed = [contexts.join(spans(job, role), on="context_id", how="left") for role in roles]
+    order = placed[0]["first"].arg_sort()
+    for start in range(0, contexts.height, PARTITION):
+        chosen = order.slice(start, PARTITION).sort()
+        rows, *moved = (
+            _coded(job, role, of[chosen], catalog) for role, of in zip(roles, placed, strict=True)
+        )
+        for judged in moved:
+            rows = rows.join(
+                judged.rename({"score": "moved"}),
+                on=["context", "item"],
+                how="left",
+                maintain_order="left",
+            ).with_columns(pl.coalesce("moved", "score").alias("score"))
+        rows = rows.join(seen, on=["context", "item"], how="anti", maintain_order="left")
+        rows = rows.sort("context", maintain_order=True)
+        block = contexts[chosen]
+        ends = np.searchsorted(rows["context"].to_numpy(), block["context"].to_numpy(), "right")
+        lengths = np.diff(ends, prepend=0)
+        yield Candidates(
+            contexts=block,
+            items=rows["item"].to_numpy(),
+            scores=rows["score"].to_numpy(),
+            starts=ends - lengths,
+            lengths=lengths,
+        )
 
 
 def of_splits(conversations: pl.DataFrame, splits: Collection[str] | None) -> pl.DataFrame:
@@ -126,8 +163,9 @@ def _item_rows(catalog: pl.DataFrame) -> pl.DataFrame:
     return catalog.select("item_id").with_row_index("item")
 
 
-def _coded(rows: pl.DataFrame, contexts: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
-    """Columns context, item, score: numbers in place of ids, contexts not asked for left out."""
+def _coded(job: Job, role: str, contexts: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
+    """Columns context, item, score of the contexts, which know their first and last row."""
+    rows = job.rows(role, *extent(contexts), "context_id", "item_id", "score")
     return (
         rows.join(contexts.select("context_id", "context"), on="context_id", maintain_order="left")
         .select("context", "item_id", "score")

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convrec.adjust.candidates import read_candidates
+from convrec.adjust.candidates import candidate_blocks, read_contexts
 from convrec.adjust.figures import popularity_figures, ranking_figures
 from convrec.adjust.lists import NONE, final_scores, top_items
-from convrec.adjust.split import read_split, training_mentions
+from convrec.adjust.split import read_answers, training_mentions
 from convrec.artifacts import Built, Job, Step
 from convrec.catalog.index import TitleIndex
 from convrec.errors import InputError
-from convrec.recommend import contexts
+from convrec.partitions import CHUNK, Shared, in_parts, spans
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     import polars as pl
 
-    from convrec.adjust.candidates import Candidates
     from convrec.adjust.figures import Tops
+    from convrec.artifacts.parts import Parts
     from convrec.config import Config
 
 SCHEMA = ("context_id", "sample_id", "split", "items", "completion")
@@ -31,34 +33,54 @@ SCHEMA = ("context_id", "sample_id", "split", "items", "completion")
 
 def _build(job: Job) -> Built:
     provided = job.config.recommend.source == "provided"
-    rows, figures = _provided(job) if provided else _adjusted(job)
-    if rows.is_empty():
+    made, splits, figures = _provided(job) if provided else _adjusted(job)
+    if splits.is_empty():
         raise InputError(
             "there is no demonstration to learn from: no context has a list; with "
             "recommend.source=provided the data needs a `completion`, else look at teacher_lists"
         )
-    counts = rows["split"].value_counts(sort=True).sort("count", "split", descending=[True, False])
+    counts = splits.value_counts(sort=True).sort("count", "split", descending=[True, False])
     return Built(
-        rows, {**{f"{split} lists": count for split, count in counts.iter_rows()}, **figures}
+        made, {**{f"{split} lists": count for split, count in counts.iter_rows()}, **figures}
     )
 
 
-def _adjusted(job: Job) -> tuple[pl.DataFrame, dict[str, float]]:
+def _adjusted(job: Job) -> tuple[Parts, pl.Series, dict[str, float]]:
+    import numpy as np
     import polars as pl
 
-    candidates = read_candidates(job)
-    n = job.config.list_length
-    tops = {"before": top_items(candidates, n)}
-    if job.has("adjustment"):
-        tops["after"] = top_items(candidates, n, final_scores(candidates, *_adjustment(job)))
+    n, contexts = job.config.list_length, read_contexts(job)
+    adjustment = _adjustment(job) if job.has("adjustment") else None
+    tops = {"before": np.full((contexts.height, n), NONE, dtype=np.int32)}
+    if adjustment is not None:
+        tops["after"] = tops["before"].copy()
+    for block in candidate_blocks(job, contexts):
+        tops["before"][block.numbers] = top_items(block, n)
+        if adjustment is not None:
+            tops["after"][block.numbers] = top_items(block, n, final_scores(block, *adjustment))
     top = list(tops.values())[-1]
+    short = int((top[:, n - 1] == NONE).sum())
+    lists = contexts.with_columns(pl.Series("top", top, dtype=pl.Array(pl.Int32, n)))
+    order = spans(job, "conversations").select("context_id")
+    lists = order.join(
+        lists.select("context_id", "split", pl.col("top").arr.to_list()),
+        on="context_id",
+        maintain_order="left",
+    )
+    figures = {"shorter than list_length": short, **_figures(job, contexts, tops)}
+    return in_parts(job, _part, lists.height, {"lists": lists}), lists["split"], figures
+
+
+def _part(job: Job, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
+    """The demonstrations of some of the contexts."""
+    import polars as pl
+
     catalog = job.frame("catalog", "item_id", "title", "year")
     write = job.config.line_format.format
     lines = [write(title, year) for _, title, year in catalog.iter_rows()]
     items = catalog.select("item_id").with_columns(pl.Series("line", lines, dtype=pl.String))
-    rows = demonstration_rows(top, candidates, job.frame("conversations"), items)
-    short = int((top[:, n - 1] == NONE).sum())
-    return rows, {"shorter than list_length": short, **_figures(job, candidates, tops)}
+    for at in range(start, stop, CHUNK):
+        yield demonstration_rows(shared["lists"].slice(at, min(CHUNK, stop - at)), items)
 
 
 def _adjustment(job: Job) -> tuple[np.ndarray, np.ndarray]:
@@ -68,55 +90,49 @@ def _adjustment(job: Job) -> tuple[np.ndarray, np.ndarray]:
     return rows["weight"].fill_null(1.0).to_numpy(), rows["bias"].fill_null(0.0).to_numpy()
 
 
-def _figures(job: Job, candidates: Candidates, tops: Tops) -> dict[str, float]:
+def _figures(job: Job, contexts: pl.DataFrame, tops: Tops) -> dict[str, float]:
     """Popularity of the train and test lists, and how validation lists rank; no test answer."""
     mentions = training_mentions(job)
-    split = candidates.contexts["split"].to_numpy()
+    split = contexts["split"].to_numpy()
     figures = {}
     for name in ("train", "test"):
         chosen = {when: top[split == name] for when, top in tops.items()}
         figures.update(popularity_figures(chosen, mentions, name))
-    return {**figures, **ranking_figures(tops, read_split(job, "validation", candidates))}
+    return {**figures, **ranking_figures(tops, read_answers(job, "validation", contexts))}
 
 
-def demonstration_rows(
-    top: np.ndarray, candidates: Candidates, conversations: pl.DataFrame, items: pl.DataFrame
-) -> pl.DataFrame:
-    """One row a context with candidates, in the order of the conversations; SCHEMA's columns.
+def demonstration_rows(lists: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+    """One row a context, in order, with SCHEMA's columns.
 
-    `items` has item_id and line, how the item is written, in the order of the catalog.
+    `lists` has context_id, split and top, catalog rows with NONE past the end; `items` has item_id
+    and line, how the item is written, in the order of the catalog.
     """
-    import numpy as np
     import polars as pl
 
-    held = top != NONE
-    named = top[held]
-    lists = (
-        pl.DataFrame(
-            {
-                "context": np.nonzero(held)[0].astype(np.uint32),
-                "items": items["item_id"].gather(named),
-                "completion": items["line"].gather(named),
-            }
+    flat = lists.select("context_id", "top").explode("top").filter(pl.col("top") != NONE)
+    named = flat["top"]
+    made = (
+        flat.select(
+            "context_id",
+            items=items["item_id"].gather(named),
+            completion=items["line"].gather(named),
         )
-        .group_by("context", maintain_order=True)
+        .group_by("context_id", maintain_order=True)
         .agg("items", pl.col("completion").str.join("\n"))
     )
-    made = candidates.contexts.join(lists, on="context", how="left").select(
-        "context_id",
-        pl.lit(None, dtype=pl.String).alias("sample_id"),
-        pl.col("items").fill_null([]),
-        pl.col("completion").fill_null(""),
-    )
     return (
-        contexts(conversations)
-        .select("context_id", "split")
-        .join(made, on="context_id", how="inner", maintain_order="left")
+        lists.select("context_id", "split")
+        .join(made, on="context_id", how="left", maintain_order="left")
+        .with_columns(
+            pl.lit(None, dtype=pl.String).alias("sample_id"),
+            pl.col("items").fill_null([]),
+            pl.col("completion").fill_null(""),
+        )
         .select(SCHEMA)
     )
 
 
-def _provided(job: Job) -> tuple[pl.DataFrame, dict[str, float]]:
+def _provided(job: Job) -> tuple[pl.DataFrame, pl.Series, dict[str, float]]:
     import polars as pl
 
     catalog = job.frame("catalog", "item_id", "title", "year")
@@ -137,7 +153,7 @@ def _provided(job: Job) -> tuple[pl.DataFrame, dict[str, float]]:
         schema=dict.fromkeys(SCHEMA, pl.String) | {"items": pl.List(pl.String)},
         orient="row",
     )
-    return frame, {"in catalog": round(inside / max(lines, 1), 4)}
+    return frame, frame["split"], {"in catalog": round(inside / max(lines, 1), 4)}
 
 
 def _config(config: Config) -> dict[str, Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from convrec.adjust.split import Split
+    from convrec.adjust.split import Answers
 
 CUTOFF = 20
 Tops = Mapping[str, "np.ndarray"]
@@ -43,7 +43,7 @@ def popularity_figures(tops: Tops, mentions: np.ndarray, split: str) -> dict[str
     }
 
 
-def ranking_figures(tops: Tops, split: Split) -> dict[str, float]:
+def ranking_figures(tops: Tops, split: Answers) -> dict[str, float]:
     """Recall@20 and NDCG@20 over the samples of a split; none where it has no sample."""
     if split.samples.is_empty():
         return {}
@@ -55,7 +55,7 @@ def ranking_figures(tops: Tops, split: Split) -> dict[str, float]:
     }
 
 
-def ranking(top: np.ndarray, split: Split) -> tuple[float, float]:
+def ranking(top: np.ndarray, split: Answers) -> tuple[float, float]:
     """(Recall@20, NDCG@20) of the lists, one a context, over at least one sample."""
     import numpy as np
 

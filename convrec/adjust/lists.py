@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from convrec.partitions import PARTITION
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
 
     from convrec.adjust.candidates import Candidates
@@ -21,13 +25,23 @@ def top_items(candidates: Candidates, n: int, scores: np.ndarray | None = None) 
     import numpy as np
 
     scores = candidates.scores if scores is None else scores
-    owners = candidates.owners
-    order = np.lexsort((-scores, owners))
-    rank = np.arange(len(order)) - np.repeat(candidates.starts, candidates.lengths)
-    kept = rank < n
     top = np.full((len(candidates.lengths), n), NONE, dtype=np.int32)
-    top[owners[kept], rank[kept]] = candidates.items[order[kept]]
+    for contexts, rows in _blocks(candidates):
+        lengths, items = candidates.lengths[contexts], candidates.items[rows]
+        owners = np.repeat(np.arange(len(lengths)), lengths)
+        order = np.lexsort((-scores[rows], owners))
+        rank = np.arange(len(order)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        kept = rank < n
+        top[contexts][owners[kept], rank[kept]] = items[order[kept]]
     return top
+
+
+def _blocks(candidates: Candidates) -> Iterator[tuple[slice, slice]]:
+    """PARTITION contexts at a time, with their candidates: what is sorted is never everything."""
+    ends = candidates.starts + candidates.lengths
+    for start in range(0, len(ends), PARTITION):
+        stop = min(start + PARTITION, len(ends))
+        yield slice(start, stop), slice(int(candidates.starts[start]), int(ends[stop - 1]))
 
 
 def cut_score(candidates: Candidates, n: int) -> float:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Split:
-    """What is known of the split `name`; `candidates` may hold contexts of other splits too.
+class Answers:
+    """The ground truth of the split `name`.
 
     `samples` has columns sample, context and size, how many titles the ground truth has: those
     with a ground truth and a list. `truth` has sample, context and item, one row a title of it
@@ -25,32 +25,46 @@ class Split:
     """
 
     name: str
-    candidates: Candidates
     samples: pl.DataFrame
     truth: pl.DataFrame
 
 
+@dataclass(frozen=True)
+class Split(Answers):
+    """What is known of a split; `candidates` may hold contexts of other splits too."""
+
+    candidates: Candidates
+
+
 def read_split(job: Job, name: str, candidates: Candidates) -> Split:
     """The samples of the split `name` over `candidates`, which hold its contexts."""
+    found = read_answers(job, name, candidates.contexts)
+    return Split(name, found.samples, found.truth, candidates)
+
+
+def read_answers(job: Job, name: str, contexts: pl.DataFrame) -> Answers:
+    """The samples of the split `name` over `contexts` (context_id, context), which hold its own."""
     import polars as pl
 
     rows = (
-        of_splits(job.frame("conversations"), {name})
+        of_splits(job.frame("conversations", "context_id", "split", "ground_truth"), {name})
         .select("context_id", "ground_truth", size=pl.col("ground_truth").list.len())
         .filter(pl.col("size") > 0)
-        .join(candidates.contexts.select("context_id", "context"), on="context_id")
+        .join(contexts.select("context_id", "context"), on="context_id")
         .drop("context_id")
         .with_row_index("sample")
     )
-    truth = link(rows.drop("size"), "ground_truth", job.frame("catalog")).unique()
-    return Split(name, candidates, rows.drop("ground_truth"), truth)
+    catalog = job.frame("catalog", "item_id", "title", "year")
+    truth = link(rows.drop("size"), "ground_truth", catalog).unique()
+    return Answers(name, rows.drop("ground_truth"), truth)
 
 
 def training_mentions(job: Job) -> np.ndarray:
     """How many training samples have each catalog item in their ground truth, candidate or not."""
     import numpy as np
 
-    catalog = job.frame("catalog")
-    samples = of_splits(job.frame("conversations"), {"train"})
+    catalog = job.frame("catalog", "item_id", "title", "year")
+    samples = job.frame("conversations", "sample_id", "split", "ground_truth")
+    samples = of_splits(samples, {"train"})
     named = link(samples.select("sample_id", "ground_truth"), "ground_truth", catalog).unique()
     return np.bincount(named["item"].to_numpy(), minlength=catalog.height).astype(np.float64)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec
+from convrec.artifacts.parts import Parts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -15,10 +16,17 @@ if TYPE_CHECKING:
     from convrec.artifacts.store import Store
     from convrec.config import Config, StageName
     from convrec.llm.requests import Request
+    from convrec.partitions import Piece
 
 
 def _silent(done: int, total: int, text: str) -> None:
     """Report nothing."""
+
+
+def _here(job: Job, pieces: Sequence[Piece]) -> None:
+    """Make the partitions in this process, one after the other."""
+    for piece in pieces:
+        piece.make(job)
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Job:
     called as often as wanted. `scratch` is a fresh folder for a step that makes files: it becomes
     the artifact's folder when the artifact is committed. `workspace` is a folder of this artifact
     (made by the step that wants it) where work survives a crash until the artifact is committed.
+    `spread` has the partitions of a step made, here or elsewhere.
     """
 
     config: Config
@@ -38,6 +47,7 @@ class Job:
     scratch: Path | None = None
     workspace: Path | None = None
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    spread: Callable[[Job, Sequence[Piece]], None] = _here
 
     def has(self, role: str) -> bool:
         """Whether this parent is there; one that the run skips is not."""
@@ -53,20 +63,45 @@ class Job:
             return frame.select(columns) if columns else frame
         return self.store.read(self.parents[role].artifact_id, *columns)
 
+    def rows(self, role: str, start: int, stop: int, *columns: str) -> pl.DataFrame:
+        """The rows of a parent from one number up to another, with `row`, their number."""
+        import polars as pl
+
+        if role in self.frames:
+            numbered = self.frames[role].select(columns).with_row_index("row")
+            return numbered.slice(start, stop - start).cast({"row": pl.Int64})
+        wanted = ", ".join(f'"{name}"' for name in ("row", *columns))
+        return self.store.select(
+            self.parents[role].artifact_id,
+            wanted,
+            f'AND "row" >= {start} AND "row" < {stop} ORDER BY "row"',
+        )
+
 
 @dataclass(frozen=True)
 class Built:
     """What a step made: rows, figures for people, what failed, and training curves.
 
+    `made` is the rows: one table, or files where there may be too many of them for one.
     `failures` has columns context_id, reason and, optionally, final; `curves` has columns step,
     name, value. An artifact with failures is partial, and the next run tries it again, unless all
     of them are final: answered, but not usably, so that trying again would cost and change nothing.
     """
 
-    rows: pl.DataFrame
+    made: pl.DataFrame | Parts
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
     failures: pl.DataFrame | None = None
     curves: pl.DataFrame | None = None
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """All rows at once."""
+        return self.made.frame() if isinstance(self.made, Parts) else self.made
+
+    def close(self) -> None:
+        """Let go of the folder that the rows lie in, if they do."""
+        if isinstance(self.made, Parts):
+            self.made.held.close()
 
 
 def _nothing(job: Job) -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts.again import again
 from convrec.artifacts.depot import MARK
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, file_digest
+from convrec.artifacts.parts import Parts, insert
 from convrec.artifacts.tables import KINDS
 from convrec.artifacts.warehouse import Warehouse
 from convrec.errors import InputError
@@ -96,9 +97,14 @@ class Store(Warehouse):
             raise self._unknown(artifact_id)
         kind = artifact_id.rpartition("-")[0]
         wanted = ", ".join(f'"{name}"' for name in columns or KINDS[kind])
+        return self.select(artifact_id, wanted, 'ORDER BY "row"')
+
+    def select(self, artifact_id: str, wanted: str, rest: str) -> pl.DataFrame:
+        """What SQL makes of the rows of an artifact that is known to be there."""
+        kind = artifact_id.rpartition("-")[0]
         with self.read_connection() as connection:
             return connection.execute(
-                f'SELECT {wanted} FROM "{kind}" WHERE artifact_id = ? ORDER BY "row"',  # noqa: S608
+                f'SELECT {wanted} FROM "{kind}" WHERE artifact_id = ? {rest}',  # noqa: S608
                 [artifact_id],
             ).pl()
 
@@ -120,8 +126,7 @@ class Store(Warehouse):
 
         producer = producer or Producer()
         artifact_id = spec.artifact_id
-        columns = KINDS[spec.kind]
-        rows = built.rows.select(list(columns)).with_row_index("row")
+        height = built.made.height
         failures = built.failures if built.failures is not None else pl.DataFrame()
         if failures.height and "final" not in failures.columns:
             failures = failures.with_columns(final=False)
@@ -134,7 +139,7 @@ class Store(Warehouse):
             spec.version,
             json.dumps(dict(spec.config), sort_keys=True),
             json.dumps(dict(spec.inputs), sort_keys=True),
-            rows.height,
+            height,
             partial,
             json.dumps(dict(built.figures)),
             seconds,
@@ -142,12 +147,12 @@ class Store(Warehouse):
             producer.flow_run_id,
             producer.task_run_id,
         ]
-        self._commit(spec, header, rows, failures, built.curves, file)
+        self._commit(spec, header, built.made, failures, built.curves, file)
         return ArtifactRef(
             artifact_id=artifact_id,
             kind=spec.kind,
             stage=spec.stage,
-            rows=rows.height,
+            rows=height,
             partial=partial,
         )
 
@@ -156,7 +161,7 @@ class Store(Warehouse):
         self,
         spec: ArtifactSpec,
         header: list[Any],
-        rows: pl.DataFrame,
+        rows: pl.DataFrame | Parts,
         failures: pl.DataFrame,
         curves: pl.DataFrame | None,
         file: str,
@@ -169,13 +174,7 @@ class Store(Warehouse):
             tables = (spec.kind, "artifacts", "lineage", "failures", "curves")
             for table in tables if known != (0,) else ():  # all of an artifact, or nothing
                 connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])  # noqa: S608
-            names = ", ".join(f'"{name}"' for name in rows.columns)
-            connection.register("built_rows", rows.to_arrow())
-            connection.execute(
-                f'INSERT INTO "{spec.kind}" (artifact_id, {names}) '  # noqa: S608
-                f"SELECT ?, {names} FROM built_rows",
-                [artifact_id],
-            )
+            insert(connection, spec.kind, artifact_id, rows)
             connection.executemany(
                 "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [header]
             )

@@ -238,6 +238,26 @@ class Train(Section):
     processes: int = Field(0, ge=0, description="How many; 0: one a GPU, or as that file says.")
 
 
+class Runner(Section):
+    """Where stages over contexts are computed; it is in no artifact's id."""
+
+    kind: Literal["process", "dask"] = Field(
+        "process", description="In the process of the run, or on a Dask cluster (extra `dask`)."
+    )
+    partitions: int = Field(
+        0, ge=0, description="Parts of equal size that contexts are cut into; 0: one per 32,768."
+    )
+    address: str = Field(
+        "", description="The cluster's scheduler, as tcp://10.0.0.1:8786; empty: one is started."
+    )
+    workers: int = Field(0, ge=0, description="Processes of a cluster that is started; 0: a core.")
+    folder: str = Field(
+        "",
+        description="Where partitions keep their rows until they are committed: a folder that all "
+        "workers see. Empty: below CONVREC_HOME.",
+    )
+
+
 class Evaluate(Section):
     """Sampled lists on the test split, and what is measured on them."""
 
@@ -323,6 +343,7 @@ class Config(Section):
     sft: Sft = Sft()
     rank_grpo: RankGrpo = RankGrpo()
     train: Train = Train()
+    runner: Runner = Runner()
     evaluate: Evaluate = Evaluate()
     llm: Llm = Llm()
     sources: dict[str, dict[SourceSection, dict[str, Any]]] = Field(

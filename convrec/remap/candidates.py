@@ -1,7 +1,7 @@
 """Scores every catalog item for every context, and keeps the best as candidates.
 
-Contexts go through in chunks, so memory is bounded by CHUNK × catalog size, never by all contexts;
-what is kept is columns, not Python objects.
+Contexts go through by partition, and in it in chunks, so memory is bounded by a partition's texts
+and by CHUNK × catalog size, never by all contexts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import Built, Job, Step
 from convrec.errors import InputError
-from convrec.recommend import contexts
+from convrec.partitions import CHUNK, Shared, extent, in_parts, spans
 from convrec.remap.embedding import (
     embedding_inputs,
     embedding_requests,
@@ -22,7 +22,7 @@ from convrec.remap.embedding import (
     settle_embeddings,
 )
 from convrec.remap.named import Named, named
-from convrec.remap.spaces import Space, open_space
+from convrec.remap.spaces import failures, open_space
 from convrec.remap.top import top_columns
 
 if TYPE_CHECKING:
@@ -31,20 +31,17 @@ if TYPE_CHECKING:
 
     from convrec.config import Config
 
-CHUNK = 512
-"""Contexts scored at once, by each thread."""
-
 THREADS = 8
 
 
 class _Scorer:
-    """Everything that is the same for all contexts; `frame` scores a chunk of them."""
+    """Everything that is the same for a partition's contexts; `frame` scores a chunk of them."""
 
-    def __init__(self, job: Job, wanted: pl.DataFrame, found: Named, space: Space) -> None:
+    def __init__(self, job: Job, wanted: pl.DataFrame, lists: pl.DataFrame, found: Named) -> None:
         self._settings = job.config.remap
         self._item_ids = job.frame("catalog")["item_id"]
-        self._wanted, self._space = wanted, space
-        self._p = found.p(wanted["context_id"])
+        self._wanted, self._space = wanted, open_space(job, found, wanted)
+        self._p = found.p(wanted["context_id"], lists)
         self._carried = found.carried(len(self._item_ids))
         self._position = found.position
         self._origins = found.items.select(
@@ -52,7 +49,7 @@ class _Scorer:
         )
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """The candidates of all contexts, chunk by chunk, in order."""
+        """The candidates of the contexts, chunk by chunk, in order."""
         starts = range(0, self._wanted.height, CHUNK)
         with ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS)) as threads:
             yield from threads.map(self.frame, starts)
@@ -103,34 +100,42 @@ class _Scorer:
 
 
 def _build(job: Job) -> Built:
-    import polars as pl
-
-    found = named(job)
-    wanted = contexts(job.frame("conversations")).select("context_id", "conversation")
-    wanted = wanted.join(found.lines, on="context_id", how="semi", maintain_order="left")
-    if wanted.is_empty():
+    found, asked = named(job), _asked(job)
+    if asked.is_empty():
         raise InputError(
             "no context has a teacher list, so there is nothing to remap; "
             "`convrec artifacts list` shows the teacher_lists artifact and its failures"
         )
-    space = open_space(job, found, wanted)
-    parts = []
-    for part in _Scorer(job, wanted, found, space).frames():
-        parts.append(part)
-        done = min(len(parts) * CHUNK, wanted.height)
-        job.progress(done, wanted.height, "contexts scored")
     methods = found.items["link_method"].drop_nulls().value_counts(sort=True)
     return Built(
-        pl.concat(parts, rechunk=False),
+        in_parts(job, _part, asked.height, {"items": found.items, "asked": asked}),
         {
-            "contexts": wanted.height,
+            "contexts": asked.height,
             "teacher lines in catalog": round(found.in_catalog, 4),
             "distinct teacher items": found.items.height,
             **{f"linked: {method}": count for method, count in methods.iter_rows()},
             "not in catalog": found.items["link_method"].null_count(),
         },
-        space.failures,
+        failures(job),
     )
+
+
+def _asked(job: Job) -> pl.DataFrame:
+    """The contexts that have a list, in order: context_id, row, and first and last row of it."""
+    talks = spans(job, "conversations").select("context_id", row="first")
+    lists = spans(job, "teacher_lists")
+    return talks.join(lists, on="context_id", maintain_order="left")
+
+
+def _part(job: Job, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
+    """The candidates of some of the contexts."""
+    asked = shared["asked"].slice(start, stop - start)
+    rows = asked["row"][0], asked["row"][-1] + 1
+    wanted = job.rows("conversations", *rows, "context_id", "conversation")
+    wanted = wanted.join(asked, on="row", how="semi", maintain_order="left")
+    line = "context_id", "rank", "title", "year"
+    lists = job.rows("teacher_lists", *extent(asked), *line)
+    yield from _Scorer(job, wanted, lists, Named(shared["items"])).frames()
 
 
 def _config(config: Config) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from convrec.config import located
 from convrec.llm.requests import Request, Requests, chunks
+from convrec.partitions import spans
 from convrec.remap.named import named
 from convrec.remap.texts import needed_texts
 from convrec.remap.vectors import keep, lacking, vectors_digest
@@ -80,7 +81,8 @@ def texts_of(job: Job) -> pl.DataFrame:
 
     found = named(job)
     talks = contexts(job.frame("conversations")).select("context_id", "conversation")
-    talks = talks.join(found.lines, on="context_id", how="semi", maintain_order="left")
+    listed = spans(job, "teacher_lists")
+    talks = talks.join(listed, on="context_id", how="semi", maintain_order="left")
     return needed_texts(job, found, talks)
 
 

@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 class Named:
     """The distinct items that teachers named; an item's number is its row in `items`.
 
-    `items` has the columns title, year, position (catalog row, −1 where the catalog has no such
-    item), linked_from, link_method, link_score, runner_up and runner_up_score. `lines` has one row
-    for each context and item: context_id, item, rank (the best at which it is named), by rank.
+    `items` has the columns title, year, lines (how many name it), position (catalog row, −1 where
+    the catalog has no such item), linked_from, link_method, link_score, runner_up and
+    runner_up_score.
     """
 
     items: pl.DataFrame
-    lines: pl.DataFrame
-    in_catalog: float  # share of the teachers' lines
+
+    @property
+    def in_catalog(self) -> float:
+        """The share of the teachers' lines that name an item of the catalog."""
+        lines = self.items["lines"].to_numpy()
+        return float(lines[self.position >= 0].sum()) / max(int(lines.sum()), 1)
 
     @property
     def position(self) -> np.ndarray:
@@ -41,14 +45,24 @@ class Named:
         shape = (self.items.height, catalog_size)
         return csr_matrix((ones, (linked, self.position[linked])), shape=shape)
 
-    def p(self, context_ids: pl.Series) -> csr_matrix:
-        """p: (contexts, items), 1/√rank of the best rank at which each is named."""
+    def p(self, context_ids: pl.Series, lists: pl.DataFrame) -> csr_matrix:
+        """p: (contexts, items), 1/√rank of the best rank at which each is named.
+
+        `lists` has the columns context_id, rank, title and year, of these contexts or more.
+        """
         import numpy as np
         import polars as pl
         from scipy.sparse import csr_matrix
 
         order = pl.DataFrame({"context_id": context_ids}).with_row_index("context")
-        lines = self.lines.join(order, on="context_id").sort("context", "rank", "item")
+        numbers = self.items.select("title", "year").with_row_index("item")
+        lines = (
+            lists.join(order, on="context_id")
+            .join(numbers, on=["title", "year"], nulls_equal=True)
+            .group_by("context", "item")
+            .agg(pl.col("rank").min())
+            .sort("context", "rank", "item")
+        )
         ends = np.searchsorted(lines["context"].to_numpy(), np.arange(len(context_ids) + 1))
         values = (lines["rank"].to_numpy() ** -0.5).astype(np.float32)
         shape = (len(context_ids), self.items.height)
@@ -59,17 +73,17 @@ def named(job: Job) -> Named:
     """Link what the teachers named to the catalog."""
     import polars as pl
 
-    lists = job.frame("teacher_lists", "context_id", "rank", "title", "year")
-    distinct = lists.select("title", "year").unique(maintain_order=True)
-    items = distinct.hstack(_linked(job, distinct))
-    numbers = distinct.with_row_index("item")
-    lines = lists.join(
-        numbers, on=["title", "year"], nulls_equal=True, maintain_order="left"
-    ).select("context_id", pl.col("item").cast(pl.Int32), "rank")
-    inside = items["position"].gather(lines["item"]) >= 0
-    linked = int(inside.sum()) / max(len(inside), 1)
-    best = lines.group_by("context_id", "item").agg(pl.col("rank").min())
-    return Named(items, best.sort("context_id", "rank", "item"), linked)
+    role = "teacher_lists"
+    if role in job.frames:
+        titles = job.frame(role, "title", "year").group_by("title", "year", maintain_order=True)
+        distinct = titles.agg(pl.len().cast(pl.Int64).alias("lines"))
+    else:
+        distinct = job.store.select(
+            job.parents[role].artifact_id,
+            "title, year, count(*) AS lines",
+            'GROUP BY title, year ORDER BY min("row")',
+        )
+    return Named(distinct.hstack(_linked(job, distinct.select("title", "year"))))
 
 
 _last: dict[tuple[str, ...], pl.DataFrame] = {}

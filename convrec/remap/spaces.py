@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from convrec.remap.basis import vectorizer
-from convrec.remap.embedding import embeds, space_name
+from convrec.remap.embedding import embeds, lacking_texts, space_name
 from convrec.remap.texts import cut, item_texts, needed_texts, text_key, written_texts
 from convrec.remap.vectors import vectors_of
 
@@ -27,14 +27,7 @@ DECIMALS = 6
 
 
 class Space(Protocol):
-    """Cosine similarities to the catalog's items, for some of the contexts at once.
-
-    `failures` has columns context_id and reason: what has no vector, and so no similarity.
-    """
-
-    @property
-    def failures(self) -> pl.DataFrame | None:
-        """What is lacking; None where nothing is."""
+    """Cosine similarities to the catalog's items, for some of the contexts at once."""
 
     def similar(self, p: csr_matrix) -> np.ndarray:
         """p·S: (contexts, items that teachers named) to (contexts, catalog)."""
@@ -52,8 +45,6 @@ def open_space(job: Job, named: Named, contexts: pl.DataFrame) -> Space:
 
 class TfidfSpace:
     """TF-IDF rows over title, year and genres, with the vocabulary and IDF of the basis."""
-
-    failures: pl.DataFrame | None = None
 
     def __init__(self, job: Job, named: Named, contexts: pl.DataFrame) -> None:
         from scipy.sparse import vstack
@@ -83,7 +74,7 @@ class VectorSpace:
 
     def __init__(self, job: Job, named: Named, contexts: pl.DataFrame) -> None:
         needed = needed_texts(job, named, contexts)
-        vectors, known = vectors_of(needed["text_key"], space_name(job.config), job.store)
+        vectors, _ = vectors_of(needed["text_key"], space_name(job.config), job.store)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         np.divide(vectors, lengths, out=vectors, where=lengths > 0)
         # One row of zeros behind the others, for texts that are not there.
@@ -100,7 +91,6 @@ class VectorSpace:
         written[linked] = catalog[named.position[linked]]
         self._items = self._vectors[written]
         self._catalog = np.ascontiguousarray(self._vectors[catalog].T)
-        self.failures = _failures(needed, known)
 
     def similar(self, p: csr_matrix) -> np.ndarray:
         """p·S: (contexts, items that teachers named) to (contexts, catalog)."""
@@ -114,11 +104,16 @@ class VectorSpace:
         return talk
 
 
-def _failures(needed: pl.DataFrame, known: np.ndarray) -> pl.DataFrame | None:
-    """One row for each conversation without a vector, one without a context for all items."""
+def failures(job: Job) -> pl.DataFrame | None:
+    """What has no vector, and so no similarity: context_id and reason; None where nothing lacks.
+
+    One row for each conversation without a vector, one without a context for all items.
+    """
     import polars as pl
 
-    lost = needed.filter(~pl.Series(known)).group_by("context_id", maintain_order=True).len()
+    if not embeds(job.config):
+        return None
+    lost = lacking_texts(job).group_by("context_id", maintain_order=True).len()
     if lost.is_empty():
         return None
     reason = (

@@ -130,7 +130,7 @@ def build_sft(job: Job) -> Built:
     if "processes" in figures:
         settings["processes"] = figures["processes"]
     row = checkpoint_rows(config.model.base, int(figures["parameters"]), settings, config)
-    return Built(rows=row, figures=figures, curves=curves)
+    return Built(row, figures=figures, curves=curves)
 
 
 def fit_sft(given: Given, progress: Progress) -> Trained:

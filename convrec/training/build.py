@@ -37,7 +37,7 @@ def build_rank_grpo(job: Job) -> Built:
     if "processes" in figures:
         settings["processes"] = figures["processes"]
     rows = checkpoint_rows(parent, int(figures["parameters"]), settings, job.config)
-    return Built(rows=rows, figures=figures, curves=curves)
+    return Built(rows, figures=figures, curves=curves)
 
 
 def fit_rank_grpo(given: Given, progress: Progress) -> Trained:

@@ -1,0 +1,62 @@
+"""The rows of an artifact in Parquet files, so that nobody has to hold all of them at once."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convrec.artifacts.tables import KINDS
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Rows in files, one after the other; `held` keeps the folder that they lie in."""
+
+    files: tuple[Path, ...]
+    held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @cached_property
+    def heights(self) -> list[int]:
+        """The number of rows in each file."""
+        from pyarrow.parquet import read_metadata
+
+        return [int(read_metadata(file).num_rows) for file in self.files]
+
+    @property
+    def height(self) -> int:
+        """The number of rows."""
+        return sum(self.heights)
+
+    def frame(self) -> pl.DataFrame:
+        """All rows at once."""
+        import polars as pl
+
+        return pl.concat([pl.read_parquet(file) for file in self.files])
+
+
+def insert(
+    connection: duckdb.DuckDBPyConnection, kind: str, artifact_id: str, rows: pl.DataFrame | Parts
+) -> None:
+    """Insert rows, numbered from 0, into the table of their kind; no file is read as a whole."""
+    columns = ", ".join(f'"{name}"' for name in KINDS[kind])
+    into = f'INSERT INTO "{kind}" (artifact_id, "row", {columns}) '
+    if not isinstance(rows, Parts):
+        numbered = rows.select(list(KINDS[kind])).with_row_index("row")
+        connection.register("built_rows", numbered.to_arrow())
+        connection.execute(f'{into} SELECT ?, "row", {columns} FROM built_rows', [artifact_id])  # noqa: S608
+        return
+    start = 0
+    for file, height in zip(rows.files, rows.heights, strict=True):
+        connection.execute(
+            f"{into} SELECT ?, ? + file_row_number, {columns} "  # noqa: S608
+            "FROM read_parquet(?, file_row_number = true)",
+            [artifact_id, start, str(file)],
+        )
+        start += height

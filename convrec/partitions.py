@@ -1,0 +1,137 @@
+"""Work over contexts by partition: contiguous ranges of them, each with a file of its own.
+
+A partition's rows are written under another name first, so a file that is there is whole, and a
+partition that was lost is made again alone. Ranges begin at a multiple of CHUNK, so that contexts
+are computed in the same chunks, to the same last bit, however many partitions there are. Memory is
+bounded by the largest partition.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convrec.artifacts.parts import Parts
+from convrec.training.workspace import workspace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from convrec.artifacts import Job
+
+CHUNK = 512
+"""Contexts computed at once."""
+
+PARTITION = 32_768
+"""Contexts in a partition where no number of them is set."""
+
+Shared = Mapping[str, "pl.DataFrame"]
+"""Tables that every partition reads, made once."""
+
+Part = Callable[["Job", Shared, int, int], Iterator["pl.DataFrame"]]
+"""Makes the rows of the contexts from one number up to another, in order, CHUNK of them a frame."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A partition to be made: by which function, of which contexts, and where its rows go."""
+
+    part: Part
+    folder: Path
+    start: int
+    stop: int
+    contexts: int
+    shared: tuple[str, ...]
+
+    @property
+    def file(self) -> Path:
+        """The file with its rows, once it is made."""
+        return self.folder / f"rows-{self.start:09}-{self.stop:09}.parquet"
+
+    def make(self, job: Job) -> None:
+        """Write the rows, unless they are there already."""
+        import polars as pl
+
+        if not self.file.exists():
+            shared = {name: pl.read_parquet(_table(self.folder, name)) for name in self.shared}
+            frames = self.part(job, shared, self.start, self.stop)
+            write_parquet(self._followed(job, frames), self.file)
+
+    def _followed(self, job: Job, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for number, frame in enumerate(frames, start=1):
+            yield frame
+            job.progress(min(self.start + number * CHUNK, self.stop), self.contexts, "contexts")
+
+
+def in_parts(job: Job, part: Part, contexts: int, shared: Shared) -> Parts:
+    """The rows of all contexts, made partition by partition by whoever `job.spread` gives them to.
+
+    They lie in the job's workspace, where what a run that ended early has made is found again.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(workspace(job.workspace))
+        for name, table in shared.items():
+            write_parquet(iter([table]), _table(folder, name))
+        pieces = [
+            Piece(part, folder, start, stop, contexts, tuple(shared))
+            for start, stop in ranges(contexts, job.config.runner.partitions)
+        ]
+        job.spread(job, pieces)
+        return Parts(tuple(piece.file for piece in pieces), stack.pop_all())
+
+
+def ranges(contexts: int, partitions: int) -> list[tuple[int, int]]:
+    """From and up to which context each partition goes; 0 partitions: as many as PARTITION says."""
+    size = -(-contexts // partitions) if partitions else PARTITION
+    size = -(-size // CHUNK) * CHUNK
+    return [(start, min(start + size, contexts)) for start in range(0, contexts, size)]
+
+
+def spans(job: Job, role: str) -> pl.DataFrame:
+    """The contexts of a parent in order: context_id, and its first and last row there."""
+    import polars as pl
+
+    if role not in job.frames:
+        return job.store.select(
+            job.parents[role].artifact_id,
+            'context_id, min("row") AS first, max("row") AS last',
+            "GROUP BY context_id ORDER BY first",
+        )
+    rows = job.frame(role, "context_id").with_row_index("row")
+    return rows.group_by("context_id", maintain_order=True).agg(
+        pl.col("row").min().cast(pl.Int64).alias("first"),
+        pl.col("row").max().cast(pl.Int64).alias("last"),
+    )
+
+
+def extent(contexts: pl.DataFrame) -> tuple[int, int]:
+    """From and up to which row the rows of some contexts stand, by their `spans`."""
+    import polars as pl
+
+    ends = pl.col("first").min(), pl.col("last").max() + 1
+    start, stop = contexts.select(end.fill_null(0) for end in ends).row(0)
+    return int(start), int(stop)
+
+
+def write_parquet(frames: Iterator[pl.DataFrame], path: Path) -> None:
+    """Write frames of equal columns, at least one, to a file that is whole once it is there."""
+    from pyarrow.parquet import ParquetWriter
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    first = next(frames).to_arrow()
+    try:
+        with ParquetWriter(temporary, first.schema, compression="zstd") as writer:
+            writer.write_table(first)
+            for frame in frames:
+                writer.write_table(frame.to_arrow().cast(first.schema))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _table(folder: Path, name: str) -> Path:
+    return folder / f"{name}.parquet"

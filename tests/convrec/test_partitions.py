@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from convrec import partitions
+from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Job, Store
+from convrec.config import load
+from convrec.partitions import CHUNK, ranges
+from convrec.remap import CANDIDATES, SIMILARITY_BASIS
+from convrec.remap import candidates as remapped
+
+CONTEXTS = 7
+FILMS = [(f"The {name}", 1990 + n) for n, name in enumerate(("Hunter", "Queen", "Road", "River"))]
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (partitions, remapped):
+        monkeypatch.setattr(module, "CHUNK", 2)
+
+
+@pytest.fixture
+def job(store: Store) -> Job:
+    """Seven contexts in the warehouse, one of them without a list, one with two samples."""
+    owners = [f"c{n}" for n in range(CONTEXTS)]
+    samples = [*owners[:4], owners[1], *owners[4:]]
+    frames = {
+        "catalog": pl.DataFrame(
+            [
+                {
+                    "item_id": f"i{n}",
+                    "title": title,
+                    "year": year,
+                    "aliases": [],
+                    "genres": [],
+                    "text": "war" if n % 2 else "crime",
+                }
+                for n, (title, year) in enumerate(FILMS)
+            ],
+            schema_overrides={"aliases": pl.List(pl.String), "genres": pl.List(pl.String)},
+        ),
+        "conversations": pl.DataFrame(
+            {
+                "sample_id": [f"s{n}" for n in range(len(samples))],
+                "context_id": samples,
+                "split": "train",
+                "conversation": [
+                    f"a {('war', 'crime')[int(c[1]) % 2]} by the river" for c in samples
+                ],
+            }
+        ).with_columns(
+            pl.lit(None).alias(name)
+            for name in ("created_utc", "prompt", "seen", "ground_truth", "completion")
+        ),
+        "teacher_lists": pl.DataFrame(
+            [
+                {"context_id": owner, "rank": rank + 1, "line": "", "title": title, "year": year}
+                for n, owner in enumerate(owners)
+                if owner != "c3"
+                for rank, (title, year) in enumerate([FILMS[n % 4], ("Unknown", 2001), FILMS[-1]])
+            ]
+        ),
+    }
+    refs = {
+        kind: store.put(ArtifactSpec(kind, "ingest", 0), Built(frame))
+        for kind, frame in frames.items()
+    }
+    config = load("demo", {"remap.keep": 3, "list_length": 2, "reflect.top": 3})
+    basis = SIMILARITY_BASIS.build(Job(config, store, refs))
+    refs["similarity_basis"] = store.put(ArtifactSpec("similarity_basis", "remap", 0), basis)
+    return Job(config, store, refs)
+
+
+def spread(job: Job, count: int, **fields: Any) -> Job:
+    runner = job.config.runner.model_copy(update={"partitions": count})
+    return replace(job, config=job.config.model_copy(update={"runner": runner}), **fields)
+
+
+def put(job: Job) -> tuple[ArtifactRef, pl.DataFrame]:
+    ref = job.store.put(CANDIDATES.spec(job), CANDIDATES.build(job))
+    return ref, job.store.read(ref.artifact_id)
+
+
+def test_the_number_of_partitions_changes_neither_id_nor_row(job: Job) -> None:
+    one, rows = put(spread(job, 1))
+    three, same = put(spread(job, 3))
+    assert one == three
+    assert rows.equals(same)
+    assert rows["context_id"].unique(maintain_order=True).to_list() == [
+        "c0",
+        "c1",
+        "c2",
+        "c4",
+        "c5",
+        "c6",
+    ]
+    assert rows.height == 3 * (CONTEXTS - 1)
+
+
+def test_a_lost_partition_is_made_again_alone(job: Job, tmp_path: Path) -> None:
+    made: list[tuple[int, int]] = []
+    broken = True
+
+    def dies_once(job: Job, pieces: Any) -> None:
+        for piece in pieces:
+            if broken and piece.start == 2:
+                raise OSError("the power went")
+            if not piece.file.exists():
+                made.append((piece.start, piece.stop))
+            piece.make(job)
+
+    careful = spread(job, 3, spread=dies_once, workspace=tmp_path / "work")
+    with pytest.raises(OSError, match="power"):
+        CANDIDATES.build(careful)
+    broken = False
+    built = CANDIDATES.build(careful)
+    assert made == [(0, 2), (2, 4), (4, 6)]
+    assert built.rows.equals(CANDIDATES.build(job).rows)
+
+
+def test_a_file_that_was_not_finished_is_not_there(job: Job, tmp_path: Path) -> None:
+    def cut_off(job: Job, shared: Any, start: int, stop: int) -> Any:
+        yield pl.DataFrame({"n": [1]})
+        raise OSError("the power went")
+
+    with pytest.raises(OSError, match="power"):
+        partitions.in_parts(replace(job, workspace=tmp_path / "work"), cut_off, 2, {})
+    assert [path.name for path in (tmp_path / "work").iterdir()] == [".lock"]
+
+
+def test_two_at_once_do_not_share_a_folder(job: Job, tmp_path: Path) -> None:
+    first = CANDIDATES.build(replace(job, workspace=tmp_path / "work"))
+    second = CANDIDATES.build(replace(job, workspace=tmp_path / "work"))
+    first.close()
+    assert second.rows.equals(first.rows)
+    second.close()
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()].count("work") == 1
+
+
+def test_ranges_begin_at_a_multiple_of_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partitions, "CHUNK", CHUNK)
+    assert ranges(2000, 3) == [(0, 1024), (1024, 2000)]
+    assert ranges(100, 0) == [(0, 100)]
+    assert [stop - start for start, stop in ranges(70_000, 0)] == [32_768, 32_768, 4464]

@@ -1,0 +1,93 @@
+"""Partitions on a Dask cluster of this machine: the same rows, also when a worker is killed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.testing.utilities import prefect_test_harness
+
+from convrec.artifacts import Job, Store
+from convrec.artifacts.identity import ArtifactSpec
+from convrec.config import ROOT, load
+from convrec.partitions import CHUNK
+from convrec.pipeline import NODES
+from convrec.remap import candidates
+from tasks.dask import on_dask
+from tests.scale import dying
+
+sys.path.append(str(ROOT / "benchmarks"))
+from remap_scale import generate, teacher_lists
+
+pytestmark = pytest.mark.scale
+CONTEXTS = 5 * CHUNK - 100
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prefect() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """A warehouse of generated contexts, up to the teacher's lists and the basis."""
+    catalog = tmp_path / "films.csv"
+    catalog.write_text(
+        "title,year\n" + "".join(f"Film {n} Of,{1950 + n % 70}\n" for n in range(90))
+    )
+    generate(tmp_path, CONTEXTS, str(catalog))
+    settings = {
+        "ingest.path": str(tmp_path / "train.jsonl"),
+        "remap.keep": 30,
+        "runner.kind": "dask",
+        "runner.partitions": 3,
+        "runner.workers": 2,
+    }
+    config, store = load("reddit-v2", settings), Store(tmp_path / "home")
+    refs: dict[str, Any] = {}
+    for name in ("catalog", "conversations", "teacher_lists", "similarity_basis"):
+        made = Job(config, store, {role: refs[n] for role, n in NODES[name].reads.items()})
+        if name == "teacher_lists":
+            spec = ArtifactSpec("teacher_lists", "recommend", 0)
+            refs[name] = store.put(spec, teacher_lists(made, tmp_path))
+        else:
+            refs[name] = store.put(NODES[name].step.spec(made), NODES[name].step.build(made))
+    return Job(config, store, refs, workspace=tmp_path / "work")
+
+
+HELD: dict[str, Any] = {}
+
+
+@flow
+def spread_out() -> None:
+    HELD["built"] = candidates.CANDIDATES.build(HELD["job"])
+
+
+def built_on_dask(job: Job) -> Any:
+    HELD["job"] = replace(job, spread=on_dask)
+    spread_out()
+    return HELD.pop("built")
+
+
+def test_a_cluster_makes_the_rows_of_one_process(job: Job) -> None:
+    built = built_on_dask(job)
+    alone = candidates.CANDIDATES.build(replace(job, workspace=None))
+    assert len(built.made.files) == 3
+    assert built.rows.equals(alone.rows)
+    assert built.figures == alone.figures
+
+
+def test_the_partition_of_a_killed_worker_is_made_again_alone(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "_part", dying.dies_once)
+    built = built_on_dask(job)
+    monkeypatch.undo()
+    assert dying.tries(job.store) == {0: 1, 2 * CHUNK: 2, 4 * CHUNK: 1}
+    assert built.rows.equals(candidates.CANDIDATES.build(replace(job, workspace=None)).rows)
