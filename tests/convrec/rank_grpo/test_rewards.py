@@ -11,7 +11,7 @@ import pytest
 from convrec.catalog.index import TitleIndex
 from convrec.errors import ConfigError
 from convrec.rank_grpo.rewards import exp_inf, exp_rewards, log_rewards, reward_named
-from convrec.relevance import line_relevance, list_lines
+from convrec.relevance import judge_lines, list_lines
 
 CATALOG = TitleIndex(
     [("1", "Heat", 1995), ("2", "Alien", 1979), ("3", "Big", 1988), ("4", "Jaws", 1975)]
@@ -20,7 +20,9 @@ TRUTHS = [("Heat", 1995), ("Alien", 1979)]
 
 
 def earned(text: str, seen: list[tuple[str, int | None]] | None = None) -> list[int]:
-    return line_relevance(list_lines(text), CATALOG, seen or [], TRUTHS, 4)
+    judged = judge_lines(list_lines(text)[:4], CATALOG, seen or [], TRUTHS)
+    relevance = [int(line.truth is not None) for line in judged]
+    return relevance + [0] * (4 - len(relevance))
 
 
 def test_a_line_earns_at_its_own_rank() -> None:
