@@ -12,7 +12,9 @@ from convrec.errors import ConvrecError, TrainingError
 from convrec.training.given import Given
 from convrec.training.launched import ERROR
 
-_KILLED = re.compile(r"exitcode\s*:\s*-(\d+)")
+_EXIT = re.compile(r"exitcode\s*:\s*(-?\d+)")
+"""In torchrun's summary; the process that failed first is the last there."""
+
 _ERROR_LINE = re.compile(r"^(?:\[rank\d+\]: ?)?(\w[\w.]*(?:Error|Exception|Interrupt)\b.*)$", re.M)
 _OWN = ("ChildFailedError", "CalledProcessError", "SignalException")
 """Errors of the launcher itself, which say only that a process failed."""
@@ -32,7 +34,8 @@ def failure(status: int, job: Path, log: Path, given: Given) -> ConvrecError:
         line = told["message"]
     else:
         line = _last_error(text)
-    number = _signal(status, text)
+    ended = [int(code) for code in _EXIT.findall(text)] or [status]
+    number = max(-ended[-1], 0)
     if any(word in line for word in _MEMORY):
         return TrainingError(f"training ran out of memory ({line}); {_smaller(given)}")
     if number == signal.SIGKILL:
@@ -40,24 +43,15 @@ def failure(status: int, job: Path, log: Path, given: Given) -> ConvrecError:
             "a process of the training was killed with SIGKILL, as the system does where memory "
             f"runs out; {_smaller(given)}"
         )
-    ended = f"was ended by {signal.Signals(number).name}" if number else f"exit status {status}"
+    how = f"ended by {signal.Signals(number).name}" if number else f"exit status {ended[-1]}"
     return TrainingError(
-        f"training under accelerate failed ({ended}): {line.rstrip('.')}; its log is {log}"
+        f"training under accelerate failed ({how}): {line.rstrip('.')}; its log is {log}"
     )
-
-
-def _signal(status: int, text: str) -> int:
-    """The signal that ended the launcher, or the first of its processes that failed; else 0."""
-    if status < 0:
-        return -status
-    found = _KILLED.search(text)
-    return int(found[1]) if found else 0
 
 
 def _last_error(text: str) -> str:
     found = [line for line in _ERROR_LINE.findall(text) if not line.split(":")[0].endswith(_OWN)]
-    lines = found or [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return found[-1] if found else "it said nothing of why"
 
 
 def _smaller(given: Given) -> str:
