@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test coverage test-slow test-browser test-scale lint format ui deploy worker clean
+.PHONY: install demo test coverage test-slow test-browser test-scale bench lint format ui deploy worker clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test-slow the tests that take minutes"
 	@echo "make test-browser the tests that drive Chromium"
 	@echo "make test-scale the tests that start servers and processes"
+	@echo "make bench     all benchmarks, into docs/benchmarks.md"
 
 install: $(STAMP)
 
@@ -65,6 +66,10 @@ test-browser: install
 test-scale: install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[scale]"
 	$(BIN)/pytest -m scale
+
+bench: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt editdistance
+	$(BIN)/python benchmarks/table.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -135,6 +135,7 @@ def build(folder: Path, catalog: str) -> None:
     summary = build_sft_data(profile="reddit-v2", overrides=settings(folder, catalog))
     row = {
         "seconds": round(time.perf_counter() - started, 1),
+        "processor seconds": round(time.process_time(), 1),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "sent": summary["llm"]["sent"],
         "by artifact": {e["kind"]: round(e["seconds"], 1) for e in summary["stages"]},

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import duckdb
 import typer
 
 from convrec.artifacts.tables import KINDS
@@ -27,6 +26,8 @@ from convrec.output import JsonFile, console, takes_stdout, write_json
 from convrec.reflect import quoted
 
 if TYPE_CHECKING:
+    import duckdb
+
     from convrec.artifacts import Store
 
 MARKED = [

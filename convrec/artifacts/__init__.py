@@ -1,8 +1,15 @@
 """Content-addressed artifacts: rows in DuckDB, named by the hash of everything that made them."""
 
-from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, digest, file_digest
-from convrec.artifacts.step import Built, Job, Step
-from convrec.artifacts.store import Header, Producer, Store
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convrec.lazy import exports
+
+if TYPE_CHECKING:
+    from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, digest, file_digest
+    from convrec.artifacts.step import Built, Job, Step
+    from convrec.artifacts.store import Header, Producer, Store
 
 __all__ = [
     "ArtifactRef",
@@ -16,3 +23,19 @@ __all__ = [
     "digest",
     "file_digest",
 ]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "ArtifactRef": "identity",
+        "ArtifactSpec": "identity",
+        "Built": "step",
+        "Header": "store",
+        "Job": "step",
+        "Producer": "store",
+        "Step": "step",
+        "Store": "store",
+        "digest": "identity",
+        "file_digest": "identity",
+    },
+)

@@ -73,13 +73,18 @@ text.c0, text.c1, text.c2, text.c3, text.c4, text.c5 { stroke-width: .3; font-si
 
 
 def convergence(lines: Curves) -> str:
-    """The curves as an SVG picture that needs nothing else, its legend inside."""
+    """The curves of trainings by step."""
+    return picture(lines, "step (validation NDCG@20)")
+
+
+def picture(lines: Curves, across: str) -> str:
+    """Lines as an SVG picture that needs nothing else, its legend inside."""
     from markupsafe import Markup
 
     from convrec.evaluate.charts import line_chart
 
     colours = {name: position % 6 for position, name in enumerate(lines)}
-    chart = str(line_chart(lines, across="step (validation NDCG@20)", colours=colours))
+    chart = str(line_chart(lines, across=across, colours=colours))
     legend = "".join(
         Markup('<text x="{}" y="{}" class="c{}">{}</text>').format(
             250, 130 + 10 * colour, colour, name

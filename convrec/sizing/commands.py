@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.config import load, parse_overrides
+from convrec.config import parse_overrides
 from convrec.errors import ConvrecError, InputError
 from convrec.output import JsonFile, console, takes_stdout, write_json
 
@@ -38,11 +38,12 @@ def plan(
     json_file: JsonFile = None,
 ) -> None:
     """Memory by part, batch, steps and hours of sft and rank_grpo on GPUs that are not here."""
-    config = load(profile, parse_overrides(assignments or []))
+    from convrec.config import load
     from convrec.sizing.layout import layout
     from convrec.sizing.machine import machine
     from convrec.sizing.plan import plan_stage
 
+    config = load(profile, parse_overrides(assignments or []))
     on, shape = machine(gpus), layout(model)
     plans: dict[str, StagePlan | str] = {}
     for stage in ("sft", "rank_grpo"):
@@ -76,9 +77,10 @@ def check(
 
     Settings that cannot work end with exit code 2; what this machine lacks is listed.
     """
-    config = load(profile, parse_overrides(assignments or []))
+    from convrec.config import load
     from convrec.training.check import check_training
 
+    config = load(profile, parse_overrides(assignments or []))
     found = check_training(config)
     out = console(stderr=takes_stdout(json_file))
     for line in found:
