@@ -79,8 +79,8 @@ def simulated(config: Config) -> list[str]:
 
 
 def shown_config(config: Config) -> dict[str, Any]:
-    """The configuration without what cannot change a result (limits, waits, addresses)."""
-    values = config.model_dump(mode="json")
+    """The configuration without what cannot change a result (limits, waits, addresses, hosts)."""
+    values = config.model_dump(mode="json", exclude={"train", "runner"})
     values["llm"] = {k: v for k, v in values["llm"].items() if k not in _OPERATIONAL}
     if not config.sources:
         del values["sources"]
