@@ -18,6 +18,7 @@ from convrec.catalog.load import read_year
 from convrec.errors import InputError
 from convrec.ingest.files import Raw
 from convrec.ingest.samples import BadRowError, Sample, Title, context_id, quarantined, whole_text
+from convrec.ingest.shelf import Shelf
 from convrec.ingest.splits import SPLITS, split_by_hash, split_by_time
 from convrec.lists import parse_line
 
@@ -26,9 +27,11 @@ NEEDED = ("prompt", "seen_titles", "groundtruth_with_release_year")
 
 
 def read_rows(
-    raws: Iterable[Raw], where: str
+    raws: Iterable[Raw], where: str, shelf: Shelf
 ) -> tuple[list[tuple[Sample, str]], list[dict[str, Any]]]:
     """(samples with their split, quarantine rows), both in the order of the files.
+
+    The texts of the samples are on the shelf.
 
     Raises InputError where a needed column is in no row at all.
     """
@@ -39,7 +42,7 @@ def read_rows(
         if isinstance(raw.value, dict):
             columns |= raw.value.keys()
         try:
-            samples.append(_sample(raw))
+            samples.append(shelf.put(_sample(raw)))
         except BadRowError as error:
             bad.append(quarantined(raw, str(error)))
     missing = [name for name in NEEDED if name not in columns]
@@ -48,8 +51,12 @@ def read_rows(
             f"{where} has no column {' and no column '.join(missing)} (it has "
             f"{', '.join(sorted(columns))}); the reddit-v2 format needs {', '.join(NEEDED)}"
         )
-    samples = _named(samples, bad)
-    return _split(samples, bad), bad
+    unfit: list[tuple[Sample, str]] = []
+    placed = _split(_named(samples, unfit), unfit)
+    said = shelf.raw([sample.place for sample, _ in unfit])
+    for sample, reason in unfit:
+        bad.append(quarantined(sample.raw._replace(text=said[sample.place]), reason))
+    return placed, bad
 
 
 def _sample(raw: Raw) -> Sample:
@@ -142,7 +149,7 @@ def _time(value: Any) -> int | None:
     return int(seconds)
 
 
-def _named(samples: list[Sample], bad: list[dict[str, Any]]) -> list[Sample]:
+def _named(samples: list[Sample], unfit: list[tuple[Sample, str]]) -> list[Sample]:
     """Samples with an id each: the given one, else the context's id and a number."""
     named: list[Sample] = []
     answers: dict[str, int] = defaultdict(int)
@@ -156,17 +163,17 @@ def _named(samples: list[Sample], bad: list[dict[str, Any]]) -> list[Sample]:
             name = f"{sample.raw.source}/{name}"
         if name in seen:
             reason = f"repeats the sample_id {name!r} of line {seen[name].line}"
-            bad.append(quarantined(sample.raw, reason))
+            unfit.append((sample, reason))
             continue
         seen[name] = sample.raw
         named.append(sample._replace(sample_id=name))
     return named
 
 
-def _split(samples: list[Sample], bad: list[dict[str, Any]]) -> list[tuple[Sample, str]]:
+def _split(samples: list[Sample], unfit: list[tuple[Sample, str]]) -> list[tuple[Sample, str]]:
     """Each usable sample with its split; a context is never in two."""
     if any(sample.created_utc is not None for sample in samples):
-        return _split_by_time(samples, bad)
+        return _split_by_time(samples, unfit)
     if len({sample.raw.split for sample in samples if sample.raw.split}) < 2:
         splits = split_by_hash(dict.fromkeys(sample.group for sample in samples))
         return [(sample, splits[sample.group]) for sample in samples]
@@ -179,11 +186,13 @@ def _split(samples: list[Sample], bad: list[dict[str, Any]]) -> list[tuple[Sampl
             placed.append((sample, sample.raw.split))
         else:
             reason = f"its conversation also stands in the {first[sample.group]} split"
-            bad.append(quarantined(sample.raw, reason))
+            unfit.append((sample, reason))
     return placed
 
 
-def _split_by_time(samples: list[Sample], bad: list[dict[str, Any]]) -> list[tuple[Sample, str]]:
+def _split_by_time(
+    samples: list[Sample], unfit: list[tuple[Sample, str]]
+) -> list[tuple[Sample, str]]:
     """By the earliest date of a context, since answers may come a month after the post."""
     earliest: dict[str, int] = {}
     for sample in samples:
@@ -195,5 +204,5 @@ def _split_by_time(samples: list[Sample], bad: list[dict[str, Any]]) -> list[tup
         if sample.group in earliest:
             placed.append((sample, split_by_time(earliest[sample.group])))
         else:
-            bad.append(quarantined(sample.raw, "no created_utc, which other rows have"))
+            unfit.append((sample, "no created_utc, which other rows have"))
     return placed

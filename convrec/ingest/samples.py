@@ -14,6 +14,9 @@ from convrec.ingest.splits import SPLITS
 if TYPE_CHECKING:
     import polars as pl
 
+    from convrec.artifacts.parts import Parts
+    from convrec.ingest.shelf import Shelf
+
 Title = dict[str, Any]
 """{"title": text, "year": number or None}"""
 
@@ -23,7 +26,7 @@ class BadRowError(Exception):
 
 
 class Sample(NamedTuple):
-    """One usable row; `split` may still be open, `group` is what must not be torn apart."""
+    """One usable row; `group` is what no split may tear apart."""
 
     raw: Raw
     sample_id: str
@@ -35,6 +38,7 @@ class Sample(NamedTuple):
     seen: list[Title]
     ground_truth: list[Title]
     completion: str | None
+    place: int = -1  # on the shelf
 
 
 def context_id(conversation: str) -> str:
@@ -58,36 +62,47 @@ def quarantined(raw: Raw, reason: str) -> dict[str, Any]:
 
 
 def to_frames(
-    placed: list[tuple[Sample, str]], bad: list[dict[str, Any]], limit: int, where: str
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+    placed: list[tuple[Sample, str]],
+    bad: list[dict[str, Any]],
+    limit: int,
+    where: str,
+    shelf: Shelf | None = None,
+) -> tuple[pl.DataFrame | Parts, pl.DataFrame]:
     """(conversations, quarantine); `limit` keeps the first contexts of each split, 0 keeps all.
+
+    Samples on a `shelf` become the rows of a file.
 
     Raises InputError where nothing is left to train on.
     """
-    rows: list[dict[str, Any]] = [
-        {
-            "sample_id": sample.sample_id,
-            "context_id": sample.context_id,
-            "split": split,
-            "created_utc": sample.created_utc,
-            "conversation": sample.conversation,
-            "prompt": sample.prompt,
-            "seen": sample.seen,
-            "ground_truth": sample.ground_truth,
-            "completion": sample.completion,
-        }
-        for sample, split in _limited(placed, limit)
-    ]
-    if not any(row["split"] == "train" for row in rows):
+    chosen = list(_limited(placed, limit))
+    if not any(split == "train" for _, split in chosen):
         first = f"; {bad[0]['source']} line {bad[0]['line']}: {bad[0]['reason']}" if bad else ""
-        splits = ", ".join(sorted({row["split"] for row in rows})) or "none"
+        splits = ", ".join(sorted({split for _, split in chosen})) or "none"
         raise InputError(
             f"{where} has no usable row in the train split (usable splits: {splits}, rows in "
             f"quarantine: {len(bad)}{first}); train holds posts up to 2022-10 where rows have "
             "created_utc, else what the files' names or a hash say",
             rows=[(f"{row['source']} line {row['line']}", row["reason"]) for row in bad],
         )
+    if shelf is not None:
+        return shelf.parts(chosen), frame("quarantine", bad)
+    rows = [sample_row(sample, split) for sample, split in chosen]
     return frame("conversations", rows), frame("quarantine", bad)
+
+
+def sample_row(sample: Sample, split: str) -> dict[str, Any]:
+    """The row of a sample in `conversations`."""
+    return {
+        "sample_id": sample.sample_id,
+        "context_id": sample.context_id,
+        "split": split,
+        "created_utc": sample.created_utc,
+        "conversation": sample.conversation,
+        "prompt": sample.prompt,
+        "seen": sample.seen,
+        "ground_truth": sample.ground_truth,
+        "completion": sample.completion,
+    }
 
 
 def _limited(placed: list[tuple[Sample, str]], limit: int) -> Iterator[tuple[Sample, str]]:

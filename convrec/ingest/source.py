@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from convrec.artifacts.identity import digest, file_digest
+from convrec.artifacts.parts import Parts
 from convrec.catalog.load import load_catalog
 from convrec.config import Config
 from convrec.ingest.files import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     Frames = tuple[pl.DataFrame, pl.DataFrame]
+    Found = tuple[pl.DataFrame | Parts, pl.DataFrame]
 
 
 class Source(NamedTuple):
@@ -38,11 +40,14 @@ class Source(NamedTuple):
 
 def read(config: Config) -> Source:
     """Read the catalog and the conversations of a run; quarantine holds the bad rows of both."""
+    return Source(read_catalog(config)[0], read_conversations(config)[0], read_quarantine(config))
+
+
+def read_quarantine(config: Config) -> pl.DataFrame:
+    """The bad rows of the catalog and of the conversations."""
     import polars as pl
 
-    catalog, bad_items = read_catalog(config)
-    conversations, bad_samples = read_conversations(config)
-    return Source(catalog, conversations, pl.concat([bad_items, bad_samples]))
+    return pl.concat([read_catalog(config)[1], find_conversations(config)[1]])
 
 
 def read_catalog(config: Config) -> Frames:
@@ -51,7 +56,13 @@ def read_catalog(config: Config) -> Frames:
 
 
 def read_conversations(config: Config) -> Frames:
-    """(conversations, quarantine) of the data, whatever the catalog is."""
+    """(conversations, quarantine) of the data, whatever the catalog is; all rows at once."""
+    found, bad = find_conversations(config)
+    return found.frame() if isinstance(found, Parts) else found, bad
+
+
+def find_conversations(config: Config) -> Found:
+    """(conversations, quarantine), the conversations in a file where they may be many."""
     key = [conversations_config(config), conversations_inputs(config)]
     return _CONVERSATIONS.get(key, lambda: _conversations(config))
 
@@ -102,23 +113,25 @@ def _catalog(config: Config) -> Frames:
     return load_catalog(path, config.ingest.names, years=config.recommend.years)
 
 
-def _conversations(config: Config) -> Frames:
+def _conversations(config: Config) -> Found:
     from convrec.ingest.dialogues import read_dialogues
     from convrec.ingest.reddit import read_rows
+    from convrec.ingest.shelf import Shelf
 
-    limit = config.ingest.limit
+    limit, shelf = config.ingest.limit, Shelf()
     if config.ingest.format == "demo":
         where = "the demo's generator"
-        placed, bad = read_rows(_demo_rows(config), where)
+        placed, bad = read_rows(_demo_rows(config), where, shelf)
     elif config.ingest.format == "reddit-v2":
         where = f"ingest.path={config.ingest.path}"
         rows = (row for file in conversation_files(config) for row in raw_rows(file))
-        placed, bad = read_rows(rows, where)
+        placed, bad = read_rows(rows, where, shelf)
     else:
         path = dialogue_file(config)
         where = str(path)
         placed, bad = read_dialogues(raw_rows(File(path, path.name, "")), _entities(config), where)
-    return to_frames(placed, bad, limit, where)
+        return to_frames(placed, bad, limit, where)
+    return to_frames(placed, bad, limit, where, shelf)
 
 
 def _entities(config: Config) -> Any:
@@ -138,15 +151,18 @@ def _demo_rows(config: Config) -> list[Raw]:
     ]
 
 
-class _Last:
+T = TypeVar("T")
+
+
+class _Last(Generic[T]):
     """Keeps the last result by the digest of its input; one thread reads, the others wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._key = ""
-        self._value: Frames | None = None
+        self._value: T | None = None
 
-    def get(self, identity: Any, make: Callable[[], Frames]) -> Frames:
+    def get(self, identity: Any, make: Callable[[], T]) -> T:
         key = digest(identity)
         with self._lock:
             if self._value is None or self._key != key:
@@ -155,4 +171,5 @@ class _Last:
             return self._value
 
 
-_CATALOGS, _CONVERSATIONS = _Last(), _Last()
+_CATALOGS: _Last[Frames] = _Last()
+_CONVERSATIONS: _Last[Found] = _Last()

@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convrec.artifacts import Built, Job, Step
+from convrec.artifacts.parts import Parts
 from convrec.ingest.source import (
     catalog_config,
     catalog_inputs,
     conversations_config,
     conversations_inputs,
-    read,
+    find_conversations,
     read_catalog,
-    read_conversations,
+    read_quarantine,
 )
 from convrec.ingest.splits import SPLITS
 
@@ -34,20 +35,24 @@ def _build_catalog(job: Job) -> Built:
 
 
 def _build_conversations(job: Job) -> Built:
-    samples, bad = read_conversations(job.config)
+    import polars as pl
+
+    found, bad = find_conversations(job.config)
+    rows = pl.scan_parquet(list(found.files)) if isinstance(found, Parts) else found.lazy()
+    sizes = pl.col("ground_truth").list.len().alias("size")
+    samples = rows.select("split", "context_id", sizes).collect()
     by_split = dict(samples.group_by("split").agg(_contexts()).iter_rows())
     figures: dict[str, float | int | str] = {"samples": samples.height}
     figures |= {f"contexts_{split}": by_split.get(split, 0) for split in SPLITS}
     figures |= {
-        "mean_ground_truth": round(float(samples["ground_truth"].list.len().mean() or 0), 3),  # type: ignore[arg-type]
+        "mean_ground_truth": round(float(samples["size"].mean() or 0), 3),  # type: ignore[arg-type]
         "quarantined": bad.height,
     }
-    return Built(samples, figures)
+    return Built(found.kept() if isinstance(found, Parts) else found, figures)
 
 
 def _build_quarantine(job: Job) -> Built:
-    source = read(job.config)
-    rows = source.quarantine
+    rows = read_quarantine(job.config)
     sources = rows.group_by("source", maintain_order=True).len().iter_rows()
     return Built(rows, {"rows": rows.height, **{f"from {name}": count for name, count in sources}})
 
