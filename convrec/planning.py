@@ -83,7 +83,8 @@ class Walk:
         elif stored is not None:
             self.refs[node.name] = stored
         cached = stored is not None and not stored.partial and not missing
-        if not cached and readable and not missing and node.stage in IN_MEMORY:
+        useful = node.stage != "remap" or "teacher_lists" in self.refs  # else nothing reads it
+        if not cached and readable and not missing and useful and node.stage in IN_MEMORY:
             self.frames[node.name] = node.step.build(job).rows
         self.stages.append(
             {
