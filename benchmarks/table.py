@@ -140,7 +140,7 @@ def main() -> None:
             figures, wrong, took = run(name, arguments, home)
             print(f"{name}: {wrong or 'done'} ({took:.0f} s)", flush=True)
             page += section(name, arguments, figures, wrong, took)
-    options.out.write_text("\n".join(page).rstrip() + "\n", encoding="utf-8")
+            options.out.write_text("\n".join(page).rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
