@@ -108,7 +108,10 @@ def candidate_blocks(job: Job, contexts: pl.DataFrame) -> Iterator[Candidates]:
     seen = link(named.select("context", "seen"), "seen", catalog)
     del samples, named
     roles = ("candidates", "judgments") if job.has("judgments") else ("candidates",)
-    placed = [contexts.join(spans(job, role), on="context_id", how="left") for role in roles]
+    placed = [
+        contexts.join(spans(job, role), on="context_id", how="left", maintain_order="left")
+        for role in roles
+    ]
     order = placed[0]["first"].arg_sort()
     for start in range(0, contexts.height, PARTITION):
         chosen = order.slice(start, PARTITION).sort()
