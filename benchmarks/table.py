@@ -127,7 +127,8 @@ def main() -> None:
         f"{commit()}{', with --quick: small sizes, which say little' if options.quick else ''}.",
         f"Machine: {machine()}.",
         "",
-        "Medians and ranges are of processor seconds, the two sides of a ratio taking turns.",
+        "Where there is a figure by the clock, median and range are of processor seconds, the two "
+        "sides of a ratio taking turns; all others are by the clock.",
         "",
     ]
     with tempfile.TemporaryDirectory() as temporary:
