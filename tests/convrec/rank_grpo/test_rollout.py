@@ -20,11 +20,12 @@ from convrec.sft.student import load_checkpoint
 def trainer_of(checkpoint: Path, group: int) -> Any:
     torch.set_num_threads(1)
     student = load_checkpoint(checkpoint)
+    alone = {"num_processes": 1, "process_index": 0}
     return SimpleNamespace(
         model=student.model,
         processing_class=student.tokenizer,
         num_generations=group,
-        accelerator=SimpleNamespace(unwrap_model=lambda model: model),
+        accelerator=SimpleNamespace(unwrap_model=lambda model: model, **alone),
     )
 
 
