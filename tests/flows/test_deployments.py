@@ -116,13 +116,17 @@ def test_a_commented_alternative_is_valid_when_it_is_put_in_place() -> None:
     starts = [
         n
         for n, line in enumerate(lines)
-        if line.strip() in ("# docker: &docker", "# kubernetes: &kubernetes")
+        if line.strip() in ("# docker: &docker", "# kubernetes: &kubernetes", "# ecs: &ecs")
     ]
     for start in starts:
         while lines[start].startswith("  # "):
             lines[start] = "  " + lines[start][4:]
             start += 1
     definitions = yaml.safe_load("\n".join(lines))["definitions"]
-    for name in ("docker", "kubernetes"):
-        assert definitions[name]["job_variables"]["env"]["CONVREC_HOME"] == "/warehouse"
+    images = {
+        definitions[name]["job_variables"]["image"] for name in ("docker", "kubernetes", "ecs")
+    }
+    assert len(images) == 1
+    assert definitions["docker"]["job_variables"]["env"]["CONVREC_HOME"] == "/warehouse"
+    assert definitions["kubernetes"]["job_variables"]["env"]["PREFECT_API_URL"].endswith("/api")
     assert "prefect.deployments.steps.set_working_directory" in definitions["inside"][0]
