@@ -120,12 +120,14 @@ def main() -> None:
     parser.add_argument("--home", help="A warehouse in which the demo has been run.")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
     options = parser.parse_args()
+    left = [name for name in RUNS if name not in options.only]
     page = [
         "# Benchmarks",
         "",
         f"Written by `make bench` on {time.strftime('%Y-%m-%d', time.gmtime())}, commit "
         f"{commit()}{', with --quick: small sizes, which say little' if options.quick else ''}.",
         f"Machine: {machine()}.",
+        *(["Not run: " + ", ".join(left) + "."] if left else []),
         "",
         "Where there is a figure by the clock, median and range are of processor seconds, the two "
         "sides of a ratio taking turns; all others are by the clock.",
