@@ -122,6 +122,17 @@ def stored(folder: Path) -> set[str]:
     return {key for (key,) in rows}
 
 
+def tally(lines: list[dict[str, Any]]) -> dict[str, int]:
+    """What the endpoint saw: requests sent, faults, and answers by key."""
+    answered = Counter(line["key"] for line in lines if line["outcome"] == "200")
+    return {
+        "sent": len(lines),
+        "faults": sum(line["outcome"] != "200" for line in lines),
+        "answered": len(answered),
+        "answered_twice": sum(count - 1 for count in answered.values()),
+    }
+
+
 def chaos(folder: Path, seed: int, kills: int) -> dict[str, Any]:
     rng, server = random.Random(seed), Server(folder, FAULTS, seed)
     done = again = 0
@@ -138,14 +149,10 @@ def chaos(folder: Path, seed: int, kills: int) -> dict[str, Any]:
         lines = server.lines()
     finally:
         server.close()
-    answered = Counter(line["key"] for line in lines if line["outcome"] == "200")
     return {
         "seed": seed,
         "kills": done,
-        "sent": len(lines),
-        "faults": sum(line["outcome"] != "200" for line in lines),
-        "answered": len(answered),
-        "answered_twice": sum(count - 1 for count in answered.values()),
+        **tally(lines),
         "sent_again_though_stored": again,
         "artifacts": artifacts,
     }

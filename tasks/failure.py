@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from convrec.pipeline import Node
     from tasks.run import Run
 
+LEFT = {"key": "failure", "description": "why this run stopped, and how to go on"}
+"""The artifact of a run that did not end well."""
+
 SHOWN_ROWS = 20
 LONGEST = 200
 """Signs of a cell; the whole of it is in the warehouse."""
@@ -46,8 +49,7 @@ def leave(run: Run, node: Node | None, error: BaseException) -> None:
         error.resume = command
     create_markdown_artifact(
         page(node, error, offending_rows(run, node, error), command, retried=bool(deployment.id)),
-        key="failure",
-        description="why this run stopped, and how to go on",
+        **LEFT,
     )
 
 
@@ -82,9 +84,8 @@ def crashed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
         name = client.read_deployment(flow_run.deployment_id).name
         command = _deployed(f"{flow.name}/{name}", flow_run.parameters or {})
         left = ArtifactCreate(
-            key="failure",
+            **LEFT,
             type="markdown",
-            description="why this run stopped, and how to go on",
             data="\n\n".join(
                 [
                     "## The process of this run ended",

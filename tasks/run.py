@@ -82,7 +82,6 @@ class Order:
         self.refresh = run.refreshes(node.stage)
         self.found = False  # by the task, which Prefect had no record of: another host made it
         self._run = run
-        self.node = node
         self._spec: ArtifactSpec | None = None
         self._pinned = run.pinned(node)
 
@@ -94,7 +93,8 @@ class Order:
     @cached_property
     def current(self) -> Current | None:
         """The complete artifact of this mark; None where it is to be looked for, or recomputed."""
-        return None if self.refresh else find_current(self.store, self.mark)
+        found = find_current(self.store, self.mark)  # the mark is of before the artifact is named
+        return None if self.refresh else found
 
     @property
     def spec(self) -> ArtifactSpec:

@@ -45,52 +45,57 @@ GROWING_GROUP = 2048
 Opener = Callable[[], contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
+class _Base:
+    """A DuckDB instance, and how many blocks use each file that is attached to it."""
+
+    def __init__(self, config: dict[str, str | bool | int | float | list[str]]) -> None:
+        self.connection = duckdb.connect(config=config)
+        self.users: dict[Path, int] = {}
+
+
 class _Instance:
-    """A DuckDB instance of this process, to which files are attached while they are in use."""
+    """The DuckDB instance of this process for reading, or writing; files are attached in use."""
 
     def __init__(self, mode: str, config: dict[str, str | bool | int | float | list[str]]) -> None:
         self._mode, self._config = mode, config
         self._lock = threading.Lock()
-        self._bases: dict[int, duckdb.DuckDBPyConnection] = {}  # by process: a fork starts anew
-        self._users: dict[tuple[int, Path], int] = {}
+        self._bases: dict[int, _Base] = {}  # by process: a fork starts anew
 
     @contextlib.contextmanager
     def connection(self, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection whose database is the file. Raises duckdb.Error where it cannot be had."""
-        connection = self._attach(path)
+        base = self._attach(path)
         try:
-            yield connection
+            with contextlib.closing(base.connection.cursor()) as connection:
+                connection.execute(f"USE {_name(path)}")
+                yield connection
         finally:
-            self._detach(path, connection)
+            self._detach(base, path)
 
-    def _attach(self, path: Path) -> duckdb.DuckDBPyConnection:
-        process = os.getpid()
-        user = process, path
+    def _attach(self, path: Path) -> _Base:
         with self._lock:
-            if process not in self._bases:
-                self._bases[process] = duckdb.connect(config=self._config)
-            base = self._bases[process]
-            if user not in self._users:
+            base = self._bases.get(os.getpid())
+            if base is None:
+                base = self._bases[os.getpid()] = _Base(self._config)
+            if path not in base.users:
                 place = str(path).replace("'", "''")
-                base.execute(f"ATTACH '{place}' AS {_name(path)} ({self._mode})")
-            self._users[user] = self._users.get(user, 0) + 1
-            connection = base.cursor()
-            connection.execute(f"USE {_name(path)}")
-        return connection
+                base.connection.execute(f"ATTACH '{place}' AS {_name(path)} ({self._mode})")
+            base.users[path] = base.users.get(path, 0) + 1
+        return base
 
-    def _detach(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
-        connection.close()
-        process = os.getpid()
-        user = process, path
+    def _detach(self, base: _Base, path: Path) -> None:
         with self._lock:
-            self._users[user] -= 1
-            if self._users[user]:
+            base.users[path] -= 1
+            if base.users[path]:
                 return
-            del self._users[user]
+            del base.users[path]
             try:
-                self._bases[process].execute(f"DETACH {_name(path)}")
+                base.connection.execute(f"DETACH {_name(path)}")
             except duckdb.Error:  # a full disk, say, leaves an instance that can do nothing more
-                self._bases.pop(process).close()
+                if self._bases.get(os.getpid()) is base:
+                    del self._bases[os.getpid()]
+                if not base.users:
+                    base.connection.close()
 
 
 def _name(path: Path) -> str:

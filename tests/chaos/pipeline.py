@@ -26,13 +26,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from benchmarks.chaos_requests import CONCURRENCY, FAULTS, Server
+from benchmarks.chaos_requests import CONCURRENCY, FAULTS, Server, tally
 from convrec.artifacts import Store
 from convrec.llm.spool import read_segment
 
@@ -199,13 +198,9 @@ def disturbed(
     if when and not killed:  # too late a moment even for a whole run
         when.pop()
     lines = server.lines()
-    answered = Counter(line["key"] for line in lines if line["outcome"] == "200")
     return {
         "killed": killed,
-        "sent": len(lines),
-        "faults": sum(line["outcome"] != "200" for line in lines),
-        "answered": len(answered),
-        "answered_twice": sum(count - 1 for count in answered.values()),
+        **tally(lines),
         "sent_again_though_stored": again,
     }
 

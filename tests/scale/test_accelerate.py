@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from convrec.errors import TrainingError
-from convrec.sft.student import load_checkpoint
 from convrec.training.given import Fit
 from convrec.training.launch import trained
-from convrec.training.record import METRICS
 from convrec.training.state import step_of
 from tests.convrec.rank_grpo.conftest import checkpoint
+from tests.convrec.training.world import recorded, weights
 from tests.scale import fits
 from tests.scale.fits import FITS, TWO, given
 
@@ -26,19 +23,6 @@ __all__ = ["checkpoint"]
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore::FutureWarning")]
-
-
-def weights(folder: Path) -> torch.Tensor:
-    model = load_checkpoint(folder).model
-    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
-
-
-def recorded(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
-    return [
-        {name: value for name, value in json.loads(line).items() if "seconds" not in name}
-        for line in lines
-    ]
 
 
 @pytest.mark.parametrize("stage", ["sft", "rank_grpo"])

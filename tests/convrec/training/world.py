@@ -7,6 +7,7 @@ trains like `train`, and kills itself with SIGKILL when STEP has been logged (0:
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -19,8 +20,10 @@ import torch
 
 from convrec.catalog.index import TitleIndex
 from convrec.config import Config
+from convrec.sft.student import load_checkpoint
 from convrec.sft.train import train_sft
 from convrec.training import rl
+from convrec.training.record import METRICS
 from convrec.training.rl import train_rank_grpo
 
 FILMS = [("1", "Heat", 1995), ("2", "Alien", 1979), ("3", "Big", 1988)]
@@ -128,6 +131,21 @@ def train(
         )
         points = list(curves.iter_rows())
     return [point for point in points if "seconds" not in point[1]]
+
+
+def weights(folder: Path) -> torch.Tensor:
+    """All weights of a checkpoint, one after the other."""
+    model = load_checkpoint(folder).model
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+def recorded(folder: Path) -> list[dict[str, Any]]:
+    """What was measured by step, without the times."""
+    lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+    return [
+        {name: value for name, value in json.loads(line).items() if "seconds" not in name}
+        for line in lines
+    ]
 
 
 def main(kind: str, checkpoint: str, out: str, folder: str, last: str) -> None:
