@@ -70,12 +70,8 @@ class Job:
         if role in self.frames:
             numbered = self.frames[role].select(columns).with_row_index("row")
             return numbered.slice(start, stop - start).cast({"row": pl.Int64})
-        wanted = ", ".join(f'"{name}"' for name in ("row", *columns))
-        return self.store.select(
-            self.parents[role].artifact_id,
-            wanted,
-            f'AND "row" >= {start} AND "row" < {stop} ORDER BY "row"',
-        )
+        condition = f'AND "row" >= {start} AND "row" < {stop}'
+        return self.store.numbered(self.parents[role].artifact_id, columns, condition)
 
 
 @dataclass(frozen=True)

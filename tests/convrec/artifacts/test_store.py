@@ -53,6 +53,18 @@ def test_rows_header_and_lineage_come_back(store: Store) -> None:
     ]
 
 
+def test_rows_come_back_in_order_however_they_lie(store: Store) -> None:
+    ref = store.put(spec(), Built(quarantine(["b", "a", "c"])))
+    with store.write() as connection:
+        connection.execute('CREATE TEMP TABLE turned AS FROM quarantine ORDER BY "row" DESC')
+        connection.execute("DELETE FROM quarantine")
+        connection.execute('INSERT INTO quarantine FROM turned ORDER BY "row" DESC')
+        connection.execute("DROP TABLE turned")
+    assert store.read(ref.artifact_id)["reason"].to_list() == ["b", "a", "c"]
+    some = store.numbered(ref.artifact_id, ["reason"], 'AND "row" > 0')
+    assert some.rows() == [(1, "a"), (2, "c")]
+
+
 def test_putting_the_same_id_again_replaces_it(store: Store) -> None:
     store.put(spec(), Built(quarantine(["old", "old"])))
     ref = store.put(spec(), Built(quarantine(["new"])))
