@@ -75,8 +75,12 @@ def read(folder: Path, count: int) -> None:
 
 def copy_to(folder: Path, count: int) -> None:
     import duckdb
+    import pyarrow as pa
 
-    rows = candidates(count).to_arrow()
+    from convrec.artifacts.parts import ROW_GROUP
+
+    table = candidates(count).to_arrow()
+    rows = pa.Table.from_batches(table.to_batches(max_chunksize=ROW_GROUP))
 
     def work() -> None:
         with duckdb.connect() as connection:

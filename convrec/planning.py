@@ -215,10 +215,9 @@ class Walk:
         batch = self.config.reflect.source == "batch"
 
         def bracket(shown: list[str]) -> Bracket:
-            requests = (  # in each pass the same length, though not the same order
-                Request(owner, endpoint, {**judge_body(talk, shown, self.config), "user": number})
+            requests = (
+                Request(owner, endpoint, judge_body(talk, shown, self.config))
                 for owner, talk in talks.iter_rows()
-                for number in range(self.config.reflect.passes)
             )
             return estimate(
                 requests,
@@ -228,7 +227,7 @@ class Walk:
                 answer_bytes=lambda body: typical_bytes(body, self.config.reflect.scale),
                 sure=True,
                 batch=batch,
-            )
+            ).times(self.config.reflect.passes)  # of the same length, though in another order
 
         asked_before = self._asked(self.config.reflect.model, endpoint)
         low = 0.0 if asked_before else bracket(lines[:top]).usd_low

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
+ROW_GROUP = 122_880
+"""Rows that DuckDB compresses together."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -50,12 +53,19 @@ class Parts:
 def insert(
     connection: duckdb.DuckDBPyConnection, kind: str, artifact_id: str, rows: pl.DataFrame | Parts
 ) -> None:
-    """Insert rows, numbered from 0, into the table of their kind; no file is read as a whole."""
+    """Insert rows, numbered from 0, into the table of their kind; no file is read as a whole.
+
+    DuckDB gives an Arrow batch to one thread, and lets the others spin where there is one alone.
+    """
+    import pyarrow as pa
+
     columns = ", ".join(f'"{name}"' for name in KINDS[kind])
     into = f'INSERT INTO "{kind}" (artifact_id, "row", {columns}) '
     if not isinstance(rows, Parts):
         numbered = rows.select(list(KINDS[kind])).with_row_index("row")
-        connection.register("built_rows", numbered.to_arrow())
+        table = numbered.to_arrow()
+        batches = table.to_batches(max_chunksize=ROW_GROUP)
+        connection.register("built_rows", pa.Table.from_batches(batches, table.schema))
         connection.execute(f'{into} SELECT ?, "row", {columns} FROM built_rows', [artifact_id])  # noqa: S608
         return
     start = 0

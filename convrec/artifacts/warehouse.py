@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from convrec.artifacts.migrations import migrate
+from convrec.artifacts.pandas_later import ask_pandas_later
 from convrec.artifacts.problems import gone, is_broken, is_taken, problem
 from convrec.artifacts.tables import SCHEMA_VERSION, creation_sql
 from convrec.config.places import lake_address
@@ -50,6 +51,7 @@ class _Base:
 
     def __init__(self, config: dict[str, str | bool | int | float | list[str]]) -> None:
         self.connection = duckdb.connect(config=config)
+        ask_pandas_later(self.connection)
         self.users: dict[Path, int] = {}
 
 

@@ -131,16 +131,13 @@ class AnswerStore:
 
     def _look_up(self, keys: Collection[str], *columns: str) -> list[Any]:
         """(request key, columns) of each of `keys` that is answered."""
-        import polars as pl
-
         if not keys:
             return []
-        wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String}).unique()
         with self.store.read_connection() as connection:
-            connection.register("wanted", wanted.to_arrow())
             return connection.execute(
                 f"SELECT request_key, {', '.join(columns)} FROM llm_answers "  # noqa: S608
-                "JOIN wanted ON request_key = wanted.key"
+                "JOIN (SELECT DISTINCT unnest(?::VARCHAR[]) AS key) ON request_key = key",
+                [list(keys)],
             ).fetchall()
 
 

@@ -13,13 +13,17 @@ UNBOUNDED_COMPLETION = 4096
 """Completion tokens counted for a request that sets no maximum."""
 
 
-def upper_usage(body: Mapping[str, Any]) -> Usage:
-    """Tokens that one request cannot exceed: 3 bytes a prompt token, full completions."""
+def upper_usage(body: Mapping[str, Any], read: int | None = None) -> Usage:
+    """Tokens that one request cannot exceed: 3 bytes a prompt token, full completions.
+
+    `read` is its `prompt_bytes`, where the caller has counted them.
+    """
+    read = prompt_bytes(body) if read is None else read
     if "input" in body:
-        return Usage(prompt_bytes(body) // 3 + 8 * len(body["input"]), cached=0, completion=0)
+        return Usage(read // 3 + 8 * len(body["input"]), cached=0, completion=0)
     messages = body.get("messages")
     overhead = 16 + 8 * (len(messages) if isinstance(messages, list) else 1)
-    prompt = math.ceil(prompt_bytes(body) / 3) + overhead
+    prompt = math.ceil(read / 3) + overhead
     most = body.get("max_completion_tokens") or body.get("max_tokens") or UNBOUNDED_COMPLETION
     return Usage(prompt=prompt, cached=0, completion=int(most) * int(body.get("n") or 1))
 

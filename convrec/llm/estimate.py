@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,10 @@ class Bracket:
         low, high = self.usd_low * share, self.usd_high * share
         return Bracket(low, high, self.prompt_tokens, self.completion_tokens)
 
+    def times(self, number: int) -> Bracket:
+        """As many bills of the same size."""
+        return Bracket(*(number * value for value in astuple(self)))
+
 
 @dataclass
 class _Pile:
@@ -76,10 +80,11 @@ class _Pile:
         self.requests += 1
         if "input" not in request.body:
             self.messages += len(messages) if isinstance(messages, list) else 1
+        everything = prompt_bytes(request.body)
         self.message_bytes += _message_bytes(request.body)
-        self.all_bytes += prompt_bytes(request.body)
+        self.all_bytes += everything
         self.answer_bytes += expected(request.body)
-        self.most = self.most + upper_usage(request.body)
+        self.most = self.most + upper_usage(request.body, everything)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,13 +35,19 @@ def quoted(text: str, most: int) -> str:
     return text[: most - tail] + _GAP + (text[-tail:] if tail else "")
 
 
+@lru_cache(maxsize=8)
+def _numbered(candidates: tuple[str, ...]) -> str:
+    """The lines that a judge is shown; a plan shows the same to every conversation."""
+    lines = (_TAG.sub("‹", line) for line in candidates)
+    return "\n".join(f"{n}. {line}" for n, line in enumerate(lines, start=1))
+
+
 def judge_body(conversation: str, candidates: Sequence[str], config: Config) -> dict[str, Any]:
     """The chat request that rates `candidates` (lines, in shown order) for one conversation."""
     reflect = config.reflect
     scale = reflect.scale
     text = quoted(conversation, reflect.max_characters)
-    lines = (_TAG.sub("‹", line) for line in candidates)
-    listed = "\n".join(f"{n}. {line}" for n, line in enumerate(lines, start=1))
+    listed = _numbered(tuple(candidates))
     rules = (
         f"You judge how well each candidate {config.domain} answers the request in a conversation. "
         f"Rate every candidate with a whole number from -{scale} (clearly wrong for this person) "

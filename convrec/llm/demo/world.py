@@ -15,7 +15,7 @@ import csv
 import re
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -74,7 +74,14 @@ class World:
 
     def of_taste(self, taste: str) -> tuple[Work, ...]:
         """The works of a taste that the demo catalog has."""
-        return tuple(work for work in self.works if work.taste == taste and work.crowd)
+        return self._by_taste[taste]
+
+    @cached_property
+    def _by_taste(self) -> dict[str, tuple[Work, ...]]:
+        return {
+            taste: tuple(work for work in self.works if work.taste == taste and work.crowd)
+            for taste in self.tastes
+        }
 
 
 def world_files(name: WorldName = WORLDS[0]) -> tuple[Path, Path, Path]:
