@@ -72,7 +72,8 @@ def sent(store: Store, run: str) -> dict[str, int]:
 
 def judged(store: Store) -> set[tuple[Any, ...]]:
     with store.read_connection() as connection:
-        return set(connection.execute("SELECT judge_key, item, pass FROM llm_judged").fetchall())
+        query = "SELECT judge_key, unnest(items), pass FROM llm_judged"
+        return set(connection.execute(query).fetchall())
 
 
 def carry(old: Store, new: Store) -> None:

@@ -75,8 +75,8 @@ def teacher_answers(job: Job, folder: Path) -> Iterator[Answer]:
 def judge_answers(job: Job, rng: random.Random) -> Iterator[Answer]:
     """A rating for every pair that nobody was asked about."""
     pairs, scale = pairs_of(job), job.config.reflect.scale
-    for frame in pairs.slices():
-        for asked in pairs.asked(frame):
+    for some in pairs.slices():
+        for asked in pairs.asked(some):
             ratings = [
                 {"candidate": number, "rating": rng.randint(-scale, scale)}
                 for number in range(1, len(asked.items) + 1)

@@ -7,7 +7,7 @@ A domain may have another form, given as two templates: `line` over {title} and 
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from string import Formatter
 from typing import NamedTuple
 
@@ -114,13 +114,17 @@ def parse_answer(text: str, form: LineFormat = TITLE_YEAR) -> list[tuple[str, It
         line = _MARKER.sub("", raw, count=1).strip().replace("**", "").strip("_ ").strip()
         if not line or line.endswith(":"):
             continue
-        item = _forgiving(line, form)
-        if item is None:
-            continue
-        title = item.title.strip().strip('"“”').strip()
-        if title:
-            items.append((raw, Item(title, item.year)))
+        if (item := _named(line, form)) is not None:
+            items.append((raw, item))
     return items
+
+
+@lru_cache(maxsize=1 << 16)
+def _named(line: str, form: LineFormat) -> Item | None:
+    """What a line names; the same lines come again and again, as popular items do."""
+    item = _forgiving(line, form)
+    title = item.title.strip().strip('"“”').strip() if item is not None else ""
+    return Item(title, item.year) if item is not None and title else None
 
 
 def _sentence(text: str) -> list[str]:

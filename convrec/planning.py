@@ -150,7 +150,7 @@ class Walk:
 
         def missing() -> Iterator[Request]:
             nonlocal count
-            for chunk in chunks(distinct(node.step.requests(job)), 2000):  # type: ignore[misc]
+            for chunk in chunks(distinct(node.step.requests(job))):  # type: ignore[misc]
                 stored = answers.digests([request.key for request in chunk])
                 for request in chunk:
                     if request.key not in stored:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import Built, Job, Step
-from convrec.lists import parse_answer
+from convrec.lists import Item, parse_answer
 from convrec.llm.requests import Request, Requests
 from convrec.llm.stored import (
     NO_ANSWER,
@@ -72,9 +72,9 @@ def _build(job: Job) -> Built:
     import polars as pl
 
     n, form = job.config.list_length, job.config.line_format
-    rows: list[tuple[str, int, str, str, int | None]] = []
+    owners: list[str] = []
+    found: list[list[tuple[str, Item]]] = []
     failed: list[tuple[str, str, bool]] = []
-    answered = 0
     for request, text, reason in stored_texts(teacher_requests(job), job.store):
         owner, items = request.owner, parse_answer(text, form)[:n] if text else []
         if text and not items:
@@ -82,24 +82,26 @@ def _build(job: Job) -> Built:
         if reason:
             failed.append((owner, reason, reason != NO_ANSWER))
             continue
-        answered += 1
-        for rank, (raw, item) in enumerate(items, start=1):
-            rows.append((owner, rank, raw, item.title, item.year))
+        owners.append(owner)
+        found.append(items)
+    lines = [raw for items in found for raw, _ in items]
+    named = [item for items in found for _, item in items]
+    lengths = pl.Series([len(items) for items in found], dtype=pl.UInt32)
     frame = pl.DataFrame(
-        rows,
-        schema={
-            "context_id": pl.String,
-            "rank": pl.Int32,
-            "line": pl.String,
-            "title": pl.String,
-            "year": pl.Int32,
-        },
-        orient="row",
+        {
+            "context_id": pl.Series(owners, dtype=pl.String),
+            "rank": pl.int_ranges(1, lengths + 1, dtype=pl.Int32, eager=True),
+        }
+    ).explode("rank")
+    frame = frame.with_columns(
+        line=pl.Series(lines, dtype=pl.String),
+        title=pl.Series([item.title for item in named], dtype=pl.String),
+        year=pl.Series([item.year for item in named], dtype=pl.Int32),
     )
     figures = {
-        "contexts": answered,
+        "contexts": len(owners),
         "failed": len(failed),
-        "items a list": round(frame.height / max(answered, 1), 2),
+        "items a list": round(frame.height / max(len(owners), 1), 2),
         "without a year": round(frame["year"].null_count() / max(frame.height, 1), 4),
     }
     return Built(frame, figures, failed_contexts(failed))

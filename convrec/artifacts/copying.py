@@ -27,7 +27,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "llm_ledger": ("request_key", "created_at"),
     "llm_batches": ("batch_key",),
     "llm_batch_requests": ("batch_key", "request_key"),
-    "llm_judged": ("judge_key", "item", "pass"),
+    "llm_judged": ("judge_key", "pass", "request_key"),
     "embeddings": ("model", "text_key"),
     "current_artifacts": ("mark",),
     "runs": ("run_id",),

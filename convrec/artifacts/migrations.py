@@ -19,6 +19,14 @@ from convrec.artifacts.tables import (
 )
 from convrec.errors import WarehouseError
 
+JUDGED_PAIRS = """
+CREATE TABLE llm_judged (
+    judge_key VARCHAR, item VARCHAR, pass INTEGER, position INTEGER, shown INTEGER,
+    request_key VARCHAR, context_id VARCHAR
+);
+"""
+"""As it was from schema 3 to 7: one row a pair."""
+
 MIGRATIONS = {
     # Final failures; whose answer it is; batches; reasoning tokens and how a request went out.
     2: """
@@ -46,7 +54,7 @@ MIGRATIONS = {
             FROM judgments;
         DROP TABLE judgments;
         ALTER TABLE judgments_by_pass RENAME TO judgments;
-        {JUDGED}
+        {JUDGED_PAIRS}
         {EMBEDDINGS}
         {table_sql("ablation")}
         {table_sql("search")}
@@ -67,6 +75,21 @@ MIGRATIONS = {
     6: "ALTER TABLE metrics ADD COLUMN slice VARCHAR;",
     # Artifacts found complete, so that their requests need not be made to name them.
     7: CURRENT,
+    # One row a request of the judge instead of one a pair: a thirtieth of the rows.
+    8: f"""
+        ALTER TABLE llm_judged RENAME TO llm_judged_pairs;
+        {JUDGED}
+        INSERT INTO llm_judged
+            SELECT judge_key, pass, list(pair.item ORDER BY position), request_key, min(asked.owner)
+            FROM (
+                SELECT judge_key, pass, request_key, max(context_id) AS owner,
+                    unnest(range(1, max(shown) + 1))::INTEGER AS position
+                FROM llm_judged_pairs GROUP BY judge_key, pass, request_key
+            ) AS asked
+            LEFT JOIN llm_judged_pairs AS pair USING (judge_key, pass, request_key, position)
+            GROUP BY judge_key, pass, request_key;
+        DROP TABLE llm_judged_pairs;
+    """,  # noqa: S608
 }
 
 

@@ -7,7 +7,7 @@ content ids and from the insert, which replaces.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 _TITLE = "STRUCT(title VARCHAR, year INTEGER)"
 
@@ -141,13 +141,13 @@ KINDS: dict[str, dict[str, str]] = {
 
 JUDGED = """
 CREATE TABLE llm_judged (
-    judge_key VARCHAR, item VARCHAR, pass INTEGER, position INTEGER, shown INTEGER,
-    request_key VARCHAR, context_id VARCHAR
+    judge_key VARCHAR, pass INTEGER, items VARCHAR[], request_key VARCHAR, context_id VARCHAR
 );
 """
-"""Which answered request asked a judge about which pair, and where the item stood in it.
+"""Which answered request asked a judge about which pairs.
 
-`judge_key` is the conversation, the judge and how it is asked; `item` the line that it saw.
+`judge_key` is the conversation, the judge and how it is asked; `items` the lines that it saw, in
+the order shown.
 """
 
 EMBEDDINGS = """

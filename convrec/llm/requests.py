@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from convrec.artifacts.identity import digest
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class Requests(Collection[Request]):
         return any(request == other for other in self)
 
 
-def chunks(requests: Iterable[Request], size: int = 1000) -> Iterator[list[Request]]:
-    """The requests in lists of at most `size`, in order."""
+def chunks(requests: Iterable[T], size: int = 8192) -> Iterator[list[T]]:
+    """The requests, or what goes with them, in lists of at most `size`, in order."""
     running = iter(requests)
     while chunk := list(islice(running, size)):
         yield chunk

@@ -6,23 +6,23 @@ repair request; what is still unusable is recorded with its reason, and the cand
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import Built, Job, Step
-from convrec.llm.answers import AnswerStore
 from convrec.llm.requests import Request, Requests
 from convrec.llm.stored import NO_ANSWER, answers_digest, answers_state, failed_contexts
 from convrec.reflect.bias import agreement, bias_figures, position_curve, position_effect
-from convrec.reflect.pairs import known_requests, pairs_of, settle
-from convrec.reflect.readings import Reading, first_readings, readings
+from convrec.reflect.pairs import Slice, known_requests, pairs_of, settle
+from convrec.reflect.readings import Lack, Readings, answered, first_readings, readings
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
     from convrec.config import Config
+    from convrec.config.sections import Reflect
 
 
 def judge_requests(job: Job) -> Requests:
@@ -30,69 +30,68 @@ def judge_requests(job: Job) -> Requests:
     import polars as pl
 
     pairs = pairs_of(job)
-    missing = pl.col("request_key").is_null()
+    missing = pl.col("request").is_null()
 
     def count() -> int:
         return sum(
-            frame.filter(missing).select("context_id", "pass").n_unique()
-            for frame in pairs.slices()
+            some.pairs.filter(missing).select("context", "pass").n_unique()
+            for some in pairs.slices()
         )
 
     def make() -> Iterator[Request]:
-        for frame in pairs.slices():
-            yield from (asked.request for asked in pairs.asked(frame))
+        for some in pairs.slices():
+            yield from (asked.request for asked in pairs.asked(some))
 
     return Requests(make, count)
 
 
 def repair_requests(job: Job) -> list[Request]:
     """The repair request of each stored answer that cannot be used, in the order of their keys."""
-    pairs = pairs_of(job)
     found: dict[str, Request] = {}
-    for frame in pairs.slices():
-        shown = {asked.request.key: len(asked.items) for asked in pairs.asked(frame)}
-        found |= _repairs(_shown(frame) | shown, job)
+    for some in pairs_of(job).slices():
+        first = first_readings(_requests(job, some), job.store, job.config.reflect.scale)
+        found |= {repair.key: repair for repair in first.repairs()}
     return [found[key] for key in sorted(found)]
 
 
-def _repairs(shown: Mapping[str, int], job: Job) -> dict[str, Request]:
-    """The repair requests of these requests' answers, by their keys."""
-    found = first_readings(shown, job.store, job.config.reflect.scale).values()
-    return {reading.repair.key: reading.repair for reading in found if reading.repair is not None}
+def _requests(job: Job, some: Slice) -> pl.DataFrame:
+    """The requests that asked about a slice, and those for pairs that nobody has asked about."""
+    import polars as pl
 
-
-def _shown(frame: pl.DataFrame) -> dict[str, int]:
-    """Request key → how many candidates it showed, of the requests that asked about a slice."""
-    asked = frame.select("request_key", "shown").drop_nulls()
-    asked = asked.unique("request_key", maintain_order=True)
-    return dict(asked.iter_rows())
+    unnoted = [(asked.request.key, len(asked.items)) for asked in pairs_of(job).asked(some)]
+    return pl.concat([some.requests, pl.DataFrame(unnoted, some.requests.schema, orient="row")])
 
 
 def _build(job: Job) -> Built:
     import polars as pl
 
-    reflect = job.config.reflect
+    reflect, pairs = job.config.reflect, pairs_of(job)
     parts: list[pl.DataFrame] = []
-    singles: list[pl.DataFrame] = []
-    failed: dict[str, tuple[str, bool]] = {}
-    answers = refused = repairs = 0
-    for frame in pairs_of(job).slices():
-        found = readings(_shown(frame), job.store, reflect.scale)
-        rated = _rated(frame, found)
-        parts.append(_by_item(rated))
-        singles.append(_single(rated, answers))
-        failed |= _failures(frame, found)
-        answers += len(found)
-        refused += sum(1 for reading in found.values() if reading.reason)
-        repairs += sum(1 for reading in found.values() if reading.repair is not None)
-    single = pl.concat(singles)
+    failed: list[tuple[str, str, bool]] = []
+    asked = answers = refused = repairs = 0
+    for some in pairs.slices():
+        found = readings(some.requests, job.store, reflect.scale)
+        rated = some.pairs.join(
+            found.ratings, on=["request", "position"], how="left", maintain_order="left"
+        )
+        failed += [(pairs.owners[context], *why) for context, why in _failures(rated, found)]
+        parts.append(rated.with_columns(pl.col("request") + asked))
+        asked += some.requests.height
+        answers += found.answers
+        refused += len(found.lacking)
+        repairs += found.repaired
+    rated = pl.concat(parts)
+    single = _single(rated, pairs.items)
     curve = position_curve(single) if reflect.debias and single.height else None
-    unit = reflect.weight / reflect.scale
-    rows = pl.concat([_scored(part, curve, unit) for part in parts])
+    rows = _scored(rated, curve, reflect)
+    rows = rows.with_columns(
+        context_id=pairs.owners.gather(rows["context"]),
+        item_id=pairs.items["item_id"].gather(rows["item"]),
+    )
     return Built(
-        rows,
+        rows.select("context_id", "item_id", "rating", "ratings", "positions", "score"),
         {
-            "contexts": rows["context_id"].n_unique(),
+            "contexts": rows["context"].n_unique(),
             "pairs without a rating": round(rows["rating"].null_count() / max(rows.height, 1), 4),
             "answers not usable": round(refused / max(answers, 1), 4),
             "repairs": repairs,
@@ -100,80 +99,58 @@ def _build(job: Job) -> Built:
             **agreement(rows),
             **bias_figures(single),
         },
-        failed_contexts([(owner, *why) for owner, why in failed.items()]),
+        failed_contexts(failed),
     )
 
 
-def _rated(frame: pl.DataFrame, found: dict[str, Reading]) -> pl.DataFrame:
-    """A slice with the column rating, null where there is none, and the number of its request."""
+def _single(rated: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+    """One row a rating, with what it may wrongly hang on."""
     import polars as pl
 
-    told = [
-        (key, position + 1, rating)
-        for key, reading in found.items()
-        for position, rating in reading.ratings.items()
-    ]
-    schema = {"request_key": pl.String, "position": pl.Int32, "rating": pl.Int32}
-    ratings = pl.DataFrame(told, schema=schema, orient="row")
-    numbers = pl.DataFrame(
-        {"request_key": list(found), "request": range(len(found))},
-        schema={"request_key": pl.String, "request": pl.Int32},
-    )
-    return frame.join(
-        ratings, on=["request_key", "position"], how="left", maintain_order="left"
-    ).join(numbers, on="request_key", how="left", maintain_order="left")
+    lengths = items["item"].str.len_chars().cast(pl.Int16)
+    rated = rated.drop_nulls("rating")
+    return rated.select(
+        "request", pl.col("rating", "position", "shown").cast(pl.Int16)
+    ).with_columns(length=lengths.gather(rated["item"]))
 
 
-def _single(rated: pl.DataFrame, before: int) -> pl.DataFrame:
-    """One row a rating, with what it may wrongly hang on; requests counted on from `before`."""
+def _scored(rated: pl.DataFrame, curve: np.ndarray | None, reflect: Reflect) -> pl.DataFrame:
+    """One row a candidate, its passes as lists: γ/L times the mean rating adds to the score.
+
+    The ratings that are averaged are without `curve`, the bias of position.
+    """
     import polars as pl
 
-    return rated.drop_nulls("rating").select(
-        pl.col("request") + before,
-        pl.col("rating", "position", "shown").cast(pl.Int16),
-        length=pl.col("item").str.len_chars().cast(pl.Int16),
-    )
-
-
-def _by_item(rated: pl.DataFrame) -> pl.DataFrame:
-    """One row a candidate, with its rating, position and number of candidates in every pass."""
-    import polars as pl
-
-    return rated.group_by("context_id", "item_id", maintain_order=True).agg(
-        pl.col("score").first(),
-        pl.col("rating").alias("ratings"),
-        pl.col("position").alias("positions"),
-        pl.col("shown"),
-    )
-
-
-def _scored(part: pl.DataFrame, curve: np.ndarray | None, unit: float) -> pl.DataFrame:
-    """The artifact's rows: the mean rating, without `curve`, adds `unit` (γ/L) to the score."""
-    import polars as pl
-
-    passes = part.select("ratings", "positions", "shown").with_row_index("row")
-    flat = passes.explode("ratings", "positions", "shown").rename(
-        {"ratings": "rating", "positions": "position"}
-    )
-    rating = pl.col("rating").cast(pl.Float64)
+    single = rated["rating"].cast(pl.Float64)
     if curve is not None:
-        rating = rating - pl.Series(position_effect(flat, curve))
-    means = flat.with_columns(rating=rating).group_by("row", maintain_order=True)
-    mean = means.agg(pl.col("rating").mean())["rating"]
-    return part.with_columns(
-        rating=mean, score=pl.col("score") + unit * mean.fill_null(0.0)
-    ).select("context_id", "item_id", "rating", "ratings", "positions", "score")
+        single = single - pl.Series(position_effect(rated, curve))
+    each = (-1, reflect.passes)
+    by_item = rated.gather_every(reflect.passes).select(
+        "context",
+        "item",
+        pl.col("score"),
+        rating=single.reshape(each).arr.to_list().list.mean(),
+        ratings=rated["rating"].reshape(each).arr.to_list(),
+        positions=rated["position"].reshape(each).arr.to_list(),
+    )
+    weight = reflect.weight / reflect.scale
+    return by_item.with_columns(score=pl.col("score") + weight * pl.col("rating").fill_null(0.0))
 
 
-def _failures(frame: pl.DataFrame, found: dict[str, Reading]) -> dict[str, tuple[str, bool]]:
-    """Context → (why a pass has no rating, whether for good); waiting for an answer comes first."""
-    failed: dict[str, tuple[str, bool]] = {}
-    lacking = Reading({}, NO_ANSWER)
-    for owner, key in frame.select("context_id", "request_key").unique(maintain_order=True).rows():
-        reading = found.get(key, lacking)
-        if reading.reason and failed.get(owner, ("", True))[1]:
-            failed[owner] = reading.reason, reading.final
-    return failed
+def _failures(rated: pl.DataFrame, found: Readings) -> Iterator[tuple[int, tuple[str, bool]]]:
+    """Context, (why a pass has no rating, whether for good); waiting for an answer comes first."""
+    import polars as pl
+
+    failed: dict[int, tuple[str, bool]] = {}
+    without = rated.filter(pl.col("rating").is_null()).unique(
+        ["context", "request"], maintain_order=True
+    )
+    waiting = Lack(NO_ANSWER)
+    for context, request in without.select("context", "request").iter_rows():
+        lack = found.lacking.get(request, waiting)
+        if failed.get(context, ("", True))[1]:
+            failed[context] = lack.reason, lack.final
+    yield from failed.items()
 
 
 def _config(config: Config) -> dict[str, Any]:
@@ -183,16 +160,16 @@ def _config(config: Config) -> dict[str, Any]:
 
 def _answers(job: Job) -> dict[str, str]:
     """Digest of which pair was asked about where, and of every answer that is used."""
-    total, answers, pairs = sha256(), AnswerStore(job.store), pairs_of(job)
+    import polars as pl
+
+    total = sha256()
     repairs: dict[str, Request] = {}
-    for frame in pairs.slices():
-        columns = ("context_id", "item", "pass", "position", "request_key")
-        total.update(frame.select(columns).write_csv().encode())
-        shown = _shown(frame)
-        for row in sorted(answers.digests(shown).items()):
-            total.update("\x1f".join(row).encode() + b"\n")
-        unnoted = {asked.request.key: len(asked.items) for asked in pairs.asked(frame)}
-        repairs |= _repairs(shown | unnoted, job)
+    for some in pairs_of(job).slices():  # whose pairs and their order are those of the parents
+        asked = some.pairs.select(pl.col("request", "position").cast(pl.Int32).fill_null(-1))
+        total.update(asked.to_numpy().astype("<i4", order="C").tobytes())
+        total.update(answered(some.requests, job.store).encode())
+        first = first_readings(_requests(job, some), job.store, job.config.reflect.scale)
+        repairs |= {repair.key: repair for repair in first.repairs()}
     used = [repairs[key] for key in sorted(repairs)]
     return {"answers": total.hexdigest(), "repairs": answers_digest(used, job.store)}
 
@@ -204,7 +181,7 @@ def _state(job: Job) -> str:
 JUDGMENTS = Step(
     stage="reflect",
     kind="judgments",
-    version=3,
+    version=4,
     build=_build,
     config=_config,
     inputs=_answers,

@@ -9,14 +9,14 @@ new are asked about, and a renamed item is a new one. Contexts go through in sli
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from convrec.artifacts.again import again
 from convrec.artifacts.identity import digest
 from convrec.llm.answers import AnswerStore
-from convrec.llm.requests import Request
+from convrec.llm.requests import Request, chunks
 from convrec.recommend import contexts
 from convrec.reflect.judge import judge_body
 
@@ -25,26 +25,23 @@ if TYPE_CHECKING:
 
     from convrec.artifacts import Job
 
-SLICE = 2048
+SLICE = 16_384
 """Contexts looked at together."""
 
-KEPT = 300_000
-"""Pairs that stay in memory between two passes, some 70 MB."""
+KEPT = 10_000_000
+"""Pairs that stay in memory between two passes, some 300 MB."""
 
 _KNOWN = """
-SELECT pairs.*, known.request_key, known.position, known.shown
-FROM pairs LEFT JOIN llm_judged AS known
-    ON known.judge_key = pairs.judge_key AND known.item = pairs.item AND known.pass = pairs.pass
-ORDER BY pairs.number
+SELECT context, pass, request_key, items AS item
+FROM llm_judged JOIN keys USING (judge_key) ORDER BY request_key, context, pass
 """
 
 _NOTE = """
 INSERT INTO llm_judged BY NAME
-SELECT judge_key, item, pass, position, shown, request_key, context_id FROM asked
-WHERE NOT EXISTS (
+SELECT * FROM asked WHERE NOT EXISTS (
     SELECT 1 FROM llm_judged AS known WHERE known.judge_key = asked.judge_key
-    AND known.item = asked.item AND known.pass = asked.pass)
-QUALIFY row_number() OVER (PARTITION BY judge_key, item, pass ORDER BY context_id) = 1
+    AND known.pass = asked.pass AND known.request_key = asked.request_key)
+QUALIFY row_number() OVER (PARTITION BY judge_key, pass, request_key ORDER BY context_id) = 1
 """
 
 
@@ -63,8 +60,24 @@ class Asked(NamedTuple):
     items: list[str]
 
 
+class Slice(NamedTuple):
+    """The pairs of some contexts, ordered by context, rank and pass; strings stand in tables.
+
+    `pairs` has columns context and item (rows of `Pairs.owners` and `Pairs.items`), score (s_remap)
+    and pass; and of the request that asked, null where there is none: request (row of `requests`),
+    position (from 1), shown. `requests` has columns request_key, shown.
+    """
+
+    pairs: pl.DataFrame
+    requests: pl.DataFrame
+
+
 class Pairs:
-    """All pairs of one judgments artifact."""
+    """All pairs of one judgments artifact.
+
+    `owners` are the context_ids; `items` has item_id, item (its line) and line, the same number for
+    items with the same line.
+    """
 
     def __init__(self, job: Job) -> None:
         import polars as pl
@@ -76,61 +89,18 @@ class Pairs:
         catalog = job.frame("catalog", "item_id", "title", "year")
         write = job.config.line_format.format
         lines = [(item_id, write(title, year)) for item_id, title, year in catalog.rows()]
-        self._lines = pl.DataFrame(lines, schema=["item_id", "item"], orient="row")
+        self.items = pl.DataFrame(
+            lines, schema={"item_id": pl.String, "item": pl.String}, orient="row"
+        ).with_columns(line=(pl.col("item").rank("dense") - 1).cast(pl.UInt32))
         ranked = job.frame("candidates", "context_id", "item_id", "score", "rank")
-        self._top = ranked.filter(pl.col("rank") <= job.config.reflect.top)
-        self._talks = contexts(job.frame("conversations")).select("context_id", "conversation")
-        self._talks = self._talks.join(self._top, on="context_id", how="semi")
+        ranked = ranked.filter(pl.col("rank") <= job.config.reflect.top)
+        talks = contexts(job.frame("conversations")).select("context_id", "conversation")
+        talks = talks.join(ranked, on="context_id", how="semi")
+        self.owners = talks["context_id"]
+        self._talks = talks["conversation"]
+        self._top = _numbered(ranked, self.owners, self.items)
         self._keys = _judge_keys(self._asked_nothing("").key)
-        self._kept: tuple[tuple[int, ...], list[pl.DataFrame]] | None = None
-
-    def slices(self) -> Iterator[pl.DataFrame]:
-        """Frames of pairs, ordered by context, pass and rank.
-
-        Columns context_id, item_id, score (s_remap), item, judge_key, pass; and of the request that
-        asked, null where there is none: request_key, position (from 1), shown.
-
-        Several passes are made over the same pairs: where all of them are few they stay in memory
-        until something was noted or forgotten, by whomever.
-        """
-        state = self._notes()
-        if self._kept is not None and self._kept[0] == state:
-            yield from self._kept[1]
-            return
-        few = self._top.height * self._config.reflect.passes <= KEPT
-        kept = []
-        for start in range(0, self._talks.height, SLICE):
-            frame = self._known(self._wanted(self._talks.slice(start, SLICE)))
-            if few:
-                kept.append(frame)
-            yield frame
-        if few:
-            self._kept = state, kept
-
-    def _notes(self) -> tuple[int, ...]:
-        """What changes whenever a pair is noted or forgotten."""
-        with self._store.read_connection() as connection:
-            query = "SELECT count(*), coalesce(max(rowid), 0) FROM llm_judged"
-            return tuple(connection.execute(query).fetchall()[0])
-
-    def _wanted(self, talks: pl.DataFrame) -> pl.DataFrame:
-        import polars as pl
-
-        keys = [self._judge_key(talk) for talk in talks["conversation"]]
-        asked = talks.select("context_id").with_columns(judge_key=pl.Series(keys, dtype=pl.String))
-        rounds = pl.DataFrame(
-            {"pass": range(1, self._config.reflect.passes + 1)}, schema={"pass": pl.Int32}
-        )
-        return (
-            asked.join(rounds, how="cross", maintain_order="left_right")
-            .join(
-                self._top.select("context_id", "item_id", "score"),
-                on="context_id",
-                maintain_order="left_right",
-            )
-            .join(self._lines, on="item_id", maintain_order="left")
-            .with_row_index("number")
-        )
+        self._kept: tuple[tuple[int, ...], list[Slice]] | None = None
 
     def _judge_key(self, talk: str) -> str:
         mark = blake2b(talk.encode(), digest_size=16).digest()
@@ -141,12 +111,67 @@ class Pairs:
     def _asked_nothing(self, talk: str) -> Request:
         return Request("", self._endpoint, judge_body(talk, [], self._config))
 
-    def _known(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        with self._store.read_connection() as connection:
-            connection.register("pairs", pairs.to_arrow())
-            return connection.execute(_KNOWN).pl().drop("number")
+    def slices(self) -> Iterator[Slice]:
+        """The pairs, `SLICE` contexts at a time.
 
-    def asked(self, pairs: pl.DataFrame) -> Iterator[Asked]:
+        Several passes are made over the same pairs: unless they are very many they stay in memory
+        until something was noted or forgotten, by whomever.
+        """
+        state = self._notes()
+        if self._kept is not None and self._kept[0] == state:
+            yield from self._kept[1]
+            return
+        few = self._top.height * self._config.reflect.passes <= KEPT
+        kept = []
+        for start in range(0, len(self.owners), SLICE):
+            found = self._known(start, start + SLICE)
+            if few:
+                kept.append(found)
+            yield found
+        if few:
+            self._kept = state, kept
+
+    def _notes(self) -> tuple[int, ...]:
+        """What changes whenever a pair is noted or forgotten."""
+        with self._store.read_connection() as connection:
+            query = "SELECT count(*), coalesce(max(rowid), 0) FROM llm_judged"
+            return tuple(connection.execute(query).fetchall()[0])
+
+    def _known(self, start: int, stop: int) -> Slice:
+        """The pairs of the contexts from one number up to another, and who asked about them."""
+        import polars as pl
+
+        rounds = range(1, self._config.reflect.passes + 1)
+        passes = pl.DataFrame({"pass": rounds}, schema={"pass": pl.Int32})
+        wanted = self._top.filter(pl.col("context").is_between(start, stop, closed="left")).join(
+            passes, how="cross", maintain_order="left_right"
+        )
+        talks = enumerate(self._talks[start:stop], start)
+        keys = pl.DataFrame(
+            [(number, self._judge_key(talk)) for number, talk in talks],
+            schema={"context": pl.UInt32, "judge_key": pl.String},
+            orient="row",
+        )
+        with self._store.read_connection() as connection:
+            connection.register("keys", keys.to_arrow())
+            asked = connection.execute(_KNOWN).pl()
+        shown = pl.col("item").list.len()
+        position = pl.int_ranges(1, shown + 1, dtype=pl.Int32)
+        known = (
+            asked.with_columns(shown=shown.cast(pl.Int32), position=position)
+            .explode("item", "position")
+            .join(self.items.select("item", "line").unique(), on="item", maintain_order="left")
+        )
+        # Two processes may have asked about a pair at once.
+        pair = ["context", "line", "pass"]
+        known = known.unique(pair, keep="first", maintain_order=True).drop("item")
+        found = wanted.join(known, on=pair, how="left", maintain_order="left")
+        requests = found.select("request_key", "shown").drop_nulls().unique(maintain_order=True)
+        numbers = requests.select("request_key").with_row_index("request")
+        pairs = found.join(numbers, on="request_key", how="left", maintain_order="left")
+        return Slice(pairs.drop("request_key", "line"), requests)
+
+    def asked(self, some: Slice) -> Iterator[Asked]:
         """The requests for those pairs of a slice that nobody has asked about.
 
         An item's place is by a hash of conversation, pass and item: another order in every pass,
@@ -154,26 +179,25 @@ class Pairs:
         """
         import polars as pl
 
-        talks = dict(self._talks.join(pairs, on="context_id", how="semi").iter_rows())
-        missing = pairs.filter(pl.col("request_key").is_null())
-        groups = missing.group_by("context_id", "judge_key", "pass", maintain_order=True)
-        for owner, key, number, found in groups.agg("item").iter_rows():
-            items = sorted(found, key=lambda item: _place(key, number, item))
-            body = judge_body(talks[owner], items, self._config)
-            yield Asked(Request(owner, self._endpoint, body), key, number, items)
+        missing = some.pairs.filter(pl.col("request").is_null())
+        groups = missing.group_by("context", "pass", maintain_order=True).agg("item")
+        lines = self.items["item"]
+        for context, number, found in groups.sort("context", "pass").iter_rows():
+            talk = self._talks[context]
+            key = self._judge_key(talk)
+            items = [lines[item] for item in found]
+            items.sort(key=partial(_place, key, number))
+            body = judge_body(talk, items, self._config)
+            yield Asked(Request(self.owners[context], self._endpoint, body), key, number, items)
 
     def note(self, asked: Iterable[Asked]) -> None:
         """Note which request asked about which pair."""
         import polars as pl
 
-        rows = [
-            (a.judge_key, item, a.round, position, len(a.items), a.request.key, a.request.owner)
-            for a in asked
-            for position, item in enumerate(a.items, start=1)
-        ]
+        rows = [(a.judge_key, a.round, a.items, a.request.key, a.request.owner) for a in asked]
         if not rows:
             return
-        columns = ("judge_key", "item", "pass", "position", "shown", "request_key", "context_id")
+        columns = ("judge_key", "pass", "items", "request_key", "context_id")
         frame = pl.DataFrame(rows, schema=list(columns), orient="row").to_arrow()
 
         @again
@@ -211,18 +235,29 @@ _LAST: tuple[str, Pairs] | None = None
 def settle(job: Job) -> None:
     """Note the pairs of all requests that have an answer by now."""
     pairs, answers = pairs_of(job), AnswerStore(job.store)
-    for frame in pairs.slices():
-        asked = list(pairs.asked(frame))
-        answered = answers.digests([a.request.key for a in asked])
-        pairs.note(a for a in asked if a.request.key in answered)
+    for some in pairs.slices():
+        for chunk in chunks(pairs.asked(some)):
+            answered = answers.digests([a.request.key for a in chunk])
+            pairs.note(a for a in chunk if a.request.key in answered)
 
 
 def known_requests(job: Job) -> int:
     """How many requests answered the pairs that need not be asked about."""
     found: set[str] = set()
-    for frame in pairs_of(job).slices():
-        found.update(frame["request_key"].drop_nulls())
+    for some in pairs_of(job).slices():
+        found.update(some.requests["request_key"])
     return len(found)
+
+
+def _numbered(ranked: pl.DataFrame, owners: pl.Series, items: pl.DataFrame) -> pl.DataFrame:
+    """Candidates by context and rank: context and item as numbers, score, and the line's number."""
+    contexts = owners.to_frame("context_id").with_row_index("context")
+    return (
+        ranked.join(contexts, on="context_id")
+        .join(items.with_row_index("number").drop("item"), on="item_id")
+        .sort("context", "rank")
+        .select("context", "score", "line", item="number")
+    )
 
 
 def _place(judge_key: str, number: int, item: str) -> bytes:

@@ -1,28 +1,31 @@
-"""What stored answers of the judge say, and the one repair of those that cannot be used."""
+"""What stored answers of the judge say, and the one repair of those that cannot be used.
+
+Hundreds of thousands are read at once: an answer that is, letter for letter, the JSON object that
+was asked for is taken apart in columns, and every other one by `read_ratings`, which alone decides
+what is wrong with it.
+"""
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from convrec.artifacts.identity import digest
 from convrec.llm.answers import AnswerStore
 from convrec.llm.requests import Request
 from convrec.llm.stored import NO_ANSWER, stored_texts, text_of
 from convrec.reflect.judge import read_ratings, repair_body
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from convrec.artifacts import Store
 
 
-class Reading(NamedTuple):
-    """What became of one request: ratings by shown position (from 0), or the reason for none.
+class Lack(NamedTuple):
+    """Why a request has no ratings, and its repair: the second request, where there may be one."""
 
-    `repair` is the second request, where the first answer could not be used.
-    """
-
-    ratings: Mapping[int, int]
-    reason: str = ""
+    reason: str
     repair: Request | None = None
 
     @property
@@ -31,63 +34,141 @@ class Reading(NamedTuple):
         return self.reason != NO_ANSWER
 
 
-_PARSED: dict[tuple[bytes, int, int], array[int]] = {}
-"""(answer digest, candidates shown, scale) → ratings by position, of answers read before."""
+class Readings(NamedTuple):
+    """What became of requests, which are numbered by their row in the frame asked about.
 
-PARSED_AT_MOST = 1 << 18
-"""Answers whose ratings are kept in memory, some 80 MB; each is read several times in a run."""
+    `ratings` has columns request, position (from 1), rating; `lacking` says of the other requests
+    with an answer why they have none. `repaired` of them were asked a second time.
+    """
 
+    ratings: pl.DataFrame
+    lacking: dict[int, Lack]
+    repaired: int = 0
 
-def first_readings(shown: Mapping[str, int], store: Store, scale: int) -> dict[str, Reading]:
-    """Request key → reading of its first answer; `shown` is how many candidates each showed."""
-    answers = AnswerStore(store)
-    digests = answers.digests(shown)
-    marks = {
-        key: (bytes.fromhex(digests[key]), shown[key], scale) for key in shown if key in digests
-    }
-    failed = _parse(marks, answers)
-    return {  # in the order asked, whatever DuckDB's is
-        key: failed[key] if key in failed else Reading(dict(enumerate(_PARSED[mark])))
-        for key, mark in marks.items()
-    }
+    @property
+    def answers(self) -> int:
+        """How many of the requests have an answer."""
+        return self.ratings["request"].n_unique() + len(self.lacking)
 
-
-def _parse(marks: Mapping[str, tuple[bytes, int, int]], answers: AnswerStore) -> dict[str, Reading]:
-    """Read the answers that are not in _PARSED into it; the readings of those of no use."""
-    if len(_PARSED) + len(marks) > PARSED_AT_MOST:
-        _PARSED.clear()
-    failed: dict[str, Reading] = {}
-    broken: dict[str, tuple[str, str]] = {}
-    new = [key for key, mark in marks.items() if mark not in _PARSED]
-    for key, response in answers.responses(new).items():
-        _, shown, scale = marks[key]
-        text, reason = text_of(response)
-        if text is None:
-            failed[key] = Reading({}, reason)
-            continue
-        try:
-            ratings = read_ratings(text, shown, scale)
-            _PARSED[marks[key]] = array("i", (ratings[position] for position in range(shown)))
-        except ValueError as error:
-            broken[key] = text, str(error)
-    for key, (request, _) in answers.exchanges(broken).items():
-        text, problem = broken[key]
-        body = repair_body(request.body, text, problem)
-        failed[key] = Reading({}, problem, Request(request.owner, request.endpoint, body))
-    return failed
+    def repairs(self) -> list[Request]:
+        """The second requests that first answers call for."""
+        return [lack.repair for lack in self.lacking.values() if lack.repair is not None]
 
 
-def readings(shown: Mapping[str, int], store: Store, scale: int) -> dict[str, Reading]:
+_READ: dict[str, Readings] = {}
+"""First readings by what was read; each is wanted several times in a run."""
+
+READ_AT_MOST = 10_000_000
+"""Ratings that are kept in memory, some 120 MB."""
+
+_SAID = """
+SELECT request, shown, CASE
+    WHEN json_valid(response) AND len(regexp_extract_all(response, ?)) = 3
+    THEN json_extract_string(response, '$.choices[0].message.content') END AS said
+FROM llm_answers JOIN wanted USING (request_key) ORDER BY request
+"""
+
+_NAMES = '"(?:choices|message|content)"'
+"""A response has each of these once; of two with one name, readers of JSON take either."""
+
+_GAP = r"[ \t\r\n]*"
+_PAIR = r'\{ "candidate" : [1-9]\d{0,5} , "rating" : -?(?:0|[1-9]\d{0,5}) \}'
+_EXACT = rf'^ \{{ "ratings" : \[ {_PAIR}(?: , {_PAIR})* \] \}} $'.replace(" ", _GAP)
+
+
+def answered(requests: pl.DataFrame, store: Store) -> str:
+    """The digest of requests (columns request_key, shown) and of what was answered to each."""
+    digests = AnswerStore(store).digests(requests["request_key"].to_list())
+    return digest([(key, shown, digests.get(key, "")) for key, shown in requests.iter_rows()])
+
+
+def first_readings(requests: pl.DataFrame, store: Store, scale: int) -> Readings:
+    """What the first answers to requests (columns request_key, shown) say."""
+    mark = f"{scale}/{answered(requests, store)}"
+    if mark not in _READ:
+        found = _read(requests, store, scale)
+        if found.ratings.height + sum(r.ratings.height for r in _READ.values()) > READ_AT_MOST:
+            _READ.clear()
+        _READ[mark] = found
+    return _READ[mark]
+
+
+def readings(requests: pl.DataFrame, store: Store, scale: int) -> Readings:
     """As `first_readings`, with the repaired answer in place of one that could not be used."""
-    found = first_readings(shown, store, scale)
-    repairs = {one.repair.key: key for key, one in found.items() if one.repair is not None}
-    asked = [one.repair for one in found.values() if one.repair is not None]
-    for repair, text, lack in stored_texts(asked, store):
-        key = repairs[repair.key]
+    import polars as pl
+
+    first = first_readings(requests, store, scale)
+    numbers = {one.repair.key: n for n, one in first.lacking.items() if one.repair is not None}
+    shown, lacking = requests["shown"], dict(first.lacking)
+    repaired: list[tuple[int, int, int]] = []
+    for repair, text, lack in stored_texts(first.repairs(), store):
+        number = numbers[repair.key]
         try:
-            ratings = read_ratings(text or "", shown[key], scale)
-            found[key] = Reading(ratings, repair=repair)
+            repaired += _rows(number, read_ratings(text or "", shown[number], scale))
+            del lacking[number]
         except ValueError as error:
             reason = lack or f"not usable, and repaired neither: {error}"
-            found[key] = Reading({}, reason, repair)
-    return found
+            lacking[number] = Lack(reason, repair)
+    return Readings(pl.concat([first.ratings, _frame(repaired)]), lacking, len(numbers))
+
+
+def _read(requests: pl.DataFrame, store: Store, scale: int) -> Readings:
+    import polars as pl
+
+    wanted = requests.with_row_index("request")
+    with store.read_connection() as connection:
+        connection.register("wanted", wanted.to_arrow())
+        said = connection.execute(_SAID, [_NAMES]).pl()
+    exact = _exact(said, scale)
+    others = said.join(exact, on="request", how="anti")["request"]
+    rows: list[tuple[int, int, int]] = []
+    lacking: dict[int, Lack] = {}
+    for some in others.to_frame().iter_slices(1000):
+        keys = dict(wanted.join(some, on="request").select("request_key", "request").iter_rows())
+        for key, (request, response) in AnswerStore(store).exchanges(keys).items():
+            number = keys[key]
+            text, reason = text_of(response)
+            if text is None:
+                lacking[number] = Lack(reason)
+                continue
+            try:
+                rows += _rows(number, read_ratings(text, requests["shown"][number], scale))
+            except ValueError as error:
+                body = repair_body(request.body, text, str(error))
+                repair = Request(request.owner, request.endpoint, body)
+                lacking[number] = Lack(str(error), repair)
+    ordered = {number: lacking[number] for number in sorted(lacking)}  # whatever DuckDB's order is
+    return Readings(pl.concat([exact, _frame(rows)]), ordered)
+
+
+def _exact(said: pl.DataFrame, scale: int) -> pl.DataFrame:
+    """The ratings of answers (request, shown, said) that are exactly what was asked for."""
+    import polars as pl
+
+    numbers = pl.col("said").str.extract_all(r"-?\d+").cast(pl.List(pl.Int32))
+    flat = (
+        said.filter(pl.col("said").str.contains(_EXACT))
+        .select("request", "shown", position=numbers, rating=numbers)
+        .with_columns(
+            pl.col("position").list.gather_every(2), pl.col("rating").list.gather_every(2, 1)
+        )
+        .explode("position", "rating")
+    )
+    fits = pl.col("position").le(pl.col("shown")) & pl.col("rating").is_between(-scale, scale)
+    each = (
+        (pl.len() == pl.col("shown").first())
+        & fits.all()
+        & (pl.col("position").n_unique() == pl.len())
+    )
+    return flat.filter(each.over("request")).select("request", "position", "rating")
+
+
+def _rows(request: int, ratings: Mapping[int, int]) -> list[tuple[int, int, int]]:
+    return [(request, position + 1, rating) for position, rating in ratings.items()]
+
+
+def _frame(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
+    import polars as pl
+
+    schema = {"request": pl.UInt32, "position": pl.Int32, "rating": pl.Int32}
+    return pl.DataFrame(rows, schema=schema, orient="row")

@@ -90,8 +90,8 @@ def full(store: Store) -> Store:
     )
     with store.write() as connection:
         connection.execute(
-            "INSERT INTO llm_judged (item, request_key, context_id) VALUES "
-            "('Heat (1995)', 'k9', 'c1'), ('Heat (1995)', 'k2', 'c2'), ('Heat (1995)', 'k3', 'c0')"
+            "INSERT INTO llm_judged (items, request_key, context_id) VALUES "
+            "(['Heat'], 'k9', 'c1'), (['Heat'], 'k2', 'c2'), (['Heat'], 'k3', 'c0')"
         )
     scratch = store.scratch()
     (scratch / "report.html").write_text(SECRET)

@@ -97,7 +97,8 @@ def edit(path: Path) -> Path:
 def judged(deployed: Deployed) -> set[tuple[Any, ...]]:
     """The (conversation, item, pass) that a judge was asked about."""
     with Store(deployed.home).read_connection() as connection:
-        return set(connection.execute("SELECT judge_key, item, pass FROM llm_judged").fetchall())
+        query = "SELECT judge_key, unnest(items), pass FROM llm_judged"
+        return set(connection.execute(query).fetchall())
 
 
 def asked_only_about_new_pairs(deployed: Deployed, run: str, known: set[tuple[Any, ...]]) -> None:
@@ -108,7 +109,7 @@ def asked_only_about_new_pairs(deployed: Deployed, run: str, known: set[tuple[An
             ).fetchall()
         )
         pairs = connection.execute(
-            "SELECT judge_key, item, pass FROM llm_judged JOIN "
+            "SELECT judge_key, unnest(items), pass FROM llm_judged JOIN "
             "(SELECT DISTINCT request_key FROM llm_ledger WHERE run = ?) USING (request_key)",
             [run],
         ).fetchall()

@@ -111,3 +111,26 @@ def test_a_migration_that_fails_half_way_leaves_the_old_version(
 
 def test_every_version_has_its_migration() -> None:
     assert sorted(MIGRATIONS) == list(range(2, SCHEMA_VERSION + 1))
+
+
+def test_pairs_that_a_judge_was_asked_about_become_one_row_a_request(tmp_path: Path) -> None:
+    """A pair that was noted for another request leaves its place empty."""
+    home = old_warehouse(tmp_path / "old")
+    with duckdb.connect(str(home / "warehouse.duckdb")) as connection:
+        for number in range(2, 8):
+            connection.execute(MIGRATIONS[number])
+        connection.execute("UPDATE meta SET value = '7' WHERE key = 'schema_version'")
+        connection.execute(
+            "INSERT INTO llm_judged (judge_key, item, pass, position, shown, request_key, "
+            "context_id) VALUES ('j', 'Ronin', 1, 3, 3, 'r', 'c'), ('j', 'Heat', 1, 1, 3, 'r', 'c')"
+            ", ('j', 'Heat', 2, 1, 1, 's', 'c'), ('k', 'Heat', 1, 1, 1, 't', 'd')"
+        )
+    with Store(home).read_connection() as connection:
+        query = (
+            "SELECT judge_key, pass, items, request_key, context_id FROM llm_judged ORDER BY ALL"
+        )
+        assert connection.execute(query).fetchall() == [
+            ("j", 1, ["Heat", None, "Ronin"], "r", "c"),
+            ("j", 2, ["Heat"], "s", "c"),
+            ("k", 1, ["Heat"], "t", "d"),
+        ]

@@ -125,7 +125,8 @@ def carry(old: Store, new: Store) -> None:
 
 def judged(store: Store) -> set[tuple[Any, ...]]:
     with store.read_connection() as connection:
-        return set(connection.execute("SELECT judge_key, item, pass FROM llm_judged").fetchall())
+        query = "SELECT judge_key, unnest(items), pass FROM llm_judged"
+        return set(connection.execute(query).fetchall())
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -108,10 +108,11 @@ def test_after_a_catalog_edit_only_new_pairs_are_judged(
     config: Config, store: Store, tmp_path: Path
 ) -> None:
     run(config, store)
+    pairs = Pairs(judge_job(config, store))
     before = {
-        (owner, item, number)
-        for frame in Pairs(judge_job(config, store)).slices()
-        for owner, item, number in frame.select("context_id", "item", "pass").rows()
+        (pairs.owners[context], pairs.items["item"][item], number)
+        for some in pairs.slices()
+        for context, item, number in some.pairs.select("context", "item", "pass").iter_rows()
     }
     edited(tmp_path / "catalog.csv")
     new = config.model_copy(
@@ -120,10 +121,11 @@ def test_after_a_catalog_edit_only_new_pairs_are_judged(
         }
     )
     job = judge_job(new, store)
-    asked = [a for frame in Pairs(job).slices() for a in Pairs(job).asked(frame)]
-    pairs = {(a.request.owner, item, a.round) for a in asked for item in a.items}
-    assert pairs
-    assert pairs.isdisjoint(before)
+    pairs = Pairs(job)
+    asked = [a for some in pairs.slices() for a in pairs.asked(some)]
+    new_pairs = {(a.request.owner, item, a.round) for a in asked for item in a.items}
+    assert new_pairs
+    assert new_pairs.isdisjoint(before)
     fetched, ref = run(new, store)["reflect"]
     # One item alone has one order: its passes are one request.
     assert fetched.sent == len({a.request.key for a in asked})
@@ -212,12 +214,12 @@ def test_pairs_kept_in_memory_are_read_again_when_something_was_noted_or_forgott
     run(config, store)
     pairs = Pairs(judge_job(config, store))
     (before,) = pairs.slices()
-    assert before["request_key"].null_count() == 0
+    assert before.pairs["request"].null_count() == 0
     assert next(pairs.slices()) is before
     with store.write() as connection:
         connection.execute("DELETE FROM llm_judged WHERE pass = 1")
     (forgotten,) = pairs.slices()
-    assert forgotten["request_key"].null_count() == forgotten.height // 2
+    assert forgotten.pairs["request"].null_count() == forgotten.pairs.height // 2
     run(config, store)
     (again,) = pairs.slices()
-    assert again["request_key"].null_count() == 0
+    assert again.pairs["request"].null_count() == 0

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from itertools import permutations, product
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convrec.artifacts import Store
+from convrec.llm.answer import answer_of
+from convrec.llm.answers import AnswerStore
+from convrec.llm.prices import Usage
+from convrec.llm.requests import Request
+from convrec.reflect.judge import read_ratings
+from convrec.reflect.readings import _exact, first_readings
+
+SHOWN, SCALE = 3, 2
+
+
+def whole(entries: object) -> str:
+    return json.dumps({"ratings": entries})
+
+
+entry = st.fixed_dictionaries(
+    {
+        "candidate": st.one_of(st.integers(-1, SHOWN + 1), st.sampled_from([True, "1", 1.0, None])),
+        "rating": st.one_of(st.integers(-SCALE - 1, SCALE + 1), st.sampled_from([False, "2", 1e9])),
+    }
+)
+proper = st.permutations(range(1, SHOWN + 1)).flatmap(
+    lambda order: st.lists(st.integers(-SCALE, SCALE), min_size=SHOWN, max_size=SHOWN).map(
+        lambda given: [{"candidate": c, "rating": r} for c, r in zip(order, given, strict=True)]
+    )
+)
+PROPER = {
+    whole([{"candidate": c, "rating": r} for c, r in zip(order, given, strict=True)])
+    for order in permutations(range(1, SHOWN + 1))
+    for given in product(range(-SCALE, SCALE + 1), repeat=SHOWN)
+}
+texts = st.one_of(
+    st.one_of(proper, st.lists(entry, max_size=SHOWN + 1)).map(whole),
+    proper.map(lambda entries: json.dumps({"ratings": entries}, indent=1)),
+    proper.map(lambda entries: whole(entries).replace(": ", ":0")),
+    proper.map(lambda entries: whole(entries) + "!"),
+    proper.map(lambda entries: f"```json\n{whole(entries)}\n```"),
+    proper.map(lambda entries: whole(entries).replace('"candidate"', '"rating": 1, "candidate"')),
+    st.text(max_size=40),
+)
+
+
+@given(st.lists(texts, max_size=6))
+def test_what_is_read_in_columns_is_what_is_read_one_by_one(said: list[str]) -> None:
+    frame = pl.DataFrame(
+        {"request": range(len(said)), "shown": [SHOWN] * len(said), "said": said},
+        schema={"request": pl.UInt32, "shown": pl.Int32, "said": pl.String},
+    )
+    found: dict[int, dict[int, int]] = {}
+    for request, position, rating in _exact(frame, SCALE).iter_rows():
+        found.setdefault(request, {})[position - 1] = rating
+    for number, text in enumerate(said):
+        if number in found:
+            assert read_ratings(text, SHOWN, SCALE) == found[number]
+        else:
+            assert text not in PROPER
+
+
+def keep(store: Store, number: int, response: str) -> str:
+    body = {"model": "judge", "messages": [{"role": "user", "content": str(number)}]}
+    request = Request(f"c{number}", "here", body)
+    answer = answer_of(request, response, Usage(0, 0, 0), 0.0, run="r", stage="reflect")
+    AnswerStore(store).add([answer])
+    return request.key
+
+
+def response(text: object) -> str:
+    return json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]})
+
+
+GOOD = whole([{"candidate": 2, "rating": -1}, {"candidate": 1, "rating": 2}])
+OTHER = whole([{"candidate": 2, "rating": 0}, {"candidate": 1, "rating": 0}])
+
+
+@pytest.mark.parametrize(
+    ("raw", "ratings", "reason"),
+    [
+        (response(GOOD), {1: 2, 2: -1}, ""),
+        (response(f"\n{GOOD} "), {1: 2, 2: -1}, ""),
+        # A reader of JSON takes the last of two with one name.
+        (response(OTHER)[:-1] + ", " + response(GOOD)[1:], {1: 2, 2: -1}, ""),
+        (response(GOOD.replace("-1", "-0")), {1: 2, 2: 0}, ""),
+        (response(GOOD.replace("-1", "-01")), {}, 'it is not a JSON object with "ratings"'),
+        (response(GOOD.replace("2,", "1,")), {}, "candidate 1 is rated twice"),
+        (response(GOOD.replace("-1", "99999999999")), {}, "rating 99999999999 is not between"),
+        (response("\ud800 no"), {}, 'it is not a JSON object with "ratings"'),
+        (response(None), {}, "no text: empty content"),
+    ],
+)
+def test_an_answer_is_read_or_says_why_not(
+    store: Store, raw: str, ratings: dict[int, int], reason: str
+) -> None:
+    requests = pl.DataFrame({"request_key": [keep(store, 0, raw), "none"], "shown": [2, 2]})
+    found = first_readings(requests, store, SCALE)
+    assert {p: r for _, p, r in found.ratings.iter_rows()} == ratings
+    assert found.answers == 1
+    assert [lack.reason[: len(reason)] for lack in found.lacking.values()] == [reason] * bool(
+        reason
+    )
+    asks_again = bool(reason) and not reason.startswith("no text")
+    assert len(found.repairs()) == asks_again
