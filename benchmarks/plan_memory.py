@@ -1,11 +1,17 @@
 """Planned beside measured memory: Qwen2-shaped models of several sizes trained here on the CPU.
 
-    python benchmarks/plan_memory.py [--sizes 128x4 256x6 512x8]
+    python benchmarks/plan_memory.py [--sizes 128x4x32 256x6x32 512x8x32 1024x8x8]
 
-Each model (hidden x layers, new weights) trains two steps of sft and of rank_grpo in a process of
-its own, in float32 and with bf16 autocast where the processor has it. Measured is the peak of
-resident memory above what was there before; a training of a few tokens goes first, so that what
-the libraries take for themselves is not counted. The last line is JSON.
+Each model (hidden x layers x rows of a batch, new weights) trains two steps of sft and of
+rank_grpo, in float32 and with bf16 autocast where the processor has it; each measure in a process
+of its own, after a training of a few tokens, so that what the libraries take for themselves is not
+counted. Measured are
+
+tensors   the most that torch's allocator had given out, as its profiler tells: what a plan foresees
+returned  the rise of resident memory, with every freed block given back to the system at once
+resident  the same as training runs, which keeps freed memory for the next tensor
+
+The last line is JSON.
 """
 
 from __future__ import annotations
@@ -13,28 +19,34 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from convrec.config import Config
-from convrec.sft.student import has_bf16
+from convrec.sft.student import has_bf16, is_small
 from convrec.sft.tiny import make_tiny
 from convrec.sizing.layout import layout
 from convrec.sizing.memory import Asked, memory
 from convrec.training.given import Given
 
-PROMPT, COMPLETION, BATCH, GROUP = 96, 128, 32, 8
+PROMPT, COMPLETION, GROUP = 96, 128, 8
+MEASURES = ("tensors", "returned", "resident")
+RETURNED = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
+"""glibc gives each block from 256 KiB on back as soon as it is freed."""
+
 TALK = "something slow and strange, with rain in every scene, please " * 40
 FILMS = [(str(i), f"Film {i}", 1950 + i % 70) for i in range(200)]
 
 
 def config(
-    base: str, bf16: bool, batch: int = BATCH, prompt: int = PROMPT, completion: int = COMPLETION
+    base: str, bf16: bool, batch: int, prompt: int = PROMPT, completion: int = COMPLETION
 ) -> Config:
     """Two steps of a full batch, every row as long as it may be."""
     return Config.model_validate(
@@ -61,7 +73,8 @@ def config(
 
 def given(stage: Any, settings: Config, folder: Path) -> Given:
     """Rows of one full batch, or posts for the lists of one."""
-    lessons = pl.DataFrame({"prompt": [TALK] * BATCH, "completion": [TALK] * BATCH})
+    rows = settings.sft.batch_size
+    lessons = pl.DataFrame({"prompt": [TALK] * rows, "completion": [TALK] * rows})
     posts = pl.DataFrame(
         [
             {
@@ -71,7 +84,7 @@ def given(stage: Any, settings: Config, folder: Path) -> Given:
                 "ground_truth": [{"title": "Film 2", "year": 1952}],
             }
         ]
-        * BATCH
+        * rows
     )
     catalog = pl.DataFrame(FILMS, schema=["item_id", "title", "year"], orient="row")
     frames = {"train": lessons, "validation": lessons.clear()}
@@ -86,24 +99,44 @@ def resident(name: str) -> float:
     return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
-def one(stage: str, bf16: bool, folder: Path) -> None:
-    """Train in this process, and print what its memory rose by."""
+def one(stage: str, bf16: bool, batch: int, measured: str, folder: Path) -> None:
+    """Train in this process, and print the bytes that were measured."""
+    import convrec.sft.train
+    import convrec.training.rl
     from convrec.sft.build import fit_sft
     from convrec.training.build import fit_rank_grpo
 
+    if measured == "returned":
+        for module in (convrec.sft.train, convrec.training.rl):
+            module.keep_freed_memory = lambda: None
     fit, base = fit_sft if stage == "sft" else fit_rank_grpo, str(folder / "base")
     fit(given(stage, config(base, bf16, GROUP, 16, 8), folder), lambda *said: None)
     gc.collect()
-    asked, before = given(stage, config(base, bf16), folder), resident("VmRSS")
+    asked, before = given(stage, config(base, bf16, batch), folder), resident("VmRSS")
+    if measured == "tensors":
+        print(json.dumps(given_out(lambda: fit(asked, lambda *said: None), folder)))
+        return
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
     fit(asked, lambda *said: None)
     print(json.dumps(resident("VmHWM") - before))
 
 
-def measure(hidden: int, layers: int, stage: str, bf16: bool) -> dict[str, Any]:
+def given_out(work: Callable[[], object], folder: Path) -> float:
+    """The most bytes that torch's allocator had given out at once while `work` ran."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        work()
+    watched.export_chrome_trace(str(folder / "trace.json"))
+    events = json.loads((folder / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
+    return max(x["args"]["Total Allocated"] for x in events if x.get("name") == "[memory]")
+
+
+def measure(size: str, stage: str, bf16: bool) -> dict[str, Any]:
+    hidden, layers, batch = map(int, size.split("x"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        settings = config("tiny", bf16)
+        settings = config("tiny", bf16, batch)
         made = settings.model.model_copy(update={"hidden": hidden, "layers": layers})
         texts = [f"{title} ({year})" for _, title, year in FILMS] + [TALK]
         model, tokenizer = make_tiny(texts, made, 1)
@@ -112,46 +145,58 @@ def measure(hidden: int, layers: int, stage: str, bf16: bool) -> dict[str, Any]:
         model.save_pretrained(folder / "base")
         tokenizer.save_pretrained(folder / "base")
         shape = layout(str(folder / "base"))
-        command = [sys.executable, __file__, "--one", stage, str(int(bf16)), name]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found = {}
+        for measured in MEASURES:
+            command = [sys.executable, __file__, "--one", stage, str(int(bf16)), str(batch)]
+            said = subprocess.run(
+                [*command, measured, name],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **(RETURNED if measured == "returned" else {})},
+            ).stdout
+            found[measured] = float(json.loads(said.splitlines()[-1]))
+    bf16 = bf16 and (stage == "sft" or not is_small(model))
     planned = memory(
         shape,
         Asked(
             stage,
-            BATCH,
+            batch,
             PROMPT,
             COMPLETION,
-            bf16=bf16 and (stage == "sft" or shape.parameters >= 20_000_000),
+            bf16=bf16,
             reference=stage == "rank_grpo",
             attention="eager" if bf16 else "sdpa",
+            fused=False,
         ),
     ).peak
-    measured = float(json.loads(said.splitlines()[-1]))
     return {
         "parameters": shape.parameters,
+        "rows": batch,
         "stage": stage,
         "bf16": bf16,
         "planned_mb": round(planned / 1e6),
-        "measured_mb": round(measured / 1e6),
-        "planned_over_measured": round(planned / measured, 2),
+        **{f"{measured}_mb": round(value / 1e6) for measured, value in found.items()},
+        **{f"planned_over_{measured}": round(planned / found[measured], 2) for measured in found},
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="*", default=["128x4", "256x6", "512x8"])
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--sizes", nargs="*", default=["128x4x32", "256x6x32", "512x8x32", "1024x8x8"]
+    )
+    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        stage, bf16, folder = options.one
-        one(stage, bool(int(bf16)), Path(folder))
+        stage, bf16, batch, measured, folder = options.one
+        one(stage, bool(int(bf16)), int(batch), measured, Path(folder))
         return
     rows = []
     for size in options.sizes:
-        hidden, layers = map(int, size.split("x"))
         for stage in ("sft", "rank_grpo"):
             for bf16 in (False, True) if has_bf16() else (False,):
-                rows.append(measure(hidden, layers, stage, bf16))
+                rows.append(measure(size, stage, bf16))
                 print(rows[-1], flush=True)
     print(json.dumps(rows))
 

@@ -78,12 +78,6 @@ def layout(name: str) -> Layout:
         raise InputError(f"{file} describes no causal language model ({said})") from None
 
 
-def kept(shape: Layout, rows: int, tokens: int, *, bf16: bool, attention: str = "sdpa") -> Kept:
-    """What autograd keeps of a forward pass over a batch (rows, tokens), the head left out."""
-    one, two = (_saved(shape.config, n, rows, tokens, bf16, attention) for n in (1, 2))
-    return Kept(layer=two - one, rest=2 * one - two)
-
-
 @dataclass(frozen=True)
 class Kept:
     """Bytes kept by each layer, and by what is around them."""
@@ -92,13 +86,39 @@ class Kept:
     rest: int
 
 
-def _saved(config: Any, layers: int, rows: int, tokens: int, bf16: bool, attention: str) -> int:
+def kept(
+    shape: Layout,
+    rows: int,
+    tokens: int,
+    *,
+    bf16: bool,
+    attention: str = "sdpa",
+    adapters: tuple[int, tuple[str, ...]] = (0, ()),
+) -> Kept:
+    """What autograd keeps of a forward pass over a batch (rows, tokens), the head left out.
+
+    `adapters` are their rank and modules; with a rank of 0 all weights are trained.
+    """
+    one, two = (_saved(shape.config, n, rows, tokens, bf16, attention, adapters) for n in (1, 2))
+    return Kept(layer=two - one, rest=2 * one - two)
+
+
+def _saved(
+    config: Any,
+    layers: int,
+    rows: int,
+    tokens: int,
+    bf16: bool,
+    attention: str,
+    adapters: tuple[int, tuple[str, ...]],
+) -> int:
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode():
         model = _model(config, layers, attention)
-        weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
+        trained = _adapt(model, *adapters) if adapters[0] else []
+        weights = {x.untyped_storage()._cdata for x in [*model.parameters(), *trained]}
         found: dict[int, Any] = {}
 
         def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -113,6 +133,26 @@ def _saved(config: Any, layers: int, rows: int, tokens: int, bf16: bool, attenti
             out = model.base_model(input_ids=ids, use_cache=False)
         del out
         return sum(int(storage.nbytes()) for storage in found.values())
+
+
+def _adapt(model: Any, rank: int, targets: tuple[str, ...]) -> list[Any]:
+    """Freeze the model and put adapters of this rank on its modules; returns their weights.
+
+    By hooks, as PEFT cannot build its own from fake tensors.
+    """
+    from torch.nn import Linear
+
+    model.requires_grad_(False)
+    weights = []
+    for path, module in list(model.named_modules()):
+        if path.rpartition(".")[2] in targets:
+            down = Linear(module.in_features, rank, bias=False)
+            up = Linear(rank, module.out_features, bias=False)
+            weights += [down.weight, up.weight]
+            module.register_forward_hook(
+                lambda _, given, made, down=down, up=up: made + up(down(given[0].float()))
+            )
+    return weights
 
 
 def _model(config: Any, layers: int, attention: str = "sdpa") -> Any:

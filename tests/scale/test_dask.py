@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +22,7 @@ from convrec.pipeline import NODES
 from convrec.remap import candidates
 from tasks.dask import on_dask
 from tests.scale import dying
+from tests.servers import free_port
 
 sys.path.append(str(ROOT / "benchmarks"))
 from remap_scale import generate, teacher_lists
@@ -81,6 +84,44 @@ def test_a_cluster_makes_the_rows_of_one_process(job: Job) -> None:
     assert len(built.made.files) == 3
     assert built.rows.equals(alone.rows)
     assert built.figures == alone.figures
+
+
+@contextlib.contextmanager
+def cluster(workers: int, folder: Path) -> Iterator[str]:
+    """A scheduler and workers as a team has them, each started by the command `dask`; its address.
+
+    Nothing of them is in this process, and each worker has a folder of its own.
+    """
+    dask, address = str(Path(sys.executable).with_name("dask")), f"tcp://127.0.0.1:{free_port()}"
+    scheduler = [dask, "scheduler", "--port", address.rpartition(":")[2], "--no-dashboard"]
+    commands = [[*scheduler, "--host", "127.0.0.1"]]
+    for number in range(workers):
+        own = folder / f"worker-{number}"
+        own.mkdir()
+        options = ["--nthreads", "1", "--no-dashboard", "--local-directory", str(own)]
+        commands.append([dask, "worker", address, *options])
+    started = [subprocess.Popen(command, cwd=folder) for command in commands]
+    try:
+        yield address
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def test_a_cluster_that_is_there_makes_the_rows_of_one_process(job: Job, tmp_path: Path) -> None:
+    from distributed import Client
+
+    with cluster(2, tmp_path) as address:
+        runner = job.config.runner.model_copy(update={"address": address})
+        there = replace(job, config=job.config.model_copy(update={"runner": runner}))
+        built = built_on_dask(there)
+        with Client(address) as client:
+            made = client.run(lambda dask_worker: dask_worker.state.executed_count)
+    assert len(made) == 2
+    assert sum(made.values()) == 3  # here nothing was made
+    assert len(built.made.files) == 3
+    assert built.rows.equals(candidates.CANDIDATES.build(replace(job, workspace=None)).rows)
 
 
 def test_the_partition_of_a_killed_worker_is_made_again_alone(

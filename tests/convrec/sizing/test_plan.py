@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from convrec.config import Config, load
 from convrec.errors import InputError
-from convrec.sizing.layout import layout
+from convrec.sizing.layout import kept, layout
 from convrec.sizing.machine import machine
-from convrec.sizing.memory import Asked, memory
+from convrec.sizing.memory import TILE_WORDS, UNFUSED, Asked, memory
 from convrec.sizing.plan import ROOM, plan_stage
 from flows.cli import app
 
@@ -62,14 +62,52 @@ def test_parts_follow_the_way_of_training(folder: str) -> None:
     alone = memory(shape, Asked("sft", 4, 8, 8))
     assert alone.weights == alone.gradients == 4 * shape.parameters
     assert alone.optimizer == 8 * shape.parameters
-    assert alone.cache == alone.reference == 0
+    assert alone.sampling == alone.reference == alone.buckets == alone.again == 0
     shared = memory(shape, Asked("sft", 4, 8, 8, processes=2))
-    assert shared.gradients == 2 * alone.gradients
+    assert (shared.gradients, shared.buckets) == (alone.gradients, alone.gradients)
     cut = memory(shape, Asked("sft", 4, 8, 8, processes=2, sharded=True))
     assert cut.optimizer == alone.optimizer / 2
+    around = 300 * 64 + 64
+    assert cut.weights == alone.weights / 2 + 4 * (2 * shape.layer + around)
+    assert cut.gradients == alone.gradients / 2 + 4 * (shape.layer + around)
     adapted = memory(shape, Asked("rank_grpo", 4, 8, 8, lora=2, targets=("q_proj",)))
     assert adapted.optimizer == 8 * shape.adapter(2, ("q_proj",))
-    assert adapted.cache == 4 * 16 * shape.cache(2)
+    assert adapted.sampling == 4 * 16 * shape.cache(2) + 3 * 4 * 300 * 4
+    whole = memory(shape, Asked("rank_grpo", 4, 8, 8))
+    assert whole.sampling == adapted.sampling + 2 * shape.parameters
+
+
+def test_the_head_takes_logits_in_one_piece_or_by_tiles(folder: str) -> None:
+    shape = layout(folder)
+    pieces = memory(shape, Asked("sft", 4, 8, 8))
+    assert pieces.logits == 3 * 4 * 8 * 300 * 4
+    tiled = memory(shape, Asked("rank_grpo", 4, 8, 8, bf16=False))
+    gradients = 4 * 8 * 64 * 4 + 300 * 64 * 4  # of what goes into the head, and of its weights
+    assert tiled.logits == 32 * TILE_WORDS * 4 + gradients
+    on_cpu = memory(shape, Asked("rank_grpo", 4, 8, 8, bf16=False, fused=False))
+    assert on_cpu.logits > 2 * UNFUSED * 32 * 300 * 4  # the prompt's positions too
+
+
+def test_the_peak_is_that_of_the_worst_moment(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, asked = layout(folder), Asked("sft", 4, 8, 8)
+    held = memory(shape, asked)
+    always = held.weights + held.optimizer
+    assert held.peak == always + max(held.activations + held.logits, held.gradients)
+    monkeypatch.setattr("convrec.sizing.memory.CHECKPOINTED", 1)
+    again = memory(shape, asked)
+    inputs = 4 * 16 * 64 * 4  # of a layer
+    rest = held.activations - 3 * again.again
+    assert again.activations == 3 * inputs + rest
+    assert replace(again, logits=0, gradients=0).peak == always + again.activations + again.again
+
+
+def test_frozen_weights_keep_less_of_the_forward_pass(folder: str) -> None:
+    shape = layout(folder)
+    whole = kept(shape, 4, 16, bf16=False)
+    adapted = kept(shape, 4, 16, bf16=False, adapters=(2, ("q_proj",)))
+    assert 0 < adapted.layer < whole.layer
+    more = kept(shape, 4, 16, bf16=False, adapters=(3, ("q_proj",)))
+    assert more.layer - adapted.layer == 4 * 16 * 4  # one more number a token
 
 
 def test_activations_grow_with_the_batch(folder: str) -> None:
