@@ -13,13 +13,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.parts import Parts
 from convrec.training.workspace import workspace
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
     from convrec.artifacts import Job
 
@@ -119,15 +120,20 @@ def extent(contexts: pl.DataFrame) -> tuple[int, int]:
 
 def write_parquet(frames: Iterator[pl.DataFrame], path: Path) -> None:
     """Write frames of equal columns, at least one, to a file that is whole once it is there."""
+    write_tables((frame.to_arrow() for frame in frames), path, compression="zstd")
+
+
+def write_tables(tables: Iterator[pa.Table], path: Path, **options: Any) -> None:
+    """Write Arrow tables as `write_parquet` does frames; `options` are those of the writer."""
     from pyarrow.parquet import ParquetWriter
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    first = next(frames).to_arrow()
+    first = next(tables)
     try:
-        with ParquetWriter(temporary, first.schema, compression="zstd") as writer:
+        with ParquetWriter(temporary, first.schema, **options) as writer:
             writer.write_table(first)
-            for frame in frames:
-                writer.write_table(frame.to_arrow().cast(first.schema))
+            for table in tables:
+                writer.write_table(table.cast(first.schema))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

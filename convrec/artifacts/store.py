@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts.again import again
 from convrec.artifacts.depot import MARK
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, file_digest
-from convrec.artifacts.parts import Parts, insert
+from convrec.artifacts.parts import ROW_GROUP, Parts, insert
 from convrec.artifacts.tables import KINDS
-from convrec.artifacts.warehouse import Warehouse
+from convrec.artifacts.warehouse import DENSE_GROUP, Warehouse
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -178,7 +178,8 @@ class Store(Warehouse):
         file: str,
     ) -> None:
         artifact_id = spec.artifact_id
-        with self.write(apart=artifact_id) as connection:
+        dense = DENSE_GROUP < rows.height < ROW_GROUP
+        with self.write(dense=dense, apart=artifact_id) as connection:
             known = connection.execute(
                 "SELECT count(*) FROM artifacts WHERE artifact_id = ?", [artifact_id]
             ).fetchone()

@@ -9,7 +9,9 @@ one instance for reading and one for writing, and attaches the file for the leng
 
 DuckDB merges small row groups while it checkpoints, in memory, up to 122,880 rows: half a gigabyte
 of stored answers. So a table that grows by small commits has small row groups of its own size, and
-the commits of everything else merge nothing.
+the commits of everything else merge nothing. A row group is compressed once it is full; what does
+not fill one stays in memory as it is, and goes to the log before it is compressed after all. So
+long texts, which are many before their rows are, come in smaller groups (`dense`).
 """
 
 from __future__ import annotations
@@ -41,6 +43,9 @@ LOCK_PATIENCE = 120.0
 
 GROWING_GROUP = 2048
 """Rows in a row group of a table that grows by small commits; DuckDB's smallest."""
+
+DENSE_GROUP = 30_720
+"""Rows in a row group of an artifact that does not fill one of DuckDB's size."""
 
 
 Opener = Callable[[], contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]]
@@ -107,6 +112,7 @@ def _name(path: Path) -> str:
 
 _READER = _Instance("READ_ONLY", {})
 _WRITER = _Instance("READ_WRITE", {"max_vacuum_tasks": 0})
+_DENSE = _Instance(f"READ_WRITE, ROW_GROUP_SIZE {DENSE_GROUP}", {"max_vacuum_tasks": 0})
 
 
 class Warehouse:
@@ -169,12 +175,13 @@ class Warehouse:
 
     @contextlib.contextmanager
     def write(
-        self, *, growing: bool = False, apart: str = ""
+        self, *, growing: bool = False, dense: bool = False, apart: str = ""
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection inside one transaction: all of the block is committed, or nothing.
 
-        `growing` is for one of many small commits to the same table, as of answers. Blocks that
-        name different things, `apart`, touch no row of each other's: a lake runs them at once.
+        `growing` is for one of many small commits to the same table, as of answers, `dense` for an
+        artifact of some DENSE_GROUPs. Blocks that name different things, `apart`, touch no row of
+        each other's: a lake runs them at once.
         """
         if self.lake is not None:
             with self.lake.write(apart) as connection:
@@ -182,7 +189,8 @@ class Warehouse:
             return
         if not self.path.exists():
             raise gone(self.path)
-        opener = self._grower if growing else lambda: _WRITER.connection(self.path)
+        writer = _DENSE if dense else _WRITER
+        opener = self._grower if growing else lambda: writer.connection(self.path)
         with self._open(opener) as connection:
             connection.begin()
             try:

@@ -215,7 +215,9 @@ def _item(row: Row, text_columns: Sequence[str]) -> tuple[dict[str, Any] | None,
     title = row.values.get("title")
     if not isinstance(title, str) or not title.strip():
         return None, "no title"
-    if any(unicodedata.category(c) in ("Cc", "Cs") and not c.isspace() for c in title):
+    if not title.isprintable() and any(
+        unicodedata.category(c) in ("Cc", "Cs") and not c.isspace() for c in title
+    ):
         return None, "a control character in the title"
     year, reason = read_year(row.values.get("year"))
     if reason:

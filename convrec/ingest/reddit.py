@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -27,19 +27,20 @@ NEEDED = ("prompt", "seen_titles", "groundtruth_with_release_year")
 
 
 def read_rows(
-    raws: Iterable[Raw], where: str, shelf: Shelf
+    raws: Callable[[], Iterable[Raw]], where: str, shelf: Shelf
 ) -> tuple[list[tuple[Sample, str]], list[dict[str, Any]]]:
     """(samples with their split, quarantine rows), both in the order of the files.
 
-    The texts of the samples are on the shelf.
+    The texts of the samples are on the shelf. `raws` is asked again where a sample turns out unfit
+    among the others, for what its row said.
 
     Raises InputError where a needed column is in no row at all.
     """
     samples: list[Sample] = []
     bad: list[dict[str, Any]] = []
     columns: set[str] = set()
-    for raw in raws:
-        if isinstance(raw.value, dict):
+    for raw in raws():
+        if isinstance(raw.value, dict) and not columns.issuperset(raw.value):
             columns |= raw.value.keys()
         try:
             samples.append(shelf.put(_sample(raw)))
@@ -53,10 +54,13 @@ def read_rows(
         )
     unfit: list[tuple[Sample, str]] = []
     placed = _split(_named(samples, unfit), unfit)
-    said = shelf.raw([sample.place for sample, _ in unfit])
-    for sample, reason in unfit:
-        bad.append(quarantined(sample.raw._replace(text=said[sample.place]), reason))
-    return placed, bad
+    reasons = {(sample.raw.source, sample.raw.line): reason for sample, reason in unfit}
+    said = {
+        place: quarantined(raw, reasons[place])
+        for raw in (raws() if reasons else ())
+        if (place := (raw.source, raw.line)) in reasons
+    }
+    return placed, bad + [said[place] for place in reasons if place in said]
 
 
 def _sample(raw: Raw) -> Sample:
@@ -65,14 +69,15 @@ def _sample(raw: Raw) -> Sample:
         raise BadRowError(raw.problem)
     if not isinstance(row, dict):
         raise BadRowError("not a JSON object")
-    missing = [name for name in NEEDED if row.get(name) is None]
-    if missing:
+    prompt, seen, truth = map(row.get, NEEDED)
+    if prompt is None or seen is None or truth is None:
+        missing = [name for name in NEEDED if row.get(name) is None]
         raise BadRowError(f"no {' and no '.join(missing)}")
-    prompt = _message(row["prompt"], "user")
+    prompt = _message(prompt, "user")
     conversation = prompt.partition(MARKER)[2].strip() if MARKER in prompt else prompt.strip()
     if not conversation.removeprefix("USER:").strip():
         raise BadRowError("empty conversation")
-    ground_truth = _titles(row["groundtruth_with_release_year"], "groundtruth_with_release_year")
+    ground_truth = _titles(truth, "groundtruth_with_release_year")
     if not ground_truth:
         raise BadRowError("empty ground truth")
     completion, name = row.get("completion"), row.get("sample_id")
@@ -85,7 +90,7 @@ def _sample(raw: Raw) -> Sample:
         created_utc=_time(row.get("created_utc")),
         conversation=conversation,
         prompt=prompt,
-        seen=_titles(row["seen_titles"], "seen_titles"),
+        seen=_titles(seen, "seen_titles"),
         ground_truth=ground_truth,
         completion=_message(completion, "assistant") if completion else None,
     )
@@ -94,14 +99,17 @@ def _sample(raw: Raw) -> Sample:
 def _message(value: Any, role: str) -> str:
     """The text of the last message of a role, or the value itself where it is text."""
     if isinstance(value, str):
-        text = value
-    elif isinstance(value, list) and all(isinstance(m, dict) for m in value):
-        contents = [m.get("content") for m in value if m.get("role") == role]
-        if not contents or not isinstance(contents[-1], str):
-            raise BadRowError(f"no {role} message with text")
-        text = contents[-1]
-    else:
+        return whole_text(value)
+    if not isinstance(value, list):
         raise BadRowError(f"the {role} text is neither text nor chat messages")
+    text = None
+    for message in value:
+        if not isinstance(message, dict):
+            raise BadRowError(f"the {role} text is neither text nor chat messages")
+        if message.get("role") == role:
+            text = message.get("content")
+    if not isinstance(text, str):
+        raise BadRowError(f"no {role} message with text")
     return whole_text(text)
 
 
@@ -110,20 +118,29 @@ def _titles(value: Any, column: str) -> list[Title]:
     if not isinstance(value, list | tuple):
         raise BadRowError(f"{column} is not a list")
     try:
-        return [_title(*_pair(entry), column) for entry in value]
+        return [
+            _title_of_text(entry, column)
+            if isinstance(entry, str)
+            else _title(*_pair(entry), column)
+            for entry in value
+        ]
     except TypeError:
         raise BadRowError(f"an entry of {column} is no title and year") from None
 
 
 def _pair(entry: Any) -> tuple[Any, Any]:
     """(title, year) as given. Raises TypeError where an entry has another form."""
-    if isinstance(entry, str):
-        return parse_line(entry) or ("", None)
-    if isinstance(entry, dict):
-        return entry.get("title"), entry.get("year")
     if isinstance(entry, list | tuple) and 1 <= len(entry) <= 2:
         return entry[0], entry[1] if len(entry) == 2 else None
+    if isinstance(entry, dict):
+        return entry.get("title"), entry.get("year")
     raise TypeError
+
+
+@lru_cache(maxsize=65_536)
+def _title_of_text(line: str, column: str) -> Title:
+    title, year = parse_line(line) or ("", None)
+    return _title(title, year, column)
 
 
 @lru_cache(maxsize=65_536)
@@ -166,7 +183,7 @@ def _named(samples: list[Sample], unfit: list[tuple[Sample, str]]) -> list[Sampl
             unfit.append((sample, reason))
             continue
         seen[name] = sample.raw
-        named.append(sample._replace(sample_id=name))
+        named.append(sample if name == sample.sample_id else sample._replace(sample_id=name))
     return named
 
 

@@ -49,7 +49,8 @@ def context_id(conversation: str) -> str:
 def whole_text(text: str) -> str:
     """The text itself. Raises BadRowError where half a character makes it unfit to store."""
     try:
-        text.encode()
+        if not text.isascii():
+            text.encode()
     except UnicodeEncodeError:
         raise BadRowError("text that is not valid Unicode") from None
     return text
@@ -106,9 +107,12 @@ def sample_row(sample: Sample, split: str) -> dict[str, Any]:
 
 
 def _limited(placed: list[tuple[Sample, str]], limit: int) -> Iterator[tuple[Sample, str]]:
+    if not limit:
+        yield from placed
+        return
     kept: dict[str, set[str]] = {split: set() for split in SPLITS}
     for sample, split in placed:
         contexts = kept[split]
-        if not limit or sample.context_id in contexts or len(contexts) < limit:
+        if sample.context_id in contexts or len(contexts) < limit:
             contexts.add(sample.context_id)
             yield sample, split

@@ -7,6 +7,7 @@ test from 2022-12), else by the names of the files, else by a hash of the conver
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from calendar import timegm
 from collections import Counter
 from collections.abc import Iterable
@@ -31,9 +32,7 @@ def split_by_hash(keys: Iterable[str]) -> dict[str, str]:
     the highest hash.
     """
     places = {key: _place(key) for key in keys}
-    splits = {
-        key: SPLITS[sum(place >= share for share in _SHARES)] for key, place in places.items()
-    }
+    splits = {key: SPLITS[bisect_right(_SHARES, place)] for key, place in places.items()}
     for name in SPLITS if len(places) >= len(SPLITS) else ():
         counts = Counter(splits.values())
         if not counts[name]:

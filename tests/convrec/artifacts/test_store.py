@@ -9,7 +9,8 @@ import pytest
 
 from convrec.artifacts import ArtifactSpec, Built, Producer, Store
 from convrec.artifacts.lineage import ancestors, mermaid
-from convrec.artifacts.warehouse import GROWING_GROUP
+from convrec.artifacts.parts import ROW_GROUP
+from convrec.artifacts.warehouse import DENSE_GROUP, GROWING_GROUP
 from convrec.errors import InputError, WarehouseError
 
 
@@ -252,3 +253,24 @@ def test_a_warehouse_whose_making_was_cut_off_is_made_again(
             Store(tmp_path)
     assert not (tmp_path / "warehouse.duckdb").exists()
     assert Store(tmp_path).headers() == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "group"), [(DENSE_GROUP + 1, DENSE_GROUP), (ROW_GROUP + 1, ROW_GROUP)]
+)
+def test_rows_that_fill_no_row_group_come_in_smaller_ones(
+    tmp_path: Path, rows: int, group: int
+) -> None:
+    store = Store(tmp_path)
+    ref = store.put(spec(), Built(quarantine([str(number) for number in range(rows)])))
+    small = store.put(spec("small"), Built(quarantine(["x"])))
+    with store.read_connection() as connection:
+        found = connection.execute(
+            "SELECT count FROM (SELECT row_group_id, sum(count) AS count "
+            "FROM pragma_storage_info('quarantine') WHERE column_name = 'line' "
+            "AND segment_type = 'BIGINT' GROUP BY row_group_id) ORDER BY row_group_id"
+        ).fetchall()
+    assert found[0] == (group,)
+    assert sum(count for (count,) in found) == rows + 1
+    assert store.read(ref.artifact_id)["reason"].to_list() == [str(n) for n in range(rows)]
+    assert store.read(small.artifact_id)["reason"].to_list() == ["x"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,37 @@ def test_time_decides_the_split_and_a_context_is_never_torn_apart(tmp_path: Path
     assert source.conversations["split"].to_list() == ["train", "validation", "test", "train"]
     assert source.conversations["created_utc"][0] == OCTOBER
     assert source.quarantine["reason"].to_list() == ["no created_utc, which other rows have"]
+
+
+def test_rows_stay_whole_from_shelf_to_shelf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convrec.ingest.shelf.FULL", 2)
+    posts = "abcdefg"
+    rows = [
+        row(
+            f"USER: {post}",
+            sample_id="c" if post in "ce" else post,
+            seen_titles=[post] * number,
+            groundtruth_with_release_year=[[post, 1990 + number]],
+        )
+        for number, post in enumerate(posts)
+    ]
+    source = ingest(tmp_path, {"rows.jsonl": rows})
+    kept = source.conversations.select("sample_id", "conversation", "seen", "ground_truth").rows()
+    assert kept == [
+        (
+            post,
+            f"USER: {post}",
+            [{"title": post, "year": None}] * number,
+            [{"title": post, "year": 1990 + number}],
+        )
+        for number, post in enumerate(posts)
+        if post != "e"
+    ]
+    assert source.quarantine["line"].to_list() == [5]
+    assert json.loads(source.quarantine["raw"][0]) == rows[4]
+    assert gc.isenabled()
 
 
 def test_file_names_decide_the_split_where_there_are_several(tmp_path: Path) -> None:
