@@ -115,16 +115,17 @@ def fill(folder: Path, home: Path, catalog: str) -> None:
 
 
 def take_answers(source: Path, target: Path) -> None:
-    """Give a warehouse the answers of another, and nothing else."""
-    file = source / "answers.parquet"
-    with Store(source).read_connection() as connection:
-        connection.execute(f"COPY llm_answers TO '{file}'")
-    with Store(target).write() as connection:
-        connection.execute(
-            f"INSERT INTO llm_answers BY NAME SELECT * FROM '{file}' AS f "
-            "WHERE NOT EXISTS (SELECT 1 FROM llm_answers AS a WHERE a.request_key = f.request_key)"
-        )
-    file.unlink()
+    """Give a warehouse the answers of another, and what was bought for which stage; no more."""
+    for table in ("llm_answers", "llm_ledger"):
+        file = source / f"{table}.parquet"
+        with Store(source).read_connection() as connection:
+            connection.execute(f"COPY {table} TO '{file}'")
+        with Store(target).write() as connection:
+            connection.execute(
+                f"INSERT INTO {table} BY NAME SELECT * FROM '{file}' AS f "
+                f"WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE t.request_key = f.request_key)"
+            )
+        file.unlink()
 
 
 def build(folder: Path, catalog: str) -> None:

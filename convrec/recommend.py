@@ -119,6 +119,6 @@ TEACHER_LISTS = Step(
     build=_build,
     config=_config,
     inputs=lambda job: {"answers": answers_digest(teacher_requests(job), job.store)},
-    state=lambda job: answers_state(job, job.config.recommend.model),
+    state=lambda job: answers_state(job, job.config.recommend.model, "recommend"),
     requests=teacher_requests,
 )

@@ -29,7 +29,8 @@ class Current(NamedTuple):
 def mark(step: Step, job: Job) -> str:
     """The digest of all that the artifact could hang on; empty where that is not known so easily.
 
-    It holds the whole configuration: a setting that changes nothing costs one look at the requests.
+    It holds the whole configuration but where the data lie, which the parents are made from: a
+    setting that changes nothing costs one look at the requests.
     """
     state = step.state(job) if step.state is not None else ""
     if not state:
@@ -37,7 +38,7 @@ def mark(step: Step, job: Job) -> str:
     return digest(
         {
             "step": [step.kind, step.version],
-            "config": job.config.model_dump(mode="json"),
+            "config": job.config.model_dump(mode="json", exclude={"ingest"}),
             "parents": {role: ref.artifact_id for role, ref in job.parents.items()},
             "state": state,
         }

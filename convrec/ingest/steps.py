@@ -52,9 +52,31 @@ def _build_conversations(job: Job) -> Built:
 
 
 def _build_quarantine(job: Job) -> Built:
-    rows = read_quarantine(job.config)
+    import polars as pl
+
+    before = _found_before(job)
+    if before is None:
+        rows = read_quarantine(job.config)
+    else:
+        rows = pl.concat([read_catalog(job.config)[1], before])
     sources = rows.group_by("source", maintain_order=True).len().iter_rows()
     return Built(rows, {"rows": rows.height, **{f"from {name}": count for name, count in sources}})
+
+
+def _found_before(job: Job) -> pl.DataFrame | None:
+    """The bad rows of the conversations, from what they were made from: another catalog's run."""
+    store = job.store
+    made = CONVERSATIONS.spec(job).artifact_id
+    if store.find(made) is None:
+        return None
+    bad = int(store.header(made).figures["quarantined"])
+    config, inputs = conversations_config(job.config), conversations_inputs(job.config)
+    for header in store.headers("quarantine"):
+        same = header.config | config == header.config and header.inputs | inputs == header.inputs
+        whole = header.ref.rows == header.figures["rows"]  # nothing in it was forgotten
+        if same and whole and header.version == QUARANTINE.version:
+            return store.read(header.ref.artifact_id).tail(bad)  # behind those of the catalog
+    return None
 
 
 def _contexts() -> pl.Expr:

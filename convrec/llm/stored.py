@@ -30,17 +30,20 @@ def answers_digest(requests: Iterable[Request], store: Store) -> str:
     return total.hexdigest()
 
 
-def answers_state(job: Job, model: str, notes: str = "") -> str:
-    """The digest of all answers of a model, of the endpoint, and of a further table, `notes`.
+def answers_state(job: Job, model: str, stage: str, notes: str = "") -> str:
+    """The digest of the endpoint, of a model's answers, and of a further table, `notes`.
 
-    Empty where answers come from a file.
+    Answers that were bought for another stage do not count. Empty where answers come from a file.
     """
     if job.config.recommend.source == "replay":
         return ""
     figures = "SELECT count(*), bit_xor(hash(t))::VARCHAR, sum(hash(t))::VARCHAR FROM"
-    answers = "SELECT request_key, response_digest FROM llm_answers WHERE model = ?"
+    answers = (
+        "SELECT request_key, response_digest FROM llm_answers WHERE model = $1 "
+        "AND request_key NOT IN (SELECT request_key FROM llm_ledger WHERE stage <> $2)"
+    )
     with job.store.read_connection() as connection:
-        rows = connection.execute(f"{figures} ({answers}) AS t", [model]).fetchall()
+        rows = connection.execute(f"{figures} ({answers}) AS t", [model, stage]).fetchall()
         if notes:
             rows += connection.execute(f"{figures} {notes} AS t").fetchall()
     return digest({"endpoint": endpoint_name(job.config), "rows": rows})

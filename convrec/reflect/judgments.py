@@ -175,7 +175,7 @@ def _answers(job: Job) -> dict[str, str]:
 
 
 def _state(job: Job) -> str:
-    return answers_state(job, job.config.reflect.model, "llm_judged")
+    return answers_state(job, job.config.reflect.model, "reflect", "llm_judged")
 
 
 JUDGMENTS = Step(

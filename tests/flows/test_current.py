@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from convrec.artifacts import Store
-from convrec.config import load
+from convrec.config import ROOT, load
 from convrec.planning import make_plan
 from flows.pipeline import pipeline
 
@@ -76,3 +76,21 @@ def test_other_settings_are_not_taken_for_these(home: Path, small: Small, asked:
     asked.clear()
     run({**small, "llm.max_concurrency": 3})
     assert "judgments" in asked
+
+
+def test_after_a_catalog_edit_the_teacher_is_not_looked_up_again(
+    home: Path, small: Small, asked: list[str], tmp_path: Path
+) -> None:
+    """Not even where the judge, which may be the same model, has answered about new pairs."""
+    same = {**small, "reflect.model": "demo-teacher"}
+    run(same)
+    asked.clear()
+    catalog = tmp_path / "edited.csv"
+    shipped = (ROOT / "catalog" / "demo.csv").read_text(encoding="utf-8")
+    catalog.write_text(shipped.replace("Heat,1995", "Heat: The Cut,1995"), encoding="utf-8")
+    edited = run({**same, "ingest.catalog": str(catalog)})
+    assert asked == ["judgments"]
+    assert edited["llm"]["sent"] > 0
+    asked.clear()
+    run({**same, "ingest.catalog": str(catalog)})
+    assert asked == []

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from convrec.artifacts import Job, Step, Store
 from convrec.config import load
 from convrec.ingest import CATALOG, CONVERSATIONS, QUARANTINE, read
-from convrec.ingest.source import find_conversations
+from convrec.ingest.source import _Last, find_conversations
 
 STEPS = (CATALOG, CONVERSATIONS, QUARANTINE)
 
@@ -112,3 +114,28 @@ def test_the_steps_belong_to_ingest() -> None:
     assert [step.kind for step in STEPS] == ["catalog", "conversations", "quarantine"]
     assert {step.stage for step in STEPS} == {"ingest"}
     assert all(isinstance(step, Step) for step in STEPS)
+
+
+def test_after_a_catalog_edit_the_conversations_are_not_read_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write_reddit(tmp_path / "data"))
+    work = job(store, "reddit-v2", ingest__path=path)
+    for step in STEPS:
+        store.put(step.spec(work), step.build(work))
+    catalog = tmp_path / "other.csv"
+    catalog.write_text("title,year\nDune,1984\nRonin,19\nHeat,1\n")
+    edited = job(store, "reddit-v2", ingest__path=path, ingest__catalog=str(catalog))
+    expected = read(edited.config).quarantine
+
+    def read_again(config: object) -> None:
+        raise AssertionError("the conversations were read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("convrec.ingest.source._conversations", read_again)
+        patch.setattr("convrec.ingest.source._CONVERSATIONS", _Last())
+        assert QUARANTINE.build(edited).rows.equals(expected)
+    with store.write() as connection:  # as when a post is forgotten
+        connection.execute("DELETE FROM quarantine WHERE source = 'rows.jsonl'")
+        connection.execute("UPDATE artifacts SET rows = 1 WHERE kind = 'quarantine'")
+    assert QUARANTINE.build(edited).rows.equals(expected)
