@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,18 +79,18 @@ class Shelf:
         self, places: list[int], names: list[str], splits: list[str]
     ) -> Iterator[pa.Table]:
         """The rows of each file that are in `places` (ascending), with their names and splits."""
+        import polars as pl
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         first = start = 0
         for file in self._files:
             with pa.memory_map(str(file)) as source:
                 table = pa.ipc.open_file(source).read_all()
                 stop = bisect_left(places, first + table.num_rows, start)
-                wanted = pa.array(places[start:stop], pa.int64())
-                rows = table.take(pc.subtract(wanted, first))
+                wanted = pl.Series(places[start:stop], dtype=pl.Int64) - first
+                rows = table.take(wanted.to_arrow())
                 for name, values in (("sample_id", names), ("split", splits)):
-                    rows = rows.append_column(name, pa.array(values[start:stop], pa.large_string()))
+                    rows = rows.append_column(name, _texts(values[start:stop]))
                 yield rows.select(list(KINDS["conversations"]))
             first, start = first + table.num_rows, stop
             file.unlink()
@@ -109,29 +109,38 @@ class Shelf:
 
 def _table(samples: list[Sample]) -> pa.Table:
     """The columns of samples that are settled from the start."""
+    import polars as pl
     import pyarrow as pa
 
-    text = pa.large_string()
     return pa.table(
         {
-            "context_id": pa.array([s.context_id for s in samples], text),
-            "created_utc": pa.array([s.created_utc for s in samples], pa.int64()),
-            "conversation": pa.array([s.conversation for s in samples], text),
-            "prompt": pa.array([s.prompt for s in samples], text),
+            "context_id": _texts([s.context_id for s in samples]),
+            "created_utc": pl.Series([s.created_utc for s in samples], dtype=pl.Int64).to_arrow(),
+            "conversation": _texts([s.conversation for s in samples]),
+            "prompt": _texts([s.prompt for s in samples]),
             "seen": _titles([s.seen for s in samples]),
             "ground_truth": _titles([s.ground_truth for s in samples]),
-            "completion": pa.array([s.completion for s in samples], text),
+            "completion": _texts([s.completion for s in samples]),
         }
     )
 
 
+def _texts(values: Sequence[str | None]) -> pa.Array:
+    """A column of text; by polars, since pyarrow imports pandas to look at a list."""
+    import polars as pl
+
+    return pl.Series(values, dtype=pl.String).to_arrow()
+
+
 def _titles(lists: list[list[Title]]) -> pa.Array:
     """Lists of titles as one column."""
+    import polars as pl
     import pyarrow as pa
 
     flat = list(chain.from_iterable(lists))
-    titles = pa.array([title["title"] for title in flat], pa.large_string())
-    years = pa.array([title["year"] for title in flat], pa.int32())
-    ends = pa.array(accumulate(map(len, lists), initial=0), pa.int64())
-    both = pa.StructArray.from_arrays([titles, years], ["title", "year"])
+    years = pl.Series([title["year"] for title in flat], dtype=pl.Int32).to_arrow()
+    ends = pl.Series(list(accumulate(map(len, lists), initial=0)), dtype=pl.Int64).to_arrow()
+    both = pa.StructArray.from_arrays(
+        [_texts([title["title"] for title in flat]), years], ["title", "year"]
+    )
     return pa.LargeListArray.from_arrays(ends, both)

@@ -13,6 +13,18 @@ assert store.find("catalog-0") is None and store.pinned("basis") is None
 assert "pandas" not in sys.modules
 """
 
+PLAN = """
+import sys
+from pathlib import Path
+from convrec.artifacts import Store
+from convrec.config import load
+from convrec.planning import make_plan
+few = {"train": 4, "validation": 2, "test": 2}
+made = make_plan(load("demo", {"ingest.contexts": few}), Store(Path(sys.argv[1])))
+assert made["llm"]["teacher"]["requests"] == 8
+assert "pandas" not in sys.modules
+"""
+
 MISSING = """
 import duckdb
 from convrec.artifacts.pandas_later import ask_pandas_later
@@ -42,6 +54,10 @@ def passes(code: str, folder: Path) -> None:
 
 def test_the_warehouse_is_used_without_pandas(tmp_path: Path) -> None:
     passes(WAREHOUSE, tmp_path)
+
+
+def test_a_plan_is_made_without_pandas(tmp_path: Path) -> None:
+    passes(PLAN, tmp_path)
 
 
 def test_what_pandas_has_is_there_once_it_is_imported(tmp_path: Path) -> None:
