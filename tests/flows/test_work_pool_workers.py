@@ -1,0 +1,99 @@
+"""The job templates as the workers of their packages take them; neither package is in an extra.
+
+    pip install prefect-kubernetes prefect-aws && pytest tests/flows/test_work_pool_workers.py
+
+A flow run is prepared as a worker prepares it, and what it would send is checked against the
+models of the Kubernetes API (kubernetes-asyncio) and of ECS (botocore). Nothing is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import FlowRun
+
+from tests.flows.test_work_pools import template
+
+RUN = FlowRun(id=uuid4(), flow_id=uuid4(), name="brave-otter")
+COMMON = {"image": "registry.example.com/convrec:0.1.0", "env": {"OMP_NUM_THREADS": "4"}}
+ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:convrec"
+ECS = {
+    **COMMON,
+    "cluster": "convrec",
+    "execution_role_arn": "arn:aws:iam::123456789012:role/execution",
+    "task_role_arn": "arn:aws:iam::123456789012:role/task",
+    "file_system": "fs-12345678",
+    "api_key_secret_arn": ARN,
+    "warehouse_secret_arn": ARN,
+}
+
+
+def prepared(configuration: Any, pool: str, values: dict[str, Any]) -> Any:
+    """The configuration of a flow run, made from the template and `job_variables`."""
+    made = asyncio.run(configuration.from_template_and_values(template(pool), values))
+    made.prepare_for_flow_run(RUN)
+    return made
+
+
+def check(value: Any, kind: str, models: Any, where: str = "") -> None:
+    """Every key is one that the API's model `kind` has, and every plain value of its type."""
+    if kind.startswith("list["):
+        for entry in value:
+            check(entry, kind[5:-1], models, where)
+    elif kind.startswith("dict("):
+        for key, entry in value.items():
+            check(entry, kind[5:-1].split(", ")[1], models, f"{where}.{key}")
+    elif kind in ("str", "int", "bool"):
+        quantity = ".resources." in where and isinstance(value, int)  # a text or a number
+        assert quantity or type(value).__name__ == kind, f"{where}: {value!r}"
+    elif hasattr(models, kind):
+        model = getattr(models, kind)
+        types = {model.attribute_map[name]: of for name, of in model.openapi_types.items()}
+        assert set(value) <= set(types), f"{where} of {kind}: {set(value) - set(types)}"
+        for key, entry in value.items():
+            check(entry, types[key], models, f"{where}.{key}")
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_a_kubernetes_job_is_one_that_the_api_knows(gpus: int) -> None:
+    worker = pytest.importorskip("prefect_kubernetes.worker")
+    models = pytest.importorskip("kubernetes_asyncio.client.models")
+    values = {**COMMON, "gpus": gpus, "labels": {"team": "films"}}
+    made = prepared(worker.KubernetesWorkerJobConfiguration, "kubernetes", values)
+    job = made.job_manifest
+    pod = job["spec"]["template"]["spec"]
+    # The worker wants these two of a job in the pod; the API leaves them aside.
+    assert (pod.pop("parallelism"), pod.pop("completions")) == (1, 1)
+    check(job, "V1Job", models)
+    container = pod["containers"][0]
+    assert {"name": "OMP_NUM_THREADS", "value": "4"} in container["env"]
+    assert container["image"] == COMMON["image"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == gpus
+    assert job["metadata"]["labels"]["team"] == "films"
+
+
+@pytest.mark.parametrize("launch", ["FARGATE", "EC2"])
+def test_an_ecs_task_is_one_that_the_api_knows(launch: str, monkeypatch: Any) -> None:
+    worker = pytest.importorskip("prefect_aws.workers.ecs_worker")
+    session = pytest.importorskip("botocore.session").Session()
+    validate = pytest.importorskip("botocore.validate").ParamValidator().validate
+    made = prepared(worker.ECSJobConfiguration, "ecs", {**ECS, "launch_type": launch})
+    api = session.get_service_model("ecs")
+    ecs = object.__new__(worker.ECSWorker)
+    ecs._logger = logging.getLogger(__name__)
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "ENABLED"}}
+    monkeypatch.setattr(ecs, "_load_network_configuration", lambda *_: network)
+    task = ecs._prepare_task_definition(made, region="us-east-1", flow_run=RUN)
+    request = ecs._prepare_task_run_request(made, task, "arn", new_task_definition_registered=True)
+    for operation, sent in (("RegisterTaskDefinition", task), ("RunTask", request)):
+        said = validate(sent, api.operation_model(operation).input_shape)
+        assert not said.has_errors(), said.generate_report()
+    assert task["containerDefinitions"][0]["image"] == COMMON["image"]
+    assert request["launchType"] == launch
+    assert {"name": "OMP_NUM_THREADS", "value": "4"} in request["overrides"]["containerOverrides"][
+        0
+    ]["environment"]
