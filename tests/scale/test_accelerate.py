@@ -17,6 +17,7 @@ from convrec.training.state import step_of
 from tests.convrec.rank_grpo.conftest import checkpoint
 from tests.convrec.training.world import recorded, weights
 from tests.scale import fits
+from tests.scale.conftest import Timed
 from tests.scale.fits import FITS, TWO, given
 
 __all__ = ["checkpoint"]
@@ -26,13 +27,16 @@ pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore::FutureWarni
 
 
 @pytest.mark.parametrize("stage", ["sft", "rank_grpo"])
-def test_two_processes_train_as_one(checkpoint: Path, tmp_path: Path, stage: str) -> None:
+def test_two_processes_train_as_one(
+    checkpoint: Path, tmp_path: Path, stage: str, timed: Timed
+) -> None:
     told: list[tuple[int, int, str]] = []
     for name, train in {"one": {"launcher": "process"}, "two": TWO}.items():
         torch.set_num_threads(1)
         asked = given(stage, checkpoint, tmp_path / name, tmp_path / f"{name}-working", **train)
         told.clear()
-        figures, curves = trained(FITS[stage], asked, lambda *said: told.append(said))
+        with timed(f"{name} of {stage}"):
+            figures, curves = trained(FITS[stage], asked, lambda *said: told.append(said))
         assert figures.get("processes", 1) == train.get("processes", 1)
         assert len(curves) > 0
     one, two, before = (weights(f) for f in (tmp_path / "one", tmp_path / "two", checkpoint))

@@ -22,6 +22,7 @@ from convrec.pipeline import NODES
 from convrec.remap import candidates
 from tasks.dask import on_dask
 from tests.scale import dying
+from tests.scale.conftest import Timed
 from tests.servers import free_port
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -78,9 +79,11 @@ def built_on_dask(job: Job) -> Any:
     return HELD.pop("built")
 
 
-def test_a_cluster_makes_the_rows_of_one_process(job: Job) -> None:
-    built = built_on_dask(job)
-    alone = candidates.CANDIDATES.build(replace(job, workspace=None))
+def test_a_cluster_makes_the_rows_of_one_process(job: Job, timed: Timed) -> None:
+    with timed("two workers that are started"):
+        built = built_on_dask(job)
+    with timed("one process"):
+        alone = candidates.CANDIDATES.build(replace(job, workspace=None))
     assert len(built.made.files) == 3
     assert built.rows.equals(alone.rows)
     assert built.figures == alone.figures
@@ -109,13 +112,16 @@ def cluster(workers: int, folder: Path) -> Iterator[str]:
             process.wait(timeout=60)
 
 
-def test_a_cluster_that_is_there_makes_the_rows_of_one_process(job: Job, tmp_path: Path) -> None:
+def test_a_cluster_that_is_there_makes_the_rows_of_one_process(
+    job: Job, tmp_path: Path, timed: Timed
+) -> None:
     from distributed import Client
 
     with cluster(2, tmp_path) as address:
         runner = job.config.runner.model_copy(update={"address": address})
         there = replace(job, config=job.config.model_copy(update={"runner": runner}))
-        built = built_on_dask(there)
+        with timed("two workers that are there"):
+            built = built_on_dask(there)
         with Client(address) as client:
             made = client.run(lambda dask_worker: dask_worker.state.executed_count)
     assert len(made) == 2

@@ -19,6 +19,7 @@ import pytest
 from convrec.artifacts import Store
 from convrec.config import ROOT
 from tests.deployed.conftest import Deployed, deployed, tiny
+from tests.scale.conftest import Timed
 from tests.servers import Postgres, s3
 
 __all__ = ["deployed", "tiny"]
@@ -67,6 +68,7 @@ def test_a_worker_needs_nothing_of_the_other_host_but_its_ports(
     postgres_server: Postgres,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    timed: Timed,
 ) -> None:
     here = tmp_path / "worker"
     with s3("hosts") as bucket:
@@ -82,17 +84,20 @@ def test_a_worker_needs_nothing_of_the_other_host_but_its_ports(
             "PREFECT_HOME": str(here / "prefect"),
         }
         deployed.work(before=["unshare", "--mount", "sh", "-c", HIDDEN, there])
-        run = deployed.due("pipeline/demo", overrides=tiny)
-        assert deployed.finish(run, 900) == "COMPLETED", deployed.logs()
+        with timed("the pipeline on two hosts, its worker's start with it"):
+            run = deployed.due("pipeline/demo", overrides=tiny)
+            assert deployed.finish(run, 900) == "COMPLETED", deployed.logs()
         made = json.loads((here / "home" / "runs" / f"{run}.json").read_text())
 
         words = ["run", "demo"]
         for key, value in tiny.items():
             words += ["--set", f"{key}={json.dumps(value)}"]
-        again = convrec(tmp_path / "third", lake, *words)
+        with timed("all of it found by a third"):
+            again = convrec(tmp_path / "third", lake, *words)
         assert {e["state"] for e in again["stages"]} <= {"cached", "skipped"}
         assert ids(again) == ids(made)
-        alone = convrec(tmp_path / "alone", {}, *words)
+        with timed("the pipeline in one process, on a file"):
+            alone = convrec(tmp_path / "alone", {}, *words)
         assert ids(alone) == ids(made)
 
         for name, value in lake.items():
