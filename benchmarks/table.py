@@ -1,11 +1,12 @@
 """All benchmarks, one after the other, and their figures as a page.
 
-    python benchmarks/table.py [--quick] [--only NAME ...] [--home FOLDER] [--out FILE]
+    python benchmarks/table.py [--quick] [--only NAME ...] [--home FOLDER] [--keep FOLDER] [--out FILE]
 
 Every figure on the page is read from the last line of the command that stands above it; nothing is
 typed. One that fails is shown as failed, with its last words, and the others go on. --home is a
-warehouse in which the demo has been run; without it the demo is run first. --quick takes small
-sizes, which show that everything works and say little about speed. `make bench` runs this.
+warehouse in which the demo has been run; without it the demo is run first. --keep is where
+full_build keeps its answers, which take minutes to make. --quick takes small sizes, which show that
+everything works and say little about speed. `make bench` runs this.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ RUNS: dict[str, tuple[str, str]] = {
         "--contexts 100 --plot docs/images/growth.svg",
     ),
     "full_build": ("", "--contexts 500"),
-    "sft_speed": ("", "--rows 80 --rounds 1"),
+    "sft_speed": ("--rows 400", "--rows 80 --rounds 1"),
     "rank_grpo_step": ("", "--rounds 3"),
     "sampling": ("", "--tokens 20 --rounds 1"),
     "scoring": ("--lists 200000", "--lists 2000 --plain 200"),
@@ -62,10 +63,12 @@ def commit() -> str:
     return said.strip()
 
 
-def run(name: str, arguments: str, home: str) -> tuple[list[dict[str, Any]], str, float]:
+def run(
+    name: str, arguments: str, folders: dict[str, str]
+) -> tuple[list[dict[str, Any]], str, float]:
     """(figures, what went wrong, seconds) of one benchmark."""
     words = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *arguments.split()]
-    words = [home if word == "HOME" else word for word in words]
+    words = [folders.get(word, word) for word in words]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     started = time.perf_counter()
     done = subprocess.run(
@@ -118,6 +121,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Small sizes, to see that all work.")
     parser.add_argument("--only", nargs="+", choices=list(RUNS), default=list(RUNS))
     parser.add_argument("--home", help="A warehouse in which the demo has been run.")
+    parser.add_argument("--keep", default="", help="Where full_build works, and goes on from.")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
     options = parser.parse_args()
     left = [name for name in RUNS if name not in options.only]
@@ -140,7 +144,9 @@ def main() -> None:
             command(demo, CONVREC_HOME=home, PREFECT_HOME=f"{temporary}/prefect")
         for name in options.only:
             arguments = RUNS[name][options.quick]
-            figures, wrong, took = run(name, arguments, home)
+            if options.keep and name == "full_build":
+                arguments = f"{arguments} --keep KEEP".strip()
+            figures, wrong, took = run(name, arguments, {"HOME": home, "KEEP": options.keep})
             print(f"{name}: {wrong or 'done'} ({took:.0f} s)", flush=True)
             page += section(name, arguments, figures, wrong, took)
             options.out.write_text("\n".join(page).rstrip() + "\n", encoding="utf-8")
