@@ -1,6 +1,7 @@
 """All benchmarks, one after the other, and their figures as a page.
 
-    python benchmarks/table.py [--quick] [--only NAME ...] [--home FOLDER] [--keep FOLDER] [--out FILE]
+    python benchmarks/table.py [--quick] [--only NAME ...] [--home FOLDER] [--keep FOLDER]
+        [--out FILE]
 
 Every figure on the page is read from the last line of the command that stands above it; nothing is
 typed. One that fails is shown as failed, with its last words, and the others go on. --home is a
