@@ -59,6 +59,8 @@ def artifact() -> Any:
 
 
 def write(folder: Path, count: int) -> None:
+    import pyarrow.dataset  # noqa: F401  # as DuckDB does, to look at a table
+
     from convrec.artifacts import Built, Store
 
     rows = candidates(count)
@@ -76,6 +78,7 @@ def read(folder: Path, count: int) -> None:
 def copy_to(folder: Path, count: int) -> None:
     import duckdb
     import pyarrow as pa
+    import pyarrow.dataset
 
     from convrec.artifacts.parts import ROW_GROUP
 

@@ -57,13 +57,14 @@ def insert(
 
     DuckDB gives an Arrow batch to one thread, and lets the others spin where there is one alone.
     """
+    import polars as pl
     import pyarrow as pa
 
     columns = ", ".join(f'"{name}"' for name in KINDS[kind])
     into = f'INSERT INTO "{kind}" (artifact_id, "row", {columns}) '
     if not isinstance(rows, Parts):
         numbered = rows.select(list(KINDS[kind])).with_row_index("row")
-        table = numbered.to_arrow()
+        table = numbered.to_arrow(compat_level=pl.CompatLevel.newest())  # texts as they lie
         batches = table.to_batches(max_chunksize=ROW_GROUP)
         connection.register("built_rows", pa.Table.from_batches(batches, table.schema))
         connection.execute(f'{into} SELECT ?, "row", {columns} FROM built_rows', [artifact_id])  # noqa: S608

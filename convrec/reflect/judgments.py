@@ -74,7 +74,8 @@ def _build(job: Job) -> Built:
         rated = some.pairs.join(
             found.ratings, on=["request", "position"], how="left", maintain_order="left"
         )
-        failed += [(pairs.owners[context], *why) for context, why in _failures(rated, found)]
+        lacking = _failures(rated, found)
+        failed += [(pairs.owners[context], *why) for context, why in lacking.items()]
         parts.append(rated.with_columns(pl.col("request") + asked))
         asked += some.requests.height
         answers += found.answers
@@ -137,8 +138,8 @@ def _scored(rated: pl.DataFrame, curve: np.ndarray | None, reflect: Reflect) -> 
     return by_item.with_columns(score=pl.col("score") + weight * pl.col("rating").fill_null(0.0))
 
 
-def _failures(rated: pl.DataFrame, found: Readings) -> Iterator[tuple[int, tuple[str, bool]]]:
-    """Context, (why a pass has no rating, whether for good); waiting for an answer comes first."""
+def _failures(rated: pl.DataFrame, found: Readings) -> dict[int, tuple[str, bool]]:
+    """Context → (why a pass has no rating, whether for good); waiting for an answer comes first."""
     import polars as pl
 
     failed: dict[int, tuple[str, bool]] = {}
@@ -150,7 +151,7 @@ def _failures(rated: pl.DataFrame, found: Readings) -> Iterator[tuple[int, tuple
         lack = found.lacking.get(request, waiting)
         if failed.get(context, ("", True))[1]:
             failed[context] = lack.reason, lack.final
-    yield from failed.items()
+    return failed
 
 
 def _config(config: Config) -> dict[str, Any]:

@@ -68,13 +68,18 @@ TIMED = {"metrics.jsonl", "README.md", "report.html"}
 """Files of artifacts that hold dates or seconds."""
 
 
+def given(settings: dict[str, Any]) -> list[str]:
+    """Settings as the command line takes them."""
+    told = {n: v if isinstance(v, str) else json.dumps(v) for n, v in settings.items()}
+    return [f"--set={name}={value}" for name, value in told.items()]
+
+
 def start(folder: Path, url: str = "", until: str = "") -> subprocess.Popen[bytes]:
     """The run, in a process group of its own, with its warehouse in `folder`."""
     settings = TINY | ({"llm.base_url": url} if url else {})
     command = [sys.executable, "-m", "flows.cli", "run", "demo"]
     command += ["--until", until] if until else []
-    for name, value in settings.items():
-        command += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    command += given(settings)
     environment = {n: v for n, v in os.environ.items() if not n.startswith("PREFECT_")}
     environment |= {
         "CONVREC_HOME": str(folder / "home"),

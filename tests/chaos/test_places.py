@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from convrec.errors import WarehouseError
 from flows import cli
 
 from .conftest import ROOT, sentence
-from .pipeline import stored
+from .pipeline import TINY, given, stored
 
 if TYPE_CHECKING:
     from .conftest import Convrec, Disk
@@ -178,3 +179,22 @@ def test_a_warehouse_that_vanishes_is_not_silently_begun_anew(store: Store) -> N
             act()
     away.rename(store.path)
     assert store.find(ref.artifact_id) == ref
+
+
+@pytest.mark.timeout(1800)
+def test_a_disk_that_fills_while_a_model_is_trained_keeps_the_data_and_goes_on(
+    disk: Callable[[str], Disk], convrec: Convrec
+) -> None:
+    """The model, the optimizer and what is saved of them are some 15 MB."""
+    small = disk("64m")
+    settings = {**TINY, "model.hidden": 128, "model.layers": 2, "model.vocabulary": 2000}
+    until = ("run", "demo", *given(settings), "--until")
+    built = convrec(*until, "adjust", home=small.path)
+    assert built.returncode == 0, built.stderr
+    small.remount(f"size={shutil.disk_usage(small.path).used // 2**20 + 3}m")
+    ended = convrec(*until, "sft", home=small.path)
+    assert "no space left for checkpoint_sft" in sentence(ended)
+    small.remount("size=64m")
+    went_on = convrec(*until, "sft", home=small.path)
+    assert went_on.returncode == 0, went_on.stderr
+    assert "0 sent" in went_on.stdout

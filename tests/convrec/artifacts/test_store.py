@@ -9,7 +9,9 @@ import pytest
 
 from convrec.artifacts import ArtifactSpec, Built, Producer, Store
 from convrec.artifacts.lineage import ancestors, mermaid
+from convrec.artifacts.migrations import JUDGED_PAIRS
 from convrec.artifacts.parts import ROW_GROUP
+from convrec.artifacts.tables import SCHEMA_VERSION
 from convrec.artifacts.warehouse import DENSE_GROUP, GROWING_GROUP
 from convrec.errors import InputError, WarehouseError
 
@@ -274,3 +276,21 @@ def test_rows_that_fill_no_row_group_come_in_smaller_ones(
     assert sum(count for (count,) in found) == rows + 1
     assert store.read(ref.artifact_id)["reason"].to_list() == [str(n) for n in range(rows)]
     assert store.read(small.artifact_id)["reason"].to_list() == ["x"]
+
+
+def test_a_warehouse_of_the_schema_before_is_brought_to_this_one(store: Store) -> None:
+    """The last step, on a lake too, whose tables change by other statements than a file's."""
+    with store.write() as connection:
+        connection.execute("DROP TABLE llm_judged")
+    with store.write() as connection:
+        connection.execute(JUDGED_PAIRS)
+        connection.execute(
+            "INSERT INTO llm_judged VALUES ('j', 'Ronin', 1, 2, 2, 'r', 'c'), "
+            "('j', 'Heat', 1, 1, 2, 'r', 'c')"
+        )
+        connection.execute("UPDATE meta SET value = '7' WHERE key = 'schema_version'")
+    with Store(store.home).read_connection() as connection:
+        judged = "SELECT judge_key, pass, items, request_key, context_id FROM llm_judged"
+        assert connection.execute(judged).fetchall() == [("j", 1, ["Heat", "Ronin"], "r", "c")]
+        version = "SELECT value FROM meta WHERE key = 'schema_version'"
+        assert connection.execute(version).fetchall() == [(str(SCHEMA_VERSION),)]

@@ -223,3 +223,14 @@ def test_pairs_kept_in_memory_are_read_again_when_something_was_noted_or_forgott
     run(config, store)
     (again,) = pairs.slices()
     assert again.pairs["request"].null_count() == 0
+
+
+def test_a_pair_that_two_processes_asked_about_counts_once(config: Config, store: Store) -> None:
+    _, ref = run(config, store)["reflect"]
+    with store.write() as connection:
+        connection.execute(
+            "INSERT INTO llm_judged BY NAME SELECT * REPLACE (list_reverse(items) AS items, "
+            "'z' || request_key AS request_key) FROM llm_judged"
+        )
+    again, same = run(config, store)["reflect"]
+    assert (again.sent, same) == (0, ref)
