@@ -44,7 +44,10 @@ Curve = tuple[int, str, float]
 
 _IGNORED = -100
 _LOGITS_AT_ONCE = 2**26
-"""Logits (256 MB in float32) up to which the loss is taken in one piece."""
+"""Logits (256 MB in float32) up to which the loss is taken in one piece on a GPU."""
+
+_LOGITS_AT_ONCE_CPU = 2**28
+"""The same on a CPU, where TRL's tiled head has no kernel for the gradient."""
 
 _EAGER_LENGTH = 1024
 """Tokens up to which attention written out beats the CPU's fused kernel (slow bf16 backward)."""
@@ -198,7 +201,8 @@ class _Trainer(SFTTrainer):
         first = int((labels != _IGNORED).any(dim=0).int().argmax())
         kept = labels.shape[1] - first + 1  # the logits before `first` predict the token there
         size = labels.shape[0] * kept * model.config.get_text_config().vocab_size
-        if return_outputs or first == 0 or size > _LOGITS_AT_ONCE:
+        most = _LOGITS_AT_ONCE_CPU if labels.device.type == "cpu" else _LOGITS_AT_ONCE
+        if return_outputs or first == 0 or size > most:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         logits = model(
             input_ids=inputs["input_ids"],

@@ -18,7 +18,7 @@ TILE_TOKENS, TILE_WORDS = 4096, 32768
 UNFUSED = 7.25
 """Further float32 copies of a tile where its gradient is no kernel of Triton: on a CPU."""
 
-AT_ONCE = 2**26
+AT_ONCE, AT_ONCE_CPU = 2**26, 2**28
 """Logits up to which sft in one process takes them in one piece (`convrec.sft.train`)."""
 
 CHECKPOINTED = 200_000_000
@@ -138,7 +138,8 @@ def _logits(shape: Layout, asked: Asked) -> float:
     """Logits, their log-probabilities and the gradient: in one piece, or tile by tile."""
     words, width = int(shape.config.vocab_size), int(shape.config.hidden_size)
     size = asked.rows * asked.completion * words
-    if asked.stage == "sft" and asked.processes == 1 and size <= AT_ONCE:
+    most = AT_ONCE if asked.fused else AT_ONCE_CPU
+    if asked.stage == "sft" and asked.processes == 1 and size <= most:
         return 3.0 * size * FLOAT  # in float32: logits, laid out for the loss, log-probabilities
     tokens = asked.rows * (asked.completion if asked.fused else asked.prompt + asked.completion)
     rows, each = min(tokens, TILE_TOKENS), 2 if asked.bf16 else FLOAT
