@@ -36,6 +36,7 @@ def full_build(data: dict[str, Any]) -> Figures:
     return [
         one(f"{what}, by the clock", full["seconds"], 1800, "s"),
         one(f"peak memory of the {what}", full["peak_mb"], 6000, "MB"),
+        one("edit of its catalog, by the clock", edit["seconds"], None, "s"),
         one("edit beside it, the fit apart", data["share"], 0.05),
         one("requests sent by the edit", edit["sent"], 0, "requests"),
     ]
