@@ -341,5 +341,6 @@ def _passing(error: Exception) -> bool:
         "could not receive data",
         'Failed to execute query "ROLLBACK"',
         "timeout expired",
+        "transaction is aborted",  # after an error that DuckLake kept to itself
     )
     return any(sign in str(error) for sign in signs)

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts.lake import _passing
 from convrec.artifacts.runs import Used, note_artifact, open_run, runs
 from convrec.errors import WarehouseError
 from convrec.llm.answer import Answer
@@ -294,3 +296,10 @@ def test_another_place_for_the_data_than_the_lake_has_is_refused(
     monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "elsewhere"))
     with pytest.raises(WarehouseError, match=r"cannot be used.*elsewhere"):
         Store(tmp_path / "home")
+
+
+def test_a_transaction_that_a_lost_server_aborted_is_tried_again() -> None:
+    """As DuckLake told it when Postgres was restarted on a busy machine."""
+    told = "Failed to get global stats information from DuckLake: Current transaction is aborted"
+    assert _passing(duckdb.TransactionException(f"TransactionContext Error: {told}"))
+    assert not _passing(duckdb.CatalogException("Table with name x does not exist"))
