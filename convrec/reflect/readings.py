@@ -123,20 +123,25 @@ def _read(requests: pl.DataFrame, store: Store, scale: int) -> Readings:
     others = said.join(exact, on="request", how="anti")["request"]
     rows: list[tuple[int, int, int]] = []
     lacking: dict[int, Lack] = {}
+    answers = AnswerStore(store)
     for some in others.to_frame().iter_slices(1000):
+        broken: dict[str, tuple[str, str]] = {}
         keys = dict(wanted.join(some, on="request").select("request_key", "request").iter_rows())
-        for key, (request, response) in AnswerStore(store).exchanges(keys).items():
-            number = keys[key]
+        for key, response in answers.responses(keys).items():
             text, reason = text_of(response)
             if text is None:
-                lacking[number] = Lack(reason)
+                lacking[keys[key]] = Lack(reason)
                 continue
             try:
-                rows += _rows(number, read_ratings(text, requests["shown"][number], scale))
+                shown = requests["shown"][keys[key]]
+                rows += _rows(keys[key], read_ratings(text, shown, scale))
             except ValueError as error:
-                body = repair_body(request.body, text, str(error))
-                repair = Request(request.owner, request.endpoint, body)
-                lacking[number] = Lack(str(error), repair)
+                broken[key] = text, str(error)
+        for key, (request, _) in answers.exchanges(broken).items():
+            text, problem = broken[key]
+            body = repair_body(request.body, text, problem)
+            repair = Request(request.owner, request.endpoint, body)
+            lacking[keys[key]] = Lack(problem, repair)
     ordered = {number: lacking[number] for number in sorted(lacking)}  # whatever DuckDB's order is
     return Readings(pl.concat([exact, _frame(rows)]), ordered)
 
