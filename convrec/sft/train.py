@@ -30,7 +30,8 @@ from convrec.errors import TrainingError
 from convrec.sft.prompts import encode_completion, encode_prompt
 from convrec.sft.student import Student, has_bf16, keep_freed_memory, load_student, quiet
 from convrec.sft.together import Together, with_blank
-from convrec.training.processes import is_first, is_sharded, process_count
+from convrec.training.cut import add_up_exactly
+from convrec.training.processes import is_first, is_saved, is_sharded, process_count
 from convrec.training.record import Record
 from convrec.training.state import Checkpoints, latest, step_of
 from convrec.training.workspace import workspace
@@ -89,7 +90,7 @@ def train_sft(
     with workspace(working_folder) as folder:
         resumed = latest(folder)
         record = Record(folder, step_of(resumed), writes=is_first())
-        saved = process_count() == 1 or (working_folder is not None and not is_sharded())
+        saved = process_count() == 1 or (working_folder is not None and is_saved())
         callbacks = [_Recorder(progress, record), Checkpoints(folder, epochs=saved)]
         trainer = _trainer(student, data, held_out, config, folder, seed, callbacks)
         _train(trainer, resumed, config)
@@ -220,6 +221,11 @@ class _Trainer(SFTTrainer):
         )
         return losses / count
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load whole weights; what is cut is put back with its optimizer (`Checkpoints`)."""
+        if not is_sharded():
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Rows by length; of several processes, in the order that one would have taken."""
         data = self.train_dataset if train_dataset is None else train_dataset
@@ -293,6 +299,7 @@ def _trainer(
         peft_config=lora_config(config.sft.lora),
     )
     trainer.remove_callback(PrinterCallback)
+    add_up_exactly(trainer)
     return trainer
 
 

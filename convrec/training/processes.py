@@ -31,6 +31,12 @@ def is_sharded() -> bool:
     )
 
 
+def is_saved() -> bool:
+    """Whether a training of these processes can be saved, to go on later; DeepSpeed's cannot."""
+    uses = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+    return not is_sharded() or (uses and os.environ.get("FSDP_VERSION") == "2")
+
+
 def wait_for_all() -> None:
     """Go on when all processes have come here."""
     if process_count() > 1:

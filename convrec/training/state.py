@@ -8,7 +8,7 @@ lose the order of data in later epochs.
 A run is saved where nothing is under way: reinforcement between two generations, with the data in
 one long epoch (`convrec.training.rl`), supervised training between two epochs, because its order
 of data is drawn at the start of each. Of several processes the first saves, and each adds its own
-random numbers; as many processes go on from it.
+random numbers; as many processes go on from it. What FSDP has cut over them is saved whole.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ import transformers
 import trl
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from convrec.sft.student import quiet
-from convrec.training.processes import is_first, process_count, wait_for_all
+from convrec.training.cut import Whole, gathered, is_cut, put_back
+from convrec.training.processes import is_first, is_sharded, process_count, wait_for_all
 
 _PREFIX, _SAVING = "checkpoint-", ".saving"
 _RUN, _OPTIMIZER = "run.json", "optimizer.safetensors"
@@ -38,8 +40,8 @@ _VERSIONS["trl"] = trl.__version__
 
 
 def _saved_by() -> dict[str, str]:
-    """What has to be the same where a run goes on: the libraries, and the number of processes."""
-    return {**_VERSIONS, "processes": str(process_count())}
+    """What has to be the same where a run goes on: the libraries, and how processes share it."""
+    return {**_VERSIONS, "processes": str(process_count()), "cut": str(is_sharded()).lower()}
 
 
 def latest(folder: Path) -> Path | None:
@@ -74,9 +76,10 @@ class Checkpoints(TrainerCallback):
         self.saved = step_of(self.resumed)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **at: Any) -> None:
-        """Put optimizer and schedule back; transformers has loaded weights and counters."""
+        """Put optimizer and schedule back; transformers has loaded counters, and whole weights."""
         if self.resumed is not None:
-            _load_optimizer(self.resumed, at["optimizer"], at["lr_scheduler"])
+            _load_optimizer(self.resumed, at["model"], at["optimizer"])
+            at["lr_scheduler"].load_state_dict(_run(self.resumed)["schedule"])
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **at: Any) -> None:
         """Before the order of an epoch is drawn: save, or put the random numbers back."""
@@ -114,15 +117,18 @@ class Checkpoints(TrainerCallback):
         wait_for_all()
         _save_random(part)
         wait_for_all()
+        cut = is_cut(at["model"])
+        whole = gathered(at["model"], at["optimizer"]) if cut else None
         if is_first():
-            self._write(part, state, at)
+            self._write(part, state, at, whole)
         self.saved = state.global_step
 
-    def _write(self, part: Path, state: Any, at: dict[str, Any]) -> None:
+    def _write(self, part: Path, state: Any, at: dict[str, Any], whole: Whole | None) -> None:
+        weights = whole.weights if whole else None
         with quiet():
-            at["model"].save_pretrained(part)
+            at["model"].save_pretrained(part, state_dict=weights, max_shard_size="1TB")
         dataclasses.replace(state, log_history=[]).save_to_json(str(part / "trainer_state.json"))
-        tensors, groups = _optimizer(at["optimizer"])
+        tensors, groups = (whole.tensors, whole.groups) if whole else _optimizer(at["optimizer"])
         save_file(tensors, part / _OPTIMIZER)
         schedule = at["lr_scheduler"].state_dict()
         run = {"versions": _saved_by(), "groups": groups, "schedule": schedule}
@@ -152,14 +158,23 @@ def _optimizer(optimizer: Any) -> tuple[dict[str, torch.Tensor], list[dict[str, 
     return tensors, state["param_groups"]
 
 
-def _load_optimizer(checkpoint: Path, optimizer: Any, schedule: Any) -> None:
-    run = _run(checkpoint)
+def _load_optimizer(checkpoint: Path, model: Any, optimizer: Any) -> None:
+    """Put the optimizer back, and the weights with it where they are cut."""
+    groups = _run(checkpoint)["groups"]
+    if is_cut(model):
+        put_back(model, optimizer, _whole(checkpoint, groups) if is_first() else Whole({}, {}, []))
+        return
     values: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in load_file(checkpoint / _OPTIMIZER).items():
         parameter, _, part = name.partition(".")
         values.setdefault(int(parameter), {})[part] = tensor
-    optimizer.load_state_dict({"state": values, "param_groups": run["groups"]})
-    schedule.load_state_dict(run["schedule"])
+    optimizer.load_state_dict({"state": values, "param_groups": groups})
+
+
+def _whole(checkpoint: Path, groups: list[dict[str, Any]]) -> Whole:
+    return Whole(
+        load_file(checkpoint / SAFE_WEIGHTS_NAME), load_file(checkpoint / _OPTIMIZER), groups
+    )
 
 
 def _random_files(checkpoint: Path) -> tuple[Path, Path]:
