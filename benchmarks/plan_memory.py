@@ -29,7 +29,7 @@ from typing import Any
 
 import polars as pl
 
-from convrec.config import Config
+from convrec.config import Config, Model
 from convrec.sft.student import has_bf16
 from convrec.sft.tiny import make_tiny
 from convrec.sizing.layout import layout
@@ -131,6 +131,11 @@ def given_out(work: Callable[[], object], folder: Path) -> int:
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         work()
+    return most_given_out(watched, folder)
+
+
+def most_given_out(watched: Any, folder: Path) -> int:
+    """The same of a profile that has ended; `folder` takes its trace."""
     watched.export_chrome_trace(str(folder / "trace.json"))
     events = json.loads((folder / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
     blocks = [(x["ts"], x["args"]) for x in events if x.get("name") == "[memory]"]
@@ -146,18 +151,21 @@ def given_out(work: Callable[[], object], folder: Path) -> int:
     return most
 
 
+def model_folder(folder: Path, hidden: int, layers: int) -> None:
+    """A Qwen2-shaped model with new weights and the whole vocabulary, and its tokenizer."""
+    made = Model(base="tiny", hidden=hidden, layers=layers)
+    texts = [f"{title} ({year})" for _, title, year in FILMS] + [TALK]
+    model, tokenizer = make_tiny(texts, made, 1)
+    wide = model.config.to_dict() | {"vocab_size": made.vocabulary}
+    type(model)(type(model.config).from_dict(wide)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 def measure(size: str, stage: str, bf16: bool) -> dict[str, Any]:
     hidden, layers, batch = map(int, size.split("x"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        settings = config("tiny", bf16, batch)
-        made = settings.model.model_copy(update={"hidden": hidden, "layers": layers})
-        texts = [f"{title} ({year})" for _, title, year in FILMS] + [TALK]
-        model, tokenizer = make_tiny(texts, made, 1)
-        wide = model.config.to_dict() | {"vocab_size": made.vocabulary}
-        model = type(model)(type(model.config).from_dict(wide))
-        model.save_pretrained(folder / "base")
-        tokenizer.save_pretrained(folder / "base")
+        model_folder(folder / "base", hidden, layers)
         shape = layout(str(folder / "base"))
         found = {}
         for measured in MEASURES:

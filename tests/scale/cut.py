@@ -40,33 +40,34 @@ def trained(fit: Fit, given: Given, progress: Progress) -> Trained:
         launch.ready = ready
 
 
-def fit_cut(given: Given, progress: Progress) -> Trained:
+def fit_cut(given: Given, progress: Progress, *callbacks: TrainerCallback) -> Trained:
     """`fit_sft` where accelerate sees a GPU; figures say whether this process had a part."""
     _take_for_gpu()
-    held = _Held()
+    part = _Part()
     made = train._trainer
 
     def trainer(*asked: Any) -> Any:
         of = made(*asked)
-        of.add_callback(held)
+        for callback in (part, *callbacks):
+            of.add_callback(callback)
         return of
 
     train._trainer = trainer
     train._CHECKPOINTING_SIZE = 1  # as models have it that are cut
     figures, curves = fit_sft(given, progress)
-    return {**figures, "cut": str(held.part).lower()}, curves
+    return {**figures, "cut": str(part.only).lower()}, curves
 
 
-class _Held(TrainerCallback):
+class _Part(TrainerCallback):
     """Looks whether this process has but half of each weight."""
 
-    part = False
+    only = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        self.part = all(2 * _held(weight) <= _whole(weight) + 1 for weight in model.parameters())
+        self.only = all(2 * held(weight) <= _whole(weight) + 1 for weight in model.parameters())
 
 
-def _held(weight: Any) -> int:
+def held(weight: Any) -> int:
     """How many numbers of a weight are this process's to train."""
     if isinstance(weight, DTensor):
         return weight.to_local().numel()

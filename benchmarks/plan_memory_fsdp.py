@@ -1,0 +1,111 @@
+"""Planned beside measured memory under FSDP: two processes that have half of each weight.
+
+    python -m benchmarks.plan_memory_fsdp [--sizes 256x6x32 512x8x16 1024x8x8]
+
+Each model (hidden x layers x rows of a batch, new weights) is trained by sft on the CPU with
+activations computed again, in float32 and with bf16 where the processor has it. Measured is what
+one process held in the second step: its parts of weights and optimizer, and the most that torch's
+allocator had given out beside them. What comes before and after (loading, gathering to save) is
+main memory where there are GPUs. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch.profiler import ProfilerActivity, profile
+from transformers import TrainerCallback
+
+from benchmarks.plan_memory import COMPLETION, PROMPT, config, given, model_folder, most_given_out
+from convrec.sft.student import has_bf16
+from convrec.sizing import memory
+from convrec.sizing.layout import layout
+from convrec.training.given import Given, Progress, Trained
+from tests.scale import cut
+
+
+class Measured(TrainerCallback):
+    """Bytes of one process in the second step."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bytes = 0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **at: Any) -> None:
+        if state.global_step == 1:
+            states = at["optimizer"].optimizer.state.values()
+            tensors = [*at["model"].parameters(), *(v for kept in states for v in kept.values())]
+            self.bytes = sum(4 * cut.held(tensor) for tensor in tensors)
+            self.watched = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+            self.watched.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **at: Any) -> None:
+        if state.global_step == 2:
+            self.watched.stop()
+            self.bytes += most_given_out(self.watched, self.folder)
+
+
+def fit(given: Given, progress: Progress) -> Trained:
+    """What the processes run."""
+    assert given.working_folder is not None
+    with tempfile.TemporaryDirectory(dir=given.working_folder) as folder:
+        measured = Measured(Path(folder))
+        figures, curves = cut.fit_cut(given, progress, measured)
+    return {**figures, "bytes": measured.bytes}, curves
+
+
+def measure(size: str, bf16: bool) -> dict[str, Any]:
+    hidden, layers, batch = map(int, size.split("x"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model_folder(folder / "base", hidden, layers)
+        settings = config(str(folder / "base"), bf16, batch)
+        shared = settings.train.model_copy(update=cut.CUT)
+        asked = given("sft", settings.model_copy(update={"train": shared}), folder)
+        fitted = import_module("benchmarks.plan_memory_fsdp").fit
+        figures, _ = cut.trained(
+            fitted, replace(asked, working_folder=folder / "working"), lambda *said: None
+        )
+        shape = layout(str(folder / "base"))
+    memory.CHECKPOINTED = 1
+    wanted = memory.Asked(
+        "sft",
+        batch // 2,
+        PROMPT,
+        COMPLETION,
+        processes=2,
+        sharded=True,
+        bf16=bf16,
+        attention="eager" if bf16 else "sdpa",
+        fused=False,
+    )
+    planned, tensors = memory.memory(shape, wanted).peak, float(figures["bytes"])
+    return {
+        "parameters": shape.parameters,
+        "rows": batch,
+        "bf16": bf16,
+        "planned_mb": round(planned / 1e6),
+        "tensors_mb": round(tensors / 1e6),
+        "planned_over_tensors": round(planned / tensors, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", nargs="*", default=["256x6x32", "512x8x16", "1024x8x8"])
+    rows = []
+    for size in parser.parse_args().sizes:
+        for bf16 in (False, True) if has_bf16() else (False,):
+            rows.append(measure(size, bf16))
+            print(rows[-1], flush=True)
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
