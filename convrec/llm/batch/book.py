@@ -123,12 +123,13 @@ class Book:
             ).fetchall()
         return {key: Request(owner, row.endpoint, json.loads(body)) for key, owner, body in found}
 
-    def open_requests(self) -> list[Request]:
-        """The requests of all batches that have not ended."""
+    def open_requests(self, run: str | None = None) -> list[Request]:
+        """The requests of all batches that have not ended; of one run, or of all."""
         with self.store.read_connection() as connection:
             found = connection.execute(
                 "SELECT owner, endpoint, body FROM llm_batch_requests "
-                "JOIN llm_batches USING (batch_key)"
+                "JOIN llm_batches USING (batch_key) WHERE $1 IS NULL OR run = $1",
+                [run],
             ).fetchall()
         return [Request(owner, endpoint, json.loads(body)) for owner, endpoint, body in found]
 
