@@ -341,6 +341,13 @@ def _passing(error: Exception) -> bool:
         "could not receive data",
         'Failed to execute query "ROLLBACK"',
         "timeout expired",
+        "Connection timed out",
+        "No route to host",
+        "Network is unreachable",
+        "could not translate host name",
+        "EOF detected",
+        "too many clients already",
+        "connection slots are reserved",
         "transaction is aborted",  # after an error that DuckLake kept to itself
     )
     return any(sign in str(error) for sign in signs)
