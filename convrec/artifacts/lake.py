@@ -22,6 +22,7 @@ import duckdb
 
 from convrec.artifacts.again import PATIENCE, again
 from convrec.artifacts.lake_setup import extension, place_of, psycopg_module, quoted, s3_secret
+from convrec.artifacts.spilling import own_folder
 from convrec.artifacts.tables import creation_sql
 from convrec.errors import CommitError, WarehouseError
 
@@ -203,7 +204,7 @@ class Lake:
         """This process's DuckDB instance with the lake attached."""
         with self._guard:
             if self._base is None:
-                base = duckdb.connect()
+                base = duckdb.connect(config={**own_folder()})
                 try:
                     self._attach(base, make)
                 except BaseException:
