@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +21,10 @@ import typer
 from convrec.artifacts.tables import KINDS
 from convrec.config import home
 from convrec.errors import InputError, WarehouseError
+from convrec.forgotten_files import remove_from_files
 from convrec.output import JsonFile, console, takes_stdout, write_json
 from convrec.reflect import quoted
+from convrec.remap.texts import cut, text_key
 
 if TYPE_CHECKING:
     import duckdb
@@ -81,9 +82,10 @@ def forget_conversations(names: Sequence[str], store: Store, *, dry_run: bool = 
             texts = _mark(contexts, connection)
             forgotten = Forgotten(contexts, checkpoints=_checkpoints(connection))
             forgotten.reports = _reports(contexts, texts, store, connection)
+            marked = _checkpoints(connection, split="validation")
             forgotten.removed = _remove(forgotten.reports, connection)
-        if not dry_run:
-            _remove_files(forgotten, [*contexts, *texts], store)
+            if not dry_run:  # before the commit: who is cut off here finds its conversation again
+                remove_from_files(contexts, texts, forgotten.reports, marked, store, connection)
     return forgotten
 
 
@@ -132,21 +134,25 @@ def _mark(contexts: list[str], connection: duckdb.DuckDBPyConnection) -> list[st
         read = json.dumps(text.strip(), ensure_ascii=False)[1:-1]
         for opening in ('["', '", "') if read else ():
             connection.execute("INSERT INTO forgotten_texts VALUES (?, ?, ?)", [opening, read, '"'])
+    connection.execute("CREATE TEMP TABLE gone_embeddings (key VARCHAR)")
+    for text in texts:  # which another conversation, that is gone by now, may have read first
+        connection.execute("INSERT INTO gone_embeddings VALUES (?)", [text_key(cut(text))])
     for table in ("llm_answers", "llm_batch_requests"):
         sql = _ANSWERS.format(table=table, key="request_key", shortest=SHORTEST_CUT)
         connection.execute(sql)
     return texts
 
 
-def _checkpoints(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Checkpoints that descend from conversations with one of these in the training split."""
+def _checkpoints(connection: duckdb.DuckDBPyConnection, split: str = "train") -> list[str]:
+    """Checkpoints that descend from conversations with one of these in a split."""
     rows = connection.execute(
         "WITH RECURSIVE line(artifact_id) AS ("
         "SELECT DISTINCT artifact_id FROM conversations JOIN forgotten USING (context_id) "
-        "WHERE split = 'train' UNION "
+        "WHERE split = ? UNION "
         "SELECT lineage.artifact_id FROM lineage JOIN line ON parent_id = line.artifact_id) "
         "SELECT artifact_id FROM line JOIN artifacts USING (artifact_id) "
-        "WHERE kind = 'checkpoint' ORDER BY created_at"
+        "WHERE kind = 'checkpoint' ORDER BY created_at",
+        [split],
     ).fetchall()
     return [name for (name,) in rows]
 
@@ -182,6 +188,7 @@ def _remove(reports: list[str], connection: duckdb.DuckDBPyConnection) -> dict[s
     )
     for table in MARKED:
         delete(table, "context_id IN (SELECT context_id FROM forgotten)")
+    delete("embeddings", "text_key IN (SELECT key FROM gone_embeddings)")
     for table in ("llm_answers", "llm_batch_requests"):
         delete(table, f"request_key IN (SELECT key FROM gone_{table})")  # noqa: S608
     delete(
@@ -198,31 +205,11 @@ def _remove(reports: list[str], connection: duckdb.DuckDBPyConnection) -> dict[s
             "WHERE left_over.artifact_id = artifacts.artifact_id) WHERE kind = ?",
             [kind],
         )
-    for table in ("gone_llm_answers", "gone_llm_batch_requests", "forgotten", "forgotten_texts"):
+    for table in ("answers", "batch_requests"):
+        connection.execute(f"DROP TABLE gone_llm_{table}")
+    for table in ("gone_embeddings", "forgotten", "forgotten_texts"):
         connection.execute(f"DROP TABLE {table}")
     return removed
-
-
-def _remove_files(forgotten: Forgotten, marks: list[str], store: Store) -> None:
-    """Remove report folders, and files of the embedded endpoint that hold any of the marks."""
-    import json
-
-    from convrec.llm.batch.book import remove_transfers
-
-    remove_transfers(store.home / "spool")
-    for report in forgotten.reports:
-        shutil.rmtree(store.folder(report), ignore_errors=True)
-        (store.home / "results" / report).unlink(missing_ok=True)
-    sought = {mark.encode() for mark in marks} | {
-        json.dumps(mark, ensure_ascii=ascii)[1:-1].encode()
-        for mark in marks
-        for ascii in (True, False)
-    }
-    for path in (store.home / "demo-endpoint").glob("file-*.content"):
-        content = path.read_bytes()
-        if any(mark in content for mark in sought):
-            path.unlink()
-            path.with_suffix(".json").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -231,15 +218,18 @@ def _rewritten(store: Store, *, keep: bool) -> Iterator[duckdb.DuckDBPyConnectio
     undone. Of a lake every earlier state is removed.
     """
     if store.lake is not None:
-        from convrec.artifacts.lake_upkeep import purge
+        from convrec.artifacts.lake_upkeep import named_files, purge
 
         with store.lake.read() if keep else store.lake.write() as connection:
+            named = named_files(connection)
             yield connection
         if not keep:
-            purge(store.lake)
+            purge(store.lake, named)
         return
     fresh = store.home / "warehouse.rewriting.duckdb"
-    fresh.unlink(missing_ok=True)
+    if fresh.exists() and not keep:  # one that was cut off, or whose disk was full, has to end
+        with store.open_for_writing() as connection:
+            _write_anew(connection, fresh, store.path)
     with store.open_for_writing() as connection:
         connection.begin()
         try:
@@ -250,13 +240,22 @@ def _rewritten(store: Store, *, keep: bool) -> Iterator[duckdb.DuckDBPyConnectio
         if keep:
             connection.rollback()
             return
+        fresh.touch()
         connection.commit()
-        name = connection.execute("SELECT current_database()").fetchone()
-        connection.execute(f"ATTACH '{str(fresh).replace(chr(39), chr(39) * 2)}' AS fresh")
-        connection.execute(f'COPY FROM DATABASE "{name[0] if name else ""}" TO fresh')
-        connection.execute("DETACH fresh")
-        os.replace(fresh, store.path)
-    Path(f"{store.path}.wal").unlink(missing_ok=True)
+        _write_anew(connection, fresh, store.path)
+
+
+def _write_anew(connection: duckdb.DuckDBPyConnection, fresh: Path, path: Path) -> None:
+    """Copy the warehouse to `fresh`, and put that in its place."""
+    for left in (fresh, Path(f"{fresh}.wal")):
+        left.unlink(missing_ok=True)
+    name = connection.execute("SELECT current_database()").fetchone()
+    connection.execute(f"ATTACH '{str(fresh).replace(chr(39), chr(39) * 2)}' AS fresh")
+    connection.execute(f'COPY FROM DATABASE "{name[0] if name else ""}" TO fresh')
+    connection.execute("DETACH fresh")
+    # Whoever opens the new file would take the old one's log, by its name, for its own.
+    connection.execute(f'CHECKPOINT "{name[0] if name else ""}"')
+    os.replace(fresh, path)
 
 
 def forget(

@@ -20,7 +20,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run, task_run
 
 from convrec.artifacts import ArtifactRef, Job, Producer, Store
-from convrec.errors import ConvrecError, WarehouseError, no_space
+from convrec.errors import ConvrecError, InputError, WarehouseError, no_space
 from convrec.evaluate.card import write_card
 from convrec.pipeline import NODES, Node
 from convrec.training.workspace import discard
@@ -117,6 +117,7 @@ def build(order: Order) -> ArtifactRef:
     try:
         with closing(node.step.build(job)) as built:
             progress.finish()
+            _unchanged(order, job)
             seconds = time.monotonic() - started
             producer = Producer(str(flow_run.id or ""), str(task_run.id or ""))
             ref = order.store.put(
@@ -140,6 +141,15 @@ def build(order: Order) -> ArtifactRef:
     rows += [{"figure": key, "value": value} for key, value in built.figures.items()]
     create_table_artifact(rows, key=slug(node.name), description=f"{ref.artifact_id}")
     return ref
+
+
+def _unchanged(order: Order, job: Job) -> None:
+    """Raise InputError where files were changed after the artifact was named by their content."""
+    if order.node.stage == "ingest" and order.node.step.inputs(job) != order.spec.inputs:
+        raise InputError(
+            f"the files of {order.node.name} were changed while they were read; run again once "
+            "they are whole"
+        )
 
 
 def _workspace(order: Order) -> Path:

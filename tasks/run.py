@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -195,7 +196,8 @@ class Run:
             if error is None:
                 raise  # else the error that ended the run says more
         if isinstance(error, Exception):
-            failure.leave(self._place.run or self, self._place.node, error)
+            with contextlib.suppress(Exception):  # a server that is away, say; the error says more
+                failure.leave(self._place.run or self, self._place.node, error)
 
     def _keep_record(self, outcome: str) -> None:
         """Write down, in the warehouse and in a file, how the run ended."""

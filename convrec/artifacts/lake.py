@@ -22,6 +22,7 @@ import duckdb
 
 from convrec.artifacts.again import PATIENCE, again
 from convrec.artifacts.lake_setup import extension, place_of, psycopg_module, quoted, s3_secret
+from convrec.artifacts.spilling import own_folder
 from convrec.artifacts.tables import creation_sql
 from convrec.errors import CommitError, WarehouseError
 
@@ -203,7 +204,7 @@ class Lake:
         """This process's DuckDB instance with the lake attached."""
         with self._guard:
             if self._base is None:
-                base = duckdb.connect()
+                base = duckdb.connect(config={**own_folder()})
                 try:
                     self._attach(base, make)
                 except BaseException:
@@ -341,6 +342,13 @@ def _passing(error: Exception) -> bool:
         "could not receive data",
         'Failed to execute query "ROLLBACK"',
         "timeout expired",
+        "Connection timed out",
+        "No route to host",
+        "Network is unreachable",
+        "could not translate host name",
+        "EOF detected",
+        "too many clients already",
+        "connection slots are reserved",
         "transaction is aborted",  # after an error that DuckLake kept to itself
     )
     return any(sign in str(error) for sign in signs)

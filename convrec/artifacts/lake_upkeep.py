@@ -5,9 +5,14 @@ A lake keeps its earlier states, and the files that only those need, until they 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from convrec.artifacts.lake import FILES, Lake
+
+if TYPE_CHECKING:
+    import duckdb
 
 KEPT_DAYS = 1.0
 """Earlier states stay so long, for blocks that still read them; nobody's files too."""
@@ -38,17 +43,24 @@ def tidy(lake: Lake) -> None:
     _remove_unnamed(lake, before=datetime.now(UTC) - timedelta(days=KEPT_DAYS))
 
 
-def purge(lake: Lake) -> None:
+def named_files(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The files of the depot that something names."""
+    return {file for (file,) in connection.execute("SELECT file FROM kept_files").fetchall()}
+
+
+def purge(lake: Lake, named: Collection[str] = ()) -> None:
     """Remove every earlier state at once, so that deleted rows are in no file and no table.
 
-    A block that reads an earlier state at that moment fails, and can be run again.
+    Files that nothing names any more go at once if they were `named` before, or are reports; one
+    that nothing has named yet may be a checkpoint that another host is about to commit. A block
+    that reads an earlier state at that moment fails, and can be run again.
     """
     _point_only_at_artifacts(lake)
     for call in _CALLS:
         lake.call(call)
     lake.call("CALL ducklake_expire_snapshots('lake', older_than => now())")
     lake.call("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
-    _remove_unnamed(lake, before=datetime.now(UTC))
+    _remove_unnamed(lake, before=datetime.now(UTC) - timedelta(days=KEPT_DAYS), at_once=named)
     with lake.alone() as session:
         session.execute(_NO_TEXTS)
 
@@ -63,10 +75,11 @@ def _point_only_at_artifacts(lake: Lake) -> None:
         )
 
 
-def _remove_unnamed(lake: Lake, *, before: datetime) -> None:
+def _remove_unnamed(lake: Lake, *, before: datetime, at_once: Collection[str] = ()) -> None:
     files = lake.depot.files()
     with lake.read() as connection:
-        named = {file for (file,) in connection.execute("SELECT file FROM kept_files").fetchall()}
+        named = named_files(connection)
     for file, written in files.items():
-        if file not in named and written < before:
+        quick = file in at_once or file.startswith(f"{FILES}.report-")
+        if file not in named and (quick or written < before):
             lake.depot.remove(file)

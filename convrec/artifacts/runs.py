@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 RUNNING, COMPLETED, UNRECORDED = "running", "completed", "unrecorded"
 """States of a run; one that failed has the name of its error."""
 
+EARLIER = "earlier"
+"""State of what an earlier attempt of a run had: nobody is to delete it until one completes."""
+
 SHORTEST_PREFIX = 4
 
 
@@ -79,10 +82,14 @@ def open_run(
     overrides: Mapping[str, Any],
     config: Mapping[str, Any],
 ) -> None:
-    """Note that a run has started; a retry of the same run takes its place."""
+    """Note that a run has started; a retry of the same run takes its place.
+
+    What the earlier attempt had stays EARLIER until one completes: it will be wanted again.
+    """
     row = [run_id, flow, profile, _json(overrides), _json(config), revision(), RUNNING, _now()]
     with store.write() as connection:
-        _forget(connection, run_id)
+        connection.execute("DELETE FROM runs WHERE run_id = ?", [run_id])
+        connection.execute("UPDATE run_artifacts SET state = ? WHERE run_id = ?", [EARLIER, run_id])
         connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", row)
 
 
@@ -101,6 +108,10 @@ def close_run(store: Store, run_id: str, state: str) -> None:
         connection.execute(
             "UPDATE runs SET state = ?, ended_at = ? WHERE run_id = ?", [state, _now(), run_id]
         )
+        if state == COMPLETED:
+            connection.execute(
+                "DELETE FROM run_artifacts WHERE run_id = ? AND state = ?", [run_id, EARLIER]
+            )
 
 
 def runs(store: Store) -> list[RunRecord]:
@@ -112,7 +123,8 @@ def runs(store: Store) -> list[RunRecord]:
         ).fetchall()
         used = connection.execute(
             "SELECT run_id, node, artifact_id, state, seconds FROM run_artifacts "
-            "ORDER BY noted_at, node"
+            "WHERE state <> ? ORDER BY noted_at, node",
+            [EARLIER],
         ).fetchall()
     artifacts: dict[str, list[Used]] = {}
     for run_id, *values in used:
@@ -146,11 +158,6 @@ def find_run(store: Store, name: str) -> RunRecord:
             "one that `convrec artifacts list --runs` shows"
         )
     return found[0]
-
-
-def _forget(connection: Any, run_id: str) -> None:
-    for table in ("runs", "run_artifacts"):
-        connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])  # noqa: S608
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ import duckdb
 from convrec.artifacts.migrations import migrate
 from convrec.artifacts.pandas_later import ask_pandas_later
 from convrec.artifacts.problems import gone, is_broken, is_taken, problem
+from convrec.artifacts.spilling import own_folder
 from convrec.artifacts.tables import SCHEMA_VERSION, creation_sql
 from convrec.config.places import lake_address
 from convrec.errors import WarehouseError
@@ -55,7 +56,7 @@ class _Base:
     """A DuckDB instance, and how many blocks use each file that is attached to it."""
 
     def __init__(self, config: dict[str, str | bool | int | float | list[str]]) -> None:
-        self.connection = duckdb.connect(config=config)
+        self.connection = duckdb.connect(config={**config, **own_folder()})
         ask_pandas_later(self.connection)
         self.users: dict[Path, int] = {}
 
@@ -224,7 +225,7 @@ class Warehouse:
 
     @contextlib.contextmanager
     def _grower(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with contextlib.closing(duckdb.connect()) as connection:
+        with contextlib.closing(duckdb.connect(config={**own_folder()})) as connection:
             path = str(self.path).replace("'", "''")
             connection.execute(f"ATTACH '{path}' AS warehouse (ROW_GROUP_SIZE {GROWING_GROUP})")
             connection.execute("USE warehouse")

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from convrec.errors import ConvrecError
 from convrec.llm.answer import Answer
 from convrec.llm.answers import AnswerStore
 from convrec.llm.spool import Spool
@@ -22,7 +21,7 @@ class Keeper:
     """Makes answers durable. `error` is why no more should be sent, if anything went wrong."""
 
     def __init__(self, answers: AnswerStore, spool: Spool) -> None:
-        self.error: ConvrecError | None = None
+        self.error: Exception | None = None
         self._answers = answers
         self._spool = spool
         self._arrived: list[tuple[Answer, asyncio.Future[None]]] = []
@@ -70,7 +69,7 @@ class Keeper:
         answers = [answer for answer, _ in arrived]
         try:
             await asyncio.to_thread(self._spool.append, answers)
-        except ConvrecError as error:
+        except Exception as error:  # whoever waits must hear of it, or waits for ever
             for _, future in arrived:
                 if not future.cancelled():
                     future.set_exception(error)
@@ -94,7 +93,7 @@ class Keeper:
     async def _commit_group(self, segment: Path, group: list[Answer]) -> None:
         try:
             await asyncio.to_thread(self._commit_now, segment, group)
-        except ConvrecError as error:
+        except Exception as error:
             self.error = error
 
     def _commit_now(self, segment: Path, group: list[Answer]) -> None:

@@ -76,7 +76,10 @@ def _number(name: str, value: float) -> float | int:
 
 
 def spent(store: Store, run: str) -> float:
-    """US dollars that a run has paid so far."""
+    """US dollars that a run has paid so far, also for what a crashed attempt left in the spool."""
+    from convrec.llm.answers import AnswerStore
+
+    AnswerStore(store)  # saves what crashed processes left in the spool
     with store.read_connection() as connection:
         found = connection.execute(
             "SELECT coalesce(sum(usd), 0) FROM llm_ledger WHERE run = ?", [run]

@@ -28,7 +28,7 @@ def workspace(folder: Path | None) -> Iterator[Path]:
             return
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            if stack.enter_context(_locked(folder)):
+            if stack.enter_context(locked(folder)):
                 yield folder
                 return
         # Beside the other: `convrec artifacts gc` finds there what a killed training leaves behind.
@@ -40,13 +40,13 @@ def workspace(folder: Path | None) -> Iterator[Path]:
 def discard(folder: Path) -> None:
     """Remove a working folder, unless another process trains in it."""
     if folder.is_dir():
-        with _locked(folder) as ours:
+        with locked(folder) as ours:
             if ours:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
+def locked(folder: Path) -> Iterator[bool]:
     """Whether the folder's lock could be had; if so, it is held in the block."""
     with (folder / _LOCK).open("w") as file:
         try:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +12,14 @@ from typer.testing import CliRunner
 
 from convrec.artifacts import Built, Store
 from convrec.artifacts.identity import ArtifactSpec
+from convrec.artifacts.runs import open_run
 from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError, WarehouseError
 from convrec.forgetting import MARKED, forget_conversations
 from convrec.llm.answer import Answer
 from convrec.llm.answers import AnswerStore
 from convrec.llm.spool import Spool, Standing
+from convrec.remap.texts import text_key
 from flows.cli import app
 
 SECRET = 'My neighbour Ottokar, of 12 Elm Street, adores zeppelin films "really" and Ünïcode'
@@ -218,3 +222,89 @@ def test_the_command_says_what_it_removed(full: Store, monkeypatch: pytest.Monke
     assert len(figures["reports"]) == 1
     again = CliRunner().invoke(app, command)
     assert isinstance(again.exception, InputError)
+
+
+def test_a_vector_goes_by_its_text_whoever_had_it_made(full: Store) -> None:
+    with full.write() as connection:
+        connection.execute(
+            "INSERT INTO embeddings VALUES ('m', $1, 'gone long ago', [0.5])", [text_key(SECRET)]
+        )
+    assert forget_conversations(["c1"], full).removed["embeddings"] == 1
+
+
+def test_files_beside_the_warehouse_name_it_no_more(full: Store, tmp_path: Path) -> None:
+    open_run(
+        full,
+        "r",
+        flow="f",
+        profile="p",
+        overrides={},
+        config={"runner": {"folder": str(tmp_path / "elsewhere")}},
+    )
+    changes = full.home / "changes" / "a-b.csv"
+    changes.parent.mkdir()
+    changes.write_text("context_id,item\nc1,Heat (1995)\nc2,Ran (1985)\n")
+    training = full.home / "training" / "checkpoint-1"
+    (training / "launch-x").mkdir(parents=True)
+    (training / "launch-x" / "train.parquet").write_text(SECRET)
+    (training / "best-1.safetensors").write_text("weights")
+    parts = [full.home / "training" / "candidates-1", tmp_path / "elsewhere" / "candidates-2"]
+    for folder in parts:
+        folder.mkdir(parents=True)
+        (folder / "rows-000000000-000000512.parquet").write_text(SECRET)
+    (tmp_path / "elsewhere" / "notes").mkdir()
+    lines = [json.dumps({"step": 1, "context_id": name, "completion": ""}) for name in ("c1", "c2")]
+    (training / "samples.jsonl").write_text("\n".join(lines) + "\n")
+
+    talks = full.headers("conversations")[0].ref
+    held_out = full.read(talks.artifact_id).with_columns(split=pl.lit("validation"))
+    parent = full.put(replace(spec("conversations"), version=2), Built(held_out)).artifact_id
+    scratch = full.scratch()
+    (scratch / "samples.jsonl").write_text("\n".join(lines) + "\n")
+    rows = pl.DataFrame({"path": ["p"], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
+    ref = full.put(spec("checkpoint", conversations=parent), Built(rows), scratch=scratch)
+
+    forget_conversations(["c1"], full)
+    assert changes.read_text() == "context_id,item\nc2,Ran (1985)\n"
+    assert [path.exists() for path in parts] == [False, False]
+    assert sorted(p.name for p in training.iterdir() if p.name != ".lock") == [
+        "best-1.safetensors",
+        "samples.jsonl",
+    ]
+    for folder in (training, full.fetched(ref.artifact_id)):
+        assert (folder / "samples.jsonl").read_text() == lines[1] + "\n"
+    assert (tmp_path / "elsewhere" / "notes").exists()
+    shutil.rmtree(full.folder(ref.artifact_id))
+    if full.lake is not None:  # another host gets the one without it
+        kept = full.fetched(ref.artifact_id) / "samples.jsonl"
+        assert kept.read_text() == lines[1] + "\n"
+
+
+def test_the_new_file_does_not_get_the_log_of_the_old_one(
+    full: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if full.lake is not None:
+        pytest.skip("a lake has no file")
+    seen = []
+
+    def replaced(old: Path, new: Path) -> None:
+        seen.append(Path(f"{new}.wal").exists())
+        os.rename(old, new)
+
+    monkeypatch.setattr("convrec.forgetting.os.replace", replaced)
+    forget_conversations(["c1"], full)
+    assert seen == [False]
+
+
+def test_one_that_was_cut_off_before_the_file_was_anew_ends_next_time(
+    full: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if full.lake is not None:
+        pytest.skip("a lake has no file")
+    with monkeypatch.context() as patch:
+        patch.setattr("convrec.forgetting.os.replace", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            forget_conversations(["c1"], full)
+    with pytest.raises(InputError, match="no conversation"):
+        forget_conversations(["c1"], full)
+    assert traces(full.home, "Elm Street", "zeppelin") == []

@@ -12,6 +12,7 @@ from convrec.errors import ConvrecError, InputError, TooManyFailures
 from convrec.pipeline import NODES
 from flows.pipeline import pipeline
 from tasks import failure
+from tasks.run import Run
 from tests.convrec.test_markdown import HOSTILE, one_line, shown
 from tests.flows.test_artifacts_in_prefect import artifacts_of
 
@@ -73,3 +74,14 @@ def test_rows_and_sentences_from_outside_stand_as_text(text: str) -> None:
 def test_an_error_that_nobody_expected_is_told_by_its_first_line() -> None:
     assert failure.sentence(RuntimeError("out of\nmemory")) == "RuntimeError: out of"
     assert failure.sentence(KeyError()) == "KeyError: no message"
+
+
+def test_the_error_of_a_run_is_not_hidden_by_a_server_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise ConnectionError("All connection attempts failed")
+
+    monkeypatch.setattr(failure, "create_markdown_artifact", away)
+    with pytest.raises(InputError, match="as it was"), Run("demo"):
+        raise InputError("as it was")

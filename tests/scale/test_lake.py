@@ -303,3 +303,25 @@ def test_a_transaction_that_a_lost_server_aborted_is_tried_again() -> None:
     told = "Failed to get global stats information from DuckLake: Current transaction is aborted"
     assert _passing(duckdb.TransactionException(f"TransactionContext Error: {told}"))
     assert not _passing(duckdb.CatalogException("Table with name x does not exist"))
+
+
+def test_a_server_without_a_free_connection_is_waited_for(
+    postgres_server: Postgres, tmp_path: Path
+) -> None:
+    import psycopg
+
+    told = postgres_server.database(f"test_{uuid.uuid4().hex[:12]}")
+    store = Store(tmp_path / "home", (f"ducklake:postgres:{told}", str(tmp_path / "data")))
+    taken: list[psycopg.Connection] = []
+
+    def fill() -> None:
+        while True:
+            taken.append(psycopg.connect(told))
+
+    with pytest.raises(psycopg.OperationalError, match="too many clients"):
+        fill()
+    freeing = threading.Timer(2, lambda: [session.close() for session in taken])
+    freeing.start()
+    store.pin("p", "a")
+    freeing.join()
+    assert store.pins() == {"p": "a"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +14,14 @@ from convrec.artifacts import Store
 from convrec.errors import WarehouseError
 from convrec.forgetting import forget_conversations
 from convrec.llm.answers import AnswerStore
+from convrec.llm.batch.control import Control
 from convrec.llm.spool import Standing
-from tests.convrec.llm.conftest import Endpoint
+from tests.convrec.llm.conftest import Endpoint, ask
+from tests.convrec.llm.test_batch import BatchEndpoint, batches, in_batches
 from tests.convrec.llm.test_fetch_crashes import child
 from tests.servers import Postgres
 
+__all__ = ["batches"]
 pytestmark = pytest.mark.scale
 
 
@@ -70,3 +75,24 @@ def test_two_hosts_share_the_work(hosts: tuple[Store, Store], endpoint: Endpoint
     assert [found + sent for found, sent in counts] == [150, 150]
     assert sum(sent for _, sent in counts) == 150
     assert set(endpoint.counts.values()) == {1}
+
+
+def test_a_batch_that_one_host_is_submitting_is_left_to_it_by_the_other(
+    hosts: tuple[Store, Store], batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [ask(n) for n in range(6)]
+    url = batches.start()
+    real, others = Control.upload, []
+
+    def upload(self: Control, path: Path, name: str) -> str:
+        if not others:
+            other = threading.Thread(target=in_batches, args=(requests, url, hosts[1], "other"))
+            others.append(other)
+            other.start()
+            time.sleep(4)
+        return real(self, path, name)
+
+    monkeypatch.setattr(Control, "upload", upload)
+    in_batches(requests, url, hosts[0])
+    others[0].join(60)
+    assert batches.created == [6]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from convrec.artifacts import ArtifactSpec, Built, Store
 from convrec.artifacts.copying import KEYS, MEMBERS, copy_warehouse
 from convrec.artifacts.gc import collect
-from convrec.artifacts.lake_upkeep import tidy
+from convrec.artifacts.lake_upkeep import purge, tidy
 from convrec.artifacts.runs import Used, close_run, note_artifact, open_run
 from convrec.artifacts.tables import KINDS
 from convrec.catalog.publish import publish
@@ -234,3 +234,15 @@ def test_a_forgotten_conversation_is_in_no_file_and_no_table(
     assert len(AnswerStore(lake).digests([f"k{n}" for n in range(2 * copies)])) == copies
     AnswerStore(lake).add([Answer("a", "demo", "m", "b", said, "live", "2026-01-02T00:00:00.0")])
     assert set(AnswerStore(lake).digests(["a", f"k{copies}", "k0"])) == {"a", f"k{copies}"}
+
+
+def test_forgetting_leaves_a_checkpoint_that_is_about_to_be_committed(
+    address: str, tmp_path: Path
+) -> None:
+    lake = Store(tmp_path / "home", (address, str(tmp_path / "data"))).lake
+    assert lake is not None
+    for name in ("checkpoint-a.1.tar", "report-b.2.tar"):
+        (tmp_path / "data" / "files" / f"files.{name}").parent.mkdir(exist_ok=True)
+        (tmp_path / "data" / "files" / f"files.{name}").write_text("x")
+    purge(lake)
+    assert set(lake.depot.files()) == {"files.checkpoint-a.1.tar"}

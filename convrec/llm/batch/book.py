@@ -123,12 +123,13 @@ class Book:
             ).fetchall()
         return {key: Request(owner, row.endpoint, json.loads(body)) for key, owner, body in found}
 
-    def open_requests(self) -> list[Request]:
-        """The requests of all batches that have not ended."""
+    def open_requests(self, run: str | None = None) -> list[Request]:
+        """The requests of all batches that have not ended; of one run, or of all."""
         with self.store.read_connection() as connection:
             found = connection.execute(
                 "SELECT owner, endpoint, body FROM llm_batch_requests "
-                "JOIN llm_batches USING (batch_key)"
+                "JOIN llm_batches USING (batch_key) WHERE $1 IS NULL OR run = $1",
+                [run],
             ).fetchall()
         return [Request(owner, endpoint, json.loads(body)) for owner, endpoint, body in found]
 
@@ -149,10 +150,14 @@ class Book:
 
     @contextlib.contextmanager
     def holding(self, batch_key: str) -> Iterator[bool]:
-        """Whether the batch is ours to submit inside the block; another process may be at it."""
+        """Whether the batch is ours to submit inside the block; another process may be at it.
+
+        Of a lake that is a process of whatever host.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"batch-{batch_key}.lock"
-        with path.open("w") as file:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(path.open("w"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -162,10 +167,17 @@ class Book:
             if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
                 yield False
                 return
-            try:
-                yield True
-            finally:
-                path.unlink(missing_ok=True)
+            stack.callback(path.unlink, missing_ok=True)
+            yield self._claimed_on_all_hosts(path.stem, stack)
+
+    def _claimed_on_all_hosts(self, name: str, stack: contextlib.ExitStack) -> bool:
+        if self.store.lake is None:
+            return True
+        from convrec.artifacts.lake_claims import LakeClaims
+
+        claims = LakeClaims(self.store.lake)
+        stack.callback(claims.close)
+        return bool(claims.take([name]))
 
     def _select(self, condition: str, values: list[str]) -> list[Row]:
         with self.store.read_connection() as connection:

@@ -40,6 +40,7 @@ def send_in_batches(requests: Collection[Request], left: Iterator[Request], erra
     """
     with closing(_control(errand)) as control:
         sender = _Sender(errand, control)
+        sender.resume()
         while True:
             sender.pack(left)
             sender.wait()
@@ -93,6 +94,18 @@ class _Sender:
 
     # -- packing -------------------------------------------------------------------------------
 
+    def resume(self) -> None:
+        """Hold back, at its dearest, what an earlier attempt of this run has in open batches."""
+        for request in self._book.open_requests(self._errand.run):
+            self._reserve(self._bound(request))
+
+    def _bound(self, request: Request) -> float:
+        return cost(self._errand.price(request), upper_usage(request.body), batch=True)
+
+    def _reserve(self, bound: float) -> None:
+        self._errand.budget.reserve(bound)
+        self._reserved += bound
+
     def pack(self, left: Iterator[Request]) -> None:
         """Record which requests go into which batch, leaving out what others have or ask for."""
         self.wanted = set()
@@ -116,13 +129,12 @@ class _Sender:
         """The requests that the budget surely bears, at their dearest, up to the first that not."""
         errand, chosen = self._errand, []
         for request in requests:
-            bound = cost(errand.price(request), upper_usage(request.body), batch=True)
+            bound = self._bound(request)
             if self._broke or not errand.budget.bears(bound):
                 self._broke = self._broke or errand.budget.refusal(errand.stage, bound)
                 self.wanted.discard(request.key)
             else:
-                errand.budget.reserve(bound)
-                self._reserved += bound
+                self._reserve(bound)
                 chosen.append(request)
         return chosen
 

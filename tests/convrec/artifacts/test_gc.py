@@ -75,6 +75,22 @@ def test_failed_runs_do_not_push_out_the_last_one_that_completed(store: Store) -
     assert [one.artifact_id for one in planned.artifacts] == [older]
 
 
+def test_what_a_failed_run_had_stays_while_it_is_tried_again(store: Store) -> None:
+    made, other = put_checkpoint(store, "a"), put(store, "other")
+    run(store, "1", made, other, end=False)
+    close_run(store, "1", "TrainingError")
+    with store.write() as connection:
+        connection.execute("UPDATE artifacts SET created_at = created_at - INTERVAL 2 DAY")
+    run(store, "1", end=False)
+    assert collect(store).artifacts == []
+    close_run(store, "1", "InputError")
+    assert collect(store).artifacts == []
+    run(store, "1", end=False)
+    note_artifact(store, "1", Used("checkpoint_sft", made, COMPLETED, 0.1))
+    close_run(store, "1", COMPLETED)
+    assert [one.artifact_id for one in collect(store).artifacts] == [other]
+
+
 def test_a_pinned_checkpoint_keeps_what_it_was_made_from(store: Store) -> None:
     data, other = put(store, "data"), put(store, "other")
     checkpoint, gone = put_checkpoint(store, "a", data), put_checkpoint(store, "b", other)

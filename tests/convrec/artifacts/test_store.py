@@ -294,3 +294,14 @@ def test_a_warehouse_of_the_schema_before_is_brought_to_this_one(store: Store) -
         assert connection.execute(judged).fetchall() == [("j", 1, ["Heat", "Ronin"], "r", "c")]
         version = "SELECT value FROM meta WHERE key = 'schema_version'"
         assert connection.execute(version).fetchall() == [(str(SCHEMA_VERSION),)]
+
+
+def test_no_two_instances_spill_into_one_folder(store: Store) -> None:
+    """Into one, as DuckDB's own default is, they crash: they give their files the same names."""
+    blocks = [store.read_connection(), store.write(), store.write(growing=True)]
+    found = []
+    for block in blocks[: 1 if store.lake else 3]:  # a lake has one instance a process
+        with block as connection:
+            found += connection.execute("SELECT current_setting('temp_directory')").fetchall()
+    assert len(set(found)) == len(found)
+    assert all(Path(folder).is_absolute() for (folder,) in found)

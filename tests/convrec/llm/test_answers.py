@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from convrec.artifacts import Store
 from convrec.llm.answer import Answer
 from convrec.llm.answers import AnswerStore, response_digest
-from convrec.llm.ledger import ledger_rows
+from convrec.llm.ledger import ledger_rows, spent
 from convrec.llm.spool import Spool, Standing, read_segment, recover
 from convrec.llm.stored import text_of
 
@@ -102,6 +102,11 @@ def test_what_a_dead_process_left_is_saved_at_open(store: Store) -> None:
     assert keys_of(answers, "k1") == {"k1"}
     assert ledger_rows(store)[0]["usd"] == 0.5
     assert sorted(p.name for p in answers.folder.iterdir()) == ["turn.lock"]
+
+
+def test_what_a_dead_process_left_is_spent(store: Store) -> None:
+    dead_spool(store, ANSWER)
+    assert spent(store, "r") == 0.5
 
 
 def test_a_crash_between_commit_and_tidying_counts_once(store: Store) -> None:

@@ -231,6 +231,23 @@ def test_the_budget_sends_what_it_surely_bears(store: Store, batches: BatchEndpo
     assert sum(batches.created) == 40
 
 
+def test_the_budget_counts_what_an_earlier_attempt_of_the_run_has_submitted(
+    store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [ask(n) for n in range(40)]
+    batches.reply = lambda body: completion(prompt=20, output=40)
+    url = batches.start(batch_seconds=0.3)
+    with monkeypatch.context() as patch:
+        patch.setattr("convrec.llm.batch.control.Control.batch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            in_batches(requests, url, store, max_usd=0.0003)
+    submitted = sum(batches.created)
+    with pytest.raises(BudgetExceeded, match=r"llm\.max_usd"):
+        in_batches(requests, url, store, max_usd=0.0003)
+    assert 0 < submitted < 40
+    assert sum(row["usd"] for row in ledger_rows(store)) <= 0.0003
+
+
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path

@@ -134,3 +134,24 @@ def test_a_warehouse_that_fails_meanwhile_loses_no_answer(
             fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend")
     again = fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend")
     assert (again.from_ledger, again.sent) == (2, 0)
+
+
+@pytest.mark.parametrize("error", [OSError(116, "Stale file handle"), MemoryError(), ValueError()])
+def test_a_commit_that_fails_unexpectedly_stops_the_fetch_and_loses_no_answer(
+    store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(self: AnswerStore, answers: Any) -> None:
+        raise error
+
+    requests = [ask(n) for n in range(60)]
+    endpoint.latency = 0.02
+    with monkeypatch.context() as patch:
+        patch.setattr("convrec.llm.keeper.INTERVAL", 0.02)
+        patch.setattr(AnswerStore, "add", broken)
+        with pytest.raises(type(error)):
+            fetch(
+                requests, config=config(endpoint, max_concurrency=2), store=store, stage="recommend"
+            )
+    asked = len(endpoint.seen)
+    again = fetch(requests, config=config(endpoint), store=store, stage="recommend")
+    assert (again.from_ledger, again.sent) == (asked, 60 - asked)

@@ -1,0 +1,43 @@
+"""A file that changes between its digest and its reading becomes no artifact."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from convrec.artifacts import Store
+from convrec.config import load
+from convrec.errors import InputError
+from convrec.pipeline import NODES
+from tasks.artifact import build
+from tasks.run import Order, Run
+
+
+def lines(word: str) -> str:
+    truth = {"seen_titles": [], "groundtruth_with_release_year": [["Heat", "1995"]]}
+    return "".join(json.dumps({"prompt": f"{word} {n}", **truth}) + "\n" for n in range(30))
+
+
+@pytest.mark.parametrize("name", ["conversations", "quarantine"])
+def test_a_file_that_changes_after_the_artifact_is_named_is_refused(
+    store: Store, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "catalog.csv").write_text("title,year\nHeat,1995\n")
+    rows = tmp_path / "train.jsonl"
+    rows.write_text(lines("before"))
+    run: Any = SimpleNamespace(
+        config=load("reddit-v2", {"ingest.path": str(tmp_path)}),
+        store=store,
+        refreshes=lambda stage: False,
+        pinned=lambda node: None,
+    )
+    order = Order(cast(Run, run), NODES[name], {})
+    named = order.artifact_id
+    rows.write_text(lines("after"))
+    with pytest.raises(InputError, match="changed while they were read"):
+        build(order)
+    assert store.find(named) is None
