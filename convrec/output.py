@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +18,25 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 160
 """Columns that a table may take where the output is not a terminal."""
 
+
+def _place_for_json(path: Path | None) -> Path | None:
+    """The path itself; said before a long run begins, not after. Raises InputError."""
+    if path is None or takes_stdout(path):
+        return path
+    if os.path.isdir(path):
+        raise _unwritable(path, "Is a directory")
+    if not os.path.isdir(path.parent):
+        raise _unwritable(path, "No such file or directory")
+    return path
+
+
 JsonFile = Annotated[
-    Path | None, typer.Option("--json", help="Write the same as JSON to this file; - for stdout.")
+    Path | None,
+    typer.Option(
+        "--json",
+        callback=_place_for_json,
+        help="Write the same as JSON to this file; - for stdout.",
+    ),
 ]
 
 ProfileName = Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")]
@@ -36,9 +54,13 @@ def write_json(value: Any, path: Path) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}); give --json a path in a folder that can"
-        ) from None
+        raise _unwritable(path, error.strerror) from None
+
+
+def _unwritable(path: Path, reason: str | None) -> InputError:
+    return InputError(
+        f"{path} cannot be written ({reason}); give --json a path in a folder that can"
+    )
 
 
 def takes_stdout(path: Path | None) -> bool:

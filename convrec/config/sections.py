@@ -322,6 +322,15 @@ class Llm(Section):
             )
         return value
 
+    @field_validator("base_url")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        if value and (not whole or any(c.isspace() for c in value)):
+            raise ValueError("give an address as in http://127.0.0.1:8000/v1, or leave it empty")
+        return value
+
 
 SourceSection = Literal["ingest", "recommend", "remap", "reflect", "adjust"]
 

@@ -146,8 +146,10 @@ def quiet() -> Iterator[None]:
 
 def _download(name: str) -> Path:
     """The local folder of a model on the Hub; what is cached serves where there is no network."""
-    from httpx import HTTPError
     from huggingface_hub import HfApi, snapshot_download
+
+    # Its HTTP client is httpx in one version and httpx2 in another; the base error is told here.
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
         HfApi().model_info(name, timeout=10)

@@ -43,6 +43,11 @@ def test_assignments_are_json_where_they_are_json() -> None:
         ({"seed.x": 1}, "seed is a value"),
         ({"recommend.source": "replay"}, "needs recommend.replay"),
         ({"remap.keep": 5}, "remap.keep=5"),
+        ({"llm.base_url": "127.0.0.1:8000/v1"}, "give an address as in http://"),
+        ({"llm.base_url": "ftp://x"}, "give an address as in http://"),
+        ({"llm.base_url": "http://"}, "give an address as in http://"),
+        ({"llm.base_url": "http://h ost/v1"}, "give an address as in http://"),
+        ({"llm.base_url": "http://127.0.0.1:99999/v1"}, "Port out of range"),
     ],
 )
 def test_a_bad_override_gets_one_sentence(overrides: dict[str, object], message: str) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import get_session
 from peft import LoraConfig, get_peft_model
 
 from convrec.config import Config
@@ -63,6 +64,19 @@ def test_a_broken_file_is_said(saved: Path) -> None:
 
 def test_an_unreachable_hub_is_one_sentence(micro: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", _offline)
+    with pytest.raises(ConfigError, match="check the name and the network"):
+        load_student("nobody-here/no-such-model", config=micro.model)
+
+
+def test_a_hub_without_a_network_is_one_sentence(
+    micro: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the library's own HTTP client says it: nobody listens on port 1."""
+
+    def nowhere(*_: object, **__: object) -> None:
+        get_session().get("http://127.0.0.1:1")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", nowhere)
     with pytest.raises(ConfigError, match="check the name and the network"):
         load_student("nobody-here/no-such-model", config=micro.model)
 
