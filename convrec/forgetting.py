@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convrec.artifacts.tables import KINDS
+from convrec.artifacts.tables import KINDS, literal
 from convrec.config import home
 from convrec.errors import InputError, WarehouseError
 from convrec.output import JsonFile, console, takes_stdout, write_json
@@ -252,7 +252,7 @@ def _rewritten(store: Store, *, keep: bool) -> Iterator[duckdb.DuckDBPyConnectio
             return
         connection.commit()
         name = connection.execute("SELECT current_database()").fetchone()
-        connection.execute(f"ATTACH '{str(fresh).replace(chr(39), chr(39) * 2)}' AS fresh")
+        connection.execute(f"ATTACH {literal(str(fresh))} AS fresh")
         connection.execute(f'COPY FROM DATABASE "{name[0] if name else ""}" TO fresh')
         connection.execute("DETACH fresh")
         os.replace(fresh, store.path)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.again import again
+from convrec.artifacts.tables import utc_now
 from convrec.catalog.versions import (
     Version,
     checked_name,
@@ -107,7 +107,7 @@ def mark_announced(store: Store, version: Version) -> None:
     with store.write() as connection:
         connection.execute(
             "UPDATE catalog_versions SET announced_at = ? WHERE name = ? AND version = ?",
-            [datetime.now(UTC).replace(tzinfo=None), version.name, version.version],
+            [utc_now(), version.name, version.version],
         )
 
 
@@ -219,7 +219,7 @@ def _record(
             items=items.height,
             quarantined=bad.height,
             compared_with=compared_with,
-            published_at=datetime.now(UTC).replace(tzinfo=None),
+            published_at=utc_now(),
             announced_at=None,
         )
         connection.execute(
