@@ -34,6 +34,15 @@ class JudgedLine(NamedTuple):
     seen: bool
     truth: int | None
 
+    @property
+    def mark(self) -> str:
+        """What a page says of it: hit, outside (the catalog), seen, repeat, or nothing."""
+        if self.truth is not None:
+            return "hit"
+        if self.item_id is None:
+            return "outside"
+        return "seen" if self.seen else "repeat" if self.repeat else ""
+
 
 def list_lines(text: str) -> list[str]:
     r"""The lines of a completion as ranks count them: each ends at `\n`, blank ones included.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convrec.artifacts.again import again
 from convrec.artifacts.tables import utc_now
@@ -54,7 +54,7 @@ class Publication:
     @property
     def counts(self) -> dict[str, int]:
         """How many items were added, removed, renamed and changed."""
-        return {} if self.diff is None else {n: f.height for n, f in _frames(self.diff).items()}
+        return {} if self.diff is None else {n: f.height for n, f in self.diff.frames.items()}
 
     @property
     def to_announce(self) -> bool:
@@ -236,7 +236,7 @@ def _record(
                 version.published_at,
             ],
         )
-        for change, frame in ({} if changes is None else _frames(changes)).items():
+        for change, frame in ({} if changes is None else changes.frames).items():
             rows = frame.select([c for c in frame.columns if c in CHANGE_COLUMNS])
             connection.register(f"rows_{change}", rows.to_arrow())
             connection.execute(
@@ -245,12 +245,3 @@ def _record(
                 [name, number, change],
             )
     return replace(version, path=store.kept(copy, sha256))
-
-
-def _frames(diff: CatalogDiff) -> dict[str, Any]:
-    return {
-        "added": diff.added,
-        "removed": diff.removed,
-        "renamed": diff.renamed,
-        "changed": diff.changed,
-    }

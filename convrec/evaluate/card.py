@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts import Header, Store
 from convrec.artifacts.lineage import ancestors, descendants
 from convrec.artifacts.runs import revision
-from convrec.evaluate.markdown import plain_table, systems_markdown
+from convrec.evaluate.markdown import systems_markdown
 from convrec.evaluate.rates import RATES
 from convrec.evaluate.tables import cells
-from convrec.markdown import code, text
+from convrec.markdown import code, plain_table, text
 
 if TYPE_CHECKING:
     from pathlib import Path
