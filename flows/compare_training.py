@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
+from convrec.config import DATA_STAGES
 from flows.parameters import Overrides, Profile, Refresh
 from tasks.artifact import artifact_task
 from tasks.compare import compare
@@ -39,7 +40,7 @@ def compare_training(
         refresh: Recompute from this stage on; stored answers are never bought again.
     """
     with Run(profile, overrides, refresh=refresh) as run:
-        run.reuse("ingest", "recommend", "remap", "reflect", "adjust", "sft")
+        run.reuse(*DATA_STAGES, "sft")
         run.make("generations_sft", artifact_task("generations_sft"))
         found = compare(run, algorithms, seeds, learning_rates)
         lineage(run)

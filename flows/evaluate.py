@@ -36,7 +36,7 @@ def evaluate(
             take_stored(run, *STAGES[1:])
             evaluate_given(run, checkpoint)
         else:
-            run.reuse("ingest", "recommend", "remap", "reflect", "adjust", "sft", "rank_grpo")
+            run.reuse(*STAGES[:-1])
             evaluate_stage(run)
         lineage(run)
     return run.summary()

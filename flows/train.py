@@ -4,6 +4,7 @@ from typing import Any
 
 from prefect import flow
 
+from convrec.config import DATA_STAGES
 from flows.parameters import Overrides, Profile, Refresh
 from tasks.failure import crashed
 from tasks.lineage import lineage
@@ -26,7 +27,7 @@ def train(
         refresh: Recompute from this stage on; stored answers are never bought again.
     """
     with Run(profile, overrides, refresh=refresh) as run:
-        run.reuse("ingest", "recommend", "remap", "reflect", "adjust")
+        run.reuse(*DATA_STAGES)
         sft(run)
         rank_grpo(run)
         lineage(run)

@@ -21,7 +21,7 @@ from convrec.artifacts import ArtifactRef, ArtifactSpec, Job, Store
 from convrec.artifacts.current import Current, find_current, mark, note_current
 from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
 from convrec.catalog.versions import fixed
-from convrec.config import STAGES, Config, StageName
+from convrec.config import DATA_STAGES, STAGES, Config, StageName
 from convrec.errors import ConfigError, ConvrecError, InputError
 from convrec.pipeline import NODES, Node, of_stage
 from convrec.sources import adopted, source_config
@@ -29,7 +29,6 @@ from tasks import failure
 from tasks.cache import records
 from tasks.events import event
 
-DATA: tuple[StageName, ...] = ("ingest", "recommend", "remap", "reflect", "adjust")
 """The stages that make demonstrations; a source goes through these."""
 
 LLM_FIGURES = ("requests", "from_ledger", "sent", "prompt_tokens", "completion_tokens", "usd")
@@ -274,7 +273,7 @@ class Run:
                 self._record(node, "cached", ref, started)
         for name in self.config.sources:
             part = self.source(name)
-            part.reuse(*(stage for stage in stages if stage in DATA))
+            part.reuse(*(stage for stage in stages if stage in DATA_STAGES))
             self.take(name, part)
 
     def source(self, name: str) -> Run:

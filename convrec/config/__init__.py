@@ -33,9 +33,10 @@ if TYPE_CHECKING:
         Sft,
         Train,
     )
-    from convrec.config.stages import STAGES, StageName
+    from convrec.config.stages import DATA_STAGES, STAGES, StageName
 
 __all__ = [
+    "DATA_STAGES",
     "ROOT",
     "STAGES",
     "Adjust",
@@ -68,6 +69,7 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
+        "DATA_STAGES": "stages",
         "ROOT": "places",
         "STAGES": "stages",
         "Adjust": "sections",

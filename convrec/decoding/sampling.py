@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from convrec.decoding.choosing import uniforms
 from convrec.decoding.constrained import FromCatalog
 from convrec.decoding.samplers import Sampler, SamplerName, sampler_for
 from convrec.decoding.writing import Rule, Written, write_lists
+from convrec.progress import Progress, silent
 from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import Student, load_checkpoint
 
-Progress = Callable[[int, int, str], None]
 Titles = Iterable[Mapping[str, Any]]
 """Structs of title and year."""
 
@@ -29,7 +29,7 @@ def sample_lists(
     samples: int = 1,
     temperature: float = 1.0,
     seed: int = 0,
-    progress: Progress = lambda done, total, text: None,
+    progress: Progress = silent,
     lines: Iterable[str] = (),
     seen: Sequence[Titles] = (),
 ) -> list[list[str]]:
@@ -65,7 +65,7 @@ def sample_texts(
     samples: int = 1,
     temperature: float = 1.0,
     seed: int = 0,
-    progress: Progress = lambda done, total, text: None,
+    progress: Progress = silent,
     sampler: SamplerName | None = None,
     lines: Iterable[str] = (),
     seen: Sequence[Titles] = (),

@@ -12,9 +12,10 @@ import torch
 from convrec.artifacts import Built, Job
 from convrec.config import Config
 from convrec.errors import TrainingError
+from convrec.progress import Progress
 from convrec.sft.prompts import student_prompt
 from convrec.sft.train import Row, train_sft
-from convrec.training.given import Given, Progress, Trained
+from convrec.training.given import Given, Trained
 from convrec.training.launch import trained
 
 _LESSON = {"prompt": pl.String, "completion": pl.String}

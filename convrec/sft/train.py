@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from trl import SFTConfig, SFTTrainer
 
 from convrec.config import Config, Lora
 from convrec.errors import TrainingError
+from convrec.progress import Progress, silent
 from convrec.sft.prompts import encode_completion, encode_prompt
 from convrec.sft.student import Student, has_bf16, keep_freed_memory, load_student, quiet
 from convrec.sft.together import Together, with_blank
@@ -35,7 +36,6 @@ from convrec.training.record import Record
 from convrec.training.state import Checkpoints, latest, step_of
 from convrec.training.workspace import workspace
 
-Progress = Callable[[int, int, str], None]
 Row = tuple[str, str]
 """Prompt text and completion text."""
 
@@ -63,7 +63,7 @@ def train_sft(
     out: Path,
     *,
     seed: int,
-    progress: Progress = lambda done, total, text: None,
+    progress: Progress = silent,
     working_folder: Path | None = None,
 ) -> tuple[dict[str, float | int | str], list[Curve]]:
     """Train `model.base` on prompt and completion texts and write the checkpoint folder `out`.

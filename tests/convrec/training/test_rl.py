@@ -15,6 +15,7 @@ from convrec.artifacts import ArtifactSpec, Built, Job, Store
 from convrec.catalog.index import TitleIndex
 from convrec.config import Config
 from convrec.errors import TrainingError
+from convrec.progress import silent
 from convrec.rank_grpo import RANK_GRPO
 from convrec.sft.student import has_bf16, load_checkpoint
 from convrec.training import rl
@@ -23,10 +24,6 @@ from convrec.training.validation import Validation
 from tests.convrec.training.world import FILMS, SAMPLES, Written, config
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
-
-
-def silent(done: int, total: int, text: str) -> None:
-    """Report nothing."""
 
 
 def train(
