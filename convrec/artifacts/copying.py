@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.artifacts.tables import KINDS, MEMBERS, literal
 from convrec.errors import InputError, WarehouseError
 from convrec.output import JsonFile, takes_stdout, write_json
 
@@ -42,6 +41,8 @@ def copy_warehouse(source: Store, target: Store) -> dict[str, int]:
     Raises WarehouseError where the lake does not hold every row and file afterwards, as when it had
     others of the same name before.
     """
+    from convrec.artifacts.tables import KINDS, MEMBERS
+
     copied: dict[str, int] = {}
     lake = target.lake
     if lake is None or source.lake is not None:
@@ -70,6 +71,8 @@ def copy_warehouse(source: Store, target: Store) -> dict[str, int]:
 @contextlib.contextmanager
 def _attached(source: Store, target: Store) -> Iterator[None]:
     """The file as `source` beside the lake, for reading."""
+    from convrec.artifacts.tables import literal
+
     assert target.lake is not None
     target.lake.call(f"ATTACH {literal(str(source.path))} AS source (READ_ONLY)")
     try:
@@ -89,6 +92,8 @@ def _wanted_files(source: Store) -> Iterator[str]:
 
 
 def _copy_artifact(target: Store, artifact_id: str) -> dict[str, int]:
+    from convrec.artifacts.tables import MEMBERS
+
     kind = artifact_id.rpartition("-")[0]
     copied = {}
     with target.write() as connection:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convrec.artifacts.gc import DAYS, KEEP_RUNS
 from convrec.output import JsonFile, console, takes_stdout, write_json
 
 if TYPE_CHECKING:
@@ -106,10 +105,10 @@ def unpin(
 def gc(
     keep_runs: Annotated[
         int, typer.Option(min=0, help="Keep what the last runs of each flow and profile used.")
-    ] = KEEP_RUNS,
+    ] = 10,
     days: Annotated[
         float, typer.Option(min=0, help="A training untouched for so long is given up.")
-    ] = DAYS,
+    ] = 7.0,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it nothing changes.")] = False,
     json_file: JsonFile = None,
 ) -> None:

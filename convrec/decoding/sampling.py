@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from convrec.config import Config
+from convrec.config.sections import SamplerName
 from convrec.decoding.choosing import uniforms
 from convrec.decoding.constrained import FromCatalog
-from convrec.decoding.samplers import Sampler, SamplerName, sampler_for
+from convrec.decoding.samplers import Sampler, sampler_for
 from convrec.decoding.writing import Rule, Written, write_lists
 from convrec.progress import Progress, silent
 from convrec.sft.prompts import encode_prompt

@@ -109,9 +109,9 @@ def comparison_page(runs: list[Compared]) -> str:
 
 def _differences(values: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Key → what each run has there, where they do not all have the same."""
-    from convrec.evaluate.contents import argument, flat
+    from convrec.config.overrides import as_override, flattened
 
-    told = [{key: argument(value) for key, value in flat(one).items()} for one in values]
+    told = [{key: as_override(value) for key, value in flattened(one).items()} for one in values]
     keys = dict.fromkeys(key for one in told for key in one)
     rows = {key: [one.get(key, "–") for one in told] for key in keys}
     return {key: row for key, row in rows.items() if len(set(row)) > 1}

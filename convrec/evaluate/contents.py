@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from convrec.adjust.fit import CUT
@@ -12,6 +11,7 @@ from convrec.artifacts import Header, Job
 from convrec.artifacts.lineage import family
 from convrec.artifacts.runs import revision
 from convrec.catalog.index import TitleIndex
+from convrec.config.overrides import as_override, flattened
 from convrec.errors import ConfigError
 from convrec.evaluate.batch import WIDTH
 from convrec.evaluate.calibration import Rated, calibration
@@ -104,15 +104,15 @@ def command(config: Config, what: str = "run") -> str:
     from convrec.config import load
 
     try:
-        before = flat(shown_config(load(config.profile)))
+        before = flattened(shown_config(load(config.profile)))
     except ConfigError:
         before = {}
     changed = {
         key: value
-        for key, value in flat(shown_config(config)).items()
+        for key, value in flattened(shown_config(config)).items()
         if before and key != "profile" and before.get(key, value) != value
     }
-    sets = [f"--set {shlex.quote(f'{key}={argument(value)}')}" for key, value in changed.items()]
+    sets = [f"--set {shlex.quote(f'{key}={as_override(value)}')}" for key, value in changed.items()]
     return " ".join([f"convrec {what}", shlex.quote(config.profile), *sets])
 
 
@@ -194,19 +194,3 @@ def _measured(headers: list[Header]) -> dict[str, dict[str, Any]]:
         for header in headers
         if header.ref.kind in _MEASURED and header.figures
     }
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted keys, as `--set` names them."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            found.update(flat(value, f"{prefix}{key}."))
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
-def argument(value: Any) -> str:
-    """A value as `--set` takes it."""
-    return value if isinstance(value, str) else json.dumps(value)

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convrec.decoding.samplers import Sampler, SamplerName
+from convrec.config.sections import SamplerName
+from convrec.decoding.samplers import Sampler
 from convrec.decoding.writing import Written, write_lists
 
 

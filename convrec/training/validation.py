@@ -22,8 +22,8 @@ from convrec.config import Config
 from convrec.evaluate.batch import ListToJudge, ranking_metrics
 from convrec.evaluate.bootstrap import Bootstrap
 from convrec.evaluate.standard import judge_standard
+from convrec.relevance import titled
 from convrec.training.record import Record
-from convrec.training.scoring import titled
 from convrec.training.state import latest, step_of
 
 BEST = "ndcg@20"
@@ -123,7 +123,7 @@ class Validation(TrainerCallback):
     def _measure(self, lists: Sequence[str]) -> tuple[dict[str, float], Any]:
         """Means of metrics and rates, the deciding one's interval, and its value for each list."""
         asked = [
-            ListToJudge(text, titled(sample["seen"] or ()), titled(sample["ground_truth"]))
+            ListToJudge(text, titled(sample["seen"]), titled(sample["ground_truth"]))
             for sample, text in zip(self.samples, lists, strict=True)
         ]
         batch = judge_standard(
