@@ -80,7 +80,7 @@ def forget_conversations(names: Sequence[str], store: Store, *, dry_run: bool = 
             contexts = _contexts(names, connection)
             texts = _mark(contexts, connection)
             forgotten = Forgotten(contexts, checkpoints=_checkpoints(connection))
-            forgotten.reports = _reports(contexts, texts, store, connection)
+            forgotten.reports = _reports(connection)
             forgotten.removed = _remove(forgotten.reports, connection)
         if not dry_run:
             _remove_files(forgotten, [*contexts, *texts], store)
@@ -151,10 +151,8 @@ def _checkpoints(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _reports(
-    contexts: list[str], texts: list[str], store: Store, connection: duckdb.DuckDBPyConnection
-) -> list[str]:
-    """Reports that descend from these conversations: they show examples."""
+def _reports(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Reports that descend from the conversations in `forgotten`: they show examples."""
     rows = connection.execute(
         "WITH RECURSIVE line(artifact_id) AS ("
         "SELECT DISTINCT artifact_id FROM conversations JOIN forgotten USING (context_id) UNION "

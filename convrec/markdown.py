@@ -47,9 +47,9 @@ def code(command: str) -> str:
     return f"{fence}\n{command}\n{fence}"
 
 
-def mermaid_label(value: object, longest: int = 0) -> str:
+def mermaid_label(value: object) -> str:
     """`value` as the label of a mermaid node: quoted, all signs of mermaid as numbered entities."""
-    shown = _MERMAID_SAFE.sub(lambda sign: f"#{ord(sign[0])};", _one_line(value, longest))
+    shown = _MERMAID_SAFE.sub(lambda sign: f"#{ord(sign[0])};", _one_line(value, 0))
     return f'"{shown}"'
 
 

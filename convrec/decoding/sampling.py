@@ -105,10 +105,8 @@ def _texts(tokenizer: Any, how: Sampler, rule: Rule, written: list[Written]) -> 
     if isinstance(rule, FromCatalog):
         return ["\n".join(lines) for lines in rule.lists()]
     texts = [answer_text(tokenizer, one.ids) for one in written]
-    if how.name in (
-        "lines",
-        "distinct",
-    ):  # a token that closes line N may hold more than its newline
+    if how.name in ("lines", "distinct"):
+        # a token that closes line N may hold more than its newline
         texts = ["\n".join(text.split("\n")[: how.n]) for text in texts]
     return texts
 

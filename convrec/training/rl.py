@@ -188,8 +188,7 @@ def training_data(samples: Rows, tokenizer: Any, config: Config, seed: int) -> D
 
 
 def _rollout(task: Task) -> Rollout:
-    most, temperature = task.config.model.max_completion_tokens, task.config.rank_grpo.temperature
-    return Rollout(most, temperature, sampler=task.sampler)
+    return Rollout(task.config.rank_grpo.temperature, task.sampler)
 
 
 def _prompt_ids(sample: Mapping[str, Any], tokenizer: Any, config: Config) -> list[int]:
