@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,11 @@ from convrec.errors import WarehouseError
 from convrec.forgetting import forget_conversations
 from convrec.llm.answers import AnswerStore
 from convrec.llm.spool import Standing
-from tests.convrec.llm.conftest import Endpoint
+from tests.convrec.llm.conftest import Endpoint, endpoint
 from tests.convrec.llm.test_fetch_crashes import child
 from tests.servers import Postgres
+
+__all__ = ["endpoint"]
 
 pytestmark = pytest.mark.scale
 
@@ -28,13 +29,6 @@ def hosts(
     monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{address}")
     monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "data"))
     return Store(tmp_path / "one"), Store(tmp_path / "two")
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    running = Endpoint()
-    yield running
-    running.close()
 
 
 def nothing(keys: list[str]) -> Standing:
