@@ -32,7 +32,7 @@ def compare_training(
     """Train every algorithm from the stored SFT checkpoint, at equal samples, and measure them.
 
     Args:
-        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        profile: A profile of `profiles/` by its name, as demo, or a .toml path.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
         algorithms: rank_grpo, rank_grpo:log, rank_grpo:exp:2.0, grpo, gspo, dr_grpo or dapo.
         seeds: Seeds of training; learning rates are chosen with the first one.

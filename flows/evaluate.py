@@ -24,7 +24,7 @@ def evaluate(
     """Measure the stored checkpoints on the test split; trains nothing, asks nobody.
 
     Args:
-        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        profile: A profile of `profiles/` by its name, as demo, or a .toml path.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
         refresh: Recompute from this stage on; stored answers are never bought again.
         checkpoint: A model's folder, or the id of any checkpoint, to be measured beside what the

@@ -22,7 +22,7 @@ def train(
     """Train on the stored demonstrations; asks no teacher, and fails if there are none.
 
     Args:
-        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        profile: A profile of `profiles/` by its name, as demo, or a .toml path.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
         refresh: Recompute from this stage on; stored answers are never bought again.
     """

@@ -324,7 +324,7 @@ class Run:
         return self.store.fetched(ref.artifact_id) / "report.html" if ref else None
 
     def summary(self) -> dict[str, Any]:
-        """What `convrec run --json` writes; see DESIGN, fixed points, in docs/reference."""
+        """What `convrec run --json` writes: stages, requests, figures and the report."""
         from convrec.evaluate import metrics_json
 
         figures: dict[str, Any] = {"metrics": {}, "comparisons": []}

@@ -1,9 +1,8 @@
 """How good the model is while it trains: Recall and NDCG of lists that it writes on validation.
 
 The lists are sampled as in training, with the same random numbers every time: two checkpoints
-differ by their weights alone. What is measured is the `standard` protocol, not the
-reward. The best weights by NDCG are kept, and training stops when they have not got better for
-`patience` looks.
+differ by their weights alone. What is measured is the `standard` protocol, not the reward. The best
+weights by NDCG are kept, and training stops when they have not got better for `patience` looks.
 """
 
 from __future__ import annotations
