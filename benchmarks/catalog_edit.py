@@ -71,6 +71,7 @@ def sent(store: Store, run: str) -> dict[str, int]:
 
 
 def judged(store: Store) -> set[tuple[Any, ...]]:
+    """The (conversation and judge, item, pass) that was asked about."""
     with store.read_connection() as connection:
         query = "SELECT judge_key, unnest(items), pass FROM llm_judged"
         return set(connection.execute(query).fetchall())

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from turns import rounds, whole
 
 TASKS = 8
 
@@ -42,18 +40,6 @@ def baseline() -> None:
     eight()
 
 
-def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Wall and processor seconds of a command and its children."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    wall = time.perf_counter() - started
-    if done.returncode:
-        sys.exit(done.stderr[-3000:])
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, sum(after[:2]) - sum(before[:2])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="demo")
@@ -66,25 +52,20 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        root = str(Path(__file__).resolve().parents[1])
-        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        home = options.home or str(folder / "home")
-        ours = {"CONVREC_HOME": home, "PREFECT_HOME": str(folder / "ours"), "PYTHONPATH": path}
-        theirs = {"PREFECT_HOME": str(folder / "theirs"), "PYTHONPATH": path}
-        pairs = {
-            "re-run": ([sys.executable, "-m", "flows.cli", "run", options.profile], ours),
-            "nothing": ([sys.executable, __file__, "--baseline"], theirs),
+        ours = {
+            "CONVREC_HOME": options.home or str(folder / "home"),
+            "PREFECT_HOME": str(folder / "ours"),
         }
-        rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in pairs}
-        for number in range(options.rounds + 1):
-            for name, (command, environment) in pairs.items():
-                took = timed(command, {**os.environ, **environment})
-                if number:  # the first run of both makes what the others find
-                    rounds[name].append(took)
-                    print(f"{name}: {took[0]:.1f} s, {took[1]:.1f} s of processor", flush=True)
-    ratios = [a[0] / b[0] for a, b in zip(rounds["re-run"], rounds["nothing"], strict=True)]
+        run = [sys.executable, "-m", "flows.cli", "run", options.profile]
+        nothing = [sys.executable, __file__, "--baseline"]
+        ways = {
+            "re-run": lambda: whole(run, **ours),
+            "nothing": lambda: whole(nothing, PREFECT_HOME=str(folder / "theirs")),
+        }
+        costs = rounds(ways, options.rounds)  # the first run of both makes what the others find
+    ratios = [a.wall / b.wall for a, b in zip(costs["re-run"], costs["nothing"], strict=True)]
     figures = {
-        **{name: [[round(x, 2) for x in took] for took in made] for name, made in rounds.items()},
+        **{name: [[round(x, 2) for x in one[:2]] for one in made] for name, made in costs.items()},
         "ratio": round(statistics.median(ratios), 2),
         "ratios": [round(min(ratios), 2), round(max(ratios), 2)],
     }

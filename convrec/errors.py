@@ -53,7 +53,7 @@ class CatalogError(InputError):
 
 
 class WarehouseError(ConvrecError):
-    """The warehouse is read-only, foreign, newer than this version, or stays locked."""
+    """The warehouse cannot be used: foreign, newer, locked, damaged, out of space, or gone."""
 
 
 class CommitError(WarehouseError):

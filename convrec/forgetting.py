@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convrec.artifacts.tables import KINDS
+from convrec.artifacts.tables import KINDS, literal
 from convrec.config import home
 from convrec.errors import InputError, WarehouseError
 from convrec.forgotten_files import remove_from_files
@@ -81,7 +81,7 @@ def forget_conversations(names: Sequence[str], store: Store, *, dry_run: bool = 
             contexts = _contexts(names, connection)
             texts = _mark(contexts, connection)
             forgotten = Forgotten(contexts, checkpoints=_checkpoints(connection))
-            forgotten.reports = _reports(contexts, texts, store, connection)
+            forgotten.reports = _reports(connection)
             marked = _checkpoints(connection, split="validation")
             forgotten.removed = _remove(forgotten.reports, connection)
             if not dry_run:  # before the commit: who is cut off here finds its conversation again
@@ -157,10 +157,8 @@ def _checkpoints(connection: duckdb.DuckDBPyConnection, split: str = "train") ->
     return [name for (name,) in rows]
 
 
-def _reports(
-    contexts: list[str], texts: list[str], store: Store, connection: duckdb.DuckDBPyConnection
-) -> list[str]:
-    """Reports that descend from these conversations: they show examples."""
+def _reports(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Reports that descend from the conversations in `forgotten`: they show examples."""
     rows = connection.execute(
         "WITH RECURSIVE line(artifact_id) AS ("
         "SELECT DISTINCT artifact_id FROM conversations JOIN forgotten USING (context_id) UNION "
@@ -250,7 +248,7 @@ def _write_anew(connection: duckdb.DuckDBPyConnection, fresh: Path, path: Path) 
     for left in (fresh, Path(f"{fresh}.wal")):
         left.unlink(missing_ok=True)
     name = connection.execute("SELECT current_database()").fetchone()
-    connection.execute(f"ATTACH '{str(fresh).replace(chr(39), chr(39) * 2)}' AS fresh")
+    connection.execute(f"ATTACH {literal(str(fresh))} AS fresh")
     connection.execute(f'COPY FROM DATABASE "{name[0] if name else ""}" TO fresh')
     connection.execute("DETACH fresh")
     # Whoever opens the new file would take the old one's log, by its name, for its own.

@@ -34,6 +34,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], longest: int
     return "\n".join([head, "|---" * len(columns) + "|", *(f"| {' | '.join(x)} |" for x in lines)])
 
 
+def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A markdown table of words and figures that need no escaping."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+
+
 def code(command: str) -> str:
     """A block of code that holds `command`, whatever backticks are in it."""
     longest = max((len(run) for run in re.findall(r"`+", command)), default=0)
@@ -41,9 +47,9 @@ def code(command: str) -> str:
     return f"{fence}\n{command}\n{fence}"
 
 
-def mermaid_label(value: object, longest: int = 0) -> str:
+def mermaid_label(value: object) -> str:
     """`value` as the label of a mermaid node: quoted, all signs of mermaid as numbered entities."""
-    shown = _MERMAID_SAFE.sub(lambda sign: f"#{ord(sign[0])};", _one_line(value, longest))
+    shown = _MERMAID_SAFE.sub(lambda sign: f"#{ord(sign[0])};", _one_line(value, 0))
     return f'"{shown}"'
 
 

@@ -23,7 +23,7 @@ from convrec.sft import SFT
 from convrec.sources import no_teacher, source_roles
 
 
-def _always(config: Config) -> str:
+def _nothing(config: Config) -> str:
     return ""
 
 
@@ -44,8 +44,8 @@ class Node:
     name: str
     step: Step
     reads: Mapping[str, str] = field(default_factory=dict)
-    skipped: Callable[[Config], str] = _always
-    pin: Callable[[Config], str] = _always
+    skipped: Callable[[Config], str] = _nothing
+    pin: Callable[[Config], str] = _nothing
     adapt: Callable[[Config], Config] = _itself
 
     @property

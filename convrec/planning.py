@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from convrec.catalog.versions import unpublished
-from convrec.config import has_warehouse, home, parse_overrides
+from convrec.config import DATA_STAGES, has_warehouse, home, parse_overrides
 from convrec.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
 from convrec.sources import adopted, source_config
 
@@ -101,7 +101,7 @@ class Walk:
 
         part = Walk(source_config(self.config, name), self.store, stages=self.stages, llm={})
         for node in PIPELINE:
-            if node.stage not in ("sft", "rank_grpo", "evaluate") and not node.skipped(part.config):
+            if node.stage in DATA_STAGES and not node.skipped(part.config):
                 part.visit(node)
         self.refs |= adopted(name, part.refs)
         self.frames |= adopted(name, part.frames)
@@ -136,9 +136,9 @@ class Walk:
 
     def _price(self, node: Node, job: Any) -> int | None:
         """Record the requests, tokens and dollars of a node; how many requests it would send."""
-        from convrec.llm.answers import AnswerStore
         from convrec.llm.estimate import Bracket, estimate
-        from convrec.llm.requests import chunks, distinct
+        from convrec.llm.requests import distinct
+        from convrec.llm.stored import unanswered
         from convrec.reflect import typical_bytes
 
         role = "teacher" if node.stage == "recommend" else "judge"
@@ -146,16 +146,13 @@ class Walk:
             self.llm[role] = self._judge_range()
             return None
         source = (self.config.recommend if role == "teacher" else self.config.reflect).source
-        answers, count = AnswerStore(self.store), 0
+        asked, count = distinct(node.step.requests(job)), 0  # type: ignore[misc]
 
         def missing() -> Iterator[Request]:
             nonlocal count
-            for chunk in chunks(distinct(node.step.requests(job))):  # type: ignore[misc]
-                stored = answers.digests([request.key for request in chunk])
-                for request in chunk:
-                    if request.key not in stored:
-                        count += 1
-                        yield request
+            for request in unanswered(asked, self.store):
+                count += 1
+                yield request
 
         if source in ("live", "batch"):
             scale, listed = self.config.reflect.scale, self._list_bytes(job)

@@ -8,9 +8,9 @@ that reading, for comparison with published numbers only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from convrec.catalog.index import YEAR_TOLERANCE, TitleIndex
 from convrec.catalog.titles import exact_key
@@ -18,6 +18,11 @@ from convrec.lists import TITLE_YEAR, Item, LineFormat
 
 Titled = tuple[str, int | None]
 """A title and its year, None where it is not known."""
+
+
+def titled(items: Iterable[Mapping[str, Any]] | None) -> list[Titled]:
+    """Titles and years from structs, as the warehouse and Arrow hold them; none from None."""
+    return [(item["title"], item["year"]) for item in items or ()]
 
 
 class JudgedLine(NamedTuple):
@@ -33,6 +38,15 @@ class JudgedLine(NamedTuple):
     repeat: bool
     seen: bool
     truth: int | None
+
+    @property
+    def mark(self) -> str:
+        """What a page says of it: hit, outside (the catalog), seen, repeat, or nothing."""
+        if self.truth is not None:
+            return "hit"
+        if self.item_id is None:
+            return "outside"
+        return "seen" if self.seen else "repeat" if self.repeat else ""
 
 
 def list_lines(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convrec.catalog.index import YEAR_TOLERANCE
 from convrec.catalog.titles import exact_key
 from convrec.errors import InputError
 from convrec.output import JsonFile, takes_stdout, write_json
@@ -44,7 +45,7 @@ def named_items(text: str, items: Iterable[tuple[str, str, int | None]]) -> set[
             word = " " not in title.strip()
             if word and year is None and written != title:
                 continue
-            if year is None or own is None or abs(own - int(year)) <= 2:
+            if year is None or own is None or abs(own - int(year)) <= YEAR_TOLERANCE:
                 named.add(item_id)
     return named
 
@@ -77,7 +78,7 @@ def recommend_list(
             f"{checkpoint} is a {header.ref.kind}, not a checkpoint; "
             "`convrec artifacts list --kind checkpoint` shows those"
         )
-    config = Config.model_validate(serving_settings(store, checkpoint))
+    config = Config.model_validate(trained_settings(store, checkpoint))
     if catalog:
         frame = load_catalog(catalog, config.ingest.names, years=config.recommend.years)[0]
     else:
@@ -99,7 +100,7 @@ def recommend_list(
     return listed
 
 
-def serving_settings(store: Store, checkpoint: str) -> dict[str, Any]:
+def trained_settings(store: Store, checkpoint: str) -> dict[str, Any]:
     """The configuration keys that a checkpoint must be asked with, as it was trained."""
     import json
 

@@ -9,7 +9,7 @@ teacher is not asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from convrec.errors import ConfigError
@@ -46,9 +46,9 @@ def source_config(config: Config, name: str) -> Config:
     return made
 
 
-def source_roles(config: Config, roles: Iterable[str] = ROLES) -> dict[str, str]:
+def source_roles(config: Config) -> dict[str, str]:
     """Role → name of what every source brings: `NAME:conversations`, `NAME:demonstrations`."""
-    names = [f"{source}:{role}" for source in config.sources for role in roles]
+    names = [f"{source}:{role}" for source in config.sources for role in ROLES]
     return {name: name for name in names}
 
 

@@ -25,7 +25,7 @@ def ablate_sft_data(
     """Build the SFT data where that is not done, measure every part of it, search its settings.
 
     Args:
-        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        profile: A profile of `profiles/` by its name, as demo, or a .toml path.
         overrides: Keys to set on top of the profile, as {"seed": 7, "remap.keep": 60}.
         refresh: Recompute from this stage on; stored answers are never bought again.
     """

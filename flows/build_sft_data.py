@@ -25,7 +25,7 @@ def build_sft_data(
     """Run the data stages; teacher answers and judgments that are stored are used again.
 
     Args:
-        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        profile: A profile of `profiles/` by its name, as demo, or a .toml path.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
         refresh: Recompute from this stage on; stored answers are never bought again.
     """

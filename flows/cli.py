@@ -61,10 +61,9 @@ def _root(
     pass
 
 
-def _stage(value: str | None) -> str | None:
+def _check_stage(value: str | None) -> None:
     if value is not None and value not in STAGES:
         raise ConfigError(f"{value!r} is not a stage; the stages are {', '.join(STAGES)}")
-    return value
 
 
 @app.command()
@@ -80,8 +79,8 @@ def run(
 ) -> None:
     """Run the pipeline of PROFILE: all eight stages, those that are unchanged from the cache."""
     overrides = parse_overrides(assignments or [])
-    _stage(until)
-    _stage(refresh)
+    _check_stage(until)
+    _check_stage(refresh)
     from convrec import config
 
     # Wrong input is refused before Prefect starts.

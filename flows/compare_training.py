@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
+from convrec.config import DATA_STAGES
 from flows.parameters import Overrides, Profile, Refresh
 from tasks.artifact import artifact_task
 from tasks.compare import compare
@@ -31,7 +32,7 @@ def compare_training(
     """Train every algorithm from the stored SFT checkpoint, at equal samples, and measure them.
 
     Args:
-        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        profile: A profile of `profiles/` by its name, as demo, or a .toml path.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
         algorithms: rank_grpo, rank_grpo:log, rank_grpo:exp:2.0, grpo, gspo, dr_grpo or dapo.
         seeds: Seeds of training; learning rates are chosen with the first one.
@@ -39,7 +40,7 @@ def compare_training(
         refresh: Recompute from this stage on; stored answers are never bought again.
     """
     with Run(profile, overrides, refresh=refresh) as run:
-        run.reuse("ingest", "recommend", "remap", "reflect", "adjust", "sft")
+        run.reuse(*DATA_STAGES, "sft")
         run.make("generations_sft", artifact_task("generations_sft"))
         found = compare(run, algorithms, seeds, learning_rates)
         lineage(run)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from convrec.config import ROOT
+
 POOL = "local"
 LOOK_EVERY = "2"
 """Seconds between two looks of the worker at what is due; Prefect's own default is 10."""

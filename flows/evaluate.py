@@ -24,7 +24,7 @@ def evaluate(
     """Measure the stored checkpoints on the test split; trains nothing, asks nobody.
 
     Args:
-        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        profile: A profile of `profiles/` by its name, as demo, or a .toml path.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
         refresh: Recompute from this stage on; stored answers are never bought again.
         checkpoint: A model's folder, or the id of any checkpoint, to be measured beside what the
@@ -36,7 +36,7 @@ def evaluate(
             take_stored(run, *STAGES[1:])
             evaluate_given(run, checkpoint)
         else:
-            run.reuse("ingest", "recommend", "remap", "reflect", "adjust", "sft", "rank_grpo")
+            run.reuse(*STAGES[:-1])
             evaluate_stage(run)
         lineage(run)
     return run.summary()

@@ -29,7 +29,7 @@ def pipeline(
     """Run every stage, up to `until`; returns the summary that `convrec run --json` writes.
 
     Args:
-        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        profile: A profile of `profiles/` by its name, as demo, or a .toml path.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
         until: The last stage to run; empty runs all.
         refresh: Recompute from this stage on; stored answers are never bought again.

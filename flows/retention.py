@@ -5,13 +5,14 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
+from convrec.artifacts.gc import DAYS, KEEP_RUNS
 from tasks.retention import tidy
 
 
 @flow(name="retention", flow_run_name="retention, keep {keep_runs} runs")
 def retention(
-    keep_runs: Annotated[int, Field(ge=0)] = 10,
-    days: Annotated[float, Field(ge=0)] = 7.0,
+    keep_runs: Annotated[int, Field(ge=0)] = KEEP_RUNS,
+    days: Annotated[float, Field(ge=0)] = DAYS,
     delete: bool = False,
 ) -> dict[str, Any]:
     """Delete what no pin and none of the last runs needs; the same as `convrec artifacts gc`.

@@ -4,6 +4,7 @@ from typing import Any
 
 from prefect import flow
 
+from convrec.config import DATA_STAGES
 from flows.parameters import Overrides, Profile, Refresh
 from tasks.failure import crashed
 from tasks.lineage import lineage
@@ -21,12 +22,12 @@ def train(
     """Train on the stored demonstrations; asks no teacher, and fails if there are none.
 
     Args:
-        profile: A shipped profile (demo, reddit-v2, inspired-replay, redial), or a .toml path.
+        profile: A profile of `profiles/` by its name, as demo, or a .toml path.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
         refresh: Recompute from this stage on; stored answers are never bought again.
     """
     with Run(profile, overrides, refresh=refresh) as run:
-        run.reuse("ingest", "recommend", "remap", "reflect", "adjust")
+        run.reuse(*DATA_STAGES)
         sft(run)
         rank_grpo(run)
         lineage(run)

@@ -139,7 +139,7 @@ def build(order: Order) -> ArtifactRef:
         {"figure": "seconds", "value": round(seconds, 2)},
     ]
     rows += [{"figure": key, "value": value} for key, value in built.figures.items()]
-    create_table_artifact(rows, key=slug(node.name), description=f"{ref.artifact_id}")
+    create_table_artifact(rows, key=slug(node.name), description=ref.artifact_id)
     return ref
 
 
@@ -167,7 +167,7 @@ def _finish(store: Store, ref: ArtifactRef, workspace: Path) -> None:
         write_card(store, ref.artifact_id)
 
 
-def ask_task(name: str, **options: Any) -> Task[..., dict[str, Any]]:
+def ask_task(name: str) -> Task[..., dict[str, Any]]:
     """The uncached task that gets the answers a node still lacks; figures of the calls."""
     node = NODES[name]
 
@@ -177,7 +177,9 @@ def ask_task(name: str, **options: Any) -> Task[..., dict[str, Any]]:
         description="Sends the requests whose answers are not stored yet; sends none twice.",
         cache_policy=NO_CACHE,
         persist_result=False,
-        **options,
+        retries=2,
+        retry_delay_seconds=[5, 30],
+        retry_condition_fn=may_pass,
     )
     def ask(order: Order, parents: Mapping[str, ArtifactRef]) -> dict[str, Any]:
         progress = Progress(order, slug("progress", "ask", name))

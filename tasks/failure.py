@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from prefect.runtime import deployment, flow_run
 
 from convrec import markdown
 from convrec.config import STAGES
+from convrec.config.overrides import as_override
 from convrec.errors import ConvrecError, WarehouseError
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _deployed(name: str, parameters: Mapping[str, Any]) -> str:
     words = ["prefect", "deployment", "run", name]
     for key, value in parameters.items():
         if value not in (None, "", {}):
-            words += ["--param", f"{key}={value if isinstance(value, str) else _json(value)}"]
+            words += ["--param", f"{key}={as_override(value)}"]
     return shlex.join(words)
 
 
@@ -146,9 +146,5 @@ def _typed(profile: str, until: str | None, parameters: Mapping[str, Any]) -> st
         if value:
             words += [option, str(value)]
     for key, value in dict(parameters.get("overrides") or {}).items():
-        words += ["--set", f"{key}={value if isinstance(value, str) else _json(value)}"]
+        words += ["--set", f"{key}={as_override(value)}"]
     return shlex.join(words)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

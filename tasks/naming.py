@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import ArtifactRef, Store
+from convrec.artifacts.identity import first_signs
 from convrec.ingest.splits import SPLITS
 from convrec.pipeline import Node, of_stage
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 MAIN = "candidates"
 """What remap is there for; its other artifact is named in full."""
 
-SIGNS = 4
 _WORKS_ON = {"rank_grpo": ("train",), "evaluate": ("test",)}
 
 
@@ -27,7 +27,7 @@ def run_name(parameters: Mapping[str, Any]) -> str:
     """The name of the run of an artifact's task."""
     order: Order = parameters["order"]
     try:
-        signs = order.artifact_id.rpartition("-")[2][:SIGNS]
+        signs = first_signs(order.artifact_id)
     except Exception:  # the task itself is about to fail with the same error
         signs = ""
     return title(order.node, order.parents, order.store, signs)

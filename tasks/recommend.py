@@ -1,11 +1,9 @@
 """recommend: the teacher is asked once a context; its lists are read from what is stored."""
 
-from tasks.artifact import artifact_task, ask_task, may_pass
+from tasks.artifact import artifact_task, ask_task
 from tasks.run import Run
 
-ask_teacher = ask_task(
-    "teacher_lists", retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=may_pass
-)
+ask_teacher = ask_task("teacher_lists")
 teacher_lists = artifact_task("teacher_lists")
 
 

@@ -1,11 +1,9 @@
 """reflect: the judge rates the top candidates of every context."""
 
-from tasks.artifact import artifact_task, ask_task, may_pass
+from tasks.artifact import artifact_task, ask_task
 from tasks.run import Run
 
-ask_judge = ask_task(
-    "judgments", retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=may_pass
-)
+ask_judge = ask_task("judgments")
 judgments = artifact_task("judgments")
 
 

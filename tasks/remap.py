@@ -1,13 +1,11 @@
 """remap: teacher lists become scores over the catalog."""
 
 from convrec.remap import embeds
-from tasks.artifact import artifact_task, ask_task, may_pass
+from tasks.artifact import artifact_task, ask_task
 from tasks.run import Run
 
 similarity_basis = artifact_task("similarity_basis")
-embed_texts = ask_task(
-    "candidates", retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=may_pass
-)
+embed_texts = ask_task("candidates")
 candidates = artifact_task("candidates")
 
 

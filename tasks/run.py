@@ -22,7 +22,7 @@ from convrec.artifacts import ArtifactRef, ArtifactSpec, Job, Store
 from convrec.artifacts.current import Current, find_current, mark, note_current
 from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
 from convrec.catalog.versions import fixed
-from convrec.config import STAGES, Config, StageName
+from convrec.config import DATA_STAGES, STAGES, Config, StageName
 from convrec.errors import ConfigError, ConvrecError, InputError
 from convrec.pipeline import NODES, Node, of_stage
 from convrec.sources import adopted, source_config
@@ -30,7 +30,6 @@ from tasks import failure
 from tasks.cache import records
 from tasks.events import event
 
-DATA: tuple[StageName, ...] = ("ingest", "recommend", "remap", "reflect", "adjust")
 """The stages that make demonstrations; a source goes through these."""
 
 LLM_FIGURES = ("requests", "from_ledger", "sent", "prompt_tokens", "completion_tokens", "usd")
@@ -276,7 +275,7 @@ class Run:
                 self._record(node, "cached", ref, started)
         for name in self.config.sources:
             part = self.source(name)
-            part.reuse(*(stage for stage in stages if stage in DATA))
+            part.reuse(*(stage for stage in stages if stage in DATA_STAGES))
             self.take(name, part)
 
     def source(self, name: str) -> Run:
@@ -327,7 +326,7 @@ class Run:
         return self.store.fetched(ref.artifact_id) / "report.html" if ref else None
 
     def summary(self) -> dict[str, Any]:
-        """What `convrec run --json` writes; see DESIGN, fixed points, in docs/reference."""
+        """What `convrec run --json` writes: stages, requests, figures and the report."""
         from convrec.evaluate import metrics_json
 
         figures: dict[str, Any] = {"metrics": {}, "comparisons": []}

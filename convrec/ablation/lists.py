@@ -10,7 +10,7 @@ import numpy as np
 from convrec.adjust import DEMONSTRATIONS
 from convrec.artifacts import Job
 from convrec.evaluate.bootstrap import Bootstrap, Interval
-from convrec.evaluate.metrics import Measures, Values
+from convrec.evaluate.measures import Measures, Values
 from convrec.evaluate.systems import Sample, by_context
 
 if TYPE_CHECKING:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from convrec.ablation.ladder import METRICS
+from convrec.markdown import plain_table
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -15,7 +18,6 @@ TITLES = {
     "judged": "+ reflect",
     "adjusted": "+ adjust",
 }
-_COLUMNS = ("ndcg@20", "recall@20", "ndcg@5", "recall@5", "in_catalog")
 
 
 def ladder_rows(ablation: pl.DataFrame, split: str) -> list[list[str]]:
@@ -26,7 +28,7 @@ def ladder_rows(ablation: pl.DataFrame, split: str) -> list[list[str]]:
         by_name = {row["metric"]: row for row in metrics.iter_rows(named=True)}
         first = by_name["ndcg@20"]
         gain = "" if first["gain"] is None else _interval(first, "gain", "+.4f")
-        others = [f"{by_name[name]['value']:.4f}" for name in _COLUMNS[1:]]
+        others = [f"{by_name[name]['value']:.4f}" for name in METRICS[1:]]
         rows.append([TITLES[str(step)], _interval(first, "", ".4f"), gain, *others])
     return rows
 
@@ -35,11 +37,11 @@ def ladder_markdown(ablation: pl.DataFrame) -> str:
     """Both splits as markdown tables."""
     parts = []
     for (split, n), _ in ablation.group_by("split", "n", maintain_order=True):
-        heads = ["rung", "NDCG@20", "gain", *_COLUMNS[1:]]
+        heads = ["rung", "NDCG@20", "gain", *METRICS[1:]]
         parts += [
             f"### {split}: {n:,} samples",
             "",
-            *_markdown(heads, ladder_rows(ablation, str(split))),
+            plain_table(heads, ladder_rows(ablation, str(split))),
             "",
         ]
     return "\n".join(parts)
@@ -53,7 +55,7 @@ def search_markdown(search: pl.DataFrame) -> str:
         marks = [mark for mark in ("chosen", "best", "configured") if row[mark]]
         cells = [row["round"], *(f"{row[name]:g}" for name in search.columns[1:6])]
         rows.append([*cells, _interval(row, "", ".4f"), ", ".join(marks)])
-    return "\n".join(_markdown(heads, rows))
+    return plain_table(heads, rows)
 
 
 def _interval(row: dict[str, float], prefix: str, form: str) -> str:
@@ -61,8 +63,3 @@ def _interval(row: dict[str, float], prefix: str, form: str) -> str:
     ends = (row[f"{prefix}_{end}" if prefix else end] for end in ("low", "high"))
     low, high = (format(end, form) for end in ends)
     return f"{value:{form}} [{low}, {high}]"
-
-
-def _markdown(heads: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return [f"| {' | '.join(cells)} |" for cells in lines]

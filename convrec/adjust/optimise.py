@@ -6,7 +6,6 @@ loss, it is what stays. Nothing is random, so the same data give the same parame
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from convrec.adjust.loss import Listwise
     from convrec.config import Adjust
+    from convrec.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def fit(
     held_out: Listwise,
     count: int,
     settings: Adjust,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Fit:
     """The iterate with the lowest loss on `held_out`; the last one where `held_out` has no sample.
 
@@ -88,7 +88,7 @@ class _Watch:
         held_out: Listwise,
         count: int,
         settings: Adjust,
-        progress: Callable[[int, int, str], None] | None,
+        progress: Progress | None,
     ) -> None:
         self.held_out, self.settings, self.progress = held_out, settings, progress
         self.best = start(count)

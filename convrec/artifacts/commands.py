@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convrec.artifacts.copying import copy
-from convrec.artifacts.upkeep import gc, list_runs, pin, pins, unpin
+from convrec.artifacts.upkeep import ArtifactId, gc, home_store, list_runs, pin, pins, unpin
 from convrec.output import JsonFile, console, takes_stdout, write_json
 
 if TYPE_CHECKING:
-    from convrec.artifacts.store import Header, Store
+    from convrec.artifacts.store import Header
 
 app = typer.Typer(
     help="Artifacts in the warehouse: what is there, where it came from, what may go.",
@@ -22,15 +22,6 @@ app = typer.Typer(
 
 for command in (copy, gc, pin, pins, unpin):
     app.command()(command)
-
-ArtifactId = Annotated[str, typer.Argument(metavar="ID", help="An artifact id.")]
-
-
-def _store() -> Store:
-    from convrec.artifacts.store import Store
-    from convrec.config import home
-
-    return Store(home())
 
 
 def _plain(header: Header) -> dict[str, Any]:
@@ -65,11 +56,11 @@ def list_artifacts(
     from convrec.artifacts.runs import find_run
 
     if runs:
-        list_runs(_store(), json_file)
+        list_runs(home_store(), json_file)
         return
-    headers = _store().headers(kind)
+    headers = home_store().headers(kind)
     if run:
-        used = {one.artifact_id for one in find_run(_store(), run).artifacts}
+        used = {one.artifact_id for one in find_run(home_store(), run).artifacts}
         headers = [header for header in headers if header.ref.artifact_id in used]
     if json_file is not None:
         write_json([_plain(header) for header in headers], json_file)
@@ -105,7 +96,7 @@ def show(
     """Show an artifact's header, figures, failures and first rows."""
     import polars as pl
 
-    store = _store()
+    store = home_store()
     header = store.header(artifact_id)
     frame = store.read(artifact_id)
     if context and "context_id" in frame.columns:
@@ -166,7 +157,7 @@ def export(
 
     from convrec.errors import InputError
 
-    store = _store()
+    store = home_store()
     frame = store.read(artifact_id)
     folder = store.fetched(artifact_id)
     if folder.is_dir() and not file.suffix:
@@ -211,7 +202,7 @@ def lineage(
     """Show what an artifact was made from, what was made from it, and which runs made them."""
     from convrec.artifacts.lineage import ancestors, descendants, direct_edges
 
-    store = _store()
+    store = home_store()
     above = ancestors(store, artifact_id)
     below = descendants(store, artifact_id)
     if json_file is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,9 +17,6 @@ from convrec.output import JsonFile, takes_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Store
-
-MEMBERS = ("artifacts", "lineage", "failures", "curves")
-"""Tables beside its own that have rows of an artifact."""
 
 KEYS: dict[str, tuple[str, ...]] = {
     "llm_answers": ("request_key",),
@@ -45,7 +41,7 @@ def copy_warehouse(source: Store, target: Store) -> dict[str, int]:
     Raises WarehouseError where the lake does not hold every row and file afterwards, as when it had
     others of the same name before.
     """
-    from convrec.artifacts.tables import KINDS
+    from convrec.artifacts.tables import KINDS, MEMBERS
 
     copied: dict[str, int] = {}
     lake = target.lake
@@ -75,10 +71,10 @@ def copy_warehouse(source: Store, target: Store) -> dict[str, int]:
 @contextlib.contextmanager
 def _attached(source: Store, target: Store) -> Iterator[None]:
     """The file as `source` beside the lake, for reading."""
-    from convrec.artifacts.lake_setup import quoted
+    from convrec.artifacts.tables import literal
 
     assert target.lake is not None
-    target.lake.call(f"ATTACH {quoted(str(source.path))} AS source (READ_ONLY)")
+    target.lake.call(f"ATTACH {literal(str(source.path))} AS source (READ_ONLY)")
     try:
         yield
     finally:
@@ -96,6 +92,8 @@ def _wanted_files(source: Store) -> Iterator[str]:
 
 
 def _copy_artifact(target: Store, artifact_id: str) -> dict[str, int]:
+    from convrec.artifacts.tables import MEMBERS
+
     kind = artifact_id.rpartition("-")[0]
     copied = {}
     with target.write() as connection:
@@ -161,7 +159,7 @@ def copy(
     from convrec.llm.answers import AnswerStore
 
     if not (home() / "warehouse.duckdb").exists():
-        raise InputError(f"there is no warehouse file in {Path(home())}; set CONVREC_HOME")
+        raise InputError(f"there is no warehouse file in {home()}; set CONVREC_HOME")
     source = Store(home(), ("", ""))
     AnswerStore(source)  # saves what crashed processes left in the spool
     target = Store(home(), (to, data))

@@ -12,11 +12,12 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.runs import COMPLETED, RUNNING, UNRECORDED
+from convrec.artifacts.tables import MEMBERS, utc_now
 from convrec.training.workspace import discard
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ DAYS = 7.0
 
 STRAY_DAYS = 1.0
 """Age from which a folder or an artifact that nothing names is nobody's work in progress."""
-
-MEMBERS = ("artifacts", "lineage", "failures", "curves")
-"""Tables beside its own that have rows of an artifact."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def collect(store: Store, *, keep_runs: int = KEEP_RUNS, days: float = DAYS) -> 
 
 def _needed(connection: duckdb.DuckDBPyConnection, keep_runs: int, days: float) -> set[str]:
     """Ids of the artifacts that stay: roots, and all that they were made from."""
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = utc_now()
     roots = connection.execute(
         "WITH counted AS (SELECT run_id, state, started_at, state IN ($done, $unrecorded) AS ok, "
         "sum(ok::INTEGER) OVER (PARTITION BY flow, profile ORDER BY started_at DESC) AS nth "

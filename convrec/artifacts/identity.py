@@ -20,6 +20,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
+def first_signs(artifact_id: str) -> str:
+    """The four signs of an artifact's hash by which pages and logs tell it from others."""
+    return artifact_id.rpartition("-")[2][:4]
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, or of the names and bytes of all files in a folder, in hex."""
     if not path.exists():

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from convrec.artifacts.again import PATIENCE, again
-from convrec.artifacts.lake_setup import extension, place_of, psycopg_module, quoted, s3_secret
+from convrec.artifacts.lake_setup import extension, place_of, psycopg_module, s3_secret
 from convrec.artifacts.spilling import own_folder
-from convrec.artifacts.tables import creation_sql
+from convrec.artifacts.tables import creation_sql, literal
 from convrec.errors import CommitError, WarehouseError
 
 if TYPE_CHECKING:
@@ -220,14 +220,14 @@ class Lake:
                 "or to the s3://bucket/prefix, that is to hold its data"
             )
         for name in ("ducklake", "postgres_scanner", "httpfs"):
-            base.execute(f"LOAD {quoted(str(extension(name)))}")
+            base.execute(f"LOAD {literal(str(extension(name)))}")
         if secret := s3_secret():
             base.execute(secret)
         base.execute("SET ducklake_max_retry_count = 100")
         options = f"CREATE_IF_NOT_EXISTS {str(make).lower()}"
         if self._data:
-            options += f", DATA_PATH {quoted(place_of(self._data) + '/' + TABLES + '/')}"
-        base.execute(f"ATTACH {quoted(f'ducklake:postgres:{self.address}')} AS lake ({options})")
+            options += f", DATA_PATH {literal(place_of(self._data) + '/' + TABLES + '/')}"
+        base.execute(f"ATTACH {literal(f'ducklake:postgres:{self.address}')} AS lake ({options})")
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         base = self._attached()

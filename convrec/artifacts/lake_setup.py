@@ -9,17 +9,13 @@ from typing import Any
 
 import duckdb
 
+from convrec.artifacts.tables import literal
 from convrec.errors import WarehouseError
 
 
 def place_of(data: str) -> str:
     """The data's place without a slash at its end: an absolute folder, or s3://bucket/prefix."""
     return data.rstrip("/") if data.startswith("s3://") else str(Path(data).expanduser().resolve())
-
-
-def quoted(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def extension(name: str) -> Path:
@@ -64,5 +60,5 @@ def s3_secret() -> str:
         scheme, _, host = endpoint.rpartition("://")
         options |= {"ENDPOINT": host.rstrip("/"), "URL_STYLE": "path"}
         options["USE_SSL"] = "false" if scheme == "http" else "true"
-    told = ", ".join(f"{name} {quoted(value)}" for name, value in options.items())
+    told = ", ".join(f"{name} {literal(value)}" for name, value in options.items())
     return f"CREATE SECRET (TYPE s3, {told})"

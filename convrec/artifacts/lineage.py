@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from convrec.artifacts.identity import first_signs
 from convrec.markdown import mermaid_label, text
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Header, Store
-
-SIGNS = 4
-"""Signs of the hash by which an artifact is named; the table's first column has all of them."""
 
 FRESH, CACHED, EARLIER = "fresh", "cached", "earlier"
 """Made by this run; found made; not of this run, but something of it was made from it."""
@@ -133,15 +131,13 @@ def _called(header: Header, names: Mapping[str, str]) -> str:
 
 
 def _short(artifact_id: str) -> str:
-    kind, _, signs = artifact_id.rpartition("-")
-    return f"{kind}-{signs[:SIGNS]}"
+    return f"{artifact_id.rpartition('-')[0]}-{first_signs(artifact_id)}"
 
 
 def _label(header: Header, called: str, state: str) -> str:
     ref = header.ref
-    signs = ref.artifact_id.rpartition("-")[2][:SIGNS]
     partial = ", partial" if ref.partial else ""
-    lines = (called, f"{ref.rows:,} rows{partial}", f"{state} · {signs}")
+    lines = (called, f"{ref.rows:,} rows{partial}", f"{state} · {first_signs(ref.artifact_id)}")
     return '"' + "<br/>".join(mermaid_label(line)[1:-1] for line in lines) + '"'
 
 

@@ -12,11 +12,12 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from convrec import __version__
 from convrec.artifacts.again import again
+from convrec.artifacts.tables import utc_now
 from convrec.config import ROOT
 from convrec.errors import InputError
 
@@ -86,7 +87,7 @@ def open_run(
 
     What the earlier attempt had stays EARLIER until one completes: it will be wanted again.
     """
-    row = [run_id, flow, profile, _json(overrides), _json(config), revision(), RUNNING, _now()]
+    row = [run_id, flow, profile, _json(overrides), _json(config), revision(), RUNNING, utc_now()]
     with store.write() as connection:
         connection.execute("DELETE FROM runs WHERE run_id = ?", [run_id])
         connection.execute("UPDATE run_artifacts SET state = ? WHERE run_id = ?", [EARLIER, run_id])
@@ -96,7 +97,7 @@ def open_run(
 @again
 def note_artifact(store: Store, run_id: str, used: Used) -> None:
     """Note that a run has an artifact."""
-    row = [run_id, used.node, used.artifact_id, used.state, used.seconds, _now()]
+    row = [run_id, used.node, used.artifact_id, used.state, used.seconds, utc_now()]
     with store.write() as connection:
         connection.execute("INSERT INTO run_artifacts VALUES (?, ?, ?, ?, ?, ?)", row)
 
@@ -106,7 +107,7 @@ def close_run(store: Store, run_id: str, state: str) -> None:
     """Note how a run ended: COMPLETED, or the name of the error."""
     with store.write() as connection:
         connection.execute(
-            "UPDATE runs SET state = ?, ended_at = ? WHERE run_id = ?", [state, _now(), run_id]
+            "UPDATE runs SET state = ?, ended_at = ? WHERE run_id = ?", [state, utc_now(), run_id]
         )
         if state == COMPLETED:
             connection.execute(
@@ -162,7 +163,3 @@ def find_run(store: Store, name: str) -> RunRecord:
 
 def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(dict(value), sort_keys=True, default=str, ensure_ascii=False)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec
 from convrec.artifacts.parts import Parts
+from convrec.progress import Progress, silent
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from convrec.config import Config, StageName
     from convrec.llm.requests import Request
     from convrec.partitions import Piece
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    """Report nothing."""
 
 
 def _here(job: Job, pieces: Sequence[Piece]) -> None:
@@ -43,7 +40,7 @@ class Job:
     config: Config
     store: Store
     parents: Mapping[str, ArtifactRef] = field(default_factory=dict)
-    progress: Callable[[int, int, str], None] = _silent
+    progress: Progress = silent
     scratch: Path | None = None
     workspace: Path | None = None
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)

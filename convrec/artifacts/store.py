@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from convrec.artifacts.again import again
 from convrec.artifacts.depot import MARK
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, file_digest
 from convrec.artifacts.parts import ROW_GROUP, Parts, insert
-from convrec.artifacts.tables import KINDS
+from convrec.artifacts.tables import KINDS, MEMBERS, utc_now
 from convrec.artifacts.warehouse import DENSE_GROUP, Warehouse
 from convrec.errors import InputError
 
@@ -154,7 +154,7 @@ class Store(Warehouse):
             partial,
             json.dumps(dict(built.figures)),
             seconds,
-            datetime.now(UTC).replace(tzinfo=None),
+            utc_now(),
             producer.flow_run_id,
             producer.task_run_id,
         ]
@@ -183,8 +183,9 @@ class Store(Warehouse):
             known = connection.execute(
                 "SELECT count(*) FROM artifacts WHERE artifact_id = ?", [artifact_id]
             ).fetchone()
-            tables = (spec.kind, "artifacts", "lineage", "failures", "curves")
-            for table in tables if known != (0,) else ():  # all of an artifact, or nothing
+            for table in (
+                (spec.kind, *MEMBERS) if known != (0,) else ()
+            ):  # all of an artifact, or nothing
                 connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])  # noqa: S608
             insert(connection, spec.kind, artifact_id, rows)
             connection.executemany(
@@ -279,7 +280,7 @@ class Store(Warehouse):
             connection.execute("DELETE FROM pins WHERE name = ?", [name])
             connection.execute(
                 "INSERT INTO pins VALUES (?, ?, ?)",
-                [name, artifact_id, datetime.now(UTC).replace(tzinfo=None)],
+                [name, artifact_id, utc_now()],
             )
 
     def pins(self) -> dict[str, str]:

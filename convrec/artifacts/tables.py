@@ -1,4 +1,4 @@
-"""The columns of every kind of artifact, and the SQL that makes an empty warehouse.
+"""The columns of every kind of artifact, the SQL that makes an empty warehouse, and how SQL writes.
 
 Every kind has its own table with `artifact_id` first and `row` (position in the artifact) second.
 No primary keys and no sequences, so that the same SQL runs on DuckLake; uniqueness comes from the
@@ -6,6 +6,8 @@ content ids and from the insert, which replaces.
 """
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 SCHEMA_VERSION = 8
 
@@ -139,6 +141,9 @@ KINDS: dict[str, dict[str, str]] = {
     },
 }
 
+MEMBERS = ("artifacts", "lineage", "failures", "curves")
+"""Tables beside its own that have rows of an artifact."""
+
 JUDGED = """
 CREATE TABLE llm_judged (
     judge_key VARCHAR, pass INTEGER, items VARCHAR[], request_key VARCHAR, context_id VARCHAR
@@ -222,6 +227,16 @@ CREATE TABLE llm_batch_requests (
 INSERT INTO meta VALUES
     ('convrec', 'warehouse'), ('schema_version', '{SCHEMA_VERSION}'), ('store_id', uuid()::VARCHAR);
 """  # noqa: S608
+
+
+def literal(text: str) -> str:
+    """A text as an SQL literal, where SQL takes no bound value."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def utc_now() -> datetime:
+    """The time as the warehouse's columns hold it: UTC, without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def table_sql(kind: str) -> str:

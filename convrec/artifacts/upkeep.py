@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from convrec.artifacts.gc import Garbage
     from convrec.artifacts.store import Store
 
+ArtifactId = Annotated[str, typer.Argument(metavar="ID", help="An artifact id.")]
+
 KEPT = "kept/"
 """Under this prefix stand artifacts that somebody pinned for no other reason than to keep them."""
 
 SHOWN_LEFTOVERS = 20
 
 
-def _store() -> Store:
+def home_store() -> Store:
+    """The warehouse of CONVREC_HOME."""
     from convrec.artifacts.store import Store
     from convrec.config import home
 
@@ -61,7 +64,7 @@ def list_runs(store: Store, json_file: Path | None) -> None:
 
 
 def pin(
-    artifact_id: Annotated[str, typer.Argument(metavar="ID", help="An artifact id.")],
+    artifact_id: ArtifactId,
     name: Annotated[
         str, typer.Option(help="The use it is pinned for, as `artifacts pins` names it.")
     ] = "",
@@ -71,7 +74,7 @@ def pin(
     With the --name of another pin, put this artifact in its place: runs use the similarity basis
     that is pinned for their profile.
     """
-    store = _store()
+    store = home_store()
     store.header(artifact_id)
     store.pin(name or f"{KEPT}{artifact_id}", artifact_id)
     typer.echo(f"{artifact_id} is pinned as {name or KEPT + artifact_id}")
@@ -81,7 +84,7 @@ def pins(json_file: JsonFile = None) -> None:
     """List what is pinned, and for which use."""
     from rich.table import Table
 
-    found = _store().pins()
+    found = home_store().pins()
     if json_file is not None:
         write_json(found, json_file)
     if not takes_stdout(json_file):
@@ -92,10 +95,10 @@ def pins(json_file: JsonFile = None) -> None:
 
 
 def unpin(
-    artifact_id: Annotated[str, typer.Argument(metavar="ID", help="An artifact id.")],
+    artifact_id: ArtifactId,
 ) -> None:
     """Take away every pin of an artifact; it stays until `gc` finds that nothing needs it."""
-    names = _store().unpin(artifact_id)
+    names = home_store().unpin(artifact_id)
     typer.echo(f"{artifact_id} was pinned as {', '.join(names)}" if names else "it was not pinned")
 
 
@@ -116,7 +119,7 @@ def gc(
     """
     from convrec.artifacts.gc import collect, find_garbage
 
-    store = _store()
+    store = home_store()
     garbage = (collect if yes else find_garbage)(store, keep_runs=keep_runs, days=days)
     if json_file is not None:
         write_json({"deleted": yes, **garbage.plain()}, json_file)

@@ -32,7 +32,7 @@ from convrec.artifacts.migrations import migrate
 from convrec.artifacts.pandas_later import ask_pandas_later
 from convrec.artifacts.problems import gone, is_broken, is_taken, problem
 from convrec.artifacts.spilling import own_folder
-from convrec.artifacts.tables import SCHEMA_VERSION, creation_sql
+from convrec.artifacts.tables import SCHEMA_VERSION, creation_sql, literal
 from convrec.config.places import lake_address
 from convrec.errors import WarehouseError
 
@@ -86,8 +86,8 @@ class _Instance:
             if base is None:
                 base = self._bases[os.getpid()] = _Base(self._config)
             if path not in base.users:
-                place = str(path).replace("'", "''")
-                base.connection.execute(f"ATTACH '{place}' AS {_name(path)} ({self._mode})")
+                place = literal(str(path))
+                base.connection.execute(f"ATTACH {place} AS {_name(path)} ({self._mode})")
             base.users[path] = base.users.get(path, 0) + 1
         return base
 
@@ -226,8 +226,8 @@ class Warehouse:
     @contextlib.contextmanager
     def _grower(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with contextlib.closing(duckdb.connect(config={**own_folder()})) as connection:
-            path = str(self.path).replace("'", "''")
-            connection.execute(f"ATTACH '{path}' AS warehouse (ROW_GROUP_SIZE {GROWING_GROUP})")
+            place = literal(str(self.path))
+            connection.execute(f"ATTACH {place} AS warehouse (ROW_GROUP_SIZE {GROWING_GROUP})")
             connection.execute("USE warehouse")
             yield connection
 

@@ -28,9 +28,19 @@ class CatalogDiff:
     changed: pl.DataFrame
 
     @property
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """The four by name."""
+        return {
+            "added": self.added,
+            "removed": self.removed,
+            "renamed": self.renamed,
+            "changed": self.changed,
+        }
+
+    @property
     def empty(self) -> bool:
         """Whether both versions hold the same items."""
-        return not any(f.height for f in (self.added, self.removed, self.renamed, self.changed))
+        return not any(frame.height for frame in self.frames.values())
 
 
 def diff_catalogs(old: pl.DataFrame, new: pl.DataFrame) -> CatalogDiff:

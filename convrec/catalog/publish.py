@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convrec.artifacts.again import again
+from convrec.artifacts.tables import utc_now
 from convrec.catalog.versions import (
     Version,
     checked_name,
@@ -54,7 +54,7 @@ class Publication:
     @property
     def counts(self) -> dict[str, int]:
         """How many items were added, removed, renamed and changed."""
-        return {} if self.diff is None else {n: f.height for n, f in _frames(self.diff).items()}
+        return {} if self.diff is None else {n: f.height for n, f in self.diff.frames.items()}
 
     @property
     def to_announce(self) -> bool:
@@ -107,7 +107,7 @@ def mark_announced(store: Store, version: Version) -> None:
     with store.write() as connection:
         connection.execute(
             "UPDATE catalog_versions SET announced_at = ? WHERE name = ? AND version = ?",
-            [datetime.now(UTC).replace(tzinfo=None), version.name, version.version],
+            [utc_now(), version.name, version.version],
         )
 
 
@@ -219,7 +219,7 @@ def _record(
             items=items.height,
             quarantined=bad.height,
             compared_with=compared_with,
-            published_at=datetime.now(UTC).replace(tzinfo=None),
+            published_at=utc_now(),
             announced_at=None,
         )
         connection.execute(
@@ -236,7 +236,7 @@ def _record(
                 version.published_at,
             ],
         )
-        for change, frame in ({} if changes is None else _frames(changes)).items():
+        for change, frame in ({} if changes is None else changes.frames).items():
             rows = frame.select([c for c in frame.columns if c in CHANGE_COLUMNS])
             connection.register(f"rows_{change}", rows.to_arrow())
             connection.execute(
@@ -245,12 +245,3 @@ def _record(
                 [name, number, change],
             )
     return replace(version, path=store.kept(copy, sha256))
-
-
-def _frames(diff: CatalogDiff) -> dict[str, Any]:
-    return {
-        "added": diff.added,
-        "removed": diff.removed,
-        "renamed": diff.renamed,
-        "changed": diff.changed,
-    }

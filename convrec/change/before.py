@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from convrec.config import Config
+from convrec.config import DATA_STAGES, Config
 
 if TYPE_CHECKING:
     from convrec.artifacts import ArtifactRef, Store
-
-DATA = ("ingest", "recommend", "remap", "reflect", "adjust")
-"""The stages whose settings and artifacts count here."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def last_build(config: Config, store: Store, *, until: str = "demonstrations") -
         kinds = {
             entry["kind"]: entry["artifact_id"]
             for entry in reversed(record.get("stages", ()))  # its own come before its sources'
-            if entry["stage"] in DATA and entry["artifact_id"]
+            if entry["stage"] in DATA_STAGES and entry["artifact_id"]
         }
         if until not in kinds or record.get("profile") != config.profile:
             continue
@@ -82,6 +79,6 @@ def _recorded_settings(record: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _settings(config: Config) -> dict[str, Any]:
     """All that can change the data artifacts, but for the catalog."""
-    values = config.model_dump(mode="json", include={*DATA, "seed", "list_length", "domain"})
+    values = config.model_dump(mode="json", include={*DATA_STAGES, "seed", "list_length", "domain"})
     del values["ingest"]["catalog"]
     return {**values, "endpoint": config.llm.endpoint or config.llm.base_url}

@@ -60,12 +60,7 @@ def _catalog_part(plan: ChangePlan, form: LineFormat) -> list[str]:
             f"### Catalog\n\n{plan.items:,} items. This profile was not built before with these "
             "settings, so there is nothing to compare with and all of it is made."
         ]
-    frames = {
-        "added": plan.diff.added,
-        "removed": plan.diff.removed,
-        "renamed": plan.diff.renamed,
-        "changed": plan.diff.changed,
-    }
+    frames = plan.diff.frames
     parts = [
         "### Catalog since the last build",
         ", ".join(f"{frame.height:,} {name}" for name, frame in frames.items())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from convrec.catalog.diff import CatalogDiff, diff_catalogs
 from convrec.change.before import last_build
+from convrec.config import DATA_STAGES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,12 +72,9 @@ def change_plan(config: Config, store: Store) -> ChangePlan:
         items=items.height,
         contexts=_rows(made, "conversations")["context_id"].n_unique(),
         touched=_touched(made, before),
-        stages=[entry for entry in made.stages if entry["stage"] not in TRAINING],
+        stages=[entry for entry in made.stages if entry["stage"] in DATA_STAGES],
         llm=made.llm,
     )
-
-
-TRAINING = ("sft", "rank_grpo", "evaluate")
 
 
 def _touched(made: Walk, before: Build | None) -> int | None:

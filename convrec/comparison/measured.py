@@ -15,8 +15,10 @@ from convrec.artifacts import Built, Job, Step
 from convrec.comparison.trainings import Training
 from convrec.errors import InputError
 from convrec.evaluate.batch import Protocol
-from convrec.evaluate.metrics import COMPARED, METRICS, Measures, metrics_frame
+from convrec.evaluate.measures import Measures
+from convrec.evaluate.metrics import METRICS, metrics_frame
 from convrec.evaluate.systems import SampleList, generated, held_out, system_lists
+from convrec.evaluate.versus import COMPARED
 from convrec.pipeline import Node
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from convrec.markdown import plain_table
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -44,8 +46,7 @@ def heads(first: str) -> list[str]:
 def comparison_markdown(metrics: pl.DataFrame, chosen: Mapping[str, float]) -> str:
     """The table of a comparison, with what was chosen on validation."""
     first = next(iter(chosen))
-    lines = [heads(first), ["---"] * len(heads(first)), *comparison_rows(metrics, chosen)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return plain_table(heads(first), comparison_rows(metrics, chosen))
 
 
 def curves(store: Store, trained: Mapping[str, Sequence[str]]) -> Curves:

@@ -12,6 +12,8 @@ from convrec.domain import Domain
 from convrec.lists import LineFormat, line_format
 from convrec.sources import source_config
 
+SamplerName = Literal["free", "lines", "distinct", "constrained"]
+
 
 class Section(BaseModel):
     """Frozen, and closed: an unknown key is an error, never ignored."""
@@ -165,7 +167,7 @@ class RankGrpo(Section):
     group_size: int = Field(8, gt=1, description="G: lists sampled for one prompt.")
     iterations: int = Field(1, gt=0, description="μ: optimizer steps on one generation.")
     learning_rate: float = Field(1e-6, gt=0)
-    sampler: Literal["free", "lines", "distinct", "constrained"] = Field(
+    sampler: SamplerName = Field(
         "distinct",
         description="How lists are sampled: by the model alone; ended when N lines are written; "
         "so, and no line twice; from the catalog's unseen lines.",
@@ -265,7 +267,7 @@ class Evaluate(Section):
     limit: int = Field(
         0, ge=0, description="Let models answer the first LIMIT posts of the test split; 0: all."
     )
-    sampler: Literal["free", "lines", "distinct", "constrained"] = Field(
+    sampler: SamplerName = Field(
         "distinct", description="As `rank_grpo.sampler`; `free` shows what nothing helps."
     )
     temperature: float = Field(1.0, gt=0)

@@ -8,3 +8,5 @@ StageName = Literal[
     "ingest", "recommend", "remap", "reflect", "adjust", "sft", "rank_grpo", "evaluate"
 ]
 STAGES: tuple[StageName, ...] = get_args(StageName)
+DATA_STAGES = STAGES[: STAGES.index("sft")]
+"""Those that end in demonstrations; the others train and measure."""

@@ -9,11 +9,12 @@ constrained  N of the catalog's lines, unseen, none twice
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from convrec.config import Config
+from convrec.config.sections import SamplerName
 from convrec.decoding.constrained import FromCatalog
 from convrec.decoding.distinct import DistinctLines, line_key
 from convrec.decoding.lines import CatalogLines
@@ -22,8 +23,8 @@ from convrec.decoding.writing import Rule
 from convrec.errors import InputError
 from convrec.lists import TITLE_YEAR, LineFormat
 from convrec.rank_grpo.segments import newline_counts
+from convrec.relevance import titled
 
-SamplerName = Literal["free", "lines", "distinct", "constrained"]
 Prompt = Sequence[int]
 
 
@@ -103,6 +104,5 @@ def sampler_for(
     catalog = CatalogLines(tokenizer, lines, config.line_format)
     seen: dict[tuple[int, ...], set[str]] = {}
     for row in rows:
-        titles = [(item["title"], item["year"]) for item in row["seen"] or ()]
-        seen.setdefault(tuple(row["prompt"]), set()).update(catalog.seen(titles))
+        seen.setdefault(tuple(row["prompt"]), set()).update(catalog.seen(titled(row["seen"])))
     return Sampler(name, tokenizer, n, most, catalog=catalog, seen=seen)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from convrec.config import Config
+from convrec.config.sections import SamplerName
 from convrec.decoding.choosing import uniforms
 from convrec.decoding.constrained import FromCatalog
-from convrec.decoding.samplers import Sampler, SamplerName, sampler_for
+from convrec.decoding.samplers import Sampler, sampler_for
 from convrec.decoding.writing import Rule, Written, write_lists
+from convrec.progress import Progress, silent
 from convrec.sft.prompts import encode_prompt
 from convrec.sft.student import Student, load_checkpoint
 
-Progress = Callable[[int, int, str], None]
 Titles = Iterable[Mapping[str, Any]]
 """Structs of title and year."""
 
@@ -29,7 +30,7 @@ def sample_lists(
     samples: int = 1,
     temperature: float = 1.0,
     seed: int = 0,
-    progress: Progress = lambda done, total, text: None,
+    progress: Progress = silent,
     lines: Iterable[str] = (),
     seen: Sequence[Titles] = (),
 ) -> list[list[str]]:
@@ -65,7 +66,7 @@ def sample_texts(
     samples: int = 1,
     temperature: float = 1.0,
     seed: int = 0,
-    progress: Progress = lambda done, total, text: None,
+    progress: Progress = silent,
     sampler: SamplerName | None = None,
     lines: Iterable[str] = (),
     seen: Sequence[Titles] = (),
@@ -104,10 +105,8 @@ def _texts(tokenizer: Any, how: Sampler, rule: Rule, written: list[Written]) -> 
     if isinstance(rule, FromCatalog):
         return ["\n".join(lines) for lines in rule.lists()]
     texts = [answer_text(tokenizer, one.ids) for one in written]
-    if how.name in (
-        "lines",
-        "distinct",
-    ):  # a token that closes line N may hold more than its newline
+    if how.name in ("lines", "distinct"):
+        # a token that closes line N may hold more than its newline
         texts = ["\n".join(text.split("\n")[: how.n]) for text in texts]
     return texts
 

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from convrec.evaluate.generations import BASE_GENERATIONS, GENERATIONS
     from convrec.evaluate.metrics import METRICS, metrics_json
     from convrec.evaluate.report import REPORT
-    from convrec.evaluate.score import score_file
 
-__all__ = ["BASE_GENERATIONS", "GENERATIONS", "METRICS", "REPORT", "metrics_json", "score_file"]
+__all__ = ["BASE_GENERATIONS", "GENERATIONS", "METRICS", "REPORT", "metrics_json"]
 
 __getattr__ = exports(
     __name__,
@@ -22,6 +21,5 @@ __getattr__ = exports(
         "METRICS": "metrics",
         "REPORT": "report",
         "metrics_json": "metrics",
-        "score_file": "score",
     },
 )

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts import Header, Store
 from convrec.artifacts.lineage import ancestors, descendants
 from convrec.artifacts.runs import revision
-from convrec.evaluate.markdown import plain_table, systems_markdown
+from convrec.evaluate.markdown import systems_markdown
 from convrec.evaluate.rates import RATES
 from convrec.evaluate.tables import cells
-from convrec.markdown import code, text
+from convrec.markdown import code, plain_table, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ def model_card(store: Store, checkpoint: str) -> str:
         "## Training",
         code(json.dumps({k: v for k, v in manifest.items() if k != "serving"}, indent=2)),
         "## What it cost",
-        _cost(store, header, above),
+        _cost(store, above),
         "## Metrics",
         _metrics(store, checkpoint),
         "## Limits",
@@ -108,7 +108,7 @@ def _how(kind: str, config: dict[str, Any]) -> str:
     return f"judge {text(config.get('judge'))}" if kind == "judgments" else "what it was shown"
 
 
-def _cost(store: Store, header: Header, above: list[Header]) -> str:
+def _cost(store: Store, above: list[Header]) -> str:
     from convrec.llm.ledger import ledger_rows, summed
 
     seconds = sum(h.seconds for h in above if h.ref.kind == "checkpoint")

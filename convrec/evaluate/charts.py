@@ -73,19 +73,17 @@ def line_chart(
     return _svg(parts, HEIGHT, f"{', '.join(series)} by {across}")
 
 
-def dot_chart(dots: Sequence[Dot], *, across: str, zero: bool = False) -> Markup:
-    """One row a dot with its interval; `zero` draws the line of no difference."""
+def dot_chart(dots: Sequence[Dot], *, across: str) -> Markup:
+    """One row a dot with its interval."""
     if not dots:
         return Markup('<p class="muted">nothing to show</p>')
-    bounds = [v for dot in dots for v in (dot.low, dot.high)] + ([0.0] if zero else [])
+    bounds = [v for dot in dots for v in (dot.low, dot.high)]
     height = _TOP + _ROW * len(dots) + _BOTTOM
     x = _scale(min(bounds), max(bounds), _LABELS, WIDTH - _RIGHT - 6)
     parts = [Markup()]
     for tick in x.ticks:
         parts.append(_segment(x(tick), _TOP, x(tick), height - _BOTTOM, "grid"))
         parts.append(_text(x(tick), height - _BOTTOM + 13, _number(tick), "middle"))
-    if zero:
-        parts.append(_segment(x(0), _TOP, x(0), height - _BOTTOM, "zero"))
     for row, dot in enumerate(dots):
         at = _TOP + _ROW * (row + 0.5)
         parts.append(_text(_LABELS - 8, at + 4, dot.label, "end"))

@@ -7,7 +7,6 @@ so nothing here is paired. Where the intervals do not overlap the figure is in b
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -19,7 +18,6 @@ from convrec.output import JsonFile, write_json
 if TYPE_CHECKING:
     from convrec.artifacts import Header, Store
 
-SHOWN = ("recall@5", "recall@20", "ndcg@5", "ndcg@20", "mrr@20")
 RATES_SHOWN = ("in_catalog", "exact_n", "repeats", "popularity_rank", "popularity_gini")
 AT_LEAST = 2
 
@@ -80,7 +78,7 @@ def comparison_page(runs: list[Compared]) -> str:
     """The page. Raises InputError for fewer than two runs."""
     from convrec.evaluate.charts import Dot, dot_chart
     from convrec.evaluate.report import render
-    from convrec.evaluate.tables import COLOURS
+    from convrec.evaluate.tables import COLOURS, RANKING
 
     if len(runs) < AT_LEAST:
         raise InputError("a comparison needs two runs or more; give their ids")
@@ -101,7 +99,7 @@ def comparison_page(runs: list[Compared]) -> str:
         "systems": systems,
         "colours": {**{s: n % 10 for n, s in enumerate(systems)}, **COLOURS},
         "charts": charts,
-        "ranking": SHOWN,
+        "ranking": RANKING,
         "rates": RATES_SHOWN,
         "settings": _differences([run.config for run in runs]),
         "parents": _differences([dict(run.header.parents) for run in runs]),
@@ -111,20 +109,12 @@ def comparison_page(runs: list[Compared]) -> str:
 
 def _differences(values: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Key → what each run has there, where they do not all have the same."""
-    flat = [_flat(value) for value in values]
-    keys = dict.fromkeys(key for one in flat for key in one)
-    rows = {key: [one.get(key, "–") for one in flat] for key in keys}
+    from convrec.config.overrides import as_override, flattened
+
+    told = [{key: as_override(value) for key, value in flattened(one).items()} for one in values]
+    keys = dict.fromkeys(key for one in told for key in one)
+    rows = {key: [one.get(key, "–") for one in told] for key in keys}
     return {key: row for key, row in rows.items() if len(set(row)) > 1}
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, inner in value.items():
-        if isinstance(inner, dict) and inner:
-            flat |= _flat(inner, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = inner if isinstance(inner, str) else json.dumps(inner)
-    return flat
 
 
 def _plain(run: Compared) -> dict[str, Any]:

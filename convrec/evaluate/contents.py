@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from convrec.adjust.fit import CUT
 from convrec.artifacts import Header, Job
+from convrec.artifacts.lineage import family
 from convrec.artifacts.runs import revision
 from convrec.catalog.index import TitleIndex
+from convrec.config.overrides import as_override, flattened
 from convrec.errors import ConfigError
 from convrec.evaluate.batch import WIDTH
 from convrec.evaluate.calibration import Rated, calibration
@@ -21,6 +22,7 @@ from convrec.evaluate.metrics import NEIGHBOURS
 from convrec.evaluate.previous import previous_metrics, what_changed
 from convrec.evaluate.systems import SYSTEMS, held_out, system_lists
 from convrec.evaluate.tables import COLOURS, Cell, Cells, cells, tables
+from convrec.llm.ledger import ledger_rows, summed
 from convrec.trace.page import traces
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ def gather(job: Job) -> dict[str, Any]:
     picked = chosen(samples, job.config.seed)
     lists = {s: x for s, x in system_lists(job, picked, index, neighbours).items() if x}
     found = cells(metrics, "standard")
-    made, rated = lineage(job), calibration(job)
+    made = family(job.store, [ref.artifact_id for ref in job.parents.values()])
+    rated = calibration(job)
     shown = examples(job, picked, lists, index)
     return {
         "profile": job.config.profile,
@@ -62,7 +65,7 @@ def gather(job: Job) -> dict[str, Any]:
         "quarantine": _quarantine(job),
         "adjustment": _adjustment(job),
         "measured": _measured(made),
-        "ledger": _ledger(job),
+        "ledger": summed(ledger_rows(job.store), "stage,model"),
         "lineage": made,
         "command": _command(job),
         "revision": revision(),
@@ -101,33 +104,16 @@ def command(config: Config, what: str = "run") -> str:
     from convrec.config import load
 
     try:
-        before = _flat(shown_config(load(config.profile)))
+        before = flattened(shown_config(load(config.profile)))
     except ConfigError:
         before = {}
     changed = {
         key: value
-        for key, value in _flat(shown_config(config)).items()
+        for key, value in flattened(shown_config(config)).items()
         if before and key != "profile" and before.get(key, value) != value
     }
-    sets = [f"--set {shlex.quote(f'{key}={_argument(value)}')}" for key, value in changed.items()]
+    sets = [f"--set {shlex.quote(f'{key}={as_override(value)}')}" for key, value in changed.items()]
     return " ".join([f"convrec {what}", shlex.quote(config.profile), *sets])
-
-
-def lineage(job: Job) -> list[Header]:
-    """The artifacts behind this report, parents before children."""
-    found: dict[str, Header] = {}
-
-    def visit(artifact_id: str) -> None:
-        if artifact_id in found:
-            return
-        header = job.store.header(artifact_id)
-        for parent in header.parents.values():
-            visit(parent)
-        found.setdefault(artifact_id, header)
-
-    for ref in job.parents.values():
-        visit(ref.artifact_id)
-    return list(found.values())
 
 
 def _charts(found: Cells, rated: list[Rated], n: int) -> dict[str, Markup]:
@@ -208,30 +194,3 @@ def _measured(headers: list[Header]) -> dict[str, dict[str, Any]]:
         for header in headers
         if header.ref.kind in _MEASURED and header.figures
     }
-
-
-def _ledger(job: Job) -> list[dict[str, Any]]:
-    """What the warehouse's ledger holds, by stage and model; all runs together."""
-    from convrec.llm.ledger import ledger_rows
-
-    totals: dict[tuple[str, str], dict[str, Any]] = {}
-    sums = ("requests", "prompt_tokens", "completion_tokens", "usd")
-    for row in ledger_rows(job.store):
-        total = totals.setdefault((row["stage"], row["model"]), dict.fromkeys(sums, 0))
-        for name in sums:
-            total[name] += row[name]  # type: ignore[literal-required]
-    return [{"stage": s, "model": m, **total} for (s, m), total in totals.items()]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _argument(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from convrec.relevance import JudgedLine, judge_lines, list_lines
+from convrec.relevance import judge_lines, list_lines
 
 if TYPE_CHECKING:
     from convrec.artifacts import Job
@@ -67,12 +67,4 @@ def examples(
 def _marked(text: str, sample: Sample, index: TitleIndex, form: LineFormat) -> list[Line]:
     lines = list_lines(text)
     judged = judge_lines(lines, index, sample.seen, sample.ground_truth, form)
-    return [Line(line, _mark(found)) for line, found in zip(lines, judged, strict=True)]
-
-
-def _mark(line: JudgedLine) -> str:
-    if line.truth is not None:
-        return "hit"
-    if line.item_id is None:
-        return "outside"
-    return "seen" if line.seen else "repeat" if line.repeat else ""
+    return [Line(line, found.mark) for line, found in zip(lines, judged, strict=True)]

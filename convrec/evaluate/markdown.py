@@ -5,11 +5,12 @@ Names and figures are our own, so that nothing has to be escaped, and a card can
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from convrec.evaluate.spread import SPREAD
 from convrec.evaluate.tables import RANKING, tables
+from convrec.markdown import plain_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,9 +63,3 @@ def _cell(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "-"
     return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-
-
-def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A markdown table of words and figures that need no escaping."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)

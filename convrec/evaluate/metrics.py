@@ -27,17 +27,6 @@ if TYPE_CHECKING:
 
     from convrec.config import Config
 
-__all__ = [
-    "COMPARED",
-    "METRICS",
-    "PAIRS",
-    "Measures",
-    "Row",
-    "Values",
-    "metrics_frame",
-    "metrics_json",
-]
-
 NEIGHBOURS = "knn neighbours"
 """The figure of the artifact that says which k was chosen for kNN."""
 

@@ -15,6 +15,7 @@ from convrec.artifacts import Built, Job, Step
 from convrec.errors import ConvrecError
 from convrec.evaluate.contents import gather, shown_config
 from convrec.evaluate.previous import previous_metrics
+from convrec.templates import template
 
 if TYPE_CHECKING:
     from convrec.config import Config
@@ -22,18 +23,9 @@ if TYPE_CHECKING:
 FILE = "report.html"
 
 
-def render(contents: dict[str, Any], template: str = FILE) -> str:
+def render(contents: dict[str, Any], name: str = FILE) -> str:
     """A page of `contents`: the report (see `gather`), or `compare.html` (see `compare`)."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(f"{template}.j2").render(contents)
+    return template(Path(__file__).with_name(f"{name}.j2")).render(contents)
 
 
 def _build(job: Job) -> Built:

@@ -27,7 +27,7 @@ from convrec.relevance import Titled
 _CHUNK = 5000
 """Rows judged together."""
 
-Judge = Callable[[Sequence[ListToJudge]], Batch]
+Judging = Callable[[Sequence[ListToJudge]], Batch]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def score_file(
     return Score(protocol, lists, means, tuple(bad), left_out, len(contexts))
 
 
-def _judge(catalog: Path, protocol: Protocol, config: Config) -> tuple[Judge, int]:
+def _judge(catalog: Path, protocol: Protocol, config: Config) -> tuple[Judging, int]:
     """What judges lists against a catalog file, and how many of its rows cannot be used."""
     from convrec.catalog.index import TitleIndex
     from convrec.catalog.load import load_catalog

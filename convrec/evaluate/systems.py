@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from convrec.relevance import Titled, judge_lines
+from convrec.relevance import Titled, judge_lines, titled
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,7 +54,7 @@ def held_out(conversations: pl.DataFrame, split: str = "test") -> list[Sample]:
     rows = conversations.filter(conversations["split"] == split)
     columns = ("sample_id", "context_id", "seen", "ground_truth", "conversation", "created_utc")
     return [
-        Sample(sample, context, _titled(seen), _titled(truth), said, created)
+        Sample(sample, context, titled(seen), titled(truth), said, created)
         for sample, context, seen, truth, said, created in rows.select(columns).iter_rows()
         if truth
     ]
@@ -200,7 +200,3 @@ def generated(rows: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:
         for sample, text in rows.select("sample_id", "completion").iter_rows()
         if sample in position_of
     ]
-
-
-def _titled(items: list[dict[str, str | int | None]] | None) -> list[Titled]:
-    return [(str(x["title"]), None if x["year"] is None else int(x["year"])) for x in items or []]

@@ -9,9 +9,8 @@ Splits are by dialogue.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -19,8 +18,16 @@ from urllib.parse import unquote
 from convrec.catalog.load import Row, collect_items
 from convrec.catalog.titles import usable_year
 from convrec.errors import InputError
-from convrec.ingest.files import Raw
-from convrec.ingest.samples import BadRowError, Sample, Title, quarantined, whole_text
+from convrec.ingest.files import Raw, read_json
+from convrec.ingest.samples import (
+    BadRowError,
+    Sample,
+    Title,
+    quarantined,
+    refuse_lacking,
+    usable_row,
+    whole_text,
+)
 from convrec.ingest.splits import split_by_hash
 
 if TYPE_CHECKING:
@@ -114,23 +121,13 @@ def read_dialogues(
             samples[sample.sample_id] = sample
         except BadRowError as error:
             bad.append(quarantined(raw, str(error)))
-    missing = [name for name in NEEDED if name not in columns]
-    if missing and columns:
-        raise InputError(
-            f"{where} has no column {' and no column '.join(missing)} (it has "
-            f"{', '.join(sorted(columns))}); dialogues need {', '.join(NEEDED)}"
-        )
+    refuse_lacking(columns, NEEDED, where, "dialogues need")
     splits = split_by_hash(dict.fromkeys(sample.group for sample in samples.values()))
     return [(sample, splits[sample.group]) for sample in samples.values()], bad
 
 
 def _sample(raw: Raw, entities: Entities) -> Sample:
-    row = raw.value
-    if raw.problem:
-        raise BadRowError(raw.problem)
-    if not isinstance(row, dict):
-        raise BadRowError("not a JSON object")
-    _present(row, NEEDED)
+    row = usable_row(raw, NEEDED)
     if not isinstance(row["input"], str):
         raise BadRowError("input is not text")
     conversation = whole_text(without_last_speaker(row["input"]))
@@ -154,17 +151,8 @@ def _sample(raw: Raw, entities: Entities) -> Sample:
     )
 
 
-def _present(row: Mapping[str, Any], names: Sequence[str]) -> None:
-    missing = [name for name in names if row.get(name) is None]
-    if missing:
-        raise BadRowError(f"no {' and no '.join(missing)}")
-
-
 def _checked(path: Path, kind: type) -> Any:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({str(error).splitlines()[0]})") from None
+    value = read_json(path)
     numbers = value.values() if isinstance(value, dict) else value
     if not isinstance(value, kind) or not all(type(n) is int for n in numbers):
         shape = "a list of entity numbers" if kind is list else "a map from name to entity number"

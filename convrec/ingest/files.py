@@ -194,12 +194,12 @@ def _state_files(folder: Path) -> list[File]:
     state = _inside(folder, "state.json")
     entries = _described(state, "_data_files")
     given = [entry.get("filename") if isinstance(entry, dict) else None for entry in entries]
-    split = _split_name(str(_json(state).get("_split") or ""))
+    split = _split_name(str(read_json(state).get("_split") or ""))
     return [File(_inside(folder, name), name, split) for name in _plain_names(state, given)]
 
 
 def _described(path: Path, key: str) -> list[Any]:
-    value = _json(path)
+    value = read_json(path)
     found = value.get(key) if isinstance(value, dict) else None
     if not isinstance(found, list):
         raise InputError(f"{path} has no list {key}; write the folder again, with save_to_disk")
@@ -227,7 +227,8 @@ def _inside(path: Path, name: str) -> Path:
     return folder / name
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises InputError."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -15,9 +15,17 @@ from functools import lru_cache
 from typing import Any
 
 from convrec.catalog.load import read_year
-from convrec.errors import InputError
 from convrec.ingest.files import Raw
-from convrec.ingest.samples import BadRowError, Sample, Title, context_id, quarantined, whole_text
+from convrec.ingest.samples import (
+    BadRowError,
+    Sample,
+    Title,
+    context_id,
+    quarantined,
+    refuse_lacking,
+    usable_row,
+    whole_text,
+)
 from convrec.ingest.shelf import Shelf
 from convrec.ingest.splits import SPLITS, split_by_hash, split_by_time
 from convrec.lists import parse_line
@@ -46,12 +54,7 @@ def read_rows(
             samples.append(shelf.put(_sample(raw)))
         except BadRowError as error:
             bad.append(quarantined(raw, str(error)))
-    missing = [name for name in NEEDED if name not in columns]
-    if missing and columns:
-        raise InputError(
-            f"{where} has no column {' and no column '.join(missing)} (it has "
-            f"{', '.join(sorted(columns))}); the reddit-v2 format needs {', '.join(NEEDED)}"
-        )
+    refuse_lacking(columns, NEEDED, where, "the reddit-v2 format needs")
     unfit: list[tuple[Sample, str]] = []
     placed = _split(_named(samples, unfit), unfit)
     reasons = {(sample.raw.source, sample.raw.line): reason for sample, reason in unfit}
@@ -64,15 +67,8 @@ def read_rows(
 
 
 def _sample(raw: Raw) -> Sample:
-    row = raw.value
-    if raw.problem:
-        raise BadRowError(raw.problem)
-    if not isinstance(row, dict):
-        raise BadRowError("not a JSON object")
+    row = usable_row(raw, NEEDED)
     prompt, seen, truth = map(row.get, NEEDED)
-    if prompt is None or seen is None or truth is None:
-        missing = [name for name in NEEDED if row.get(name) is None]
-        raise BadRowError(f"no {' and no '.join(missing)}")
     prompt = _message(prompt, "user")
     conversation = prompt.partition(MARKER)[2].strip() if MARKER in prompt else prompt.strip()
     if not conversation.removeprefix("USER:").strip():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convrec.catalog.load import bad_row, frame
@@ -54,6 +54,29 @@ def whole_text(text: str) -> str:
     except UnicodeEncodeError:
         raise BadRowError("text that is not valid Unicode") from None
     return text
+
+
+def usable_row(raw: Raw, needed: Sequence[str]) -> dict[str, Any]:
+    """The object in a raw row, which has a value for each needed column. Raises BadRowError."""
+    row = raw.value
+    if raw.problem:
+        raise BadRowError(raw.problem)
+    if not isinstance(row, dict):
+        raise BadRowError("not a JSON object")
+    missing = [name for name in needed if row.get(name) is None]
+    if missing:
+        raise BadRowError(f"no {' and no '.join(missing)}")
+    return row
+
+
+def refuse_lacking(columns: set[str], needed: Sequence[str], where: str, what: str) -> None:
+    """Raise InputError where rows have columns and a needed one is in no row at all."""
+    missing = [name for name in needed if name not in columns]
+    if missing and columns:
+        raise InputError(
+            f"{where} has no column {' and no column '.join(missing)} (it has "
+            f"{', '.join(sorted(columns))}); {what} {', '.join(needed)}"
+        )
 
 
 def quarantined(raw: Raw, reason: str) -> dict[str, Any]:

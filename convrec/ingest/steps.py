@@ -41,7 +41,7 @@ def _build_conversations(job: Job) -> Built:
     rows = pl.scan_parquet(list(found.files)) if isinstance(found, Parts) else found.lazy()
     sizes = pl.col("ground_truth").list.len().alias("size")
     samples = rows.select("split", "context_id", sizes).collect()
-    by_split = dict(samples.group_by("split").agg(_contexts()).iter_rows())
+    by_split = dict(samples.group_by("split").agg(pl.col("context_id").n_unique()).iter_rows())
     figures: dict[str, float | int | str] = {"samples": samples.height}
     figures |= {f"contexts_{split}": by_split.get(split, 0) for split in SPLITS}
     figures |= {
@@ -77,12 +77,6 @@ def _found_before(job: Job) -> pl.DataFrame | None:
         if same and whole and header.version == QUARANTINE.version:
             return store.read(header.ref.artifact_id).tail(bad)  # behind those of the catalog
     return None
-
-
-def _contexts() -> pl.Expr:
-    import polars as pl
-
-    return pl.col("context_id").n_unique()
 
 
 CATALOG = Step(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from convrec.config import Config
     from convrec.llm.fetch import Fetched
     from convrec.llm.requests import Request
+    from convrec.progress import Progress
 
 
 def ask(
@@ -19,16 +20,15 @@ def ask(
     *,
     run: str,
     spent_usd: float,
-    progress: Callable[[int, int, str], None],
+    progress: Progress,
     key: str = "",
 ) -> Fetched:
     """Make sure that the answers to `step.requests(job)` are stored, sending none twice.
 
     Then the step's repairs, if it has any, are asked, always live: they are few, and a batch may
-    take a day. `key` is the API key where it
-    is not in the environment. With recommend.source=replay the teacher's answers come from the
-    Batch output file instead. Raises EndpointError, TooManyFailures, BudgetExceeded, or InputError
-    for an unusable file.
+    take a day. `key` is the API key where it is not in the environment. With
+    recommend.source=replay the teacher's answers come from the Batch output file instead. Raises
+    EndpointError, TooManyFailures, BudgetExceeded, or InputError for an unusable file.
     """
     from convrec.llm.fetch import Fetched, fetch
 

@@ -256,8 +256,12 @@ def _count(group: object, name: str) -> int:
     return number
 
 
-def _repeats(message: str, text: str, length: int = 24) -> bool:
-    return any(message[i : i + length] in text for i in range(max(1, len(message) - length + 1)))
+_ECHO = 24
+"""Signs of a message that show where another text repeats it."""
+
+
+def _repeats(message: str, text: str) -> bool:
+    return any(message[i : i + _ECHO] in text for i in range(max(1, len(message) - _ECHO + 1)))
 
 
 def _client(base_url: str, key: str, timeout: float) -> AsyncOpenAI:

@@ -21,7 +21,8 @@ from convrec.llm.delivery import deliver
 from convrec.llm.endpoint import api_key, open_endpoint
 from convrec.llm.errand import Errand
 from convrec.llm.requests import Request, chunks, distinct
-from convrec.llm.tally import Progress, Tally, silent
+from convrec.llm.tally import Tally
+from convrec.progress import Progress, silent
 
 
 @dataclass(frozen=True)

@@ -35,15 +35,14 @@ GROUPS = ("run", "stage", "model", "day", "origin")
 SUMS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "usd")
 
 
-def ledger_rows(store: Store, run: str | None = None) -> list[LedgerRow]:
-    """The ledger in the order of first purchase; of one run, or of all."""
+def ledger_rows(store: Store) -> list[LedgerRow]:
+    """The ledger in the order of first purchase."""
     sums = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
     with store.read_connection() as connection:
         found = connection.execute(
             "SELECT run, stage, model, strftime(created_at, '%Y-%m-%d') AS day, origin, "  # noqa: S608
-            f"count(*) AS requests, {sums} FROM llm_ledger WHERE $1 IS NULL OR run = $1 "
-            "GROUP BY run, stage, model, day, origin ORDER BY min(created_at)",
-            [run],
+            f"count(*) AS requests, {sums} FROM llm_ledger "
+            "GROUP BY run, stage, model, day, origin ORDER BY min(created_at)"
         )
         names = [column[0] for column in found.description or []]
         rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]

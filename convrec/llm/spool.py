@@ -6,7 +6,6 @@ one transaction. Each process that sends has
 
     <name>.claims        the keys it is about to buy; flocked for as long as the process lives
     <name>-<n>.jsonl     its segments: answers that are paid for and not yet in the warehouse
-
     <name>.reserve       space that is given up when the disk is full, for what is in flight then
 
 and `turn.lock` is held for the milliseconds in which claims are compared. A flock dies with its

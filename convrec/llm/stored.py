@@ -64,6 +64,14 @@ def stored_texts(
             yield (request, *(text_of(response) if response else (None, NO_ANSWER)))
 
 
+def unanswered(requests: Iterable[Request], store: Store) -> Iterator[Request]:
+    """The requests to which no answer is stored, in order."""
+    answers = AnswerStore(store)
+    for chunk in chunks(requests):
+        stored = answers.digests([request.key for request in chunk])
+        yield from (request for request in chunk if request.key not in stored)
+
+
 def text_of(response: Mapping[str, Any]) -> tuple[str | None, str]:
     """(the text of a response, why there is none); half a character in it becomes a "?"."""
     message = response["choices"][0].get("message")

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from convrec.llm.prices import NO_USAGE, Usage
-
-Progress = Callable[[int, int, str], None]
-"""Called with requests that have an end, all requests, and a text for people."""
-
-
-def silent(done: int, total: int, text: str) -> None:
-    """Report nothing."""
+from convrec.progress import Progress, silent
 
 
 @dataclass

@@ -15,33 +15,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convrec.decoding.samplers import Sampler, SamplerName
+from convrec.decoding.samplers import Sampler
 from convrec.decoding.writing import Written, write_lists
 
 
 class Rollout:
     """TRL's `rollout_func`; prompts are token ids already, so that nothing is encoded twice.
 
-    `sampler` says how lists are written; without one the model is free, or its lists end at
-    `n_lines`. `seconds` is what the latest call took, `written` are its lists with their
-    log-probabilities (under the mask, where there is one), and `closed` (B, lines) is what
-    constrained ones could not have, as `allowed_tokens` asks for it. Random numbers come from
-    torch's global generator, which TRL seeds; of several processes each draws those of all lists
-    and takes its own, so that lists do not depend on their number. `after` is then where the
+    `sampler` says how lists are written. `seconds` is what the latest call took, `written` are its
+    lists with their log-probabilities (under the mask, where there is one), and `closed` (B, lines)
+    is what constrained ones could not have, as `allowed_tokens` asks for it. Random numbers come
+    from torch's global generator, which TRL seeds; of several processes each draws those of all
+    lists and takes its own, so that lists do not depend on their number. `after` is then where the
     generator of one process would be behind the step (`convrec.training.several`).
     """
 
-    def __init__(
-        self,
-        max_new_tokens: int,
-        temperature: float,
-        *,
-        n_lines: int | None = None,
-        sampler: Sampler | None = None,
-    ) -> None:
-        self.max_new_tokens = max_new_tokens
+    def __init__(self, temperature: float, sampler: Sampler) -> None:
         self.temperature = temperature
-        self.n_lines = n_lines
         self.sampler = sampler
         self.seconds = 0.0
         self.written: list[Written] = []
@@ -57,9 +47,6 @@ class Rollout:
         """
         started = time.perf_counter()
         model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class
-        if self.sampler is None:
-            name: SamplerName = "lines" if self.n_lines else "free"
-            self.sampler = Sampler(name, tokenizer, self.n_lines or 0, self.max_new_tokens)
         if self.sampler.name == "constrained":
             self.closed = self.sampler.closed(prompts)
         groups = _groups(prompts, trainer.num_generations)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from convrec.lazy import exports
 
 if TYPE_CHECKING:
-    from convrec.reflect.judge import judge_body, quoted, read_ratings, typical_bytes
+    from convrec.reflect.judge import judge_body, quoted, typical_bytes
     from convrec.reflect.judgments import JUDGMENTS
 
-__all__ = ["JUDGMENTS", "judge_body", "quoted", "read_ratings", "typical_bytes"]
+__all__ = ["JUDGMENTS", "judge_body", "quoted", "typical_bytes"]
 
 __getattr__ = exports(
     __name__,
@@ -21,7 +21,6 @@ __getattr__ = exports(
         "JUDGMENTS": "judgments",
         "judge_body": "judge",
         "quoted": "judge",
-        "read_ratings": "judge",
         "typical_bytes": "judge",
     },
 )

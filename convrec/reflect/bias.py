@@ -97,23 +97,19 @@ def agreement(judgments: pl.DataFrame) -> dict[str, float]:
 
 def bias_figures(ratings: pl.DataFrame) -> dict[str, str]:
     """Effects of position and of length; `ratings` has also `length`, characters of the line."""
+    import polars as pl
+
     if ratings.is_empty():
         return {}
     x = place(ratings)
     thirds = ratings.with_columns(third=(x * 3).clip(0, 2.999).astype(int)).group_by("third")
-    means = thirds.agg(mean=_mean()).sort("third")["mean"]
+    means = thirds.agg(mean=pl.col("rating").mean()).sort("third")["mean"]
     length = ratings["length"].to_numpy() / 10
     return {
         "position: last against first": str(slope(x, ratings)),
         "position: mean rating by thirds": ", ".join(f"{mean:+.3f}" for mean in means),
         "length: ten characters more": str(slope(length, ratings)),
     }
-
-
-def _mean() -> pl.Expr:
-    import polars as pl
-
-    return pl.col("rating").mean()
 
 
 def _centred(values: np.ndarray, ratings: pl.DataFrame) -> np.ndarray:

@@ -8,6 +8,6 @@ is the similarity of the conversation to each catalog item.
 from convrec.remap.basis import SIMILARITY_BASIS, pin_name
 from convrec.remap.candidates import CANDIDATES
 from convrec.remap.embedding import embeds
-from convrec.remap.forecast import Forecast, forecast
+from convrec.remap.forecast import forecast
 
-__all__ = ["CANDIDATES", "SIMILARITY_BASIS", "Forecast", "embeds", "forecast", "pin_name"]
+__all__ = ["CANDIDATES", "SIMILARITY_BASIS", "embeds", "forecast", "pin_name"]

@@ -34,6 +34,7 @@ def forecast(job: Job) -> Forecast:
     a model without a price.
     """
     from convrec.llm.estimate import Bracket, estimate
+    from convrec.llm.stored import unanswered
 
     if not embeds(job.config):
         return Forecast(0, 0, Bracket())
@@ -42,22 +43,12 @@ def forecast(job: Job) -> Forecast:
 
     def counted() -> Iterator[Request]:
         nonlocal count
-        for request in _unanswered(known):
+        for request in unanswered(embedding_requests(known), job.store):
             count += 1
             yield request
 
     bill = estimate(counted(), config=job.config, store=job.store, stage="remap")
     return Forecast(texts, count, bill if known is job else bill + _titles_to_come(job))
-
-
-def _unanswered(job: Job) -> Iterator[Request]:
-    from convrec.llm.answers import AnswerStore
-    from convrec.llm.requests import chunks
-
-    answers = AnswerStore(job.store)
-    for chunk in chunks(embedding_requests(job)):
-        stored = answers.digests([request.key for request in chunk])
-        yield from (request for request in chunk if request.key not in stored)
 
 
 def _with_lists(job: Job) -> Job:

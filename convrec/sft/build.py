@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -12,10 +11,12 @@ import torch
 from convrec.artifacts import Built, Job
 from convrec.config import Config
 from convrec.errors import TrainingError
+from convrec.progress import Progress
 from convrec.sft.prompts import student_prompt
 from convrec.sft.train import Row, train_sft
-from convrec.training.given import Given, Progress, Trained
+from convrec.training.given import Given, Trained
 from convrec.training.launch import trained
+from convrec.training.record import curve_frame
 
 _LESSON = {"prompt": pl.String, "completion": pl.String}
 VALIDATION_ROWS = 64
@@ -101,12 +102,6 @@ def serving_settings(config: Config) -> dict[str, Any]:
         "reflect": {"enabled": False, "top": 1},  # not used, but bound to list_length
         "remap": {"keep": config.list_length},
     }
-
-
-def curve_frame(curves: Sequence[tuple[int, str, float]]) -> pl.DataFrame:
-    """Training curves as the store keeps them: step, name, value."""
-    schema = {"step": pl.Int32, "name": pl.String, "value": pl.Float64}
-    return pl.DataFrame(list(curves), schema=schema, orient="row")
 
 
 def build_sft(job: Job) -> Built:

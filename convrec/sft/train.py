@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from trl import SFTConfig, SFTTrainer
 
 from convrec.config import Config, Lora
 from convrec.errors import TrainingError
+from convrec.progress import Progress, silent
+from convrec.sft.memory import CHECKPOINTED, LOGITS_AT_ONCE, LOGITS_AT_ONCE_CPU
 from convrec.sft.prompts import encode_completion, encode_prompt
 from convrec.sft.student import Student, has_bf16, keep_freed_memory, load_student, quiet
 from convrec.sft.together import Together, with_blank
@@ -36,7 +38,6 @@ from convrec.training.record import Record
 from convrec.training.state import Checkpoints, latest, step_of
 from convrec.training.workspace import workspace
 
-Progress = Callable[[int, int, str], None]
 Row = tuple[str, str]
 """Prompt text and completion text."""
 
@@ -44,17 +45,8 @@ Curve = tuple[int, str, float]
 """Optimizer step, name, value."""
 
 _IGNORED = -100
-_LOGITS_AT_ONCE = 2**26
-"""Logits (256 MB in float32) up to which the loss is taken in one piece on a GPU."""
-
-_LOGITS_AT_ONCE_CPU = 2**28
-"""The same on a CPU, where TRL's tiled head has no kernel for the gradient."""
-
 _EAGER_LENGTH = 1024
 """Tokens up to which attention written out beats the CPU's fused kernel (slow bf16 backward)."""
-
-_CHECKPOINTING_SIZE = 200_000_000
-"""Parameters from which activations are recomputed rather than kept."""
 
 
 def train_sft(
@@ -64,7 +56,7 @@ def train_sft(
     out: Path,
     *,
     seed: int,
-    progress: Progress = lambda done, total, text: None,
+    progress: Progress = silent,
     working_folder: Path | None = None,
 ) -> tuple[dict[str, float | int | str], list[Curve]]:
     """Train `model.base` on prompt and completion texts and write the checkpoint folder `out`.
@@ -202,7 +194,7 @@ class _Trainer(SFTTrainer):
         first = int((labels != _IGNORED).any(dim=0).int().argmax())
         kept = labels.shape[1] - first + 1  # the logits before `first` predict the token there
         size = labels.shape[0] * kept * model.config.get_text_config().vocab_size
-        most = _LOGITS_AT_ONCE_CPU if labels.device.type == "cpu" else _LOGITS_AT_ONCE
+        most = LOGITS_AT_ONCE_CPU if labels.device.type == "cpu" else LOGITS_AT_ONCE
         if return_outputs or first == 0 or size > most:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         logits = model(
@@ -338,7 +330,7 @@ def _arguments(
             dataloader_pin_memory=not on_cpu,
             bf16=config.model.bf16 and has_bf16(),
             use_cpu=on_cpu,
-            gradient_checkpointing=model.num_parameters() >= _CHECKPOINTING_SIZE,
+            gradient_checkpointing=model.num_parameters() >= CHECKPOINTED,
             dataset_kwargs={"skip_prepare_dataset": True},
             seed=seed,
             data_seed=seed,

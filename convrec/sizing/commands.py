@@ -9,16 +9,12 @@ import typer
 
 from convrec.config import parse_overrides
 from convrec.errors import ConvrecError, InputError
-from convrec.output import JsonFile, console, takes_stdout, write_json
+from convrec.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.sizing.plan import StagePlan
 
 app = typer.Typer(help="Plan a training for its size, and check its settings; trains nothing.")
-
-Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
-]
 
 
 @app.command()
@@ -69,7 +65,7 @@ def plan(
 
 @app.command()
 def check(
-    profile: Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")],
+    profile: ProfileName,
     assignments: Assignments = None,
     json_file: JsonFile = None,
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from convrec.sft.memory import CHECKPOINTED, LOGITS_AT_ONCE, LOGITS_AT_ONCE_CPU
 from convrec.sizing.layout import Layout, kept
 
 FLOAT = 4
@@ -17,12 +18,6 @@ TILE_TOKENS, TILE_WORDS = 4096, 32768
 
 UNFUSED = 7.25
 """Further float32 copies of a tile where its gradient is no kernel of Triton: on a CPU."""
-
-AT_ONCE, AT_ONCE_CPU = 2**26, 2**28
-"""Logits up to which sft in one process takes them in one piece (`convrec.sft.train`)."""
-
-CHECKPOINTED = 200_000_000
-"""Parameters from which sft recomputes activations."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +133,7 @@ def _logits(shape: Layout, asked: Asked) -> float:
     """Logits, their log-probabilities and the gradient: in one piece, or tile by tile."""
     words, width = int(shape.config.vocab_size), int(shape.config.hidden_size)
     size = asked.rows * asked.completion * words
-    most = AT_ONCE if asked.fused else AT_ONCE_CPU
+    most = LOGITS_AT_ONCE if asked.fused else LOGITS_AT_ONCE_CPU
     if asked.stage == "sft" and asked.processes == 1 and size <= most:
         return 3.0 * size * FLOAT  # in float32: logits, laid out for the loss, log-probabilities
     tokens = asked.rows * (asked.completion if asked.fused else asked.prompt + asked.completion)

@@ -52,7 +52,7 @@ def plan_stage(stage: Stage, shape: Layout, on: Machine, config: Config, rows: i
             asked = _asked(stage, config, batch, on, parallel, lora)
             held = memory(shape, asked)
             if held.peak <= ROOM * on.memory:
-                settings = _settings(stage, config, batch, parallel, lora, on)
+                settings = _settings(stage, batch, parallel, lora, on)
                 steps = config.rank_grpo.steps
                 if stage == "sft":
                     steps = math.ceil(rows / batch * config.sft.epochs)
@@ -114,9 +114,7 @@ def _asked(
     return replace(asked, rows=lists, reference=rl.beta > 0 and not lora)
 
 
-def _settings(
-    stage: Stage, config: Config, batch: int, parallel: str, lora: int, on: Machine
-) -> dict[str, Any]:
+def _settings(stage: Stage, batch: int, parallel: str, lora: int, on: Machine) -> dict[str, Any]:
     """What to set in the profile, by dotted key."""
     size = "sft.batch_size" if stage == "sft" else "rank_grpo.prompts_per_step"
     settings: dict[str, Any] = {size: batch}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from convrec.adjust.demonstrations import DEMONSTRATIONS
 from convrec.catalog.index import TitleIndex
 from convrec.lists import LINE, LINE_WITHOUT_YEAR, LineFormat, format_line, line_format
-from convrec.relevance import JudgedLine, judge_lines, list_lines
+from convrec.relevance import judge_lines, list_lines, titled
 
 if TYPE_CHECKING:
     import polars as pl
@@ -93,7 +93,7 @@ def _rows(store: Store, line: Line, role: str, name: str) -> Rows:
     rows: Rows = found.to_dicts()
     for row in rows if kind == "conversations" else ():
         for column in ("seen", "ground_truth"):
-            row[column] = [(x["title"], x["year"]) for x in row[column] or []]
+            row[column] = titled(row[column])
     return rows
 
 
@@ -237,21 +237,12 @@ def _lists(store: Store, line: Line, samples: Rows, index: TitleIndex, form: Lin
                     "sample_id": row["sample_id"],
                     "draw": row["draw"],
                     "lines": [
-                        {"rank": rank, "text": text, "mark": mark(at)}
+                        {"rank": rank, "text": text, "mark": at.mark}
                         for rank, (text, at) in enumerate(zip(texts, judged, strict=True), start=1)
                     ],
                 }
             )
     return lists
-
-
-def mark(line: JudgedLine) -> str:
-    """hit, outside (the catalog), seen, repeat, or nothing."""
-    if line.truth is not None:
-        return "hit"
-    if line.item_id is None:
-        return "outside"
-    return "seen" if line.seen else "repeat" if line.repeat else ""
 
 
 def _failures(store: Store, line: Line, context: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from convrec.artifacts.identity import first_signs
 from convrec.artifacts.lineage import descendants, family
 from convrec.artifacts.runs import RunRecord, find_run, runs
 from convrec.errors import InputError
@@ -82,7 +83,7 @@ def line_of(
             grown.add(header.ref.artifact_id)
             role = _role(store, header)
             if role in headers and header.ref.kind in ("checkpoint", "generations"):
-                role = f"{role}-{header.ref.artifact_id.rpartition('-')[2][:4]}"
+                role = f"{role}-{first_signs(header.ref.artifact_id)}"
             headers.setdefault(role, header)
             parents += [parent for role, parent in header.parents.items() if role == "catalog"]
     for catalog in parents[:1]:

@@ -6,15 +6,14 @@ Posts, titles and model output are escaped by jinja2's autoescape.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convrec.templates import template
 from convrec.trace.follow import follow
 from convrec.trace.line import line_of
 
 if TYPE_CHECKING:
-    from jinja2 import Template
     from markupsafe import Markup
 
     from convrec.artifacts import Job
@@ -26,21 +25,8 @@ def trace_html(traced: dict[str, Any]) -> Markup:
     """What `follow` gives, as one `<details>` element; styles are those of the page around it."""
     from markupsafe import Markup
 
-    return Markup(_template().render(traced, shown=SHOWN_CANDIDATES))  # noqa: S704 - autoescaped
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("trace.html.j2")
+    page = template(Path(__file__).with_name("trace.html.j2"))
+    return Markup(page.render(traced, shown=SHOWN_CANDIDATES))  # noqa: S704 - autoescaped
 
 
 def traces(job: Job, sample_ids: Iterable[str]) -> dict[str, Markup]:

@@ -7,9 +7,10 @@ import polars as pl
 from convrec.artifacts import Built, Job
 from convrec.catalog.index import TitleIndex
 from convrec.errors import TrainingError
+from convrec.progress import Progress
 from convrec.rank_grpo.step import config_subset
 from convrec.sft.build import checkpoint_rows
-from convrec.training.given import Given, Progress, Trained
+from convrec.training.given import Given, Trained
 from convrec.training.launch import trained
 from convrec.training.rl import train_rank_grpo
 

@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 
 from convrec.config import Config, StageName
+from convrec.progress import Progress
 
-Progress = Callable[[int, int, str], None]
 Trained = tuple[dict[str, float | int | str], pl.DataFrame]
 """The figures of a training, and its curves (step, name, value)."""
 

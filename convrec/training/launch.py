@@ -27,7 +27,8 @@ import polars as pl
 
 import convrec
 from convrec.errors import TrainingError
-from convrec.training.given import Fit, Given, Progress, Trained
+from convrec.progress import Progress
+from convrec.training.given import Fit, Given, Trained
 from convrec.training.launch_failure import failure
 from convrec.training.launched import ALIVE, CURVES, FIGURES, SAID, WORKING
 from convrec.training.parallel import Parallel, ready

@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 
 from convrec.errors import ConvrecError
+from convrec.progress import silent
 from convrec.training.given import Fit, Given
 from convrec.training.processes import LAUNCHED, is_first, process_count, wait_for_all
 
@@ -47,7 +48,7 @@ def main(job: Path, function: str) -> None:
 
 
 def _train(job: Path, given: Given, fit: Fit) -> None:
-    figures, curves = fit(given, _say if is_first() else _silent)
+    figures, curves = fit(given, _say if is_first() else silent)
     if is_first():
         curves.write_parquet(job / CURVES)
         counted = {**figures, "processes": process_count()}
@@ -67,10 +68,6 @@ def _named(function: str) -> Fit:
 
 def _say(done: int, total: int, text: str) -> None:
     print(SAID + json.dumps([done, total, text]), flush=True)
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    """The first process speaks."""
 
 
 def _tell(job: Path, kind: str, message: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ import polars as pl
 
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 _SCHEMA = {"step": pl.Int32, "name": pl.String, "value": pl.Float64}
+
+
+def curve_frame(points: Sequence[tuple[int, str, float]]) -> pl.DataFrame:
+    """Training curves as the store keeps them: step, name, value."""
+    return pl.DataFrame(list(points), schema=_SCHEMA, orient="row")
 
 
 class Record:
@@ -55,7 +60,7 @@ class Record:
 
     def frame(self) -> pl.DataFrame:
         """All points: columns step, name, value."""
-        return pl.DataFrame(self.points, schema=_SCHEMA, orient="row")
+        return curve_frame(self.points)
 
     def copy_to(self, folder: Path) -> None:
         """Lay the two files beside a checkpoint."""

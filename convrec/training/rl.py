@@ -30,6 +30,7 @@ from convrec.config import Config, RankGrpo
 from convrec.decoding.choosing import uniforms
 from convrec.decoding.samplers import Sampler, sampler_for
 from convrec.errors import TrainingError
+from convrec.progress import Progress
 from convrec.rank_grpo.rewards import reward_named
 from convrec.rank_grpo.rollout import Rollout
 from convrec.rank_grpo.trainer import RankGRPOTrainer, Shaping
@@ -51,7 +52,7 @@ from convrec.training.settings import trainer_arguments
 from convrec.training.several import InStep
 from convrec.training.state import Checkpoints, latest, step_of
 from convrec.training.validation import BEST, Validation
-from convrec.training.watch import Clock, Progress, Watch
+from convrec.training.watch import Clock, Watch
 from convrec.training.workspace import workspace
 
 TRAINERS: dict[tuple[bool, bool], type[GRPOTrainer]] = {
@@ -187,8 +188,7 @@ def training_data(samples: Rows, tokenizer: Any, config: Config, seed: int) -> D
 
 
 def _rollout(task: Task) -> Rollout:
-    most, temperature = task.config.model.max_completion_tokens, task.config.rank_grpo.temperature
-    return Rollout(most, temperature, sampler=task.sampler)
+    return Rollout(task.config.rank_grpo.temperature, task.sampler)
 
 
 def _prompt_ids(sample: Mapping[str, Any], tokenizer: Any, config: Config) -> list[int]:

@@ -18,7 +18,7 @@ from convrec.evaluate.ndcg import ndcg
 from convrec.evaluate.rates import RATES, list_rates
 from convrec.lists import TITLE_YEAR, LineFormat
 from convrec.rank_grpo.rewards import Reward
-from convrec.relevance import Titled, judge_lines, list_lines
+from convrec.relevance import Titled, judge_lines, list_lines, titled
 
 BUCKETS = 4
 """Into how many parts the ranks are cut for the curves."""
@@ -115,8 +115,3 @@ class ListScorer:
             log_metric(f"reward@rank{rank}", float(value))
         for part in np.array_split(np.arange(self.n_ranks), min(BUCKETS, self.n_ranks)):
             log_metric(f"relevance/{part[0] + 1}-{part[-1] + 1}", float(earned[:, part].mean()))
-
-
-def titled(items: Iterable[Mapping[str, Any]]) -> list[Titled]:
-    """Titles and years from structs, as the warehouse and Arrow hold them."""
-    return [(item["title"], item["year"]) for item in items]

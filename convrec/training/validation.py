@@ -1,9 +1,8 @@
 """How good the model is while it trains: Recall and NDCG of lists that it writes on validation.
 
 The lists are sampled as in training, with the same random numbers every time: two checkpoints
-differ by their weights alone. What is measured is the `standard` protocol, not the
-reward. The best weights by NDCG are kept, and training stops when they have not got better for
-`patience` looks.
+differ by their weights alone. What is measured is the `standard` protocol, not the reward. The best
+weights by NDCG are kept, and training stops when they have not got better for `patience` looks.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from convrec.config import Config
 from convrec.evaluate.batch import ListToJudge, ranking_metrics
 from convrec.evaluate.bootstrap import Bootstrap
 from convrec.evaluate.standard import judge_standard
+from convrec.relevance import titled
 from convrec.training.record import Record
-from convrec.training.scoring import titled
 from convrec.training.state import latest, step_of
 
 BEST = "ndcg@20"
@@ -123,7 +122,7 @@ class Validation(TrainerCallback):
     def _measure(self, lists: Sequence[str]) -> tuple[dict[str, float], Any]:
         """Means of metrics and rates, the deciding one's interval, and its value for each list."""
         asked = [
-            ListToJudge(text, titled(sample["seen"] or ()), titled(sample["ground_truth"]))
+            ListToJudge(text, titled(sample["seen"]), titled(sample["ground_truth"]))
             for sample, text in zip(self.samples, lists, strict=True)
         ]
         batch = judge_standard(

@@ -13,9 +13,8 @@ from transformers import TrainerCallback
 
 from convrec.errors import TrainingError
 from convrec.evaluate.rates import RATES
+from convrec.progress import Progress
 from convrec.training.record import Record
-
-Progress = Callable[[int, int, str], None]
 
 CURVES = {
     "loss": "loss",

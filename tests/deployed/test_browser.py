@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
+from benchmarks.catalog_edit import judged, sent
 from convrec.artifacts import Store
 from convrec.config import ROOT
 
@@ -69,7 +70,7 @@ def test_a_catalog_is_published_rebuilt_and_looked_at(
     built = deployed.due("pipeline/demo", overrides=DATA | QUICK)
     assert deployed.finish(built) == "COMPLETED", deployed.logs()
 
-    known = judged(deployed)
+    known = judged(Store(deployed.home))
     edited = edit(tmp_path / "edited.csv")
     said = deployed.run("flows.cli", "catalog", "publish", str(edited), "--name", "demo")
     assert "announced; build-sft-data/on-catalog-change rebuilds demo" in said
@@ -94,26 +95,14 @@ def edit(path: Path) -> Path:
     return path
 
 
-def judged(deployed: Deployed) -> set[tuple[Any, ...]]:
-    """The (conversation, item, pass) that a judge was asked about."""
-    with Store(deployed.home).read_connection() as connection:
-        query = "SELECT judge_key, unnest(items), pass FROM llm_judged"
-        return set(connection.execute(query).fetchall())
-
-
 def asked_only_about_new_pairs(deployed: Deployed, run: str, known: set[tuple[Any, ...]]) -> None:
     with Store(deployed.home).read_connection() as connection:
-        sent = dict(
-            connection.execute(
-                "SELECT stage, count(*) FROM llm_ledger WHERE run = ? GROUP BY stage", [run]
-            ).fetchall()
-        )
         pairs = connection.execute(
             "SELECT judge_key, unnest(items), pass FROM llm_judged JOIN "
             "(SELECT DISTINCT request_key FROM llm_ledger WHERE run = ?) USING (request_key)",
             [run],
         ).fetchall()
-    assert set(sent) == {"reflect"}
+    assert set(sent(Store(deployed.home), run)) == {"reflect"}
     assert pairs
     assert not known & set(pairs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -44,3 +45,8 @@ def small() -> dict[str, object]:
         "rank_grpo.group_size": 2,
         "evaluate.bootstrap": 20,
     }
+
+
+def ids(summary: dict[str, Any]) -> list[str | None]:
+    """The artifacts of a run, node by node."""
+    return [entry["artifact_id"] for entry in summary["stages"]]

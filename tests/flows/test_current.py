@@ -11,6 +11,7 @@ from convrec.artifacts import Store
 from convrec.config import ROOT, load
 from convrec.planning import make_plan
 from flows.pipeline import pipeline
+from tests.flows.conftest import ids
 
 Small = dict[str, Any]
 
@@ -33,10 +34,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def run(small: Small) -> dict[str, Any]:
     return pipeline(profile="demo", overrides=small, until="reflect")
-
-
-def ids(summary: dict[str, Any]) -> list[str | None]:
-    return [entry["artifact_id"] for entry in summary["stages"]]
 
 
 def test_an_unchanged_run_makes_no_requests(home: Path, small: Small, asked: list[str]) -> None:

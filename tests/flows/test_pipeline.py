@@ -14,6 +14,7 @@ from flows.build_sft_data import build_sft_data
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from flows.train import train
+from tests.flows.conftest import ids
 
 Small = dict[str, Any]
 
@@ -27,10 +28,6 @@ def states(summary: dict[str, Any]) -> dict[str, set[str]]:
     for entry in summary["stages"]:
         found.setdefault(entry["stage"], set()).add(entry["state"])
     return found
-
-
-def ids(summary: dict[str, Any]) -> list[str | None]:
-    return [entry["artifact_id"] for entry in summary["stages"]]
 
 
 def test_the_whole_pipeline_then_cached_then_only_what_changed(home: Path, small: Small) -> None:

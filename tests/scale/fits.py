@@ -16,9 +16,10 @@ from typing import Any
 import polars as pl
 
 from convrec.config import Config
+from convrec.progress import Progress
 from convrec.sft.build import fit_sft
 from convrec.training.build import fit_rank_grpo
-from convrec.training.given import Fit, Given, Progress, Trained
+from convrec.training.given import Fit, Given, Trained
 from convrec.training.launch import trained
 from tests.convrec.training.world import FILMS, ROWS, SAMPLES, VALIDATED, config
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,13 @@ from convrec.forgetting import forget_conversations
 from convrec.llm.answers import AnswerStore
 from convrec.llm.batch.control import Control
 from convrec.llm.spool import Standing
-from tests.convrec.llm.conftest import Endpoint, ask
+from tests.convrec.llm.conftest import Endpoint, ask, endpoint
 from tests.convrec.llm.test_batch import BatchEndpoint, batches, in_batches
 from tests.convrec.llm.test_fetch_crashes import child
 from tests.servers import Postgres
 
-__all__ = ["batches"]
+__all__ = ["batches", "endpoint"]
+
 pytestmark = pytest.mark.scale
 
 
@@ -33,13 +33,6 @@ def hosts(
     monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{address}")
     monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "data"))
     return Store(tmp_path / "one"), Store(tmp_path / "two")
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    running = Endpoint()
-    yield running
-    running.close()
 
 
 def nothing(keys: list[str]) -> Standing:

@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from convrec.artifacts import ArtifactSpec, Built, Store
-from convrec.artifacts.copying import KEYS, MEMBERS, copy_warehouse
+from convrec.artifacts.copying import KEYS, copy_warehouse
 from convrec.artifacts.gc import collect
 from convrec.artifacts.lake_upkeep import purge, tidy
 from convrec.artifacts.runs import Used, close_run, note_artifact, open_run
-from convrec.artifacts.tables import KINDS
+from convrec.artifacts.tables import KINDS, MEMBERS
 from convrec.catalog.publish import publish
 from convrec.catalog.versions import newest_version
 from convrec.config import ROOT

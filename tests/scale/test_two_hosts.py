@@ -19,6 +19,7 @@ import pytest
 from convrec.artifacts import Store
 from convrec.config import ROOT
 from tests.deployed.conftest import Deployed, deployed, tiny
+from tests.flows.conftest import ids
 from tests.scale.conftest import Timed
 from tests.servers import Postgres, s3
 
@@ -55,10 +56,6 @@ def convrec(home: Path, environment: dict[str, str], *words: str) -> dict[str, A
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads((home / "summary.json").read_text())
     return found
-
-
-def ids(summary: dict[str, Any]) -> list[str | None]:
-    return [entry["artifact_id"] for entry in summary["stages"]]
 
 
 @pytest.mark.skipif(not may_hide(), reason="needs the right to make a mount namespace")

@@ -12,13 +12,12 @@ that run may have had another budget. A file lock, which dies with its owner, ke
 from submitting one batch.
 """
 
-from convrec.llm.batch.book import Book, Draft
+from convrec.llm.batch.book import Book
 from convrec.llm.batch.manage import cancel_batch, release_batch
 from convrec.llm.batch.run import send_in_batches, wait_for_batches
 
 __all__ = [
     "Book",
-    "Draft",
     "cancel_batch",
     "release_batch",
     "send_in_batches",

@@ -9,11 +9,12 @@ import os
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from convrec.artifacts.again import again
 from convrec.artifacts.store import Store
+from convrec.artifacts.tables import utc_now
 from convrec.llm.requests import Request
 from convrec.llm.spool import unwritable
 
@@ -88,7 +89,7 @@ class Book:
             connection.execute(
                 f"UPDATE llm_batches SET {sets}, updated_at = ? "  # noqa: S608
                 "WHERE batch_key = ? AND state != 'ended'",
-                [*changes.values(), _now(), row.batch_key],
+                [*changes.values(), utc_now(), row.batch_key],
             )
 
     @again
@@ -101,7 +102,7 @@ class Book:
             connection.execute(
                 "UPDATE llm_batches SET state = 'ended', note = ?, updated_at = ? "
                 "WHERE batch_key = ?",
-                [note, _now(), row.batch_key],
+                [note, utc_now(), row.batch_key],
             )
         self.clear(row)
 
@@ -230,7 +231,7 @@ class Draft:
             connection.execute(
                 "INSERT INTO llm_batches SELECT ?, ?, ?, ?, 'draft', 0, '', '', '', ?, ? WHERE "
                 "NOT EXISTS (SELECT 1 FROM llm_batches AS known WHERE known.batch_key = ?)",
-                [self.batch_key, endpoint, stage, run, _now(), _now(), self.batch_key],
+                [self.batch_key, endpoint, stage, run, utc_now(), utc_now(), self.batch_key],
             )
             connection.register("packed", rows)
             connection.execute("INSERT INTO llm_batch_requests BY NAME SELECT * FROM packed")
@@ -251,7 +252,3 @@ def input_line(key: str, body: str) -> str:
     """A line of a Batch input file."""
     head = json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions"})
     return f'{head[:-1]}, "body": {body}}}\n'
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -6,11 +6,8 @@ the moment at which the batch ended. So a crash in the middle costs another down
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convrec.llm.answer import Answer, answer_of
@@ -20,6 +17,7 @@ from convrec.llm.batch.output import read_lines, read_outcome
 from convrec.llm.calls import Answered, Failure
 from convrec.llm.errand import Errand
 from convrec.llm.prices import NO_USAGE, Usage, cost
+from convrec.llm.requests import chunks
 
 if TYPE_CHECKING:
     from openai.types import Batch
@@ -49,7 +47,7 @@ def collect(batch: Batch, row: Row, book: Book, control: Control, errand: Errand
         if file_id:
             path = book.folder / f"batch-{row.batch_key}.{file_id}.jsonl"
             control.download(file_id, path)
-            for lines in _groups(path):
+            for lines in chunks(read_lines(path), LINES_AT_ONCE):
                 _store(lines, row, moment, book, errand, collected)
             path.unlink()
     return collected
@@ -60,12 +58,6 @@ def ended_at(batch: Batch) -> datetime:
     stamps = (batch.completed_at, batch.expired_at, batch.cancelled_at, batch.failed_at)
     stamp = next((s for s in stamps if s), batch.created_at)
     return datetime.fromtimestamp(stamp, UTC)
-
-
-def _groups(path: Path) -> Iterator[list[dict[str, Any]]]:
-    running = read_lines(path)
-    while lines := list(islice(running, LINES_AT_ONCE)):
-        yield lines
 
 
 def _store(

@@ -73,7 +73,7 @@ class World:
     words: Words
 
     def of_taste(self, taste: str) -> tuple[Work, ...]:
-        """The works of a taste that the demo catalog has."""
+        """The works of a taste that the demo catalog has. Raises KeyError for no taste."""
         return self._by_taste[taste]
 
     @cached_property

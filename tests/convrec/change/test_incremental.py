@@ -7,15 +7,16 @@ import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from benchmarks.catalog_edit import carry, judged
 from convrec.artifacts import ArtifactRef, Job, Store
-from convrec.config import ROOT, Config, load
+from convrec.config import DATA_STAGES, ROOT, Config, load
 from convrec.llm import server
 from convrec.llm.ask import ask
 from convrec.pipeline import PIPELINE
+from convrec.progress import silent
 
 SMALL = {
     "ingest.contexts": {"train": 10, "validation": 2, "test": 2},
@@ -23,8 +24,6 @@ SMALL = {
     "reflect.top": 7,
     "remap.keep": 9,
 }
-DATA = ("ingest", "recommend", "remap", "reflect", "adjust")
-CARRIED = ("llm_answers", "llm_judged")
 Rows = list[dict[str, str]]
 
 
@@ -45,14 +44,12 @@ def build(config: Config, store: Store) -> tuple[dict[str, ArtifactRef], dict[st
     refs: dict[str, ArtifactRef] = {}
     sent: dict[str, int] = {}
     for node in PIPELINE:
-        if node.stage not in DATA:
+        if node.stage not in DATA_STAGES:
             continue
         parents = {role: refs[name] for role, name in node.reads.items()}
         job = Job(config, store, parents)
         if node.step.asks(config):
-            sent[node.stage] = ask(
-                node.step, job, run="r", spent_usd=0.0, progress=lambda *_: None
-            ).sent
+            sent[node.stage] = ask(node.step, job, run="r", spent_usd=0.0, progress=silent).sent
         pin = node.pin(config)
         ref = store.pinned(pin) if pin else None
         spec = node.step.spec(job)
@@ -104,29 +101,6 @@ def write(rows: Rows, path: Path) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return path
-
-
-def carry(old: Store, new: Store) -> None:
-    """Give an empty warehouse the basis, the answers, and who was asked about which pair."""
-    with old.read_connection() as connection:
-        tables: dict[str, Any] = {
-            name: connection.execute(f"SELECT * FROM {name}").pl() for name in (*CARRIED, "pins")
-        }
-        pinned = tables["pins"]["artifact_id"].to_list()
-        for name in ("artifacts", "similarity_basis"):
-            tables[name] = connection.execute(
-                f"SELECT * FROM {name} WHERE artifact_id IN (SELECT unnest(?))", [pinned]
-            ).pl()
-    with new.write() as connection:
-        for name, rows in tables.items():
-            connection.register("rows_", rows.to_arrow())
-            connection.execute(f"INSERT INTO {name} SELECT * FROM rows_")
-
-
-def judged(store: Store) -> set[tuple[Any, ...]]:
-    with store.read_connection() as connection:
-        query = "SELECT judge_key, unnest(items), pass FROM llm_judged"
-        return set(connection.execute(query).fetchall())
 
 
 @pytest.mark.parametrize("seed", range(2))

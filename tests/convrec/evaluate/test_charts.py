@@ -31,7 +31,7 @@ def test_values_that_are_not_finite_are_left_out() -> None:
 
 
 def test_names_are_escaped() -> None:
-    svg = dot_chart([Dot("<b>", 0.1, 0.0, 0.2, 0)], across='"x" <i>', zero=True)
+    svg = dot_chart([Dot("<b>", 0.1, 0.0, 0.2, 0)], across='"x" <i>')
     ElementTree.fromstring(svg)
     assert "<b>" not in svg
     assert "<i>" not in svg

@@ -40,7 +40,7 @@ def test_whole_groups_and_parts_of_groups_are_answered_alike(
         for text, count in zip(texts, copies, strict=True)
         for _ in range(count)
     ]
-    rollout = Rollout(40, 1.0)
+    rollout = Rollout(1.0, Sampler("free", trainer.processing_class, 0, 40))
     torch.manual_seed(0)
     shared = rollout(prompts, trainer)
     torch.manual_seed(0)
@@ -58,10 +58,10 @@ def test_what_the_sampler_wrote_itself_is_masked_out(checkpoint: Path) -> None:
     tokenizer = trainer.processing_class
     prompts = [encode_prompt(tokenizer, "something like Heat", 32)] * 8
     torch.manual_seed(0)
-    free = Rollout(40, 1.0)(prompts, trainer)
+    free = Rollout(1.0, Sampler("free", tokenizer, 0, 40))(prompts, trainer)
     assert "env_mask" not in free
     torch.manual_seed(0)
-    rollout = Rollout(40, 1.0, n_lines=2)
+    rollout = Rollout(1.0, Sampler("lines", tokenizer, 2, 40))
     ended = rollout(prompts, trainer)
     forced = 0
     for ids, mask, other in zip(
@@ -82,9 +82,7 @@ def test_constrained_lists_bring_what_their_log_probabilities_need(checkpoint: P
     catalog = CatalogLines(tokenizer, ["Heat (1995)", "Alien (1979)", "Big (1988)", "Up (2009)"])
     prompts = [encode_prompt(tokenizer, "something like Heat", 32)] * 6
     seen = {tuple(prompts[0]): {"Heat (1995)"}}
-    rollout = Rollout(
-        40, 1.0, sampler=Sampler("constrained", tokenizer, 2, 40, catalog=catalog, seen=seen)
-    )
+    rollout = Rollout(1.0, Sampler("constrained", tokenizer, 2, 40, catalog=catalog, seen=seen))
     answer = rollout(prompts, trainer)
     lists = [text.split("\n") for text in tokenizer.batch_decode(answer["completion_ids"], True)]
     assert all(len(set(lines)) == 2 and "Heat (1995)" not in lines for lines in lists)

@@ -11,7 +11,6 @@ from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
 from convrec.rank_grpo import RankGRPOTrainer
-from convrec.rank_grpo.rollout import Rollout
 from convrec.rank_grpo.trainer import LOSS_TYPE
 from convrec.sft.student import Student, load_checkpoint
 
@@ -19,14 +18,13 @@ N, GROUP, PROMPTS, LENGTH = 4, 4, 2, 10
 PROMPTS_READ = ["something like Heat or Alien", "films with Big"]
 
 
-class Drawn(Rollout):
+class Drawn:
     """Random tokens in place of a model's: lines of some length, and with `ends` the rest too.
 
     With `ends`, some lists end early, some after exactly N lines, and one runs past rank N.
     """
 
     def __init__(self, ends: bool) -> None:
-        super().__init__(LENGTH, 1.0)
         self.ends = ends
 
     def __call__(self, prompts: list[list[int]], trainer: Any) -> dict[str, Any]:

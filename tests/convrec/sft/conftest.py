@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-import torch
 
 from convrec.config import Config
+from tests.convrec.decoding.conftest import one_thread
+
+__all__ = ["one_thread"]
 
 FILMS = ["Alien (1979)", "Aliens (1986)", "Heat (1995)", "Amélie (2001)", "Up (2009)"]
 ROWS = [
@@ -14,14 +14,6 @@ ROWS = [
     ))
     for i in range(24)
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_validation_loss_is_the_mean_over_completion_tokens(
     micro: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     """Both ways to the loss, TRL's and the short one, against a plain cross-entropy."""
-    monkeypatch.setattr(train, "_LOGITS_AT_ONCE_CPU", at_once)
+    monkeypatch.setattr(train, "LOGITS_AT_ONCE_CPU", at_once)
     config = sft(micro, epochs=1, batch_size=24)
     config = config.model_copy(update={"model": micro.model.model_copy(update={"bf16": False})})
     _, curves = train_sft(ROWS, ROWS[:5], config, tmp_path, seed=1)

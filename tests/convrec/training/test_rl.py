@@ -15,18 +15,15 @@ from convrec.artifacts import ArtifactSpec, Built, Job, Store
 from convrec.catalog.index import TitleIndex
 from convrec.config import Config
 from convrec.errors import TrainingError
+from convrec.progress import silent
 from convrec.rank_grpo import RANK_GRPO
 from convrec.sft.student import has_bf16, load_checkpoint
 from convrec.training import rl
 from convrec.training.rl import train_rank_grpo
 from convrec.training.validation import Validation
-from tests.convrec.training.world import FILMS, SAMPLES, Written, config
+from tests.convrec.training.world import FILMS, SAMPLES, Written, config, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
-
-
-def silent(done: int, total: int, text: str) -> None:
-    """Report nothing."""
 
 
 def train(
@@ -51,11 +48,6 @@ def train(
     )
 
 
-def state(folder: Path) -> torch.Tensor:
-    model = load_checkpoint(folder).model
-    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
-
-
 @pytest.mark.parametrize("algorithm", ["rank_grpo", "grpo", "gspo", "dr_grpo", "dapo"])
 def test_every_algorithm_trains_and_logs_the_same_figures(
     checkpoint: Path, tmp_path: Path, algorithm: str
@@ -66,7 +58,7 @@ def test_every_algorithm_trains_and_logs_the_same_figures(
     names |= {"relevance/1-1", "relevance/3-3", "seconds", "seconds_sampling", "tokens"}
     assert names <= set(curves["name"])
     assert figures["steps"] == 2
-    assert torch.isfinite(state(tmp_path / "out")).all()
+    assert torch.isfinite(weights(tmp_path / "out")).all()
 
 
 def test_only_a_plain_model_folder_is_left(checkpoint: Path, tmp_path: Path) -> None:
@@ -85,15 +77,15 @@ def test_the_same_seed_gives_the_same_weights(checkpoint: Path, tmp_path: Path) 
     settings = config(exact=1.0, early=-1.0)
     train(checkpoint, tmp_path / "a", settings)
     train(checkpoint, tmp_path / "b", settings)
-    assert torch.equal(state(tmp_path / "a"), state(tmp_path / "b"))
-    assert not torch.equal(state(tmp_path / "a"), state(checkpoint))
+    assert torch.equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not torch.equal(weights(tmp_path / "a"), weights(checkpoint))
 
 
 def test_an_adapter_is_merged_when_it_is_saved(checkpoint: Path, tmp_path: Path) -> None:
     settings = config(lora={"rank": 2, "alpha": 64}, learning_rate=0.1, exact=1.0, early=-1.0)
     figures, _ = train(checkpoint, tmp_path / "out", settings)
     assert not (tmp_path / "out" / "adapter_config.json").exists()
-    before, after = state(checkpoint), state(tmp_path / "out")
+    before, after = weights(checkpoint), weights(tmp_path / "out")
     assert figures["parameters"] == len(before) == len(after)
     assert not torch.equal(before, after)
 
@@ -176,8 +168,8 @@ def test_bf16_autocast_trains_as_float32_does_up_to_rounding(
     _, exact = train(checkpoint, tmp_path / "exact", settings)
     halved = settings.model_copy(update={"model": settings.model.model_copy(update={"bf16": True})})
     _, rounded = train(checkpoint, tmp_path / "rounded", halved)
-    moved = state(tmp_path / "exact") - state(checkpoint)
-    apart = state(tmp_path / "exact") - state(tmp_path / "rounded")
+    moved = weights(tmp_path / "exact") - weights(checkpoint)
+    apart = weights(tmp_path / "exact") - weights(tmp_path / "rounded")
     assert 0 < apart.norm() < 0.5 * moved.norm()
     assert load_checkpoint(tmp_path / "rounded").model.dtype == torch.float32
     for name, tolerance in (("loss", 0.02), ("entropy", 0.05), ("kl", 0.01)):
@@ -241,7 +233,7 @@ def test_the_best_weights_by_validation_are_what_is_saved(
     assert figures["steps"] == max(curves["step"]) == 3
     one = config(steps=1, eval_every=0, exact=1.0, early=-1.0)
     train(checkpoint, tmp_path / "one", one)
-    assert torch.equal(state(tmp_path / "out"), state(tmp_path / "one"))
+    assert torch.equal(weights(tmp_path / "out"), weights(tmp_path / "one"))
 
 
 def _look_at(written: Iterator[str]) -> Any:
