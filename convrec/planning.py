@@ -18,6 +18,7 @@ import typer
 from convrec.catalog.versions import unpublished
 from convrec.config import DATA_STAGES, has_warehouse, home, parse_overrides
 from convrec.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
+from convrec.sft import missing_base
 from convrec.sources import adopted, source_config
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ def plan(
     from convrec.config import load
 
     config = load(profile, parse_overrides(assignments or []))
-    if note := unpublished(config):
+    for note in filter(None, (unpublished(config), missing_base(config.model.base))):
         typer.echo(f"convrec: {note}", err=True)
     with tempfile.TemporaryDirectory() as empty:
         made = make_plan(config, Store(home() if has_warehouse() else Path(empty)))

@@ -15,7 +15,7 @@ from tasks.recommend import recommend
 from tasks.reflect import reflect
 from tasks.remap import remap
 from tasks.run import Run
-from tasks.sft import sft
+from tasks.sft import expect_base, sft
 from tasks.sources import sources
 
 
@@ -35,6 +35,7 @@ def pipeline(
         refresh: Recompute from this stage on; stored answers are never bought again.
     """
     with Run(profile, overrides, until=until, refresh=refresh) as run:
+        expect_base(run)
         ingest(run)
         recommend(run)
         remap(run)

@@ -15,7 +15,15 @@ from convrec.config import located
 if TYPE_CHECKING:
     from convrec.config import Config
 
-__all__ = ["SFT", "base_digest", "prompt_settings"]
+__all__ = ["SFT", "base_digest", "missing_base", "prompt_settings"]
+
+
+def missing_base(base: str) -> str:
+    """What is wrong with a `model.base` that is a path without a folder; else an empty text."""
+    is_path = not base or base.startswith((".", "/", "~")) or base.count("/") > 1
+    if not is_path or (base and located(base, "model.base").is_dir()):
+        return ""
+    return f"model.base={base} is not a folder; give `tiny`, the folder of a model, or a Hub name"
 
 
 def prompt_settings(config: Config) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from convrec.config import Model, located
 from convrec.errors import ConfigError, InputError
+from convrec.sft import missing_base
 from convrec.sft.packaged import is_packaged, packaged_folder
 
 TINY = "tiny"
@@ -45,14 +46,10 @@ def load_student(base: str, *, config: Model, texts: Iterable[str] = (), seed: i
         return Student(*make_tiny(texts, config, seed))
     if is_packaged(base):
         return load_checkpoint(packaged_folder(base))
+    if wrong := missing_base(base):
+        raise InputError(wrong)
     folder = located(base, "model.base")
-    if folder.is_dir():
-        return load_checkpoint(folder)
-    if base.startswith((".", "/", "~")) or base.count("/") > 1:
-        raise InputError(
-            f"model.base={base} is not a folder; give `tiny`, the folder of a model, or a Hub name"
-        )
-    return load_checkpoint(_download(base))
+    return load_checkpoint(folder if folder.is_dir() else _download(base))
 
 
 def load_checkpoint(folder: Path) -> Student:

@@ -155,6 +155,17 @@ def test_the_budget_stops_a_run_and_keeps_what_was_paid(home: Path, small: Small
     assert record["outcome"] == "BudgetExceeded"
 
 
+def test_a_model_that_is_not_there_is_refused_before_anything_is_asked(
+    home: Path, small: Small
+) -> None:
+    missing = {**small, "model.base": "/no/such/model"}
+    with pytest.raises(InputError, match=r"model\.base=/no/such/model is not a folder"):
+        pipeline(profile="demo", overrides=missing)
+    assert not Store(home).headers()
+    summary = pipeline(profile="demo", overrides=missing, until="ingest")
+    assert states(summary)["sft"] == {"skipped"}
+
+
 def test_reflect_can_be_off(home: Path, small: Small) -> None:
     summary = pipeline(
         profile="demo", overrides={**small, "reflect.enabled": False}, until="adjust"

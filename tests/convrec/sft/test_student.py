@@ -48,6 +48,8 @@ def test_an_adapter_folder_is_merged_into_its_base(saved: Path, tmp_path: Path) 
 def test_unusable_folders_are_said(tmp_path: Path, micro: Config) -> None:
     with pytest.raises(InputError, match="is not a folder"):
         load_student(str(tmp_path / "missing"), config=micro.model)
+    with pytest.raises(InputError, match="base= is not a folder"):
+        load_student("", config=micro.model)
     with pytest.raises(InputError, match="holds no model"):
         load_student(str(tmp_path), config=micro.model)
     (tmp_path / "config.json").write_text("{}")
