@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from convrec.errors import InputError
 
@@ -32,6 +33,16 @@ def located(given: str, what: str) -> Path:
             f"{what}={given[:100]!r} is no path that can be used ({reason}); give another"
         ) from None
     return path
+
+
+def is_address(url: str) -> bool:
+    """Whether a server can be asked at a URL."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port out of range, a bracket that is not closed
+        return False
+    return bool(whole) and not any(c.isspace() for c in url)
 
 
 def lake_address() -> tuple[str, str]:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from convrec.config.places import is_address
 from convrec.domain import Domain
 from convrec.lists import LineFormat, line_format
 from convrec.sources import source_config
@@ -327,9 +328,7 @@ class Llm(Section):
     @field_validator("base_url")
     @classmethod
     def _an_address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        if value and (not whole or any(c.isspace() for c in value)):
+        if value and not is_address(value):
             raise ValueError("give an address as in http://127.0.0.1:8000/v1, or leave it empty")
         return value
 

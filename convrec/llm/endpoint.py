@@ -19,7 +19,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from convrec.config import Config
-from convrec.errors import EndpointError
+from convrec.config.places import is_address
+from convrec.errors import ConfigError, EndpointError
 
 DEFAULT_URL = "https://api.openai.com/v1"
 EMBEDDED = "demo"
@@ -82,7 +83,13 @@ def public_url(url: str) -> str:
 
 
 def _configured_url(config: Config) -> str:
-    return config.llm.base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
+    given = os.environ.get("OPENAI_BASE_URL", "")
+    if given and not config.llm.base_url and not is_address(given):
+        raise ConfigError(
+            f"OPENAI_BASE_URL={given} is no address; set it to one as http://127.0.0.1:8000/v1, or "
+            "unset it"
+        )
+    return config.llm.base_url or given or DEFAULT_URL
 
 
 @contextlib.contextmanager

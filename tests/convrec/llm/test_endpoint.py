@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from convrec.config import Config
-from convrec.errors import EndpointError
+from convrec.config import Config, load
+from convrec.errors import ConfigError, EndpointError
 from convrec.llm.endpoint import api_key, endpoint_name, is_loopback, open_endpoint, public_url
 
 from .conftest import wait_for
@@ -102,3 +102,12 @@ def test_serve_demo_prints_its_address_and_ends_on_ctrl_c() -> None:
     serving.send_signal(signal.SIGINT)
     _, complaints = serving.communicate(timeout=20)
     assert (serving.returncode, complaints) == (0, "")
+
+
+@pytest.mark.parametrize("address", ["llm.example/v1", "http://llm.example:99999/v1", "http://["])
+def test_an_environment_without_an_address_is_said(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    with pytest.raises(ConfigError, match="is no address"):
+        endpoint_name(load("reddit-v2", {"llm.endpoint": "", "llm.base_url": ""}))
