@@ -29,13 +29,16 @@ import convrec
 from convrec.errors import TrainingError
 from convrec.progress import Progress
 from convrec.training.given import Fit, Given, Trained
-from convrec.training.launch_failure import failure
-from convrec.training.launched import ALIVE, CURVES, FIGURES, SAID, WORKING
+from convrec.training.launch_failure import failure, port_was_taken
+from convrec.training.launched import ALIVE, CURVES, ERROR, FIGURES, SAID, WORKING
 from convrec.training.parallel import Parallel, ready
 from convrec.training.workspace import workspace
 
 LOG = "launch.log"
 """What the processes of the last launch wrote, in the workspace."""
+
+LAUNCHES = 3
+"""accelerate looks for a free port seconds before it listens there; another may have it by then."""
 
 PATIENCE = 60.0
 """Seconds that processes of an earlier run have to end; those of this one have a sixth of it."""
@@ -54,7 +57,11 @@ def trained(fit: Fit, given: Given, progress: Progress) -> Trained:
         replace(given, working_folder=folder).write(job)
         (job / "accelerate.json").write_text(json.dumps(how.settings), encoding="utf-8")
         log = folder / LOG
-        status = _run(command(job, fit), environment(how), log, progress)
+        for _ in range(LAUNCHES):
+            (job / ERROR).unlink(missing_ok=True)
+            status = _run(command(job, fit), environment(how), log, progress)
+            if not status or not port_was_taken(log):
+                break
         if status or not (job / FIGURES).is_file():
             raise failure(status, job, log, given)
         figures = json.loads((job / FIGURES).read_text(encoding="utf-8"))

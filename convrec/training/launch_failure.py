@@ -49,6 +49,12 @@ def failure(status: int, job: Path, log: Path, given: Given) -> ConvrecError:
     )
 
 
+def port_was_taken(log: Path) -> bool:
+    """Whether a launch ended because another process listens on its port."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return "EADDRINUSE" in text or "address already in use" in text.lower()
+
+
 def _last_error(text: str) -> str:
     found = [line for line in _ERROR_LINE.findall(text) if not line.split(":")[0].endswith(_OWN)]
     return found[-1] if found else "it said nothing of why"

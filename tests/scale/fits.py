@@ -67,6 +67,16 @@ def too_large(given: Given, progress: Progress) -> Trained:
     raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
 
+def port_taken(given: Given, progress: Progress) -> Trained:
+    """The first launch comes too late for its port."""
+    assert given.working_folder is not None
+    tried = given.working_folder / "tried"
+    if os.environ.get("RANK") == "0" and not tried.exists():
+        tried.touch()
+        raise RuntimeError("The server socket has failed to listen (errno: 98 - EADDRINUSE)")
+    return fit_sft(given, progress)
+
+
 def leaves(given: Given, progress: Progress) -> Trained:
     """A process ends without a word."""
     os._exit(7)

@@ -79,6 +79,13 @@ def test_a_killed_launch_goes_on(
     assert torch.equal(weights(out), weights(whole))
 
 
+def test_a_port_that_another_has_is_looked_for_again(checkpoint: Path, tmp_path: Path) -> None:
+    asked = given("sft", checkpoint, tmp_path / "out", tmp_path / "working", **TWO)
+    figures, _ = trained(fits.port_taken, asked, lambda *said: None)
+    assert figures["processes"] == 2
+    assert (tmp_path / "working" / "tried").exists()
+
+
 @pytest.mark.parametrize(
     ("fit", "said"),
     [
