@@ -14,6 +14,7 @@ from flows.pipeline import pipeline
 from tasks import failure
 from tasks.run import Run
 from tests.convrec.test_markdown import HOSTILE, one_line, shown
+from tests.flows.conftest import late
 from tests.flows.test_artifacts_in_prefect import artifacts_of
 
 
@@ -26,8 +27,7 @@ def test_a_failed_stage_leaves_the_sentence_the_rows_and_the_command(
     home: Path, small: dict[str, Any], tmp_path: Path
 ) -> None:
     answers = tmp_path / "answers.jsonl"
-    answers.write_text("")
-    overrides = {**small, "recommend.source": "replay", "recommend.replay": str(answers)}
+    overrides = small | late(answers, small)
     with pytest.raises(ConvrecError) as caught:
         pipeline(profile="demo", overrides=overrides, until="adjust")
     left = artifacts_of(last_run(home))["failure"].data
