@@ -22,7 +22,7 @@ from convrec import __version__
 from convrec.answering import import_answers, reparse
 from convrec.artifacts.commands import app as artifacts_app
 from convrec.catalog.commands import app as catalog_app
-from convrec.catalog.versions import unpublished
+from convrec.catalog.versions import load_checked, unpublished
 from convrec.config import STAGES, home, parse_overrides
 from convrec.errors import ConfigError, ConvrecError, WarehouseError, no_space
 from convrec.evaluate.commands import score
@@ -81,10 +81,8 @@ def run(
     overrides = parse_overrides(assignments or [])
     _check_stage(until)
     _check_stage(refresh)
-    from convrec import config
-
     # Wrong input is refused before Prefect starts.
-    if note := unpublished(config.load(profile, overrides)):
+    if note := unpublished(load_checked(profile, overrides)):
         typer.echo(f"convrec: {note}", err=True)
     summary = _run_flow(
         {"profile": profile, "overrides": overrides, "until": until, "refresh": refresh},
@@ -106,9 +104,7 @@ def evaluate(
 ) -> None:
     """Measure checkpoints on the test split of a profile; trains nothing, asks nobody."""
     overrides = parse_overrides(assignments or [])
-    from convrec import config
-
-    config.load(profile, overrides)
+    load_checked(profile, overrides)
     from flows.evaluate import evaluate as evaluate_flow
 
     summary = _run_flow(
