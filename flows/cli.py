@@ -231,7 +231,10 @@ def _refuse_full_disks() -> None:
 
 
 def _of_this_machine(error: Exception) -> str:
-    """What to do about a full or read-only disk, or a busy machine; empty for other errors."""
+    """What to do about a full or read-only disk, or a Prefect server that is away or too busy.
+
+    Empty for other errors.
+    """
     if no_space(error):
         return f"a disk is full ({error}); free some space and run again; what was paid for is kept"
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES):
@@ -243,6 +246,14 @@ def _of_this_machine(error: Exception) -> str:
         return (
             "the Prefect server that a run starts for itself did not answer in time; this "
             "machine is very busy, so try again, or start one (`make ui`) and set PREFECT_API_URL"
+        )
+    import httpx
+
+    if isinstance(error, httpx.TransportError) or "Failed to reach API" in str(error):
+        return (
+            f"the Prefect server did not answer in time ({str(error) or type(error).__name__}); on "
+            "a busy machine run again, or set PREFECT_API_REQUEST_TIMEOUT=300 to wait longer; "
+            "where PREFECT_API_URL names a server, see that it runs; what was paid for is kept"
         )
     return ""
 
