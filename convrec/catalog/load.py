@@ -244,7 +244,9 @@ def _item(row: Row, text_columns: Sequence[str]) -> tuple[dict[str, Any] | None,
     if row.problem:
         return None, row.problem
     title = row.values.get("title")
-    if not isinstance(title, str) or not title.strip():
+    if title is not None and not isinstance(title, str):
+        return None, f"the title is not text but {str(title)[:40]} ({type(title).__name__})"
+    if title is None or not title.strip():
         return None, "no title"
     if not title.isprintable() and any(
         unicodedata.category(c) in ("Cc", "Cs") and not c.isspace() for c in title

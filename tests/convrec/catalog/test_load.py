@@ -158,6 +158,14 @@ def test_a_pickle_is_refused_and_never_loaded(tmp_path: Path, name: str) -> None
         load_catalog(tmp_path / name)
 
 
+def test_a_title_that_is_no_text_is_told_from_none(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    pl.DataFrame({"title": [1917, None], "year": [2019, 2019]}).write_parquet(path)
+    with pytest.raises(CatalogError, match=r"line 1: the title is not text but 1917") as caught:
+        load_catalog(path)
+    assert [reason for _, reason in caught.value.rows][1] == "no title"
+
+
 def test_a_control_character_in_a_title_is_quarantined(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_bytes(b"title,year\nHe\x00at,1995\nRonin,1998\n")
     items, bad = load_catalog(tmp_path / "c.csv")
