@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from convrec.catalog.versions import unpublished
+from convrec.catalog.versions import load_checked, unpublished
 from convrec.config import DATA_STAGES, has_warehouse, home, parse_overrides
 from convrec.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
 from convrec.sft import missing_base
@@ -286,9 +286,8 @@ def plan(
     from rich.table import Table
 
     from convrec.artifacts import Store
-    from convrec.config import load
 
-    config = load(profile, parse_overrides(assignments or []))
+    config = load_checked(profile, parse_overrides(assignments or []))
     for note in filter(None, (unpublished(config), missing_base(config.model.base))):
         typer.echo(f"convrec: {note}", err=True)
     with tempfile.TemporaryDirectory() as empty:

@@ -22,7 +22,7 @@ from convrec import __version__
 from convrec.answering import import_answers, reparse
 from convrec.artifacts.commands import app as artifacts_app
 from convrec.catalog.commands import app as catalog_app
-from convrec.catalog.versions import unpublished
+from convrec.catalog.versions import load_checked, unpublished
 from convrec.config import STAGES, home, parse_overrides
 from convrec.errors import ConfigError, ConvrecError, WarehouseError, no_space
 from convrec.evaluate.commands import score
@@ -81,10 +81,8 @@ def run(
     overrides = parse_overrides(assignments or [])
     _check_stage(until)
     _check_stage(refresh)
-    from convrec import config
-
     # Wrong input is refused before Prefect starts.
-    if note := unpublished(config.load(profile, overrides)):
+    if note := unpublished(load_checked(profile, overrides)):
         typer.echo(f"convrec: {note}", err=True)
     summary = _run_flow(
         {"profile": profile, "overrides": overrides, "until": until, "refresh": refresh},
@@ -106,9 +104,7 @@ def evaluate(
 ) -> None:
     """Measure checkpoints on the test split of a profile; trains nothing, asks nobody."""
     overrides = parse_overrides(assignments or [])
-    from convrec import config
-
-    config.load(profile, overrides)
+    load_checked(profile, overrides)
     from flows.evaluate import evaluate as evaluate_flow
 
     summary = _run_flow(
@@ -235,7 +231,10 @@ def _refuse_full_disks() -> None:
 
 
 def _of_this_machine(error: Exception) -> str:
-    """What to do about a full or read-only disk, or a busy machine; empty for other errors."""
+    """What to do about a full or read-only disk, or a Prefect server that is away or too busy.
+
+    Empty for other errors.
+    """
     if no_space(error):
         return f"a disk is full ({error}); free some space and run again; what was paid for is kept"
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES):
@@ -247,6 +246,14 @@ def _of_this_machine(error: Exception) -> str:
         return (
             "the Prefect server that a run starts for itself did not answer in time; this "
             "machine is very busy, so try again, or start one (`make ui`) and set PREFECT_API_URL"
+        )
+    import httpx
+
+    if isinstance(error, httpx.TransportError) or "Failed to reach API" in str(error):
+        return (
+            f"the Prefect server did not answer in time ({str(error) or type(error).__name__}); on "
+            "a busy machine run again, or set PREFECT_API_REQUEST_TIMEOUT=300 to wait longer; "
+            "where PREFECT_API_URL names a server, see that it runs; what was paid for is kept"
         )
     return ""
 

@@ -21,7 +21,7 @@ from convrec import config as configuration
 from convrec.artifacts import ArtifactRef, ArtifactSpec, Job, Store
 from convrec.artifacts.current import Current, find_current, mark, note_current
 from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
-from convrec.catalog.versions import fixed
+from convrec.catalog.versions import fixed, load_checked
 from convrec.config import DATA_STAGES, STAGES, Config, StageName
 from convrec.errors import ConfigError, ConvrecError, InputError
 from convrec.pipeline import NODES, Node, of_stage
@@ -145,8 +145,8 @@ class Place:
 class Run:
     """A flow's run: `with Run(profile, overrides) as run:` and then one stage after the other.
 
-    Raises ConfigError for a profile, key or value that is not allowed, WarehouseError for a
-    warehouse that cannot be used.
+    Raises ConfigError for a profile, key or value that is not allowed, CatalogError for a catalog
+    that is not there, WarehouseError for a warehouse that cannot be used.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Run:
         until: StageName | None = None,
         refresh: StageName | None = None,
     ) -> None:
-        config = configuration.load(profile, overrides)
+        config = load_checked(profile, overrides)
         self.store = Store(configuration.home())
         self.config: Config = fixed(config, self.store)
         self.run_id = str(flow_run.id or "")

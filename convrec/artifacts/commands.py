@@ -54,7 +54,11 @@ def list_artifacts(
     from rich.table import Column, Table
 
     from convrec.artifacts.runs import find_run
+    from convrec.artifacts.tables import KINDS
+    from convrec.errors import InputError
 
+    if kind is not None and kind not in KINDS:
+        raise InputError(f"{kind!r} is no kind of artifact; the kinds are {', '.join(KINDS)}")
     if runs:
         list_runs(home_store(), json_file)
         return

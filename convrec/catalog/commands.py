@@ -97,7 +97,13 @@ def link(
     a rule refused scores below 80. JSON always has all columns.
     """
     from convrec.catalog.link import Link, Linker
+    from convrec.errors import InputError
 
+    if sys.stdin is None:
+        raise InputError(
+            "standard input is closed, so there are no titles to link; give a file or a pipe, one "
+            f"title a line, as in `convrec catalog link --catalog {catalog} < titles.txt`"
+        )
     items, _ = _loaded(catalog, profile)
     lines = _lines(sys.stdin.buffer.read().decode(errors="replace"))
     links = Linker(items).link_many([(line, None) for line in lines])

@@ -170,26 +170,57 @@ def _csv(path: Path) -> tuple[list[str], list[Row]]:
         raise CatalogError(
             f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8 CSV, or as Parquet"
         ) from None
-    reader = csv.reader(io.StringIO(text, newline=""))
+    lines = io.StringIO(text, newline="").readlines()
+    reader = csv.reader(lines)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
-        if len(set(header)) < len(header):
-            raise CatalogError(f"{path} names a column twice: {', '.join(header)}")
-        return header, list(_csv_rows(reader, header))
     except csv.Error as error:
         raise CatalogError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+    if len(set(header)) < len(header):
+        raise CatalogError(f"{path} names a column twice: {', '.join(header)}")
+    return header, list(_csv_rows(lines, reader.line_num, header))
 
 
-def _csv_rows(reader: Any, header: Sequence[str]) -> Iterator[Row]:
-    end = reader.line_num
-    for fields in reader:
-        line, end = end + 1, reader.line_num
-        if not fields:
-            continue
-        problem = ""
-        if len(fields) != len(header):
+def _csv_rows(lines: Sequence[str], start: int, header: Sequence[str]) -> Iterator[Row]:
+    while start < len(lines):
+        end, problem = start + 1, ""
+        reader = csv.reader([lines[start], '"'])
+        try:
+            fields = next(reader)
+            if reader.line_num > 1:  # a quote is open at the end of the line
+                end = _end_of_record(lines, start, len(header))
+                fields = next(csv.reader(lines[start:end]))
+                if end == start + 1:
+                    problem, fields[-1] = "a quote that is not closed", fields[-1].rstrip("\r\n")
+        except csv.Error as error:
+            end, fields, problem = start + 1, [lines[start]], f"not CSV ({error})"
+        if fields and not problem and len(fields) != len(header):
             problem = f"{len(fields)} fields where the header has {len(header)}"
-        yield Row(line, dict(zip(header, fields, strict=False)), problem)
+        if fields:
+            yield Row(start + 1, dict(zip(header, fields, strict=False)), problem)
+        start = end
+
+
+def _end_of_record(lines: Sequence[str], start: int, width: int) -> int:
+    """The line after a record of several lines; the second one where the quote is a stray one.
+
+    Such a record is exact CSV of `width` fields. The search ends at the first field too many: a
+    later line that leaves a quote open too must have ended a field before. So a file of stray
+    quotes takes `width` times as long to read, at most, and not the square of its lines.
+    """
+    count, line = 0, lines[start]
+    for end in range(start + 1, len(lines) + 1):
+        reader = csv.reader([line, '"'], strict=True)
+        try:
+            count += len(next(reader))
+        except csv.Error:
+            break
+        if reader.line_num == 1 and count == width:
+            return end
+        if reader.line_num == 1 or count > width or end == len(lines):
+            break
+        count, line = count - 1, f'"{lines[end]}'  # as if the field began here
+    return start + 1
 
 
 def _parquet(path: Path) -> tuple[list[str], list[Row]]:
@@ -213,7 +244,9 @@ def _item(row: Row, text_columns: Sequence[str]) -> tuple[dict[str, Any] | None,
     if row.problem:
         return None, row.problem
     title = row.values.get("title")
-    if not isinstance(title, str) or not title.strip():
+    if title is not None and not isinstance(title, str):
+        return None, f"the title is not text but {str(title)[:40]} ({type(title).__name__})"
+    if title is None or not title.strip():
         return None, "no title"
     if not title.isprintable() and any(
         unicodedata.category(c) in ("Cc", "Cs") and not c.isspace() for c in title

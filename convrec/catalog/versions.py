@@ -8,10 +8,11 @@ the project, or else the file that an empty setting would take. `catalog:NAME@3`
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convrec.config import ROOT, has_warehouse, home
 from convrec.errors import CatalogError
@@ -106,6 +107,28 @@ def named_file(wanted: Named) -> Path | None:
             f"`convrec catalog versions {wanted.name}` shows which there are"
         )
     return path
+
+
+def load_checked(profile: str, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration, as `convrec.config.load` reads it.
+
+    Raises CatalogError too, where the overrides name a catalog that is neither published nor a file
+    of the project. A profile may: until its catalog is published, it takes what its data has.
+    """
+    from convrec.artifacts import Store
+    from convrec.config import load
+
+    config = load(profile, overrides)
+    wanted = named(config.ingest.catalog)
+    if wanted is None or named_file(wanted) or uses(load(profile), wanted.name):
+        return config
+    names = {version.name for version in published(Store(home()))} if has_warehouse() else set()
+    names |= {file.stem for file in (ROOT / "catalog").glob("*.*") if file.suffix in SUFFIXES}
+    raise CatalogError(
+        f"ingest.catalog={config.ingest.catalog} names no catalog: published, or in "
+        f"{ROOT / 'catalog'}, are {', '.join(sorted(names)) or 'none'}; "
+        f"`convrec catalog publish FILE --name {wanted.name}` makes one"
+    )
 
 
 def fixed(config: Config, store: Store) -> Config:

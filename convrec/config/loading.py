@@ -85,9 +85,10 @@ def _explain(error: ValidationError, profile: str) -> str:
     if first["type"] == "extra_forbidden":
         known = list(_keys(Config))
         near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
-        section = ".".join(where.split(".")[:-1])
-        allowed = [k for k in known if k.rpartition(".")[0] == section] or known
-        hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed)}"
+        section = where[: where.rfind(".") + 1]
+        inner = [k.removeprefix(section).partition(".") for k in known if k.startswith(section)]
+        allowed = dict.fromkeys(f"{section}{name}{'.*' if dot else ''}" for name, dot, _ in inner)
+        hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed or known)}"
         return f"unknown key {where} in profile {profile}: {hint}{more}"
     message = first["msg"].removeprefix("Value error, ")
     hidden = first["loc"] == () or first["type"] == "secret"

@@ -6,6 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convrec.errors import InputError
+
 if TYPE_CHECKING:
     from convrec.artifacts import Job, Step
     from convrec.config import Config
@@ -28,7 +30,8 @@ def ask(
     Then the step's repairs, if it has any, are asked, always live: they are few, and a batch may
     take a day. `key` is the API key where it is not in the environment. With
     recommend.source=replay the teacher's answers come from the Batch output file instead. Raises
-    EndpointError, TooManyFailures, BudgetExceeded, or InputError for an unusable file.
+    EndpointError, TooManyFailures, BudgetExceeded, or InputError for an unusable file, or one that
+    has none of the answers that are still needed because it is about other conversations.
     """
     from convrec.llm.fetch import Fetched, fetch
 
@@ -39,7 +42,15 @@ def ask(
     if step.stage == "recommend" and config.recommend.source == "replay":
         from convrec.llm.replay import import_batch_output
 
-        return import_batch_output(Path(config.recommend.replay), requests, job.store)
+        path = Path(config.recommend.replay)
+        imported = import_batch_output(path, requests, job.store)
+        if imported.failures and not imported.bound:
+            raise InputError(
+                f"no line of {path} names a conversation of this run: `custom_id` must be the id "
+                f"of one, such as {next(iter(requests)).owner!r}, or a request key of ours; set "
+                "recommend.replay to the output file of the batch that asked about them"
+            )
+        return imported
     sources = {"recommend": config.recommend.source, "reflect": config.reflect.source}
     source = sources.get(step.stage, "live")
 

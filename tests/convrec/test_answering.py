@@ -12,7 +12,9 @@ from convrec.artifacts import Store
 from convrec.config import Config, load
 from convrec.errors import InputError
 from convrec.llm.answers import AnswerStore
+from convrec.llm.ask import ask
 from convrec.llm.demo import complete
+from convrec.llm.fetch import Fetched
 from convrec.llm.ledger import ledger_rows
 from flows.cli import app
 
@@ -66,6 +68,29 @@ def test_without_a_profile_only_open_batches_are_known(store: Store, tmp_path: P
     row = {"custom_id": "talk-1", "response": None, "error": None}
     with pytest.raises(InputError, match="--profile"):
         import_file(write(tmp_path / "out.jsonl", [row]), None, "", store)
+
+
+def test_a_replay_about_other_conversations_is_refused_unless_all_is_answered(
+    store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "out.jsonl"
+    replay = {"recommend.source": "replay", "recommend.replay": str(file)}
+    config = load("demo", SMALL | replay)
+    node, job = next(llm_jobs(config, store))
+    rows = answers_of(config, store, "recommend", "owner")
+
+    def asked(answers: list[dict[str, Any]]) -> Fetched:
+        write(file, answers)
+        return ask(node.step, job, run="r", spent_usd=0.0, progress=lambda *_: None)
+
+    for strangers in ([], [{**rows[0], "custom_id": "someone-else"}]):
+        with pytest.raises(InputError, match=f"no line of .*out.jsonl.*{rows[0]['custom_id']}"):
+            asked(strangers)
+    assert asked(rows[:2]).from_ledger == 2
+    with pytest.raises(InputError, match="no line of"):
+        asked([])
+    asked(rows)
+    assert asked([]).from_ledger == len(rows)
 
 
 def test_the_real_gpt_answers_import_at_no_cost(shared: Path, store: Store, tmp_path: Path) -> None:

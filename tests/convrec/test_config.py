@@ -37,6 +37,8 @@ def test_assignments_are_json_where_they_are_json() -> None:
     [
         ({"rank_grpo.stepz": 3}, "did you mean rank_grpo.steps"),
         ({"nothing": 1}, "unknown key nothing"),
+        ({"foo.bar": 1}, "allowed are profile, description, seed, domain.*, list_length, ingest.*"),
+        ({"llm.prices.m": {"input": 1, "output": 1, "@" * 40: 1}}, "allowed are profile, "),
         ({"rank_grpo.reward": "exp:0.5"}, "exp:2.0"),
         ({"rank_grpo.steps": -1}, "greater than 0"),
         ({"ingest.format": "netflix"}, "'demo', 'reddit-v2', 'inspired' or 'redial'"),

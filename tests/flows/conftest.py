@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
+
+from convrec.answering import llm_jobs
+from convrec.artifacts import Store
+from convrec.config import load
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +50,15 @@ def small() -> dict[str, object]:
         "rank_grpo.group_size": 2,
         "evaluate.bootstrap": 20,
     }
+
+
+def late(file: Path, overrides: Mapping[str, Any]) -> dict[str, str]:
+    """Overrides that replay a Batch output file without an answer: it failed, for one post."""
+    _, job = next(llm_jobs(load("demo", overrides), Store(file.with_suffix(".home"))))
+    owner = job.frame("conversations")["context_id"][0]
+    line = {"custom_id": owner, "response": None, "error": {"code": "batch_expired"}}
+    file.write_text(json.dumps(line))
+    return {"recommend.source": "replay", "recommend.replay": str(file)}
 
 
 def ids(summary: dict[str, Any]) -> list[str | None]:

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from convrec.errors import ConvrecError, InputError, TooManyFailures
 from convrec.pipeline import NODES
+from flows import cli
 from flows.pipeline import pipeline
 from tasks import failure
 from tasks.run import Run
 from tests.convrec.test_markdown import HOSTILE, one_line, shown
+from tests.flows.conftest import late
 from tests.flows.test_artifacts_in_prefect import artifacts_of
 
 
@@ -26,8 +30,7 @@ def test_a_failed_stage_leaves_the_sentence_the_rows_and_the_command(
     home: Path, small: dict[str, Any], tmp_path: Path
 ) -> None:
     answers = tmp_path / "answers.jsonl"
-    answers.write_text("")
-    overrides = {**small, "recommend.source": "replay", "recommend.replay": str(answers)}
+    overrides = small | late(answers, small)
     with pytest.raises(ConvrecError) as caught:
         pipeline(profile="demo", overrides=overrides, until="adjust")
     left = artifacts_of(last_run(home))["failure"].data
@@ -59,6 +62,40 @@ def test_the_command_line_says_the_sentence_and_how_to_go_on(home: Path) -> None
     assert resume.endswith(
         "convrec run demo --until ingest --set 'ingest.catalog=no such file.csv'"
     )
+
+
+@pytest.mark.parametrize(
+    "error", [httpx.ReadTimeout(""), httpx.ConnectError("All connection attempts failed")]
+)
+def test_a_server_that_does_not_answer_is_one_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_run_flow", busy)
+    monkeypatch.setattr(sys, "argv", ["convrec", "run", "demo"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = f"({str(error) or 'ReadTimeout'}); on a busy machine run again"
+    assert said in str(ended.value.code)
+    assert "\n" not in str(ended.value.code)
+
+
+def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    away = {
+        "PREFECT_API_URL": "http://127.0.0.1:9/api",
+        "CONVREC_HOME": str(tmp_path),
+        "PREFECT_HOME": str(tmp_path),
+    }
+    told = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "run", "demo", "--until", "ingest"],
+        env=os.environ | away, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 1
+    assert "Failed to reach API at http://127.0.0.1:9/api" in told.stderr.splitlines()[-1]
+    assert told.stderr.splitlines()[-1].startswith("convrec: the Prefect server did not answer")
+    assert "Traceback" not in told.stderr
 
 
 @pytest.mark.parametrize("text", HOSTILE)

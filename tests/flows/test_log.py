@@ -13,6 +13,7 @@ import pytest
 from convrec.errors import ConvrecError
 from convrec.ingest.demo import generate
 from flows.pipeline import pipeline
+from tests.flows.conftest import late
 
 MARKER = "xyzzyplugh"
 
@@ -71,10 +72,8 @@ def test_a_run_logs_a_line_an_event_and_no_word_of_a_post(
 def test_a_run_that_fails_says_no_word_of_a_post(
     home: Path, small: dict[str, Any], tmp_path: Path, log: Kept, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    answers = tmp_path / "answers.jsonl"
-    answers.write_text(json.dumps({"custom_id": "x", "response": None}))
     overrides = {**small, **data(tmp_path / "data")}
-    replay = {"recommend.source": "replay", "recommend.replay": str(answers)}
+    replay = late(tmp_path / "answers.jsonl", overrides)
     with pytest.raises(ConvrecError) as failed:
         pipeline(profile="demo", overrides={**overrides, **replay}, until="adjust")
     texts = [str(failed.value), *map(str, failed.value.rows), *log.lines, *capfd.readouterr()]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,16 @@ def test_link_answers_hostile_lines_too(catalog: Path) -> None:
     assert result.exit_code == 0
     rows = list(csv.reader(io.StringIO(result.output.replace("\x00", ""), newline="")))
     assert [row[1:3] for row in rows[1:]] == [["", ""]] * 5 + [["Amélie (2001)", "Amélie"]]
+
+
+def test_link_without_a_standard_input_says_where_titles_come_from(catalog: Path) -> None:
+    command = [sys.executable, "-m", "flows.cli", "catalog", "link", "--catalog", str(catalog)]
+    told = subprocess.run(
+        ["sh", "-c", f"{shlex.join(command)} <&-"], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 2
+    assert told.stderr.startswith("convrec: standard input is closed")
+    assert told.stderr.count("\n") == 1
 
 
 def test_diff_counts(catalog: Path, tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import pickle
+import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from convrec.artifacts.tables import KINDS
-from convrec.catalog.load import load_catalog
+from convrec.catalog.load import _csv_rows, load_catalog
 from convrec.errors import CatalogError, InputError
 
 
@@ -60,6 +61,42 @@ def test_bad_rows_are_quarantined_with_line_and_reason(tmp_path: Path) -> None:
     ]
     assert bad["raw"][0] == "The Wall,201"
     assert set(bad["source"]) == {"c.csv"}
+
+
+def test_a_stray_quote_costs_its_own_line_only(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "c.csv",
+        'title,year,plot\n"Heat,1995,A thief\nRonin,1998,"A case,\nand ""Sam""."\n'
+        'Dune,1984,"Sand\n"The Bad, the Good",1966,\nAlien,"1979,\n',
+    )
+    items, bad = load_catalog(path)
+    assert items["title"].to_list() == ["Ronin", "The Bad, the Good"]
+    assert items["text"].to_list() == ['A case,\nand "Sam".', ""]
+    assert bad.select("line", "reason").rows() == [
+        (line, "a quote that is not closed") for line in (2, 5, 7)
+    ]
+    assert bad["raw"][1] == "Dune,1984,Sand"
+
+
+@pytest.mark.parametrize(
+    "row", ['"Heat,{0}', 'x"y,"{0}', 'x",{0},"z', '"Heat ""{0}"",1995', '"{0}']
+)
+def test_stray_quotes_in_all_lines_do_not_take_the_square_of_the_lines(row: str) -> None:
+    taken = []
+    for size in (1000, 8000):
+        lines = [f"{row.format(number)}\n" for number in range(size)]
+        before = time.process_time()
+        rows = list(_csv_rows(lines, 0, ["title", "year", "plot"]))
+        taken.append(time.process_time() - before)
+        assert len(rows) == size
+    assert taken[1] < 24 * taken[0]
+
+
+def test_a_field_that_is_too_long_costs_its_own_line_only(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.csv", f"title,year\n{'x' * 200_000},1995\nRonin,1998\n")
+    items, bad = load_catalog(path)
+    assert items["title"].to_list() == ["Ronin"]
+    assert bad["reason"].to_list() == ["not CSV (field larger than field limit (131072))"]
 
 
 def test_a_repeated_item_id_is_quarantined(tmp_path: Path) -> None:
@@ -119,6 +156,14 @@ def test_a_pickle_is_refused_and_never_loaded(tmp_path: Path, name: str) -> None
     (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(InputError, match="throw-away environment"):
         load_catalog(tmp_path / name)
+
+
+def test_a_title_that_is_no_text_is_told_from_none(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    pl.DataFrame({"title": [1917, None], "year": [2019, 2019]}).write_parquet(path)
+    with pytest.raises(CatalogError, match=r"line 1: the title is not text but 1917") as caught:
+        load_catalog(path)
+    assert [reason for _, reason in caught.value.rows][1] == "no title"
 
 
 def test_a_control_character_in_a_title_is_quarantined(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from convrec.catalog.publish import changes_of, mark_announced, publish
 from convrec.catalog.versions import (
     find_version,
     fixed,
+    load_checked,
     named,
     named_file,
     published,
@@ -162,6 +163,23 @@ def test_an_unpublished_name_has_no_file() -> None:
     wanted = named("catalog:never-heard-of")
     assert wanted is not None
     assert named_file(wanted) is None
+
+
+def test_a_name_that_no_catalog_has_is_refused_but_a_profile_may_wait_for_one(
+    store: Store, edited: Path, tmp_path: Path
+) -> None:
+    publish(edited, "films", store)
+    strange = {"ingest.catalog": "catalog:nosuch"}
+    with pytest.raises(CatalogError, match=r"nosuch.* are demo, demo-books, films; `") as caught:
+        load_checked("demo", strange)
+    assert "\n" not in str(caught.value)
+    for name in ("films", "films@1", "demo-books"):
+        load_checked("demo", {"ingest.catalog": f"catalog:{name}"})
+    own = tmp_path / "demo.toml"
+    own.write_text('[ingest]\ncatalog = "catalog:nosuch"\n')
+    assert load_checked(str(own), strange).ingest.catalog == "catalog:nosuch"
+    with pytest.raises(CatalogError, match="elsewhere"):
+        load_checked(str(own), {"ingest": {"catalog": "catalog:elsewhere"}})
 
 
 def test_versions_and_what_one_changed_are_listed(store: Store, edited: Path) -> None:
