@@ -65,6 +65,9 @@ def insert(
     if not isinstance(rows, Parts):
         numbered = rows.select(list(KINDS[kind])).with_row_index("row")
         table = numbered.to_arrow(compat_level=pl.CompatLevel.newest())  # texts as they lie
+        for place, column in enumerate(numbered):
+            if column.dtype.is_nested():  # text views in lists that are all empty lie misaligned
+                table = table.set_column(place, column.name, column.to_arrow())
         batches = table.to_batches(max_chunksize=ROW_GROUP)
         connection.register("built_rows", pa.Table.from_batches(batches, table.schema))
         connection.execute(f'{into} SELECT ?, "row", {columns} FROM built_rows', [artifact_id])  # noqa: S608

@@ -13,6 +13,7 @@ from convrec.artifacts.migrations import JUDGED_PAIRS
 from convrec.artifacts.parts import ROW_GROUP
 from convrec.artifacts.tables import SCHEMA_VERSION
 from convrec.artifacts.warehouse import DENSE_GROUP, GROWING_GROUP
+from convrec.catalog.load import frame
 from convrec.errors import InputError, WarehouseError
 
 
@@ -73,6 +74,17 @@ def test_putting_the_same_id_again_replaces_it(store: Store) -> None:
     ref = store.put(spec(), Built(quarantine(["new"])))
     assert store.read(ref.artifact_id)["reason"].to_list() == ["new"]
     assert len(store.headers()) == 1
+
+
+def test_lists_that_are_all_empty_are_stored_without_a_warning(
+    store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    items = frame("catalog", [{"item_id": "x", "title": "Heat", "aliases": [], "genres": []}])
+    spec = ArtifactSpec("catalog", "ingest", 1, {})
+    for rows in (items, pl.concat([items, items], rechunk=False)):
+        store.put(spec, Built(rows))
+        assert store.read(spec.artifact_id).equals(rows)
+    assert capfd.readouterr().err == ""  # Arrow's own words, past Python
 
 
 def test_a_failure_inside_the_transaction_leaves_nothing(store: Store) -> None:
