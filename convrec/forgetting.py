@@ -269,7 +269,7 @@ def forget(
     from convrec.artifacts import Store
 
     store = Store(home())
-    if sys.stdin.isatty() and not yes:
+    if sys.stdin is not None and sys.stdin.isatty() and not yes:
         planned = forget_conversations(conversation, store, dry_run=True)
         rows = sum(planned.removed.values())
         typer.confirm(f"Delete {rows:,} rows of {len(planned.conversations)} contexts?", abort=True)
