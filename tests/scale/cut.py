@@ -53,7 +53,7 @@ def fit_cut(given: Given, progress: Progress, *callbacks: TrainerCallback) -> Tr
         return of
 
     train._trainer = trainer
-    train._CHECKPOINTING_SIZE = 1  # as models have it that are cut
+    train.CHECKPOINTED = min(1, train.CHECKPOINTED)  # as models have it that are cut
     figures, curves = fit_sft(given, progress)
     return {**figures, "cut": str(part.only).lower()}, curves
 
