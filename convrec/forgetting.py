@@ -24,7 +24,6 @@ from convrec.errors import InputError, WarehouseError
 from convrec.forgotten_files import remove_from_files
 from convrec.output import JsonFile, console, takes_stdout, write_json
 from convrec.reflect import quoted
-from convrec.remap.texts import cut, text_key
 
 if TYPE_CHECKING:
     import duckdb
@@ -111,6 +110,8 @@ def _contexts(names: Sequence[str], connection: duckdb.DuckDBPyConnection) -> li
 def _mark(contexts: list[str], connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Note which contexts and answers are meant; the texts of the conversations."""
     import json
+
+    from convrec.remap.texts import cut, text_key
 
     connection.execute("CREATE TEMP TABLE forgotten (context_id VARCHAR)")
     connection.executemany("INSERT INTO forgotten VALUES (?)", [[name] for name in contexts])

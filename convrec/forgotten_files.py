@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from convrec.artifacts import Store
 
-SAMPLES = "samples.jsonl"
-"""In a checkpoint's folder: lists that it wrote for a few contexts of split validation."""
-
 
 def remove_from_files(
     contexts: Sequence[str],
@@ -34,6 +31,7 @@ def remove_from_files(
     samples; in a lake their new file is named in the transaction of `connection`.
     """
     from convrec.llm.batch.book import remove_transfers
+    from convrec.training.record import SAMPLES
 
     remove_transfers(store.home / "spool")
     for report in reports:
@@ -93,6 +91,7 @@ def _clear(folder: Path, contexts: Collection[str]) -> None:
 
     What a living process works in stays to it.
     """
+    from convrec.training.record import SAMPLES
     from convrec.training.workspace import discard, locked
 
     if not folder.name.startswith("checkpoint-"):

@@ -18,7 +18,6 @@ import typer
 from convrec.catalog.versions import load_checked, unpublished
 from convrec.config import DATA_STAGES, has_warehouse, home, parse_overrides
 from convrec.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
-from convrec.sft import missing_base
 from convrec.sources import adopted, source_config
 
 if TYPE_CHECKING:
@@ -286,6 +285,7 @@ def plan(
     from rich.table import Table
 
     from convrec.artifacts import Store
+    from convrec.sft import missing_base
 
     config = load_checked(profile, parse_overrides(assignments or []))
     for note in filter(None, (unpublished(config), missing_base(config.model.base))):

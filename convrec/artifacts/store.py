@@ -183,9 +183,8 @@ class Store(Warehouse):
             known = connection.execute(
                 "SELECT count(*) FROM artifacts WHERE artifact_id = ?", [artifact_id]
             ).fetchone()
-            for table in (
-                (spec.kind, *MEMBERS) if known != (0,) else ()
-            ):  # all of an artifact, or nothing
+            tables = (spec.kind, *MEMBERS)
+            for table in tables if known != (0,) else ():  # all of an artifact, or nothing
                 connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])  # noqa: S608
             insert(connection, spec.kind, artifact_id, rows)
             connection.executemany(
