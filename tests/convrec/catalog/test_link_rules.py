@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -216,18 +214,16 @@ _UNITS = (
 
 
 @pytest.mark.parametrize("unit", [*_UNITS.split("|"), " / ", "- 19", " \t", "''"])
+@pytest.mark.timeout(60)  # half a second is enough; the square of the length takes minutes to hours
 def test_a_line_of_a_megabyte_takes_linear_time(unit: str) -> None:
     text = "The Matrix " + unit * (1_000_000 // len(unit)) + " (1999"
-    started = time.perf_counter()
     FULL.link(text)
     split_bare_year(text)
     words(text)
     exact_key(text)
-    assert time.perf_counter() - started < 3
 
 
+@pytest.mark.timeout(60)
 def test_many_long_lines_are_quick() -> None:
     texts = [(("a / b [c] (d), or: e " * 20)[: LONGEST - 10] + f" {n}", None) for n in range(300)]
-    started = time.perf_counter()
     assert FULL.link_many(texts) == [None] * 300
-    assert time.perf_counter() - started < 5
