@@ -20,6 +20,7 @@ from convrec.llm.endpoint import is_loopback, public_url
 from convrec.llm.pace import number
 from convrec.llm.prices import Usage
 from convrec.llm.requests import Request, route
+from convrec.llm.tally import duration
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -33,6 +34,9 @@ _ONE_CONVERSATION = {
 _TOO_LONG = re.compile(r"maximum context length|context (window|size|length)|too long", re.I)
 SHORTEST_KEY = 8
 """Characters from which on a key is a secret rather than a placeholder."""
+
+LONGEST_PAUSE = 600.0
+"""Seconds that an endpoint may ask to wait; a run that would wait longer stops and says so."""
 
 MOST_TOKENS = 10**9
 """In one response; a larger number is a mistake."""
@@ -158,6 +162,11 @@ def refusal(
     if status == 404:
         return terminal(f"has no {route(body)}; give llm.base_url as it ends, mostly in /v1")
     if status in (408, 409, 425, 429) or status >= 500:
+        if wait > LONGEST_PAUSE:
+            return terminal(
+                f"asks for a pause of {duration(wait)}{said}; what was answered is kept, "
+                "so run again then to go on from here"
+            )
         return Failure("transient", f"HTTP {status}{said}", status, wait)
     if code in _ONE_CONVERSATION:
         return Failure("request", _ONE_CONVERSATION[code], status)

@@ -100,6 +100,7 @@ def test_retries_do_not_hold_up_fresh_requests(store: Store, endpoint: Endpoint)
         (refusal(404, "model_not_found"), "recommend.model"),
         (refusal(404), "llm.base_url"),
         (refusal(429, "insufficient_quota"), "quota"),
+        (refusal(429, headers={"retry-after": "86400"}), "pause of 24 h 00 min.*run again"),
         (refusal(400, "unsupported_value", param="temperature"), "'temperature'"),
     ],
 )
