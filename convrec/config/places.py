@@ -12,9 +12,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def home() -> Path:
-    """The folder of the warehouse: `CONVREC_HOME`, by default `.convrec/` in the project root."""
+    """The folder of the warehouse: `CONVREC_HOME`, by default `.convrec/` in the project root.
+
+    It need not be there. Raises InputError where it cannot be a folder.
+    """
     given = os.environ.get("CONVREC_HOME")
-    return (located(given, "CONVREC_HOME") if given else ROOT / ".convrec").resolve()
+    folder = (located(given, "CONVREC_HOME") if given else ROOT / ".convrec").resolve()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise InputError(f"CONVREC_HOME cannot be {folder}: {there} is no folder; give another")
+    return folder
 
 
 def located(given: str, what: str) -> Path:

@@ -87,6 +87,16 @@ def test_a_path_that_no_file_can_have_is_refused(
             config.home()
 
 
+@pytest.mark.parametrize("name", ["file", "file/sub"])
+def test_a_home_that_is_a_file_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CONVREC_HOME", str(tmp_path / name))
+    with pytest.raises(InputError, match=r"CONVREC_HOME.*file is no folder"):
+        config.home()
+
+
 def test_an_address_with_a_password_is_refused_and_not_shown() -> None:
     with pytest.raises(ConvrecError, match="OPENAI_BASE_URL") as refused:
         config.load("demo", {"llm.base_url": "https://me:hunter2@llm.example/v1"})
