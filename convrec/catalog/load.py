@@ -167,15 +167,22 @@ def _csv(path: Path) -> tuple[list[str], list[Row]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        line = len(error.object[: error.start + 1].splitlines())
         raise CatalogError(
-            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8 CSV, or as Parquet"
+            f"{path}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8 text; "
+            "save the file as UTF-8 CSV, or as Parquet"
         ) from None
     lines = io.StringIO(text, newline="").readlines()
     reader = csv.reader(lines)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
+        if reader.line_num > 1:  # a name of several lines, or a stray quote
+            next(csv.reader(lines, strict=True))
     except csv.Error as error:
-        raise CatalogError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+        raise CatalogError(
+            f"{path}, line 1: the header is not CSV ({error}); "
+            "write names between commas, with each quote closed"
+        ) from None
     if len(set(header)) < len(header):
         raise CatalogError(f"{path} names a column twice: {', '.join(header)}")
     return header, list(_csv_rows(lines, reader.line_num, header))

@@ -129,6 +129,10 @@ def test_a_year_written_in_the_title_is_taken_off_where_it_agrees(tmp_path: Path
         ("c.csv", "", "no column title and no column year"),
         ("c.csv", "title,year\n,1995\n", "no usable row (line 2: no title)"),
         ("c.csv", "title,title,year\nHeat,Heat,1995\n", "names a column twice"),
+        ("c.csv", 'title,"year\nHeat,1995\n', "with each quote closed"),
+        ("c.csv", 'title,"year\nHeat,"1995"\n', "with each quote closed"),
+        ("c.csv", 'title,"year\n' + "Heat,1995\n" * 20_000, "with each quote closed"),
+        ("c.csv", '"my\ntitle",year\nHeat,1995\n', "no column title (it has my title, year)"),
         ("c.json", "[]", "allowed are CSV (.csv) and Parquet"),
         ("c.parquet", "title,year\n", "not a Parquet file"),
     ],
@@ -147,8 +151,8 @@ def test_missing_files_folders_and_other_encodings_are_refused(tmp_path: Path) -
         load_catalog(tmp_path / "none.csv")
     with pytest.raises(CatalogError, match="is a folder"):
         load_catalog(tmp_path)
-    (tmp_path / "latin.csv").write_bytes("title,year\nAmélie,2001\n".encode("latin-1"))
-    with pytest.raises(CatalogError, match="not UTF-8"):
+    (tmp_path / "latin.csv").write_bytes("title,year\nHeat,1995\nAmélie,2001\n".encode("latin-1"))
+    with pytest.raises(CatalogError, match=r"line 3: .* is not UTF-8 .*save the file as UTF-8"):
         load_catalog(tmp_path / "latin.csv")
 
 
