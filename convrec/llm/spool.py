@@ -5,6 +5,7 @@ append-only, fsynced JSON-lines file in `<home>/spool/`, and many answers move t
 one transaction. Each process that sends has
 
     <name>.claims        the keys it is about to buy; flocked for as long as the process lives
+    <name>.fresh         the next such file, until it takes the place of the last
     <name>-<n>.jsonl     its segments: answers that are paid for and not yet in the warehouse
     <name>.reserve       space that is given up when the disk is full, for what is in flight then
 
@@ -59,8 +60,7 @@ class Spool:
     def __enter__(self) -> Spool:
         try:
             with turn(self.folder):
-                self._claims = self._claims_path.open("w", encoding="utf-8")
-                fcntl.flock(self._claims, fcntl.LOCK_EX)
+                self._write_claims()
             self._reserve_path.write_bytes(bytes(RESERVE))
         except OSError as error:
             self._reserve_path.unlink(missing_ok=True)
@@ -169,15 +169,19 @@ class Spool:
         return self.folder / f"{self.name}.reserve"
 
     def _write_claims(self) -> None:
-        if self._claims is None:
-            raise RuntimeError("a Spool is used inside its `with` block")
+        """Put a new file, locked, in the place of the old one: others find either of them whole."""
+        fresh = self._claims_path.with_suffix(".fresh")
         try:
-            self._claims.seek(0)
-            self._claims.truncate()
-            self._claims.write("".join(f"{key}\n" for key in self.claimed))
-            self._claims.flush()
+            fresh.write_text("".join(f"{key}\n" for key in self.claimed))
+            file = fresh.open("r+")
+            fcntl.flock(file, fcntl.LOCK_EX)
+            fresh.replace(self._claims_path)
         except OSError as error:
+            fresh.unlink(missing_ok=True)
             raise unwritable(self.folder, error) from None
+        if self._claims is not None:
+            self._claims.close()
+        self._claims = file
 
 
 @dataclass(frozen=True)
@@ -247,7 +251,8 @@ def recover(folder: Path, commit: Callable[[list[Answer]], object]) -> int:
                     commit(answers)
                     found += len(answers)
                     segment.unlink()
-                claims.with_suffix(".reserve").unlink(missing_ok=True)
+                for rest in (".reserve", ".fresh"):
+                    claims.with_suffix(rest).unlink(missing_ok=True)
                 claims.unlink()
     return found
 

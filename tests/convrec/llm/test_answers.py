@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import resource
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from unittest.mock import Mock
@@ -9,10 +10,11 @@ from unittest.mock import Mock
 import pytest
 
 from convrec.artifacts import Store
+from convrec.errors import WarehouseError
 from convrec.llm.answer import Answer
 from convrec.llm.answers import AnswerStore, response_digest
 from convrec.llm.ledger import ledger_rows, spent
-from convrec.llm.spool import Spool, Standing, read_segment, recover
+from convrec.llm.spool import Spool, Standing, busy, read_segment, recover
 from convrec.llm.stored import text_of
 
 from .conftest import completion
@@ -96,6 +98,7 @@ def dead_spool(store: Store, *answers: Answer) -> Spool:
     spool = Spool(store.home / "spool").__enter__()
     spool.claim([answer.key for answer in answers], unknown)
     spool.append(answers)
+    (spool.folder / f"{spool.name}.fresh").touch()
     assert spool._claims is not None
     fcntl.flock(spool._claims, fcntl.LOCK_UN)
     return spool
@@ -161,6 +164,21 @@ def test_claims_of_a_dead_process_wait_for_its_answers(store: Store) -> None:
         answers = AnswerStore(store)
         claim = spool.claim(["k1"], answers.standing)
         assert (claim.mine, claim.stored) == ([], {"k1"})
+
+
+def test_claims_stand_where_new_ones_cannot_be_written(store: Store) -> None:
+    folder = store.home / "spool"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Spool(folder) as spool:
+        spool.claim(["k1"], unknown)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            with pytest.raises(WarehouseError, match="cannot be kept"):
+                spool.claim(["k2"], unknown)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert busy(folder) == {"k1"}
+    assert [path.name for path in folder.iterdir()] == ["turn.lock"]
 
 
 def test_half_a_character_in_an_answer_stops_neither_a_commit_nor_a_reader(store: Store) -> None:
