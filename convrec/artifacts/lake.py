@@ -204,7 +204,7 @@ class Lake:
         """This process's DuckDB instance with the lake attached."""
         with self._guard:
             if self._base is None:
-                base = duckdb.connect(config={**own_folder()})
+                base = duckdb.connect(config=own_folder())
                 try:
                     self._attach(base, make)
                 except BaseException:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from typing import Any
 
 
-def own_folder() -> dict[str, str]:
+def own_folder() -> dict[str, Any]:
     """The setting that gives an instance a folder of its own, made and removed when it spills."""
     name = f"convrec-duckdb-{os.getpid()}-{secrets.token_hex(4)}"
     return {"temp_directory": os.path.join(tempfile.gettempdir(), name)}

@@ -225,7 +225,7 @@ class Warehouse:
 
     @contextlib.contextmanager
     def _grower(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with contextlib.closing(duckdb.connect(config={**own_folder()})) as connection:
+        with contextlib.closing(duckdb.connect(config=own_folder())) as connection:
             place = literal(str(self.path))
             connection.execute(f"ATTACH {place} AS warehouse (ROW_GROUP_SIZE {GROWING_GROUP})")
             connection.execute("USE warehouse")

@@ -25,16 +25,16 @@ def is_first() -> bool:
 
 def is_sharded() -> bool:
     """Whether a process holds but a part of the weights, as FSDP and ZeRO-3 have it."""
-    return any(
-        os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"
-        for name in ("FSDP", "DEEPSPEED")
-    )
+    return _uses("FSDP") or _uses("DEEPSPEED")
 
 
 def is_saved() -> bool:
     """Whether a training of these processes can be saved, to go on later; DeepSpeed's cannot."""
-    uses = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    return not is_sharded() or (uses and os.environ.get("FSDP_VERSION") == "2")
+    return not is_sharded() or (_uses("FSDP") and os.environ.get("FSDP_VERSION") == "2")
+
+
+def _uses(what: str) -> bool:
+    return os.environ.get(f"ACCELERATE_USE_{what}", "").lower() == "true"
 
 
 def wait_for_all() -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from convrec.config import Config
+from convrec.config import ROOT, Config
 from convrec.progress import Progress
 from convrec.sft.build import fit_sft
 from convrec.training.build import fit_rank_grpo
@@ -44,6 +45,18 @@ def given(stage: Any, checkpoint: Path, out: Path, folder: Path | None, **train:
         }
     )
     return Given(stage, Config.model_validate(values), frames, out, folder, checkpoint)
+
+
+def launch_killed(module: str, *arguments: object) -> None:
+    """Run a module that kills itself, and see that it did."""
+    ended = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
 def unexpected(given: Given, progress: Progress) -> Trained:

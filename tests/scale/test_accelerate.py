@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,11 +15,10 @@ from tests.convrec.rank_grpo.conftest import checkpoint
 from tests.convrec.training.world import recorded, weights
 from tests.scale import fits
 from tests.scale.conftest import Timed
-from tests.scale.fits import FITS, TWO, given
+from tests.scale.fits import FITS, TWO, given, launch_killed
 
 __all__ = ["checkpoint"]
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
 
@@ -54,15 +50,7 @@ def test_a_killed_launch_goes_on(
     checkpoint: Path, tmp_path: Path, stage: str, kill: int, saved: int
 ) -> None:
     folder, out = tmp_path / "working", tmp_path / "out"
-    paths = [str(path) for path in (checkpoint, out, folder)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.scale.fits", stage, *paths, str(kill)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    launch_killed("tests.scale.fits", stage, checkpoint, out, folder, kill)
     assert not out.exists()
     found = max(folder.glob("checkpoint-*"), key=step_of)
     assert step_of(found) >= saved  # its processes live a moment longer

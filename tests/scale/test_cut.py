@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean
@@ -12,14 +9,13 @@ from statistics import mean
 import pytest
 import torch
 
-from convrec.config import ROOT
 from convrec.training.launch import trained
 from convrec.training.state import step_of
 from tests.convrec.rank_grpo.conftest import checkpoint
 from tests.convrec.training.world import recorded, weights
 from tests.scale import cut
 from tests.scale.conftest import Timed
-from tests.scale.fits import FITS, given
+from tests.scale.fits import FITS, given, launch_killed
 
 __all__ = ["checkpoint"]
 pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore::FutureWarning")]
@@ -58,15 +54,7 @@ def test_processes_with_a_part_of_the_weights_train_as_one(
 
 def test_a_killed_launch_of_fsdp_goes_on(checkpoint: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "working", tmp_path / "out"
-    paths = [str(path) for path in (checkpoint, out, folder)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.scale.cut", *paths, "12"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    launch_killed("tests.scale.cut", checkpoint, out, folder, 12)
     assert not out.exists()
     saved = step_of(max(folder.glob("checkpoint-*"), key=step_of))
     assert saved >= 10
