@@ -84,6 +84,7 @@ def run(
     # Wrong input is refused before Prefect starts.
     if note := unpublished(load_checked(profile, overrides)):
         typer.echo(f"convrec: {note}", err=True)
+    environment()
     summary = _run_flow(
         {"profile": profile, "overrides": overrides, "until": until, "refresh": refresh},
         quiet=takes_stdout(json_file),
@@ -105,6 +106,7 @@ def evaluate(
     """Measure checkpoints on the test split of a profile; trains nothing, asks nobody."""
     overrides = parse_overrides(assignments or [])
     load_checked(profile, overrides)
+    environment()  # before Prefect, which reads it once
     from flows.evaluate import evaluate as evaluate_flow
 
     summary = _run_flow(
@@ -117,7 +119,6 @@ def evaluate(
 
 
 def _run_flow(parameters: dict[str, Any], *, quiet: bool, flow: Any = None) -> dict[str, Any]:
-    environment()
     _refuse_full_disks()
     # TRL and transformers still call each other by names that are about to go.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")

@@ -82,6 +82,16 @@ def test_a_server_that_does_not_answer_is_one_sentence(
     assert "\n" not in str(ended.value.code)
 
 
+@pytest.mark.parametrize("command", ["run demo", "evaluate --profile demo"])
+def test_the_environment_is_set_before_prefect_reads_it(command: str) -> None:
+    script = (
+        "import sys; from flows import cli; "
+        "cli.environment = lambda: sys.exit('prefect' in sys.modules); "
+        f"cli.app({command.split()})"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     away = {
         "PREFECT_API_URL": "http://127.0.0.1:9/api",
