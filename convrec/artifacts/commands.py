@@ -93,7 +93,7 @@ def list_artifacts(
 @app.command()
 def show(
     artifact_id: ArtifactId,
-    rows: Annotated[int, typer.Option(help="How many rows to show.")] = 5,
+    rows: Annotated[int, typer.Option(min=0, max=1_000_000, help="How many rows to show.")] = 5,
     context: Annotated[str, typer.Option(help="Only rows of this context_id.")] = "",
     json_file: JsonFile = None,
 ) -> None:

@@ -31,6 +31,9 @@ KEEP_RUNS = 10
 DAYS = 7.0
 """After so many days untouched, a run is not going on and a training is not coming back."""
 
+CENTURY = 36_500
+"""Days; a longer time ends before the calendar of Python begins."""
+
 STRAY_DAYS = 1.0
 """Age from which a folder or an artifact that nothing names is nobody's work in progress."""
 
@@ -138,7 +141,7 @@ def _needed(connection: duckdb.DuckDBPyConnection, keep_runs: int, days: float) 
             "done": COMPLETED,
             "unrecorded": UNRECORDED,
             "running": RUNNING,
-            "since": now - timedelta(days=days),
+            "since": now - timedelta(days=min(days, CENTURY)),
             "stray": now - timedelta(days=STRAY_DAYS),
         },
     ).fetchall()

@@ -125,8 +125,13 @@ def frame(kind: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 def bad_row(source: str, line: int, reason: str, raw: str) -> dict[str, Any]:
     """A row of the quarantine; `raw` is shortened to RAW_CHARACTERS."""
-    raw = raw[:RAW_CHARACTERS].encode(errors="replace").decode()
+    source, raw = (shown(text) for text in (source, raw[:RAW_CHARACTERS]))
     return {"source": source, "line": line, "reason": reason, "raw": raw}
+
+
+def shown(text: object) -> str:
+    """A text that DuckDB and Parquet take: what is no character, as in a file name, becomes ?."""
+    return str(text).encode(errors="replace").decode()
 
 
 def refuse_pickle(path: Path) -> None:

@@ -202,6 +202,8 @@ def _record(
     changes: CatalogDiff | None,
 ) -> Version:
     """Copy the file and write the rows in one transaction; the copy is complete before the rows."""
+    from convrec.catalog.load import shown
+
     with store.write() as connection:
         found = connection.execute(
             "SELECT coalesce(max(version), 0) + 1 FROM catalog_versions WHERE name = ?", [name]
@@ -215,7 +217,7 @@ def _record(
             version=number,
             sha256=sha256,
             path=store.home / copy,
-            source=str(file.resolve()),
+            source=shown(file.resolve()),
             items=items.height,
             quarantined=bad.height,
             compared_with=compared_with,

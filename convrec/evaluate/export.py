@@ -71,7 +71,10 @@ def export_checkpoint(store: Store, checkpoint: str, out: Path, *, merge: bool =
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not empty; give a folder that is to be made")
     source, card = _source(store, checkpoint)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{out} cannot be made, {out.parent} is no folder; give another") from None
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         if merge and (source / "adapter_config.json").is_file():

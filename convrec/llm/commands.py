@@ -29,17 +29,24 @@ def serve_demo(
             "garbage, empty; of batches batch_expired, batch_failed, batch_cancelled."
         ),
     ] = "",
-    latency_ms: Annotated[float, typer.Option(help="Milliseconds before each answer.")] = 0.0,
+    latency_ms: Annotated[
+        float, typer.Option(min=0, help="Milliseconds before each answer.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 0,
     log: Annotated[
         Path | None, typer.Option(help="Append one JSON line a request: its key and outcome.")
     ] = None,
     state: Annotated[
-        Path | None, typer.Option(help="Folder of files and batches; they outlive the server.")
+        Path | None,
+        typer.Option(file_okay=False, help="Folder of files and batches; they outlive the server."),
     ] = None,
-    batch_seconds: Annotated[float, typer.Option(help="Seconds that a batch takes.")] = 2.0,
-    rpm: Annotated[int | None, typer.Option(help="Let through so many requests a minute.")] = None,
-    tpm: Annotated[int | None, typer.Option(help="Let through so many tokens a minute.")] = None,
+    batch_seconds: Annotated[float, typer.Option(min=0, help="Seconds that a batch takes.")] = 2.0,
+    rpm: Annotated[
+        int | None, typer.Option(min=1, help="Let through so many requests a minute.")
+    ] = None,
+    tpm: Annotated[
+        int | None, typer.Option(min=1, help="Let through so many tokens a minute.")
+    ] = None,
 ) -> None:
     """Serve the simulated teacher and judge, OpenAI-compatible, until Ctrl-C.
 

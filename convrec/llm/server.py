@@ -294,7 +294,12 @@ def serve(
 ) -> None:
     """Serve the demo until Ctrl-C; `ready` is told the base URL, `options` go to `demo_app`."""
     listener = bind(port)
-    file = log.open("a", encoding="utf-8") if log else None
+    try:
+        file = log.open("a", encoding="utf-8") if log else None
+    except OSError as error:
+        raise InputError(
+            f"{log} cannot be written ({error.strerror}); give --log another file"
+        ) from None
     running = server(demo_app(log=file, **options))
     ready(base_url(listener))
     try:

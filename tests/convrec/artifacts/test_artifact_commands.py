@@ -106,6 +106,8 @@ def test_artifacts_are_listed_and_shown(home: Store) -> None:
     assert shown["artifact_id"] == first
     assert shown["rows_shown"] == home.read(first).head(1).to_dicts()
     assert first in said("show", first)
+    for rows in ("-1", str(10**20)):
+        assert CliRunner().invoke(app, ["show", first, "--rows", rows]).exit_code == 2
 
 
 @pytest.mark.parametrize(

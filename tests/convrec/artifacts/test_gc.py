@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from math import inf
 from pathlib import Path
 
 import polars as pl
@@ -114,6 +115,7 @@ def test_what_a_run_that_goes_on_has_used_stays(store: Store) -> None:
     run(store, "1", used, end=False)
     assert find_garbage(store, keep_runs=0).artifacts == []
     assert len(find_garbage(store, keep_runs=0, days=0).artifacts) == 1
+    assert find_garbage(store, keep_runs=0, days=inf).artifacts == []
 
 
 def test_an_artifact_of_no_run_stays_for_a_day(store: Store) -> None:

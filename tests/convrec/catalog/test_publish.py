@@ -59,6 +59,14 @@ def test_a_version_is_kept_with_what_it_changes(store: Store, edited: Path) -> N
     assert second == made.version
 
 
+def test_a_file_name_that_is_not_utf8_is_published(store: Store, tmp_path: Path) -> None:
+    file = write(tmp_path / "na\udcefve.csv", ["title,year", "Heat,1995", "Ronin,201"])
+    made = publish(file, "films", store, yes=True)
+    assert made.version.source == str(tmp_path / "na?ve.csv")
+    assert made.quarantine["source"].to_list() == ["na?ve.csv"]
+    assert published(store) == [made.version]
+
+
 def test_the_same_items_are_published_once(store: Store, edited: Path) -> None:
     first = publish(edited, "demo", store)
     again = publish(edited, "demo", store)

@@ -83,6 +83,8 @@ def test_export_refuses_what_it_cannot_do(made: tuple[Any, str], tmp_path: Path)
     (tmp_path / "full" / "x").write_text("x", encoding="utf-8")
     with pytest.raises(InputError, match="not empty"):
         export_checkpoint(world.store, name, tmp_path / "full")
+    with pytest.raises(InputError, match="x is no folder"):
+        export_checkpoint(world.store, name, tmp_path / "full" / "x" / "new")
     with pytest.raises(InputError, match="neither a folder nor a checkpoint"):
         export_checkpoint(world.store, "checkpoint-nothing", tmp_path / "new")
     with pytest.raises(InputError, match="no model to export"):

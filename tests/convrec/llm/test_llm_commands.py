@@ -3,11 +3,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner
 
 from convrec.artifacts import Store
+from convrec.llm import server
 from convrec.llm.answers import AnswerStore
 from convrec.llm.commands import app
 
@@ -37,6 +40,28 @@ def test_the_ledger_as_table_and_json(store: Store, monkeypatch: pytest.MonkeyPa
             }
         ]
     }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--log", "."],
+        ["--log", "none/log.jsonl"],
+        ["--state", "file"],
+        ["--rpm", "0"],
+        ["--tpm", "-1"],
+        ["--latency-ms", "nan"],
+        ["--batch-seconds", "-1"],
+    ],
+)
+def test_a_demo_server_that_cannot_be_is_refused(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    monkeypatch.setattr(server, "demo_app", Mock(side_effect=AssertionError("it is served")))
+    ended = CliRunner().invoke(app, ["serve-demo", "--port", "0", *words])
+    assert getattr(ended.exception, "exit_code", ended.exit_code) == 2
 
 
 def test_the_commands_import_nothing_heavy() -> None:
