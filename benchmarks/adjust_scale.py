@@ -63,7 +63,7 @@ def main() -> None:
 def timed() -> dict[str, float]:
     """Seconds by part; the fit and the choice of the balance add theirs when they run."""
     seconds: dict[str, float] = {}
-    for name in ("read_candidates", "read_split", "listwise", "fit", "choose"):
+    for name in ("read_in_order", "read_split", "listwise", "fit", "choose"):
         inner = getattr(fit, name)
 
         def outer(*args: Any, _name: str = name, _inner: Any = inner, **more: Any) -> Any:

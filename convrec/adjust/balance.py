@@ -32,10 +32,11 @@ LEVEL = 0.975
 
 
 class Choice(NamedTuple):
-    """The balance, the lists by which it was chosen, and whether their Gini is surely lower."""
+    """The balance, the lists before and with it, and whether their Gini is surely lower."""
 
     balance: float
-    lists: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
     lower: bool
 
 
@@ -56,15 +57,16 @@ def choose(
     fixed: float | None,
 ) -> Choice:
     """The balance for w and b; `favour` is `excess`, `fixed` the only strength to try if given."""
-    before = top_items(split.candidates, n)
+    candidates = split.candidates.whole()
+    before = top_items(candidates, n)
     count = len(weight)
     tried: list[Choice] = []
     for balance in STRENGTHS if fixed is None else (fixed,):
-        scores = final_scores(split.candidates, weight, bias - balance * favour)
-        after = top_items(split.candidates, n, scores)
-        tried.append(Choice(balance, after, gini_rise(before, after, count) < 0))
+        scores = final_scores(candidates, weight, bias - balance * favour)
+        after = top_items(candidates, n, scores)
+        tried.append(Choice(balance, before, after, gini_rise(before, after, count) < 0))
     surely = [choice for choice in tried if choice.lower]
-    return max(surely or tried[:1], key=lambda choice: ranking(choice.lists, split)[1])
+    return max(surely or tried[:1], key=lambda choice: ranking(choice.after, split)[1])
 
 
 def gini_rise(before: np.ndarray, after: np.ndarray, count: int) -> float:

@@ -1,8 +1,6 @@
 """Candidates as adjust reads them: flat arrays, context after context, seen items left out.
 
-A context is a row of `Candidates.contexts`, an item a row of the catalog. Contexts stand in the
-order of their ids, whatever the order of the samples, so that sums come out the same to the last
-bit.
+A context is a row of a table of contexts, an item a row of the catalog.
 """
 
 from __future__ import annotations
@@ -24,7 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Scored candidates; context c owns the positions starts[c] to starts[c] + lengths[c]."""
+    """Scored candidates; context c owns the positions starts[c] to starts[c] + lengths[c].
+
+    The score is s_reflect where a judge rated the candidate, s_remap elsewhere. A context whose
+    candidates are all seen stays, with none.
+    """
 
     contexts: pl.DataFrame  # context_id, context (its row), split
     items: np.ndarray
@@ -34,71 +36,38 @@ class Candidates:
 
     @property
     def numbers(self) -> np.ndarray:
-        """Where each context stands among all that were asked for."""
+        """The number of each context: its row among all that were asked for."""
         return self.contexts["context"].to_numpy()
 
     @property
     def owners(self) -> np.ndarray:
-        """The context of each position."""
+        """The number of the context of each position."""
         import numpy as np
 
-        return np.repeat(np.arange(len(self.lengths)), self.lengths)
-
-    def of_split(self, split: str) -> Candidates:
-        """The candidates of the contexts of one split."""
-        import numpy as np
-        import polars as pl
-
-        chosen = (self.contexts["split"] == split).to_numpy()
-        kept = np.repeat(chosen, self.lengths)
-        lengths = self.lengths[chosen]
-        return Candidates(
-            contexts=self.contexts.filter(pl.col("split") == split)
-            .drop("context")
-            .with_row_index("context"),
-            items=self.items[kept],
-            scores=self.scores[kept],
-            starts=np.cumsum(lengths) - lengths,
-            lengths=lengths,
-        )
-
-
-def read_candidates(job: Job, splits: Collection[str] | None = None) -> Candidates:
-    """The candidates of the contexts of `splits` (None: all), best remapped first.
-
-    A candidate's score is s_reflect where a judge rated it, s_remap elsewhere. A context whose
-    candidates are all seen stays, with none.
-    """
-    import numpy as np
-
-    contexts = read_contexts(job, splits)
-    blocks = list(candidate_blocks(job, contexts))
-    lengths = np.zeros(contexts.height, dtype=np.int64)
-    for block in blocks:
-        lengths[block.numbers] = block.lengths
-    starts = np.cumsum(lengths) - lengths
-    items = np.empty(lengths.sum(), dtype=np.uint32)
-    scores = np.empty(lengths.sum(), dtype=np.float64)
-    for block in blocks:
-        place = np.repeat(starts[block.numbers] - block.starts, block.lengths)
-        place += np.arange(len(place))
-        items[place], scores[place] = block.items, block.scores
-    return Candidates(contexts, items, scores, starts, lengths)
+        return np.repeat(self.numbers, self.lengths)
 
 
 def read_contexts(job: Job, splits: Collection[str] | None = None) -> pl.DataFrame:
-    """The contexts of `splits` that have candidates: context, their row, context_id and split."""
+    """The contexts of `splits` that have candidates: context (their number), context_id, split.
+
+    They stand by split and id, whatever the order of the samples, so that sums come out the same to
+    the last bit.
+    """
     samples = of_splits(job.frame("conversations", "context_id", "split"), splits)
     return (
         samples.unique("context_id", keep="first", maintain_order=True)
         .join(spans(job, "candidates"), on="context_id", how="semi")
-        .sort("context_id")
+        .sort("split", "context_id")
         .with_row_index("context")
     )
 
 
 def candidate_blocks(job: Job, contexts: pl.DataFrame) -> Iterator[Candidates]:
-    """`read_candidates` PARTITION contexts at a time, which stand in their order in each block."""
+    """The candidates of `contexts`, PARTITION of them at a time, as their rows follow each other.
+
+    In a block contexts stand in the order of their numbers, their candidates best remapped first.
+    There is at least one block.
+    """
     import numpy as np
     import polars as pl
 
@@ -113,7 +82,7 @@ def candidate_blocks(job: Job, contexts: pl.DataFrame) -> Iterator[Candidates]:
         for role in roles
     ]
     order = placed[0]["first"].arg_sort()
-    for start in range(0, contexts.height, PARTITION):
+    for start in range(0, max(contexts.height, 1), PARTITION):
         chosen = order.slice(start, PARTITION).sort()
         rows, *moved = (
             _coded(job, role, of[chosen], catalog) for role, of in zip(roles, placed, strict=True)

@@ -19,9 +19,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from convrec.adjust.balance import choose, excess
-from convrec.adjust.candidates import read_candidates
 from convrec.adjust.figures import popularity_figures, ranking_figures
-from convrec.adjust.lists import cut_score, item_counts, top_items
+from convrec.adjust.in_order import read_in_order
+from convrec.adjust.lists import cut_score, times_listed
 from convrec.adjust.loss import Listwise, listwise, listwise_loss
 from convrec.adjust.optimise import Fit, fit, start
 from convrec.adjust.split import read_split, training_mentions
@@ -40,8 +40,8 @@ def _build(job: Job) -> Built:
     import polars as pl
 
     n, settings = job.config.list_length, job.config.adjust
-    candidates = read_candidates(job, {"train", "validation"})
-    train = read_split(job, "train", candidates.of_split("train"))
+    candidates = read_in_order(job, {"train", "validation"})
+    train = read_split(job, "train", candidates)
     centre = cut_score(train.candidates, n)
     data = listwise(train, centre)
     if not data.samples:
@@ -50,14 +50,14 @@ def _build(job: Job) -> Built:
             "its candidates; raise remap.keep, or set adjust.enabled=false"
         )
     mentions = training_mentions(job)
-    favour = excess(item_counts(top_items(train.candidates, n), len(mentions)))
-    validation = read_split(job, "validation", candidates.of_split("validation"))
+    favour = excess(times_listed(train.candidates, n, len(mentions)))
+    validation = read_split(job, "validation", candidates)
     held_out = listwise(validation, centre)
     made = fit(data, held_out, len(mentions), settings, job.progress)
     bias = made.bias + centre * (1.0 - made.weight)
     by = validation if validation.samples.height else train
     choice = choose(by, n, made.weight, bias, favour, settings.balance)
-    tops = {"before": top_items(by.candidates, n), "after": choice.lists}
+    tops = {"before": choice.before, "after": choice.after}
     figures = {
         **_fit_figures(made, data, held_out),
         CUT: round(centre, 6),
@@ -96,4 +96,4 @@ def _config(config: Config) -> dict[str, Any]:
     return {**config.adjust.model_dump(mode="json"), "list_length": config.list_length}
 
 
-ADJUSTMENT = Step(stage="adjust", kind="adjustment", version=2, build=_build, config=_config)
+ADJUSTMENT = Step(stage="adjust", kind="adjustment", version=3, build=_build, config=_config)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from convrec.partitions import PARTITION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy as np
 
@@ -44,14 +44,18 @@ def _blocks(candidates: Candidates) -> Iterator[tuple[slice, slice]]:
         yield slice(start, stop), slice(int(candidates.starts[start]), int(ends[stop - 1]))
 
 
-def cut_score(candidates: Candidates, n: int) -> float:
+def cut_score(blocks: Iterable[Candidates], n: int) -> float:
     """The mean score at rank `n`, or at the last rank of a shorter list; 0 without a list."""
     import numpy as np
 
-    held = candidates.lengths > 0
-    order = np.lexsort((-candidates.scores, candidates.owners))
-    last = candidates.starts[held] + np.minimum(candidates.lengths[held], n) - 1
-    return float(candidates.scores[order[last]].mean()) if held.any() else 0.0
+    cuts = [np.empty(0)]
+    for block in blocks:
+        held = block.lengths > 0
+        order = np.lexsort((-block.scores, np.repeat(np.arange(len(held)), block.lengths)))
+        last = block.starts[held] + np.minimum(block.lengths[held], n) - 1
+        cuts.append(block.scores[order[last]])
+    found = np.concatenate(cuts)
+    return float(found.mean()) if len(found) else 0.0
 
 
 def final_scores(candidates: Candidates, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -59,6 +63,13 @@ def final_scores(candidates: Candidates, weight: np.ndarray, bias: np.ndarray) -
     import numpy as np
 
     return np.asarray(weight[candidates.items] * candidates.scores + bias[candidates.items])
+
+
+def times_listed(blocks: Iterable[Candidates], n: int, count: int) -> np.ndarray:
+    """How often each of `count` catalog items is among the `n` best."""
+    import numpy as np
+
+    return sum((item_counts(top_items(block, n), count) for block in blocks), np.zeros(count))
 
 
 def item_counts(top: np.ndarray, count: int) -> np.ndarray:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from convrec.adjust.candidates import Candidates
+    from convrec.adjust.in_order import InOrder
     from convrec.artifacts import Job
 
 
@@ -31,15 +31,16 @@ class Answers:
 
 @dataclass(frozen=True)
 class Split(Answers):
-    """What is known of a split; `candidates` may hold contexts of other splits too."""
+    """What is known of a split."""
 
-    candidates: Candidates
+    candidates: InOrder
 
 
-def read_split(job: Job, name: str, candidates: Candidates) -> Split:
-    """The samples of the split `name` over `candidates`, which hold its contexts."""
-    found = read_answers(job, name, candidates.contexts)
-    return Split(name, found.samples, found.truth, candidates)
+def read_split(job: Job, name: str, candidates: InOrder) -> Split:
+    """The samples of the split `name`, and those of `candidates` that are its own."""
+    own = candidates.of_split(name)
+    found = read_answers(job, name, own.contexts)
+    return Split(name, found.samples, found.truth, own)
 
 
 def read_answers(job: Job, name: str, contexts: pl.DataFrame) -> Answers:

@@ -159,10 +159,10 @@ def _remapped(job: Job, samples: list[Sample], index: TitleIndex) -> list[Sample
 
 
 def _reflected(job: Job, samples: list[Sample]) -> list[SampleList]:
-    from convrec.adjust.candidates import read_candidates
+    from convrec.adjust.in_order import read_in_order
     from convrec.adjust.lists import NONE, top_items
 
-    candidates = read_candidates(job, {"test"})
+    candidates = read_in_order(job, {"test"}).whole()
     items = list(job.frame("catalog").select("title", "year").iter_rows())
     best = top_items(candidates, job.config.list_length).tolist()
     texts = {

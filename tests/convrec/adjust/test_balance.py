@@ -6,8 +6,7 @@ import numpy as np
 import polars as pl
 
 from convrec.adjust.balance import choose, excess, gini_rise
-from convrec.adjust.candidates import read_candidates
-from convrec.adjust.lists import top_items
+from convrec.adjust.in_order import read_in_order
 from convrec.adjust.split import Split, read_split
 from convrec.artifacts import Job
 
@@ -55,7 +54,7 @@ def close_call(job_of: Callable[..., Job]) -> Split:
         ),
     }
     job = job_of(frames)
-    return read_split(job, "validation", read_candidates(job))
+    return read_split(job, "validation", read_in_order(job))
 
 
 def test_the_best_ranking_of_those_with_a_surely_lower_gini(job_of: Callable[..., Job]) -> None:
@@ -64,7 +63,7 @@ def test_the_best_ranking_of_those_with_a_surely_lower_gini(job_of: Callable[...
     choice = choose(split, 1, np.ones(4), np.zeros(4), favour, None)
     assert choice.lower
     assert choice.balance == 0.1, "the smallest that puts b, c and d in front"
-    assert (choice.lists[:, 0] > 0).all()
+    assert (choice.after[:, 0] > 0).all()
 
 
 def test_a_balance_that_was_set_is_kept_even_where_it_does_nothing(
@@ -73,7 +72,7 @@ def test_a_balance_that_was_set_is_kept_even_where_it_does_nothing(
     split = close_call(job_of)
     choice = choose(split, 1, np.ones(4), np.zeros(4), np.zeros(4), 0.3)
     assert (choice.balance, choice.lower) == (0.3, False)
-    assert (choice.lists == top_items(split.candidates, 1)).all()
+    assert (choice.after == choice.before).all()
 
 
 def test_without_evidence_of_a_lower_gini_nothing_is_lowered(

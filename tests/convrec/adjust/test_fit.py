@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from convrec.adjust import ADJUSTMENT
-from convrec.adjust.candidates import read_candidates
+from convrec.adjust.in_order import read_in_order
 from convrec.adjust.lists import cut_score
 from convrec.artifacts import Job
 from convrec.errors import InputError
@@ -91,7 +91,7 @@ def test_the_teachers_favourites_are_lowered(world: Frames, job_of: Jobs) -> Non
     built = ADJUSTMENT.build(job_of(world))
     assert built.figures["Gini lower beyond noise"] == "true"
     moved = built.rows["bias"].to_numpy()
-    centre = cut_score(read_candidates(job_of(world), {"train"}), 5)
+    centre = cut_score(read_in_order(job_of(world), {"train"}), 5)
     at_the_cut = (built.rows["weight"].to_numpy() - 1) * centre + moved
     assert at_the_cut[:8].mean() < at_the_cut[8:].mean()
 
@@ -114,7 +114,7 @@ def test_a_balance_of_zero_is_the_fit_alone(world: Frames, job_of: Jobs) -> None
 
 
 def test_unjudged_candidates_keep_the_score_of_remap(world: Frames, job_of: Jobs) -> None:
-    lists = read_candidates(job_of(world), {"train"})
+    lists = read_in_order(job_of(world), {"train"}).whole()
     judged = world["judgments"].filter(pl.col("context_id") == "train000")["score"]
     remapped = world["candidates"].filter(pl.col("context_id") == "train000")["score"]
     assert lists.scores[:11].tolist() == [*judged[1:], *remapped[6:]], "the first is seen"

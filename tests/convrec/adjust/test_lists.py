@@ -10,7 +10,7 @@ from convrec.adjust.lists import NONE, cut_score, final_scores, item_counts, top
 def candidates() -> Candidates:
     """Two contexts of three and two candidates, and between them one whose items are all seen."""
     return Candidates(
-        contexts=pl.DataFrame({"context_id": ["c1", "c2", "c3"]}),
+        contexts=pl.DataFrame({"context_id": ["c1", "c2", "c3"], "context": [0, 1, 2]}),
         items=np.array([0, 1, 2, 0, 1]),
         scores=np.array([0.9, 0.5, 0.5, 0.1, 0.2]),
         starts=np.array([0, 3, 3]),
@@ -29,9 +29,9 @@ def test_weight_and_bias_move_items() -> None:
 
 
 def test_the_cut_is_the_mean_score_at_rank_n_or_at_the_end() -> None:
-    assert np.isclose(cut_score(candidates(), 2), (0.5 + 0.1) / 2)
-    assert np.isclose(cut_score(candidates(), 9), (0.5 + 0.1) / 2)
-    assert np.isclose(cut_score(candidates(), 1), (0.9 + 0.2) / 2)
+    assert np.isclose(cut_score([candidates()], 2), (0.5 + 0.1) / 2)
+    assert np.isclose(cut_score([candidates()], 9), (0.5 + 0.1) / 2)
+    assert np.isclose(cut_score([candidates()], 1), (0.9 + 0.2) / 2)
 
 
 def test_counts_are_of_the_whole_catalog() -> None:

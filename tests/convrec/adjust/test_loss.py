@@ -6,19 +6,23 @@ import numpy as np
 import polars as pl
 from scipy.optimize import check_grad
 
-from convrec.adjust.candidates import read_candidates
-from convrec.adjust.loss import Listwise, listwise, listwise_loss
+from convrec.adjust.in_order import read_in_order
+from convrec.adjust.loss import Lists, Listwise, listwise, listwise_loss
 from convrec.adjust.split import read_split
 from convrec.artifacts import Job
 
 
 def two_lists() -> Listwise:
     return Listwise(
-        items=np.array([0, 1, 2, 1, 2]),
-        scores=np.array([0.5, 1.0, 0.2, 0.3, 0.9]),
-        target=np.array([1.0, 0.0, 0.0, 0.5, 0.5]),
-        starts=np.array([0, 3]),
-        samples=2,
+        [
+            Lists(
+                items=np.array([0, 1, 2, 1, 2]),
+                scores=np.array([0.5, 1.0, 0.2, 0.3, 0.9]),
+                target=np.array([1.0, 0.0, 0.0, 0.5, 0.5]),
+                starts=np.array([0, 3]),
+            )
+        ],
+        2,
     )
 
 
@@ -33,18 +37,26 @@ def test_the_loss_is_the_listwise_softmax_cross_entropy() -> None:
 
 def test_two_samples_of_one_context_cost_what_they_cost_apart() -> None:
     apart = Listwise(
-        items=np.array([0, 1, 0, 1]),
-        scores=np.array([0.5, 1.0, 0.5, 1.0]),
-        target=np.array([1.0, 0.0, 0.5, 0.5]),
-        starts=np.array([0, 2]),
-        samples=2,
+        [
+            Lists(
+                items=np.array([0, 1, 0, 1]),
+                scores=np.array([0.5, 1.0, 0.5, 1.0]),
+                target=np.array([1.0, 0.0, 0.5, 0.5]),
+                starts=np.array([0, 2]),
+            )
+        ],
+        2,
     )
     together = Listwise(
-        items=np.array([0, 1]),
-        scores=np.array([0.5, 1.0]),
-        target=np.array([1.5, 0.5]),
-        starts=np.array([0]),
-        samples=2,
+        [
+            Lists(
+                items=np.array([0, 1]),
+                scores=np.array([0.5, 1.0]),
+                target=np.array([1.5, 0.5]),
+                starts=np.array([0]),
+            )
+        ],
+        2,
     )
     point = np.array([1.2, 0.7, -0.3, 0.4])
     for one, other in zip(listwise_loss(point, apart), listwise_loss(point, together), strict=True):
@@ -101,8 +113,9 @@ def test_seen_items_and_unreachable_ground_truth_are_left_out(job_of: Callable[.
         ),
     }
     job = job_of(frames)
-    data = listwise(read_split(job, "train", read_candidates(job)), centre=0.5)
-    assert data.items.tolist() == [1, 0], "c is seen, and y's list has no ground truth"
-    np.testing.assert_allclose(data.scores, [0.3, 0.2])
-    np.testing.assert_allclose(data.target, [0.5, 1.5])
+    data = listwise(read_split(job, "train", read_in_order(job)), centre=0.5)
+    [(items, scores, target, _)] = data.blocks
+    assert items.tolist() == [1, 0], "c is seen, and y's list has no ground truth"
+    np.testing.assert_allclose(scores, [0.3, 0.2])
+    np.testing.assert_allclose(target, [0.5, 1.5])
     assert data.samples == 2

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convrec.adjust.loss import Listwise, listwise_loss
+from convrec.adjust.loss import Lists, Listwise, listwise_loss
 from convrec.adjust.optimise import fit, start
 from convrec.config import Adjust
 
@@ -12,26 +12,34 @@ FREE = Adjust(pull=0.01, bias_pull=0.01, patience=3)
 def lists(favourite: int, count: int = 4) -> Listwise:
     """Every list holds items 0, 1, 2; the ground truth is always `favourite`."""
     return Listwise(
-        items=np.tile([0, 1, 2], count),
-        scores=np.tile([0.3, 0.2, 0.1], count),
-        target=np.tile(np.eye(3)[favourite], count),
-        starts=np.arange(count) * 3,
-        samples=count,
+        [
+            Lists(
+                items=np.tile([0, 1, 2], count),
+                scores=np.tile([0.3, 0.2, 0.1], count),
+                target=np.tile(np.eye(3)[favourite], count),
+                starts=np.arange(count) * 3,
+            )
+        ],
+        count,
     )
 
 
-NOBODY = Listwise(np.array([], int), np.array([]), np.array([]), np.array([], int), 0)
+NOBODY = Listwise([], 0)
 
 
 def mixed() -> Listwise:
     """Two lists in five want item 2, three want item 1."""
     wanted = np.eye(3)[[2, 2, 1, 1, 1]]
     return Listwise(
-        items=np.tile([0, 1, 2], 5),
-        scores=np.tile([0.3, 0.2, 0.1], 5),
-        target=wanted.ravel(),
-        starts=np.arange(5) * 3,
-        samples=5,
+        [
+            Lists(
+                items=np.tile([0, 1, 2], 5),
+                scores=np.tile([0.3, 0.2, 0.1], 5),
+                target=wanted.ravel(),
+                starts=np.arange(5) * 3,
+            )
+        ],
+        5,
     )
 
 
