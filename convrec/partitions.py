@@ -30,6 +30,9 @@ CHUNK = 512
 PARTITION = 32_768
 """Contexts in a partition where no number of them is set."""
 
+ROWS = 64 * PARTITION
+"""Rows whose contexts are looked for at once."""
+
 Shared = Mapping[str, "pl.DataFrame"]
 """Tables that every partition reads, made once."""
 
@@ -92,21 +95,43 @@ def ranges(contexts: int, partitions: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, contexts)) for start in range(0, contexts, size)]
 
 
+def slices(job: Job, role: str, *columns: str) -> Iterator[pl.DataFrame]:
+    """The rows of a parent in order, PARTITION at a time and at least once; with `row`."""
+    for start, stop in _row_ranges(job, role, PARTITION):
+        yield job.rows(role, start, stop, *columns)
+
+
 def spans(job: Job, role: str) -> pl.DataFrame:
     """The contexts of a parent in order: context_id, and its first and last row there."""
     import polars as pl
 
-    if role not in job.frames:
-        return job.store.select(
-            job.parents[role].artifact_id,
-            'context_id, min("row") AS first, max("row") AS last',
-            "GROUP BY context_id ORDER BY first",
-        )
-    rows = job.frame(role, "context_id").with_row_index("row")
-    return rows.group_by("context_id", maintain_order=True).agg(
-        pl.col("row").min().cast(pl.Int64).alias("first"),
-        pl.col("row").max().cast(pl.Int64).alias("last"),
-    )
+    if role in job.frames:
+        row = pl.int_range(pl.len(), dtype=pl.Int64)
+        parts = [job.frame(role, "context_id").with_columns(first=row, last=row)]
+    else:
+        parts = [
+            job.store.select(
+                job.parents[role].artifact_id,
+                'context_id, min("row") AS first, max("row") AS last',
+                f'AND "row" >= {start} AND "row" < {stop} GROUP BY context_id ORDER BY first',
+            )
+            for start, stop in _row_ranges(job, role, ROWS)
+        ]
+    found = pl.concat(parts)
+    if found["context_id"].n_unique() == found.height:
+        return found
+    ends = pl.col("first").min(), pl.col("last").max()
+    return found.group_by("context_id", maintain_order=True).agg(ends)
+
+
+def _row_ranges(job: Job, role: str, size: int) -> Iterator[tuple[int, int]]:
+    """From and up to which number rows are read together; forgotten ones leave theirs free."""
+    if role in job.frames:
+        end = job.frames[role].height
+    else:
+        end = job.store.select(job.parents[role].artifact_id, 'max("row") + 1', "").item() or 0
+    for start in range(0, max(end, 1), size):
+        yield start, min(start + size, end)
 
 
 def extent(contexts: pl.DataFrame) -> tuple[int, int]:

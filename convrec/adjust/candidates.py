@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from convrec.catalog.index import TitleIndex
+from convrec.adjust.mentions import of_splits, read_seen
 from convrec.partitions import PARTITION, extent, spans
 
 if TYPE_CHECKING:
@@ -71,11 +71,8 @@ def candidate_blocks(job: Job, contexts: pl.DataFrame) -> Iterator[Candidates]:
     import numpy as np
     import polars as pl
 
-    catalog = job.frame("catalog", "item_id", "title", "year")
-    samples = job.frame("conversations", "context_id", "seen")
-    named = samples.join(contexts.select("context_id", "context"), on="context_id")
-    seen = link(named.select("context", "seen"), "seen", catalog)
-    del samples, named
+    catalog = job.frame("catalog", "item_id").with_row_index("item")
+    seen = read_seen(job, contexts)
     roles = ("candidates", "judgments") if job.has("judgments") else ("candidates",)
     placed = [
         contexts.join(spans(job, role), on="context_id", how="left", maintain_order="left")
@@ -108,39 +105,12 @@ def candidate_blocks(job: Job, contexts: pl.DataFrame) -> Iterator[Candidates]:
         )
 
 
-def of_splits(conversations: pl.DataFrame, splits: Collection[str] | None) -> pl.DataFrame:
-    """The samples of `splits`, all where it is None."""
-    if splits is None:
-        return conversations
-    return conversations.filter(conversations["split"].is_in(list(splits)))
-
-
-def link(samples: pl.DataFrame, column: str, catalog: pl.DataFrame) -> pl.DataFrame:
-    """One row a title in `column` that the catalog has, with `item`; `column` itself goes."""
-    import polars as pl
-
-    rows = samples.explode(column).drop_nulls(column).unnest(column)
-    index = TitleIndex(catalog.select("item_id", "title", "year").iter_rows())
-    titles = rows.select("title", "year").unique(maintain_order=True)
-    found = [index.find(title, year) for title, year in titles.iter_rows()]
-    names = titles.with_columns(pl.Series("item_id", found, dtype=pl.String)).drop_nulls("item_id")
-    return (
-        rows.join(names, on=["title", "year"], nulls_equal=True, maintain_order="left")
-        .join(_item_rows(catalog), on="item_id", maintain_order="left")
-        .drop("title", "year", "item_id")
-    )
-
-
-def _item_rows(catalog: pl.DataFrame) -> pl.DataFrame:
-    return catalog.select("item_id").with_row_index("item")
-
-
 def _coded(job: Job, role: str, contexts: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
     """Columns context, item, score of the contexts, which know their first and last row."""
     rows = job.rows(role, *extent(contexts), "context_id", "item_id", "score")
     return (
         rows.join(contexts.select("context_id", "context"), on="context_id", maintain_order="left")
         .select("context", "item_id", "score")
-        .join(_item_rows(catalog), on="item_id", maintain_order="left")
+        .join(catalog, on="item_id", maintain_order="left")
         .select("context", "item", "score")
     )

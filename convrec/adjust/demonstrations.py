@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from convrec.adjust.candidates import candidate_blocks, read_contexts
 from convrec.adjust.figures import popularity_figures, ranking_figures
 from convrec.adjust.lists import NONE, final_scores, top_items
-from convrec.adjust.split import read_answers, training_mentions
+from convrec.adjust.mentions import training_mentions
+from convrec.adjust.split import read_answers
 from convrec.artifacts import Built, Job, Step
 from convrec.catalog.index import TitleIndex
 from convrec.errors import InputError

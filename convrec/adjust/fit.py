@@ -23,8 +23,9 @@ from convrec.adjust.figures import popularity_figures, ranking_figures
 from convrec.adjust.in_order import read_in_order
 from convrec.adjust.lists import cut_score, times_listed
 from convrec.adjust.loss import Listwise, listwise, listwise_loss
+from convrec.adjust.mentions import training_mentions
 from convrec.adjust.optimise import Fit, fit, start
-from convrec.adjust.split import read_split, training_mentions
+from convrec.adjust.split import read_split
 from convrec.artifacts import Built, Job, Step
 from convrec.errors import InputError
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 
+LONG_TEXTS = ("conversations",)
+"""Kinds whose rows hold kilobytes each."""
+
 FILES = "files"
 """Below the home: a folder of each artifact that consists of files."""
 
@@ -178,7 +181,8 @@ class Store(Warehouse):
         file: str,
     ) -> None:
         artifact_id = spec.artifact_id
-        dense = DENSE_GROUP < rows.height < ROW_GROUP
+        small = rows.height < ROW_GROUP
+        dense = rows.height > DENSE_GROUP and (small or spec.kind in LONG_TEXTS)
         with self.write(dense=dense, apart=artifact_id) as connection:
             known = connection.execute(
                 "SELECT count(*) FROM artifacts WHERE artifact_id = ?", [artifact_id]

@@ -12,6 +12,9 @@ of stored answers. So a table that grows by small commits has small row groups o
 the commits of everything else merge nothing. A row group is compressed once it is full; what does
 not fill one stays in memory as it is, and goes to the log before it is compressed after all. So
 long texts, which are many before their rows are, come in smaller groups (`dense`).
+
+DuckDB keeps what it has written as long as there is room, which is four fifths of the machine's
+memory unless it is told less. What a writer needs is the row groups that its threads compress.
 """
 
 from __future__ import annotations
@@ -46,8 +49,10 @@ GROWING_GROUP = 2048
 """Rows in a row group of a table that grows by small commits; DuckDB's smallest."""
 
 DENSE_GROUP = 30_720
-"""Rows in a row group of an artifact that does not fill one of DuckDB's size."""
+"""Rows in a row group of an artifact of long texts, or one that fills none of DuckDB's size."""
 
+WRITER_MEMORY = 2**28
+"""Bytes a thread that a writing DuckDB may take, of at least two threads."""
 
 Opener = Callable[[], contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]]
 
@@ -55,10 +60,21 @@ Opener = Callable[[], contextlib.AbstractContextManager[duckdb.DuckDBPyConnectio
 class _Base:
     """A DuckDB instance, and how many blocks use each file that is attached to it."""
 
-    def __init__(self, config: dict[str, str | bool | int | float | list[str]]) -> None:
+    def __init__(
+        self, config: dict[str, str | bool | int | float | list[str]], *, writes: bool
+    ) -> None:
         self.connection = duckdb.connect(config={**config, **own_folder()})
         ask_pandas_later(self.connection)
+        if writes:
+            _limit_memory(self.connection)
         self.users: dict[Path, int] = {}
+
+
+def _limit_memory(connection: duckdb.DuckDBPyConnection) -> None:
+    given = "parse_formatted_bytes(current_setting('memory_limit')), current_setting('threads')"
+    [(most, threads)] = connection.execute(f"SELECT {given}").fetchall()
+    limit = min(most, max(threads, 2) * WRITER_MEMORY)
+    connection.execute(f"SET memory_limit = '{limit}B'")
 
 
 class _Instance:
@@ -84,7 +100,8 @@ class _Instance:
         with self._lock:
             base = self._bases.get(os.getpid())
             if base is None:
-                base = self._bases[os.getpid()] = _Base(self._config)
+                writes = self._mode != "READ_ONLY"
+                base = self._bases[os.getpid()] = _Base(self._config, writes=writes)
             if path not in base.users:
                 place = literal(str(path))
                 base.connection.execute(f"ATTACH {place} AS {_name(path)} ({self._mode})")

@@ -28,7 +28,7 @@ def calibration(job: Job) -> list[Rated]:
     """One entry a rating, lowest first; nothing where no judge was asked."""
     import polars as pl
 
-    from convrec.adjust.candidates import link, of_splits
+    from convrec.adjust.mentions import link, of_splits
 
     if not job.has("judgments"):
         return []

@@ -10,7 +10,7 @@ import pytest
 from convrec import partitions
 from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Job, Store
 from convrec.config import load
-from convrec.partitions import CHUNK, ranges
+from convrec.partitions import CHUNK, ranges, slices, spans
 from convrec.remap import CANDIDATES, SIMILARITY_BASIS
 from convrec.remap import candidates as remapped
 
@@ -147,3 +147,38 @@ def test_ranges_begin_at_a_multiple_of_the_chunk(monkeypatch: pytest.MonkeyPatch
     assert ranges(2000, 3) == [(0, 1024), (1024, 2000)]
     assert ranges(100, 0) == [(0, 100)]
     assert [stop - start for start, stop in ranges(70_000, 0)] == [32_768, 32_768, 4464]
+
+
+def test_spans_are_those_of_all_rows_however_many_are_looked_at_together(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {role: spans(job, role) for role in ("conversations", "teacher_lists")}
+    assert whole["conversations"].rows() == [
+        ("c0", 0, 0),
+        ("c1", 1, 4),
+        *((f"c{n}", n, n) for n in (2, 3)),
+        *((f"c{n}", n + 1, n + 1) for n in (4, 5, 6)),
+    ]
+    for size in (1, 2, 5):
+        monkeypatch.setattr(partitions, "ROWS", size)
+        for role, found in whole.items():
+            assert spans(job, role).equals(found)
+            assert spans(replace(job, frames={role: job.frame(role)}), role).equals(found)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_rows_that_were_forgotten_leave_no_others_out(
+    job: Job, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    before = job.frame("conversations", "context_id", "sample_id")
+    with job.store.write() as connection:
+        connection.execute("DELETE FROM conversations WHERE context_id = 'c1'")
+        connection.execute("UPDATE artifacts SET rows = 6 WHERE kind = 'conversations'")
+    refs = {**job.parents}
+    refs["conversations"] = job.store.headers("conversations")[0].ref
+    job = replace(job, parents=refs)
+    monkeypatch.setattr(partitions, "PARTITION", size)
+    monkeypatch.setattr(partitions, "ROWS", size)
+    found = pl.concat(slices(job, "conversations", "context_id", "sample_id"))
+    assert found.drop("row").equals(before.filter(pl.col("context_id") != "c1"))
+    assert spans(job, "conversations")["last"].to_list() == [0, 2, 3, 5, 6, 7]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from convrec.adjust.candidates import link, of_splits
+from convrec.adjust.mentions import link, of_splits
 from convrec.catalog.index import YEAR_TOLERANCE
 from convrec.catalog.titles import exact_key
 from convrec.relevance import Titled

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from convrec.adjust import ADJUSTMENT
+from convrec import partitions
+from convrec.adjust import ADJUSTMENT, candidates, in_order
 from convrec.adjust.in_order import read_in_order
 from convrec.adjust.lists import cut_score
 from convrec.artifacts import Job
@@ -72,6 +73,29 @@ def test_the_order_of_samples_and_contexts_changes_nothing(
     for column in ("weight", "bias"):
         np.testing.assert_allclose(one.rows[column], other.rows[column], rtol=0, atol=1e-9)
     assert one.figures == other.figures
+
+
+@pytest.mark.parametrize("size", [1, 7, 60])
+def test_many_contexts_are_fitted_block_by_block(
+    world: Frames, job_of: Jobs, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    world["conversations"] = world["conversations"].sample(fraction=1, shuffle=True, seed=1)
+    whole = ADJUSTMENT.build(job_of(world))
+    lists = read_in_order(job_of(world), {"train", "validation"})
+    for module in (candidates, in_order, partitions):
+        monkeypatch.setattr(module, "PARTITION", size)
+    found = read_in_order(job_of(world), {"train", "validation"}).of_split("validation")
+    assert len(list(found)) == -(-60 // size)
+    for one, other in zip(
+        vars(lists.of_split("validation").whole()).values(),
+        vars(found.whole()).values(),
+        strict=True,
+    ):
+        assert np.array_equal(one, other)
+    blocks = ADJUSTMENT.build(job_of(world))
+    for column in ("weight", "bias"):
+        np.testing.assert_allclose(blocks.rows[column], whole.rows[column], rtol=0, atol=1e-9)
+    assert blocks.figures == whole.figures
 
 
 def test_the_same_again_is_the_same_to_the_last_bit(world: Frames, job_of: Jobs) -> None:
