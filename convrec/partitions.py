@@ -33,8 +33,8 @@ PARTITION = 32_768
 ROWS = 64 * PARTITION
 """Rows whose contexts are looked for at once."""
 
-Shared = Mapping[str, "pl.DataFrame"]
-"""Tables that every partition reads, made once."""
+Shared = Mapping[str, "pl.LazyFrame"]
+"""Tables that every partition reads from, made once."""
 
 Part = Callable[["Job", Shared, int, int], Iterator["pl.DataFrame"]]
 """Makes the rows of the contexts from one number up to another, in order, CHUNK of them a frame."""
@@ -61,7 +61,7 @@ class Piece:
         import polars as pl
 
         if not self.file.exists():
-            shared = {name: pl.read_parquet(_table(self.folder, name)) for name in self.shared}
+            shared = {name: pl.scan_parquet(_table(self.folder, name)) for name in self.shared}
             frames = self.part(job, shared, self.start, self.stop)
             write_parquet(self._followed(job, frames), self.file)
 
@@ -71,7 +71,7 @@ class Piece:
             job.progress(min(self.start + number * CHUNK, self.stop), self.contexts, "contexts")
 
 
-def in_parts(job: Job, part: Part, contexts: int, shared: Shared) -> Parts:
+def in_parts(job: Job, part: Part, contexts: int, shared: Mapping[str, pl.DataFrame]) -> Parts:
     """The rows of all contexts, made partition by partition by whoever `job.spread` gives them to.
 
     They lie in the job's workspace, where what a run that ended early has made is found again.
@@ -156,9 +156,9 @@ def write_tables(tables: Iterator[pa.Table], path: Path, **options: Any) -> None
     first = next(tables)
     try:
         with ParquetWriter(temporary, first.schema, **options) as writer:
-            writer.write_table(first)
+            writer.write_table(first, PARTITION)
             for table in tables:
-                writer.write_table(table.cast(first.schema))
+                writer.write_table(table.cast(first.schema), PARTITION)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

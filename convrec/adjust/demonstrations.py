@@ -61,6 +61,8 @@ def _adjusted(job: Job) -> tuple[Parts, pl.Series, dict[str, float]]:
             tops["after"][block.numbers] = top_items(block, n, final_scores(block, *adjustment))
     top = list(tops.values())[-1]
     short = int((top[:, n - 1] == NONE).sum())
+    figures = {"shorter than list_length": short, **_figures(job, contexts, tops)}
+    del tops
     lists = contexts.with_columns(pl.Series("top", top, dtype=pl.Array(pl.Int32, n)))
     order = spans(job, "conversations").select("context_id")
     lists = order.join(
@@ -68,7 +70,6 @@ def _adjusted(job: Job) -> tuple[Parts, pl.Series, dict[str, float]]:
         on="context_id",
         maintain_order="left",
     )
-    figures = {"shorter than list_length": short, **_figures(job, contexts, tops)}
     return in_parts(job, _part, lists.height, {"lists": lists}), lists["split"], figures
 
 
@@ -80,8 +81,8 @@ def _part(job: Job, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFr
     write = job.config.line_format.format
     lines = [write(title, year) for _, title, year in catalog.iter_rows()]
     items = catalog.select("item_id").with_columns(pl.Series("line", lines, dtype=pl.String))
-    for at in range(start, stop, CHUNK):
-        yield demonstration_rows(shared["lists"].slice(at, min(CHUNK, stop - at)), items)
+    for lists in shared["lists"].slice(start, stop - start).collect().iter_slices(CHUNK):
+        yield demonstration_rows(lists, items)
 
 
 def _adjustment(job: Job) -> tuple[np.ndarray, np.ndarray]:

@@ -129,13 +129,13 @@ def _asked(job: Job) -> pl.DataFrame:
 
 def _part(job: Job, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
     """The candidates of some of the contexts."""
-    asked = shared["asked"].slice(start, stop - start)
+    asked = shared["asked"].slice(start, stop - start).collect()
     rows = asked["row"][0], asked["row"][-1] + 1
     wanted = job.rows("conversations", *rows, "context_id", "conversation")
     wanted = wanted.join(asked, on="row", how="semi", maintain_order="left")
     line = "context_id", "rank", "title", "year"
     lists = job.rows("teacher_lists", *extent(asked), *line)
-    yield from _Scorer(job, wanted, lists, Named(shared["items"])).frames()
+    yield from _Scorer(job, wanted, lists, Named(shared["items"].collect())).frames()
 
 
 def _config(config: Config) -> dict[str, Any]:
