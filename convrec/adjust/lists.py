@@ -51,7 +51,7 @@ def cut_score(blocks: Iterable[Candidates], n: int) -> float:
     cuts = [np.empty(0)]
     for block in blocks:
         held = block.lengths > 0
-        order = np.lexsort((-block.scores, np.repeat(np.arange(len(held)), block.lengths)))
+        order = np.lexsort((-block.scores, block.owners))
         last = block.starts[held] + np.minimum(block.lengths[held], n) - 1
         cuts.append(block.scores[order[last]])
     found = np.concatenate(cuts)
