@@ -111,7 +111,15 @@ def build(order: Order) -> ArtifactRef:
     progress = Progress(order, slug("progress", node.name))
     if order.refresh:
         discard(workspace)
-    job = Job(order.config, order.store, order.parents, progress, scratch, workspace)
+    job = Job(
+        order.config,
+        order.store,
+        order.parents,
+        progress,
+        scratch,
+        workspace,
+        afresh=order.refresh,
+    )
     if order.config.runner.kind == "dask":
         job = replace(job, spread=on_dask)
     try:

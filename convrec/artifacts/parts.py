@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convrec.artifacts.tables import KINDS
+from convrec.errors import WarehouseError
 
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
+
+    from convrec.artifacts.identity import ArtifactRef
+    from convrec.artifacts.store import Store
 
 ROW_GROUP = 122_880
 """Rows that DuckDB compresses together."""
@@ -50,6 +54,63 @@ class Parts:
         return pl.concat([pl.read_parquet(file) for file in self.files])
 
 
+@dataclass(frozen=True)
+class Revised(Parts):
+    """The rows of an artifact of the same kind, `earlier`, but for some: those in the files.
+
+    A file has a column `row` beside the others: where its rows stand, in place of which.
+    """
+
+    earlier: ArtifactRef = field(kw_only=True)
+    store: Store = field(kw_only=True)
+
+    @property
+    def height(self) -> int:
+        """The number of rows."""
+        return self.earlier.rows
+
+    def frame(self) -> pl.DataFrame:
+        """All rows at once."""
+        import polars as pl
+
+        made = super().frame()
+        columns = [name for name in made.columns if name != "row"]
+        others = self.store.numbered(self.earlier.artifact_id, columns)
+        rows = others.join(made, on="row", how="anti").select(made.columns)
+        return pl.concat([rows, made]).sort("row").drop("row")
+
+
+BLOCK = 8 * ROW_GROUP
+"""Rows that are sorted at once."""
+
+
+def _insert_revised(
+    connection: duckdb.DuckDBPyConnection, kind: str, artifact_id: str, rows: Revised
+) -> None:
+    """Insert the rows block by block: DuckDB keeps no order through a join."""
+    columns = ", ".join(f'"{name}"' for name in ("row", *KINDS[kind]))
+    statement = (
+        "WITH made AS (SELECT * FROM read_parquet($files)) "  # noqa: S608
+        f'INSERT INTO "{kind}" (artifact_id, {columns}) SELECT $made, {columns} FROM ('
+        f'SELECT {columns} FROM "{kind}" ANTI JOIN made USING ("row") WHERE artifact_id = $earlier '
+        f'UNION ALL SELECT {columns} FROM made) WHERE "row" >= $start AND "row" < $stop '
+        'ORDER BY "row"'
+    )
+    values = {
+        "files": [str(file) for file in rows.files],
+        "made": artifact_id,
+        "earlier": rows.earlier.artifact_id,
+    }
+    done = 0
+    for start in range(0, rows.height, BLOCK):
+        place = {"start": start, "stop": start + BLOCK}
+        done += connection.execute(statement, values | place).fetchall()[0][0]
+    if done != rows.height:
+        raise WarehouseError(
+            f"{rows.earlier.artifact_id} was deleted while {kind} was made from it; run again"
+        )
+
+
 def insert(
     connection: duckdb.DuckDBPyConnection, kind: str, artifact_id: str, rows: pl.DataFrame | Parts
 ) -> None:
@@ -60,6 +121,9 @@ def insert(
     import polars as pl
     import pyarrow as pa
 
+    if isinstance(rows, Revised):
+        _insert_revised(connection, kind, artifact_id, rows)
+        return
     columns = ", ".join(f'"{name}"' for name in KINDS[kind])
     into = f'INSERT INTO "{kind}" (artifact_id, "row", {columns}) '
     if not isinstance(rows, Parts):

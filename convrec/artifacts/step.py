@@ -34,7 +34,8 @@ class Job:
     called as often as wanted. `scratch` is a fresh folder for a step that makes files: it becomes
     the artifact's folder when the artifact is committed. `workspace` is a folder of this artifact
     (made by the step that wants it) where work survives a crash until the artifact is committed.
-    `spread` has the partitions of a step made, here or elsewhere.
+    `spread` has the partitions of a step made, here or elsewhere. `afresh` forbids to take rows of
+    an earlier artifact.
     """
 
     config: Config
@@ -45,6 +46,7 @@ class Job:
     workspace: Path | None = None
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     spread: Callable[[Job, Sequence[Piece]], None] = _here
+    afresh: bool = False
 
     def has(self, role: str) -> bool:
         """Whether this parent is there; one that the run skips is not."""

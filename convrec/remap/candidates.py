@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import Built, Job, Step
+from convrec.artifacts.parts import Revised
 from convrec.errors import InputError
 from convrec.partitions import CHUNK, Shared, extent, in_parts, spans
+from convrec.remap.earlier import earlier_candidates, reached
 from convrec.remap.embedding import (
     embedding_inputs,
     embedding_requests,
@@ -108,7 +110,8 @@ def _build(job: Job) -> Built:
         )
     methods = found.items["link_method"].drop_nulls().value_counts(sort=True)
     return Built(
-        in_parts(job, _part, asked.height, {"items": found.items, "asked": asked}),
+        _revised(job, found, asked)
+        or in_parts(job, _part, asked.height, {"items": found.items, "asked": asked}),
         {
             "contexts": asked.height,
             "teacher lines in catalog": round(found.in_catalog, 4),
@@ -118,6 +121,30 @@ def _build(job: Job) -> Built:
         },
         failures(job),
     )
+
+
+def _revised(job: Job, found: Named, asked: pl.DataFrame) -> Revised | None:
+    """The candidates as an edit of the catalog changed earlier ones, where it left most alone."""
+    before = earlier_candidates(job, CANDIDATES.spec(job), asked.height)
+    changed = reached(job, found, before) if before else None
+    if before is None or changed is None:
+        return None
+    some = asked.with_row_index("number").filter(asked["context_id"].is_in(list(changed)))
+    if some.is_empty():
+        some = asked.with_row_index("number").head(1)  # parts have at least one
+    made = in_parts(job, _part_again, some.height, {"items": found.items, "asked": some})
+    return Revised(made.files, made.held, earlier=before, store=job.store)
+
+
+def _part_again(job: Job, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
+    """As `_part`, with `row`, where each candidate stands among those of all contexts."""
+    import polars as pl
+
+    numbers = shared["asked"].select("context_id", "number")
+    row = pl.col("number").cast(pl.Int64) * job.config.remap.keep + pl.col("rank") - 1
+    for frame in _part(job, shared, start, stop):
+        placed = frame.join(numbers, on="context_id", maintain_order="left")
+        yield placed.with_columns(row=row).drop("number")
 
 
 def _asked(job: Job) -> pl.DataFrame:

@@ -93,17 +93,18 @@ _last: dict[tuple[str, ...], pl.DataFrame] = {}
 def _linked(job: Job, distinct: pl.DataFrame) -> pl.DataFrame:
     roles = ("catalog", "teacher_lists")
     if not job.parents.keys() >= set(roles) or job.frames.keys() & set(roles):
-        return _links(distinct, job.frame("catalog"))
+        return links(distinct, job.frame("catalog"))
     key = tuple(job.parents[role].artifact_id for role in roles)
-    links = _last.get(key)
-    if links is None:
-        links = _links(distinct, job.frame("catalog"))
+    found = _last.get(key)
+    if found is None:
+        found = links(distinct, job.frame("catalog"))
         _last.clear()
-        _last[key] = links
-    return links
+        _last[key] = found
+    return found
 
 
-def _links(distinct: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
+def links(distinct: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
+    """What each of the distinct titles (title, year) means in a catalog: a row a title."""
     import polars as pl
 
     from convrec.catalog.link import Linker

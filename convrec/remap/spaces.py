@@ -26,6 +26,10 @@ DECIMALS = 6
 """Products of dense vectors are rounded, so that the order in which a BLAS adds breaks no tie."""
 
 
+Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Row, column and value of each entry of a matrix that is not 0."""
+
+
 class Space(Protocol):
     """Cosine similarities to the catalog's items, for some of the contexts at once."""
 
@@ -67,6 +71,35 @@ class TfidfSpace:
         read = self._tfidf.transform(self._conversations[contexts].to_list())
         talk: np.ndarray = (read @ self._catalog).toarray()
         return talk
+
+    def near(self, columns: np.ndarray) -> Entries:
+        """S above 0: of items that teachers named to some of the catalog's, by their place here."""
+        found = (self._items @ self._catalog[:, columns]).tocoo()
+        return found.row, found.col, found.data
+
+    def talk_about(self, columns: np.ndarray) -> Entries:
+        """s_conv above 0: of contexts to some of the catalog's items, by their place here."""
+        rows = self._about(np.unique(self._catalog[:, columns].tocoo().row))
+        if not len(rows):
+            return rows, rows, rows
+        read = self._tfidf.transform(self._conversations.gather(rows).to_list())
+        found = (read @ self._catalog[:, columns]).tocoo()
+        return rows[found.row], found.col, found.data
+
+    def _about(self, terms: np.ndarray) -> np.ndarray:
+        """The contexts with one of these terms, found without taking all conversations apart."""
+        import polars as pl
+
+        words = self._tfidf.get_feature_names_out()[terms].tolist()
+        if not words:
+            return terms
+        plain = self._tfidf.build_preprocessor()
+        texts = [text if text.isascii() else plain(text) for text in self._conversations]
+        known = pl.DataFrame({"text": texts, "ascii": list(map(str.isascii, texts))})
+        within = pl.col("text").str.contains_any(words, ascii_case_insensitive=True)
+        word = pl.col("text").str.contains(rf"(?i)\b(?:{'|'.join(words)})\b")
+        # What is a word in other scripts, Rust and Python see differently.
+        return np.flatnonzero(known.select(within & (word | ~pl.col("ascii"))))
 
 
 class VectorSpace:
