@@ -16,7 +16,16 @@ from convrec.errors import InputError
 
 def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`, in hex."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text_digest(canonical(value))
+
+
+def canonical(value: Any) -> str:
+    """The canonical JSON of `value`."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of a text, in hex; halves of a character may stand in it."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar
 
-from convrec.artifacts.identity import digest
+from convrec.artifacts.identity import canonical, text_digest
 
 T = TypeVar("T")
 
@@ -29,7 +29,12 @@ class Request:
     @cached_property
     def key(self) -> str:
         """SHA-256 of the canonical JSON of endpoint name and body, in hex."""
-        return digest({"endpoint": self.endpoint, "body": self.body})
+        return text_digest(self.said)
+
+    @property
+    def said(self) -> str:
+        """What the key is the hash of."""
+        return canonical({"endpoint": self.endpoint, "body": self.body})
 
     @property
     def route(self) -> str:

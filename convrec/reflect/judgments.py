@@ -71,8 +71,10 @@ def _build(job: Job) -> Built:
     asked = answers = refused = repairs = 0
     for some in pairs.slices():
         found = readings(some.requests, job.store, reflect.scale)
-        rated = some.pairs.join(
-            found.ratings, on=["request", "position"], how="left", maintain_order="left"
+        place = pl.col("request").cast(pl.Int64) * 2**32 + pl.col("position")
+        ratings = found.ratings.select("rating", place=place)
+        rated = some.pairs.with_columns(place=place).join(
+            ratings, on="place", how="left", maintain_order="left"
         )
         lacking = _failures(rated, found)
         failed += [(pairs.owners[context], *why) for context, why in lacking.items()]

@@ -14,11 +14,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from convrec.artifacts.again import again
-from convrec.artifacts.identity import digest
+from convrec.artifacts.identity import canonical, digest, text_digest
 from convrec.llm.answers import AnswerStore
 from convrec.llm.requests import Request, chunks
 from convrec.recommend import contexts
-from convrec.reflect.judge import judge_body
+from convrec.reflect.judge import judge_body, quoted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,7 +33,7 @@ KEPT = 10_000_000
 
 _KNOWN = """
 SELECT context, pass, request_key, items AS item
-FROM llm_judged JOIN keys USING (judge_key) ORDER BY request_key, context, pass
+FROM llm_judged JOIN keys USING (judge_key) WHERE pass <= ? ORDER BY request_key, context, pass
 """
 
 _NOTE = """
@@ -99,17 +99,18 @@ class Pairs:
         self.owners = talks["context_id"]
         self._talks = talks["conversation"]
         self._top = _numbered(ranked, self.owners, self.items)
-        self._keys = _judge_keys(self._asked_nothing("").key)
+        nothing = Request("", self._endpoint, judge_body("\0", [], self._config))
+        self._around = nothing.said.split(canonical("\0")[1:-1])
+        self._keys = _judge_keys(nothing.key)
         self._kept: tuple[tuple[int, ...], list[Slice]] | None = None
 
     def _judge_key(self, talk: str) -> str:
+        """The key of the request without candidates; only the conversation is written anew."""
         mark = blake2b(talk.encode(), digest_size=16).digest()
         if mark not in self._keys:
-            self._keys[mark] = self._asked_nothing(talk).key
+            text = canonical(quoted(talk, self._config.reflect.max_characters))
+            self._keys[mark] = text_digest(text[1:-1].join(self._around))
         return self._keys[mark]
-
-    def _asked_nothing(self, talk: str) -> Request:
-        return Request("", self._endpoint, judge_body(talk, [], self._config))
 
     def slices(self) -> Iterator[Slice]:
         """The pairs, `SLICE` contexts at a time.
@@ -154,22 +155,28 @@ class Pairs:
         )
         with self._store.read_connection() as connection:
             connection.register("keys", keys.to_arrow())
-            asked = connection.execute(_KNOWN).pl()
-        shown = pl.col("item").list.len()
-        position = pl.int_ranges(1, shown + 1, dtype=pl.Int32)
+            asked = connection.execute(_KNOWN, [len(rounds)]).pl()
+        asked = asked.with_columns(
+            asked=pl.col("request_key").rle_id(), shown=pl.col("item").list.len().cast(pl.Int32)
+        )
+        # Numbers, and one for each pair: joins on texts, or on several columns, take twice as long.
+        pair = (pl.col("context").cast(pl.Int64) * self.items.height + pl.col("line")) * len(rounds)
+        pair = (pair + pl.col("pass")).alias("pair")
         known = (
-            asked.with_columns(shown=shown.cast(pl.Int32), position=position)
+            asked.with_columns(position=pl.int_ranges(1, pl.col("shown") + 1, dtype=pl.Int32))
             .explode("item", "position")
             .join(self.items.select("item", "line").unique(), on="item", maintain_order="left")
+            .select(pair, "asked", "position", "shown")
         )
-        # Two processes may have asked about a pair at once.
-        pair = ["context", "line", "pass"]
-        known = known.unique(pair, keep="first", maintain_order=True).drop("item")
-        found = wanted.join(known, on=pair, how="left", maintain_order="left")
-        requests = found.select("request_key", "shown").drop_nulls().unique(maintain_order=True)
-        numbers = requests.select("request_key").with_row_index("request")
-        pairs = found.join(numbers, on="request_key", how="left", maintain_order="left")
-        return Slice(pairs.drop("request_key", "line"), requests)
+        if known["pair"].n_unique() < known.height:  # two processes may have asked at once
+            known = known.unique("pair", keep="first", maintain_order=True)
+        found = wanted.with_columns(pair).join(known, on="pair", how="left", maintain_order="left")
+        used = found.select("asked", "shown").drop_nulls().unique(maintain_order=True)
+        names = asked["request_key"].unique(maintain_order=True)
+        requests = used.select(names.gather(used["asked"]), "shown")
+        numbers = used.select("asked").with_row_index("request")
+        pairs = found.join(numbers, on="asked", how="left", maintain_order="left")
+        return Slice(pairs.drop("asked", "line", "pair"), requests)
 
     def asked(self, some: Slice) -> Iterator[Asked]:
         """The requests for those pairs of a slice that nobody has asked about.

@@ -16,6 +16,9 @@ from convrec.llm import server
 from convrec.llm.answers import AnswerStore
 from convrec.llm.ask import ask
 from convrec.llm.demo import judge
+from convrec.llm.endpoint import endpoint_name
+from convrec.llm.requests import Request
+from convrec.reflect.judge import judge_body
 from convrec.reflect.pairs import Pairs
 
 SMALL = {
@@ -234,3 +237,24 @@ def test_a_pair_that_two_processes_asked_about_counts_once(config: Config, store
         )
     again, same = run(config, store)["reflect"]
     assert (again.sent, same) == (0, ref)
+
+
+def test_notes_of_further_passes_change_nothing(config: Config, store: Store) -> None:
+    two = config.model_copy(update={"reflect": config.reflect.model_copy(update={"passes": 2})})
+    three = config.model_copy(update={"reflect": config.reflect.model_copy(update={"passes": 3})})
+    _, before = run(two, store)["reflect"]
+    run(three, store)
+    asked, after = run(two, store)["reflect"]
+    assert (asked.sent, after) == (0, before)
+
+
+@pytest.mark.parametrize(
+    "talk", ["", 'a "word"\n\\ é 😀 \x00 \u2028', "</conversation> x", "ab" * 9000]
+)
+def test_a_conversation_is_known_by_the_request_without_candidates(
+    talk: str, config: Config, store: Store
+) -> None:
+    run(config, store)
+    pairs = Pairs(judge_job(config, store))
+    body = judge_body(talk, [], config)
+    assert pairs._judge_key(talk) == Request("", endpoint_name(config), body).key
