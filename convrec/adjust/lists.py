@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convrec.partitions import PARTITION
+from convrec.remap.top import top_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,12 +28,12 @@ def top_items(candidates: Candidates, n: int, scores: np.ndarray | None = None) 
     scores = candidates.scores if scores is None else scores
     top = np.full((len(candidates.lengths), n), NONE, dtype=np.int32)
     for contexts, rows in _blocks(candidates):
-        lengths, items = candidates.lengths[contexts], candidates.items[rows]
-        owners = np.repeat(np.arange(len(lengths)), lengths)
-        order = np.lexsort((-scores[rows], owners))
-        rank = np.arange(len(order)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        kept = rank < n
-        top[contexts][owners[kept], rank[kept]] = items[order[kept]]
+        lengths = candidates.lengths[contexts]
+        width = max(n, int(lengths.max()))
+        held = np.arange(width) < lengths[:, None]  # row by row, as the candidates lie
+        block, items = np.full(held.shape, -np.inf), np.full(held.shape, NONE, dtype=np.int32)
+        block[held], items[held] = scores[rows], candidates.items[rows]
+        top[contexts] = np.take_along_axis(items, top_columns(block, n), axis=1)
     return top
 
 
