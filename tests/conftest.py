@@ -38,6 +38,7 @@ def postgres_server() -> Iterator[Postgres]:
 ON_BOTH = {
     "test_store", "test_gc", "test_runs", "test_artifact_commands", "test_publish", "test_answers",
     "test_batch", "test_judgments", "test_vectors", "test_follow", "test_forgetting",
+    "test_earlier",
 }  # fmt: skip
 """Modules whose tests of a `store` run on a file, and in `make test-scale` on a lake."""
 

@@ -125,9 +125,8 @@ def test_edits_give_what_a_fresh_warehouse_gives(seed: int, store: Store, tmp_pa
     for step in range(2):
         items = edit(items, rng)
         rows, computed = kept.candidates(items)
-        fresh, all_of_them = World(Store(tmp_path / f"fresh-{step}"), frames, first).candidates(
-            items
-        )
+        other = Store(tmp_path / f"fresh-{step}", ("", ""))
+        fresh, all_of_them = World(other, frames, first).candidates(items)
         assert rows.equals(fresh)
         assert all_of_them == rows.height
         fewer += computed < rows.height
