@@ -6,9 +6,10 @@ Conversations, catalog and the teacher's lists are those of remap_scale.py. A wa
 with the teacher's answers and, for every pair that the judge would be asked about, a judge's. Then
 each of these runs in a fresh process, as `build-sft-data` does: the full build from the answers in
 a warehouse without artifacts, a second run of it that finds everything made, and a rebuild after
-items were added to the catalog, whose new pairs were answered before. Nothing is sent. Printed are
-seconds by artifact and peak memory; the last line is JSON. Goals: full build in 30 minutes and
-6 GB, the edit in 5% of that, both without the fit of adjust.
+items were added to the catalog, whose new pairs were answered before; its candidates are scored
+where the edit reaches and copied elsewhere. Nothing is sent. Printed are seconds by artifact and
+peak memory; the last line is JSON. Goals: full build in 30 minutes and 6 GB, the edit in 5% of
+that, both without the fit of adjust.
 """
 
 from __future__ import annotations
