@@ -132,7 +132,9 @@ def _revised(job: Job, found: Named, asked: pl.DataFrame) -> Revised | None:
     some = asked.with_row_index("number").filter(asked["context_id"].is_in(list(changed)))
     if some.is_empty():
         some = asked.with_row_index("number").head(1)  # parts have at least one
-    made = in_parts(job, _part_again, some.height, {"items": found.items, "asked": some})
+    # Here, and in a folder of its own: which contexts these are hangs on what was there before.
+    here = Job(job.config, job.store, job.parents, job.progress)
+    made = in_parts(here, _part_again, some.height, {"items": found.items, "asked": some})
     return Revised(made.files, made.held, earlier=before, store=job.store)
 
 

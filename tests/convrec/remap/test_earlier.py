@@ -148,6 +148,16 @@ def test_a_run_that_refreshes_takes_nothing_from_earlier(store: Store) -> None:
     assert kept.candidates(items)[1] < rows.height
 
 
+def test_nothing_stays_in_the_workspace_for_a_run_that_finds_others_before_it(
+    store: Store, tmp_path: Path
+) -> None:
+    kept, items = small(store)
+    folder = tmp_path / "work"
+    rows, computed = kept.candidates(items, workspace=folder)
+    assert computed < rows.height
+    assert not folder.exists()
+
+
 def test_after_a_conversation_was_forgotten_everything_is_computed(store: Store) -> None:
     kept, items = small(store)
     gone = kept.job(items).frame("conversations")["context_id"][0]
