@@ -142,7 +142,7 @@ def _part_again(job: Job, shared: Shared, start: int, stop: int) -> Iterator[pl.
     """As `_part`, with `row`, where each candidate stands among those of all contexts."""
     import polars as pl
 
-    numbers = shared["asked"].select("context_id", "number")
+    numbers = shared["asked"].select("context_id", "number").collect()
     row = pl.col("number").cast(pl.Int64) * job.config.remap.keep + pl.col("rank") - 1
     for frame in _part(job, shared, start, stop):
         placed = frame.join(numbers, on="context_id", maintain_order="left")

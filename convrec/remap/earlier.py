@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from convrec.partitions import slices
 from convrec.remap.embedding import embeds
 from convrec.remap.named import links
 from convrec.remap.spaces import TfidfSpace
@@ -111,8 +112,8 @@ def _reaching(job: Job, found: Named, before: ArtifactRef, items: np.ndarray) ->
     """
     import polars as pl
 
-    settings, talks = job.config.remap, job.frame("conversations", "context_id", "conversation")
-    space = TfidfSpace(job, found, talks)
+    settings = job.config.remap
+    space = TfidfSpace(job, found, pl.DataFrame({"conversation": []}))
     number, item, likeness = space.near(items)
     near = pl.DataFrame({"number": number, "item": item, "score": likeness.astype(float)})
     titles = found.items.select("title", "year").with_row_index("number")
@@ -122,9 +123,9 @@ def _reaching(job: Job, found: Named, before: ArtifactRef, items: np.ndarray) ->
         connection.register("near", near.to_arrow())
         lists = job.parents["teacher_lists"].artifact_id
         similar = connection.execute(_SIMILAR, [lists]).pl()
-    context, item, score = space.talk_about(items)
-    talk = pl.DataFrame({"item": item, "score": score.astype(float)}).select(
-        talks["context_id"].gather(context), "item", "score"
+    talk = pl.concat(
+        _talking(space, samples, items)
+        for samples in slices(job, "conversations", "context_id", "conversation")
     )
     scores = [
         part.select("context_id", pl.col("item").cast(pl.Int32), pl.col("score") * weight)
@@ -139,6 +140,15 @@ def _reaching(job: Job, found: Named, before: ArtifactRef, items: np.ndarray) ->
         before.artifact_id, "context_id, score AS last", f"AND rank = {settings.keep}"
     ).join(best, on="context_id", how="left")
     return kept.filter(pl.col("score").fill_null(0.0) >= pl.col("last") - NEAR)["context_id"]
+
+
+def _talking(space: TfidfSpace, samples: pl.DataFrame, items: np.ndarray) -> pl.DataFrame:
+    """Columns context_id, item and score: s_conv of samples to these rows of the catalog."""
+    import polars as pl
+
+    context, item, score = space.talk_about(items, samples["conversation"])
+    found = pl.DataFrame({"item": item, "score": score.astype(float)})
+    return found.select(samples["context_id"].gather(context), "item", "score")
 
 
 def edited_items(old: pl.DataFrame, new: pl.DataFrame) -> set[str]:

@@ -77,24 +77,24 @@ class TfidfSpace:
         found = (self._items @ self._catalog[:, columns]).tocoo()
         return found.row, found.col, found.data
 
-    def talk_about(self, columns: np.ndarray) -> Entries:
-        """s_conv above 0: of contexts to some of the catalog's items, by their place here."""
-        rows = self._about(np.unique(self._catalog[:, columns].tocoo().row))
+    def talk_about(self, columns: np.ndarray, conversations: pl.Series) -> Entries:
+        """s_conv above 0: of conversations to some of the catalog's items, by their place here."""
+        rows = self._about(np.unique(self._catalog[:, columns].tocoo().row), conversations)
         if not len(rows):
             return rows, rows, rows
-        read = self._tfidf.transform(self._conversations.gather(rows).to_list())
+        read = self._tfidf.transform(conversations.gather(rows).to_list())
         found = (read @ self._catalog[:, columns]).tocoo()
         return rows[found.row], found.col, found.data
 
-    def _about(self, terms: np.ndarray) -> np.ndarray:
-        """The contexts with one of these terms, found without taking all conversations apart."""
+    def _about(self, terms: np.ndarray, conversations: pl.Series) -> np.ndarray:
+        """The conversations with one of these terms, found without taking all of them apart."""
         import polars as pl
 
         words = self._tfidf.get_feature_names_out()[terms].tolist()
         if not words:
             return terms
         plain = self._tfidf.build_preprocessor()
-        texts = [text if text.isascii() else plain(text) for text in self._conversations]
+        texts = [text if text.isascii() else plain(text) for text in conversations]
         known = pl.DataFrame({"text": texts, "ascii": list(map(str.isascii, texts))})
         within = pl.col("text").str.contains_any(words, ascii_case_insensitive=True)
         word = pl.col("text").str.contains(rf"(?i)\b(?:{'|'.join(words)})\b")
