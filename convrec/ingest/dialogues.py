@@ -25,6 +25,7 @@ from convrec.ingest.samples import (
     Title,
     quarantined,
     refuse_lacking,
+    sample_row,
     usable_row,
     whole_text,
 )
@@ -102,8 +103,8 @@ def without_last_speaker(dialogue: str) -> str:
 
 def read_dialogues(
     raws: Iterable[Raw], entities: Entities, where: str
-) -> tuple[list[tuple[Sample, str]], list[dict[str, Any]]]:
-    """(samples with their split, quarantine rows), both in the order of the file.
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(rows of `conversations`, quarantine rows), both in the order of the file.
 
     Raises InputError where a needed column is in no row at all.
     """
@@ -122,8 +123,9 @@ def read_dialogues(
         except BadRowError as error:
             bad.append(quarantined(raw, str(error)))
     refuse_lacking(columns, NEEDED, where, "dialogues need")
-    splits = split_by_hash(dict.fromkeys(sample.group for sample in samples.values()))
-    return [(sample, splits[sample.group]) for sample in samples.values()], bad
+    groups = dict.fromkeys(sample.group for sample in samples.values())
+    splits = dict(zip(groups, split_by_hash(groups), strict=True))
+    return [sample_row(sample, splits[sample.group]) for sample in samples.values()], bad
 
 
 def _sample(raw: Raw, entities: Entities) -> Sample:

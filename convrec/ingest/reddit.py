@@ -9,10 +9,9 @@ hash of the conversation, which is what follows the marker in the prompt.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convrec.catalog.load import read_year
 from convrec.ingest.files import Raw
@@ -26,9 +25,13 @@ from convrec.ingest.samples import (
     usable_row,
     whole_text,
 )
-from convrec.ingest.shelf import Shelf
-from convrec.ingest.splits import SPLITS, split_by_hash, split_by_time
+from convrec.ingest.settling import own_names, with_split
 from convrec.lists import parse_line
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from convrec.ingest.shelf import Shelf
 
 MARKER = "Here is the conversation:"
 NEEDED = ("prompt", "seen_titles", "groundtruth_with_release_year")
@@ -36,28 +39,27 @@ NEEDED = ("prompt", "seen_titles", "groundtruth_with_release_year")
 
 def read_rows(
     raws: Callable[[], Iterable[Raw]], where: str, shelf: Shelf
-) -> tuple[list[tuple[Sample, str]], list[dict[str, Any]]]:
-    """(samples with their split, quarantine rows), both in the order of the files.
+) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+    """(the ids of usable samples, with their split; quarantine rows), in the order of the files.
 
-    The texts of the samples are on the shelf. `raws` is asked again where a sample turns out unfit
-    among the others, for what its row said.
+    The samples are on the shelf, and the ids are its own. `raws` is asked again where a sample
+    turns out unfit among the others, for what its row said.
 
     Raises InputError where a needed column is in no row at all.
     """
-    samples: list[Sample] = []
     bad: list[dict[str, Any]] = []
     columns: set[str] = set()
     for raw in raws():
         if isinstance(raw.value, dict) and not columns.issuperset(raw.value):
             columns |= raw.value.keys()
         try:
-            samples.append(shelf.put(_sample(raw)))
+            shelf.put(_sample(raw))
         except BadRowError as error:
             bad.append(quarantined(raw, str(error)))
     refuse_lacking(columns, NEEDED, where, "the reddit-v2 format needs")
-    unfit: list[tuple[Sample, str]] = []
-    placed = _split(_named(samples, unfit), unfit)
-    reasons = {(sample.raw.source, sample.raw.line): reason for sample, reason in unfit}
+    named, repeated = own_names(shelf.ids())
+    placed, torn = with_split(named)
+    reasons = {(source, line): reason for source, line, reason in (*repeated, *torn)}
     said = {
         place: quarantined(raw, reasons[place])
         for raw in (raws() if reasons else ())
@@ -160,62 +162,3 @@ def _time(value: Any) -> int | None:
     if not math.isfinite(seconds) or not 0 < seconds < 1e11:
         raise BadRowError(f"created_utc {str(value)[:40]!r} is not seconds since 1970")
     return int(seconds)
-
-
-def _named(samples: list[Sample], unfit: list[tuple[Sample, str]]) -> list[Sample]:
-    """Samples with an id each: the given one, else the context's id and a number."""
-    named: list[Sample] = []
-    answers: dict[str, int] = defaultdict(int)
-    seen: dict[str, Raw] = {}
-    for sample in samples:
-        name = sample.sample_id
-        if not name:
-            name = f"{sample.context_id}/{answers[sample.context_id]}"
-            answers[sample.context_id] += 1
-        elif name in seen and seen[name].source != sample.raw.source:
-            name = f"{sample.raw.source}/{name}"
-        if name in seen:
-            reason = f"repeats the sample_id {name!r} of line {seen[name].line}"
-            unfit.append((sample, reason))
-            continue
-        seen[name] = sample.raw
-        named.append(sample if name == sample.sample_id else sample._replace(sample_id=name))
-    return named
-
-
-def _split(samples: list[Sample], unfit: list[tuple[Sample, str]]) -> list[tuple[Sample, str]]:
-    """Each usable sample with its split; a context is never in two."""
-    if any(sample.created_utc is not None for sample in samples):
-        return _split_by_time(samples, unfit)
-    if len({sample.raw.split for sample in samples if sample.raw.split}) < 2:
-        splits = split_by_hash(dict.fromkeys(sample.group for sample in samples))
-        return [(sample, splits[sample.group]) for sample in samples]
-    first: dict[str, str] = {}
-    for sample in sorted(samples, key=lambda sample: SPLITS.index(sample.raw.split)):
-        first.setdefault(sample.group, sample.raw.split)
-    placed = []
-    for sample in samples:
-        if sample.raw.split == first[sample.group]:
-            placed.append((sample, sample.raw.split))
-        else:
-            reason = f"its conversation also stands in the {first[sample.group]} split"
-            unfit.append((sample, reason))
-    return placed
-
-
-def _split_by_time(
-    samples: list[Sample], unfit: list[tuple[Sample, str]]
-) -> list[tuple[Sample, str]]:
-    """By the earliest date of a context, since answers may come a month after the post."""
-    earliest: dict[str, int] = {}
-    for sample in samples:
-        if sample.created_utc is not None:
-            known = earliest.get(sample.group, sample.created_utc)
-            earliest[sample.group] = min(known, sample.created_utc)
-    placed = []
-    for sample in samples:
-        if sample.group in earliest:
-            placed.append((sample, split_by_time(earliest[sample.group])))
-        else:
-            unfit.append((sample, "no created_utc, which other rows have"))
-    return placed

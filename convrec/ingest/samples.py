@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from convrec.catalog.load import bad_row, frame
+from convrec.catalog.load import bad_row
 from convrec.errors import InputError
 from convrec.ingest.files import Raw
-from convrec.ingest.splits import SPLITS
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from convrec.artifacts.parts import Parts
-    from convrec.ingest.shelf import Shelf
 
 Title = dict[str, Any]
 """{"title": text, "year": number or None}"""
@@ -38,7 +34,6 @@ class Sample(NamedTuple):
     seen: list[Title]
     ground_truth: list[Title]
     completion: str | None
-    place: int = -1  # on the shelf
 
 
 def context_id(conversation: str) -> str:
@@ -85,33 +80,34 @@ def quarantined(raw: Raw, reason: str) -> dict[str, Any]:
     return bad_row(raw.source, raw.line, reason, text)
 
 
-def to_frames(
-    placed: list[tuple[Sample, str]],
-    bad: list[dict[str, Any]],
-    limit: int,
-    where: str,
-    shelf: Shelf | None = None,
-) -> tuple[pl.DataFrame | Parts, pl.DataFrame]:
-    """(conversations, quarantine); `limit` keeps the first contexts of each split, 0 keeps all.
+def usable(
+    samples: pl.DataFrame, bad: list[dict[str, Any]], limit: int, where: str
+) -> pl.DataFrame:
+    """The samples (with columns context_id and split) that a run takes.
 
-    Samples on a `shelf` become the rows of a file.
-
-    Raises InputError where nothing is left to train on.
+    `limit` keeps the first contexts of each split, 0 keeps all. Raises InputError where nothing is
+    left to train on.
     """
-    chosen = list(_limited(placed, limit))
-    if not any(split == "train" for _, split in chosen):
+
+    splits = samples["split"].unique().sort()
+    if "train" not in splits:
         first = f"; {bad[0]['source']} line {bad[0]['line']}: {bad[0]['reason']}" if bad else ""
-        splits = ", ".join(sorted({split for _, split in chosen})) or "none"
         raise InputError(
-            f"{where} has no usable row in the train split (usable splits: {splits}, rows in "
+            f"{where} has no usable row in the train split (usable splits: "
+            f"{', '.join(splits) or 'none'}, rows in "
             f"quarantine: {len(bad)}{first}); train holds posts up to 2022-10 where rows have "
             "created_utc, else what the files' names or a hash say",
             rows=[(f"{row['source']} line {row['line']}", row["reason"]) for row in bad],
         )
-    if shelf is not None:
-        return shelf.parts(chosen), frame("quarantine", bad)
-    rows = [sample_row(sample, split) for sample, split in chosen]
-    return frame("conversations", rows), frame("quarantine", bad)
+    if not limit:
+        return samples
+    contexts = samples.select("split", "context_id").unique(maintain_order=True)
+    return samples.join(
+        contexts.group_by("split", maintain_order=True).head(limit),
+        on=["split", "context_id"],
+        how="semi",
+        maintain_order="left",
+    )
 
 
 def sample_row(sample: Sample, split: str) -> dict[str, Any]:
@@ -127,15 +123,3 @@ def sample_row(sample: Sample, split: str) -> dict[str, Any]:
         "ground_truth": sample.ground_truth,
         "completion": sample.completion,
     }
-
-
-def _limited(placed: list[tuple[Sample, str]], limit: int) -> Iterator[tuple[Sample, str]]:
-    if not limit:
-        yield from placed
-        return
-    kept: dict[str, set[str]] = {split: set() for split in SPLITS}
-    for sample, split in placed:
-        contexts = kept[split]
-        if sample.context_id in contexts or len(contexts) < limit:
-            contexts.add(sample.context_id)
-            yield sample, split

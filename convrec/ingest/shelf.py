@@ -1,36 +1,33 @@
 """Samples on disk, while their names and splits are settled: for that their ids are enough.
 
-So what is in memory of a conversation is its ids, not its text, and its rows go to the warehouse
-from a file. Neither file is compressed: both are read once, and soon.
+So what is in memory of a conversation is its ids, in columns, and its rows go to the warehouse from
+a file. Neither file is compressed: both are read once, and soon.
 """
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.parts import Parts
 from convrec.artifacts.tables import KINDS
-from convrec.ingest.files import Raw
 from convrec.ingest.samples import Sample, Title
 from convrec.partitions import write_tables
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
 
 FULL = 4096
 """Samples that are put on disk at once."""
 
-_NONE: list[Title] = []
-
 
 class Shelf:
-    """Takes samples and gives them back without their texts; `parts` has them with all."""
+    """Takes samples; `ids` has what they are known by, and `parts` the rows of those chosen."""
 
     def __init__(self) -> None:
         self._held = contextlib.ExitStack()
@@ -38,59 +35,40 @@ class Shelf:
         self._folder = Path(self._held.enter_context(folder))
         self._waiting: list[Sample] = []
         self._files: list[Path] = []
-        self._count = 0
+        self._ids: list[pl.DataFrame] = []
 
-    def put(self, sample: Sample) -> Sample:
-        """Keep a sample; the same sample without what takes room, but with its place."""
+    def put(self, sample: Sample) -> None:
+        """Keep a sample."""
         self._waiting.append(sample)
-        source, split, line = sample.raw[:3]
-        light = Sample(
-            raw=Raw(source, split, line, None, "", ""),
-            sample_id=sample.sample_id,
-            context_id=sample.context_id,
-            group=sample.group,
-            created_utc=sample.created_utc,
-            conversation="",
-            prompt=None,
-            seen=_NONE,
-            ground_truth=_NONE,
-            completion=None,
-            place=self._count,
-        )
-        self._count += 1
         if len(self._waiting) == FULL:
             self._put_away()
-        return light
 
-    def parts(self, placed: Iterable[tuple[Sample, str]]) -> Parts:
-        """The conversations: these samples with their split, in the order in which they came."""
-        places, names, splits = [], [], []
-        for sample, split in placed:
-            places.append(sample.place)
-            names.append(sample.sample_id)
-            splits.append(split)
+    def ids(self) -> pl.DataFrame:
+        """One row a sample, in order: place (its number), and `id_columns`."""
+        import polars as pl
+
         self._put_away()
+        return pl.concat([_ids([]), *self._ids], rechunk=True).with_row_index("place")
+
+    def parts(self, chosen: pl.DataFrame) -> Parts:
+        """The conversations: samples by their place (ascending), with their sample_id and split."""
         path = self._folder / "conversations.parquet"
-        tables = self._settled(places, names, splits)
-        write_tables(tables, path, compression="none", use_dictionary=False)
+        write_tables(self._settled(chosen), path, compression="none", use_dictionary=False)
         return Parts((path,), self._held)
 
-    def _settled(
-        self, places: list[int], names: list[str], splits: list[str]
-    ) -> Iterator[pa.Table]:
-        """The rows of each file that are in `places` (ascending), with their names and splits."""
-        import polars as pl
+    def _settled(self, chosen: pl.DataFrame) -> Iterator[pa.Table]:
+        """The rows of each file that are chosen, with their names and splits."""
         import pyarrow as pa
 
         first = start = 0
         for file in self._files:
             with pa.memory_map(str(file)) as source:
                 table = pa.ipc.open_file(source).read_all()
-                stop = bisect_left(places, first + table.num_rows, start)
-                wanted = pl.Series(places[start:stop], dtype=pl.Int64) - first
-                rows = table.take(wanted.to_arrow())
-                for name, values in (("sample_id", names), ("split", splits)):
-                    rows = rows.append_column(name, _texts(values[start:stop]))
+                stop = int(chosen["place"].search_sorted(first + table.num_rows))
+                own = chosen[start:stop]
+                rows = table.take((own["place"] - first).to_arrow())
+                for name in ("sample_id", "split"):
+                    rows = rows.append_column(name, own[name].to_arrow())
                 yield rows.select(list(KINDS["conversations"]))
             first, start = first + table.num_rows, stop
             file.unlink()
@@ -104,7 +82,36 @@ class Shelf:
         self._files.append(self._folder / f"{len(self._files):06}.arrow")
         with pa.ipc.new_file(str(self._files[-1]), table.schema) as writer:
             writer.write_table(table)
+        self._ids.append(_ids(self._waiting))
         self._waiting = []
+
+
+def id_columns() -> dict[str, Any]:
+    """The columns of `Shelf.ids` beside `place`, and their types."""
+    import polars as pl
+
+    return {
+        "source": pl.String,
+        "file_split": pl.String,
+        "line": pl.Int64,
+        "sample_id": pl.String,
+        "context_id": pl.String,
+        "created_utc": pl.Int64,
+    }
+
+
+def _ids(samples: list[Sample]) -> pl.DataFrame:
+    import polars as pl
+
+    columns = [
+        [sample.raw.source for sample in samples],
+        [sample.raw.split for sample in samples],
+        [sample.raw.line for sample in samples],
+        [sample.sample_id for sample in samples],
+        [sample.context_id for sample in samples],
+        [sample.created_utc for sample in samples],
+    ]
+    return pl.DataFrame(columns, id_columns(), orient="col")
 
 
 def _table(samples: list[Sample]) -> pa.Table:

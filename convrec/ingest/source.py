@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from convrec.artifacts.identity import digest, file_digest
 from convrec.artifacts.parts import Parts
-from convrec.catalog.load import load_catalog
+from convrec.catalog.load import frame, load_catalog
 from convrec.config import Config
 from convrec.ingest.files import (
     File,
@@ -24,7 +24,7 @@ from convrec.ingest.files import (
     files_digest,
     raw_rows,
 )
-from convrec.ingest.samples import to_frames
+from convrec.ingest.samples import usable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -138,20 +138,22 @@ def _conversations(config: Config) -> Found:
     from convrec.ingest.shelf import Shelf
 
     limit, shelf = config.ingest.limit, Shelf()
+    if config.ingest.format not in ("demo", "reddit-v2"):
+        path = dialogue_file(config)
+        rows, bad = read_dialogues(
+            raw_rows(File(path, path.name, "")), _entities(config), str(path)
+        )
+        samples = frame("conversations", rows)
+        return usable(samples, bad, limit, str(path)), frame("quarantine", bad)
     if config.ingest.format == "demo":
         where = "the demo's generator"
-        rows = _demo_rows(config)
-        placed, bad = read_rows(lambda: rows, where, shelf)
-    elif config.ingest.format == "reddit-v2":
+        made = _demo_rows(config)
+        placed, bad = read_rows(lambda: made, where, shelf)
+    else:
         where = f"ingest.path={config.ingest.path}"
         files = conversation_files(config)
         placed, bad = read_rows(lambda: chain.from_iterable(map(raw_rows, files)), where, shelf)
-    else:
-        path = dialogue_file(config)
-        where = str(path)
-        placed, bad = read_dialogues(raw_rows(File(path, path.name, "")), _entities(config), where)
-        return to_frames(placed, bad, limit, where)
-    return to_frames(placed, bad, limit, where, shelf)
+    return shelf.parts(usable(placed, bad, limit, where)), frame("quarantine", bad)
 
 
 def _entities(config: Config) -> Any:

@@ -7,9 +7,7 @@ test from 2022-12), else by the names of the files, else by a hash of the conver
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
 from calendar import timegm
-from collections import Counter
 from collections.abc import Iterable
 
 SPLITS = ("train", "validation", "test")
@@ -25,20 +23,22 @@ def split_by_time(created_utc: int) -> str:
     return "validation" if created_utc < _TEST_FROM else "test"
 
 
-def split_by_hash(keys: Iterable[str]) -> dict[str, str]:
-    """80/10/10 by the hash of each key, so a key keeps its split when others come and go.
+def split_by_hash(keys: Iterable[str]) -> list[str]:
+    """80/10/10 by the hash of each of different keys, so one keeps its split when others come.
 
     With three keys or more no split stays empty: it gets a key of the largest one, the one with
     the highest hash.
     """
-    places = {key: _place(key) for key in keys}
-    splits = {key: SPLITS[bisect_right(_SHARES, place)] for key, place in places.items()}
-    for name in SPLITS if len(places) >= len(SPLITS) else ():
-        counts = Counter(splits.values())
-        if not counts[name]:
-            largest = max(SPLITS, key=lambda split: counts[split])
-            splits[max((k for k in splits if splits[k] == largest), key=places.__getitem__)] = name
-    return splits
+    import numpy as np
+
+    places = np.fromiter(map(_place, keys), dtype=np.float64)
+    numbers = np.searchsorted(_SHARES, places, side="right")
+    for number in range(len(SPLITS)) if len(places) >= len(SPLITS) else ():
+        counts = np.bincount(numbers, minlength=len(SPLITS))
+        if not counts[number]:
+            largest = np.flatnonzero(numbers == counts.argmax())
+            numbers[largest[places[largest].argmax()]] = number
+    return [SPLITS[number] for number in numbers]
 
 
 def _place(key: str) -> float:

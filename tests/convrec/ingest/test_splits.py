@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from calendar import timegm
 from collections import Counter
+from collections.abc import Iterable
 
 from convrec.ingest.splits import split_by_hash, split_by_time
 
@@ -14,9 +15,14 @@ def test_the_split_months_of_the_paper() -> None:
     assert split_by_time(timegm((2022, 12, 1, 0, 0, 0))) == "test"
 
 
+def by_hash(keys: Iterable[str]) -> dict[str, str]:
+    keys = list(keys)
+    return dict(zip(keys, split_by_hash(keys), strict=True))
+
+
 def test_hash_splits_are_80_10_10_and_do_not_move_when_keys_come() -> None:
-    few = split_by_hash(f"key {n}" for n in range(1000))
-    many = split_by_hash(f"key {n}" for n in range(10_000))
+    few = by_hash(f"key {n}" for n in range(1000))
+    many = by_hash(f"key {n}" for n in range(10_000))
     counts = Counter(many.values())
     assert 7800 < counts["train"] < 8200
     assert 850 < counts["validation"] < 1150
@@ -25,7 +31,7 @@ def test_hash_splits_are_80_10_10_and_do_not_move_when_keys_come() -> None:
 
 def test_three_keys_fill_three_splits() -> None:
     for start in range(50):
-        splits = split_by_hash(f"{start}-{n}" for n in range(3))
+        splits = by_hash(f"{start}-{n}" for n in range(3))
         assert sorted(splits.values()) == ["test", "train", "validation"]
-    assert len(split_by_hash(["a", "b"])) == 2
-    assert split_by_hash([]) == {}
+    assert len(by_hash(["a", "b"])) == 2
+    assert by_hash([]) == {}
