@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convrec.artifacts.tables import KINDS
-from convrec.errors import WarehouseError
 
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
-
-    from convrec.artifacts.identity import ArtifactRef
-    from convrec.artifacts.store import Store
 
 ROW_GROUP = 122_880
 """Rows that DuckDB compresses together."""
@@ -53,68 +49,24 @@ class Parts:
 
         return pl.concat([pl.read_parquet(file) for file in self.files])
 
+    def insert(self, connection: duckdb.DuckDBPyConnection, kind: str, artifact_id: str) -> None:
+        """Insert the rows into the table of their kind."""
+        columns, start = columns_of(kind), 0
+        for file, height in zip(self.files, self.heights, strict=True):
+            connection.execute(
+                f'INSERT INTO "{kind}" (artifact_id, "row", {columns}) '  # noqa: S608
+                f"SELECT ?, ? + file_row_number, {columns} "
+                "FROM read_parquet(?, file_row_number = true)",
+                [artifact_id, start, str(file)],
+            )
+            start += height
 
-@dataclass(frozen=True)
-class Revised(Parts):
-    """The rows of an artifact of the same kind, `earlier`, but for some: those in the files.
-
-    A file has a column `row` beside the others: where its rows stand, in place of which.
-    """
-
-    earlier: ArtifactRef = field(kw_only=True)
-    store: Store = field(kw_only=True)
-
-    @property
-    def height(self) -> int:
-        """The number of rows."""
-        return self.earlier.rows
-
-    def frame(self) -> pl.DataFrame:
-        """All rows at once."""
-        import polars as pl
-
-        made = super().frame()
-        columns = [name for name in made.columns if name != "row"]
-        others = self.store.numbered(self.earlier.artifact_id, columns)
-        rows = others.join(made, on="row", how="anti").select(made.columns)
-        return pl.concat([rows, made]).sort("row").drop("row")
-
-
-BLOCK = 8 * ROW_GROUP
-"""Rows that are sorted at once."""
 
 REPEATING = ("candidates", "judgments")
 """Kinds with short texts that repeat: a dictionary serves them."""
 
 FOR_TEXTS = "fsst,dict_fsst"
 """What makes long texts small; to try it takes a quarter of the time of an insert."""
-
-
-def _insert_revised(
-    connection: duckdb.DuckDBPyConnection, kind: str, artifact_id: str, rows: Revised
-) -> None:
-    """Insert the rows block by block: DuckDB keeps no order through a join."""
-    columns = ", ".join(f'"{name}"' for name in ("row", *KINDS[kind]))
-    statement = (
-        "WITH made AS (SELECT * FROM read_parquet($files)) "  # noqa: S608
-        f'INSERT INTO "{kind}" (artifact_id, {columns}) SELECT $made, {columns} FROM ('
-        f'SELECT {columns} FROM "{kind}" ANTI JOIN made USING ("row") WHERE artifact_id = $earlier '
-        f'UNION ALL SELECT {columns} FROM made) WHERE "row" >= $start AND "row" < $stop '
-        'ORDER BY "row"'
-    )
-    values = {
-        "files": [str(file) for file in rows.files],
-        "made": artifact_id,
-        "earlier": rows.earlier.artifact_id,
-    }
-    done = 0
-    for start in range(0, rows.height, BLOCK):
-        place = {"start": start, "stop": start + BLOCK}
-        done += connection.execute(statement, values | place).fetchall()[0][0]
-    if done != rows.height:
-        raise WarehouseError(
-            f"{rows.earlier.artifact_id} was deleted while {kind} was made from it; run again"
-        )
 
 
 def insert(
@@ -129,26 +81,24 @@ def insert(
 
     unused = FOR_TEXTS if kind in REPEATING else ""
     connection.execute("SET GLOBAL disabled_compression_methods = ?", [unused])
-    if isinstance(rows, Revised):
-        _insert_revised(connection, kind, artifact_id, rows)
+    if isinstance(rows, Parts):
+        rows.insert(connection, kind, artifact_id)
         return
-    columns = ", ".join(f'"{name}"' for name in KINDS[kind])
-    into = f'INSERT INTO "{kind}" (artifact_id, "row", {columns}) '
-    if not isinstance(rows, Parts):
-        numbered = rows.select(list(KINDS[kind])).with_row_index("row")
-        table = numbered.to_arrow(compat_level=pl.CompatLevel.newest())  # texts as they lie
-        for place, column in enumerate(numbered):
-            if column.dtype.is_nested():  # text views in lists that are all empty lie misaligned
-                table = table.set_column(place, column.name, column.to_arrow())
-        batches = table.to_batches(max_chunksize=ROW_GROUP)
-        connection.register("built_rows", pa.Table.from_batches(batches, table.schema))
-        connection.execute(f'{into} SELECT ?, "row", {columns} FROM built_rows', [artifact_id])  # noqa: S608
-        return
-    start = 0
-    for file, height in zip(rows.files, rows.heights, strict=True):
-        connection.execute(
-            f"{into} SELECT ?, ? + file_row_number, {columns} "  # noqa: S608
-            "FROM read_parquet(?, file_row_number = true)",
-            [artifact_id, start, str(file)],
-        )
-        start += height
+    numbered = rows.select(list(KINDS[kind])).with_row_index("row")
+    table = numbered.to_arrow(compat_level=pl.CompatLevel.newest())  # texts as they lie
+    for place, column in enumerate(numbered):
+        if column.dtype.is_nested():  # text views in lists that are all empty lie misaligned
+            table = table.set_column(place, column.name, column.to_arrow())
+    batches = table.to_batches(max_chunksize=ROW_GROUP)
+    connection.register("built_rows", pa.Table.from_batches(batches, table.schema))
+    columns = columns_of(kind)
+    connection.execute(
+        f'INSERT INTO "{kind}" (artifact_id, "row", {columns}) '  # noqa: S608
+        f'SELECT ?, "row", {columns} FROM built_rows',
+        [artifact_id],
+    )
+
+
+def columns_of(kind: str) -> str:
+    """The columns of a kind's own, as SQL."""
+    return ", ".join(f'"{name}"' for name in KINDS[kind])

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import Built, Job, Step
-from convrec.artifacts.parts import Revised
+from convrec.artifacts.revised import Revised
 from convrec.errors import InputError
 from convrec.partitions import CHUNK, Shared, extent, in_parts, spans
 from convrec.remap.earlier import earlier_candidates, reached

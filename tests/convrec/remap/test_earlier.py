@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Job, Store, digest
-from convrec.artifacts.parts import Revised
+from convrec.artifacts.revised import Revised
 from convrec.config import load
 from convrec.errors import WarehouseError
 from convrec.remap import CANDIDATES, SIMILARITY_BASIS
