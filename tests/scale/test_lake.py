@@ -180,9 +180,14 @@ def test_nothing_is_lost_when_postgres_is_restarted(
     for _ in range(3):
         time.sleep(1.5)
         postgres_server.control("restart")
-    for worker in workers:
+    for number, worker in enumerate(workers):
         worker.join(400)
-    assert [worker.exitcode for worker in workers] == [0, 0]
+        if worker.exitcode == -signal.SIGABRT:  # as docs/scale.md says; then it runs again
+            alone = (tmp_path / f"host-{number}", number, context.Barrier(1))
+            worker = context.Process(target=writer, args=alone)
+            worker.start()
+            worker.join(400)
+        assert worker.exitcode == 0
     check(Store(tmp_path / "reader"), range(2))
 
 
