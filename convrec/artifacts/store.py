@@ -183,7 +183,7 @@ class Store(Warehouse):
         artifact_id = spec.artifact_id
         small = rows.height < ROW_GROUP
         dense = rows.height > DENSE_GROUP and (small or spec.kind in LONG_TEXTS)
-        with self.write(dense=dense, apart=artifact_id) as connection:
+        with self.write(dense=dense, bulk=type(rows) is Parts, apart=artifact_id) as connection:
             known = connection.execute(
                 "SELECT count(*) FROM artifacts WHERE artifact_id = ?", [artifact_id]
             ).fetchone()

@@ -14,7 +14,8 @@ not fill one stays in memory as it is, and goes to the log before it is compress
 long texts, which are many before their rows are, come in smaller groups (`dense`).
 
 DuckDB keeps what it has written as long as there is room, which is four fifths of the machine's
-memory unless it is told less. What a writer needs is the row groups that its threads compress.
+memory unless it is told less. What a copy of files (`bulk`) needs is the row groups that its
+threads compress, and they are spilled; a join may need more.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ DENSE_GROUP = 30_720
 """Rows in a row group of an artifact of long texts, or one that fills none of DuckDB's size."""
 
 WRITER_MEMORY = 2**28
-"""Bytes a thread that a writing DuckDB may take, of at least two threads."""
+"""Bytes a thread, of at least two, that DuckDB may take while it copies files."""
 
 Opener = Callable[[], contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]]
 
@@ -60,21 +61,25 @@ Opener = Callable[[], contextlib.AbstractContextManager[duckdb.DuckDBPyConnectio
 class _Base:
     """A DuckDB instance, and how many blocks use each file that is attached to it."""
 
-    def __init__(
-        self, config: dict[str, str | bool | int | float | list[str]], *, writes: bool
-    ) -> None:
+    def __init__(self, config: dict[str, str | bool | int | float | list[str]]) -> None:
         self.connection = duckdb.connect(config={**config, **own_folder()})
         ask_pandas_later(self.connection)
-        if writes:
-            _limit_memory(self.connection)
         self.users: dict[Path, int] = {}
 
 
-def _limit_memory(connection: duckdb.DuckDBPyConnection) -> None:
-    given = "parse_formatted_bytes(current_setting('memory_limit')), current_setting('threads')"
-    [(most, threads)] = connection.execute(f"SELECT {given}").fetchall()
-    limit = min(most, max(threads, 2) * WRITER_MEMORY)
-    connection.execute(f"SET memory_limit = '{limit}B'")
+@contextlib.contextmanager
+def _bounded(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """For the length of the block DuckDB takes WRITER_MEMORY a thread, where it would take more."""
+    [(given, threads)] = connection.execute(
+        "SELECT parse_formatted_bytes(current_setting('memory_limit')), current_setting('threads')"
+    ).fetchall()
+    limit = min(given, max(threads, 2) * WRITER_MEMORY)
+    with contextlib.suppress(duckdb.OutOfMemoryException):  # another thread has more of it now
+        connection.execute(f"SET memory_limit = '{limit}B'")
+    try:
+        yield
+    finally:
+        connection.execute("RESET memory_limit")
 
 
 class _Instance:
@@ -100,8 +105,7 @@ class _Instance:
         with self._lock:
             base = self._bases.get(os.getpid())
             if base is None:
-                writes = self._mode != "READ_ONLY"
-                base = self._bases[os.getpid()] = _Base(self._config, writes=writes)
+                base = self._bases[os.getpid()] = _Base(self._config)
             if path not in base.users:
                 place = literal(str(path))
                 base.connection.execute(f"ATTACH {place} AS {_name(path)} ({self._mode})")
@@ -193,13 +197,13 @@ class Warehouse:
 
     @contextlib.contextmanager
     def write(
-        self, *, growing: bool = False, dense: bool = False, apart: str = ""
+        self, *, growing: bool = False, dense: bool = False, bulk: bool = False, apart: str = ""
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection inside one transaction: all of the block is committed, or nothing.
 
         `growing` is for one of many small commits to the same table, as of answers, `dense` for an
-        artifact of some DENSE_GROUPs. Blocks that name different things, `apart`, touch no row of
-        each other's: a lake runs them at once.
+        artifact of some DENSE_GROUPs, `bulk` for one whose rows are copied from files. Blocks that
+        name different things, `apart`, touch no row of each other's: a lake runs them at once.
         """
         if self.lake is not None:
             with self.lake.write(apart) as connection:
@@ -209,7 +213,8 @@ class Warehouse:
             raise gone(self.path)
         writer = _DENSE if dense else _WRITER
         opener = self._grower if growing else lambda: writer.connection(self.path)
-        with self._open(opener) as connection:
+        bounded = _bounded if bulk else contextlib.nullcontext
+        with self._open(opener) as connection, bounded(connection):
             connection.begin()
             try:
                 yield connection

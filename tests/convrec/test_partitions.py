@@ -9,6 +9,7 @@ import pytest
 
 from convrec import partitions
 from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Job, Store
+from convrec.artifacts.parts import Parts
 from convrec.config import load
 from convrec.partitions import CHUNK, ranges, slices, spans
 from convrec.remap import CANDIDATES, SIMILARITY_BASIS
@@ -182,3 +183,25 @@ def test_rows_that_were_forgotten_leave_no_others_out(
     found = pl.concat(slices(job, "conversations", "context_id", "sample_id"))
     assert found.drop("row").equals(before.filter(pl.col("context_id") != "c1"))
     assert spans(job, "conversations")["last"].to_list() == [0, 2, 3, 5, 6, 7]
+
+
+def test_files_are_copied_in_bounded_memory_and_no_more_than_they(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if job.store.lake is not None:
+        pytest.skip("a lake has its own instance of DuckDB")
+    asked = "SELECT parse_formatted_bytes(current_setting('memory_limit'))"
+    limits: list[int] = []
+    copy = Parts.insert
+
+    def insert(self: Parts, connection: Any, *where: str) -> None:
+        limits.append(connection.execute(asked).fetchall()[0][0])
+        copy(self, connection, *where)
+
+    monkeypatch.setattr(Parts, "insert", insert)
+    file = tmp_path / "rows.parquet"
+    job.frame("catalog").write_parquet(file)
+    job.store.put(ArtifactSpec("catalog", "ingest", 1), Built(Parts((file,))))
+    with job.store.write() as connection:
+        limits.append(connection.execute(asked).fetchall()[0][0])
+    assert limits[0] < limits[1]
