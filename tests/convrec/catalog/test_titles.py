@@ -77,3 +77,11 @@ def test_words_that_stay_apart() -> None:
 def test_exact_key_forgives_case_quotes_and_spaces_only() -> None:
     assert exact_key("Molly’s  Game ") == exact_key("molly's game")
     assert exact_key("Amélie") != exact_key("Amelie")
+
+
+@pytest.mark.timeout(60)  # milliseconds are enough
+@pytest.mark.parametrize("text", ["(" * 100_000, " " * 100_000 + "or", "a, " * 50_000 + "(1999"])
+def test_hostile_text_is_read_in_linear_time(text: str) -> None:
+    read_title(text)
+    split_bare_year(text)
+    words(text)
