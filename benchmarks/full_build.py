@@ -19,7 +19,6 @@ import csv
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from remap_scale import generate
+from turns import peak_mb
 
 from convrec.artifacts import Job, Store
 from convrec.config import load
@@ -138,7 +138,7 @@ def build(folder: Path, catalog: str) -> None:
     row = {
         "seconds": round(time.perf_counter() - started, 1),
         "processor seconds": round(time.process_time(), 1),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_mb": round(peak_mb()),
         "sent": summary["llm"]["sent"],
         "by artifact": {e["kind"]: round(e["seconds"], 1) for e in summary["stages"]},
     }

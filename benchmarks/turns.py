@@ -60,9 +60,13 @@ def spent(work: Callable[[], object]) -> None:
     started, cpu = time.perf_counter(), time.process_time()
     work()
     cost = time.perf_counter() - started, time.process_time() - cpu
+    print(json.dumps([*cost, peak_mb()]))
+
+
+def peak_mb() -> float:
+    """The most memory that this process held; ru_maxrss has that of the process it came from."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    print(json.dumps([*cost, peak / 1024]))
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def rounds(
