@@ -73,26 +73,26 @@ def with_split(ids: pl.DataFrame) -> tuple[pl.DataFrame, Unfit]:
     """Each usable sample with its split; a context is never in two."""
     import polars as pl
 
-    contexts = ids.group_by("context_id", maintain_order=True)
+    by_context = ids.group_by("context_id", maintain_order=True)
     splits: Sequence[str | None]
     if ids["created_utc"].null_count() < ids.height:
         # By the earliest date of a context, since answers may come a month after the post.
-        dates = contexts.agg(pl.col("created_utc").min())
-        times = dates["created_utc"]
+        contexts = by_context.agg(pl.col("created_utc").min())
+        times = contexts["created_utc"]
         splits = [None if time is None else split_by_time(time) for time in times]
         reason = pl.lit("no created_utc, which other rows have")
         fit = pl.col("split").is_not_null()
     elif ids.filter(pl.col("file_split") != "")["file_split"].n_unique() < 2:
-        dates = ids.select(pl.col("context_id").unique(maintain_order=True))
-        splits = split_by_hash(dates["context_id"])
+        contexts = ids.select(pl.col("context_id").unique(maintain_order=True))
+        splits = split_by_hash(contexts["context_id"])
         reason, fit = pl.lit(""), pl.lit(True)
     else:
         number = pl.col("file_split").replace_strict(SPLITS, range(len(SPLITS)))
-        dates = contexts.agg(number.min())
-        splits = [SPLITS[first] for first in dates["file_split"]]
+        contexts = by_context.agg(number.min())
+        splits = [SPLITS[first] for first in contexts["file_split"]]
         reason = pl.format("its conversation also stands in the {} split", "split")
         fit = pl.col("split") == pl.col("file_split")
-    own = dates.select("context_id", split=pl.Series(splits, dtype=pl.String))
+    own = contexts.select("context_id", split=pl.Series(splits, dtype=pl.String))
     ids = ids.join(own, on="context_id", maintain_order="left")
     unfit = ids.filter(~fit).select("source", "line", reason)
     return ids.filter(fit), unfit.rows()

@@ -76,6 +76,7 @@ def _build(job: Job) -> Built:
         rated = some.pairs.with_columns(place=place).join(
             ratings, on="place", how="left", maintain_order="left"
         )
+        rated = rated.drop("place")
         lacking = _failures(rated, found)
         failed += [(pairs.owners[context], *why) for context, why in lacking.items()]
         parts.append(rated.with_columns(pl.col("request") + asked))

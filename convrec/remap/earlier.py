@@ -155,7 +155,7 @@ def edited_items(old: pl.DataFrame, new: pl.DataFrame) -> set[str]:
     """The item_ids that are new or gone, read differently, or stand elsewhere among the others."""
     was, now = (dict(zip(c["item_id"], item_texts(c), strict=True)) for c in (old, new))
     place = {item: number for number, item in enumerate(was)}
-    same = [item for item, text in now.items() if was.get(item) == text and item in was]
+    same = [item for item, text in now.items() if was.get(item) == text]
     kept = {same[at] for at in rising([place[item] for item in same])}
     return (was.keys() | now.keys()) - kept
 
