@@ -154,10 +154,13 @@ def copy(
     json_file: JsonFile = None,
 ) -> None:
     """Copy the warehouse file in CONVREC_HOME into a lake, and compare; can be run again."""
+    from convrec.artifacts.lake import PREFIX
     from convrec.artifacts.store import Store
     from convrec.config import home
     from convrec.llm.answers import AnswerStore
 
+    if not to.startswith(PREFIX):
+        raise InputError(f'--to {to!r} names no lake; give "{PREFIX}host=HOST dbname=NAME"')
     if not (home() / "warehouse.duckdb").exists():
         raise InputError(f"there is no warehouse file in {home()}; set CONVREC_HOME")
     source = Store(home(), ("", ""))

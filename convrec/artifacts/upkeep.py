@@ -98,7 +98,10 @@ def unpin(
     artifact_id: ArtifactId,
 ) -> None:
     """Take away every pin of an artifact; it stays until `gc` finds that nothing needs it."""
-    names = home_store().unpin(artifact_id)
+    store = home_store()
+    names = store.unpin(artifact_id)
+    if not names:
+        store.header(artifact_id)  # an id that nothing has is a slip of the hand
     typer.echo(f"{artifact_id} was pinned as {', '.join(names)}" if names else "it was not pinned")
 
 

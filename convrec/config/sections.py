@@ -305,7 +305,7 @@ class Llm(Section):
     endpoint: str = Field("", description="Name in the request key; empty: the base URL.")
     max_usd: float | None = Field(None, ge=0, description="Stop before the call that crosses it.")
     secret: str = Field("", description="Prefect Secret block with the key; empty: OPENAI_API_KEY.")
-    max_concurrency: int = Field(8, gt=0)
+    max_concurrency: int = Field(8, gt=0, le=4096, description="Requests on the way at once.")
     max_rpm: int | None = Field(None, gt=0, description="Requests a minute; empty: by the headers.")
     max_tpm: int | None = Field(None, gt=0, description="Tokens a minute; empty: by the headers.")
     max_attempts: int = Field(10, gt=0)

@@ -85,13 +85,13 @@ def ledger(
 @app.command()
 def batches(
     cancel: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="KEY", help="End this batch; what it did is kept."),
-    ] = "",
+    ] = None,
     release: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="KEY", help="Give up a batch that the endpoint lost: send anew."),
-    ] = "",
+    ] = None,
     profile: Annotated[
         str, typer.Option(help="Whose endpoint to ask, for --cancel.")
     ] = "reddit-v2",
@@ -102,11 +102,11 @@ def batches(
     from convrec.llm.batch import Book, cancel_batch, release_batch
 
     answers = _answers()
-    if cancel:
+    if cancel is not None:
         from convrec.config import load, parse_overrides
 
         cancel_batch(cancel, load(profile, parse_overrides(assignments or [])), answers)
-    if release:
+    if release is not None:
         release_batch(release, answers)
     rows = Book(answers.store).rows()
     if json_file is not None:

@@ -74,6 +74,9 @@ def test_gc_only_shows_until_it_is_told_and_leaves_what_is_pinned(home: Store) -
     assert ids(home) == {kept}
     assert kept in said("unpin", kept)
     assert told("pins") == {}
+    assert "was not pinned" in said("unpin", kept)
+    with pytest.raises(InputError, match="no artifact nope"):
+        said("unpin", "nope")
 
 
 def test_a_pin_with_a_name_takes_the_place_of_another(home: Store) -> None:
@@ -138,3 +141,9 @@ def test_rows_are_not_exported_to_what_cannot_be(home: Store, file: str, problem
     artifact = put(home, "a")
     with pytest.raises(InputError, match=problem):
         said("export", artifact, file)
+
+
+@pytest.mark.parametrize("place", ["", "nope", "postgres://127.0.0.1/lake"])
+def test_a_copy_goes_into_a_lake_and_nothing_else(home: Store, place: str) -> None:
+    with pytest.raises(InputError, match="names no lake"):
+        said("copy", "--to", place)

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from convrec.artifacts import Store
+from convrec.errors import InputError
 from convrec.llm import server
 from convrec.llm.answers import AnswerStore
 from convrec.llm.commands import app
@@ -62,6 +63,15 @@ def test_a_demo_server_that_cannot_be_is_refused(
     monkeypatch.setattr(server, "demo_app", Mock(side_effect=AssertionError("it is served")))
     ended = CliRunner().invoke(app, ["serve-demo", "--port", "0", *words])
     assert getattr(ended.exception, "exit_code", ended.exit_code) == 2
+
+
+@pytest.mark.parametrize("option", ["--cancel", "--release"])
+def test_a_key_that_a_script_left_empty_is_no_batch(
+    option: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVREC_HOME", str(store.home))
+    with pytest.raises(InputError, match="no open batch ''"):
+        CliRunner().invoke(app, ["batches", option, ""], catch_exceptions=False)
 
 
 def test_the_commands_import_nothing_heavy() -> None:
