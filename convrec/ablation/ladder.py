@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from convrec.ablation.lists import Jury, Texts, demonstrations
 from convrec.artifacts import Built, Job, Step
 from convrec.errors import InputError
-from convrec.evaluate.systems import Sample, held_out, teacher_texts
+from convrec.evaluate.samples import Sample, held_out
+from convrec.evaluate.systems import teacher_texts
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,7 +11,7 @@ from convrec.adjust import DEMONSTRATIONS
 from convrec.artifacts import Job
 from convrec.evaluate.bootstrap import Bootstrap, Interval
 from convrec.evaluate.measures import Measures, Values
-from convrec.evaluate.systems import Sample, by_context
+from convrec.evaluate.samples import Sample, by_context
 
 if TYPE_CHECKING:
     import polars as pl

@@ -23,7 +23,7 @@ from convrec.ablation.lists import Jury, Texts, demonstrations
 from convrec.adjust import ADJUSTMENT
 from convrec.artifacts import Built, Job, Step
 from convrec.errors import InputError
-from convrec.evaluate.systems import held_out
+from convrec.evaluate.samples import held_out
 from convrec.remap import CANDIDATES
 
 if TYPE_CHECKING:

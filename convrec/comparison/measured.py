@@ -17,7 +17,8 @@ from convrec.errors import InputError
 from convrec.evaluate.batch import Protocol
 from convrec.evaluate.measures import Measures
 from convrec.evaluate.metrics import METRICS, metrics_frame
-from convrec.evaluate.systems import SampleList, generated, held_out, system_lists
+from convrec.evaluate.samples import SampleList, held_out
+from convrec.evaluate.systems import generated, system_lists
 from convrec.evaluate.versus import COMPARED
 from convrec.pipeline import Node
 

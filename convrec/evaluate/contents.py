@@ -20,7 +20,8 @@ from convrec.evaluate.curves import curves
 from convrec.evaluate.examples import chosen, examples
 from convrec.evaluate.metrics import NEIGHBOURS
 from convrec.evaluate.previous import previous_metrics, what_changed
-from convrec.evaluate.systems import SYSTEMS, held_out, system_lists
+from convrec.evaluate.samples import held_out
+from convrec.evaluate.systems import SYSTEMS, system_lists
 from convrec.evaluate.tables import COLOURS, Cell, Cells, cells, tables
 from convrec.llm.ledger import ledger_rows, summed
 from convrec.trace.page import traces

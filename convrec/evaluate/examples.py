@@ -10,7 +10,7 @@ from convrec.relevance import judge_lines, list_lines
 if TYPE_CHECKING:
     from convrec.artifacts import Job
     from convrec.catalog.index import TitleIndex
-    from convrec.evaluate.systems import Sample, SampleList
+    from convrec.evaluate.samples import Sample, SampleList
     from convrec.lists import LineFormat
 
 EXAMPLES = 4

@@ -15,8 +15,9 @@ from convrec.evaluate.bootstrap import Bootstrap
 from convrec.evaluate.judging import Judge
 from convrec.evaluate.per_label import Names, judge_per_label, labels
 from convrec.evaluate.reference import judge_reference
+from convrec.evaluate.samples import Sample, SampleList
 from convrec.evaluate.standard import judge_standard
-from convrec.evaluate.systems import Sample, SampleList, has_years
+from convrec.evaluate.systems import has_years
 
 if TYPE_CHECKING:
     import polars as pl

@@ -17,9 +17,10 @@ from convrec.errors import InputError
 from convrec.evaluate.baselines import choose_k, read_training
 from convrec.evaluate.measures import Measures, Row, Values
 from convrec.evaluate.rates import RATES
+from convrec.evaluate.samples import held_out
 from convrec.evaluate.slices import SLICED, slices
 from convrec.evaluate.spread import spread_rows
-from convrec.evaluate.systems import held_out, system_lists
+from convrec.evaluate.systems import system_lists
 from convrec.evaluate.versus import COMPARED, DETECTABLE, OUTCOMES, versus_rows
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convrec.evaluate.popularity import head_items
-from convrec.evaluate.systems import Sample
+from convrec.evaluate.samples import Sample
 
 if TYPE_CHECKING:
     from convrec.evaluate.baselines import Training

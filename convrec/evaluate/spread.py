@@ -20,7 +20,7 @@ from convrec.evaluate.measures import Measures, Row
 from convrec.evaluate.novelty import novelty, surprise
 from convrec.evaluate.popularity import gini, head_items
 from convrec.evaluate.popularity_rank import popularity_rank, popularity_ranks
-from convrec.evaluate.systems import SampleList
+from convrec.evaluate.samples import SampleList
 
 SPREAD = ("popularity_rank", "novelty", "catalog_coverage", "popularity_gini", "head_share")
 

@@ -14,10 +14,11 @@ knn         what answered the training posts most like the conversation
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from convrec.relevance import Titled, judge_lines, titled
+from convrec.evaluate.samples import Sample, SampleList, by_context, held_out
+from convrec.relevance import Titled, judge_lines
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,35 +30,6 @@ if TYPE_CHECKING:
 MODELS = ("base", "sft", "rank_grpo", "checkpoint")
 BASELINES = ("popularity", "knn")
 SYSTEMS = ("teacher", "remapped", "reflected", "adjusted", *MODELS, *BASELINES)
-
-
-class Sample(NamedTuple):
-    """One answered post of the test split."""
-
-    sample_id: str
-    context_id: str
-    seen: list[Titled]
-    ground_truth: list[Titled]
-    conversation: str = ""
-    created_utc: int | None = None
-
-
-class SampleList(NamedTuple):
-    """A system's list for the test sample at position `sample`."""
-
-    sample: int
-    completion: str
-
-
-def held_out(conversations: pl.DataFrame, split: str = "test") -> list[Sample]:
-    """The samples of a split that have a ground truth, in order."""
-    rows = conversations.filter(conversations["split"] == split)
-    columns = ("sample_id", "context_id", "seen", "ground_truth", "conversation", "created_utc")
-    return [
-        Sample(sample, context, titled(seen), titled(truth), said, created)
-        for sample, context, seen, truth, said, created in rows.select(columns).iter_rows()
-        if truth
-    ]
 
 
 def has_years(catalog: pl.DataFrame) -> bool:
@@ -127,15 +99,6 @@ def teacher_texts(rows: pl.DataFrame, form: LineFormat) -> dict[str, str]:
     ):
         lines[context].append(form.format(title, year))
     return {context: "\n".join(written) for context, written in lines.items()}
-
-
-def by_context(texts: Mapping[str, str], samples: list[Sample]) -> list[SampleList]:
-    """The list of each sample's context, for the samples that have one."""
-    return [
-        SampleList(position, texts[sample.context_id])
-        for position, sample in enumerate(samples)
-        if sample.context_id in texts
-    ]
 
 
 def _remapped(job: Job, samples: list[Sample], index: TitleIndex) -> list[SampleList]:

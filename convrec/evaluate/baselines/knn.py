@@ -22,7 +22,7 @@ from convrec.relevance import Titled
 from convrec.remap.basis import vectorizer
 
 if TYPE_CHECKING:
-    from convrec.evaluate.systems import Sample
+    from convrec.evaluate.samples import Sample
 
 KS = (5, 10, 20, 50, 100, 200, 500)
 """Numbers of neighbours that are tried."""

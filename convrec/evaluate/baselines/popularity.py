@@ -13,7 +13,7 @@ from convrec.evaluate.baselines.training import Training
 from convrec.relevance import Titled
 
 if TYPE_CHECKING:
-    from convrec.evaluate.systems import Sample
+    from convrec.evaluate.samples import Sample
 
 
 def popularity(training: Training, samples: Sequence[Sample], n: int) -> list[list[Titled]]:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from convrec.evaluate.baselines import Training, choose_k, knn, popularity, read_training
-from convrec.evaluate.systems import Sample
+from convrec.evaluate.samples import Sample
 
 ITEMS = [("Heat", 1995), ("Ronin", 1998), ("Alien", 1979), ("Up", 2009), ("Up", 2015)]
 POSTS = {
