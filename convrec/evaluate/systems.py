@@ -102,15 +102,19 @@ def teacher_texts(rows: pl.DataFrame, form: LineFormat) -> dict[str, str]:
 
 
 def _remapped(job: Job, samples: list[Sample], index: TitleIndex) -> list[SampleList]:
+    import polars as pl
+
     items = job.frame("catalog").select("item_id", "title", "year").iter_rows()
     form = job.config.line_format
     line_of = {item_id: form.format(title, year) for item_id, title, year in items}
-    wanted = {sample.context_id for sample in samples}
+    wanted = pl.DataFrame(
+        {"context_id": [s.context_id for s in samples]}, {"context_id": pl.String}
+    )
+    rows = job.frame("candidates", "context_id", "item_id", "rank")
+    rows = rows.join(wanted, on="context_id", how="semi").sort("context_id", "rank")
     lines: dict[str, list[str]] = defaultdict(list)
-    rows = job.frame("candidates").sort("context_id", "rank")
     for context, item_id in rows.select("context_id", "item_id").iter_rows():
-        if context in wanted:
-            lines[context].append(line_of[item_id])
+        lines[context].append(line_of[item_id])
     lists = []
     for position, sample in enumerate(samples):
         if sample.context_id in lines:
