@@ -69,17 +69,22 @@ class _Base:
 
 @contextlib.contextmanager
 def _bounded(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """For the length of the block DuckDB takes WRITER_MEMORY a thread, where it would take more."""
-    [(given, threads)] = connection.execute(
-        "SELECT parse_formatted_bytes(current_setting('memory_limit')), current_setting('threads')"
-    ).fetchall()
+    """For the length of the block DuckDB takes WRITER_MEMORY a thread, where it would take more.
+
+    `RESET memory_limit` shows the default again, and goes on to keep to what was set.
+    """
+    with contextlib.closing(duckdb.connect()) as usual:
+        [(given, threads)] = usual.execute(
+            "SELECT parse_formatted_bytes(current_setting('memory_limit')), "
+            "current_setting('threads')"
+        ).fetchall()
     limit = min(given, max(threads, 2) * WRITER_MEMORY)
     with contextlib.suppress(duckdb.OutOfMemoryException):  # another thread has more of it now
         connection.execute(f"SET memory_limit = '{limit}B'")
     try:
         yield
     finally:
-        connection.execute("RESET memory_limit")
+        connection.execute(f"SET memory_limit = '{given}B'")
 
 
 class _Instance:
