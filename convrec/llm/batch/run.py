@@ -84,13 +84,15 @@ def collect_ended(errand: Errand) -> None:
 
 
 class _Sender:
-    """One fetch by batches. `wanted` are the keys that have neither an answer nor a failure.
+    """One fetch by batches. `wanted` are the keys that have neither an answer nor a failure, `sent`
+    those that we submitted.
 
     One that does not submit only waits: whoever waits for it counts the answers.
     """
 
     def __init__(self, errand: Errand, control: Control, *, submits: bool = True) -> None:
         self.wanted: set[str] = set()
+        self.sent: set[str] = set()
         self._errand, self._control, self._submits = errand, control, submits
         self._book = Book(errand.answers.store)
         self._settings = errand.config.llm.batch
@@ -138,7 +140,9 @@ class _Sender:
                 self._errand.answers.recover()
                 by_key = {request.key: request for request in chunk}
                 claim = spool.claim(list(by_key), self._errand.answers.standing)
-                self._errand.tally.found += len(claim.stored)
+                collected = claim.stored & self.sent  # by a process that waited for them, too
+                self._errand.tally.answered += len(collected)
+                self._errand.tally.found += len(claim.stored - collected)
                 self.wanted.update(by_key.keys() - claim.stored)
                 mine = self._affordable([by_key[key] for key in claim.mine])
                 draft = self._write(mine, draft, locks)
@@ -236,7 +240,9 @@ class _Sender:
                 self._book.end(fresh, "never submitted")
                 return False
             self._book.note(fresh, batch_id=self._create(fresh), state="submitted")
-            self._errand.tally.sent += row.requests if self._ours(row) else 0
+            keys = self._book.keys(fresh)
+            self._errand.tally.sent += len(keys - self.sent)
+            self.sent |= keys
         return True
 
     def _create(self, row: Row) -> str:
@@ -305,13 +311,13 @@ class _Sender:
         if not self._submits:
             return
         errand, tally = self._errand, self._errand.tally
-        answered = len(self.wanted & collected.answered)
+        answered = self.wanted & collected.answered
+        bought = answered if self._ours(row) else answered & self.sent
+        tally.answered += len(bought)
+        tally.found += len(answered - bought)
         if self._ours(row):
-            tally.answered += answered
             tally.bill(collected.usage, collected.usd)
             errand.budget.bill(collected.usd, 0)
-        else:
-            tally.found += answered
         failed = {k: v for k, v in collected.failures.items() if k in self.wanted}
         tally.failures.update(failed)
         self.wanted -= collected.answered | failed.keys()

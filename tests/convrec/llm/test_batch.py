@@ -136,7 +136,7 @@ def test_an_expired_batch_is_finished_by_another(store: Store, batches: BatchEnd
     url = batches.start("batch_expired:1")
     requests = [ask(n) for n in range(16)]
     fetched = in_batches(requests, url, store, batch={"max_rounds": 9})
-    assert fetched.failures == {}
+    assert (fetched.requests, fetched.sent, fetched.failures) == (16, 16, {})
     assert answered(store, requests) == 16
     assert (
         sorted(batches.seen) == sorted(f"post {n}" for n in range(16))
@@ -462,3 +462,27 @@ def test_an_endpoint_without_batches_can_be_asked_call_by_call_afterwards(
     live = fetch(requests, config=config(endpoint), store=store, stage="recommend", run="live")
     assert (live.sent, live.failures) == (4, {})
     assert {row.note for row in Book(store).rows()} == {"never submitted"}
+
+
+def test_what_another_run_collects_of_our_batch_is_sent_and_not_found(
+    store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = batches.start()
+    requests = [ask(n) for n in range(6)]
+    others: list[Fetched] = []
+    look = Control.batch
+
+    def meanwhile(control: Control, batch_id: str) -> Any:
+        batch = look(control, batch_id)
+        if batch.status == "completed" and not others:
+            others.append(Fetched())
+            others[0] = fetch(
+                requests, config=config(url), store=store, stage="recommend", run="other"
+            )
+        return batch
+
+    monkeypatch.setattr(Control, "batch", meanwhile)
+    fetched = in_batches(requests, url, store)
+    assert (fetched.requests, fetched.from_ledger, fetched.sent) == (6, 0, 6)
+    assert (others[0].requests, others[0].from_ledger, others[0].sent) == (6, 6, 0)
+    assert batches.created == [6]
