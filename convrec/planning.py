@@ -135,7 +135,7 @@ class Walk:
         return (rows.filter(pl.col("split") == split) if split else rows)["context_id"].n_unique()
 
     def _price(self, node: Node, job: Any) -> int | None:
-        """Record the requests, tokens and dollars of a node; how many requests it would send."""
+        """Record the requests, tokens and dollars of a node; how many answers it lacks."""
         from convrec.llm.estimate import Bracket, estimate
         from convrec.llm.requests import distinct
         from convrec.llm.stored import unanswered
@@ -146,6 +146,7 @@ class Walk:
             self.llm[role] = self._judge_range()
             return None
         source = (self.config.recommend if role == "teacher" else self.config.reflect).source
+        sends = source in ("live", "batch")
         asked, count = distinct(node.step.requests(job)), 0  # type: ignore[misc]
 
         def missing() -> Iterator[Request]:
@@ -154,7 +155,7 @@ class Walk:
                 count += 1
                 yield request
 
-        if source in ("live", "batch"):
+        if sends:
             scale, listed = self.config.reflect.scale, self._list_bytes(job)
             bracket = estimate(
                 missing(),
@@ -169,7 +170,7 @@ class Walk:
             )
         else:
             bracket, count = Bracket(), sum(1 for _ in missing())
-        self.llm[role] = _figures(count, bracket)
+        self.llm[role] = _figures(count if sends else 0, bracket)  # else a file is read
         return count
 
     def _embeddings(self, node: Node, job: Any) -> int | None:

@@ -328,7 +328,9 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """What `convrec run --json` writes: stages, requests, figures and the report."""
         from convrec.evaluate import metrics_json
+        from convrec.llm.ledger import billed
 
+        llm = {**self.llm, **(billed(self.store, self.run_id) if self.run_id else {})}
         figures: dict[str, Any] = {"metrics": {}, "comparisons": []}
         if "metrics" in self.refs:
             figures = metrics_json(self.store.read(self.refs["metrics"].artifact_id))
@@ -336,7 +338,7 @@ class Run:
             "flow_run_id": self.run_id,
             "profile": self.config.profile,
             "stages": self.entries,
-            "llm": {**self.llm, "usd": round(self.llm["usd"], 6)},
+            "llm": {**llm, "usd": round(llm["usd"], 6)},
             **figures,
             "report": str(self.report) if self.report else None,
         }

@@ -68,9 +68,11 @@ def ask(
         )
 
     known = step.known(job) if step.known else 0
-    fetched = send(requests, config, source, spent_usd)
-    if step.settle is not None:
-        step.settle(job)
+    try:
+        fetched = send(requests, config, source, spent_usd)
+    finally:  # also what a stage that stopped has bought: the next may ask for less, or for more
+        if step.settle is not None:
+            step.settle(job)
     if step.repairs is not None and (repairs := step.repairs(job)):
         # A handful: one that fails is a failed context, not a sign that the endpoint is ill.
         patient = config.llm.model_copy(update={"max_failures": 1.0})

@@ -41,6 +41,9 @@ LONGEST_PAUSE = 600.0
 MOST_TOKENS = 10**9
 """In one response; a larger number is a mistake."""
 
+DEEPEST = 100
+"""Levels of a response; a stored one is read again where the stack has less room than here."""
+
 _SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][\w*.\-]{6,}", re.I)
 
 
@@ -205,15 +208,28 @@ def read_response(text: str, body: Mapping[str, Any]) -> Answered | Failure:
     return Answered(text, usage)
 
 
+def _deeper(value: object, levels: int) -> bool:
+    """Whether lists and objects stand in each other deeper than so many levels."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(
+        not levels or _deeper(one, levels - 1) for one in inside if isinstance(one, (dict, list))
+    )
+
+
 def _lack(response: Mapping[str, Any], body: Mapping[str, Any]) -> str:
-    """What a response should hold and does not; empty where it is whole."""
+    """What a response holds in place of an answer; empty where it is whole."""
+    if _deeper(response, DEEPEST):
+        return f"more than {DEEPEST} levels"
     if "input" in body:
         data = response.get("data")
         count = len(data) if isinstance(data, list) else 0
         return "" if count == len(body["input"]) else "not one embedding for each text"
     choices = response.get("choices")
-    whole = isinstance(choices, list) and choices and isinstance(choices[0], dict)
-    return "" if whole else "no choices"
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, dict):
+        return "no choices"
+    # A gateway that has begun to answer says 200, and in the body that the model broke off.
+    return "an error beside its choices" if response.get("error") or first.get("error") else ""
 
 
 def prompt_bytes(body: Mapping[str, Any]) -> int:
@@ -243,18 +259,33 @@ def retry_after(headers: Mapping[str, str]) -> float:
 def _usage(response: Mapping[str, Any], text: str, body: Mapping[str, Any]) -> Usage:
     """Billed tokens; where an endpoint reports no usable ones, at the most: 3 bytes a token."""
     usage = response.get("usage")
+    mute = "input" in body
     try:
         if isinstance(usage, Mapping):
-            return Usage(
-                prompt=_count(usage, "prompt_tokens"),
-                cached=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
-                completion=_count(usage, "completion_tokens"),
-                reasoning=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
-            )
+            return _reported(usage, mute)
     except (TypeError, ValueError, OverflowError):  # no numbers of tokens
         pass
-    said = 0 if "input" in body else len(text.encode()) // 3
+    said = 0 if mute else len(text.encode()) // 3
     return Usage(prompt_bytes(body) // 3, 0, said)
+
+
+def _reported(usage: Mapping[str, Any], mute: bool) -> Usage:
+    """Tokens as an endpoint reports them; `mute` says nothing. Raises ValueError for half of them.
+
+    Some count what the cache gave, or what was thought, beside the rest and not in it; then it is
+    in `total_tokens`, and billed.
+    """
+    prompt = _count(usage, "prompt_tokens")
+    if not prompt or (not mute and usage.get("completion_tokens") is None):
+        raise ValueError
+    cached = _count(usage.get("prompt_tokens_details"), "cached_tokens")
+    if cached > prompt:
+        prompt += cached
+    if mute:
+        return Usage(prompt, cached, 0)
+    said = max(_count(usage, "completion_tokens"), _count(usage, "total_tokens") - prompt)
+    thought = _count(usage.get("completion_tokens_details"), "reasoning_tokens")
+    return Usage(prompt, cached, said if thought <= said else said + thought, thought)
 
 
 def _count(group: object, name: str) -> int:

@@ -15,7 +15,7 @@ from convrec.artifacts.store import Store
 from convrec.config import Config
 from convrec.errors import TooManyFailures
 from convrec.llm.answers import AnswerStore
-from convrec.llm.batch import send_in_batches, wait_for_batches
+from convrec.llm.batch import collect_ended, send_in_batches, wait_for_batches
 from convrec.llm.budget import Budget
 from convrec.llm.delivery import deliver
 from convrec.llm.endpoint import api_key, open_endpoint
@@ -98,6 +98,7 @@ def fetch(
             )
             for request in first:
                 errand.price(request)
+            collect_ended(errand)
             left = chain(first, chain.from_iterable(missing))
             if source == "batch":
                 send_in_batches(requests, left, errand)

@@ -99,4 +99,5 @@ class Keeper:
     def _commit_now(self, segment: Path, group: list[Answer]) -> None:
         self._answers.add(group)
         segment.unlink()
-        self._spool.release([answer.key for answer in group])
+        # What was billed and is no answer will be asked for again, by us.
+        self._spool.release([answer.key for answer in group if answer.response])

@@ -79,8 +79,16 @@ def spent(store: Store, run: str) -> float:
     from convrec.llm.answers import AnswerStore
 
     AnswerStore(store)  # saves what crashed processes left in the spool
+    return float(billed(store, run)["usd"])
+
+
+def billed(store: Store, run: str) -> dict[str, float]:
+    """prompt_tokens, completion_tokens and usd of a run, of its earlier attempts too."""
+    names = ("prompt_tokens", "completion_tokens", "usd")
+    sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
     with store.read_connection() as connection:
         found = connection.execute(
-            "SELECT coalesce(sum(usd), 0) FROM llm_ledger WHERE run = ?", [run]
+            f"SELECT {sums} FROM llm_ledger WHERE run = ?",  # noqa: S608
+            [run],
         ).fetchone()
-    return float(found[0]) if found else 0.0
+    return {name: _number(name, value) for name, value in zip(names, found or (), strict=True)}

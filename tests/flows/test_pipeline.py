@@ -10,6 +10,7 @@ import pytest
 from convrec.artifacts import Store
 from convrec.config import STAGES
 from convrec.errors import BudgetExceeded, InputError
+from convrec.llm.ledger import ledger_rows
 from flows.build_sft_data import build_sft_data
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline
@@ -153,6 +154,11 @@ def test_the_budget_stops_a_run_and_keeps_what_was_paid(home: Path, small: Small
         if (r := json.loads(path.read_text()))["outcome"] != "completed"
     ]
     assert record["outcome"] == "BudgetExceeded"
+    for summary in (record, rest):
+        bills = [r for r in ledger_rows(Store(home)) if r["run"] == summary["flow_run_id"]]
+        for figure in ("prompt_tokens", "completion_tokens", "usd"):
+            told = sum(bill[figure] for bill in bills)
+            assert summary["llm"][figure] == pytest.approx(told, abs=1e-6) != 0
 
 
 def test_a_model_that_is_not_there_is_refused_before_anything_is_asked(

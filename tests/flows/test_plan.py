@@ -7,6 +7,7 @@ from convrec.artifacts import Store
 from convrec.config import load
 from convrec.planning import make_plan
 from flows.pipeline import pipeline
+from tests.flows.conftest import late
 
 Small = dict[str, Any]
 
@@ -58,3 +59,12 @@ def test_a_plan_leaves_out_what_the_profile_skips(home: Path, small: Small) -> N
     plan = planned(home, {**small, "reflect.enabled": False})
     assert "judgments" not in {entry["kind"] for entry in plan["stages"]}
     assert plan["llm"]["judge"]["requests"] == 0
+
+
+def test_a_plan_of_a_replay_sends_the_teacher_nothing(
+    home: Path, small: Small, tmp_path: Path
+) -> None:
+    plan = planned(home, small | late(tmp_path / "answers.jsonl", small))
+    states = {entry["kind"]: entry["state"] for entry in plan["stages"]}
+    assert states["teacher_lists"] == "would_run"
+    assert set(plan["llm"]["teacher"].values()) == {0}

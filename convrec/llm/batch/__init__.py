@@ -1,7 +1,8 @@
 """The Batch API: half the price, answers within a day, and no request ever submitted twice.
 
     draft      rows are being written: which requests this batch will hold
-    ready      the rows are complete; it may have been uploaded or created, and nobody heard of it
+    ready      the rows are complete; it may have been uploaded, and once the file's id is known
+               created, and nobody heard of it
     submitted  the endpoint's id is known; from here on we only look
     ended      its answers are in the store, and its requests are free again
 
@@ -14,11 +15,12 @@ from submitting one batch.
 
 from convrec.llm.batch.book import Book
 from convrec.llm.batch.manage import cancel_batch, release_batch
-from convrec.llm.batch.run import send_in_batches, wait_for_batches
+from convrec.llm.batch.run import collect_ended, send_in_batches, wait_for_batches
 
 __all__ = [
     "Book",
     "cancel_batch",
+    "collect_ended",
     "release_batch",
     "send_in_batches",
     "wait_for_batches",

@@ -124,6 +124,14 @@ class Book:
             ).fetchall()
         return {key: Request(owner, row.endpoint, json.loads(body)) for key, owner, body in found}
 
+    def keys(self, row: Row) -> set[str]:
+        """The request keys that the batch holds, while it is open."""
+        with self.store.read_connection() as connection:
+            found = connection.execute(
+                "SELECT request_key FROM llm_batch_requests WHERE batch_key = ?", [row.batch_key]
+            ).fetchall()
+        return {key for (key,) in found}
+
     def open_requests(self, run: str | None = None) -> list[Request]:
         """The requests of all batches that have not ended; of one run, or of all."""
         with self.store.read_connection() as connection:

@@ -72,8 +72,8 @@ def _store(
     answers: list[Answer] = []
     for line in lines:
         request = requests.get(line["custom_id"])
-        if request is None:
-            continue  # not one of ours: somebody else's line says nothing about our requests
+        if request is None or request.key in collected.answered:
+            continue  # somebody else's, which says nothing about our requests, or a line again
         outcome = read_outcome(line, request, url=errand.base_url, key=errand.key)
         if outcome.usage:
             usd = cost(errand.price(request), outcome.usage, batch=True)

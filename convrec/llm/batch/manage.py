@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.llm.answers import AnswerStore
 from convrec.llm.batch.book import Book, Row
 from convrec.llm.batch.control import Control
-from convrec.llm.endpoint import api_key, open_endpoint
+from convrec.llm.endpoint import api_key, endpoint_name, open_endpoint
 
 BY_US = "cancelled by us"
 
@@ -17,31 +18,49 @@ BY_US = "cancelled by us"
 def cancel_batch(batch_key: str, config: Config, answers: AnswerStore) -> None:
     """Ask the endpoint to end a batch; the next run collects what it has done.
 
-    Raises InputError for a batch that is unknown or has ended.
+    Raises InputError for a batch that is unknown or has ended, that a run is at, or that is at
+    another endpoint than the configuration's.
     """
-    book, row = Book(answers.store), _open_row(batch_key, answers)
-    with open_endpoint(config, answers.store.home / "demo-endpoint") as base_url:
-        llm, key = config.llm, api_key(config, base_url)
-        with closing(Control(base_url, key, llm.timeout, llm.max_attempts)) as control:
-            batch_id = row.batch_id or control.find_batch(batch_key)
-            if not batch_id:
-                book.end(row, "never submitted")
-                return
-            # The note comes first: a run that waits for the batch may see its end before we return.
-            book.note(row, batch_id=batch_id, state="submitted", note=BY_US)
-            control.cancel(batch_id)
+    book = Book(answers.store)
+    with _open_row(batch_key, book) as row:
+        if row.endpoint != (name := endpoint_name(config)):
+            raise InputError(
+                f"batch {batch_key!r} is for {row.endpoint}, and profile {config.profile!r} asks "
+                f"{name}; give --profile the one that it was made for"
+            )
+        with open_endpoint(config, answers.store.home / "demo-endpoint") as base_url:
+            llm, key = config.llm, api_key(config, base_url)
+            with closing(Control(base_url, key, llm.timeout, llm.max_attempts)) as control:
+                batch_id = row.batch_id or (control.find_batch(batch_key) if row.file_id else "")
+                if not batch_id:
+                    book.end(row, "never submitted")
+                    return
+                # The note comes first: a run that waits may see the end before we return.
+                book.note(row, batch_id=batch_id, state="submitted", note=BY_US)
+                control.cancel(batch_id)
 
 
 def release_batch(batch_key: str, answers: AnswerStore) -> None:
     """Give up a batch that its endpoint has lost: its requests may be sent again.
 
-    Raises InputError for a batch that is unknown or has ended.
+    Raises InputError for a batch that is unknown or has ended, or that a run is at.
     """
-    Book(answers.store).end(_open_row(batch_key, answers), "released by us")
+    book = Book(answers.store)
+    with _open_row(batch_key, book) as row:
+        book.end(row, "released by us")
 
 
-def _open_row(batch_key: str, answers: AnswerStore) -> Row:
-    row = Book(answers.store).row(batch_key)
-    if row is None or row.state == "ended":
+@contextmanager
+def _open_row(batch_key: str, book: Book) -> Iterator[Row]:
+    """A batch that nobody packs, submits or collects inside the block."""
+    known = {row.batch_key for row in book.rows() if row.state != "ended"}
+    if batch_key not in known:
         raise InputError(f"no open batch {batch_key!r}; `convrec llm batches` shows them")
-    return row
+    with book.holding(batch_key) as ours:
+        row = book.row(batch_key)
+        if not ours or row is None or row.state == "ended":
+            raise InputError(
+                f"a run is packing, submitting or collecting batch {batch_key!r} just now; look "
+                "again with `convrec llm batches` once it is done"
+            )
+        yield row

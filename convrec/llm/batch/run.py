@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
-from convrec.errors import BudgetExceeded, EndpointError
+from convrec.errors import BudgetExceeded, ConfigError, EndpointError
 from convrec.llm.batch.book import Book, Draft, Row, input_line
 from convrec.llm.batch.collect import Collected, collect
 from convrec.llm.batch.control import Control
 from convrec.llm.batch.manage import BY_US
 from convrec.llm.budget import upper_usage
+from convrec.llm.endpoint import endpoint_name
 from convrec.llm.errand import Errand
 from convrec.llm.prices import cost
 from convrec.llm.requests import Request, chunks, distinct
@@ -34,7 +35,7 @@ def send_in_batches(requests: Collection[Request], left: Iterator[Request], erra
     """Get the answers to `left` (those of `requests` without one) through the Batch API.
 
     What a batch leaves without an answer is sent in the next one, at most `llm.batch.max_rounds`
-    times. Raises EndpointError for a batch that was refused or that somebody cancelled,
+    times. Raises EndpointError for a batch that was refused or that `cancel_batch` ended,
     BudgetExceeded where the budget does not surely bear all requests: those that it bears are
     still sent and waited for.
     """
@@ -61,14 +62,37 @@ def wait_for_batches(requests: Iterable[Request], errand: Errand) -> None:
         sender.wait()
 
 
+def collect_ended(errand: Errand) -> None:
+    """Collect what earlier runs have in batches that ended, whether or not anybody wants it still.
+
+    After a catalog edit or with another setting other requests are made, and what those batches
+    answered is paid for all the same.
+    """
+    name = endpoint_name(errand.config)
+    left = [
+        row
+        for row in Book(errand.answers.store).rows()
+        if (row.state, row.endpoint) == ("submitted", name) and row.run != errand.run
+    ]
+    if not left:
+        return
+    with closing(_control(errand)) as control:
+        sender = _Sender(errand, control, submits=False)
+        for row in left:
+            with suppress(EndpointError, ConfigError):  # whoever waits for this one hears of it
+                sender.look(row.batch_key)
+
+
 class _Sender:
-    """One fetch by batches. `wanted` are the keys that have neither an answer nor a failure.
+    """One fetch by batches. `wanted` are the keys that have neither an answer nor a failure, `sent`
+    those that we submitted.
 
     One that does not submit only waits: whoever waits for it counts the answers.
     """
 
     def __init__(self, errand: Errand, control: Control, *, submits: bool = True) -> None:
         self.wanted: set[str] = set()
+        self.sent: set[str] = set()
         self._errand, self._control, self._submits = errand, control, submits
         self._book = Book(errand.answers.store)
         self._settings = errand.config.llm.batch
@@ -116,7 +140,9 @@ class _Sender:
                 self._errand.answers.recover()
                 by_key = {request.key: request for request in chunk}
                 claim = spool.claim(list(by_key), self._errand.answers.standing)
-                self._errand.tally.found += len(claim.stored)
+                collected = claim.stored & self.sent  # by a process that waited for them, too
+                self._errand.tally.answered += len(collected)
+                self._errand.tally.found += len(claim.stored - collected)
                 self.wanted.update(by_key.keys() - claim.stored)
                 mine = self._affordable([by_key[key] for key in claim.mine])
                 draft = self._write(mine, draft, locks)
@@ -176,7 +202,7 @@ class _Sender:
             for row in rows:
                 if row.state != "submitted":
                     submitted |= self._submit(row)
-                done[row.batch_key] = self._look(row.batch_key)
+                done[row.batch_key] = self.look(row.batch_key)
                 self._show(done)
             if self._book.open_with(self.wanted):
                 time.sleep(pause)
@@ -205,7 +231,7 @@ class _Sender:
             fresh = self._book.row(row.batch_key)
             if not ours or fresh is None or fresh.state in ("submitted", "ended"):
                 return False
-            batch_id = "" if fresh.state == "draft" else self._control.find_batch(row.batch_key)
+            batch_id = self._control.find_batch(row.batch_key) if fresh.file_id else ""
             if batch_id:
                 self._book.note(fresh, batch_id=batch_id, state="submitted")
                 return False
@@ -214,7 +240,9 @@ class _Sender:
                 self._book.end(fresh, "never submitted")
                 return False
             self._book.note(fresh, batch_id=self._create(fresh), state="submitted")
-            self._errand.tally.sent += row.requests if self._ours(row) else 0
+            keys = self._book.keys(fresh)
+            self._errand.tally.sent += len(keys - self.sent)
+            self.sent |= keys
         return True
 
     def _create(self, row: Row) -> str:
@@ -231,7 +259,7 @@ class _Sender:
             self._book.note(row, file_id=file_id)
         return self._control.create(file_id, row.batch_key)
 
-    def _look(self, batch_key: str) -> int:
+    def look(self, batch_key: str) -> int:
         """Collect a batch if it has ended; the number of its requests that are done."""
         row = self._book.row(batch_key)
         if row is None or row.state != "submitted":
@@ -283,13 +311,13 @@ class _Sender:
         if not self._submits:
             return
         errand, tally = self._errand, self._errand.tally
-        answered = len(self.wanted & collected.answered)
+        answered = self.wanted & collected.answered
+        bought = answered if self._ours(row) else answered & self.sent
+        tally.answered += len(bought)
+        tally.found += len(answered - bought)
         if self._ours(row):
-            tally.answered += answered
             tally.bill(collected.usage, collected.usd)
             errand.budget.bill(collected.usd, 0)
-        else:
-            tally.found += answered
         failed = {k: v for k, v in collected.failures.items() if k in self.wanted}
         tally.failures.update(failed)
         self.wanted -= collected.answered | failed.keys()

@@ -14,16 +14,18 @@ from typing import Any
 import pytest
 
 from convrec.artifacts import Store
-from convrec.errors import BudgetExceeded, EndpointError
+from convrec.config import Config
+from convrec.errors import BudgetExceeded, EndpointError, InputError
 from convrec.llm import server
 from convrec.llm.answers import AnswerStore
 from convrec.llm.batch import Book, cancel_batch, release_batch
+from convrec.llm.batch.control import Control
 from convrec.llm.fetch import Fetched, fetch
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.requests import Request
 from convrec.llm.spool import Spool
 
-from .conftest import ask, completion, config
+from .conftest import Endpoint, ask, completion, config
 
 REPO = Path(__file__).resolve().parents[3]
 
@@ -134,7 +136,7 @@ def test_an_expired_batch_is_finished_by_another(store: Store, batches: BatchEnd
     url = batches.start("batch_expired:1")
     requests = [ask(n) for n in range(16)]
     fetched = in_batches(requests, url, store, batch={"max_rounds": 9})
-    assert fetched.failures == {}
+    assert (fetched.requests, fetched.sent, fetched.failures) == (16, 16, {})
     assert answered(store, requests) == 16
     assert (
         sorted(batches.seen) == sorted(f"post {n}" for n in range(16))
@@ -167,7 +169,7 @@ def test_lines_with_errors_are_sent_again_or_recorded(store: Store, batches: Bat
 
 
 def test_a_batch_with_too_many_tokens_is_halved(store: Store, batches: BatchEndpoint) -> None:
-    url = batches.start("batch_failed:0.5", seed=3)
+    url = batches.start("batch_failed:0.5", seed=9)
     requests = [ask(n) for n in range(16)]
     in_batches(requests, url, store)
     assert answered(store, requests) == 16
@@ -366,3 +368,121 @@ def test_a_batch_that_its_endpoint_lost_can_be_released(
         in_batches(requests, url, store)
     release_batch(row.batch_key, AnswerStore(store))
     assert in_batches(requests, url, store).sent == 4
+
+
+def abandoned(requests: list[Request], url: str, store: Store) -> None:
+    """A run that submits its batch and does not live to see the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convrec.llm.batch.control.Control.batch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            in_batches(requests, url, store, run="first")
+
+
+@pytest.mark.parametrize("source", ["live", "batch"])
+def test_a_batch_that_nobody_wants_any_more_is_collected_and_billed(
+    store: Store, batches: BatchEndpoint, source: str
+) -> None:
+    url = batches.start()
+    old = [ask(n) for n in range(6)]
+    abandoned(old, url, store)
+    settings = config(url, batch={"poll_seconds": 0.05})
+    fetched = fetch(
+        [ask("new")], config=settings, store=store, stage="recommend", run="second", source=source
+    )
+    assert (fetched.requests, fetched.sent) == (1, 1)
+    assert answered(store, old) == 6
+    bill = {row["run"]: row["requests"] for row in ledger_rows(store)}
+    assert bill == {"first": 6, "second": 1}
+    assert {row.state for row in Book(store).rows()} == {"ended"}
+
+
+def test_a_lost_batch_that_nobody_wants_stops_nobody(store: Store, batches: BatchEndpoint) -> None:
+    url = batches.start()
+    Book(store).draft("test", "recommend", "first").write([ask("old")])
+    Book(store).note(Book(store).rows()[0], state="submitted", batch_id="batch_gone")
+    assert in_batches([ask("new")], url, store).sent == 1
+    assert [row.state for row in Book(store).rows()] == ["submitted", "ended"]
+
+
+def test_a_batch_is_not_ended_while_a_run_submits_it(
+    store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = batches.start()
+    requests = [ask(n) for n in range(6)]
+    create = Control.create
+
+    def meanwhile(control: Control, file_id: str, batch_key: str) -> str:
+        with pytest.raises(InputError, match="just now"):
+            cancel_batch(batch_key, config(url), AnswerStore(store))
+        with pytest.raises(InputError, match="just now"):
+            release_batch(batch_key, AnswerStore(store))
+        return create(control, file_id, batch_key)
+
+    monkeypatch.setattr(Control, "create", meanwhile)
+    assert in_batches(requests, url, store).sent == 6
+    assert batches.created == [6]
+    assert answered(store, requests) == 6
+
+
+def test_a_batch_is_cancelled_at_its_own_endpoint_alone(
+    store: Store, batches: BatchEndpoint
+) -> None:
+    url = batches.start(batch_seconds=60)
+    abandoned([ask(1)], url, store)
+    (row,) = Book(store).rows()
+    other = Config.model_validate({"llm": {"base_url": url, "endpoint": "other"}})
+    with pytest.raises(InputError, match=r"is for test, and profile .* asks other"):
+        cancel_batch(row.batch_key, other, AnswerStore(store))
+    assert Book(store).rows() == [row]
+
+
+def test_a_line_that_comes_twice_counts_once(
+    store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convrec.llm.batch.collect.LINES_AT_ONCE", 3)
+    download = Control.download
+
+    def twice(control: Control, file_id: str, path: Path) -> None:
+        download(control, file_id, path)
+        path.write_text(2 * path.read_text() + path.read_text().replace(": 50", ": 60"))
+
+    monkeypatch.setattr(Control, "download", twice)
+    fetched = in_batches([ask(n) for n in range(4)], batches.start(), store)
+    (row,) = ledger_rows(store)
+    assert (row["requests"], row["completion_tokens"]) == (4, 200)
+    assert (fetched.completion_tokens, fetched.usd) == (200, pytest.approx(row["usd"]))
+
+
+def test_an_endpoint_without_batches_can_be_asked_call_by_call_afterwards(
+    store: Store, endpoint: Endpoint
+) -> None:
+    requests = [ask(n) for n in range(4)]
+    with pytest.raises(EndpointError, match=r"recommend\.source=live"):
+        in_batches(requests, endpoint.url, store)
+    live = fetch(requests, config=config(endpoint), store=store, stage="recommend", run="live")
+    assert (live.sent, live.failures) == (4, {})
+    assert {row.note for row in Book(store).rows()} == {"never submitted"}
+
+
+def test_what_another_run_collects_of_our_batch_is_sent_and_not_found(
+    store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = batches.start()
+    requests = [ask(n) for n in range(6)]
+    others: list[Fetched] = []
+    look = Control.batch
+
+    def meanwhile(control: Control, batch_id: str) -> Any:
+        batch = look(control, batch_id)
+        if batch.status == "completed" and not others:
+            others.append(Fetched())
+            others[0] = fetch(
+                requests, config=config(url), store=store, stage="recommend", run="other"
+            )
+        return batch
+
+    monkeypatch.setattr(Control, "batch", meanwhile)
+    fetched = in_batches(requests, url, store)
+    assert (fetched.requests, fetched.from_ledger, fetched.sent) == (6, 0, 6)
+    assert (others[0].requests, others[0].from_ledger, others[0].sent) == (6, 6, 0)
+    assert batches.created == [6]

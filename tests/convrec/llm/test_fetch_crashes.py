@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
 
 from convrec.artifacts import Store
 from convrec.errors import (
@@ -18,9 +19,10 @@ from convrec.errors import (
 )
 from convrec.llm.answers import AnswerStore
 from convrec.llm.fetch import fetch
+from convrec.llm.ledger import ledger_rows
 from convrec.llm.spool import Spool
 
-from .conftest import Endpoint, ask, config, wait_for
+from .conftest import Endpoint, ask, completion, config, refusal, wait_for
 from .test_answers import ANSWER, unknown
 
 
@@ -155,3 +157,25 @@ def test_a_commit_that_fails_unexpectedly_stops_the_fetch_and_loses_no_answer(
     asked = len(endpoint.seen)
     again = fetch(requests, config=config(endpoint), store=store, stage="recommend")
     assert (again.from_ledger, again.sent) == (asked, 60 - asked)
+
+
+def test_a_key_that_was_billed_without_an_answer_stays_claimed(
+    store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convrec.llm.keeper.INTERVAL", 0.01)
+    replies = [
+        JSONResponse({**completion(), "choices": []}),
+        refusal(503, headers={"retry-after-ms": "400"}),
+        JSONResponse(completion()),
+    ]
+    endpoint.reply = lambda body: replies[len(endpoint.seen) - 1]
+    free: list[str] = []
+
+    def look(done: int, total: int, text: str) -> None:
+        if ledger_rows(store) and not done:
+            with Spool(store.home / "spool") as other:
+                free.extend(other.claim([ask(1).key], AnswerStore(store).standing).mine)
+
+    fetched = fetch([ask(1)], config=config(endpoint), store=store, stage="s", progress=look)
+    assert (fetched.failures, free) == ({}, [])
+    assert ledger_rows(store)[0]["requests"] == 2

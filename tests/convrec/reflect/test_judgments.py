@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pytest
 from convrec.answering import llm_jobs
 from convrec.artifacts import Store
 from convrec.config import ROOT, Config, load
+from convrec.errors import BudgetExceeded
 from convrec.llm import server
 from convrec.llm.answers import AnswerStore
 from convrec.llm.ask import ask
 from convrec.llm.demo import judge
 from convrec.llm.endpoint import endpoint_name
+from convrec.llm.fetch import Fetched
 from convrec.llm.requests import Request
+from convrec.reflect import JUDGMENTS
 from convrec.reflect.judge import judge_body
 from convrec.reflect.pairs import Pairs
 
@@ -258,3 +262,33 @@ def test_a_conversation_is_known_by_the_request_without_candidates(
     pairs = Pairs(judge_job(config, store))
     body = judge_body(talk, [], config)
     assert pairs._judge_key(talk) == Request("", endpoint_name(config), body).key
+
+
+def test_what_was_bought_before_the_budget_ended_is_known_to_a_run_that_asks_for_less(
+    config: Config, store: Store
+) -> None:
+    def job(**reflect: Any) -> Any:
+        settings = config.model_copy(update={"reflect": config.reflect.model_copy(update=reflect)})
+        return next(j for node, j in llm_jobs(settings, store) if node.stage == "reflect")
+
+    def judged(job: Any) -> Fetched:
+        return ask(JUDGMENTS, job, run="r", spent_usd=0.0, progress=lambda *_: None)
+
+    for node, first in llm_jobs(config, store):
+        if node.stage == "recommend":
+            ask(node.step, first, run="r", spent_usd=0.0, progress=lambda *_: None)
+    broke = job(top=8)
+    poor = broke.config.llm.model_copy(update={"max_usd": 0.0015, "max_concurrency": 1})
+    with pytest.raises(BudgetExceeded):
+        judged(replace(broke, config=broke.config.model_copy(update={"llm": poor})))
+    bought = len(stored(store, "demo-judge"))
+    assert 0 < bought < 2 * 10
+    fetched = judged(job(top=6))
+    assert fetched.from_ledger >= bought
+    assert len(stored(store, "demo-judge")) - bought == fetched.sent
+
+
+def stored(store: Store, model: str) -> list[Any]:
+    with store.read_connection() as connection:
+        query = "SELECT request_key FROM llm_answers WHERE model = ?"
+        return connection.execute(query, [model]).fetchall()
