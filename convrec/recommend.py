@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import Built, Job, Step
 from convrec.lists import Item, parse_answer
+from convrec.llm.prices import chat_limits
 from convrec.llm.requests import Request, Requests
 from convrec.llm.stored import (
     NO_ANSWER,
@@ -51,11 +52,12 @@ def teacher_requests(job: Job) -> Requests:
     """The request of each context, in order."""
     from convrec.llm.endpoint import endpoint_name
 
-    config = job.config
+    config, teacher = job.config, job.config.recommend
     settings: dict[str, Any] = {
-        "model": config.recommend.model,
-        "temperature": config.recommend.temperature,
-        "max_tokens": config.recommend.max_tokens,
+        "model": teacher.model,
+        **chat_limits(
+            teacher.model, "recommend.max_tokens", teacher.max_tokens, teacher.temperature
+        ),
     }
     endpoint = endpoint_name(config)
     rows = contexts(job.frame("conversations")).select("context_id", "conversation")

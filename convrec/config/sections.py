@@ -63,7 +63,7 @@ class Recommend(Section):
     replay: str = Field("", description="OpenAI Batch output file, joined by conversation id.")
     model: str = "gpt-4o-mini"
     temperature: float = Field(0.0, ge=0, le=2)
-    max_tokens: int = Field(600, gt=0)
+    max_tokens: int = Field(600, gt=0, description="Of an answer; reasoning counts in.")
     years: bool = Field(True, description="Whether lists carry years: `domain.line`, or not.")
 
 
@@ -102,7 +102,7 @@ class Reflect(Section):
     scale: int = Field(2, gt=0, description="L: ratings run from −L to +L.")
     weight: float = Field(0.5, ge=0, description="γ: what a full rating adds to the score.")
     max_characters: int = Field(6000, gt=0, description="Conversation text shown: its two ends.")
-    max_tokens: int = Field(600, gt=0)
+    max_tokens: int = Field(600, gt=0, description="Of an answer; reasoning counts in.")
 
 
 class Adjust(Section):

@@ -21,6 +21,9 @@ from convrec.errors import ConfigError
 
 TABLE = Path(__file__).with_name("prices.toml")
 
+FEWEST_TO_REASON = 4000
+"""Tokens that a model which reasons is given at least: with few it ends before it has answered."""
+
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
@@ -86,6 +89,23 @@ def token_rates(model: str) -> Mapping[str, Any]:
     rows: list[Mapping[str, Any]] = _table()["tokens"]
     fitting = [row for row in rows if any(model.startswith(name) for name in row["models"])]
     return max(fitting, key=lambda row: max(len(n) for n in row["models"] if model.startswith(n)))
+
+
+@lru_cache
+def chat_limits(model: str, setting: str, max_tokens: int, temperature: float) -> Mapping[str, Any]:
+    """What a chat request says about length and temperature; `setting` is where the length is from.
+
+    A model that reasons counts that in, under another name, and takes no temperature. Raises
+    ConfigError where it would be given too few tokens.
+    """
+    if not token_rates(model).get("reasoning"):
+        return {"temperature": temperature, "max_tokens": max_tokens}
+    if max_tokens < FEWEST_TO_REASON:
+        raise ConfigError(
+            f"{setting}={max_tokens} is too few for {model}, which counts its reasoning in and "
+            f"would end before it has answered; set {setting} to {FEWEST_TO_REASON} or more"
+        )
+    return {"max_completion_tokens": max_tokens}
 
 
 @lru_cache(maxsize=1)

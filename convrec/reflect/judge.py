@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from convrec.llm.prices import chat_limits
+
 if TYPE_CHECKING:
     from convrec.config import Config
 
@@ -59,8 +61,7 @@ def judge_body(conversation: str, candidates: Sequence[str], config: Config) -> 
         rules += ' It reads {"ratings": [{"candidate": 1, "rating": 0}, ...]}.'
     body: dict[str, Any] = {
         "model": reflect.model,
-        "temperature": 0.0,
-        "max_tokens": reflect.max_tokens,
+        **chat_limits(reflect.model, "reflect.max_tokens", reflect.max_tokens, 0.0),
         "messages": [
             {"role": "system", "content": rules},
             {

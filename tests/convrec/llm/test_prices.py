@@ -6,7 +6,7 @@ import pytest
 
 from convrec.config import Config, parse_overrides
 from convrec.errors import ConfigError
-from convrec.llm.prices import TABLE, Usage, cost, price_of
+from convrec.llm.prices import TABLE, Usage, chat_limits, cost, price_of
 
 
 def test_the_shipped_table_is_dated_and_has_the_usual_models() -> None:
@@ -41,3 +41,16 @@ def test_cached_tokens_and_batches_are_cheaper() -> None:
     assert cost(price, usage, batch=True) == pytest.approx(cost(price, usage) / 2)
     plain = price_of("gpt-4-turbo", Config())
     assert cost(plain, usage) == pytest.approx(10 + 3)
+
+
+@pytest.mark.parametrize("model", ["gpt-5-mini", "o3", "o4-mini-2025-04-16"])
+def test_a_model_that_reasons_is_asked_as_it_wants_and_given_room(model: str) -> None:
+    assert chat_limits(model, "recommend.max_tokens", 8000, 0.0) == {"max_completion_tokens": 8000}
+    with pytest.raises(ConfigError, match=r"recommend.max_tokens=600 .* 4000 or more"):
+        chat_limits(model, "recommend.max_tokens", 600, 0.0)
+
+
+def test_other_models_have_a_temperature() -> None:
+    said = {"temperature": 0.5, "max_tokens": 600}
+    for model in ("gpt-4o-mini", "gpt-3.5-turbo", "Qwen/Qwen2.5-7B-Instruct"):
+        assert chat_limits(model, "reflect.max_tokens", 600, 0.5) == said
