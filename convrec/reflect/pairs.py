@@ -46,8 +46,11 @@ QUALIFY row_number() OVER (PARTITION BY judge_key, pass, request_key ORDER BY co
 
 
 @lru_cache(maxsize=1)
-def _judge_keys(way: str) -> dict[bytes, str]:
-    """Hash of a conversation → its judge key, of one way to ask; every pass wants them again."""
+def _judge_keys(way: str, most: int) -> dict[bytes, str]:
+    """Hash of a conversation → its judge key, of one way to ask; every pass wants them again.
+
+    `most` is how many characters of a conversation are shown, which its request alone tells.
+    """
     return {}
 
 
@@ -95,13 +98,13 @@ class Pairs:
         ranked = job.frame("candidates", "context_id", "item_id", "score", "rank")
         ranked = ranked.filter(pl.col("rank") <= job.config.reflect.top)
         talks = contexts(job.frame("conversations")).select("context_id", "conversation")
-        talks = talks.join(ranked, on="context_id", how="semi")
+        talks = talks.join(ranked, on="context_id", how="semi", maintain_order="left")
         self.owners = talks["context_id"]
         self._talks = talks["conversation"]
         self._top = _numbered(ranked, self.owners, self.items)
         nothing = Request("", self._endpoint, judge_body("\0", [], self._config))
         self._around = nothing.said.split(canonical("\0")[1:-1])
-        self._keys = _judge_keys(nothing.key)
+        self._keys = _judge_keys(nothing.key, job.config.reflect.max_characters)
         self._kept: tuple[tuple[int, ...], list[Slice]] | None = None
 
     def _judge_key(self, talk: str) -> str:

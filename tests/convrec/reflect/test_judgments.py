@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,10 @@ def test_a_conversation_is_known_by_the_request_without_candidates(
     talk: str, config: Config, store: Store
 ) -> None:
     run(config, store)
-    pairs = Pairs(judge_job(config, store))
-    body = judge_body(talk, [], config)
-    assert pairs._judge_key(talk) == Request("", endpoint_name(config), body).key
+    job = judge_job(config, store)
+    for shown in (6000, 40):  # one after the other, in one process
+        reflect = config.reflect.model_copy(update={"max_characters": shown})
+        some = config.model_copy(update={"reflect": reflect})
+        body = judge_body(talk, [], some)
+        pairs = Pairs(replace(job, config=some))
+        assert pairs._judge_key(talk) == Request("", endpoint_name(config), body).key
