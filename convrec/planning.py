@@ -2,13 +2,14 @@
 
 Walks the pipeline as data. What is stored is cached; what is not, but needs neither an answer nor
 training (ingest, remap), is computed in memory, so that the requests that would be sent are counted
-rather than guessed. Nothing is written.
+rather than guessed. Nothing is written, but for answers that a process had when it was killed.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,8 @@ class Walk:
         cached = stored is not None and not stored.partial and not missing
         useful = node.stage != "remap" or "teacher_lists" in self.refs  # else nothing reads it
         if not cached and readable and not missing and useful and node.stage in IN_MEMORY:
-            self.frames[node.name] = node.step.build(job).rows
+            with closing(node.step.build(job)) as built:
+                self.frames[node.name] = built.rows
         self.stages.append(
             {
                 "stage": node.stage,
@@ -262,9 +264,11 @@ def make_plan(config: Config, store: Store) -> dict[str, Any]:
 
 def walk(config: Config, store: Store) -> Walk:
     """The pipeline gone through without running it. Raises InputError."""
+    from convrec.llm.answers import AnswerStore
     from convrec.llm.estimate import Bracket
     from convrec.pipeline import PIPELINE
 
+    AnswerStore(store)  # saves what crashed processes left in the spool
     made = Walk(config, store)
     made.llm = {"teacher": _figures(0, Bracket()), "judge": _figures(0, Bracket())}
     with store.reading():

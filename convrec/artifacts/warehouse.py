@@ -195,6 +195,11 @@ class Warehouse:
             finally:
                 self._kept = before
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether a block of `reading` goes on, in which nothing can be written."""
+        return self._kept is not None
+
     @contextlib.contextmanager
     def write(
         self, *, growing: bool = False, dense: bool = False, bulk: bool = False, apart: str = ""
