@@ -24,7 +24,7 @@ from convrec.sources import adopted, source_config
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.artifacts import ArtifactRef, Store
+    from convrec.artifacts import ArtifactRef, Job, Store
     from convrec.config import Config
     from convrec.llm.estimate import Bracket
     from convrec.llm.requests import Request
@@ -121,10 +121,12 @@ class Walk:
     def _readable(self, name: str) -> bool:
         return name in self.frames or self.store.find(self.refs[name].artifact_id) is not None
 
-    def _frame(self, name: str) -> pl.DataFrame:
-        if name in self.frames:
-            return self.frames[name]
-        return self.store.read(self.refs[name].artifact_id)
+    @property
+    def _job(self) -> Job:
+        """What is known so far, as a step would read it: each node by its own name."""
+        from convrec.artifacts import Job
+
+        return Job(self.config, self.store, self.refs, frames=self.frames)
 
     def _contexts(self, stage: str) -> int:
         """Contexts that a stage goes through: train for training, test for evaluate, else all."""
@@ -133,7 +135,7 @@ class Walk:
         split = {"sft": "train", "rank_grpo": "train", "evaluate": "test"}.get(stage)
         if "conversations" not in self.refs:
             return 0
-        rows = self._frame("conversations")
+        rows = self._job.frame("conversations", "context_id", "split")
         return (rows.filter(pl.col("split") == split) if split else rows)["context_id"].n_unique()
 
     def _price(self, node: Node, job: Any) -> int | None:
@@ -179,7 +181,7 @@ class Walk:
         from convrec.artifacts import Job
         from convrec.remap import forecast
 
-        frames = {role: self._frame(role) for role in ("catalog", "conversations")}
+        frames = {role: self._job.frame(role) for role in ("catalog", "conversations")}
         made = forecast(job or Job(self.config, self.store, frames=frames))
         if self.config.remap.similarity == "openai":
             self.llm["embeddings"] = _figures(made.requests, made.bill)
@@ -187,7 +189,7 @@ class Walk:
 
     def _list_bytes(self, job: Any) -> float:
         """Bytes of a typical list: N lines as long as those of the films that people name."""
-        named = job.frame("conversations").select("ground_truth", "seen")
+        named = job.frame("conversations", "ground_truth", "seen")
         lines = [
             len(self.config.line_format.format(item["title"], item["year"]))
             for row in named.head(SAMPLE).iter_rows()
@@ -205,10 +207,10 @@ class Walk:
         from convrec.recommend import contexts
         from convrec.reflect import judge_body, typical_bytes
 
-        items = self._frame("catalog").select("title", "year").iter_rows()
+        items = self._job.frame("catalog", "title", "year").iter_rows()
         write = self.config.line_format.format
         lines = sorted((write(title, year) for title, year in items), key=len)
-        talks = contexts(self._frame("conversations")).select("context_id", "conversation")
+        talks = contexts(self._job)
         top = self.config.reflect.top
         endpoint = endpoint_name(self.config)
         batch = self.config.reflect.source == "batch"

@@ -97,8 +97,7 @@ class Pairs:
         ).with_columns(line=(pl.col("item").rank("dense") - 1).cast(pl.UInt32))
         ranked = job.frame("candidates", "context_id", "item_id", "score", "rank")
         ranked = ranked.filter(pl.col("rank") <= job.config.reflect.top)
-        talks = contexts(job.frame("conversations")).select("context_id", "conversation")
-        talks = talks.join(ranked, on="context_id", how="semi", maintain_order="left")
+        talks = contexts(job).join(ranked, on="context_id", how="semi", maintain_order="left")
         self.owners = talks["context_id"]
         self._talks = talks["conversation"]
         self._top = _numbered(ranked, self.owners, self.items)
