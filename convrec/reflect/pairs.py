@@ -220,6 +220,8 @@ class Pairs:
 
 def pairs_of(job: Job) -> Pairs:
     """The pairs of a job: the same object again while it is about the same artifacts."""
+    from convrec.llm.endpoint import endpoint_name
+
     global _LAST
     if job.frames:  # a plan, of artifacts that are not stored
         return Pairs(job)
@@ -230,7 +232,7 @@ def pairs_of(job: Job) -> Pairs:
             "reflect": job.config.reflect.model_dump(mode="json"),
             "line": job.config.line_format.key,
             "domain": job.config.domain.model_dump(mode="json"),
-            "llm": [job.config.llm.endpoint, job.config.llm.base_url],
+            "endpoint": endpoint_name(job.config),
         }
     )
     if _LAST is None or _LAST[0] != mark:
