@@ -122,7 +122,7 @@ class Walk:
         return name in self.frames or self.store.find(self.refs[name].artifact_id) is not None
 
     @property
-    def _job(self) -> Job:
+    def job(self) -> Job:
         """What is known so far, as a step would read it: each node by its own name."""
         from convrec.artifacts import Job
 
@@ -135,7 +135,7 @@ class Walk:
         split = {"sft": "train", "rank_grpo": "train", "evaluate": "test"}.get(stage)
         if "conversations" not in self.refs:
             return 0
-        rows = self._job.frame("conversations", "context_id", "split")
+        rows = self.job.frame("conversations", "context_id", "split")
         return (rows.filter(pl.col("split") == split) if split else rows)["context_id"].n_unique()
 
     def _price(self, node: Node, job: Any) -> int | None:
@@ -181,7 +181,7 @@ class Walk:
         from convrec.artifacts import Job
         from convrec.remap import forecast
 
-        frames = {role: self._job.frame(role) for role in ("catalog", "conversations")}
+        frames = {role: self.job.frame(role) for role in ("catalog", "conversations")}
         made = forecast(job or Job(self.config, self.store, frames=frames))
         if self.config.remap.similarity == "openai":
             self.llm["embeddings"] = _figures(made.requests, made.bill)
@@ -207,10 +207,10 @@ class Walk:
         from convrec.recommend import contexts
         from convrec.reflect import judge_body, typical_bytes
 
-        items = self._job.frame("catalog", "title", "year").iter_rows()
+        items = self.job.frame("catalog", "title", "year").iter_rows()
         write = self.config.line_format.format
         lines = sorted((write(title, year) for title, year in items), key=len)
-        talks = contexts(self._job)
+        talks = contexts(self.job)
         top = self.config.reflect.top
         endpoint = endpoint_name(self.config)
         batch = self.config.reflect.source == "batch"
