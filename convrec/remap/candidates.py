@@ -85,7 +85,7 @@ class _Scorer:
                 "similarity": picked(similar),
                 "conversation": picked(talk),
             }
-        ).hstack(self._origins[self._origin(p, best)])
+        ).hstack(self._origins.select(pl.all().gather(self._origin(p, best))))
 
     def _origin(self, p: Any, best: np.ndarray) -> pl.Series:
         """Which of the context's items was linked to each candidate, the best rank first."""
