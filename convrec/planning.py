@@ -71,7 +71,8 @@ class Walk:
             missing = 0
         elif asks:
             ask = self._embeddings if node.stage == "remap" else self._price
-            missing = ask(node, job if readable else None)
+            with self.store.let_go():
+                missing = ask(node, job if readable else None)
         pin = node.pin(self.config)
         stored = self.store.pinned(pin) if pin else current.ref if current else None
         if stored is None and known and not missing and (not asks or readable):
@@ -86,7 +87,7 @@ class Walk:
         cached = stored is not None and not stored.partial and not missing
         useful = node.stage != "remap" or "teacher_lists" in self.refs  # else nothing reads it
         if not cached and readable and not missing and useful and node.stage in IN_MEMORY:
-            with closing(node.step.build(job)) as built:
+            with self.store.let_go(), closing(node.step.build(job)) as built:
                 self.frames[node.name] = built.rows
         self.stages.append(
             {

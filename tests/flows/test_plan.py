@@ -13,7 +13,8 @@ from convrec.llm.answer import answer_of
 from convrec.llm.answers import AnswerStore
 from convrec.llm.prices import Usage
 from convrec.llm.requests import Request
-from convrec.planning import make_plan
+from convrec.pipeline import Node
+from convrec.planning import Walk, make_plan
 from flows.pipeline import pipeline
 
 Small = dict[str, Any]
@@ -97,3 +98,18 @@ def test_a_process_that_is_killed_while_a_plan_reads_holds_it_up_no_longer(
         key = killed_with_an_answer(home)
         assert AnswerStore(store).digests([key]) == {}
     assert AnswerStore(store).digests([key])
+
+
+def test_others_can_write_while_a_plan_computes(
+    home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    price = Walk._price
+
+    def noted(self: Walk, node: Node, job: Any) -> int | None:
+        held.append(self.store.is_reading)
+        return price(self, node, job)
+
+    monkeypatch.setattr(Walk, "_price", noted)
+    planned(home, small)
+    assert held == [False, False]
