@@ -33,6 +33,9 @@ PARTITION = 32_768
 ROWS = 64 * PARTITION
 """Rows whose contexts are looked for at once."""
 
+SPARSE = 8
+"""How many rows are read for one that is wanted, before DuckDB is to pick them."""
+
 Shared = Mapping[str, "pl.LazyFrame"]
 """Tables that every partition reads from, made once."""
 
@@ -122,6 +125,28 @@ def spans(job: Job, role: str) -> pl.DataFrame:
         return found
     ends = pl.col("first").min(), pl.col("last").max()
     return found.group_by("context_id", maintain_order=True).agg(ends)
+
+
+def rows_of(job: Job, role: str, contexts: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """The rows of some contexts, by their `spans`, in order; with `row`. Others may be among them.
+
+    Where most of what lies between is of others, DuckDB leaves it out: texts that polars has once
+    taken stay in memory as long as one of them does.
+    """
+    start, stop = extent(contexts)
+    own = int((contexts["last"] - contexts["first"] + 1).sum())
+    if role in job.frames or stop - start <= SPARSE * own:
+        return job.rows(role, start, stop, *columns)
+    artifact = job.parents[role]
+    wanted = ", ".join(f'"{name}"' for name in ("row", *columns))
+    with job.store.read_connection() as connection:
+        connection.register("wanted", contexts.select("context_id").to_arrow())
+        found = connection.execute(
+            f'SELECT {wanted} FROM "{artifact.kind}" SEMI JOIN wanted USING (context_id) '  # noqa: S608
+            f'WHERE artifact_id = ? AND "row" >= {start} AND "row" < {stop}',
+            [artifact.artifact_id],
+        ).pl()
+    return found.sort("row")
 
 
 def _row_ranges(job: Job, role: str, size: int) -> Iterator[tuple[int, int]]:

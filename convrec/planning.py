@@ -2,13 +2,14 @@
 
 Walks the pipeline as data. What is stored is cached; what is not, but needs neither an answer nor
 training (ingest, remap), is computed in memory, so that the requests that would be sent are counted
-rather than guessed. Nothing is written.
+rather than guessed. Nothing is written, but for answers that a process had when it was killed.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from convrec.sources import adopted, source_config
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.artifacts import ArtifactRef, Store
+    from convrec.artifacts import ArtifactRef, Job, Store
     from convrec.config import Config
     from convrec.llm.estimate import Bracket
     from convrec.llm.requests import Request
@@ -70,7 +71,8 @@ class Walk:
             missing = 0
         elif asks:
             ask = self._embeddings if node.stage == "remap" else self._price
-            missing = ask(node, job if readable else None)
+            with self.store.let_go():
+                missing = ask(node, job if readable else None)
         pin = node.pin(self.config)
         stored = self.store.pinned(pin) if pin else current.ref if current else None
         if stored is None and known and not missing and (not asks or readable):
@@ -85,7 +87,8 @@ class Walk:
         cached = stored is not None and not stored.partial and not missing
         useful = node.stage != "remap" or "teacher_lists" in self.refs  # else nothing reads it
         if not cached and readable and not missing and useful and node.stage in IN_MEMORY:
-            self.frames[node.name] = node.step.build(job).rows
+            with self.store.let_go(), closing(node.step.build(job)) as built:
+                self.frames[node.name] = built.rows
         self.stages.append(
             {
                 "stage": node.stage,
@@ -119,10 +122,12 @@ class Walk:
     def _readable(self, name: str) -> bool:
         return name in self.frames or self.store.find(self.refs[name].artifact_id) is not None
 
-    def _frame(self, name: str) -> pl.DataFrame:
-        if name in self.frames:
-            return self.frames[name]
-        return self.store.read(self.refs[name].artifact_id)
+    @property
+    def job(self) -> Job:
+        """What is known so far, as a step would read it: each node by its own name."""
+        from convrec.artifacts import Job
+
+        return Job(self.config, self.store, self.refs, frames=self.frames)
 
     def _contexts(self, stage: str) -> int:
         """Contexts that a stage goes through: train for training, test for evaluate, else all."""
@@ -131,7 +136,7 @@ class Walk:
         split = {"sft": "train", "rank_grpo": "train", "evaluate": "test"}.get(stage)
         if "conversations" not in self.refs:
             return 0
-        rows = self._frame("conversations")
+        rows = self.job.frame("conversations", "context_id", "split")
         return (rows.filter(pl.col("split") == split) if split else rows)["context_id"].n_unique()
 
     def _price(self, node: Node, job: Any) -> int | None:
@@ -178,7 +183,7 @@ class Walk:
         from convrec.artifacts import Job
         from convrec.remap import forecast
 
-        frames = {role: self._frame(role) for role in ("catalog", "conversations")}
+        frames = {role: self.job.frame(role) for role in ("catalog", "conversations")}
         made = forecast(job or Job(self.config, self.store, frames=frames))
         if self.config.remap.similarity == "openai":
             self.llm["embeddings"] = _figures(made.requests, made.bill)
@@ -186,7 +191,7 @@ class Walk:
 
     def _list_bytes(self, job: Any) -> float:
         """Bytes of a typical list: N lines as long as those of the films that people name."""
-        named = job.frame("conversations").select("ground_truth", "seen")
+        named = job.frame("conversations", "ground_truth", "seen")
         lines = [
             len(self.config.line_format.format(item["title"], item["year"]))
             for row in named.head(SAMPLE).iter_rows()
@@ -204,10 +209,10 @@ class Walk:
         from convrec.recommend import contexts
         from convrec.reflect import judge_body, typical_bytes
 
-        items = self._frame("catalog").select("title", "year").iter_rows()
+        items = self.job.frame("catalog", "title", "year").iter_rows()
         write = self.config.line_format.format
         lines = sorted((write(title, year) for title, year in items), key=len)
-        talks = contexts(self._frame("conversations")).select("context_id", "conversation")
+        talks = contexts(self.job)
         top = self.config.reflect.top
         endpoint = endpoint_name(self.config)
         batch = self.config.reflect.source == "batch"
@@ -263,9 +268,11 @@ def make_plan(config: Config, store: Store) -> dict[str, Any]:
 
 def walk(config: Config, store: Store) -> Walk:
     """The pipeline gone through without running it. Raises InputError."""
+    from convrec.llm.answers import AnswerStore
     from convrec.llm.estimate import Bracket
     from convrec.pipeline import PIPELINE
 
+    AnswerStore(store)  # saves what crashed processes left in the spool
     made = Walk(config, store)
     made.llm = {"teacher": _figures(0, Bracket()), "judge": _figures(0, Bracket())}
     with store.reading():

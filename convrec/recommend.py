@@ -41,11 +41,10 @@ def teacher_messages(conversation: str, config: Config) -> list[dict[str, str]]:
     ]
 
 
-def contexts(conversations: pl.DataFrame) -> pl.DataFrame:
-    """One row a context (context_id, split, conversation, prompt, seen), in order."""
-    return conversations.select("context_id", "split", "conversation", "prompt", "seen").unique(
-        "context_id", keep="first", maintain_order=True
-    )
+def contexts(job: Job) -> pl.DataFrame:
+    """One row a context (context_id, conversation), in order."""
+    talks = job.frame("conversations", "context_id", "conversation")
+    return talks.unique("context_id", keep="first", maintain_order=True)
 
 
 def teacher_requests(job: Job) -> Requests:
@@ -60,7 +59,7 @@ def teacher_requests(job: Job) -> Requests:
         ),
     }
     endpoint = endpoint_name(config)
-    rows = contexts(job.frame("conversations")).select("context_id", "conversation")
+    rows = contexts(job)
 
     def make() -> Iterator[Request]:
         for owner, text in rows.iter_rows():

@@ -142,7 +142,7 @@ def _provided(job: Job) -> tuple[pl.DataFrame, pl.Series, dict[str, float]]:
     columns = ("context_id", "sample_id", "split", "completion")
     rows: list[tuple[Any, ...]] = []
     lines = 0
-    for owner, sample, split, text in job.frame("conversations").select(columns).iter_rows():
+    for owner, sample, split, text in job.frame("conversations", *columns).iter_rows():
         if not text:
             continue
         written = [item for item in map(job.config.line_format.parse, text.split("\n")) if item]

@@ -1,7 +1,8 @@
 """L-BFGS on the listwise loss, stopped early on validation.
 
 The start is w = 1, b = 0, which counts as iteration 0: where no iterate has a lower validation
-loss, it is what stays. Nothing is random, so the same data give the same parameters.
+loss, it is what stays. Nothing is random, so the same data give the same parameters. BLAS keeps to
+one thread: several add in another order, and wait for each other longer than they compute.
 """
 
 from __future__ import annotations
@@ -59,17 +60,19 @@ def fit(
     ends after `settings.patience` iterations without a better one.
     """
     from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
 
-    watch = _Watch(held_out, count, settings, progress)
-    done = minimize(
-        listwise_loss,
-        watch.best,
-        args=(train, settings.pull, settings.bias_pull),
-        jac=True,
-        method="L-BFGS-B",
-        callback=watch,
-        options={"maxiter": settings.max_iterations},
-    )
+    with threadpool_limits(1, user_api="blas"):
+        watch = _Watch(held_out, count, settings, progress)
+        done = minimize(
+            listwise_loss,
+            watch.best,
+            args=(train, settings.pull, settings.bias_pull),
+            jac=True,
+            method="L-BFGS-B",
+            callback=watch,
+            options={"maxiter": settings.max_iterations},
+        )
     if not held_out.samples:
         return Fit(done.x, watch.iteration, watch.iteration, _ended(done))
     ended = "validation no better" if watch.stopped else _ended(done)

@@ -157,6 +157,7 @@ class Warehouse:
         self.path = home / "warehouse.duckdb"
         self.where = str(self.path) if self.lake is None else self.lake.where
         self._kept: duckdb.DuckDBPyConnection | None = None
+        self._held = contextlib.ExitStack()
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -191,14 +192,36 @@ class Warehouse:
     def reading(self) -> Iterator[None]:
         """One connection for all reads of the block, which has one thread and writes nothing.
 
-        Opening the file takes longer than most reads do; no other process can write meanwhile.
+        Opening the file takes longer than most reads do. No other process can write meanwhile, so
+        long work stands in a block of `let_go`.
         """
-        with self.read_connection() as connection:
-            before, self._kept = self._kept, connection
+        if self._kept is not None:
+            yield
+            return
+        with contextlib.ExitStack() as self._held:
+            self._kept = self._held.enter_context(self.read_connection())
             try:
                 yield
             finally:
-                self._kept = before
+                self._kept = None
+
+    @contextlib.contextmanager
+    def let_go(self) -> Iterator[None]:
+        """Within a block of `reading`, if there is one: everybody can write until this one ends."""
+        if self._kept is None:
+            yield
+            return
+        self._kept = None
+        self._held.close()
+        try:
+            yield
+        finally:
+            self._kept = self._held.enter_context(self.read_connection())
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether a block of `reading` goes on, in which nothing can be written."""
+        return self._kept is not None
 
     @contextlib.contextmanager
     def write(

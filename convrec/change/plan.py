@@ -63,14 +63,14 @@ def change_plan(config: Config, store: Store) -> ChangePlan:
 
     made = walk(config, store)
     before = last_build(config, store)
-    items = _rows(made, "catalog")
+    items = made.job.frame("catalog")
     old = store.read(before.refs["catalog"].artifact_id) if before else None
     return ChangePlan(
         profile=config.profile,
         before=before,
         diff=None if old is None else diff_catalogs(old, items),
         items=items.height,
-        contexts=_rows(made, "conversations")["context_id"].n_unique(),
+        contexts=made.job.frame("conversations", "context_id").n_unique(),
         touched=_touched(made, before),
         stages=[entry for entry in made.stages if entry["stage"] in DATA_STAGES],
         llm=made.llm,
@@ -81,12 +81,15 @@ def _touched(made: Walk, before: Build | None) -> int | None:
     """Contexts whose candidates are others, or stand in another order, than in the last build."""
     if "candidates" not in made.refs and "candidates" not in made.frames:
         return None
-    new = _orders(_rows(made, "candidates"))
+    new = _orders(made.job.frame("candidates", *_ORDER))
     if before is None or not before.has("candidates"):
         return new.height
-    old = _orders(made.store.read(before.refs["candidates"].artifact_id))
+    old = _orders(made.store.read(before.refs["candidates"].artifact_id, *_ORDER))
     both = new.join(old, on="context_id", how="full", suffix="_old")
     return both.filter(both["items"].ne_missing(both["items_old"])).height
+
+
+_ORDER = ("context_id", "rank", "item_id")
 
 
 def _orders(candidates: pl.DataFrame) -> pl.DataFrame:
@@ -98,9 +101,3 @@ def _orders(candidates: pl.DataFrame) -> pl.DataFrame:
         .group_by("context_id", maintain_order=True)
         .agg(pl.col("item_id").str.join("\x1f").alias("items"))
     )
-
-
-def _rows(made: Walk, name: str) -> pl.DataFrame:
-    if name in made.frames:
-        return made.frames[name]
-    return made.store.read(made.refs[name].artifact_id)

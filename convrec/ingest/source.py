@@ -137,7 +137,7 @@ def _conversations(config: Config) -> Found:
     from convrec.ingest.reddit import read_rows
     from convrec.ingest.shelf import Shelf
 
-    limit, shelf = config.ingest.limit, Shelf()
+    limit = config.ingest.limit
     if config.ingest.format not in ("demo", "reddit-v2"):
         path = dialogue_file(config)
         rows, bad = read_dialogues(
@@ -145,6 +145,7 @@ def _conversations(config: Config) -> Found:
         )
         samples = frame("conversations", rows)
         return usable(samples, bad, limit, str(path)), frame("quarantine", bad)
+    shelf = Shelf()
     if config.ingest.format == "demo":
         where = "the demo's generator"
         made = _demo_rows(config)

@@ -55,7 +55,12 @@ class AnswerStore:
         self.recover()
 
     def recover(self) -> int:
-        """Move answers of processes that died to the warehouse; how many were found."""
+        """Move answers of processes that died to the warehouse; how many were found.
+
+        Within a block of `Store.reading` they stay where they are.
+        """
+        if self.store.is_reading:
+            return 0
         return spool.recover(self.folder, self.add)
 
     def open_spool(self) -> Spool:

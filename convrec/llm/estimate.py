@@ -192,7 +192,10 @@ def _from_bytes(pile: _Pile, model: str, config: Config, store: Store, kind: str
 
 
 def _elsewhere(store: Store, like: Request) -> tuple[float, float] | None:
-    """Bytes a prompt token and a completion token, as answers of any model here measured them."""
+    """Bytes a prompt token and a completion token, as answers of any model here measured them.
+
+    None where there are too few, or they say or count nothing.
+    """
     with store.read_connection() as connection:
         rows = connection.execute(
             "SELECT answer.body, answer.response, ledger.prompt_tokens, ledger.completion_tokens "
@@ -206,7 +209,8 @@ def _elsewhere(store: Store, like: Request) -> tuple[float, float] | None:
     asked = sum(prompt_bytes(json.loads(body)) for body, _, _, _ in rows)
     texts = (text_of(json.loads(response))[0] or "" for _, response, _, _ in rows)
     told = sum(len(text.encode()) for text in texts)
-    return asked / sum(prompt for _, _, prompt, _ in rows), told / sum(n for _, _, _, n in rows)
+    prompt, completion = (sum(tokens) for tokens in zip(*(row[2:] for row in rows), strict=True))
+    return (asked / prompt, told / completion) if told and prompt else None
 
 
 def _experience(

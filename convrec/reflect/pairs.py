@@ -46,8 +46,11 @@ QUALIFY row_number() OVER (PARTITION BY judge_key, pass, request_key ORDER BY co
 
 
 @lru_cache(maxsize=1)
-def _judge_keys(way: str) -> dict[bytes, str]:
-    """Hash of a conversation → its judge key, of one way to ask; every pass wants them again."""
+def _judge_keys(way: str, most: int) -> dict[bytes, str]:
+    """Hash of a conversation → its judge key, of one way to ask; every pass wants them again.
+
+    `most` is how many characters of a conversation are shown, which its request alone tells.
+    """
     return {}
 
 
@@ -94,14 +97,13 @@ class Pairs:
         ).with_columns(line=(pl.col("item").rank("dense") - 1).cast(pl.UInt32))
         ranked = job.frame("candidates", "context_id", "item_id", "score", "rank")
         ranked = ranked.filter(pl.col("rank") <= job.config.reflect.top)
-        talks = contexts(job.frame("conversations")).select("context_id", "conversation")
-        talks = talks.join(ranked, on="context_id", how="semi")
+        talks = contexts(job).join(ranked, on="context_id", how="semi", maintain_order="left")
         self.owners = talks["context_id"]
         self._talks = talks["conversation"]
         self._top = _numbered(ranked, self.owners, self.items)
         nothing = Request("", self._endpoint, judge_body("\0", [], self._config))
         self._around = nothing.said.split(canonical("\0")[1:-1])
-        self._keys = _judge_keys(nothing.key)
+        self._keys = _judge_keys(nothing.key, job.config.reflect.max_characters)
         self._kept: tuple[tuple[int, ...], list[Slice]] | None = None
 
     def _judge_key(self, talk: str) -> str:
@@ -218,6 +220,8 @@ class Pairs:
 
 def pairs_of(job: Job) -> Pairs:
     """The pairs of a job: the same object again while it is about the same artifacts."""
+    from convrec.llm.endpoint import endpoint_name
+
     global _LAST
     if job.frames:  # a plan, of artifacts that are not stored
         return Pairs(job)
@@ -228,7 +232,7 @@ def pairs_of(job: Job) -> Pairs:
             "reflect": job.config.reflect.model_dump(mode="json"),
             "line": job.config.line_format.key,
             "domain": job.config.domain.model_dump(mode="json"),
-            "llm": [job.config.llm.endpoint, job.config.llm.base_url],
+            "endpoint": endpoint_name(job.config),
         }
     )
     if _LAST is None or _LAST[0] != mark:

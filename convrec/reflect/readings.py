@@ -72,7 +72,7 @@ _NAMES = '"(?:choices|message|content)"'
 """A response has each of these once; of two with one name, readers of JSON take either."""
 
 _GAP = r"[ \t\r\n]*"
-_PAIR = r'\{ "candidate" : [1-9]\d{0,5} , "rating" : -?(?:0|[1-9]\d{0,5}) \}'
+_PAIR = r'\{ "candidate" : [1-9][0-9]{0,5} , "rating" : -?(?:0|[1-9][0-9]{0,5}) \}'
 _EXACT = rf'^ \{{ "ratings" : \[ {_PAIR}(?: , {_PAIR})* \] \}} $'.replace(" ", _GAP)
 
 
@@ -150,7 +150,7 @@ def _exact(said: pl.DataFrame, scale: int) -> pl.DataFrame:
     """The ratings of answers (request, shown, said) that are exactly what was asked for."""
     import polars as pl
 
-    numbers = pl.col("said").str.extract_all(r"-?\d+").cast(pl.List(pl.Int32))
+    numbers = pl.col("said").str.extract_all(r"-?[0-9]+").cast(pl.List(pl.Int32))
     flat = (
         said.filter(pl.col("said").str.contains(_EXACT))
         .select("request", "shown", position=numbers, rating=numbers)

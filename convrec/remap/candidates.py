@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts import Built, Job, Step
 from convrec.artifacts.revised import Revised
 from convrec.errors import InputError
-from convrec.partitions import CHUNK, Shared, extent, in_parts, spans
+from convrec.partitions import CHUNK, Shared, in_parts, rows_of, spans
 from convrec.remap.earlier import earlier_candidates, reached
 from convrec.remap.embedding import (
     embedding_inputs,
@@ -85,7 +85,7 @@ class _Scorer:
                 "similarity": picked(similar),
                 "conversation": picked(talk),
             }
-        ).hstack(self._origins[self._origin(p, best)])
+        ).hstack(self._origins.select(pl.all().gather(self._origin(p, best))))
 
     def _origin(self, p: Any, best: np.ndarray) -> pl.Series:
         """Which of the context's items was linked to each candidate, the best rank first."""
@@ -159,11 +159,10 @@ def _asked(job: Job) -> pl.DataFrame:
 def _part(job: Job, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
     """The candidates of some of the contexts."""
     asked = shared["asked"].slice(start, stop - start).collect()
-    rows = asked["row"][0], asked["row"][-1] + 1
-    wanted = job.rows("conversations", *rows, "context_id", "conversation")
+    talks = asked.select("context_id", first="row", last="row")
+    wanted = rows_of(job, "conversations", talks, "context_id", "conversation")
     wanted = wanted.join(asked, on="row", how="semi", maintain_order="left")
-    line = "context_id", "rank", "title", "year"
-    lists = job.rows("teacher_lists", *extent(asked), *line)
+    lists = rows_of(job, "teacher_lists", asked, "context_id", "rank", "title", "year")
     yield from _Scorer(job, wanted, lists, Named(shared["items"].collect())).frames()
 
 

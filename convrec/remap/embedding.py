@@ -80,9 +80,8 @@ def texts_of(job: Job) -> pl.DataFrame:
     from convrec.recommend import contexts
 
     found = named(job)
-    talks = contexts(job.frame("conversations")).select("context_id", "conversation")
     listed = spans(job, "teacher_lists")
-    talks = talks.join(listed, on="context_id", how="semi", maintain_order="left")
+    talks = contexts(job).join(listed, on="context_id", how="semi", maintain_order="left")
     return needed_texts(job, found, talks)
 
 

@@ -58,7 +58,7 @@ def _with_lists(job: Job) -> Job:
     import polars as pl
 
     first = job.frame("catalog").select("title", "year").head(1)
-    lists = job.frame("conversations").select("context_id").unique(maintain_order=True)
+    lists = job.frame("conversations", "context_id").unique(maintain_order=True)
     lists = lists.with_columns(rank=pl.lit(1, pl.Int32)).join(first, how="cross")
     return replace(job, frames={**job.frames, "teacher_lists": lists})
 
@@ -69,6 +69,6 @@ def _titles_to_come(job: Job) -> Bracket:
 
     if job.config.remap.similarity != "openai":
         return Bracket()
-    contexts = job.frame("conversations")["context_id"].n_unique()
+    contexts = job.frame("conversations", "context_id")["context_id"].n_unique()
     tokens = contexts * job.config.list_length * TITLE_BYTES / 3
     return Bracket(0.0, tokens * price_of(model_of(job.config), job.config).input / 1e6)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from convrec.artifacts import Job
     from convrec.remap.named import Named
 
+MOST_WORDS = 2000
+"""Words that conversations are searched for; a pattern of many more is refused, or takes longer."""
+
 DECIMALS = 6
 """Products of dense vectors are rounded, so that the order in which a BLAS adds breaks no tie."""
 
@@ -87,12 +90,17 @@ class TfidfSpace:
         return rows[found.row], found.col, found.data
 
     def _about(self, terms: np.ndarray, conversations: pl.Series) -> np.ndarray:
-        """The conversations with one of these terms, found without taking all of them apart."""
+        """The conversations with one of these terms, found without taking all of them apart.
+
+        All of them where the terms are too many to search for: most have one then.
+        """
         import polars as pl
 
         words = self._tfidf.get_feature_names_out()[terms].tolist()
         if not words:
             return terms
+        if len(words) > MOST_WORDS:
+            return np.arange(len(conversations))
         plain = self._tfidf.build_preprocessor()
         texts = [text if text.isascii() else plain(text) for text in conversations]
         known = pl.DataFrame({"text": texts, "ascii": list(map(str.isascii, texts))})

@@ -67,7 +67,7 @@ def vectors_of(keys: pl.Series, model: str, store: Store) -> tuple[np.ndarray, n
             [model],
         ).to_arrow_reader(_BATCH)
         for batch in batches:
-            places, vectors = batch["place"].to_numpy(), _matrix(batch["vector"])
+            places, vectors = batch["place"].to_numpy(), _matrix(batch["vector"], model)
             if not made.shape[1]:
                 made = np.zeros((len(keys), vectors.shape[1]), dtype=np.float32)
             if vectors.shape[1] != made.shape[1]:
@@ -86,11 +86,11 @@ def vectors_digest(keys: pl.Series, model: str, store: Store) -> str:
     return total.hexdigest()
 
 
-def _matrix(column: Any) -> np.ndarray:
+def _matrix(column: Any, model: str) -> np.ndarray:
     """An arrow column of lists of equal length as a matrix."""
+    if len(column.value_lengths().unique()) > 1:
+        raise _different(model)
     values = column.flatten().to_numpy(zero_copy_only=False)
-    if len(values) % max(len(column), 1):
-        raise _different("one model")
     matrix: np.ndarray = values.reshape(len(column), -1)
     return matrix
 

@@ -249,9 +249,11 @@ def _validation(task: Task, trainer: GRPOTrainer, record: Record) -> Validation 
     mine = slice(len(prompts) * rank // count, len(prompts) * (rank + 1) // count)
 
     def answer() -> list[str]:
-        draws = uniforms(len(prompts), task.sampler.most_tokens, task.seed)
-        written = rollout(prompts[mine], trainer, draws[mine])["completion_ids"]
-        texts: list[str] = tokenizer.batch_decode(written, skip_special_tokens=True)
+        texts: list[str] = []
+        if prompts[mine]:  # there may be more processes than prompts
+            draws = uniforms(len(prompts), task.sampler.most_tokens, task.seed)
+            written = rollout(prompts[mine], trainer, draws[mine])["completion_ids"]
+            texts = tokenizer.batch_decode(written, skip_special_tokens=True)
         return gather_object(texts)
 
     return Validation(task.held_out, answer, task.index, task.config, record)

@@ -12,7 +12,7 @@ from convrec import partitions
 from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Job, Store, warehouse
 from convrec.artifacts.parts import Parts
 from convrec.config import load
-from convrec.partitions import CHUNK, ranges, slices, spans
+from convrec.partitions import CHUNK, ranges, rows_of, slices, spans
 from convrec.remap import CANDIDATES, SIMILARITY_BASIS
 from convrec.remap import candidates as remapped
 
@@ -166,6 +166,18 @@ def test_spans_are_those_of_all_rows_however_many_are_looked_at_together(
         for role, found in whole.items():
             assert spans(job, role).equals(found)
             assert spans(replace(job, frames={role: job.frame(role)}), role).equals(found)
+
+
+def test_rows_of_contexts_far_apart_are_read_without_those_between(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "SPARSE", 1)
+    for role in ("conversations", "teacher_lists"):
+        whole = job.rows(role, 0, 100, "context_id")
+        chosen = spans(job, role).filter(pl.col("context_id").is_in(["c0", "c6"]))
+        own = whole.filter(pl.col("context_id").is_in(["c0", "c6"]))
+        assert rows_of(job, role, chosen, "context_id").equals(own)
+        assert rows_of(job, role, spans(job, role), "context_id").equals(whole)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])

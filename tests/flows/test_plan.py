@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import fcntl
+import json
 from pathlib import Path
 from typing import Any
 
-from convrec.artifacts import Store
+import pytest
+
+from convrec.artifacts import Store, warehouse
 from convrec.config import load
-from convrec.planning import make_plan
+from convrec.llm.answer import answer_of
+from convrec.llm.answers import AnswerStore
+from convrec.llm.prices import Usage
+from convrec.llm.requests import Request
+from convrec.pipeline import Node
+from convrec.planning import Walk, make_plan
 from flows.pipeline import pipeline
 from tests.flows.conftest import late
 
@@ -68,3 +77,49 @@ def test_a_plan_of_a_replay_sends_the_teacher_nothing(
     states = {entry["kind"]: entry["state"] for entry in plan["stages"]}
     assert states["teacher_lists"] == "would_run"
     assert set(plan["llm"]["teacher"].values()) == {0}
+
+
+def killed_with_an_answer(home: Path) -> str:
+    """The key of an answer that a process had in its spool when it was killed."""
+    request = Request("c1", "demo", {"model": "demo-judge", "messages": []})
+    told = json.dumps({"choices": [{"message": {"content": "a"}}]})
+    spool = AnswerStore(Store(home)).open_spool().__enter__()
+    spool.append([answer_of(request, told, Usage(0, 0, 0), 0.5, run="r", stage="reflect")])
+    assert spool._claims is not None
+    fcntl.flock(spool._claims, fcntl.LOCK_UN)
+    return request.key
+
+
+def test_a_plan_after_a_run_was_killed_saves_its_answers(
+    home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouse, "LOCK_PATIENCE", 2.0)
+    key = killed_with_an_answer(home)
+    planned(home, small)
+    assert AnswerStore(Store(home)).digests([key])
+
+
+def test_a_process_that_is_killed_while_a_plan_reads_holds_it_up_no_longer(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouse, "LOCK_PATIENCE", 2.0)
+    store = Store(home)
+    with store.reading():
+        key = killed_with_an_answer(home)
+        assert AnswerStore(store).digests([key]) == {}
+    assert AnswerStore(store).digests([key])
+
+
+def test_others_can_write_while_a_plan_computes(
+    home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    price = Walk._price
+
+    def noted(self: Walk, node: Node, job: Any) -> int | None:
+        held.append(self.store.is_reading)
+        return price(self, node, job)
+
+    monkeypatch.setattr(Walk, "_price", noted)
+    planned(home, small)
+    assert held == [False, False]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from convrec.adjust.loss import Lists, Listwise, listwise_loss
 from convrec.adjust.optimise import fit, start
@@ -85,3 +86,18 @@ def test_progress_is_reported() -> None:
     told: list[tuple[int, int, str]] = []
     fit(lists(2), NOBODY, 3, FREE, lambda *what: told.append(what))
     assert told[0] == (1, FREE.max_iterations, "fitting")
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    rng = np.random.default_rng(0)
+    count, long, catalog = 2000, 50, 20_000
+    items = rng.integers(catalog, size=(count, long))
+    target = np.zeros(items.shape)
+    target[np.arange(count), (items % 97).argmin(axis=1)] = 1
+    many = Lists(items.ravel(), rng.random(items.size), target.ravel(), np.arange(count) * long)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            made = fit(Listwise([many], count), NOBODY, catalog, Adjust(max_iterations=9))
+        found.append(made.parameters)
+    assert np.array_equal(found[0], found[1])

@@ -156,6 +156,19 @@ def test_processes_that_write_at_once_all_finish(tmp_path: Path) -> None:
     assert all(Store(tmp_path).find(h.ref.artifact_id) for h in headers[::7])
 
 
+def test_who_reads_on_lets_others_write_in_between(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    writer = multiprocessing.get_context("spawn").Process(target=_write_many, args=(tmp_path, "a"))
+    with store.reading():
+        with store.let_go():
+            writer.start()
+            writer.join(60)
+        assert writer.exitcode == 0
+        assert store.is_reading
+        assert len(store.headers()) == 10
+    assert not store.is_reading
+
+
 def test_a_foreign_duckdb_file_is_refused_and_untouched(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     with duckdb.connect(str(path)) as connection:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from starlette.responses import JSONResponse
 
 from convrec.artifacts import Store
 from convrec.config import Config
+from convrec.llm.answer import answer_of
+from convrec.llm.answers import AnswerStore
 from convrec.llm.budget import upper_usage
 from convrec.llm.estimate import Bracket, estimate
 from convrec.llm.fetch import fetch
-from convrec.llm.prices import cost, price_of
+from convrec.llm.prices import Usage, cost, price_of
 from convrec.llm.requests import Request
 
 from .conftest import Endpoint, ask, completion, config
@@ -55,6 +59,24 @@ def test_experience_of_another_stage_says_nothing(store: Store, endpoint: Endpoi
     wide = estimate([talk(99)], config=Config(), store=store, stage="reflect")
     close = estimate([talk(99)], config=Config(), store=store, stage="recommend")
     assert wide.usd_low < close.usd_low < close.usd_high < wide.usd_high
+
+
+def test_answers_that_say_nothing_are_no_measure_for_another_model(store: Store) -> None:
+    """As a model that reasons gives them where max_tokens is too low."""
+    silent = json.dumps({"choices": [{"message": {"role": "assistant", "content": ""}}]})
+    AnswerStore(store).add(
+        [
+            answer_of(talk(n), silent, Usage(90, 0, 300), 0.0, run="r", stage="recommend")
+            for n in range(30)
+        ]
+    )
+    other = ask("crime please", model="gpt-4o-mini")
+    fresh = Store(store.home / "other", ("", ""))
+    told, untold = (
+        estimate([other], config=Config(), store=where, answer_bytes=lambda body: 500.0)
+        for where in (store, fresh)
+    )
+    assert told == untold
 
 
 def test_the_bound_of_one_request_counts_all_that_it_asks_for() -> None:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from convrec.answering import llm_jobs
-from convrec.artifacts import Store
+from convrec.artifacts import ArtifactSpec, Built, Job, Store
 from convrec.config import ROOT, Config, load
 from convrec.errors import BudgetExceeded
 from convrec.llm import server
@@ -23,7 +23,7 @@ from convrec.llm.fetch import Fetched
 from convrec.llm.requests import Request
 from convrec.reflect import JUDGMENTS
 from convrec.reflect.judge import judge_body
-from convrec.reflect.pairs import Pairs
+from convrec.reflect.pairs import Pairs, pairs_of
 
 SMALL = {
     "ingest.contexts": {"train": 6, "validation": 2, "test": 2},
@@ -259,9 +259,31 @@ def test_a_conversation_is_known_by_the_request_without_candidates(
     talk: str, config: Config, store: Store
 ) -> None:
     run(config, store)
-    pairs = Pairs(judge_job(config, store))
-    body = judge_body(talk, [], config)
-    assert pairs._judge_key(talk) == Request("", endpoint_name(config), body).key
+    job = judge_job(config, store)
+    for shown in (6000, 40):  # one after the other, in one process
+        reflect = config.reflect.model_copy(update={"max_characters": shown})
+        some = config.model_copy(update={"reflect": reflect})
+        body = judge_body(talk, [], some)
+        pairs = Pairs(replace(job, config=some))
+        assert pairs._judge_key(talk) == Request("", endpoint_name(config), body).key
+
+
+def test_pairs_are_kept_for_the_endpoint_that_is_asked(
+    config: Config, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(config, store)
+    made = judge_job(config, store)
+    stored = {
+        role: store.put(ArtifactSpec(role, "test", 1), Built(made.frame(role)))
+        for role in ("catalog", "conversations", "candidates")
+    }
+    llm = config.llm.model_copy(update={"base_url": "", "endpoint": ""})
+    job = Job(config.model_copy(update={"llm": llm}), store, stored)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    pairs = pairs_of(job)
+    assert pairs_of(job) is pairs
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:2/v1")
+    assert pairs_of(job) is not pairs
 
 
 def test_what_was_bought_before_the_budget_ended_is_known_to_a_run_that_asks_for_less(

@@ -46,6 +46,7 @@ texts = st.one_of(
     proper.map(lambda entries: whole(entries) + "!"),
     proper.map(lambda entries: f"```json\n{whole(entries)}\n```"),
     proper.map(lambda entries: whole(entries).replace('"candidate"', '"rating": 1, "candidate"')),
+    proper.map(lambda entries: whole(entries).replace("1", "1٢")),
     st.text(max_size=40),
 )
 
@@ -91,6 +92,7 @@ OTHER = whole([{"candidate": 2, "rating": 0}, {"candidate": 1, "rating": 0}])
         (response(OTHER)[:-1] + ", " + response(GOOD)[1:], {1: 2, 2: -1}, ""),
         (response(GOOD.replace("-1", "-0")), {1: 2, 2: 0}, ""),
         (response(GOOD.replace("-1", "-01")), {}, 'it is not a JSON object with "ratings"'),
+        (response(GOOD.replace("1}", "1٢}")), {}, 'it is not a JSON object with "ratings"'),
         (response(GOOD.replace("2,", "1,")), {}, "candidate 1 is rated twice"),
         (response(GOOD.replace("-1", "99999999999")), {}, "rating 99999999999 is not between"),
         (response("\ud800 no"), {}, 'it is not a JSON object with "ratings"'),

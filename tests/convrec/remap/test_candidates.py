@@ -83,6 +83,13 @@ def test_without_similarity_and_conversation_only_named_items_score(store: Store
     assert rows.filter(pl.col("score") > 0)["item_id"].to_list() == ["Alien (1979)"]
 
 
+def test_contexts_whose_lists_name_nothing_of_the_catalog_have_candidates(store: Store) -> None:
+    rows = CANDIDATES.build(job(store, [("c1", 1, "Unknown Film", 2001)])).rows
+    assert rows["item_id"][0] == "Notting Hill (1999)"
+    assert set(rows["identity"]) == {0.0}
+    assert rows["linked_from"].null_count() == rows["runner_up_score"].null_count() == rows.height
+
+
 def test_no_list_at_all_is_said_in_one_sentence(store: Store) -> None:
     with pytest.raises(InputError, match="nothing to remap"):
         CANDIDATES.build(job(store, [("other", 1, "Heat", 1995)]))

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from convrec import partitions
 from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Job, Store, digest
 from convrec.artifacts.revised import Revised
 from convrec.config import load
@@ -115,7 +116,10 @@ class World:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_edits_give_what_a_fresh_warehouse_gives(seed: int, store: Store, tmp_path: Path) -> None:
+def test_edits_give_what_a_fresh_warehouse_gives(
+    seed: int, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "SPARSE", 8 * (seed % 2))
     rng = random.Random(seed)
     items = list({one["item_id"]: one for one in (item(rng) for _ in range(40))}.values())
     first, frames = items, world(rng, items)

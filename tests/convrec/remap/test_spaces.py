@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from convrec.artifacts import Job
 from convrec.llm.ask import ask
-from convrec.remap import CANDIDATES, candidates
+from convrec.remap import CANDIDATES, SIMILARITY_BASIS, candidates
 from convrec.remap.named import named
-from convrec.remap.spaces import open_space
+from convrec.remap.spaces import TfidfSpace, open_space
 
 FIRST = ("Night", "Day", "Return", "Ghost", "River")
 LAST = ("Hunter", "Queen", "Road")
@@ -71,3 +73,29 @@ def test_candidates_are_those_of_a_dense_computation(
     assert rows.filter(rows["identity"] == 0)["linked_from"].null_count() == rows.height - len(
         carried
     )
+
+
+def with_texts(job: Job, texts: list[str]) -> Job:
+    """The job, its catalog's first items with these texts."""
+    catalog = job.frame("catalog")
+    texts = [*texts, *[""] * (catalog.height - len(texts))]
+    frames = {**job.frames, "catalog": catalog.with_columns(text=pl.Series(texts))}
+    frames["similarity_basis"] = SIMILARITY_BASIS.build(replace(job, frames=frames)).rows
+    return replace(job, frames=frames)
+
+
+@pytest.mark.parametrize("words", [3, 30_000])
+def test_conversations_about_some_items_are_found_however_long_their_texts(
+    make_job: Callable[..., Job], words: int
+) -> None:
+    rng = np.random.default_rng(1)
+    letters = rng.choice(list("abcdefghij"), (words, 8))
+    job = with_texts(make_job(), ["crime " + " ".join(map("".join, letters)), "", "crime"])
+    talks = job.frame("conversations")
+    space = TfidfSpace(job, named(job), talks)
+    columns = np.array([0, 2])
+    found = np.zeros((talks.height, len(columns)), np.float32)
+    row, column, score = space.talk_about(columns, talks["conversation"])
+    found[row, column] = score
+    assert np.array_equal(found, space.talk(slice(0, talks.height))[:, columns])
+    assert (found > 0).any()

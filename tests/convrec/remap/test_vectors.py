@@ -38,9 +38,10 @@ def test_the_digest_is_of_the_vectors_used(store: Store) -> None:
     assert vectors_digest(keys, "m", store) == digests[-1]
 
 
-def test_a_model_that_changed_its_length_is_one_sentence(store: Store) -> None:
+@pytest.mark.parametrize("longer", [3, 5])  # 5 + 2 · 2 numbers also make three vectors of three
+def test_a_model_that_changed_its_length_is_one_sentence(longer: int, store: Store) -> None:
     keep(TEXTS[:2], np.ones((2, 2), np.float32), "m", store)
-    keep(TEXTS[2:], np.ones((1, 3), np.float32), "m", store)
+    keep(TEXTS[2:], np.ones((1, longer), np.float32), "m", store)
     with pytest.raises(WarehouseError, match="different lengths"):
         vectors_of(TEXTS["text_key"], "m", store)
 

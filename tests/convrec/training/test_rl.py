@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -19,6 +20,7 @@ from convrec.progress import silent
 from convrec.rank_grpo import RANK_GRPO
 from convrec.sft.student import has_bf16, load_checkpoint
 from convrec.training import rl
+from convrec.training.record import Record
 from convrec.training.rl import train_rank_grpo
 from convrec.training.validation import Validation
 from tests.convrec.training.world import FILMS, SAMPLES, Written, config, weights
@@ -275,3 +277,15 @@ def test_the_order_of_the_data_is_shuffled_sample_by_sample(checkpoint: Path) ->
     assert order[:6] != order[6:]
     shared = rl.training_data(SAMPLES, tokenizer, config(steps=6, iterations=2), 3)
     assert len(shared) == 6
+
+
+def test_a_process_that_has_no_validation_sample_writes_nothing(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    settings = config(eval_every=1)
+    student, one = load_checkpoint(checkpoint), SAMPLES[:1]
+    task = rl.make_task(student, SAMPLES, one, (), TitleIndex(FILMS), settings, 5)
+    trainer: Any = SimpleNamespace(accelerator=SimpleNamespace(num_processes=2, process_index=0))
+    validation = rl._validation(task, trainer, Record(tmp_path))
+    assert validation is not None
+    assert validation.answer() == []
