@@ -30,8 +30,6 @@ from tasks import failure
 from tasks.cache import records
 from tasks.events import event
 
-"""The stages that make demonstrations; a source goes through these."""
-
 LLM_FIGURES = ("requests", "from_ledger", "sent", "prompt_tokens", "completion_tokens", "usd")
 
 
