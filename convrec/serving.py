@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convrec.catalog.index import YEAR_TOLERANCE
-from convrec.catalog.titles import exact_key
+from convrec.catalog.titles import exact_key, plain_signs
 from convrec.errors import InputError
 from convrec.output import JsonFile, takes_stdout, write_json
 
@@ -32,17 +32,17 @@ def named_items(text: str, items: Iterable[tuple[str, str, int | None]]) -> set[
     "up" stay words.
     """
     by_key: dict[str, list[tuple[str, str, int | None]]] = {}
-    for item in items:
-        by_key.setdefault(exact_key(item[1]), []).append(item)
-    titles = "|".join(re.escape(key) for key in sorted(by_key, key=len, reverse=True))
-    plain = text.translate({0x2019: "'", 0x2018: "'"})
+    for item_id, title, own in items:
+        by_key.setdefault(exact_key(title), []).append((item_id, plain_signs(title), own))
+    spellings = {title for same in by_key.values() for _, title, _ in same}
+    titles = "|".join(re.escape(title) for title in sorted(spellings, key=len, reverse=True))
     named = set()
     for found in re.finditer(
-        rf"(?<!\w)({titles})(?!\w)(?:\s*\((\d{{4}})\))?", plain, re.IGNORECASE
+        rf"(?<!\w)({titles})(?!\w)(?:\s*\((\d{{4}})\))?", plain_signs(text), re.IGNORECASE
     ):
         written, year = found[1], found[2]
         for item_id, title, own in by_key.get(exact_key(written), ()):
-            word = " " not in title.strip()
+            word = " " not in title
             if word and year is None and written != title:
                 continue
             if year is None or own is None or abs(own - int(year)) <= YEAR_TOLERANCE:

@@ -19,9 +19,10 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run, task_run
 
-from convrec.artifacts import ArtifactRef, Job, Producer, Store
+from convrec.artifacts import ArtifactRef, Built, Job, Producer, Store
 from convrec.errors import ConvrecError, InputError, WarehouseError, no_space
 from convrec.evaluate.card import write_card
+from convrec.llm.stored import explained
 from convrec.pipeline import NODES, Node
 from convrec.training.workspace import discard
 from tasks.cache import ArtifactCache
@@ -123,7 +124,7 @@ def build(order: Order) -> ArtifactRef:
     if order.config.runner.kind == "dask":
         job = replace(job, spread=on_dask)
     try:
-        with closing(node.step.build(job)) as built:
+        with closing(_explained(node.step.build(job), order)) as built:
             progress.finish()
             _unchanged(order, job)
             seconds = time.monotonic() - started
@@ -149,6 +150,13 @@ def build(order: Order) -> ArtifactRef:
     rows += [{"figure": key, "value": value} for key, value in built.figures.items()]
     create_table_artifact(rows, key=slug(node.name), description=ref.artifact_id)
     return ref
+
+
+def _explained(built: Built, order: Order) -> Built:
+    """What was built, with the reasons of this run for what was not answered."""
+    if built.failures is None or not order.reasons:
+        return built
+    return replace(built, failures=explained(built.failures, order.reasons))
 
 
 def _unchanged(order: Order, job: Job) -> None:
@@ -194,7 +202,8 @@ def ask_task(name: str) -> Task[..., dict[str, Any]]:
         figures = order.ask(progress)
         progress.finish()
         if figures["sent"]:
-            rows = [{"figure": key, "value": value} for key, value in figures.items()]
+            shown = {key: value for key, value in figures.items() if key != "reasons"}
+            rows = [{"figure": key, "value": value} for key, value in shown.items()]
             create_table_artifact(rows, key=slug("ask", name), description="requests of this run")
         return figures
 

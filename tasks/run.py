@@ -78,6 +78,7 @@ class Order:
         self.store = run.store
         self.parents = parents
         self.refresh = run.refreshes(node.stage)
+        self.reasons: Mapping[str, str] = {}  # context → why this run got no answer for it
         self.found = False  # by the task, which Prefect had no record of: another host made it
         self._run = run
         self._spec: ArtifactSpec | None = None
@@ -113,10 +114,10 @@ class Order:
         watcher.get().progress(self.node.name, done, total, text)
 
     def ask(self, progress: Any) -> dict[str, Any]:
-        """Get the answers that the step still lacks; figures of the calls."""
+        """Get the answers that the step still lacks; figures of the calls, reasons by context."""
         if self.current:
             requests = self.current.requests
-            nothing = {**dict.fromkeys(LLM_FIGURES, 0), "usd": 0.0, "failed": 0}
+            nothing = {**dict.fromkeys(LLM_FIGURES, 0), "usd": 0.0, "failed": 0, "reasons": {}}
             return {**nothing, "requests": requests, "from_ledger": requests}
         from convrec.llm.ask import ask
 
@@ -129,7 +130,7 @@ class Order:
             key=secret(self.config.llm.secret),
         )
         figures = {name: getattr(fetched, name) for name in LLM_FIGURES}
-        return {**figures, "failed": len(fetched.failures)}
+        return {**figures, "failed": len(fetched.failures), "reasons": dict(fetched.reasons)}
 
 
 class Place:
@@ -236,6 +237,7 @@ class Run:
             asked_for = {figure: figures[figure] for figure in LLM_FIGURES}
             event(f"answers for {node.name}", self.run_id, **asked_for)
         order = Order(self, node, parents)
+        order.reasons = figures["reasons"] if asked else {}
         options: dict[str, Any] = {"result_storage": records(self.store.home)}
         if order.refresh:
             options["refresh_cache"] = True

@@ -95,6 +95,12 @@ def exact_key(title: str) -> str:
     return " ".join(text.translate(_QUOTES).casefold().split())
 
 
+def plain_signs(text: str) -> str:
+    """A text of any length with the signs that `exact_key` has, its capitals kept."""
+    words = (w if len(w) > LONGEST else unicodedata.normalize("NFKC", w) for w in text.split())
+    return " ".join(words).translate(_QUOTES)
+
+
 def usable_year(year: int) -> bool:
     """Whether a work can be of that year."""
     return FIRST_YEAR <= year <= LAST_YEAR

@@ -7,7 +7,7 @@ own that can be repeated at no cost.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -31,7 +31,8 @@ class Fetched:
 
     `requests` are distinct and needed; of these `from_ledger` had an answer in the store, `sent`
     went out (retries count once), and `failures` maps the keys of those without an answer to a
-    reason. Tokens and US dollars are what this fetch was billed.
+    reason, `reasons` the contexts that ask them. Tokens and US dollars are what this fetch was
+    billed.
     """
 
     requests: int = 0
@@ -41,6 +42,7 @@ class Fetched:
     completion_tokens: int = 0
     usd: float = 0.0
     failures: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     def __add__(self, other: Fetched) -> Fetched:
         return Fetched(
@@ -51,6 +53,7 @@ class Fetched:
             completion_tokens=self.completion_tokens + other.completion_tokens,
             usd=self.usd + other.usd,
             failures={**self.failures, **other.failures},
+            reasons={**self.reasons, **other.reasons},
         )
 
 
@@ -106,16 +109,11 @@ def fetch(
                 _send_live(left, errand)
         tally.note = ""
         tally.show()
-    fetched = _fetched(tally)
+    fetched = _fetched(tally, reasons_by_context(requests, tally.failures))
     share, failed = config.llm.max_failures, len(fetched.failures)
     # One bad conversation alone stops nobody; nothing but bad ones does.
     if failed > max(1, share * fetched.requests) or (0 < failed == fetched.requests and share < 1):
-        reasons = fetched.failures
-        rows = [
-            (request.owner or request.key, reasons[request.key])
-            for request in distinct(requests)
-            if request.key in reasons
-        ]
+        rows = list(fetched.reasons.items())
         raise TooManyFailures(_summary(fetched, share, stage), rows=rows)
     return fetched
 
@@ -138,7 +136,16 @@ def _send_live(left: Iterator[Request], errand: Errand) -> None:
         left = iter(batched)
 
 
-def _fetched(tally: Tally) -> Fetched:
+def reasons_by_context(requests: Iterable[Request], failures: Mapping[str, str]) -> dict[str, str]:
+    """Context → why its request failed; a request of no context by its key."""
+    return {
+        request.owner or request.key: failures[request.key]
+        for request in (requests if failures else ())
+        if request.key in failures
+    }
+
+
+def _fetched(tally: Tally, reasons: Mapping[str, str]) -> Fetched:
     return Fetched(
         requests=tally.done,
         from_ledger=tally.found,
@@ -147,6 +154,7 @@ def _fetched(tally: Tally) -> Fetched:
         completion_tokens=tally.usage.completion,
         usd=tally.usd,
         failures=tally.failures,
+        reasons=reasons,
     )
 
 

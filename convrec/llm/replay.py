@@ -15,7 +15,7 @@ from convrec.llm.answer import Answer, answer_of
 from convrec.llm.answers import AnswerStore
 from convrec.llm.batch.output import read_lines, read_outcome
 from convrec.llm.calls import Failure
-from convrec.llm.fetch import Fetched
+from convrec.llm.fetch import Fetched, reasons_by_context
 from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
 
@@ -72,10 +72,12 @@ def import_batch_output(
     answers.add([answer for key, answer in found.items() if key not in known])
     missing = wanted - known - found.keys()
     absent = f"{path.name} has no line for this conversation"
+    failures = {key: reasons.get(key, absent) for key in sorted(missing)}
     return Imported(
         requests=len(wanted),
         from_ledger=len(wanted) - len(missing),
-        failures={key: reasons.get(key, absent) for key in sorted(missing)},
+        failures=failures,
+        reasons=reasons_by_context(requests, failures),
         lines=lines,
         bound=bound,
         imported=len(found.keys() - known),

@@ -83,6 +83,15 @@ def text_of(response: Mapping[str, Any]) -> tuple[str | None, str]:
     return (text, "") if text else (None, f"no text: {refusal or 'empty content'}")
 
 
+def explained(failures: pl.DataFrame, reasons: Mapping[str, str]) -> pl.DataFrame:
+    """Failures as `failed_contexts` has them; `reasons` say why a context has no answer."""
+    import polars as pl
+
+    why = pl.col("context_id").replace_strict(reasons, default=NO_ANSWER, return_dtype=pl.String)
+    told = pl.when(pl.col("reason") == NO_ANSWER).then(why).otherwise("reason")
+    return failures.with_columns(reason=told)
+
+
 def failed_contexts(failed: Sequence[tuple[str, str, bool]]) -> pl.DataFrame:
     """Failures as an artifact keeps them, from (context_id, reason, final)."""
     import polars as pl

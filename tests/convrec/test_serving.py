@@ -38,5 +38,21 @@ def test_titles_in_a_text(text: str, named: set[str]) -> None:
     assert named_items(text, FILMS) == named
 
 
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        ("Alien³", "I loved Alien³"),
+        ("Cop and ½", "cop and ½ is silly"),
+        ("Das weiße Band", "as in das weiße Band"),
+        ("Episode IV – A New Hope", "Episode IV – A New Hope again"),
+        ("Ocean’s", "Ocean's or nothing"),
+        ("Amélie", "Ame\u0301lie, of course"),
+        ("The Big Short", "more of The Big\nShort"),
+    ],
+)
+def test_signs_that_are_written_in_several_ways(title: str, text: str) -> None:
+    assert named_items(text, [("it", title, 2000)]) == {"it"}
+
+
 def test_an_empty_catalog_names_nothing() -> None:
     assert named_items("anything", []) == set()

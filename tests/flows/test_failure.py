@@ -37,7 +37,8 @@ def test_a_failed_stage_leaves_the_sentence_the_rows_and_the_command(
     assert left.startswith("## remap: candidates failed")
     texts = shown(left.split("### To go on")[0])
     assert one_line(str(caught.value)) in texts
-    assert texts.count("no answer is stored for this request") == failure.SHOWN_ROWS
+    assert texts.count("answers.jsonl has no line for this conversation") == failure.SHOWN_ROWS - 1
+    assert texts.count("answers.jsonl: the batch reports batch_expired") == 1
     assert "(the first 20 of 34)" in left
     command = caught.value.resume
     assert command.startswith("convrec run demo --until adjust --set ")

@@ -78,3 +78,13 @@ def test_a_file_that_is_no_batch_output_is_refused(
     with pytest.raises(InputError, match=words) as caught:
         import_batch_output(path, [ask(1)], store)
     assert str(path) in str(caught.value)
+
+
+def test_conversations_with_one_text_have_the_same_reason(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "output.jsonl"
+    path.write_text(line("context-0", error={"code": "batch_expired", "message": "late"}))
+    first = ask(0)
+    twin = Request("context-9", first.endpoint, first.body)
+    done = import_batch_output(path, [first, twin], store)
+    told = "output.jsonl: the batch reports batch_expired"
+    assert done.reasons == {"context-0": told, "context-9": told}
