@@ -79,6 +79,8 @@ def test_the_command_names_what_differs_from_the_profile(tmp_path: Any) -> None:
     )
     expected = f"convrec run {profile} --set rank_grpo.reward=log --set rank_grpo.steps=9"
     assert command(config) == expected
+    # what a profile keeps of its path
+    assert command(config.model_copy(update={"profile": "mine"})) == "convrec run mine.toml"
 
 
 def test_it_shows_the_noise_the_parts_and_how_popular(page: str) -> None:
