@@ -62,13 +62,16 @@ def list_artifacts(
     if runs:
         list_runs(home_store(), json_file)
         return
-    headers = home_store().headers(kind)
+    store = home_store()
+    headers = store.headers(kind)
     if run:
-        used = {one.artifact_id for one in find_run(home_store(), run).artifacts}
+        used = {one.artifact_id for one in find_run(store, run).artifacts}
         headers = [header for header in headers if header.ref.artifact_id in used]
     if json_file is not None:
         write_json([_plain(header) for header in headers], json_file)
-    if not takes_stdout(json_file):
+    if not headers and not takes_stdout(json_file):
+        typer.echo(f"no {kind or 'artifact'} was made yet in {store.where}")
+    elif not takes_stdout(json_file):
         table = Table(
             Column("artifact", no_wrap=True),
             "stage",

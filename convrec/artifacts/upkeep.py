@@ -43,6 +43,9 @@ def list_runs(store: Store, json_file: Path | None) -> None:
         write_json([asdict(run) for run in found], json_file)
     if takes_stdout(json_file):
         return
+    if not found:
+        typer.echo(f"no run was noted yet in {store.where}")
+        return
     table = Table(
         Column("run", no_wrap=True), "flow", "profile", "set", "code", "state", "started (UTC)",
         "made", "cached",

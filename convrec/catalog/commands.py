@@ -16,7 +16,7 @@ from convrec.output import JsonFile, takes_stdout, write_json
 if TYPE_CHECKING:
     import polars as pl
 
-app = typer.Typer(help="Catalogs: check, diff, link, publish.", no_args_is_help=True)
+app = typer.Typer(help="Catalogs: check, diff, link, publish, versions.", no_args_is_help=True)
 
 _SHOWN = 20
 
@@ -144,7 +144,12 @@ def versions(
     rows = [asdict(version) for version in published(store, wanted.name if wanted else "")]
     if json_file is not None:
         write_json(rows, json_file)
-    if not takes_stdout(json_file):
+    if not rows and not takes_stdout(json_file):
+        typer.echo(
+            f"no catalog {name or 'NAME'} is published in {store.where}; "
+            f"`convrec catalog publish FILE --name {name or 'NAME'}` publishes one"
+        )
+    elif not takes_stdout(json_file):
         shown = ("name", "version", "items", "quarantined", "compared_with", "published_at")
         cells = [
             [str(row[column])[:19] if column == "published_at" else row[column] for column in shown]
