@@ -84,7 +84,9 @@ def _counting() -> Any:
 
     @contextmanager
     def shown() -> Any:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        screen = Console(stderr=True)
+        away = not screen.is_terminal  # or it would print an empty line
+        with Progress(*columns, console=screen, transient=True, disable=away) as bar:
             task = bar.add_task("score", total=None)
             yield lambda rows: bar.update(task, completed=rows)
 
