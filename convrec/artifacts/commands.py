@@ -10,7 +10,7 @@ import typer
 
 from convrec.artifacts.copying import copy
 from convrec.artifacts.upkeep import ArtifactId, gc, home_store, list_runs, pin, pins, unpin
-from convrec.output import JsonFile, console, takes_stdout, write_json
+from convrec.output import JsonFile, console, takes_stdout, whole, write_json
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Header
@@ -90,7 +90,7 @@ def list_artifacts(
                 f"{header.seconds:.1f}",
                 header.producer.flow_run_id[:8],
             )
-        console().print(table)
+        console().print(whole(table))
 
 
 @app.command()

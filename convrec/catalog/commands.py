@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.output import JsonFile, takes_stdout, write_json
+from convrec.output import JsonFile, console, takes_stdout, whole, write_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -188,7 +188,6 @@ def _frame(title: str, frame: pl.DataFrame) -> None:
 def _table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str | None = None
 ) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -198,4 +197,4 @@ def _table(
     for row in rows:
         table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     typer.echo(title)
-    Console().print(table)
+    console().print(whole(table))

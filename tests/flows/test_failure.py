@@ -60,7 +60,9 @@ def test_the_command_names_a_profile_by_its_path_and_the_checkpoint_that_was_ask
     assert caught.value.resume.startswith(
         f"convrec evaluate --profile {mine} --checkpoint nope --set "
     )
-    with pytest.raises(InputError, match=rf"run `convrec run {mine} --until \w+ --set seed=8`"):
+    with pytest.raises(
+        InputError, match=rf"run `convrec run {mine} --until rank_grpo --set seed=8`"
+    ):
         evaluate(profile=str(mine), overrides={"seed": 8})
 
 
