@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 
 help:
 	@echo "make install   .venv with convrec and its development tools"
-	@echo "make demo      the whole pipeline on the embedded demo, about five minutes"
+	@echo "make demo      the whole pipeline on the embedded demo, five to six minutes"
 	@echo "make ui        the Prefect UI over the runs made so far"
 	@echo "make deploy    the deployments of prefect.yaml, on the server of make ui"
 	@echo "make worker    a worker that runs what is due"

@@ -14,6 +14,7 @@ from convrec.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 PIPE_WIDTH = 160
 """Columns that a table may take where the output is not a terminal."""
@@ -66,6 +67,14 @@ def _unwritable(path: Path, reason: str | None) -> InputError:
 def takes_stdout(path: Path | None) -> bool:
     """Whether the JSON goes to stdout, so that nothing else may."""
     return str(path) == "-"
+
+
+def whole(table: Table) -> Table:
+    """The table itself, with cells that fold where the terminal is narrow instead of being cut."""
+    for column in table.columns:
+        if not column.no_wrap:
+            column.overflow = "fold"
+    return table
 
 
 def console(*, stderr: bool = False) -> Console:

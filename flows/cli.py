@@ -122,7 +122,11 @@ def _run_flow(parameters: dict[str, Any], *, quiet: bool, flow: Any = None) -> d
     _refuse_full_disks()
     # TRL and transformers still call each other by names that are about to go.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.settings import (
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        get_current_settings,
+        temporary_settings,
+    )
 
     from flows.console import ConsoleWatcher, systems_table
     from flows.pipeline import pipeline
@@ -145,11 +149,9 @@ def _run_flow(parameters: dict[str, Any], *, quiet: bool, flow: Any = None) -> d
     )
     if summary["report"]:
         out.print(f"report: {summary['report']}", soft_wrap=True)
-    out.print(
-        f"this run in the Prefect UI: `make ui`, then "
-        f"http://127.0.0.1:4200/v2/runs/flow-run/{summary['flow_run_id']}",
-        soft_wrap=True,
-    )
+    ui = get_current_settings().ui_url or "`make ui`, then http://127.0.0.1:4200"
+    page = f"{ui}/v2/runs/flow-run/{summary['flow_run_id']}"
+    out.print(f"this run in the Prefect UI: {page}", soft_wrap=True)
     return summary
 
 

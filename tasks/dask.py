@@ -70,8 +70,8 @@ def _cluster(config: Config) -> Any:
         from prefect_dask import DaskTaskRunner
     except ImportError:
         raise ConfigError(
-            "runner.kind=dask needs the extra `dask`: pip install 'convrec[dask]', or set "
-            "runner.kind=process"
+            "runner.kind=dask needs the extra `dask`, which is not installed; install it with "
+            "`.venv/bin/pip install -c constraints.txt -e '.[dask]'`, or set runner.kind=process"
         ) from None
     if config.runner.address:
         return DaskTaskRunner(address=config.runner.address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prefect import get_client
@@ -128,8 +128,12 @@ def resume_command(run: Run, node: Node | None) -> str:
     flow = str(flow_run.flow_name or "pipeline")
     if deployment.id:
         return _deployed(f"{flow}/{deployment.name}", parameters)
+    if parameters.get("checkpoint"):
+        options = (("--profile", run.profile), ("--checkpoint", parameters["checkpoint"]))
+        return typed(["evaluate"], options, parameters.get("overrides"))
     until = parameters.get("until") if flow == "pipeline" else UNTIL.get(flow)
-    return _typed(run.config.profile, until, parameters)
+    options = (("--until", until), ("--refresh", parameters.get("refresh")))
+    return typed(["run", run.profile], options, parameters.get("overrides"))
 
 
 def _deployed(name: str, parameters: Mapping[str, Any]) -> str:
@@ -140,11 +144,14 @@ def _deployed(name: str, parameters: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def _typed(profile: str, until: str | None, parameters: Mapping[str, Any]) -> str:
-    words = ["convrec", "run", profile]
-    for option, value in (("--until", until), ("--refresh", parameters.get("refresh"))):
+def typed(
+    command: list[str], options: Iterable[tuple[str, Any]], overrides: Mapping[str, Any] | None
+) -> str:
+    """A command of convrec as somebody would type it."""
+    words = ["convrec", *command]
+    for option, value in options:
         if value:
             words += [option, str(value)]
-    for key, value in dict(parameters.get("overrides") or {}).items():
+    for key, value in dict(overrides or {}).items():
         words += ["--set", f"{key}={as_override(value)}"]
     return shlex.join(words)

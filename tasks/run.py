@@ -157,6 +157,7 @@ class Run:
         refresh: StageName | None = None,
     ) -> None:
         config = load_checked(profile, overrides)
+        self.profile = profile
         self.store = Store(configuration.home())
         self.config: Config = fixed(config, self.store)
         self.run_id = str(flow_run.id or "")
@@ -266,10 +267,13 @@ class Run:
                 order = Order(self, node, self.parents(node))
                 ref = self.store.find(order.artifact_id)
                 if ref is None:
+                    until = [("--until", stages[-1])]
+                    command = failure.typed(["run", self.profile], until, self._overrides)
+                    trained = "" if stages[-1] in DATA_STAGES else " and train"
                     raise InputError(
                         f"{node.name} of profile {self.config.profile} is not built for these "
-                        f"inputs and settings; run `convrec run {self.config.profile} --until "
-                        f"{stage}` or its build-sft-data deployment first"
+                        f"inputs and settings; run `{command}` or its deployments "
+                        f"build-sft-data{trained} first"
                     )
                 self.refs[node.name] = ref
                 self._record(node, "cached", ref, started)

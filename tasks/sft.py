@@ -3,6 +3,7 @@
 from convrec.errors import InputError
 from convrec.pipeline import NODES
 from convrec.sft import missing_base
+from convrec.sft.packaged import is_packaged, packaged_file
 from tasks.artifact import artifact_task
 from tasks.run import Run
 
@@ -10,10 +11,14 @@ checkpoint_sft = artifact_task("checkpoint_sft", tags=["training"])
 
 
 def expect_base(run: Run) -> None:
-    """Raise InputError for a model that this run will train and that is not there."""
-    wrong = missing_base(run.config.model.base)
-    if wrong and not run.skipped(NODES["checkpoint_sft"]):
+    """Raise InputError or ConfigError where the model that this run will train is not there."""
+    base = run.config.model.base
+    if run.skipped(NODES["checkpoint_sft"]):
+        return
+    if wrong := missing_base(base):
         raise InputError(wrong)
+    if is_packaged(base):
+        packaged_file(base)
 
 
 def sft(run: Run) -> None:

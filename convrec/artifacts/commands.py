@@ -10,7 +10,7 @@ import typer
 
 from convrec.artifacts.copying import copy
 from convrec.artifacts.upkeep import ArtifactId, gc, home_store, list_runs, pin, pins, unpin
-from convrec.output import JsonFile, console, takes_stdout, write_json
+from convrec.output import JsonFile, console, takes_stdout, whole, write_json
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Header
@@ -62,13 +62,16 @@ def list_artifacts(
     if runs:
         list_runs(home_store(), json_file)
         return
-    headers = home_store().headers(kind)
+    store = home_store()
+    headers = store.headers(kind)
     if run:
-        used = {one.artifact_id for one in find_run(home_store(), run).artifacts}
+        used = {one.artifact_id for one in find_run(store, run).artifacts}
         headers = [header for header in headers if header.ref.artifact_id in used]
     if json_file is not None:
         write_json([_plain(header) for header in headers], json_file)
-    if not takes_stdout(json_file):
+    if not headers and not takes_stdout(json_file):
+        typer.echo(f"no {kind or 'artifact'} was made yet in {store.where}")
+    elif not takes_stdout(json_file):
         table = Table(
             Column("artifact", no_wrap=True),
             "stage",
@@ -87,7 +90,7 @@ def list_artifacts(
                 f"{header.seconds:.1f}",
                 header.producer.flow_run_id[:8],
             )
-        console().print(table)
+        console().print(whole(table))
 
 
 @app.command()

@@ -42,8 +42,8 @@ def psycopg_module() -> Any:
 
 def _lacking(what: str) -> WarehouseError:
     return WarehouseError(
-        f"CONVREC_WAREHOUSE names a lake, and {what} is not installed; "
-        "pip install 'convrec[lake]' brings all that it needs"
+        f"CONVREC_WAREHOUSE names a lake, and {what} is not installed; install all that it needs "
+        "with `.venv/bin/pip install -c constraints.txt -e '.[lake]'`"
     )
 
 

@@ -153,10 +153,12 @@ def find_run(store: Store, name: str) -> RunRecord:
     """The run whose id is, or begins with, `name`. Raises InputError where there is not one."""
     found = [run for run in runs(store) if run.run_id.startswith(name)]
     if len(name) < SHORTEST_PREFIX or len(found) != 1:
-        how_many = f"{len(found)} runs have" if len(name) >= SHORTEST_PREFIX else "too short:"
+        wrong = f"{len(found)} runs have an id that begins with {name!r}"
+        if len(name) < SHORTEST_PREFIX:
+            wrong = f"{name!r} is too short for a run"
         raise InputError(
-            f"{how_many} an id that begins with {name!r}; give {SHORTEST_PREFIX} or more signs of "
-            "one that `convrec artifacts list --runs` shows"
+            f"{wrong}; give {SHORTEST_PREFIX} or more signs of one that "
+            "`convrec artifacts list --runs` shows"
         )
     return found[0]
 

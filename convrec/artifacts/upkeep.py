@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convrec.output import JsonFile, console, takes_stdout, write_json
+from convrec.output import JsonFile, console, takes_stdout, whole, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +43,9 @@ def list_runs(store: Store, json_file: Path | None) -> None:
         write_json([asdict(run) for run in found], json_file)
     if takes_stdout(json_file):
         return
+    if not found:
+        typer.echo(f"no run was noted yet in {store.where}")
+        return
     table = Table(
         Column("run", no_wrap=True), "flow", "profile", "set", "code", "state", "started (UTC)",
         "made", "cached",
@@ -60,7 +63,7 @@ def list_runs(store: Store, json_file: Path | None) -> None:
             str(made),
             str(len(run.artifacts) - made),
         )
-    console().print(table, markup=False)
+    console().print(whole(table), markup=False)
 
 
 def pin(
@@ -91,7 +94,7 @@ def pins(json_file: JsonFile = None) -> None:
         table = Table("name", "artifact")
         for name, artifact_id in found.items():
             table.add_row(name, artifact_id)
-        console().print(table)
+        console().print(whole(table))
 
 
 def unpin(
@@ -139,7 +142,7 @@ def _print(garbage: Garbage, *, deleted: bool) -> None:
         made = f"{part.created_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(part.artifact_id, f"{part.rows:,}", made, f"{part.bytes / 1e6:.1f}")
     if garbage.artifacts:
-        shown.print(table)
+        shown.print(whole(table))
     for left in garbage.leftovers[:SHOWN_LEFTOVERS]:
         line = f"{left.path}  {left.bytes / 1e6:.1f} MB, {left.why}"
         shown.print(line, markup=False, soft_wrap=True)

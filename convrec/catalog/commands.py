@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.output import JsonFile, takes_stdout, write_json
+from convrec.output import JsonFile, console, takes_stdout, whole, write_json
 
 if TYPE_CHECKING:
     import polars as pl
 
-app = typer.Typer(help="Catalogs: check, diff, link, publish.", no_args_is_help=True)
+app = typer.Typer(help="Catalogs: check, diff, link, publish, versions.", no_args_is_help=True)
 
 _SHOWN = 20
 
@@ -144,7 +144,12 @@ def versions(
     rows = [asdict(version) for version in published(store, wanted.name if wanted else "")]
     if json_file is not None:
         write_json(rows, json_file)
-    if not takes_stdout(json_file):
+    if not rows and not takes_stdout(json_file):
+        typer.echo(
+            f"no catalog {name or 'NAME'} is published in {store.where}; "
+            f"`convrec catalog publish FILE --name {name or 'NAME'}` publishes one"
+        )
+    elif not takes_stdout(json_file):
         shown = ("name", "version", "items", "quarantined", "compared_with", "published_at")
         cells = [
             [str(row[column])[:19] if column == "published_at" else row[column] for column in shown]
@@ -183,7 +188,6 @@ def _frame(title: str, frame: pl.DataFrame) -> None:
 def _table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str | None = None
 ) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -193,4 +197,4 @@ def _table(
     for row in rows:
         table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     typer.echo(title)
-    Console().print(table)
+    console().print(whole(table))

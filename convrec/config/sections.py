@@ -133,7 +133,9 @@ class Lora(Section):
 class Model(Section):
     """The student."""
 
-    base: str = Field("tiny", description="`tiny`, `smollm2` (extra), a folder, or a Hub name.")
+    base: str = Field(
+        "tiny", min_length=1, description="`tiny`, `smollm2` (extra), a folder, or a Hub name."
+    )
     prompt: Literal["instruct", "plain", "given"] = Field(
         "instruct",
         description="What the student reads: an instruction with the conversation, the "

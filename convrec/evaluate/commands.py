@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.output import JsonFile, takes_stdout, write_json
+from convrec.output import JsonFile, console, takes_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.evaluate.score import Score
@@ -84,7 +84,9 @@ def _counting() -> Any:
 
     @contextmanager
     def shown() -> Any:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        screen = Console(stderr=True)
+        away = not screen.is_terminal  # or it would print an empty line
+        with Progress(*columns, console=screen, transient=True, disable=away) as bar:
             task = bar.add_task("score", total=None)
             yield lambda rows: bar.update(task, completed=rows)
 
@@ -113,7 +115,6 @@ def _figures(result: Score) -> dict[str, Any]:
 
 
 def _print_table(result: Score) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     of = f", {result.cases} pairs" if result.cases != result.lists else ""
@@ -123,4 +124,4 @@ def _print_table(result: Score) -> None:
     table.add_column("95% interval", justify="right")
     for name, found in result.metrics.items():
         table.add_row(name, f"{found.value:.4f}", f"{found.low:.4f} – {found.high:.4f}")
-    Console().print(table)
+    console().print(table)

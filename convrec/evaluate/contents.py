@@ -104,17 +104,18 @@ def command(config: Config, what: str = "run") -> str:
     """The command that makes this run again: the profile, and what differs from it."""
     from convrec.config import load
 
+    profile = config.profile
     try:
-        before = flattened(shown_config(load(config.profile)))
-    except ConfigError:
-        before = {}
+        before = flattened(shown_config(load(profile)))
+    except ConfigError:  # one that was given by its path, of which this is the file's name
+        profile, before = f"{profile}.toml", {}
     changed = {
         key: value
         for key, value in flattened(shown_config(config)).items()
         if before and key != "profile" and before.get(key, value) != value
     }
     sets = [f"--set {shlex.quote(f'{key}={as_override(value)}')}" for key, value in changed.items()]
-    return " ".join([f"convrec {what}", shlex.quote(config.profile), *sets])
+    return " ".join([f"convrec {what}", shlex.quote(profile), *sets])
 
 
 def _charts(found: Cells, rated: list[Rated], n: int) -> dict[str, Markup]:

@@ -15,6 +15,9 @@ from convrec.markdown import plain_table
 if TYPE_CHECKING:
     import polars as pl
 
+WIDEST = 5
+"""Columns of intervals that fit beside what Prefect's page says of an artifact."""
+
 
 def evaluation_markdown(metrics: pl.DataFrame) -> str:
     """Systems, differences, parts of the test set, and spread over the catalog."""
@@ -23,14 +26,20 @@ def evaluation_markdown(metrics: pl.DataFrame) -> str:
     if found["pairs"]:
         parts += ["## Differences on the same samples", _pairs(found["pairs"])]
     if found["slices"]:
-        parts += ["## NDCG@20 on parts of the test set", _slices(found)]
+        parts += ["## NDCG@20 on parts of the test set, and their samples", _slices(found)]
     parts += ["## Popularity and coverage", _systems(found["systems"], SPREAD)]
     return "\n\n".join(parts)
 
 
 def systems_markdown(systems: Mapping[str, Mapping[str, Any]], rates: tuple[str, ...]) -> str:
-    """One row a system: ranking metrics with their intervals, then rates."""
-    return _systems(systems, (*RANKING, *rates))
+    """One row a system: ranking metrics with their intervals, and below them rates.
+
+    Two tables, because Prefect's page has room for WIDEST intervals.
+    """
+    shares = [
+        [system, *(_share(row.get(name)) for name in rates)] for system, row in systems.items()
+    ]
+    return f"{_systems(systems, RANKING)}\n\n{plain_table(['system', *rates], shares)}"
 
 
 def _systems(systems: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str:
@@ -51,12 +60,26 @@ def _pairs(pairs: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
 
 
 def _slices(found: Mapping[str, Any]) -> str:
-    systems = list(found["systems"])
-    rows = []
+    """A table a property of the samples, one row a system."""
+    properties: dict[str, dict[str, Any]] = {}
     for name, row in found["slices"].items():
-        cells = [_cell(row.get(system, {}).get("ndcg@20")) for system in systems]
-        rows.append([name, *cells, next(iter(row.values()))["ndcg@20"]["n"]])
-    return plain_table(["samples with", *systems, "samples"], rows)
+        what, _, part = name.partition(": ")
+        count = next(iter(row.values()))["ndcg@20"]["n"]
+        properties.setdefault(what, {})[f"{part} ({count})"] = row
+    made = []
+    for what, parts in properties.items():
+        for start in range(0, len(parts), WIDEST):
+            some = list(parts.items())[start : start + WIDEST]
+            rows = [
+                [system, *(_cell(row.get(system, {}).get("ndcg@20")) for _, row in some)]
+                for system in found["systems"]
+            ]
+            made.append(plain_table([what, *(part for part, _ in some)], rows))
+    return "\n\n".join(made)
+
+
+def _share(row: Mapping[str, Any] | None) -> str:
+    return "-" if row is None else f"{row['value']:.1%}"
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:

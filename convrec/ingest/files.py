@@ -61,7 +61,10 @@ def data_path(config: Config) -> Path:
         )
     path = located(given, "ingest.path")
     if not path.exists():
-        raise InputError(f"ingest.path={given} does not exist; give a file or folder that does")
+        raise InputError(
+            f"ingest.path={given} does not exist; give a file or folder that does, as in "
+            "--set ingest.path=FOLDER"
+        )
     return path
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.output import Assignments, JsonFile, console, takes_stdout, write_json
+from convrec.output import Assignments, JsonFile, console, takes_stdout, whole, write_json
 
 if TYPE_CHECKING:
     from convrec.llm.answers import AnswerStore
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Teacher and judge: the ledger, imports, batches, a demo server."
 )
+
+RARE = ("cached_tokens", "reasoning_tokens")
+"""Columns of the ledger that are shown where one of them holds something."""
 
 
 @app.command("serve-demo")
@@ -130,16 +133,19 @@ def _print_ledger(rows: list[dict[str, Any]]) -> None:
     if not rows:
         console().print("Nothing was sent yet.")
         return
-    table = Table(*(name.replace("_", " ") for name in rows[0]))
+    shown = [name for name in rows[0] if name not in RARE or any(row[name] for row in rows)]
+    table = Table(*(name.replace("_", " ") for name in shown))
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(_cell(name, row[name]) for name in shown))
     table.add_section()
-    blank = [""] * (len(rows[0]) - 1)
+    blank = [""] * (len(shown) - 1)
     table.add_row("total", *blank[1:], f"{sum(row['usd'] for row in rows):.4f}")
-    console().print(table)
+    console().print(whole(table))
 
 
-def _cell(value: object) -> str:
+def _cell(name: str, value: object) -> str:
+    if name == "run":
+        return str(value)[:8]
     if isinstance(value, float):
         return f"{value:.4f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -156,4 +162,4 @@ def _print_batches(rows: list[Row]) -> None:
         made = f"{row.created_at:%Y-%m-%d %H:%M}"
         cells = (row.batch_key, row.stage, row.state, f"{row.requests:,}", row.batch_id, row.note)
         table.add_row(*cells, made)
-    console().print(table)
+    console().print(whole(table))

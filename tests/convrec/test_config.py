@@ -46,6 +46,7 @@ def test_assignments_are_json_where_they_are_json() -> None:
         ({"recommend.source": "replay"}, "needs recommend.replay"),
         ({"remap.keep": 5}, "remap.keep=5"),
         ({"llm.base_url": "127.0.0.1:8000/v1"}, "give an address as in http://"),
+        ({"model.base": ""}, "at least 1 character"),
         ({"llm.base_url": "ftp://x"}, "give an address as in http://"),
         ({"llm.base_url": "http://"}, "give an address as in http://"),
         ({"llm.base_url": "http://h ost/v1"}, "give an address as in http://"),

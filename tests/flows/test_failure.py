@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
+from convrec.config import ROOT
 from convrec.errors import ConvrecError, InputError, TooManyFailures
 from convrec.pipeline import NODES
 from flows import cli
+from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from tasks import failure
 from tasks.run import Run
@@ -44,6 +46,25 @@ def test_a_failed_stage_leaves_the_sentence_the_rows_and_the_command(
     assert command.startswith("convrec run demo --until adjust --set ")
     assert f"recommend.replay={answers}" in command
     assert command in left
+
+
+def test_the_command_names_a_profile_by_its_path_and_the_checkpoint_that_was_asked_for(
+    home: Path, small: dict[str, Any], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_bytes((ROOT / "profiles" / "demo.toml").read_bytes())
+    with pytest.raises(InputError) as caught:
+        pipeline(profile=str(mine), overrides={"model.base": "/no/such"})
+    assert caught.value.resume == f"convrec run {mine} --set model.base=/no/such"
+    with pytest.raises(InputError, match="neither a folder") as caught:
+        evaluate(profile=str(mine), overrides=small, checkpoint="nope")
+    assert caught.value.resume.startswith(
+        f"convrec evaluate --profile {mine} --checkpoint nope --set "
+    )
+    with pytest.raises(
+        InputError, match=rf"run `convrec run {mine} --until rank_grpo --set seed=8`"
+    ):
+        evaluate(profile=str(mine), overrides={"seed": 8})
 
 
 def test_a_run_that_succeeds_leaves_no_failure(home: Path, small: dict[str, Any]) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.config import STAGES
-from convrec.errors import BudgetExceeded, InputError
+from convrec.errors import BudgetExceeded, ConfigError, InputError
 from convrec.llm.ledger import ledger_rows
+from convrec.sft import packaged
 from flows.build_sft_data import build_sft_data
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline
@@ -162,11 +163,14 @@ def test_the_budget_stops_a_run_and_keeps_what_was_paid(home: Path, small: Small
 
 
 def test_a_model_that_is_not_there_is_refused_before_anything_is_asked(
-    home: Path, small: Small
+    home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = {**small, "model.base": "/no/such/model"}
     with pytest.raises(InputError, match=r"model\.base=/no/such/model is not a folder"):
         pipeline(profile="demo", overrides=missing)
+    monkeypatch.setitem(packaged.PACKAGES, "smollm2", "no_such_package")
+    with pytest.raises(ConfigError, match="no-such-package, which is not installed"):
+        pipeline(profile="demo", overrides={**small, "model.base": "smollm2"})
     assert not Store(home).headers()
     summary = pipeline(profile="demo", overrides=missing, until="ingest")
     assert states(summary)["sft"] == {"skipped"}

@@ -58,7 +58,7 @@ def test_runs_and_what_they_used_are_listed(home: Store) -> None:
 def test_a_kind_that_there_is_not_is_refused(home: Store) -> None:
     with pytest.raises(InputError, match=r"'foo' is no kind .* catalog, "):
         said("list", "--kind", "foo")
-    assert said("list", "--kind", "catalog")
+    assert said("list", "--kind", "catalog") == f"no catalog was made yet in {home.where}\n"
 
 
 def test_gc_only_shows_until_it_is_told_and_leaves_what_is_pinned(home: Store) -> None:

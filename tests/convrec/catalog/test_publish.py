@@ -203,6 +203,7 @@ def test_versions_and_what_one_changed_are_listed(store: Store, edited: Path) ->
         ("demo", 2),
     ]
     assert told("other", "--json", "-") == []
+    assert "`convrec catalog publish FILE --name other`" in told("other")
     changes = told("demo@2", "--json", "-")
     assert sorted(row["change"] for row in changes) == ["added", "removed", "renamed"]
     assert "2 versions" in told()

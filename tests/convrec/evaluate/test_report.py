@@ -6,11 +6,13 @@ import hashlib
 import re
 from typing import Any
 
+import polars as pl
 import pytest
 
 from convrec.config import Config
 from convrec.evaluate import METRICS, REPORT
 from convrec.evaluate.contents import command, simulated
+from convrec.evaluate.markdown import WIDEST, evaluation_markdown
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,18 @@ def page(whole_world: Any) -> str:
     content = (job.scratch / "report.html").read_bytes()
     assert built.rows.rows() == [("report.html", hashlib.sha256(content).hexdigest())]
     return content.decode()
+
+
+def test_the_tables_for_prefect_are_as_narrow_as_its_page(whole_world: Any) -> None:
+    metrics = METRICS.build(whole_world.job()).rows
+    wanted = pl.col("slice") == "wanted: tail items"
+    months = [f"month: 2022-{month:02}" for month in range(1, 8)]
+    more = [metrics.filter(wanted).with_columns(slice=pl.lit(month)) for month in months]
+    tables = evaluation_markdown(pl.concat([metrics, *more]))
+    rows = [line for line in tables.splitlines() if line.startswith("|")]
+    assert max(row.count("|") for row in rows) == WIDEST + 2
+    for heading in ("| system | in_catalog |", "| wanted |", "| month | 2022-01 (", "2022-07 ("):
+        assert heading in tables
 
 
 def test_a_post_cannot_run_anything(page: str) -> None:
@@ -79,6 +93,8 @@ def test_the_command_names_what_differs_from_the_profile(tmp_path: Any) -> None:
     )
     expected = f"convrec run {profile} --set rank_grpo.reward=log --set rank_grpo.steps=9"
     assert command(config) == expected
+    # what a profile keeps of its path
+    assert command(config.model_copy(update={"profile": "mine"})) == "convrec run mine.toml"
 
 
 def test_it_shows_the_noise_the_parts_and_how_popular(page: str) -> None:

@@ -22,7 +22,9 @@ def test_the_ledger_as_table_and_json(store: Store, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CONVREC_HOME", str(store.home))
     assert "Nothing was sent yet" in CliRunner().invoke(app, ["ledger"]).output
     AnswerStore(store).add([ANSWER])
-    assert "demo-teacher" in CliRunner().invoke(app, ["ledger"]).output
+    told = CliRunner().invoke(app, ["ledger"]).output
+    assert "demo-teacher" in told
+    assert "reasoning" not in told  # nothing was
     printed = CliRunner().invoke(app, ["ledger", "--json", "-"]).stdout
     assert json.loads(printed) == {
         "rows": [
