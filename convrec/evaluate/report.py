@@ -52,7 +52,7 @@ def _config(config: Config) -> dict[str, Any]:
 REPORT = Step(
     stage="evaluate",
     kind="report",
-    version=5,
+    version=6,
     build=_build,
     config=_config,
     inputs=_inputs,
