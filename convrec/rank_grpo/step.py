@@ -27,7 +27,7 @@ def config_subset(config: Config) -> dict[str, Any]:
         "model": config.model.model_dump(
             mode="json", include={"max_prompt_tokens", "max_completion_tokens", "bf16"}
         ),
-        "rank_grpo": config.rank_grpo.model_dump(mode="json", exclude={"save_every"}),
+        "rank_grpo": config.rank_grpo.model_dump(mode="json", exclude={"save_every", "vllm_url"}),
         **config.domain.changed("line", "line_without_year"),
     }
 

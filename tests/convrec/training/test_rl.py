@@ -261,9 +261,10 @@ def test_looking_and_saving_do_not_change_the_training(checkpoint: Path, tmp_pat
     assert curves.filter(untimed).equals(expected.filter(untimed))
 
 
-def test_saving_more_often_is_no_other_artifact() -> None:
+def test_saving_more_often_or_another_server_is_no_other_artifact() -> None:
     subset = RANK_GRPO.config(config())
     assert RANK_GRPO.config(config(save_every=1)) == subset
+    assert RANK_GRPO.config(config(vllm_url="http://127.0.0.1:9")) == subset
     assert RANK_GRPO.config(config(eval_every=1)) != subset
     assert RANK_GRPO.config(config(patience=1)) != subset
 
