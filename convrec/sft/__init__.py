@@ -69,7 +69,7 @@ def _build(job: Job) -> Built:
 SFT = Step(
     stage="sft",
     kind="checkpoint",
-    version=1,
+    version=2,
     build=_build,
     config=_config,
     inputs=base_digest,

@@ -29,14 +29,14 @@ def training_rows(
     """Prompt and completion of every demonstration of a split, in order.
 
     A demonstration without a sample_id stands for all samples of its context, which share one
-    conversation, and is one row.
+    conversation, and is one row. One without a line, where everything was seen, teaches nothing.
     """
     samples = conversations.select("sample_id", "context_id", "conversation", "prompt").rows()
     by_sample = {sample: (talk, prompt) for sample, _, talk, prompt in samples}
     by_context = {context: (talk, prompt) for _, context, talk, prompt in reversed(samples)}
     rows = []
     for context, sample, completion in (
-        demonstrations.filter(pl.col("split") == split)
+        demonstrations.filter(pl.col("split") == split, pl.col("completion") != "")
         .select("context_id", "sample_id", "completion")
         .iter_rows()
     ):

@@ -43,7 +43,12 @@ def demonstrations(rows: list[tuple[str, str | None, str, str]]) -> pl.DataFrame
 
 def test_one_row_a_demonstration_with_the_words_of_its_sample(micro: Config) -> None:
     made = demonstrations(
-        [("c1", None, "train", "A"), ("c1", "s2", "train", "B"), ("c3", None, "validation", "C")]
+        [
+            ("c1", None, "train", "A"),
+            ("c1", "s2", "train", "B"),
+            ("c2", None, "train", ""),
+            ("c3", None, "validation", "C"),
+        ]
     )
     assert training_rows(CONVERSATIONS, made, "train", micro) == [("first", "A"), ("first", "B")]
     assert training_rows(CONVERSATIONS, made, "validation", micro) == [("third", "C")]
