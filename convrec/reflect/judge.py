@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from convrec.llm.prices import chat_limits
-
 if TYPE_CHECKING:
     from convrec.config import Config
 
@@ -46,6 +44,8 @@ def _numbered(candidates: tuple[str, ...]) -> str:
 
 def judge_body(conversation: str, candidates: Sequence[str], config: Config) -> dict[str, Any]:
     """The chat request that rates `candidates` (lines, in shown order) for one conversation."""
+    from convrec.llm.prices import chat_limits
+
     reflect = config.reflect
     scale = reflect.scale
     text = quoted(conversation, reflect.max_characters)

@@ -114,6 +114,16 @@ def test_the_environment_is_set_before_prefect_reads_it(command: str) -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+def test_help_loads_nothing_that_it_does_not_print() -> None:
+    script = (
+        "import sys; from flows import cli; "
+        "cli.app(['--help'], standalone_mode=False); "
+        "print(sorted({'pydantic', 'duckdb', 'polars', 'prefect'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.endswith("[]\n")
+
+
 def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     away = {
         "PREFECT_API_URL": "http://127.0.0.1:9/api",
