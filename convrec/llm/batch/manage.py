@@ -53,8 +53,8 @@ def release_batch(batch_key: str, answers: AnswerStore) -> None:
 @contextmanager
 def _open_row(batch_key: str, book: Book) -> Iterator[Row]:
     """A batch that nobody packs, submits or collects inside the block."""
-    known = {row.batch_key for row in book.rows() if row.state != "ended"}
-    if batch_key not in known:
+    row = book.row(batch_key)
+    if row is None or row.state == "ended":
         raise InputError(f"no open batch {batch_key!r}; `convrec llm batches` shows them")
     with book.holding(batch_key) as ours:
         row = book.row(batch_key)

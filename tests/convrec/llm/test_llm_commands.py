@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,6 +12,7 @@ from convrec.errors import InputError
 from convrec.llm import server
 from convrec.llm.answers import AnswerStore
 from convrec.llm.commands import app
+from tests.imports import loaded
 
 from .test_answers import ANSWER
 
@@ -77,10 +76,5 @@ def test_a_key_that_a_script_left_empty_is_no_batch(
 
 
 def test_the_commands_import_nothing_heavy() -> None:
-    script = (
-        "import sys, convrec.llm.commands; "
-        "print([m for m in ('openai', 'uvicorn', 'starlette', 'polars', 'torch') "
-        "if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+    heavy = ("openai", "uvicorn", "starlette", "polars", "torch")
+    assert loaded("import convrec.llm.commands", *heavy) == set()
