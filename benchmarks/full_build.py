@@ -37,7 +37,8 @@ from convrec.llm.answer import Answer, answer_of
 from convrec.llm.answers import AnswerStore
 from convrec.llm.prices import Usage
 from convrec.pipeline import NODES
-from convrec.reflect.pairs import pairs_of, settle
+from convrec.reflect.notes import settle
+from convrec.reflect.pairs import pairs_of
 
 COMMIT = 5000
 FIT = "adjustment"

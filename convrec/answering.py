@@ -114,6 +114,7 @@ def import_answers(
         "known": sum(one.bound - one.imported - one.unusable for one in done),
         "unusable": sum(one.unusable for one in done),
         "lines": done[0].lines,
+        "unreadable": list(done[0].unreadable),
         "unknown": done[0].lines - sum(one.bound for one in done),
     }
     if json_file is not None:
@@ -123,6 +124,8 @@ def import_answers(
             "{imported} answers imported, {known} were known before, {unusable} unusable; "
             "{unknown} of {lines} lines are for no request of ours".format(**figures)
         )
+        if numbers := done[0].unreadable:
+            typer.echo(f"{len(numbers)} more cannot be read, the first is line {numbers[0]}")
 
 
 # -- reparse -----------------------------------------------------------------------------------

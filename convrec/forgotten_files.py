@@ -30,10 +30,13 @@ def remove_from_files(
     Also files of the embedded endpoint that hold a text. `checkpoints` may name a context in their
     samples; in a lake their new file is named in the transaction of `connection`.
     """
-    from convrec.llm.batch.book import remove_transfers
+    from convrec.llm.batch.book import remove_transfers, unread_file
     from convrec.training.record import SAMPLES
 
     remove_transfers(store.home / "spool")
+    everywhere = unread_file(store.home / "spool")  # whose they are nobody can say
+    for path in everywhere.parent.glob(everywhere.name):
+        path.unlink()
     for report in reports:
         shutil.rmtree(store.folder(report), ignore_errors=True)
         (store.home / "results" / report).unlink(missing_ok=True)

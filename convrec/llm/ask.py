@@ -33,11 +33,22 @@ def ask(
     EndpointError, TooManyFailures, BudgetExceeded, or InputError for an unusable file, or one that
     has none of the answers that are still needed because it is about other conversations.
     """
-    from convrec.llm.fetch import Fetched, fetch
+    from convrec.llm.fetch import Fetched, await_batches, fetch
 
     if step.requests is None:
         raise ValueError(f"the step of {step.kind} asks nobody")
     config = job.config
+    if step.recall is not None and (batched := step.recall(job)):
+        await_batches(
+            batched,
+            config=config,
+            store=job.store,
+            stage=step.stage,
+            run=run,
+            key=key,
+            progress=progress,
+        )
+        step.recall(job)
     requests = step.requests(job)
     if step.stage == "recommend" and config.recommend.source == "replay":
         from convrec.llm.replay import import_batch_output

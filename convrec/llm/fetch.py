@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -88,17 +89,8 @@ def fetch(
     first = next(missing, None)
     tally.show()
     if first is not None:
-        with open_endpoint(config, store.home / "demo-endpoint") as base_url:
-            errand = Errand(
-                config=config,
-                answers=answers,
-                tally=tally,
-                budget=Budget(config.llm.max_usd, spent_usd),
-                stage=stage,
-                run=run,
-                base_url=base_url,
-                key=api_key(config, base_url, key),
-            )
+        budget = Budget(config.llm.max_usd, spent_usd)
+        with _errand(config, answers, tally, budget, stage, run, key) as errand:
             for request in first:
                 errand.price(request)
             collect_ended(errand)
@@ -116,6 +108,45 @@ def fetch(
         rows = list(fetched.reasons.items())
         raise TooManyFailures(_summary(fetched, share, stage), rows=rows)
     return fetched
+
+
+def await_batches(
+    requests: Collection[Request],
+    *,
+    config: Config,
+    store: Store,
+    stage: str,
+    run: str = "",
+    key: str = "",
+    progress: Progress = silent,
+) -> None:
+    """Wait until none of `requests` is in an open batch. Raises EndpointError as `fetch` does."""
+    tally, budget = Tally(len(requests), progress), Budget(None, 0.0)
+    with _errand(config, AnswerStore(store), tally, budget, stage, run, key) as errand:
+        wait_for_batches(requests, errand)
+
+
+@contextmanager
+def _errand(
+    config: Config,
+    answers: AnswerStore,
+    tally: Tally,
+    budget: Budget,
+    stage: str,
+    run: str,
+    key: str,
+) -> Iterator[Errand]:
+    with open_endpoint(config, answers.store.home / "demo-endpoint") as base_url:
+        yield Errand(
+            config=config,
+            answers=answers,
+            tally=tally,
+            budget=budget,
+            stage=stage,
+            run=run,
+            base_url=base_url,
+            key=api_key(config, base_url, key),
+        )
 
 
 def _missing(

@@ -6,7 +6,7 @@ elsewhere, by the context that owns the request (`custom_id` = conversation id).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from convrec.llm.requests import Request
 
 @dataclass(frozen=True)
 class Imported(Fetched):
-    """A fetch from a file of `lines`.
+    """A fetch from a file of `lines`; the numbers of others that nobody can read are `unreadable`.
 
     `bound` lines name a request of ours; of these `imported` were new answers, and `unusable` are
     none.
@@ -32,6 +32,7 @@ class Imported(Fetched):
     bound: int = 0
     imported: int = 0
     unusable: int = 0
+    unreadable: Sequence[int] = ()
 
 
 def import_batch_output(
@@ -41,8 +42,8 @@ def import_batch_output(
 
     A line names our request key or, with `by_owner`, a context that has one request here.
     A request with an error in its line, or with no line, is in `failures` with the reason; one that
-    was answered before keeps that answer. Raises InputError where the file is missing or is not
-    Batch output.
+    was answered before keeps that answer. Raises InputError where the file is missing or no line of
+    it is Batch output.
     """
     by_id: dict[str, dict[str, Request]] = {}
     owned: dict[str, dict[str, Request]] = {}
@@ -53,8 +54,9 @@ def import_batch_output(
         by_id |= {owner: asked for owner, asked in owned.items() if len(asked) == 1}
     found: dict[str, Answer] = {}
     reasons: dict[str, str] = {}
+    unreadable: list[int] = []
     lines = bound = 0
-    for row in read_lines(path):
+    for row in read_lines(path, lambda number, line: unreadable.append(number)):
         named = by_id.get(row["custom_id"], {})
         lines += 1
         bound += bool(named)
@@ -72,6 +74,8 @@ def import_batch_output(
     answers.add([answer for key, answer in found.items() if key not in known])
     missing = wanted - known - found.keys()
     absent = f"{path.name} has no line for this conversation"
+    if unreadable:
+        absent += f" among those that can be read; line {unreadable[0]} cannot"
     failures = {key: reasons.get(key, absent) for key in sorted(missing)}
     return Imported(
         requests=len(wanted),
@@ -82,4 +86,5 @@ def import_batch_output(
         bound=bound,
         imported=len(found.keys() - known),
         unusable=len(reasons.keys() - found.keys()),
+        unreadable=unreadable,
     )

@@ -9,14 +9,12 @@ new are asked about, and a renamed item is a new one. Contexts go through in sli
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
-from convrec.artifacts.again import again
 from convrec.artifacts.identity import canonical, digest, text_digest
-from convrec.llm.answers import AnswerStore
-from convrec.llm.requests import Request, chunks
+from convrec.llm.requests import Request
 from convrec.recommend import contexts
 from convrec.reflect.judge import judge_body, quoted
 
@@ -34,14 +32,6 @@ KEPT = 10_000_000
 _KNOWN = """
 SELECT context, pass, request_key, items AS item
 FROM llm_judged JOIN keys USING (judge_key) WHERE pass <= ? ORDER BY request_key, context, pass
-"""
-
-_NOTE = """
-INSERT INTO llm_judged BY NAME
-SELECT * FROM asked WHERE NOT EXISTS (
-    SELECT 1 FROM llm_judged AS known WHERE known.judge_key = asked.judge_key
-    AND known.pass = asked.pass AND known.request_key = asked.request_key)
-QUALIFY row_number() OVER (PARTITION BY judge_key, pass, request_key ORDER BY context_id) = 1
 """
 
 
@@ -194,28 +184,9 @@ class Pairs:
         for context, number, found in groups.sort("context", "pass").iter_rows():
             talk = self._talks[context]
             key = self._judge_key(talk)
-            items = [lines[item] for item in found]
-            items.sort(key=partial(_place, key, number))
+            items = shown_order((lines[item] for item in found), key, number)
             body = judge_body(talk, items, self._config)
             yield Asked(Request(self.owners[context], self._endpoint, body), key, number, items)
-
-    def note(self, asked: Iterable[Asked]) -> None:
-        """Note which request asked about which pair."""
-        import polars as pl
-
-        rows = [(a.judge_key, a.round, a.items, a.request.key, a.request.owner) for a in asked]
-        if not rows:
-            return
-        columns = ("judge_key", "pass", "items", "request_key", "context_id")
-        frame = pl.DataFrame(rows, schema=list(columns), orient="row").to_arrow()
-
-        @again
-        def commit() -> None:
-            with self._store.write(growing=True) as connection:
-                connection.register("asked", frame)
-                connection.execute(_NOTE)
-
-        commit()
 
 
 def pairs_of(job: Job) -> Pairs:
@@ -243,15 +214,6 @@ def pairs_of(job: Job) -> Pairs:
 _LAST: tuple[str, Pairs] | None = None
 
 
-def settle(job: Job) -> None:
-    """Note the pairs of all requests that have an answer by now."""
-    pairs, answers = pairs_of(job), AnswerStore(job.store)
-    for some in pairs.slices():
-        for chunk in chunks(pairs.asked(some)):
-            answered = answers.digests([a.request.key for a in chunk])
-            pairs.note(a for a in chunk if a.request.key in answered)
-
-
 def known_requests(job: Job) -> int:
     """How many requests answered the pairs that need not be asked about."""
     found: set[str] = set()
@@ -271,5 +233,10 @@ def _numbered(ranked: pl.DataFrame, owners: pl.Series, items: pl.DataFrame) -> p
     )
 
 
-def _place(judge_key: str, number: int, item: str) -> bytes:
-    return blake2b(f"{judge_key}/{number}/{item}".encode(), digest_size=8).digest()
+def shown_order(items: Iterable[str], judge_key: str, number: int) -> list[str]:
+    """Lines in the order in which pass `number` shows them."""
+
+    def place(item: str) -> bytes:
+        return blake2b(f"{judge_key}/{number}/{item}".encode(), digest_size=8).digest()
+
+    return sorted(items, key=place)

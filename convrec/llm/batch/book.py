@@ -15,7 +15,7 @@ from pathlib import Path
 from convrec.artifacts.again import again
 from convrec.artifacts.store import Store
 from convrec.artifacts.tables import utc_now
-from convrec.llm.requests import Request
+from convrec.llm.requests import Request, Requests
 from convrec.llm.spool import unwritable
 
 COLUMNS = "batch_key, endpoint, stage, run, state, requests, file_id, batch_id, note, created_at"
@@ -132,15 +132,25 @@ class Book:
             ).fetchall()
         return {key for (key,) in found}
 
-    def open_requests(self, run: str | None = None) -> list[Request]:
+    def open_requests(self, run: str | None = None) -> Requests:
         """The requests of all batches that have not ended; of one run, or of all."""
-        with self.store.read_connection() as connection:
-            found = connection.execute(
-                "SELECT owner, endpoint, body FROM llm_batch_requests "
-                "JOIN llm_batches USING (batch_key) WHERE $1 IS NULL OR run = $1",
-                [run],
-            ).fetchall()
-        return [Request(owner, endpoint, json.loads(body)) for owner, endpoint, body in found]
+        held = "FROM llm_batch_requests JOIN llm_batches USING (batch_key) "
+        of_run = "WHERE $1 IS NULL OR run = $1"
+
+        def make() -> Iterator[Request]:
+            with self.store.read_connection() as connection:
+                query = f"SELECT owner, endpoint, body {held} {of_run}"
+                found = connection.execute(query, [run])
+                while some := found.fetchmany(ROWS_AT_ONCE):
+                    for owner, endpoint, body in some:
+                        yield Request(owner, endpoint, json.loads(body))
+
+        def count() -> int:
+            with self.store.read_connection() as connection:
+                query = f"SELECT count(*) {held} {of_run}"
+                return int(connection.execute(query, [run]).fetchall()[0][0])
+
+        return Requests(make, count)
 
     def write_input(self, row: Row, path: Path) -> None:
         """Write the batch's input file: one line a request, `custom_id` is the request key."""
@@ -254,6 +264,11 @@ def remove_transfers(folder: Path, batch_key: str = "*") -> None:
     for path in folder.glob(f"batch-{batch_key}.*"):
         if path.suffix in (".jsonl", ".part"):
             path.unlink(missing_ok=True)
+
+
+def unread_file(folder: Path, batch_key: str = "*") -> Path:
+    """Where lines of a batch's output lie that nobody could read."""
+    return folder / f"unread-{batch_key}.jsonl"
 
 
 def input_line(key: str, body: str) -> str:

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from convrec.llm.answer import Answer, answer_of
-from convrec.llm.batch.book import Book, Row
+from convrec.llm.batch.book import Book, Row, unread_file
 from convrec.llm.batch.control import Control
 from convrec.llm.batch.output import read_lines, read_outcome
 from convrec.llm.calls import Answered, Failure
 from convrec.llm.errand import Errand
 from convrec.llm.prices import NO_USAGE, Usage, cost
 from convrec.llm.requests import chunks
+from convrec.llm.spool import unwritable
 
 if TYPE_CHECKING:
     from openai.types import Batch
@@ -29,7 +30,8 @@ LINES_AT_ONCE = 1000
 class Collected:
     """What a batch gave: answered keys, failures for good by key, and what was billed.
 
-    `terminal` is a refusal that would meet every request alike.
+    `terminal` is a refusal that would meet every request alike, `unreadable` the number of lines
+    that nobody can read; they lie in `spool/unread-KEY.jsonl`.
     """
 
     answered: set[str] = field(default_factory=set)
@@ -37,17 +39,29 @@ class Collected:
     usage: Usage = NO_USAGE
     usd: float = 0.0
     terminal: str = ""
+    unreadable: int = 0
 
 
 def collect(batch: Batch, row: Row, book: Book, control: Control, errand: Errand) -> Collected:
     """Download the output and error files of an ended batch and store what they hold."""
     collected = Collected()
     moment = ended_at(batch)
+    unread = unread_file(book.folder, row.batch_key)
+    unread.unlink(missing_ok=True)
+
+    def put_aside(number: int, line: bytes) -> None:
+        collected.unreadable += 1
+        try:
+            with unread.open("ab") as file:
+                file.write(line)
+        except OSError as error:
+            raise unwritable(book.folder, error) from None
+
     for file_id in (batch.output_file_id, batch.error_file_id):
         if file_id:
             path = book.folder / f"batch-{row.batch_key}.{file_id}.jsonl"
             control.download(file_id, path)
-            for lines in chunks(read_lines(path), LINES_AT_ONCE):
+            for lines in chunks(read_lines(path, put_aside), LINES_AT_ONCE):
                 _store(lines, row, moment, book, errand, collected)
             path.unlink()
     return collected

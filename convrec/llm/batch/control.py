@@ -6,7 +6,6 @@ after a call that failed halfway we look whether it worked all the same.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
@@ -14,7 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from convrec.artifacts.identity import file_digest
 from convrec.errors import EndpointError
+from convrec.llm.batch.output import output_line
 from convrec.llm.calls import Failure, not_connected, refused
 from convrec.llm.endpoint import is_loopback, public_url
 from convrec.llm.spool import unwritable
@@ -109,17 +110,25 @@ class Control:
         self._patiently(lambda: _id(self._client.batches.cancel(batch_id), "batch"))
 
     def download(self, file_id: str, path: Path) -> None:
-        """Write a file of the endpoint to `path`, whole or not at all."""
+        """Write a file of the endpoint to `path`, whole or not at all.
+
+        Lines among others that nobody can read are the endpoint's own where they come twice alike.
+        """
         part = path.with_suffix(".part")
+        before = ""
 
         def fetch() -> None:
+            nonlocal before
             with self._client.files.with_streaming_response.content(file_id) as response:
                 _write(part, response)
                 plain = not response.headers.get("content-encoding")
                 length = response.headers.get("content-length")
             if plain and length and int(length) != part.stat().st_size:
                 raise ValueError("a download that broke off")
-            _check_lines(part)
+            if _unreadable(part):
+                last, before = before, file_digest(part)
+                if last != before:
+                    raise ValueError("a line that is none of Batch output")
             os.replace(part, path)
 
         self._patiently(fetch)
@@ -215,16 +224,20 @@ def _write(path: Path, response: Any) -> None:
         raise unwritable(path.parent, error) from None
 
 
-def _check_lines(path: Path) -> None:
-    """Raise ValueError where a line is none of Batch output, as when a download broke off."""
+def _unreadable(path: Path) -> int:
+    """How many lines are none of Batch output.
+
+    Raises ValueError where all are, or the last one breaks off.
+    """
+    readable = unreadable = 0
+    line = b""
     with path.open("rb") as file:
         for line in filter(bytes.strip, file):
-            try:
-                row = json.loads(line)
-            except RecursionError:
-                row = None
-            if not isinstance(row, dict) or "custom_id" not in row:
-                raise ValueError("a line that is none of Batch output")
+            good = output_line(line) is not None
+            readable, unreadable = readable + good, unreadable + (not good)
+    if unreadable and (not readable or not (good or line.endswith(b"\n"))):
+        raise ValueError("a download that broke off")
+    return unreadable
 
 
 def _client(base_url: str, key: str, timeout: float) -> OpenAI:

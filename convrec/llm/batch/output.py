@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,46 @@ from convrec.llm.calls import Answered, Failure, masked, read_response, refusal
 from convrec.llm.requests import Request
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(
+    path: Path, unreadable: Callable[[int, bytes], object] = lambda number, line: None
+) -> Iterator[dict[str, Any]]:
     """The lines of an output or error file, as objects with `custom_id` and `response`.
 
-    Raises InputError for a file that cannot be read, or a line that is none of Batch output.
+    `unreadable` is told of every other line and its number, from 1. Raises InputError for a file
+    that cannot be read, or in which no line is one of Batch output.
     """
+    readable = first = 0
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _line(path, number, line)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                if not line.strip():
+                    continue
+                if (row := output_line(line)) is None:
+                    first = first or number
+                    unreadable(number, line)
+                else:
+                    readable += 1
+                    yield row
+    except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({reason}); give the path of an OpenAI Batch output file"
+            f"{path} cannot be read ({error.strerror}); give the path of an OpenAI Batch output "
+            "file"
         ) from None
+    if first and not readable:
+        raise InputError(
+            f"{path}, line {first} is not a line of Batch output, and none after it is: each is a "
+            "JSON object with custom_id, response and error; download the file again"
+        )
+
+
+def output_line(line: bytes) -> dict[str, Any] | None:
+    """A line of Batch output; None for what is none."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    good = isinstance(row, dict) and isinstance(row.get("custom_id"), str) and "response" in row
+    return row if good else None
 
 
 def read_outcome(
@@ -48,16 +73,3 @@ def read_outcome(
         failure = refusal(url, key, number, said if isinstance(said, dict) else {}, request.body)
         return Failure(failure.kind, f"the batch reports {failure.reason}", failure.status)
     return read_response(masked(json.dumps(body), key), request.body)
-
-
-def _line(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    if isinstance(row, dict) and isinstance(row.get("custom_id"), str) and "response" in row:
-        return row
-    raise InputError(
-        f"{path}, line {number} is not a line of Batch output: each is a JSON object with "
-        "custom_id, response and error; download the file again, or take that line out"
-    )

@@ -285,6 +285,8 @@ class _Sender:
                 f"batch {row.batch_key} was cancelled; what it had answered is kept, so run again "
                 "to send the rest"
             )
+        if collected.unreadable:
+            note += f"; lines of its output that cannot be read: {collected.unreadable}"
         self._book.end(row, note)
         self._count(row, collected)
 

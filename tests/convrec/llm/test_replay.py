@@ -80,6 +80,19 @@ def test_a_file_that_is_no_batch_output_is_refused(
     assert str(path) in str(caught.value)
 
 
+def test_lines_that_cannot_be_read_keep_the_others_from_nobody(
+    store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "output.jsonl"
+    requests = [ask(n) for n in range(3)]
+    lines = [line(request.owner, completion()) for request in requests[:2]]
+    path.write_text("".join([lines[0], "\nnot json\n", lines[1]]))
+    done = import_batch_output(path, requests, store)
+    assert (done.lines, done.imported, list(done.unreadable)) == (2, 2, [2])
+    told = "output.jsonl has no line for this conversation among those that can be read; line 2"
+    assert dict(done.failures) == {requests[2].key: f"{told} cannot"}
+
+
 def test_conversations_with_one_text_have_the_same_reason(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "output.jsonl"
     path.write_text(line("context-0", error={"code": "batch_expired", "message": "late"}))

@@ -17,12 +17,14 @@ from convrec.errors import BudgetExceeded
 from convrec.llm import server
 from convrec.llm.answers import AnswerStore
 from convrec.llm.ask import ask
+from convrec.llm.batch import Book
 from convrec.llm.demo import judge
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.fetch import Fetched
 from convrec.llm.requests import Request
 from convrec.reflect import JUDGMENTS
 from convrec.reflect.judge import judge_body
+from convrec.reflect.notes import recall
 from convrec.reflect.pairs import Pairs, pairs_of
 
 SMALL = {
@@ -33,10 +35,10 @@ SMALL = {
 }
 
 
-def run(config: Config, store: Store) -> dict[str, Any]:
+def run(config: Config, store: Store, name: str = "r") -> dict[str, Any]:
     made: dict[str, Any] = {}
     for node, job in llm_jobs(config, store):
-        fetched = ask(node.step, job, run="r", spent_usd=0.0, progress=lambda *_: None)
+        fetched = ask(node.step, job, run=name, spent_usd=0.0, progress=lambda *_: None)
         made[node.stage] = fetched, store.put(node.step.spec(job), node.step.build(job))
     return made
 
@@ -308,6 +310,47 @@ def test_what_was_bought_before_the_budget_ended_is_known_to_a_run_that_asks_for
     fetched = judged(job(top=6))
     assert fetched.from_ledger >= bought
     assert len(stored(store, "demo-judge")) - bought == fetched.sent
+
+
+def in_another_shape(config: Config) -> Config:
+    """The same pairs but for the last ones: no request of more than an item is as before."""
+    return config.model_copy(update={"reflect": config.reflect.model_copy(update={"top": 5})})
+
+
+def test_answers_that_nobody_noted_are_known_to_a_run_that_asks_otherwise(
+    config: Config, store: Store
+) -> None:
+    run(config, store)
+    with store.write() as connection:
+        noted = connection.execute("SELECT count(*) FROM llm_judged").fetchone()
+        connection.execute("DELETE FROM llm_judged")
+    fetched, _ = run(in_another_shape(config), store)["reflect"]
+    assert (fetched.sent, fetched.failures) == (0, {})
+    with store.read_connection() as connection:
+        assert connection.execute("SELECT count(*) FROM llm_judged").fetchone() == noted
+
+
+def test_what_an_abandoned_batch_answered_is_not_asked_in_another_shape(
+    config: Config, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batched = config.model_copy(
+        update={"reflect": config.reflect.model_copy(update={"source": "batch"})}
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("convrec.llm.batch.control.Control.batch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(batched, store)
+    (row,) = Book(store).rows()
+    assert (row.state, row.stage) == ("submitted", "reflect")
+    other = config.model_copy(update={"reflect": config.reflect.model_copy(update={"scale": 7})})
+    waited = {
+        name: len(recall(judge_job(some, store)))
+        for name, some in (("same", config), ("other", other), ("fewer", in_another_shape(config)))
+    }
+    assert waited == {"same": 0, "other": 0, "fewer": row.requests}
+    fetched, _ = run(in_another_shape(config), store, name="second")["reflect"]
+    assert (fetched.sent, fetched.failures) == (0, {})
+    assert [row.state for row in Book(store).rows()] == ["ended"]
 
 
 def stored(store: Store, model: str) -> list[Any]:
