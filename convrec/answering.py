@@ -29,7 +29,10 @@ STAGES = ("ingest", "recommend", "remap", "reflect")
 
 
 def llm_jobs(config: Config, store: Store) -> Iterator[tuple[Node, Job]]:
-    """Each pipeline node that reads answers, with a job that can be built now."""
+    """Each pipeline node that reads answers, with a job that can be built now.
+
+    Where no list of the teacher is stored there is nothing for the nodes after it.
+    """
     from convrec.artifacts import ArtifactRef, Job
     from convrec.pipeline import PIPELINE
 
@@ -43,6 +46,8 @@ def llm_jobs(config: Config, store: Store) -> Iterator[tuple[Node, Job]]:
         made = {role: frames[name] for role, name in reads.items() if name in frames}
         job = Job(config, store, parents, frames=made)
         if node.step.asks(config):
+            if node.step.recall is not None:
+                node.step.recall(job)
             yield node, job
             if node.step.settle is not None:
                 node.step.settle(job)
@@ -51,11 +56,13 @@ def llm_jobs(config: Config, store: Store) -> Iterator[tuple[Node, Job]]:
         artifact_id = pinned.artifact_id if pinned else node.step.spec(job).artifact_id
         ref = store.find(artifact_id)
         if ref is None:
-            frames[node.name] = node.step.build(job).rows
+            frames[node.name] = rows = node.step.build(job).rows
             ref = ArtifactRef(
-                artifact_id=artifact_id, kind=node.step.kind, stage=node.stage, rows=0
+                artifact_id=artifact_id, kind=node.step.kind, stage=node.stage, rows=rows.height
             )
         refs[node.name] = ref
+        if ref.kind == "teacher_lists" and not ref.rows:
+            return
 
 
 # -- import ------------------------------------------------------------------------------------
@@ -150,8 +157,17 @@ class Reading:
 
 
 def read_again(config: Config, store: Store) -> list[Reading]:
-    """Read the stored answers of each stage again and store what is new. Sends nothing."""
-    return [_read(node, job) for node, job in llm_jobs(config, store)]
+    """Read the stored answers of each stage again and store what is new. Sends nothing.
+
+    Raises InputError where none can be read as a list.
+    """
+    readings = [_read(node, job) for node, job in llm_jobs(config, store)]
+    if not any(reading.contexts for reading in readings):
+        raise InputError(
+            f"no answer of the teacher is stored for profile {config.profile}; `convrec run "
+            f"{config.profile} --until recommend` asks for them, `convrec llm import` takes a file"
+        )
+    return readings
 
 
 def _read(node: Node, job: Job) -> Reading:

@@ -48,8 +48,16 @@ def deploy() -> int:
             file=sys.stderr,
         )
         return 1
-    if code := subprocess.run(_prefect("--no-prompt", "deploy", "--all")).returncode:
-        return code
+    told = subprocess.run(
+        _prefect("--no-prompt", "deploy", "--all"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if told.returncode:  # what Prefect says of each that worked fills pages
+        print(told.stdout, file=sys.stderr)
+        return told.returncode
+    print(f"deployments applied at {os.environ['PREFECT_API_URL']}; `make worker` runs what is due")
     for name in automate():
         print(f"automation {name!r} applied")
     return 0

@@ -132,7 +132,8 @@ class Step:
     state: Callable[[Job], str] | None = None
     requests: Callable[[Job], Collection[Request]] | None = None
     repairs: Callable[[Job], Collection[Request]] | None = None
-    recall: Callable[[Job], Collection[Request]] | None = None
+    recall: Callable[[Job], None] | None = None
+    ordered: Callable[[Job], Collection[Request]] | None = None
     settle: Callable[[Job], None] | None = None
     known: Callable[[Job], int] | None = None
     asked: Callable[[Config], bool] = _always

@@ -38,17 +38,19 @@ def ask(
     if step.requests is None:
         raise ValueError(f"the step of {step.kind} asks nobody")
     config = job.config
-    if step.recall is not None and (batched := step.recall(job)):
-        await_batches(
-            batched,
-            config=config,
-            store=job.store,
-            stage=step.stage,
-            run=run,
-            key=key,
-            progress=progress,
-        )
+    if step.recall is not None:
         step.recall(job)
+        if step.ordered is not None and (batched := step.ordered(job)):
+            await_batches(
+                batched,
+                config=config,
+                store=job.store,
+                stage=step.stage,
+                run=run,
+                key=key,
+                progress=progress,
+            )
+            step.recall(job)
     requests = step.requests(job)
     if step.stage == "recommend" and config.recommend.source == "replay":
         from convrec.llm.replay import import_batch_output

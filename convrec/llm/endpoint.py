@@ -51,7 +51,7 @@ def open_endpoint(config: Config, state: Path | None = None) -> Iterator[str]:
 def api_key(config: Config, base_url: str, given: str = "") -> str:
     """The key given, else that of OPENAI_API_KEY.
 
-    A server on this machine may do without, ours always does. Raises EndpointError where a key is
+    A server on this machine may do without, ours always does. Raises ConfigError where a key is
     needed and missing.
     """
     if config.llm.endpoint == EMBEDDED and not config.llm.base_url:
@@ -59,7 +59,7 @@ def api_key(config: Config, base_url: str, given: str = "") -> str:
     key = (given or os.environ.get("OPENAI_API_KEY", "")).strip()
     if key or is_loopback(base_url):
         return key or "unused"
-    raise EndpointError(
+    raise ConfigError(
         f"{public_url(base_url)} needs a key: set OPENAI_API_KEY in the environment, "
         "or name a Prefect Secret block in llm.secret, or point llm.base_url at your own server"
     )

@@ -81,7 +81,8 @@ def fetch(
 
     Raises EndpointError where the endpoint refuses for good or cannot be reached, TooManyFailures
     above `llm.max_failures`, BudgetExceeded before the call that could cross `llm.max_usd`, and
-    ConfigError for a model without a price. What was answered until then is kept in every case.
+    ConfigError for a model without a price and for a missing key. What was answered until then is
+    kept in every case.
     """
     answers = AnswerStore(store)
     tally = Tally(len(requests), progress)

@@ -14,7 +14,7 @@ from convrec.artifacts import Built, Job, Step
 from convrec.llm.requests import Request, Requests
 from convrec.llm.stored import NO_ANSWER, answers_digest, answers_state, failed_contexts
 from convrec.reflect.bias import agreement, bias_figures, position_curve, position_effect
-from convrec.reflect.notes import recall, settle
+from convrec.reflect.notes import ordered, recall, settle
 from convrec.reflect.pairs import Slice, known_requests, pairs_of
 from convrec.reflect.readings import Lack, Readings, answered, first_readings, readings
 
@@ -194,6 +194,7 @@ JUDGMENTS = Step(
     requests=judge_requests,
     repairs=repair_requests,
     recall=recall,
+    ordered=ordered,
     settle=settle,
     known=known_requests,
 )

@@ -60,15 +60,18 @@ def settle(job: Job) -> None:
             _note([_Noted(*a[1:], a.request.key, a.request.owner) for a in found], job.store)
 
 
-def recall(job: Job) -> list[Request]:
-    """Note the pairs of the judge's answers that were stored without a note.
-
-    Returned are the requests in open batches that ask about pairs which nobody is known to have
-    asked about, where this job would ask otherwise: what was ordered need not be ordered again.
-    """
+def recall(job: Job) -> None:
+    """Note the pairs of the judge's answers that were stored without a note."""
     AnswerStore(job.store)  # saves what crashed processes left
     for chunk in chunks(list(_unnoted(job))):  # nobody writes while it is read
         _note(chunk, job.store)
+
+
+def ordered(job: Job) -> list[Request]:
+    """The requests in open batches about pairs that are lacking, where this job asks otherwise.
+
+    What somebody has ordered need not be ordered again.
+    """
     batched = Book(job.store).open_requests()
     return list(_otherwise(job, batched)) if batched else []
 

@@ -136,3 +136,12 @@ def test_the_commands_print_and_write_json(
     figures = json.loads(run(app, ["llm", "reparse", "demo", "--json", "-", *options]).stdout)
     assert [row["stage"] for row in figures["stages"]] == ["recommend", "reflect"]
     assert len(AnswerStore(Store(home)).digests([])) == 0
+
+
+def test_where_nothing_is_stored_the_sentence_is_about_that(
+    config: Config, store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="names a request of ours"):
+        import_file(write(tmp_path / "o.jsonl", []), config, "", store)
+    with pytest.raises(InputError, match="no answer of the teacher is stored for profile demo"):
+        read_again(config, store)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from convrec.config import Config, load
-from convrec.errors import ConfigError, EndpointError
+from convrec.errors import ConfigError
 from convrec.llm.endpoint import api_key, endpoint_name, is_loopback, open_endpoint, public_url
 
 from .conftest import wait_for
@@ -48,7 +48,7 @@ def test_addresses_are_shown_without_secrets() -> None:
 
 def test_a_key_is_needed_only_away_from_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert api_key(Config(), "http://127.0.0.1:9/v1") == "unused"
-    with pytest.raises(EndpointError, match="OPENAI_API_KEY"):
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
         api_key(Config(), "https://api.openai.com/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
     assert api_key(Config(), "https://api.openai.com/v1") == "sk-mine"

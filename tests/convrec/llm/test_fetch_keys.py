@@ -8,9 +8,7 @@ import pytest
 from starlette.responses import JSONResponse
 
 from convrec.artifacts import Store
-from convrec.errors import (
-    EndpointError,
-)
+from convrec.errors import ConfigError, EndpointError
 from convrec.llm.answers import AnswerStore
 from convrec.llm.fetch import fetch
 
@@ -20,7 +18,7 @@ KEY = "sk-planted-0123456789abcdef"
 
 
 def test_a_missing_key_is_one_sentence(store: Store) -> None:
-    with pytest.raises(EndpointError, match="set OPENAI_API_KEY"):
+    with pytest.raises(ConfigError, match="set OPENAI_API_KEY"):
         fetch([ask(1)], config=config("https://llm.invalid/v1"), store=store, stage="recommend")
 
 
@@ -70,7 +68,7 @@ def test_each_trouble_has_a_sentence_of_its_own(
         *((endpoint.url, reply) for reply in replies),
     ]:
         endpoint.reply = lambda body, reply=reply: reply  # type: ignore[misc]
-        with pytest.raises(EndpointError) as caught:
+        with pytest.raises((ConfigError, EndpointError)) as caught:
             fetch([ask(1)], config=config(url), store=store, stage="recommend")
         said.append(str(caught.value))
     words = ["needs a key", "cannot be reached", "refuses the key", "does not know model"]

@@ -24,7 +24,7 @@ from convrec.llm.fetch import Fetched
 from convrec.llm.requests import Request
 from convrec.reflect import JUDGMENTS
 from convrec.reflect.judge import judge_body
-from convrec.reflect.notes import recall
+from convrec.reflect.notes import ordered
 from convrec.reflect.pairs import Pairs, pairs_of
 
 SMALL = {
@@ -344,7 +344,7 @@ def test_what_an_abandoned_batch_answered_is_not_asked_in_another_shape(
     assert (row.state, row.stage) == ("submitted", "reflect")
     other = config.model_copy(update={"reflect": config.reflect.model_copy(update={"scale": 7})})
     waited = {
-        name: len(recall(judge_job(some, store)))
+        name: len(ordered(judge_job(some, store)))
         for name, some in (("same", config), ("other", other), ("fewer", in_another_shape(config)))
     }
     assert waited == {"same": 0, "other": 0, "fewer": row.requests}
