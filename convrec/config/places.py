@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from convrec.errors import InputError
+
+_FOUR_NUMBERS = re.compile(r"\d+(?:\.\d+){3}")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,10 +50,15 @@ def is_address(url: str) -> bool:
     """Whether a server can be asked at a URL."""
     try:
         parts = urlsplit(url)
-        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port out of range, a bracket that is not closed
+        host = parts.hostname or ""
+        whole = parts.scheme in ("http", "https") and host and parts.port != 0
+        if "[" in parts.netloc or _FOUR_NUMBERS.fullmatch(host):
+            ipaddress.ip_address(host)
+        else:
+            host.encode("ascii").decode("idna").encode("idna")
+    except ValueError:  # a port out of range, a bracket that is not closed, 1.2.3.999, a..b
         return False
-    return bool(whole) and not any(c.isspace() for c in url)
+    return bool(whole) and url.isprintable() and " " not in url
 
 
 def lake_address() -> tuple[str, str]:

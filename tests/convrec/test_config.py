@@ -51,6 +51,10 @@ def test_assignments_are_json_where_they_are_json() -> None:
         ({"llm.base_url": "http://"}, "give an address as in http://"),
         ({"llm.base_url": "http://h ost/v1"}, "give an address as in http://"),
         ({"llm.base_url": "http://127.0.0.1:99999/v1"}, "give an address as in http://"),
+        ({"llm.base_url": "http://1.2.3.999/v1"}, "give an address as in http://"),
+        ({"llm.base_url": "http://a..b/v1"}, "give an address as in http://"),
+        ({"llm.base_url": "http://host/\0"}, "give an address as in http://"),
+        ({"llm.base_url": "http://☃/v1"}, "give an address as in http://"),
     ],
 )
 def test_a_bad_override_gets_one_sentence(overrides: dict[str, object], message: str) -> None:

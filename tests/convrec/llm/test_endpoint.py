@@ -104,7 +104,9 @@ def test_serve_demo_prints_its_address_and_ends_on_ctrl_c() -> None:
     assert (serving.returncode, complaints) == (0, "")
 
 
-@pytest.mark.parametrize("address", ["llm.example/v1", "http://llm.example:99999/v1", "http://["])
+@pytest.mark.parametrize(
+    "address", ["llm.example/v1", "http://llm.example:99999/v1", "http://[", "http://1.2.3.999/v1"]
+)
 def test_an_environment_without_an_address_is_said(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

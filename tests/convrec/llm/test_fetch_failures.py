@@ -189,8 +189,3 @@ def test_an_unreachable_endpoint_is_named(store: Store) -> None:
             store=store,
             stage="recommend",
         )
-
-
-def test_an_address_that_is_none_is_named(store: Store) -> None:
-    with pytest.raises(EndpointError, match=r"llm\.base_url"):
-        fetch([ask(1)], config=config("http://1.2.3.999/v1"), store=store, stage="recommend")
