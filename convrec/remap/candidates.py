@@ -21,6 +21,7 @@ from convrec.remap.embedding import (
     embedding_requests,
     embeds,
     known_requests,
+    recall_embeddings,
     settle_embeddings,
 )
 from convrec.remap.named import Named, named
@@ -179,6 +180,7 @@ CANDIDATES = Step(
     config=_config,
     inputs=embedding_inputs,
     requests=embedding_requests,
+    recall=recall_embeddings,
     settle=settle_embeddings,
     known=known_requests,
     asked=embeds,

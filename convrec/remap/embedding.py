@@ -9,7 +9,7 @@ so, as with other answers, they are there before the artifact is named. TF-IDF h
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,13 @@ COMMITTED = 10
 
 ENCODED = 1024
 """Texts read on this machine between two commits."""
+
+_ANSWERED = """
+SELECT DISTINCT request_key FROM (
+    SELECT request_key, unnest(json_extract_string(body, '$.input[*]')) AS text
+    FROM llm_answers WHERE endpoint = ? AND model = ?
+) JOIN lacking USING (text) ORDER BY request_key
+"""
 
 DEFAULTS = {
     "openai": "text-embedding-3-small",
@@ -118,6 +125,29 @@ def settle_embeddings(job: Job) -> None:
         _encode(job)
 
 
+def recall_embeddings(job: Job) -> None:
+    """Store the vectors of lacking texts that answers hold, whichever texts were asked beside them.
+
+    A process that was killed left them, and after an edit of the catalog the groups are others.
+    """
+    from convrec.llm.answers import AnswerStore
+    from convrec.llm.endpoint import endpoint_name
+
+    if job.config.remap.similarity != "openai":
+        return
+    answers = AnswerStore(job.store)  # saves what crashed processes left
+    texts = lacking_texts(job)
+    if texts.is_empty():
+        return
+    with job.store.read_connection() as connection:
+        connection.register("lacking", texts.select("text").to_arrow())
+        found = connection.execute(_ANSWERED, [endpoint_name(job.config), model_of(job.config)])
+        keys = [key for (key,) in found.fetchall()]
+    rows = _rows(texts)
+    for chunk in chunks(keys, COMMITTED):
+        _keep(answers.exchanges(chunk).values(), texts, rows, job)
+
+
 def embedding_inputs(job: Job) -> dict[str, str]:
     """The digest of the vectors used; nothing for TF-IDF."""
     if not embeds(job.config):
@@ -152,20 +182,35 @@ def _requests(config: Config, texts: pl.DataFrame) -> Iterator[Request]:
 
 def _keep_answers(job: Job) -> None:
     """Requests are taken in order, so that what is left after a crash is asked for as before."""
-    import numpy as np
-
     from convrec.llm.answers import AnswerStore
 
-    answers, name = AnswerStore(job.store), space_name(job.config)
-    texts = lacking_texts(job)
-    by_text = {text: row for row, text in enumerate(texts["text"])}
+    answers, texts = AnswerStore(job.store), lacking_texts(job)
+    rows = _rows(texts)
     for chunk in chunks(_requests(job.config, texts), COMMITTED):
         responses = answers.responses([request.key for request in chunk])
-        answered = [request for request in chunk if request.key in responses]
-        if answered:
-            rows = [by_text[text] for request in answered for text in request.body["input"]]
-            vectors = np.concatenate([_vectors(responses[r.key]) for r in answered])
-            keep(texts[rows], vectors, name, job.store)
+        _keep([(r, responses[r.key]) for r in chunk if r.key in responses], texts, rows, job)
+
+
+def _rows(texts: pl.DataFrame) -> dict[str, int]:
+    """Text → its row."""
+    return {text: row for row, text in enumerate(texts["text"])}
+
+
+def _keep(
+    answered: Collection[tuple[Request, dict[str, Any]]],
+    texts: pl.DataFrame,
+    rows: Mapping[str, int],
+    job: Job,
+) -> None:
+    """Store the vectors of those of `texts`, whose `rows` are known, that were asked about."""
+    import numpy as np
+
+    if not answered:
+        return
+    asked = [text for request, _ in answered for text in request.body["input"]]
+    places = {rows[text]: place for place, text in enumerate(asked) if text in rows}  # once each
+    vectors = np.concatenate([_vectors(response) for _, response in answered])
+    keep(texts[list(places)], vectors[list(places.values())], space_name(job.config), job.store)
 
 
 def _vectors(response: dict[str, Any]) -> np.ndarray:

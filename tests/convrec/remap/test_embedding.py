@@ -114,9 +114,29 @@ def test_an_answer_that_was_not_settled_is_not_bought_again(
     with job.store.write() as connection:
         connection.execute("DELETE FROM embeddings")
     embedder.texts.clear()
-    assert fill(job).from_ledger == 2
+    fetched = fill(job)
+    assert (fetched.sent, fetched.requests) == (0, fetched.from_ledger)
     assert embedder.texts == []
     assert texts_in(job) == 7
+
+
+def test_texts_of_an_answer_that_was_not_settled_are_known_beside_others(
+    make_job: MakeJob, openai: dict[str, object], embedder: Any
+) -> None:
+    from .conftest import FILMS
+
+    job = make_job(**openai)
+    fill(job)
+    with job.store.write() as connection:
+        vectors = connection.execute("SELECT * FROM embeddings ORDER BY text_key").pl()
+        connection.execute("DELETE FROM embeddings")
+    embedder.texts.clear()
+    fill(make_job([("Ran", 1985, ["War"]), *FILMS], **openai))
+    assert embedder.texts == [["Ran 1985 War"]]
+    with job.store.read_connection() as connection:
+        found = connection.execute("SELECT * FROM embeddings ORDER BY text_key").pl()
+    assert found.join(vectors, on="text_key", how="semi").equals(vectors)
+    assert found.height == vectors.height + 1
 
 
 def test_texts_without_a_vector_leave_the_artifact_partial(
