@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convrec.artifacts.tables import KINDS, literal
+from convrec.artifacts.tables import KINDS, STORAGE, literal
 from convrec.config import home
 from convrec.errors import InputError, WarehouseError
 from convrec.forgotten_files import remove_from_files
@@ -249,7 +249,7 @@ def _write_anew(connection: duckdb.DuckDBPyConnection, fresh: Path, path: Path) 
     for left in (fresh, Path(f"{fresh}.wal")):
         left.unlink(missing_ok=True)
     name = connection.execute("SELECT current_database()").fetchone()
-    connection.execute(f"ATTACH {literal(str(fresh))} AS fresh")
+    connection.execute(f"ATTACH {literal(str(fresh))} AS fresh ({STORAGE})")
     connection.execute(f'COPY FROM DATABASE "{name[0] if name else ""}" TO fresh')
     connection.execute("DETACH fresh")
     # Whoever opens the new file would take the old one's log, by its name, for its own.

@@ -62,13 +62,6 @@ class Parts:
             start += height
 
 
-REPEATING = ("candidates", "judgments")
-"""Kinds with short texts that repeat: a dictionary serves them."""
-
-FOR_TEXTS = "fsst,dict_fsst"
-"""What makes long texts small; to try it takes a quarter of the time of an insert."""
-
-
 def insert(
     connection: duckdb.DuckDBPyConnection, kind: str, artifact_id: str, rows: pl.DataFrame | Parts
 ) -> None:
@@ -79,8 +72,6 @@ def insert(
     import polars as pl
     import pyarrow as pa
 
-    unused = FOR_TEXTS if kind in REPEATING else ""
-    connection.execute("SET GLOBAL disabled_compression_methods = ?", [unused])
     if isinstance(rows, Parts):
         rows.insert(connection, kind, artifact_id)
         return

@@ -11,6 +11,12 @@ from datetime import UTC, datetime
 
 SCHEMA_VERSION = 8
 
+STORAGE = "STORAGE_VERSION 'v1.3.0'"
+"""How a warehouse file is attached for writing: the first format whose dictionaries cost little.
+
+An older file becomes one of this format with the first write.
+"""
+
 _TITLE = "STRUCT(title VARCHAR, year INTEGER)"
 
 KINDS: dict[str, dict[str, str]] = {

@@ -36,7 +36,7 @@ from convrec.artifacts.migrations import migrate
 from convrec.artifacts.pandas_later import ask_pandas_later
 from convrec.artifacts.problems import gone, is_broken, is_taken, problem
 from convrec.artifacts.spilling import own_folder
-from convrec.artifacts.tables import SCHEMA_VERSION, creation_sql, literal
+from convrec.artifacts.tables import SCHEMA_VERSION, STORAGE, creation_sql, literal
 from convrec.config.places import lake_address
 from convrec.errors import WarehouseError
 
@@ -138,8 +138,8 @@ def _name(path: Path) -> str:
 
 
 _READER = _Instance("READ_ONLY", {})
-_WRITER = _Instance("READ_WRITE", {"max_vacuum_tasks": 0})
-_DENSE = _Instance(f"READ_WRITE, ROW_GROUP_SIZE {DENSE_GROUP}", {"max_vacuum_tasks": 0})
+_WRITER = _Instance(f"READ_WRITE, {STORAGE}", {"max_vacuum_tasks": 0})
+_DENSE = _Instance(f"READ_WRITE, {STORAGE}, ROW_GROUP_SIZE {DENSE_GROUP}", {"max_vacuum_tasks": 0})
 
 
 class Warehouse:
@@ -256,8 +256,10 @@ class Warehouse:
         """Make the file under another name and link it: a crash leaves none, two make one."""
         part = self.home / f".warehouse-{secrets.token_hex(8)}.duckdb"
         try:
-            with contextlib.closing(duckdb.connect(str(part))) as connection:
+            with contextlib.closing(duckdb.connect()) as connection:
+                connection.execute(f"ATTACH {literal(str(part))} AS made ({STORAGE}); USE made")
                 connection.execute(creation_sql())
+                connection.execute("USE memory; DETACH made")
             try:
                 os.link(part, self.path)
             except FileExistsError:
@@ -276,8 +278,8 @@ class Warehouse:
     @contextlib.contextmanager
     def _grower(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with contextlib.closing(duckdb.connect(config=own_folder())) as connection:
-            place = literal(str(self.path))
-            connection.execute(f"ATTACH {place} AS warehouse (ROW_GROUP_SIZE {GROWING_GROUP})")
+            place, options = literal(str(self.path)), f"{STORAGE}, ROW_GROUP_SIZE {GROWING_GROUP}"
+            connection.execute(f"ATTACH {place} AS warehouse ({options})")
             connection.execute("USE warehouse")
             yield connection
 

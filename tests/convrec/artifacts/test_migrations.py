@@ -3,11 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 
-from convrec.artifacts import Store
+from convrec.artifacts import ArtifactSpec, Built, Store
 from convrec.artifacts.migrations import MIGRATIONS
-from convrec.artifacts.tables import SCHEMA_VERSION
+from convrec.artifacts.tables import SCHEMA_VERSION, creation_sql
 from convrec.errors import WarehouseError
 
 VERSION_1 = """
@@ -134,3 +135,23 @@ def test_pairs_that_a_judge_was_asked_about_become_one_row_a_request(tmp_path: P
             ("j", 2, ["Heat"], "s", "c"),
             ("k", 1, ["Heat"], "t", "d"),
         ]
+
+
+def storage(path: Path) -> str:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        query = "SELECT tags['storage_version'] FROM duckdb_databases() WHERE path IS NOT NULL"
+        return str(connection.execute(query).fetchall()[0][0])
+
+
+def test_a_file_in_an_older_format_is_read_and_becomes_a_newer_one(tmp_path: Path) -> None:
+    old = tmp_path / "warehouse.duckdb"
+    with duckdb.connect(str(old)) as connection:
+        connection.execute(creation_sql())
+    assert storage(old) < "v1.3"
+    store = Store(tmp_path, ("", ""))
+    assert store.pins() == {}
+    assert storage(old) < "v1.3"
+    rows = pl.DataFrame({"item_id": ["i"], "weight": [1.0], "bias": [0.5]})
+    ref = store.put(ArtifactSpec("adjustment", "adjust", 1), Built(rows))
+    assert store.read(ref.artifact_id).equals(rows)
+    assert storage(old) == storage(Store(tmp_path / "new", ("", "")).path) == "v1.3.0+"
