@@ -51,6 +51,11 @@ def problem(path: Path, error: duckdb.Error) -> WarehouseError:
             f"{path} is not a DuckDB file, and stays untouched; "
             "move it away, or set CONVREC_HOME to another folder"
         )
+    if "storage version" in text:
+        return WarehouseError(
+            f"{path} has a newer storage format than this convrec writes, and stays untouched; "
+            "upgrade convrec, or set CONVREC_HOME to another folder"
+        )
     if "Could not read" in text or "Corrupt" in text:
         return WarehouseError(
             f"{path} is damaged ({text}), and stays untouched; restore it from a copy, "

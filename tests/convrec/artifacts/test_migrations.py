@@ -155,3 +155,15 @@ def test_a_file_in_an_older_format_is_read_and_becomes_a_newer_one(tmp_path: Pat
     ref = store.put(ArtifactSpec("adjustment", "adjust", 1), Built(rows))
     assert store.read(ref.artifact_id).equals(rows)
     assert storage(old) == storage(Store(tmp_path / "new", ("", "")).path) == "v1.3.0+"
+
+
+def test_a_file_in_a_newer_format_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    new = tmp_path / "warehouse.duckdb"
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{new}' AS made (STORAGE_VERSION 'latest'); USE made")
+        connection.execute(creation_sql())
+        connection.execute("USE memory; DETACH made")
+    store = Store(tmp_path, ("", ""))
+    with pytest.raises(WarehouseError, match=r"newer storage format .* upgrade convrec"):
+        store.pin("name", "id")
+    assert storage(new) > "v1.3.0+"
