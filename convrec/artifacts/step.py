@@ -118,9 +118,11 @@ class Step:
     answers which cannot be used, `build` makes the rows. `state` is a digest of all stored data
     that `inputs` and `requests` may read, quicker than both; empty means: ask them. A step whose
     answers are kept by something smaller than a request (pairs, texts) asks in `requests` only for
-    what is lacking; its `settle` notes what has been answered, and `known` counts the requests that
-    answered the rest. `asked` tells whether a configuration needs answers at all. Raise `version`
-    whenever the same inputs would give other rows.
+    what is lacking; its `settle` notes what has been answered, `recall` what earlier runs had
+    answered and did not note, `ordered` gives the requests in open batches that ask for what is
+    lacking in other words, and `known` counts the requests that answered the rest. `asked` tells
+    whether a configuration needs answers at all. Raise `version` whenever the same inputs would
+    give other rows.
     """
 
     stage: StageName

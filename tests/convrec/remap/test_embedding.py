@@ -30,6 +30,14 @@ def texts_in(job: Job) -> int:
     return int(found[0])
 
 
+def forget_vectors(job: Job) -> pl.DataFrame:
+    """Leave the answers, as a process does that was killed before it settled; the vectors."""
+    with job.store.write() as connection:
+        found = connection.execute("SELECT * FROM embeddings ORDER BY text_key").pl()
+        connection.execute("DELETE FROM embeddings")
+    return found
+
+
 def test_tfidf_asks_nobody_and_reads_no_vector(make_job: MakeJob) -> None:
     job = make_job()
     assert not CANDIDATES.asks(job.config)
@@ -86,8 +94,7 @@ def test_an_edit_gives_what_a_rebuild_from_nothing_gives(
     edited = make_job(films, **openai)
     fill(edited)
     rows = CANDIDATES.build(edited).rows
-    with edited.store.write() as connection:
-        connection.execute("DELETE FROM embeddings")
+    forget_vectors(edited)
     assert lacking_texts(edited).height == 8
     fill(edited)
     assert CANDIDATES.build(edited).rows.equals(rows)
@@ -111,8 +118,7 @@ def test_an_answer_that_was_not_settled_is_not_bought_again(
 ) -> None:
     job = make_job(**openai)
     fill(job)
-    with job.store.write() as connection:
-        connection.execute("DELETE FROM embeddings")
+    forget_vectors(job)
     embedder.texts.clear()
     fetched = fill(job)
     assert (fetched.sent, fetched.requests) == (0, fetched.from_ledger)
@@ -127,14 +133,11 @@ def test_texts_of_an_answer_that_was_not_settled_are_known_beside_others(
 
     job = make_job(**openai)
     fill(job)
-    with job.store.write() as connection:
-        vectors = connection.execute("SELECT * FROM embeddings ORDER BY text_key").pl()
-        connection.execute("DELETE FROM embeddings")
+    vectors = forget_vectors(job)
     embedder.texts.clear()
     fill(make_job([("Ran", 1985, ["War"]), *FILMS], **openai))
     assert embedder.texts == [["Ran 1985 War"]]
-    with job.store.read_connection() as connection:
-        found = connection.execute("SELECT * FROM embeddings ORDER BY text_key").pl()
+    found = forget_vectors(job)
     assert found.join(vectors, on="text_key", how="semi").equals(vectors)
     assert found.height == vectors.height + 1
 
