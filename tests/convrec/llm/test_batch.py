@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -345,7 +346,11 @@ def test_a_batch_that_we_cancel_stops_the_run_and_keeps_what_it_has(
     thread.start()
     while not (rows := [row for row in Book(store).rows() if row.state == "submitted"]):
         time.sleep(0.02)
-    cancel_batch(rows[0].batch_key, config(url), AnswerStore(store))
+    for _ in range(100):  # whoever has submitted it may hold it for a moment longer
+        with suppress(InputError):
+            cancel_batch(rows[0].batch_key, config(url), AnswerStore(store))
+            break
+        time.sleep(0.05)
     thread.join(30)
     assert "was cancelled" in str(caught[0])
     assert answered(store, requests) == 5
