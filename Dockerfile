@@ -1,7 +1,8 @@
-# The image that a worker's runs start from: docker build -t registry.example.com/convrec:0.1.0 .
+# The image for runs in containers: docker build -t registry.example.com/convrec:0.1.0 .
 #
-# The project is installed in place, since profiles, catalogs and flows are read from its folder.
-# From PyPI torch comes with CUDA; EXTRAS are those of pyproject.toml (lake: Postgres and S3).
+# The project is installed in editable mode, because profiles, catalogs and flows are read from its
+# folder. The torch build on PyPI includes CUDA. EXTRAS are extras of pyproject.toml (lake: Postgres
+# and S3).
 FROM python:3.11-slim-bookworm
 
 ARG EXTRAS=lake
