@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from convrec.adjust import ADJUSTMENT, DEMONSTRATIONS, balance, fit
-from convrec.artifacts import Job, Store
+from convrec.artifacts import Store
 from convrec.config import Config
+from convrec.stages.adjust import ADJUSTMENT, DEMONSTRATIONS, fit
+from convrec.stages.adjust import popularity_penalty as balance
+from convrec.stages.base import Job
 
 TITLED = pl.List(pl.Struct({"title": pl.String, "year": pl.Int32}))
 RATED = 30

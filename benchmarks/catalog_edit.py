@@ -26,7 +26,7 @@ from typing import Any
 
 from convrec.artifacts import Store
 from convrec.config import ROOT, load, parse_overrides
-from convrec.planning import make_plan
+from convrec.pipeline.plan import make_plan
 
 CARRIED = ("llm_answers", "llm_judged")
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from convrec.artifacts import Store
-from convrec.llm.answers import AnswerStore
+from convrec.llm.response_store import AnswerStore
 
 FAULTS = "429:0.1,500:0.1,drop:0.05,timeout:0.02,truncate:0.05,garbage:0.03"
 CONCURRENCY = 8

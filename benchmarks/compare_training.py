@@ -39,7 +39,12 @@ def show(home: Path, summary: dict[str, Any], plot: Path | None) -> dict[str, An
     from rich.table import Table
 
     from convrec.artifacts import Store
-    from convrec.comparison.tables import comparison_rows, convergence, curves, heads
+    from convrec.pipeline.experiments.algorithms.tables import (
+        comparison_rows,
+        convergence,
+        curves,
+        heads,
+    )
 
     store, chosen = Store(home), summary["learning_rates"]
     last = [entry for entry in summary["stages"] if entry["kind"] == "metrics"][-1]

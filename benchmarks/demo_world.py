@@ -19,17 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from convrec.catalog.index import TitleIndex
 from convrec.config import Config
-from convrec.evaluate.batch import ListToJudge, ranking_metrics
-from convrec.evaluate.standard import judge_standard
-from convrec.ingest.demo import generate
-from convrec.lists import Item, format_line, parse_answer
-from convrec.llm.demo import complete
-from convrec.llm.demo.reading import work_named
-from convrec.llm.demo.world import Work, world
-from convrec.recommend import teacher_messages
-from convrec.reflect.judge import judge_body, read_ratings
+from convrec.demo import complete
+from convrec.demo.post_parser import work_named
+from convrec.demo.posts import generate
+from convrec.demo.world import Work, world
+from convrec.metrics.protocols.standard import judge_standard
+from convrec.metrics.registry import ListToJudge, ranking_metrics
+from convrec.stages.recommend.step import teacher_messages
+from convrec.stages.reflect.prompt import judge_body, read_ratings
+from convrec.titles.index import TitleIndex
+from convrec.titles.line_format import Item, format_line, parse_answer
 
 N = 20
 SETTINGS = Config.model_validate(

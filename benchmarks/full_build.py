@@ -31,14 +31,15 @@ from typing import Any
 from remap_scale import generate
 from turns import peak_mb
 
-from convrec.artifacts import Job, Store
+from convrec.artifacts import Store
 from convrec.config import load
-from convrec.llm.answer import Answer, answer_of
-from convrec.llm.answers import AnswerStore
 from convrec.llm.prices import Usage
-from convrec.pipeline import NODES
-from convrec.reflect.notes import settle
-from convrec.reflect.pairs import pairs_of
+from convrec.llm.response import Answer, answer_of
+from convrec.llm.response_store import AnswerStore
+from convrec.pipeline.graph import NODES
+from convrec.stages.base import Job
+from convrec.stages.reflect.pair_index import settle
+from convrec.stages.reflect.pairs import pairs_of
 
 COMMIT = 5000
 FIT = "adjustment"

@@ -21,19 +21,19 @@ from typing import Any
 
 import polars as pl
 
-from convrec import markdown
-from convrec.catalog.link import Linker
 from convrec.catalog.load import read_year
-from convrec.catalog.titles import exact_key, front_article, read_title, split_bare_year, words
+from convrec.demo.completion import complete
 from convrec.errors import ConvrecError
-from convrec.evaluate.reference import read_list
-from convrec.ingest.dialogues import read_name, without_last_speaker
-from convrec.lists import line_format, parse_answer, parse_line
-from convrec.llm.calls import read_response, refusal
-from convrec.llm.demo.completion import complete
-from convrec.llm.pace import seconds
-from convrec.reflect.judge import quoted, read_ratings
-from convrec.serving import named_items
+from convrec.llm.client import read_response, refusal
+from convrec.llm.rate_limit import seconds
+from convrec.metrics.protocols.reference import read_list
+from convrec.serving.recommend import named_items
+from convrec.stages.ingest.dialogues import read_name, without_last_speaker
+from convrec.stages.reflect.prompt import quoted, read_ratings
+from convrec.titles.line_format import line_format, parse_answer, parse_line
+from convrec.titles.linker import Linker
+from convrec.titles.normalize import exact_key, front_article, read_title, split_bare_year, words
+from convrec.utils import markdown
 
 MOST = 8.0
 """Times that four times the text may take: linear is 4, n log n a little more, quadratic 16."""

@@ -56,7 +56,7 @@ def main() -> None:
             what = f"{name} a context of the data build, ×{many} beside ×{few}"
             figures.append(figure(f"{what} ({after[key]:,} {unit})", [growth], 1))
     if options.plot is not None:
-        from convrec.comparison.tables import picture
+        from convrec.pipeline.experiments.algorithms.tables import picture
 
         lines = {
             name: [(times, row[key] / rows[0][key]) for times, row in zip(TIMES, rows, strict=True)]

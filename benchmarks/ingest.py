@@ -22,9 +22,10 @@ from turns import Cost, child, figure, ratio, report, rounds, spent
 def ours(folder: Path) -> None:
     import polars  # noqa: F401
 
-    from convrec.artifacts import Job, Store
+    from convrec.artifacts import Store
     from convrec.config import load
-    from convrec.pipeline import NODES
+    from convrec.pipeline.graph import NODES
+    from convrec.stages.base import Job
 
     config = load("reddit-v2", {"ingest.path": str(folder / "train.jsonl")})
 

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convrec.catalog.link import Link, Linker
-from convrec.ingest.dialogues import Entities
-from convrec.lists import parse_answer
+from convrec.stages.ingest.dialogues import Entities
+from convrec.titles.line_format import parse_answer
+from convrec.titles.linker import Link, Linker
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "inspired"
 CUTOFFS = (1, 5, 10, 20)

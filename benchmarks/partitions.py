@@ -28,17 +28,18 @@ from typing import TYPE_CHECKING, Any
 
 from remap_scale import generate, titles, words
 
-from convrec.artifacts import ArtifactRef, Built, Job, Store
+from convrec.artifacts import ArtifactRef, Built, Store
 from convrec.artifacts.identity import ArtifactSpec
-from convrec.artifacts.parts import Parts
+from convrec.artifacts.parquet_rows import Parts
 from convrec.config import load, parse_overrides
-from convrec.partitions import write_parquet
-from convrec.pipeline import NODES
+from convrec.pipeline.graph import NODES
+from convrec.stages.base import Job
+from convrec.stages.partitions import write_parquet
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.partitions import Piece
+    from convrec.stages.partitions import Piece
 
 BEFORE = ("catalog", "conversations", "teacher_lists", "similarity_basis")
 AFTER = ("adjustment", "demonstrations")
@@ -62,7 +63,7 @@ def teacher_lists(job: Job, folder: Path) -> Built:
     import polars as pl
     from pyarrow.csv import open_csv
 
-    from convrec.partitions import spans
+    from convrec.stages.partitions import spans
 
     owners = spans(job, "conversations")["context_id"]
 
@@ -161,7 +162,7 @@ def child(name: str, folder: Path, settings: list[str]) -> dict[str, Any]:
 
 def plot(rows: list[dict[str, Any]], path: Path, note: str) -> None:
     """Seconds of the partitions of remap by their number, as an SVG."""
-    from convrec.comparison.tables import picture
+    from convrec.pipeline.experiments.algorithms.tables import picture
 
     points = [(float(row["partitions"]), float(row["partitions_seconds"])) for row in rows]
     lines = {note: points}

@@ -14,12 +14,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from convrec.answering import llm_jobs
 from convrec.artifacts import Store
 from convrec.config import Config, load
-from convrec.llm.ask import ask
 from convrec.llm.ledger import ledger_rows
-from convrec.planning import make_plan
+from convrec.pipeline.plan import make_plan
+from convrec.pipeline.reparse import llm_jobs
+from convrec.stages.answers import ask
 
 
 def billed(store: Store, stage: str) -> float:

@@ -30,11 +30,11 @@ from typing import Any
 import polars as pl
 
 from convrec.config import Config, Model
-from convrec.sft.student import has_bf16
-from convrec.sft.tiny import make_tiny
-from convrec.sizing.layout import layout
-from convrec.sizing.memory import Asked, memory
-from convrec.training.given import Given
+from convrec.models.load import has_bf16
+from convrec.models.tiny import make_tiny
+from convrec.operations.sizing.memory import Asked, memory
+from convrec.operations.sizing.model_shape import layout
+from convrec.training.job import Given
 
 PROMPT, COMPLETION, GROUP = 96, 128, 8
 MEASURES = ("tensors", "returned", "resident")
@@ -101,12 +101,15 @@ def resident(name: str) -> float:
 
 def one(stage: str, bf16: bool, batch: int, measured: str, folder: Path) -> None:
     """Train in this process, and print the bytes that were measured."""
-    import convrec.sft.train
-    import convrec.training.rl
-    from convrec.sft.build import fit_sft
-    from convrec.training.build import fit_rank_grpo
+    import convrec.stages.rank_grpo.train
+    import convrec.stages.sft.train
+    from convrec.stages.rank_grpo.build import fit_rank_grpo
+    from convrec.stages.sft.build import fit_sft
 
-    modules, kept = (convrec.sft.train, convrec.training.rl), convrec.sft.train.keep_freed_memory
+    modules, kept = (
+        (convrec.stages.sft.train, convrec.stages.rank_grpo.train),
+        convrec.stages.sft.train.keep_freed_memory,
+    )
     for module in modules:
         module.keep_freed_memory = lambda: None
     fit, base = fit_sft if stage == "sft" else fit_rank_grpo, str(folder / "base")

@@ -23,10 +23,10 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import TrainerCallback
 
 from benchmarks.plan_memory import COMPLETION, PROMPT, config, given, model_folder, most_given_out
-from convrec.sft.student import has_bf16
-from convrec.sizing import memory
-from convrec.sizing.layout import layout
-from convrec.training.given import Given, Progress, Trained
+from convrec.models.load import has_bf16
+from convrec.operations.sizing import memory
+from convrec.operations.sizing.model_shape import layout
+from convrec.training.job import Given, Progress, Trained
 from tests.scale import cut
 
 

@@ -35,19 +35,19 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
-from convrec import relevance
-from convrec.catalog.index import TitleIndex
 from convrec.catalog.load import load_catalog
 from convrec.config import ROOT, Config
-from convrec.lists import format_line
+from convrec.metrics import relevance
+from convrec.metrics.rewards import exp_inf
+from convrec.models.load import Student, keep_freed_memory
+from convrec.models.tiny import make_tiny
+from convrec.models.tokens import newline_counts
 from convrec.rank_grpo import segment_ranks
-from convrec.rank_grpo.rewards import exp_inf
-from convrec.rank_grpo.segments import newline_counts
-from convrec.sft.student import Student, keep_freed_memory
-from convrec.sft.tiny import make_tiny
-from convrec.training import rl
-from convrec.training.record import Record
-from convrec.training.scoring import ListScorer
+from convrec.stages.rank_grpo import train as rl
+from convrec.stages.rank_grpo.reward_function import ListScorer
+from convrec.titles.index import TitleIndex
+from convrec.titles.line_format import format_line
+from convrec.training.metrics_log import Record
 
 N = 20
 Items = list[tuple[str, str, int | None]]

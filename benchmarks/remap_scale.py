@@ -26,10 +26,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from convrec.artifacts import Built, Job, Store
+from convrec.artifacts import Built, Store
 from convrec.artifacts.identity import ArtifactSpec
 from convrec.config import Config, load
-from convrec.pipeline import NODES
+from convrec.pipeline.graph import NODES
+from convrec.stages.base import Job
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data/reddit_v2/catalog.csv"
 ITEMS, WORDS, OUTSIDE = 7404, 30_000, 30_000
@@ -123,8 +124,8 @@ def random_vectors(job: Job, dimensions: int) -> None:
     """Give every text that is read a random vector, in place of a model."""
     import numpy as np
 
-    from convrec.remap.embedding import lacking_texts, space_name
-    from convrec.remap.vectors import keep
+    from convrec.stages.remap.embedding import lacking_texts, space_name
+    from convrec.stages.remap.vector_store import keep
 
     texts, rng = lacking_texts(job), np.random.default_rng(7)
     for start in range(0, texts.height, 4096):

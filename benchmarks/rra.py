@@ -20,9 +20,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from convrec.ablation.tables import ladder_rows
 from convrec.artifacts import Store
 from convrec.config import ROOT, parse_overrides
+from convrec.pipeline.experiments.ablation.tables import ladder_rows
 
 
 def overrides_of(profile: str, data: Path) -> dict[str, Any]:

@@ -28,14 +28,14 @@ import torch
 
 from convrec.catalog.load import load_catalog
 from convrec.config import ROOT, Model
-from convrec.decoding.constrained import FromCatalog, most_tokens
-from convrec.decoding.lines import CatalogLines
-from convrec.decoding.rules import Free
-from convrec.decoding.writing import Rule, write_lists
-from convrec.lists import format_line
-from convrec.sft.prompts import encode_prompt
-from convrec.sft.student import Student, keep_freed_memory, load_checkpoint
-from convrec.sft.tiny import make_tiny
+from convrec.models.generation.catalog_constrained import FromCatalog, most_tokens
+from convrec.models.generation.catalog_lines import CatalogLines
+from convrec.models.generation.constraints import Free
+from convrec.models.generation.loop import Rule, write_lists
+from convrec.models.load import Student, keep_freed_memory, load_checkpoint
+from convrec.models.prompts import encode_prompt
+from convrec.models.tiny import make_tiny
+from convrec.titles.line_format import format_line
 
 Way = Callable[[], int]
 LINES = 20

@@ -30,8 +30,8 @@ import polars as pl
 
 from convrec.catalog.load import load_catalog
 from convrec.config import ROOT
-from convrec.evaluate.batch import CUTOFFS
-from convrec.evaluate.score import score_file
+from convrec.metrics.registry import CUTOFFS
+from convrec.stages.evaluate.score import score_file
 
 N = 20
 LINE = re.compile(r"^(.*) \((\d{4})\)$")

@@ -79,7 +79,7 @@ def main() -> None:
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
-    from tasks.announce import LOCAL_URL
+    from tasks.catalog_event import LOCAL_URL
 
     api = get_current_settings().api.url or LOCAL_URL
     ui = api.removesuffix("/api")

@@ -24,8 +24,8 @@ BASES = {"tiny": 1, "smollm2": 20}
 
 def examples(count: int) -> list[tuple[str, str]]:
     """(conversation, twenty lines) of the demo's world."""
-    from convrec.ingest.demo import generate
-    from convrec.llm.demo.world import world
+    from convrec.demo.posts import generate
+    from convrec.demo.world import world
 
     rng, works = random.Random(7), world("films").works
     posts = generate(7, {"train": count})
@@ -46,15 +46,15 @@ def settings(base: str) -> Any:
 
 
 def make_folder(base: str, rows: list[tuple[str, str]], out: Path) -> None:
-    from convrec.sft.student import load_student
-    from convrec.sft.train import save_student
+    from convrec.models.load import load_student
+    from convrec.models.save import save_student
 
     texts = [text for row in rows for text in row]
     save_student(load_student(base, config=settings(base).model, texts=texts, seed=7), out)
 
 
 def ours(folder: Path, rows: list[tuple[str, str]]) -> None:
-    from convrec.sft.train import train_sft
+    from convrec.stages.sft.train import train_sft
 
     config = settings(str(folder / "start"))
     spent(lambda: train_sft(rows, [], config, folder / "out", seed=7))
@@ -63,8 +63,8 @@ def ours(folder: Path, rows: list[tuple[str, str]]) -> None:
 def bare(folder: Path, rows: list[tuple[str, str]]) -> None:
     import torch
 
-    from convrec.sft.student import has_bf16, load_checkpoint
-    from convrec.sft.train import encode_rows
+    from convrec.models.load import has_bf16, load_checkpoint
+    from convrec.stages.sft.train import encode_rows
 
     config = settings(str(folder / "start"))
 

@@ -80,7 +80,7 @@ def copy_to(folder: Path, count: int) -> None:
     import pyarrow as pa
     import pyarrow.dataset
 
-    from convrec.artifacts.parts import ROW_GROUP
+    from convrec.artifacts.parquet_rows import ROW_GROUP
 
     table = candidates(count).to_arrow()
     rows = pa.Table.from_batches(table.to_batches(max_chunksize=ROW_GROUP))

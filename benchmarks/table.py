@@ -26,7 +26,7 @@ from typing import Any
 from readings import READINGS
 from turns import ROOT, command
 
-from convrec.markdown import text
+from convrec.utils.markdown import text
 
 RUNS: dict[str, tuple[str, str]] = {
     "startup": ("--rounds 7 --home HOME", "--rounds 1 --home HOME"),

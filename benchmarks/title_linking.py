@@ -28,9 +28,9 @@ from typing import Any
 import polars as pl
 from rapidfuzz import fuzz, process
 
-from convrec.catalog.link import Link, Linker
 from convrec.catalog.load import load_catalog
-from convrec.catalog.titles import split_year
+from convrec.titles.linker import Link, Linker
+from convrec.titles.normalize import split_year
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "title_links"
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks.dropped import check
+from tasks.watch_catalogs import check
 
 
 @flow(name="check-catalogs", flow_run_name="check-catalogs")

@@ -19,22 +19,20 @@ from typing import Annotated, Any
 import typer
 
 from convrec import __version__
-from convrec.answering import import_answers, reparse
-from convrec.artifacts.commands import app as artifacts_app
-from convrec.catalog.commands import app as catalog_app
-from convrec.catalog.versions import load_checked, unpublished
-from convrec.config import STAGES, home, parse_overrides
+from convrec.cli.artifacts import app as artifacts_app
+from convrec.cli.catalog import app as catalog_app
+from convrec.cli.compare import compare
+from convrec.cli.export import export
+from convrec.cli.forget import forget
+from convrec.cli.llm import app as llm_app
+from convrec.cli.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
+from convrec.cli.plan import plan
+from convrec.cli.recommend import recommend
+from convrec.cli.reparse import import_answers, reparse
+from convrec.cli.score import score
+from convrec.cli.trace import trace
+from convrec.cli.train import app as train_app
 from convrec.errors import ConfigError, ConvrecError, WarehouseError, no_space
-from convrec.evaluate.commands import score
-from convrec.evaluate.compare import compare
-from convrec.evaluate.export import export
-from convrec.forgetting import forget
-from convrec.llm.commands import app as llm_app
-from convrec.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
-from convrec.planning import plan
-from convrec.serving import recommend
-from convrec.sizing.commands import app as train_app
-from convrec.trace.commands import trace
 from flows.publish import publish
 
 app = typer.Typer(
@@ -62,6 +60,8 @@ def _root(
 
 
 def _check_stage(value: str | None) -> None:
+    from convrec.config import STAGES
+
     if value is not None and value not in STAGES:
         raise ConfigError(f"{value!r} is not a stage; the stages are {', '.join(STAGES)}")
 
@@ -78,6 +78,9 @@ def run(
     json_file: JsonFile = None,
 ) -> None:
     """Run the pipeline of PROFILE: all eight stages, those that are unchanged from the cache."""
+    from convrec.catalog.versions import load_checked, unpublished
+    from convrec.config import parse_overrides
+
     overrides = parse_overrides(assignments or [])
     _check_stage(until)
     _check_stage(refresh)
@@ -104,6 +107,9 @@ def evaluate(
     json_file: JsonFile = None,
 ) -> None:
     """Measure checkpoints on the test split of a profile; trains nothing, asks nobody."""
+    from convrec.catalog.versions import load_checked
+    from convrec.config import parse_overrides
+
     overrides = parse_overrides(assignments or [])
     load_checked(profile, overrides)
     environment()  # before Prefect, which reads it once
@@ -130,7 +136,7 @@ def _run_flow(parameters: dict[str, Any], *, quiet: bool, flow: Any = None) -> d
 
     from flows.console import ConsoleWatcher, systems_table
     from flows.pipeline import pipeline
-    from tasks.run import watcher
+    from tasks.task_input import watcher
 
     out = console(stderr=quiet)
     with ConsoleWatcher(out) as shown:
@@ -220,6 +226,8 @@ def main() -> None:
 
 def _refuse_full_disks() -> None:
     """Raise WarehouseError where a run could not write: Prefect's server would never answer."""
+    from convrec.config import home
+
     places = {
         "CONVREC_HOME": home(),
         "PREFECT_HOME": Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser(),

@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     """Deploy, or work; the exit code of Prefect."""
     from prefect.settings import get_current_settings
 
-    from tasks.announce import LOCAL_URL
+    from tasks.catalog_event import LOCAL_URL
 
     os.chdir(ROOT)
     os.environ["PREFECT_API_URL"] = get_current_settings().api.url or LOCAL_URL

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.output import JsonFile, takes_stdout, write_json
+from convrec.cli.output import JsonFile, takes_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.catalog.publish import Publication
@@ -39,7 +39,7 @@ def publish(
     from convrec.artifacts import Store
     from convrec.catalog.publish import publish as record
     from convrec.config import home
-    from tasks.announce import announce
+    from tasks.catalog_event import announce
 
     store = Store(home())
     made = record(file, name, store, yes=yes, profiles=_whole_paths(profile or []))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
-from convrec.artifacts.gc import DAYS, KEEP_RUNS
+from convrec.operations.gc import DAYS, KEEP_RUNS
 from tasks.retention import tidy
 
 

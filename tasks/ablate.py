@@ -4,7 +4,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from convrec.ablation.tables import ladder_markdown, search_markdown
+from convrec.pipeline.experiments.ablation.tables import ladder_markdown, search_markdown
 from tasks.artifact import artifact_task
 from tasks.run import Run
 

@@ -6,7 +6,7 @@ from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from convrec.change.plan import ChangePlan
+from convrec.operations.catalog_change.plan import ChangePlan
 from tasks.run import Run
 
 PATIENCE = 7 * 24 * 3600

@@ -19,16 +19,17 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run, task_run
 
-from convrec.artifacts import ArtifactRef, Built, Job, Producer, Store
+from convrec.artifacts import ArtifactRef, Built, Producer, Store
 from convrec.errors import ConvrecError, InputError, WarehouseError, no_space
-from convrec.evaluate.card import write_card
-from convrec.llm.stored import explained
-from convrec.pipeline import NODES, Node
-from convrec.training.workspace import discard
+from convrec.llm.read import explained
+from convrec.pipeline.graph import NODES, Node
+from convrec.stages.base import Job
+from convrec.stages.evaluate.report.model_card import write_card
+from convrec.utils.workspace import discard
 from tasks.cache import ArtifactCache
 from tasks.dask import on_dask
-from tasks.naming import asking_name, run_name
-from tasks.run import Order
+from tasks.run_names import asking_name, run_name
+from tasks.task_input import TaskInput
 
 SHOW_EVERY = 2.0
 """Seconds between two updates of a progress artifact."""
@@ -37,7 +38,7 @@ SHOW_EVERY = 2.0
 class Progress:
     """Shows how far a long step is: in the Prefect UI, and to whoever else watches."""
 
-    def __init__(self, order: Order, key: str) -> None:
+    def __init__(self, order: TaskInput, key: str) -> None:
         self.order = order
         self.key = key
         self.artifact: Any = None
@@ -93,13 +94,13 @@ def artifact_task(name: str | Node, **options: Any) -> Task[..., ArtifactRef]:
         result_serializer="json",
         **options,
     )
-    def make(order: Order, parents: Mapping[str, ArtifactRef]) -> ArtifactRef:
+    def make(order: TaskInput, parents: Mapping[str, ArtifactRef]) -> ArtifactRef:
         return build(order)
 
     return make
 
 
-def build(order: Order) -> ArtifactRef:
+def build(order: TaskInput) -> ArtifactRef:
     """Build the artifact of an order, unless another run has committed it meanwhile."""
     node = order.node
     workspace = _workspace(order)
@@ -152,14 +153,14 @@ def build(order: Order) -> ArtifactRef:
     return ref
 
 
-def _explained(built: Built, order: Order) -> Built:
+def _explained(built: Built, order: TaskInput) -> Built:
     """What was built, with the reasons of this run for what was not answered."""
     if built.failures is None or not order.reasons:
         return built
     return replace(built, failures=explained(built.failures, order.reasons))
 
 
-def _unchanged(order: Order, job: Job) -> None:
+def _unchanged(order: TaskInput, job: Job) -> None:
     """Raise InputError where files were changed after the artifact was named by their content."""
     if order.node.stage == "ingest" and order.node.step.inputs(job) != order.spec.inputs:
         raise InputError(
@@ -168,7 +169,7 @@ def _unchanged(order: Order, job: Job) -> None:
         )
 
 
-def _workspace(order: Order) -> Path:
+def _workspace(order: TaskInput) -> Path:
     """Where the work on an artifact survives a crash; partitions may want a folder of their own."""
     folder = order.config.runner.folder
     if folder and not order.node.step.folder:
@@ -197,9 +198,11 @@ def ask_task(name: str) -> Task[..., dict[str, Any]]:
         retry_delay_seconds=[5, 30],
         retry_condition_fn=may_pass,
     )
-    def ask(order: Order, parents: Mapping[str, ArtifactRef]) -> dict[str, Any]:
+    def ask(
+        order: TaskInput, parents: Mapping[str, ArtifactRef], run_id: str, spent_usd: float
+    ) -> dict[str, Any]:
         progress = Progress(order, slug("progress", "ask", name))
-        figures = order.ask(progress)
+        figures = order.ask(progress, run_id=run_id, spent_usd=spent_usd)
         progress.finish()
         if figures["sent"]:
             shown = {key: value for key, value in figures.items() if key != "reasons"}

@@ -15,7 +15,7 @@ from prefect.cache_policies import CachePolicy
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
 
-    from tasks.run import Order
+    from tasks.task_input import TaskInput
 
 
 def records(home: Path) -> Path:
@@ -35,7 +35,7 @@ class ArtifactCache(CachePolicy):
         **kwargs: Any,
     ) -> str | None:
         """The artifact id; unlinks a record that no complete artifact stands behind."""
-        order: Order = inputs["order"]
+        order: TaskInput = inputs["order"]
         artifact_id = order.artifact_id
         ref = order.store.find(artifact_id)
         if ref is None or ref.partial:

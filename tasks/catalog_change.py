@@ -11,12 +11,12 @@ from prefect.cache_policies import NO_CACHE
 
 from convrec import config as configuration
 from convrec.artifacts import Store
+from convrec.artifacts.last_build import Build
 from convrec.catalog.versions import PREFIX, Version, find_version, users
-from convrec.change.before import Build
-from convrec.change.pages import plan_page, report_page
-from convrec.change.plan import ChangePlan, change_plan
-from convrec.change.report import ChangeReport, change_report, report_path
 from convrec.errors import CatalogError
+from convrec.operations.catalog_change.markdown import plan_page, report_page
+from convrec.operations.catalog_change.plan import ChangePlan, change_plan
+from convrec.operations.catalog_change.report import ChangeReport, change_report, report_path
 from tasks.run import Run
 
 TABLE_ROWS = 2000

@@ -8,8 +8,8 @@ from prefect import task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from convrec.comparison import Training, best_rate, comparison_node, trainings
-from convrec.comparison.tables import comparison_markdown, convergence, curves
+from convrec.pipeline.experiments.algorithms import Training, best_rate, comparison_node, trainings
+from convrec.pipeline.experiments.algorithms.tables import comparison_markdown, convergence, curves
 from tasks.artifact import artifact_task
 from tasks.run import Run
 

@@ -16,12 +16,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.runtime import task_run
 
-from convrec.artifacts import ArtifactRef, Job, Store
+from convrec.artifacts import ArtifactRef, Store
 from convrec.config import Config
 from convrec.errors import ConfigError
+from convrec.stages.base import Job
 
 if TYPE_CHECKING:
-    from convrec.partitions import Piece
+    from convrec.stages.partitions import Piece
 
 
 class Errand:

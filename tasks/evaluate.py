@@ -5,12 +5,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from convrec.config import StageName
-from convrec.evaluate.card import write_card
-from convrec.evaluate.given import CHECKPOINT, given
-from convrec.evaluate.markdown import evaluation_markdown
-from convrec.pipeline import NODES, of_stage
+from convrec.pipeline.external_checkpoint import CHECKPOINT, given
+from convrec.pipeline.graph import NODES, of_stage
+from convrec.stages.evaluate.report.markdown import evaluation_markdown
+from convrec.stages.evaluate.report.model_card import write_card
 from tasks.artifact import artifact_task
-from tasks.run import Order, Run
+from tasks.run import Run
+from tasks.task_input import TaskInput
 
 generations_base = artifact_task("generations_base")
 generations_sft = artifact_task("generations_sft")
@@ -46,7 +47,7 @@ def take_stored(run: Run, *stages: StageName) -> None:
         wanted = [name for name in node.reads.values() if not run.skipped(NODES[name])]
         if run.skipped(node) or any(name not in run.refs for name in wanted):
             continue
-        ref = run.store.find(Order(run, node, run.parents(node)).artifact_id)
+        ref = run.store.find(TaskInput(run, node, run.parents(node)).artifact_id)
         if ref is not None:
             run.refs[node.name] = ref
 

@@ -11,17 +11,17 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.runtime import deployment, flow_run
 
-from convrec import markdown
 from convrec.config import STAGES
 from convrec.config.overrides import as_override
 from convrec.errors import ConvrecError, WarehouseError
+from convrec.utils import markdown
 
 if TYPE_CHECKING:
     from prefect import Flow, State
     from prefect.client.schemas.objects import FlowRun
 
-    from convrec.pipeline import Node
-    from tasks.run import Run
+    from convrec.artifacts import ArtifactRef, Store
+    from convrec.pipeline.graph import Node
 
 LEFT = {"key": "failure", "description": "why this run stopped, and how to go on"}
 """The artifact of a run that did not end well."""
@@ -42,13 +42,21 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
-def leave(run: Run, node: Node | None, error: BaseException) -> None:
+def leave(
+    error: BaseException,
+    node: Node | None,
+    parents: Mapping[str, ArtifactRef],
+    *,
+    store: Store,
+    profile: str,
+) -> None:
     """Write the `failure` artifact; its history is at /v2/artifacts/key/failure."""
-    command = resume_command(run, node)
+    command = resume_command(profile, node)
     if isinstance(error, ConvrecError):
         error.resume = command
+    rows = offending_rows(error, parents, store)
     create_markdown_artifact(
-        page(node, error, offending_rows(run, node, error), command, retried=bool(deployment.id)),
+        page(node, error, rows, command, retried=bool(deployment.id)),
         **LEFT,
     )
 
@@ -106,20 +114,22 @@ def _going_on(command: str, *, retried: bool) -> list[str]:
     return ["### To go on from here", markdown.code(command), told]
 
 
-def offending_rows(run: Run, node: Node | None, error: BaseException) -> list[tuple[str, str]]:
-    """The rows that the error names; else those of which the node's parents could make nothing."""
+def offending_rows(
+    error: BaseException, parents: Mapping[str, ArtifactRef], store: Store
+) -> list[tuple[str, str]]:
+    """The rows that the error names; else the failures recorded with the node's parents."""
     if isinstance(error, ConvrecError) and error.rows:
         return list(error.rows)
-    if node is None or isinstance(error, WarehouseError):  # of a warehouse that cannot be read
+    if isinstance(error, WarehouseError):  # of a warehouse that cannot be read
         return []
     rows = []
-    for ref in run.parents(node).values():
-        failed = run.store.failures(ref.artifact_id).select("context_id", "reason")
+    for ref in parents.values():
+        failed = store.failures(ref.artifact_id).select("context_id", "reason")
         rows += [(f"{ref.kind} {context}", reason) for context, reason in failed.iter_rows()]
     return rows
 
 
-def resume_command(run: Run, node: Node | None) -> str:
+def resume_command(profile: str, node: Node | None) -> str:
     """The command that does the rest of a run, with the same parameters."""
     parameters: dict[str, Any] = dict(flow_run.parameters or {})
     if parameters.get("refresh") and node is not None:
@@ -129,11 +139,11 @@ def resume_command(run: Run, node: Node | None) -> str:
     if deployment.id:
         return _deployed(f"{flow}/{deployment.name}", parameters)
     if parameters.get("checkpoint"):
-        options = (("--profile", run.profile), ("--checkpoint", parameters["checkpoint"]))
+        options = (("--profile", profile), ("--checkpoint", parameters["checkpoint"]))
         return typed(["evaluate"], options, parameters.get("overrides"))
     until = parameters.get("until") if flow == "pipeline" else UNTIL.get(flow)
     options = (("--until", until), ("--refresh", parameters.get("refresh")))
-    return typed(["run", run.profile], options, parameters.get("overrides"))
+    return typed(["run", profile], options, parameters.get("overrides"))
 
 
 def _deployed(name: str, parameters: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """remap: teacher lists become scores over the catalog."""
 
-from convrec.remap import embeds
+from convrec.stages.remap import embeds
 from tasks.artifact import artifact_task, ask_task
 from tasks.run import Run
 

@@ -4,10 +4,10 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from convrec import markdown
 from convrec.artifacts import Store
-from convrec.artifacts.gc import Garbage, collect, find_garbage
 from convrec.config import home
+from convrec.operations.gc import Garbage, collect, find_garbage
+from convrec.utils import markdown
 
 SHOWN = 200
 """Rows of each table of the artifact."""

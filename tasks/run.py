@@ -8,129 +8,27 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from contextvars import ContextVar
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from prefect import Task
 from prefect.runtime import flow_run
 
 from convrec import config as configuration
-from convrec.artifacts import ArtifactRef, ArtifactSpec, Job, Store
-from convrec.artifacts.current import Current, find_current, mark, note_current
+from convrec.artifacts import ArtifactRef, Store
 from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
 from convrec.catalog.versions import fixed, load_checked
 from convrec.config import DATA_STAGES, STAGES, Config, StageName
-from convrec.errors import ConfigError, ConvrecError, InputError
-from convrec.pipeline import NODES, Node, of_stage
-from convrec.sources import adopted, source_config
+from convrec.config.schema import source_config
+from convrec.errors import ConvrecError, InputError
+from convrec.pipeline.graph import NODES, Node, of_stage
+from convrec.pipeline.sources import adopted
+from convrec.stages.fingerprint import note_current
 from tasks import failure
 from tasks.cache import records
 from tasks.events import event
-
-LLM_FIGURES = ("requests", "from_ledger", "sent", "prompt_tokens", "completion_tokens", "usd")
-
-
-class Watcher(Protocol):
-    """Whoever follows a run as it goes, as the command line does."""
-
-    def progress(self, name: str, done: int, total: int, text: str) -> None:
-        """A long step is at `done` of `total`."""
-
-    def ended(self, entry: Mapping[str, Any], note: str) -> None:
-        """An artifact was made, found or skipped; `note` says why it was skipped."""
-
-
-class _Nobody:
-    def progress(self, name: str, done: int, total: int, text: str) -> None:
-        """Not watched."""
-
-    def ended(self, entry: Mapping[str, Any], note: str) -> None:
-        """Not watched."""
-
-
-watcher: ContextVar[Watcher] = ContextVar("watcher", default=_Nobody())  # noqa: B039
-
-
-def secret(block: str) -> str:
-    """The API key in a Prefect Secret block; empty without a name. Raises ConfigError."""
-    if not block:
-        return ""
-    from prefect.blocks.system import Secret
-
-    try:
-        return str(Secret.load(block).get())
-    except ValueError:
-        raise ConfigError(
-            f"llm.secret={block!r}: there is no Prefect Secret block of this name; make it in the "
-            "UI under Blocks, or leave llm.secret empty and set OPENAI_API_KEY"
-        ) from None
-
-
-class Order:
-    """What a task needs to make one artifact. A plain class, so that Prefect does not walk it."""
-
-    def __init__(self, run: Run, node: Node, parents: Mapping[str, ArtifactRef]) -> None:
-        self.node = node
-        self.config = node.adapt(run.config)
-        self.store = run.store
-        self.parents = parents
-        self.refresh = run.refreshes(node.stage)
-        self.reasons: Mapping[str, str] = {}  # context → why this run got no answer for it
-        self.found = False  # by the task, which Prefect had no record of: another host made it
-        self._run = run
-        self._spec: ArtifactSpec | None = None
-        self._pinned = run.pinned(node)
-
-    @cached_property
-    def mark(self) -> str:
-        """Under which the artifact may be known to be current (`convrec.artifacts.current`)."""
-        return mark(self.node.step, Job(self.config, self.store, self.parents))
-
-    @cached_property
-    def current(self) -> Current | None:
-        """The complete artifact of this mark; None where it is to be looked for, or recomputed."""
-        found = find_current(self.store, self.mark)  # the mark is of before the artifact is named
-        return None if self.refresh else found
-
-    @property
-    def spec(self) -> ArtifactSpec:
-        """The identity of the artifact; stored answers must be there before it is asked for."""
-        if self._spec is None:
-            self._spec = self.node.step.spec(Job(self.config, self.store, self.parents))
-        return self._spec
-
-    @property
-    def artifact_id(self) -> str:
-        """The id of the artifact, which is the Prefect cache key."""
-        if self._pinned:
-            return self._pinned.artifact_id
-        return self.current.ref.artifact_id if self.current else self.spec.artifact_id
-
-    def watch(self, done: int, total: int, text: str) -> None:
-        """Tell the watcher how far the step is."""
-        watcher.get().progress(self.node.name, done, total, text)
-
-    def ask(self, progress: Any) -> dict[str, Any]:
-        """Get the answers that the step still lacks; figures of the calls, reasons by context."""
-        if self.current:
-            requests = self.current.requests
-            nothing = {**dict.fromkeys(LLM_FIGURES, 0), "usd": 0.0, "failed": 0, "reasons": {}}
-            return {**nothing, "requests": requests, "from_ledger": requests}
-        from convrec.llm.ask import ask
-
-        fetched = ask(
-            self.node.step,
-            Job(self.config, self.store, self.parents, progress),
-            run=self._run.run_id,
-            spent_usd=self._run.spent(),
-            progress=progress,
-            key=secret(self.config.llm.secret),
-        )
-        figures = {name: getattr(fetched, name) for name in LLM_FIGURES}
-        return {**figures, "failed": len(fetched.failures), "reasons": dict(fetched.reasons)}
+from tasks.task_input import LLM_FIGURES, TaskInput, watcher
 
 
 class Place:
@@ -196,7 +94,12 @@ class Run:
                 raise  # else the error that ended the run says more
         if isinstance(error, Exception):
             with contextlib.suppress(Exception):  # a server that is away, say; the error says more
-                failure.leave(self._place.run or self, self._place.node, error)
+                self._publish_failure(error)
+
+    def _publish_failure(self, error: Exception) -> None:
+        run, node = self._place.run or self, self._place.node
+        parents = run.parents(node) if node else {}
+        failure.leave(error, node, parents, store=run.store, profile=run.profile)
 
     def _keep_record(self, outcome: str) -> None:
         """Write down, in the warehouse and in a file, how the run ended."""
@@ -231,14 +134,21 @@ class Run:
         parents = self.parents(node)
         asked = []
         if ask is not None:
-            asked = [ask(Order(self, node, parents), parents, return_state=True)]
+            asked = [
+                ask(
+                    self.task_input(node, parents),
+                    parents,
+                    self.run_id,
+                    self.spent(),
+                    return_state=True,
+                )
+            ]
             figures = asked[0].result()
             for figure in LLM_FIGURES:
                 self.llm[figure] += figures[figure]
             asked_for = {figure: figures[figure] for figure in LLM_FIGURES}
             event(f"answers for {node.name}", self.run_id, **asked_for)
-        order = Order(self, node, parents)
-        order.reasons = figures["reasons"] if asked else {}
+        order = self.task_input(node, parents, figures["reasons"] if asked else None)
         options: dict[str, Any] = {"result_storage": records(self.store.home)}
         if order.refresh:
             options["refresh_cache"] = True
@@ -264,7 +174,7 @@ class Run:
                 if reason := self.skipped(node):
                     self._record(node, "skipped", None, started, reason)
                     continue
-                order = Order(self, node, self.parents(node))
+                order = self.task_input(node, self.parents(node))
                 ref = self.store.find(order.artifact_id)
                 if ref is None:
                     until = [("--until", stages[-1])]
@@ -311,6 +221,23 @@ class Run:
         reads = node.reads_in(self.config).items()
         return {role: self.refs[name] for role, name in reads if name in self.refs}
 
+    def task_input(
+        self,
+        node: Node,
+        parents: Mapping[str, ArtifactRef],
+        reasons: Mapping[str, str] | None = None,
+    ) -> TaskInput:
+        """What the task of a node gets."""
+        return TaskInput(
+            node,
+            self.config,
+            self.store,
+            parents,
+            refresh=self.refreshes(node.stage),
+            pinned=self.pinned(node),
+            reasons=reasons,
+        )
+
     def refreshes(self, stage: StageName) -> bool:
         """Whether artifacts of this stage are recomputed though they are stored."""
         from prefect.settings import get_current_settings
@@ -331,8 +258,8 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """What `convrec run --json` writes: stages, requests, figures and the report."""
-        from convrec.evaluate import metrics_json
         from convrec.llm.ledger import billed
+        from convrec.stages.evaluate import metrics_json
 
         llm = {**self.llm, **(billed(self.store, self.run_id) if self.run_id else {})}
         figures: dict[str, Any] = {"metrics": {}, "comparisons": []}

@@ -1,9 +1,9 @@
 """sft: the student learns the demonstrations."""
 
 from convrec.errors import InputError
-from convrec.pipeline import NODES
-from convrec.sft import missing_base
-from convrec.sft.packaged import is_packaged, packaged_file
+from convrec.models.gguf import is_packaged, packaged_file
+from convrec.models.identity import missing_base
+from convrec.pipeline.graph import NODES
 from tasks.artifact import artifact_task
 from tasks.run import Run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from convrec.artifacts import Store
-from convrec.artifacts.lake import lake_at
+from convrec.artifacts.ducklake.connection import lake_at
 from tests.servers import Postgres, postgres
 
 

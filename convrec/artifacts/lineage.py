@@ -6,9 +6,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from convrec.artifacts.identity import first_signs
-from convrec.markdown import mermaid_label, text
+from convrec.errors import InputError
+from convrec.utils.markdown import mermaid_label, text
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from convrec.artifacts.store import Header, Store
 
 FRESH, CACHED, EARLIER = "fresh", "cached", "earlier"
@@ -155,3 +158,13 @@ def _table(headers: list[Header], called: Mapping[str, str], state: Mapping[str,
         cells = (name, text(called[name]), f"{header.ref.rows:,}", state[name], parents, link)
         rows.append(f"| {' | '.join(cells)} |")
     return rows
+
+
+def catalog_of(store: Store, checkpoint: str) -> pl.DataFrame:
+    """The catalog that a checkpoint was trained with. Raises InputError where it is gone."""
+    from convrec.artifacts.lineage import ancestors
+
+    for header in ancestors(store, checkpoint):
+        if header.ref.kind == "catalog":
+            return store.read(header.ref.artifact_id)
+    raise InputError(f"{checkpoint} has no catalog in its lineage; give one with --catalog FILE")

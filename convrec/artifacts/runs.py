@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from convrec import __version__
-from convrec.artifacts.again import again
+from convrec.artifacts.retry import again
 from convrec.artifacts.tables import utc_now
 from convrec.config import ROOT
 from convrec.errors import InputError

@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts.again import again
-from convrec.artifacts.depot import MARK
+from convrec.artifacts.ducklake.blobs import MARK
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, file_digest
-from convrec.artifacts.parts import ROW_GROUP, Parts, insert
+from convrec.artifacts.parquet_rows import ROW_GROUP, Parts, insert
+from convrec.artifacts.retry import again
 from convrec.artifacts.tables import KINDS, MEMBERS, utc_now
 from convrec.artifacts.warehouse import DENSE_GROUP, Warehouse
 from convrec.errors import InputError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-    from convrec.artifacts.step import Built
+    from convrec.artifacts.step_result import Built
 
 MANIFEST = "manifest.json"
 

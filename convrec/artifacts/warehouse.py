@@ -32,16 +32,16 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from convrec.artifacts.errors import gone, is_broken, is_taken, problem
 from convrec.artifacts.migrations import migrate
 from convrec.artifacts.pandas_later import ask_pandas_later
-from convrec.artifacts.problems import gone, is_broken, is_taken, problem
 from convrec.artifacts.spilling import own_folder
 from convrec.artifacts.tables import SCHEMA_VERSION, STORAGE, creation_sql, literal
-from convrec.config.places import lake_address
+from convrec.config.paths import lake_address
 from convrec.errors import WarehouseError
 
 if TYPE_CHECKING:
-    from convrec.artifacts.lake import Lake
+    from convrec.artifacts.ducklake.connection import Lake
 
 LOCK_PATIENCE = 120.0
 """Seconds that a process waits for its turn before it gives up."""
@@ -335,6 +335,6 @@ class Warehouse:
 def _lake(address: str, data: str) -> Lake | None:
     if not address:
         return None
-    from convrec.artifacts.lake import lake_at
+    from convrec.artifacts.ducklake.connection import lake_at
 
     return lake_at(address, data, os.getpid())

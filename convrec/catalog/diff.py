@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from convrec.lists import format_line
+from convrec.titles.line_format import format_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -83,7 +83,7 @@ def _renamed(removed: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
     """Removed and added items with derived ids that are one item under two names."""
     import polars as pl
 
-    from convrec.catalog.link import Linker
+    from convrec.titles.linker import Linker
 
     before, after = _derived(removed), _derived(added)
     names = list(after.select("title", "year").iter_rows())

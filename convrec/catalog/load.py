@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from convrec.artifacts.frames import frame
 from convrec.catalog.columns import renaming
-from convrec.catalog.titles import FIRST_YEAR, LAST_YEAR, exact_key, split_year, usable_year
 from convrec.errors import CatalogError, InputError
-from convrec.lists import format_line
-from convrec.table_files import read_table
+from convrec.titles.line_format import format_line
+from convrec.titles.normalize import FIRST_YEAR, LAST_YEAR, exact_key, split_year, usable_year
+from convrec.utils.tables import read_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -104,23 +105,6 @@ def collect_items(
             rows=[(f"line {row['line']}", row["reason"]) for row in quarantine],
         )
     return frame("catalog", items), frame("quarantine", quarantine)
-
-
-def frame(kind: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows as a frame with the columns and types of a kind of artifact."""
-    import polars as pl
-
-    from convrec.artifacts.tables import KINDS
-
-    title = pl.Struct({"title": pl.String, "year": pl.Int32})
-    types: dict[str, Any] = {
-        "VARCHAR": pl.String,
-        "VARCHAR[]": pl.List(pl.String),
-        "INTEGER": pl.Int32,
-        "BIGINT": pl.Int64,
-        "STRUCT(title VARCHAR, year INTEGER)[]": pl.List(title),
-    }
-    return pl.DataFrame(list(rows), schema={n: types[sql] for n, sql in KINDS[kind].items()})
 
 
 def bad_row(source: str, line: int, reason: str, raw: str) -> dict[str, Any]:

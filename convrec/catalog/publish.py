@@ -3,7 +3,7 @@
 The file is copied beside the warehouse, so that a version stays what it was; version, source and
 changes are rows. The first publication under a name also records what was in use until then, the
 project's file or the one beside the data, so that there is something to compare with and to go
-back to. Nothing here tells anybody: the event is sent by `tasks/announce.py`.
+back to. Nothing here tells anybody: the event is sent by `tasks/catalog_event.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.again import again
+from convrec.artifacts.retry import again
 from convrec.artifacts.tables import utc_now
 from convrec.catalog.versions import (
     Version,
@@ -91,7 +91,7 @@ def publish(
 
 def own_file(name: str, config: Config | None) -> Path | None:
     """The file that a named catalog stands for until something is published."""
-    from convrec.ingest.files import own_catalog
+    from convrec.catalog.resolve import own_catalog
 
     if (file := project_file(name)) or config is None:
         return file
@@ -156,7 +156,7 @@ def _before(name: str, store: Store, config: Config | None) -> tuple[pl.DataFram
     newest = newest_version(store, name)
     if newest is not None:
         return _read(newest.path, config)[0], f"{name}@{newest.version}"
-    from convrec.change.before import last_build
+    from convrec.artifacts.last_build import last_build
 
     built = last_build(config, store, until="catalog") if config is not None else None
     if built is None:

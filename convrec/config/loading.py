@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from convrec.config.places import located, profiles
-from convrec.config.sections import Config
+from convrec.config.paths import located, profiles
+from convrec.config.schema import Config
 from convrec.errors import ConfigError
 
 

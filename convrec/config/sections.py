@@ -1,17 +1,14 @@
-"""The sections of a configuration, their keys, and what is allowed in them."""
+"""The sections of a configuration: their keys, defaults and allowed values."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from convrec.config.places import is_address
-from convrec.domain import Domain
-from convrec.lists import LineFormat, line_format
-from convrec.sources import source_config
+from convrec.config.paths import is_address
 
 SamplerName = Literal["free", "lines", "distinct", "constrained"]
 
@@ -336,56 +333,3 @@ class Llm(Section):
 
 
 SourceSection = Literal["ingest", "recommend", "remap", "reflect", "adjust"]
-
-
-class Config(Section):
-    """Everything a run is asked to do."""
-
-    profile: str = ""
-    description: str = ""
-    seed: int = Field(7, ge=0, lt=2**32)
-    domain: Domain = Domain()
-    list_length: int = Field(20, gt=0, description="N: items in a recommended list.")
-    ingest: Ingest = Ingest()
-    recommend: Recommend = Recommend()
-    remap: Remap = Remap()
-    reflect: Reflect = Reflect()
-    adjust: Adjust = Adjust()
-    model: Model = Model()
-    sft: Sft = Sft()
-    rank_grpo: RankGrpo = RankGrpo()
-    train: Train = Train()
-    runner: Runner = Runner()
-    evaluate: Evaluate = Evaluate()
-    llm: Llm = Llm()
-    sources: dict[str, dict[SourceSection, dict[str, Any]]] = Field(
-        {}, description="Other data that SFT learns from: by name, the settings that differ."
-    )
-
-    @property
-    def line_format(self) -> LineFormat:
-        """How the items of a list are written."""
-        return line_format(
-            self.domain.line if self.recommend.years else "", self.domain.line_without_year
-        )
-
-    @field_validator("domain", mode="before")
-    @classmethod
-    def _noun_alone(cls, value: Any) -> Any:
-        return {"noun": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _sources_agree(self) -> Config:
-        if self.recommend.source == "replay" and not self.recommend.replay:
-            raise ValueError("recommend.source=replay needs recommend.replay, a Batch output file")
-        if self.reflect.enabled and self.reflect.top < self.list_length:
-            raise ValueError(
-                f"reflect.top={self.reflect.top} must be at least list_length={self.list_length}"
-            )
-        if self.remap.keep < max(self.list_length, self.reflect.top):
-            raise ValueError(
-                f"remap.keep={self.remap.keep} must be at least list_length and reflect.top"
-            )
-        for name in self.sources:
-            source_config(self, name)
-        return self

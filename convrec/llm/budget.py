@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from convrec.llm.calls import prompt_bytes
+from convrec.llm.client import prompt_bytes
 from convrec.llm.prices import Usage
 
 UNBOUNDED_COMPLETION = 4096

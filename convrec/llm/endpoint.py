@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from convrec.config import Config
-from convrec.config.places import is_address
+from convrec.config.paths import is_address
 from convrec.errors import ConfigError, EndpointError
 
 DEFAULT_URL = "https://api.openai.com/v1"
@@ -101,7 +101,7 @@ def _embedded(state: Path | None) -> Iterator[str]:
     environment = {k: v for k, v in os.environ.items() if k != "OPENAI_API_KEY"}
     with tempfile.TemporaryFile() as complaints:
         child = subprocess.Popen(
-            [sys.executable, "-m", "convrec.llm.server", *([str(state)] if state else [])],
+            [sys.executable, "-m", "convrec.demo.server", *([str(state)] if state else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,

@@ -14,10 +14,10 @@ from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 from convrec.llm.budget import upper_usage
-from convrec.llm.calls import prompt_bytes
+from convrec.llm.client import prompt_bytes
 from convrec.llm.prices import Usage, batch_discount, cost, price_of, token_rates
+from convrec.llm.read import text_of
 from convrec.llm.requests import Request, distinct
-from convrec.llm.stored import text_of
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Store

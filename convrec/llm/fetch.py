@@ -15,15 +15,15 @@ from itertools import chain
 from convrec.artifacts.store import Store
 from convrec.config import Config
 from convrec.errors import TooManyFailures
-from convrec.llm.answers import AnswerStore
 from convrec.llm.batch import collect_ended, send_in_batches, wait_for_batches
 from convrec.llm.budget import Budget
-from convrec.llm.delivery import deliver
+from convrec.llm.context import Errand
+from convrec.llm.dispatch_thread import deliver
 from convrec.llm.endpoint import api_key, open_endpoint
-from convrec.llm.errand import Errand
+from convrec.llm.progress import Tally
 from convrec.llm.requests import Request, chunks, distinct
-from convrec.llm.tally import Tally
-from convrec.progress import Progress, silent
+from convrec.llm.response_store import AnswerStore
+from convrec.utils.progress import Progress, silent
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from convrec.llm.answers import AnswerStore
+from convrec.llm.progress import Tally
 from convrec.llm.requests import Request
+from convrec.llm.response_store import AnswerStore
 from convrec.llm.spool import Spool
-from convrec.llm.tally import Tally
 
 CHUNK = 512
 """Requests claimed at once."""

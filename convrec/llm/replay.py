@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convrec.artifacts.store import Store
-from convrec.llm.answer import Answer, answer_of
-from convrec.llm.answers import AnswerStore
 from convrec.llm.batch.output import read_lines, read_outcome
-from convrec.llm.calls import Failure
+from convrec.llm.client import Failure
 from convrec.llm.fetch import Fetched, reasons_by_context
 from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
+from convrec.llm.response import Answer, answer_of
+from convrec.llm.response_store import AnswerStore
 
 
 @dataclass(frozen=True)

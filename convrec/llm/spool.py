@@ -29,10 +29,10 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 from convrec.errors import WarehouseError, no_space
-from convrec.llm.answer import Answer
+from convrec.llm.response import Answer
 
 if TYPE_CHECKING:
-    from convrec.artifacts.lake_claims import LakeClaims
+    from convrec.artifacts.ducklake.locks import LakeClaims
 
 RESERVE = 2**20
 """Bytes of the reserve: many times what `llm.max_concurrency` answers take."""

@@ -1,23 +1,19 @@
-"""Rank-GRPO: reinforcement learning that credits each rank of a list for what it earned.
+"""Rank-GRPO: reinforcement learning with the rank, not the token or the list, as the action.
 
-Importing this package imports no torch; using one of its names but RANK_GRPO does.
+Paper: ConvRec-R1, arXiv 2510.20150. The functions are pure and need torch alone;
+`RankGRPOTrainer`, a subclass of TRL's `GRPOTrainer`, is imported on first use because TRL takes
+seconds to import.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from convrec.lazy import exports
-
-if TYPE_CHECKING:
-    from convrec.rank_grpo.advantages import rank_advantages, token_advantages
-    from convrec.rank_grpo.loss import rank_grpo_loss
-    from convrec.rank_grpo.segments import segment_ranks
-    from convrec.rank_grpo.step import RANK_GRPO
-    from convrec.rank_grpo.trainer import RankGRPOTrainer
+from convrec.rank_grpo.advantages import rank_advantages, token_advantages
+from convrec.rank_grpo.loss import rank_grpo_loss
+from convrec.rank_grpo.segments import segment_ranks
 
 __all__ = [
-    "RANK_GRPO",
     "RankGRPOTrainer",
     "rank_advantages",
     "rank_grpo_loss",
@@ -25,14 +21,10 @@ __all__ = [
     "token_advantages",
 ]
 
-__getattr__ = exports(
-    __name__,
-    {
-        "RANK_GRPO": "step",
-        "RankGRPOTrainer": "trainer",
-        "rank_advantages": "advantages",
-        "rank_grpo_loss": "loss",
-        "segment_ranks": "segments",
-        "token_advantages": "advantages",
-    },
-)
+
+def __getattr__(name: str) -> Any:
+    if name == "RankGRPOTrainer":
+        from convrec.rank_grpo.trainer import RankGRPOTrainer
+
+        return RankGRPOTrainer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,8 @@
 """Sampling the lists to learn from: TRL's rollout hook over the project's own sampler.
 
-`convrec.decoding` lets the G samples of a prompt share its prefill and drops finished lists from
-the batch, which TRL's `generate` path does not. Training and evaluation thus sample alike.
+`convrec.models.generation` lets the G samples of a prompt share its prefill and drops finished
+lists from the batch, which TRL's `generate` path does not. Training and evaluation thus sample
+alike.
 
 What the sampler wrote and the model did not choose (an end-of-sequence after N lines, a token
 without an alternative) is 0 in TRL's `env_mask`, which keeps it out of the loss.
@@ -15,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convrec.decoding.samplers import Sampler
-from convrec.decoding.writing import Written, write_lists
+from convrec.models.generation.loop import Written, write_lists
+from convrec.models.generation.samplers import Sampler
 
 
 class Rollout:
@@ -27,7 +28,7 @@ class Rollout:
     is what constrained ones could not have, as `allowed_tokens` asks for it. Random numbers come
     from torch's global generator, which TRL seeds; of several processes each draws those of all
     lists and takes its own, so that lists do not depend on their number. `after` is then where the
-    generator of one process would be behind the step (`convrec.training.several`).
+    generator of one process would be behind the step (`convrec.stages.rank_grpo.rng_sync`).
     """
 
     def __init__(self, temperature: float, sampler: Sampler) -> None:

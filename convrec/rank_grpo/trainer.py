@@ -22,15 +22,10 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from convrec.errors import TrainingError
+from convrec.models.tokens import newline_counts
 from convrec.rank_grpo.advantages import fault_advantages, rank_advantages, token_advantages
 from convrec.rank_grpo.loss import Reduction, rank_weights
-from convrec.rank_grpo.segments import (
-    PADDING,
-    newline_counts,
-    rank_counts,
-    segment_ranks,
-    span_mean,
-)
+from convrec.rank_grpo.segments import PADDING, rank_counts, segment_ranks, span_mean
 
 RankReward = Callable[[str, dict[str, Any]], list[float]]
 """From a completion and its dataset row to the rewards of ranks 1 to N."""

@@ -27,12 +27,12 @@ import polars as pl
 
 import convrec
 from convrec.errors import TrainingError
-from convrec.progress import Progress
-from convrec.training.given import Fit, Given, Trained
-from convrec.training.launch_failure import failure, port_was_taken
-from convrec.training.launched import ALIVE, CURVES, ERROR, FIGURES, SAID, WORKING
+from convrec.training.job import Fit, Given, Trained
+from convrec.training.launch_errors import failure, port_was_taken
 from convrec.training.parallel import Parallel, ready
-from convrec.training.workspace import workspace
+from convrec.training.worker import ALIVE, CURVES, ERROR, FIGURES, SAID, WORKING
+from convrec.utils.progress import Progress
+from convrec.utils.workspace import workspace
 
 LOG = "launch.log"
 """What the processes of the last launch wrote, in the workspace."""
@@ -76,7 +76,7 @@ def trained(fit: Fit, given: Given, progress: Progress) -> Trained:
 def command(job: Path, fit: Fit) -> list[str]:
     """The command line that trains what lies in the folder `job`."""
     launcher = [sys.executable, "-m", "accelerate.commands.launch"]
-    options = ["--config_file", str(job / "accelerate.json"), "-m", "convrec.training.launched"]
+    options = ["--config_file", str(job / "accelerate.json"), "-m", "convrec.training.worker"]
     return [*launcher, *options, str(job), f"{fit.__module__}:{fit.__qualname__}"]
 
 

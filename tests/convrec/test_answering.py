@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from convrec.answering import import_file, llm_jobs, read_again
 from convrec.artifacts import Store
 from convrec.config import Config, load
+from convrec.demo import complete
 from convrec.errors import InputError
-from convrec.llm.answers import AnswerStore
-from convrec.llm.ask import ask
-from convrec.llm.demo import complete
 from convrec.llm.fetch import Fetched
 from convrec.llm.ledger import ledger_rows
+from convrec.llm.response_store import AnswerStore
+from convrec.pipeline.reparse import import_file, llm_jobs, read_again
+from convrec.stages.answers import ask
 from flows.cli import app
 
 SMALL = {
@@ -112,8 +112,8 @@ def test_reading_again_sends_nothing_and_says_what_changed(
         store.put(node.step.spec(job), node.step.build(job))
     assert read_again(config, store)[0].state == "same"
 
-    from convrec import recommend
-    from convrec.lists import parse_answer
+    from convrec.stages.recommend import step as recommend
+    from convrec.titles.line_format import parse_answer
 
     monkeypatch.setattr(recommend, "parse_answer", lambda text, form: parse_answer(text, form)[1:])
     first = read_again(config, store)[0]

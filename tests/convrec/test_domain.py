@@ -9,13 +9,13 @@ import pytest
 from convrec import config
 from convrec.artifacts.identity import digest
 from convrec.config import Config, Ingest
-from convrec.domain import Domain
+from convrec.config.domain import Domain
+from convrec.demo.world import WORLDS
 from convrec.errors import ConfigError
-from convrec.llm.demo.world import WORLDS
-from convrec.recommend import teacher_messages
-from convrec.sft import prompt_settings
-from convrec.sft.build import serving_settings
-from convrec.sft.prompts import student_prompt
+from convrec.models.identity import prompt_settings
+from convrec.models.manifest import serving_settings
+from convrec.models.prompts import student_prompt
+from convrec.stages.recommend.step import teacher_messages
 
 BOOKS = {"domain": {"noun": "story", "plural": "stories"}, "recommend": {"years": False}}
 

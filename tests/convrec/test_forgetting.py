@@ -15,11 +15,11 @@ from convrec.artifacts.identity import ArtifactSpec
 from convrec.artifacts.runs import open_run
 from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError, WarehouseError
-from convrec.forgetting import MARKED, forget_conversations
-from convrec.llm.answer import Answer
-from convrec.llm.answers import AnswerStore
+from convrec.llm.response import Answer
+from convrec.llm.response_store import AnswerStore
 from convrec.llm.spool import Spool, Standing
-from convrec.remap.texts import text_key
+from convrec.operations.forget import MARKED, forget_conversations
+from convrec.stages.remap.texts import text_key
 from flows.cli import app
 
 SECRET = 'My neighbour Ottokar, of 12 Elm Street, adores zeppelin films "really" and Ünïcode'
@@ -291,7 +291,7 @@ def test_the_new_file_does_not_get_the_log_of_the_old_one(
         seen.append(Path(f"{new}.wal").exists())
         os.rename(old, new)
 
-    monkeypatch.setattr("convrec.forgetting.os.replace", replaced)
+    monkeypatch.setattr("convrec.operations.forget.os.replace", replaced)
     forget_conversations(["c1"], full)
     assert seen == [False]
 
@@ -302,7 +302,7 @@ def test_one_that_was_cut_off_before_the_file_was_anew_ends_next_time(
     if full.lake is not None:
         pytest.skip("a lake has no file")
     with monkeypatch.context() as patch:
-        patch.setattr("convrec.forgetting.os.replace", lambda *_: 1 / 0)
+        patch.setattr("convrec.operations.forget.os.replace", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             forget_conversations(["c1"], full)
     with pytest.raises(InputError, match="no conversation"):

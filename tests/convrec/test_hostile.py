@@ -10,22 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convrec import markdown
 from convrec.artifacts.identity import digest
 from convrec.catalog.load import read_year
-from convrec.catalog.titles import split_bare_year
 from convrec.config import load
+from convrec.demo.completion import complete
 from convrec.errors import ConvrecError
-from convrec.evaluate.reference import read_list
-from convrec.ingest.dialogues import read_name, without_last_speaker
-from convrec.lists import line_format, parse_answer
-from convrec.llm.calls import read_response, refusal
-from convrec.llm.demo.completion import complete
-from convrec.llm.pace import seconds
-from convrec.llm.stored import text_of
-from convrec.recommend import teacher_messages
-from convrec.reflect.judge import judge_body, read_ratings
-from convrec.serving import named_items
+from convrec.llm.client import read_response, refusal
+from convrec.llm.rate_limit import seconds
+from convrec.llm.read import text_of
+from convrec.metrics.protocols.reference import read_list
+from convrec.serving.recommend import named_items
+from convrec.stages.ingest.dialogues import read_name, without_last_speaker
+from convrec.stages.recommend.step import teacher_messages
+from convrec.stages.reflect.prompt import judge_body, read_ratings
+from convrec.titles.line_format import line_format, parse_answer
+from convrec.titles.normalize import split_bare_year
+from convrec.utils import markdown
 
 DEMO = load("demo")
 ITEMS = [("a", "Alien", 1979), ("h", "Heat", 1995), ("i", "It", None)]

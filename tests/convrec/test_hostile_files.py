@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from convrec.catalog.load import load_catalog
 from convrec.config import load
 from convrec.errors import ConvrecError
-from convrec.evaluate.rows import read_rows
-from convrec.evaluate.score import _spellings
-from convrec.ingest import read
-from convrec.llm.answer import answer_of
-from convrec.llm.answers import answer_table
 from convrec.llm.batch.output import read_lines, read_outcome
-from convrec.llm.calls import Answered
+from convrec.llm.client import Answered
 from convrec.llm.requests import Request
+from convrec.llm.response import answer_of
+from convrec.llm.response_store import answer_table
 from convrec.llm.spool import read_segment
+from convrec.stages.evaluate.score import _spellings
+from convrec.stages.evaluate.score_rows import read_rows
+from convrec.stages.ingest import read
 
 SAMPLE = {
     "prompt": [{"role": "user", "content": "USER: Like Heat?"}],

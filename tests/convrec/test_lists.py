@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from convrec.lists import Item, format_line, line_format, parse_answer, parse_line
+from convrec.titles.line_format import Item, format_line, line_format, parse_answer, parse_line
 
 FORMS = [
     line_format(),

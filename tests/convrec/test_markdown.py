@@ -6,7 +6,7 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from convrec import markdown
+from convrec.utils import markdown
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from typer.testing import CliRunner
 
+from convrec.cli.output import JsonFile, whole, write_json
 from convrec.errors import InputError
-from convrec.output import JsonFile, whole, write_json
 
 
 @pytest.mark.parametrize("place", [".", "missing/figures.json"])

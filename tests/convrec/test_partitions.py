@@ -8,13 +8,14 @@ import duckdb
 import polars as pl
 import pytest
 
-from convrec import partitions
-from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Job, Store, warehouse
-from convrec.artifacts.parts import Parts
+from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Store, warehouse
+from convrec.artifacts.parquet_rows import Parts
 from convrec.config import load
-from convrec.partitions import CHUNK, ranges, rows_of, slices, spans
-from convrec.remap import CANDIDATES, SIMILARITY_BASIS
-from convrec.remap import candidates as remapped
+from convrec.stages import partitions
+from convrec.stages.base import Job
+from convrec.stages.partitions import CHUNK, ranges, rows_of, slices, spans
+from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
+from convrec.stages.remap import candidates as remapped
 
 CONTEXTS = 7
 FILMS = [(f"The {name}", 1990 + n) for n, name in enumerate(("Hunter", "Queen", "Road", "River"))]

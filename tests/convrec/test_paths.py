@@ -9,10 +9,11 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.catalog.publish import publish
+from convrec.catalog.resolve import catalog_file
 from convrec.config import load
 from convrec.errors import InputError
-from convrec.evaluate.export import export_checkpoint
-from convrec.ingest.files import catalog_file, conversation_files
+from convrec.serving.export import export_checkpoint
+from convrec.stages.ingest.files import conversation_files
 
 NAMES = ["../evil", "..", ".", "", "/etc/passwd", "a/b", "a\\b", "a\0b", ".hidden", "A", "x" * 65]
 

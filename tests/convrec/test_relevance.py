@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from convrec.catalog.index import TitleIndex
-from convrec.lists import TITLE_YEAR, LineFormat, line_format
-from convrec.relevance import Titled, judge_lines, list_lines
+from convrec.metrics.relevance import Titled, judge_lines, list_lines
+from convrec.titles.index import TitleIndex
+from convrec.titles.line_format import TITLE_YEAR, LineFormat, line_format
 
 INDEX = TitleIndex(
     [

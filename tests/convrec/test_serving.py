@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from convrec.serving import named_items
+from convrec.serving.recommend import named_items
 
 FILMS = [
     ("alien", "Alien", 1979),

@@ -5,12 +5,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec.artifacts import Job, Store
+from convrec.artifacts import Store
 from convrec.config import Config, load
+from convrec.config.schema import source_config
 from convrec.errors import ConfigError
-from convrec.pipeline import NODES, PIPELINE
-from convrec.sft.build import lessons_of
-from convrec.sources import adopted, source_config
+from convrec.pipeline.graph import NODES, PIPELINE
+from convrec.pipeline.sources import adopted
+from convrec.stages.base import Job
+from convrec.stages.sft.build import lessons_of
 
 OTHER = {"recommend": {"source": "provided"}, "ingest": {"format": "reddit-v2", "path": "else"}}
 

@@ -11,9 +11,9 @@ import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from convrec.answering import llm_jobs
 from convrec.artifacts import Store
 from convrec.config import load
+from convrec.pipeline.reparse import llm_jobs
 
 
 @pytest.fixture(scope="session")

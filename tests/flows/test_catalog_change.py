@@ -28,7 +28,7 @@ from convrec.errors import CatalogError
 from flows.build_sft_data import build_sft_data
 from flows.on_catalog_change import on_catalog_change
 from tasks import approval
-from tasks.announce import announce
+from tasks.catalog_event import announce
 
 Small = dict[str, Any]
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
 from convrec.artifacts import Store
 from convrec.config import load
 from convrec.errors import InputError
-from convrec.pipeline import NODES
+from convrec.pipeline.graph import NODES
 from tasks.artifact import build
-from tasks.run import Order, Run
+from tasks.task_input import TaskInput
 
 
 def lines(word: str) -> str:
@@ -29,13 +27,8 @@ def test_a_file_that_changes_after_the_artifact_is_named_is_refused(
     (tmp_path / "catalog.csv").write_text("title,year\nHeat,1995\n")
     rows = tmp_path / "train.jsonl"
     rows.write_text(lines("before"))
-    run: Any = SimpleNamespace(
-        config=load("reddit-v2", {"ingest.path": str(tmp_path)}),
-        store=store,
-        refreshes=lambda stage: False,
-        pinned=lambda node: None,
-    )
-    order = Order(cast(Run, run), NODES[name], {})
+    config = load("reddit-v2", {"ingest.path": str(tmp_path)})
+    order = TaskInput(NODES[name], config, store, {})
     named = order.artifact_id
     rows.write_text(lines("after"))
     with pytest.raises(InputError, match="changed while they were read"):

@@ -16,7 +16,7 @@ from flows.pipeline import pipeline
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The demo's catalog in a project folder of the test's own."""
     monkeypatch.setattr("convrec.catalog.versions.ROOT", tmp_path)
-    monkeypatch.setattr("convrec.ingest.files.ROOT", tmp_path)
+    monkeypatch.setattr("convrec.stages.ingest.files.ROOT", tmp_path)
     (tmp_path / "catalog").mkdir()
     copy = tmp_path / "catalog" / "demo.csv"
     copy.write_bytes((ROOT / "catalog" / "demo.csv").read_bytes())

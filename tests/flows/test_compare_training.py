@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from convrec.artifacts import Store
-from convrec.comparison.tables import comparison_markdown, convergence, curves
 from convrec.errors import ConfigError
+from convrec.pipeline.experiments.algorithms.tables import comparison_markdown, convergence, curves
 from flows.compare_training import compare_training
 from flows.pipeline import pipeline
 

@@ -9,7 +9,7 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.config import ROOT, load
-from convrec.planning import make_plan
+from convrec.pipeline.plan import make_plan
 from flows.pipeline import pipeline
 from tests.flows.conftest import ids
 
@@ -19,7 +19,7 @@ Small = dict[str, Any]
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kinds whose requests were gone through."""
-    import convrec.llm.ask as module
+    import convrec.stages.answers as module
 
     kinds: list[str] = []
     whole = module.ask

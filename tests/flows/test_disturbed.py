@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from convrec.artifacts import Store
-from convrec.artifacts.gc import find_garbage
 from convrec.errors import WarehouseError
+from convrec.operations.gc import find_garbage
 from flows.pipeline import pipeline
-from tasks.run import watcher
+from tasks.task_input import watcher
 
 AHEAD = timedelta(days=400)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from convrec.artifacts import Store
 from convrec.config import STAGES
-from convrec.serving import recommend_list
+from convrec.serving.recommend import recommend_list
 from flows.pipeline import pipeline
 
 

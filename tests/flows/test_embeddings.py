@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from convrec.artifacts import Step, Store
+from convrec.artifacts import Store
 from convrec.config import load
-from convrec.llm.ask import ask
 from convrec.llm.fetch import Fetched
 from convrec.llm.ledger import ledger_rows
-from convrec.planning import make_plan
+from convrec.pipeline.plan import make_plan
+from convrec.stages.answers import ask
+from convrec.stages.base import Step
 from flows.pipeline import pipeline
 
 Small = dict[str, Any]
@@ -57,6 +58,6 @@ def test_without_embeddings_nothing_is_asked_for_remap(
         asked.append(step.kind)
         return ask(step, *given, **more)
 
-    monkeypatch.setattr("convrec.llm.ask.ask", noted)
+    monkeypatch.setattr("convrec.stages.answers.ask", noted)
     pipeline(profile="demo", overrides=small, until="remap")
     assert asked == ["teacher_lists"]

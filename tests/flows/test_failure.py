@@ -12,7 +12,7 @@ import pytest
 
 from convrec.config import ROOT
 from convrec.errors import ConvrecError, InputError, TooManyFailures
-from convrec.pipeline import NODES
+from convrec.pipeline.graph import NODES
 from flows import cli
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline

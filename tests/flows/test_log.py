@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from convrec.demo.posts import generate
 from convrec.errors import ConvrecError
-from convrec.ingest.demo import generate
 from flows.pipeline import pipeline
 from tests.flows.conftest import late
 

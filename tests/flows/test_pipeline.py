@@ -11,7 +11,7 @@ from convrec.artifacts import Store
 from convrec.config import STAGES
 from convrec.errors import BudgetExceeded, ConfigError, InputError
 from convrec.llm.ledger import ledger_rows
-from convrec.sft import packaged
+from convrec.models import gguf as packaged
 from flows.build_sft_data import build_sft_data
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline

@@ -9,12 +9,12 @@ import pytest
 
 from convrec.artifacts import Store, warehouse
 from convrec.config import load
-from convrec.llm.answer import answer_of
-from convrec.llm.answers import AnswerStore
 from convrec.llm.prices import Usage
 from convrec.llm.requests import Request
-from convrec.pipeline import Node
-from convrec.planning import Walk, make_plan
+from convrec.llm.response import answer_of
+from convrec.llm.response_store import AnswerStore
+from convrec.pipeline.graph import Node
+from convrec.pipeline.plan import Walk, make_plan
 from flows.pipeline import pipeline
 from tests.flows.conftest import late
 

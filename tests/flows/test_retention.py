@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect.settings.models.server.root import ServerSettings
 
 from convrec.artifacts import Store
-from convrec.artifacts.gc import Garbage, Leftover
+from convrec.operations.gc import Garbage, Leftover
 from flows.retention import retention
 from tasks.retention import page
 from tests.convrec.artifacts.test_gc import ids, put, run

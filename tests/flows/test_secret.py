@@ -4,7 +4,7 @@ import pytest
 from prefect.blocks.system import Secret
 
 from convrec.errors import ConfigError
-from tasks.run import secret
+from tasks.task_input import secret
 
 KEY = "sk-planted-0123456789abcdef"
 

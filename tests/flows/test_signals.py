@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from convrec.artifacts import Store
-from convrec.llm.answers import AnswerStore
+from convrec.llm.response_store import AnswerStore
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from convrec.artifacts import Store
 from convrec.config import load
-from convrec.planning import make_plan
+from convrec.pipeline.plan import make_plan
 from flows.build_sft_data import build_sft_data
 from flows.pipeline import pipeline
 from flows.train import train

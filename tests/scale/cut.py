@@ -20,10 +20,10 @@ import torch
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
-from convrec.sft import train
-from convrec.sft.build import fit_sft
+from convrec.stages.sft import train
+from convrec.stages.sft.build import fit_sft
 from convrec.training import launch
-from convrec.training.given import Fit, Given, Progress, Trained
+from convrec.training.job import Fit, Given, Progress, Trained
 from convrec.training.parallel import parallel
 from tests.scale.fits import given
 

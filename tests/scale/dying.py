@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from convrec.artifacts import Job, Store
-from convrec.partitions import CHUNK, Shared
-from convrec.remap import candidates
+from convrec.artifacts import Store
+from convrec.stages.base import Job
+from convrec.stages.partitions import CHUNK, Shared
+from convrec.stages.remap import candidates
 
 DYING = 2 * CHUNK
 

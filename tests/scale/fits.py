@@ -17,11 +17,11 @@ from typing import Any
 import polars as pl
 
 from convrec.config import ROOT, Config
-from convrec.progress import Progress
-from convrec.sft.build import fit_sft
-from convrec.training.build import fit_rank_grpo
-from convrec.training.given import Fit, Given, Trained
+from convrec.stages.rank_grpo.build import fit_rank_grpo
+from convrec.stages.sft.build import fit_sft
+from convrec.training.job import Fit, Given, Trained
 from convrec.training.launch import trained
+from convrec.utils.progress import Progress
 from tests.convrec.training.world import FILMS, ROWS, SAMPLES, VALIDATED, config
 
 FITS: dict[str, Fit] = {"sft": fit_sft, "rank_grpo": fit_rank_grpo}

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from convrec.errors import TrainingError
-from convrec.training.given import Fit
+from convrec.training.checkpoint import step_of
+from convrec.training.job import Fit
 from convrec.training.launch import trained
-from convrec.training.state import step_of
 from tests.convrec.rank_grpo.conftest import checkpoint
 from tests.convrec.training.world import recorded, weights
 from tests.scale import fits

@@ -14,12 +14,13 @@ import pytest
 from prefect import flow
 from prefect.testing.utilities import prefect_test_harness
 
-from convrec.artifacts import Job, Store
+from convrec.artifacts import Store
 from convrec.artifacts.identity import ArtifactSpec
 from convrec.config import ROOT, load
-from convrec.partitions import CHUNK
-from convrec.pipeline import NODES
-from convrec.remap import candidates
+from convrec.pipeline.graph import NODES
+from convrec.stages.base import Job
+from convrec.stages.partitions import CHUNK
+from convrec.stages.remap import candidates
 from tasks.dask import on_dask
 from tests.scale import dying
 from tests.scale.conftest import Timed

@@ -20,11 +20,11 @@ import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactSpec, Built, Store
-from convrec.artifacts.lake import _passing
+from convrec.artifacts.ducklake.connection import _passing
 from convrec.artifacts.runs import Used, note_artifact, open_run, runs
 from convrec.errors import WarehouseError
-from convrec.llm.answer import Answer
-from convrec.llm.answers import AnswerStore
+from convrec.llm.response import Answer
+from convrec.llm.response_store import AnswerStore
 from tests.servers import Postgres, s3
 
 pytestmark = pytest.mark.scale
@@ -241,7 +241,7 @@ def test_files_go_from_host_to_host(lake: str, tmp_path: Path) -> None:
 def test_a_server_that_is_not_there_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.artifacts.lake.FIRST_PATIENCE", 0.5)
+    monkeypatch.setattr("convrec.artifacts.ducklake.connection.FIRST_PATIENCE", 0.5)
     address = "ducklake:postgres:host=127.0.0.1 port=1 password=geheim dbname=x"
     monkeypatch.setenv("CONVREC_WAREHOUSE", address)
     with pytest.raises(WarehouseError, match=r"could not be reached.*Connection refused") as raised:

@@ -11,10 +11,10 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.errors import WarehouseError
-from convrec.forgetting import forget_conversations
-from convrec.llm.answers import AnswerStore
-from convrec.llm.batch.control import Control
+from convrec.llm.batch.client import Control
+from convrec.llm.response_store import AnswerStore
 from convrec.llm.spool import Standing
+from convrec.operations.forget import forget_conversations
 from tests.convrec.llm.conftest import Endpoint, ask, endpoint
 from tests.convrec.llm.test_batch import BatchEndpoint, batches, in_batches
 from tests.convrec.llm.test_fetch_crashes import child

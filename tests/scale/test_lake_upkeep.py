@@ -12,18 +12,18 @@ import pytest
 from typer.testing import CliRunner
 
 from convrec.artifacts import ArtifactSpec, Built, Store
-from convrec.artifacts.copying import KEYS, copy_warehouse
-from convrec.artifacts.gc import collect
-from convrec.artifacts.lake_upkeep import purge, tidy
+from convrec.artifacts.ducklake.maintenance import purge, tidy
 from convrec.artifacts.runs import Used, close_run, note_artifact, open_run
 from convrec.artifacts.tables import KINDS, MEMBERS
 from convrec.catalog.publish import publish
 from convrec.catalog.versions import newest_version
 from convrec.config import ROOT
 from convrec.errors import WarehouseError
-from convrec.forgetting import forget_conversations
-from convrec.llm.answer import Answer
-from convrec.llm.answers import AnswerStore
+from convrec.llm.response import Answer
+from convrec.llm.response_store import AnswerStore
+from convrec.operations.forget import forget_conversations
+from convrec.operations.gc import collect
+from convrec.operations.migrate_to_ducklake import KEYS, copy_warehouse
 from flows.cli import app
 from tests.servers import Postgres
 
@@ -101,7 +101,7 @@ def test_a_copy_that_was_cut_off_goes_on(
 ) -> None:
     target = Store(tmp_path / "home", (address, str(tmp_path / "data")))
     with monkeypatch.context() as cut:
-        cut.setattr("convrec.artifacts.copying._copy_table", lambda *_: 1 / 0)
+        cut.setattr("convrec.operations.migrate_to_ducklake._copy_table", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             copy_warehouse(full, target)
     copied = copy_warehouse(full, target)
@@ -137,7 +137,7 @@ def lake(address: str, tmp_path: Path) -> Store:
 def test_tidying_up_keeps_what_is_needed_and_takes_the_rest(
     lake: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.artifacts.lake_upkeep.KEPT_DAYS", 0.0)
+    monkeypatch.setattr("convrec.artifacts.ducklake.maintenance.KEPT_DAYS", 0.0)
     frame = pl.DataFrame({"path": ["r"], "sha256": ["s"]})
     refs = []
     for name in ("old", "kept"):

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from convrec.answering import llm_jobs
 from convrec.artifacts import Store
 from convrec.config import Config, load
-from convrec.llm.answers import AnswerStore
-from convrec.llm.ask import ask
 from convrec.llm.fetch import Fetched
 from convrec.llm.ledger import ledger_rows
+from convrec.llm.response_store import AnswerStore
+from convrec.pipeline.reparse import llm_jobs
+from convrec.stages.answers import ask
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ that run may have had another budget. A file lock, which dies with its owner, ke
 from submitting one batch.
 """
 
-from convrec.llm.batch.book import Book
 from convrec.llm.batch.manage import cancel_batch, release_batch
 from convrec.llm.batch.run import collect_ended, send_in_batches, wait_for_batches
+from convrec.llm.batch.store import Book
 
 __all__ = [
     "Book",

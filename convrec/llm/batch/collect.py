@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from convrec.llm.answer import Answer, answer_of
-from convrec.llm.batch.book import Book, Row, unread_file
-from convrec.llm.batch.control import Control
+from convrec.llm.batch.client import Control
 from convrec.llm.batch.output import read_lines, read_outcome
-from convrec.llm.calls import Answered, Failure
-from convrec.llm.errand import Errand
+from convrec.llm.batch.store import Book, Row, unread_file
+from convrec.llm.client import Answered, Failure
+from convrec.llm.context import Errand
 from convrec.llm.prices import NO_USAGE, Usage, cost
 from convrec.llm.requests import chunks
+from convrec.llm.response import Answer, answer_of
 from convrec.llm.spool import unwritable
 
 if TYPE_CHECKING:

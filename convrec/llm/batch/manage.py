@@ -7,10 +7,10 @@ from contextlib import closing, contextmanager
 
 from convrec.config import Config
 from convrec.errors import InputError
-from convrec.llm.answers import AnswerStore
-from convrec.llm.batch.book import Book, Row
-from convrec.llm.batch.control import Control
+from convrec.llm.batch.client import Control
+from convrec.llm.batch.store import Book, Row
 from convrec.llm.endpoint import api_key, endpoint_name, open_endpoint
+from convrec.llm.response_store import AnswerStore
 
 BY_US = "cancelled by us"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convrec.errors import InputError
-from convrec.llm.calls import Answered, Failure, masked, read_response, refusal
+from convrec.llm.client import Answered, Failure, masked, read_response, refusal
 from convrec.llm.requests import Request
 
 

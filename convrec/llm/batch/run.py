@@ -9,13 +9,13 @@ from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
 from convrec.errors import BudgetExceeded, ConfigError, EndpointError
-from convrec.llm.batch.book import Book, Draft, Row, input_line
+from convrec.llm.batch.client import Control
 from convrec.llm.batch.collect import Collected, collect
-from convrec.llm.batch.control import Control
 from convrec.llm.batch.manage import BY_US
+from convrec.llm.batch.store import Book, Draft, Row, input_line
 from convrec.llm.budget import upper_usage
+from convrec.llm.context import Errand
 from convrec.llm.endpoint import endpoint_name
-from convrec.llm.errand import Errand
 from convrec.llm.prices import cost
 from convrec.llm.requests import Request, chunks, distinct
 

@@ -8,9 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec.artifacts import Job, Store
+from convrec.artifacts import Store
 from convrec.config import Config, load
-from convrec.pipeline import NODES
+from convrec.pipeline.graph import NODES
+from convrec.stages.base import Job
 
 FILMS = [
     ("Alien", 1979, "space horror monster"),

@@ -6,9 +6,9 @@ from math import log2
 import polars as pl
 import pytest
 
-from convrec.ablation.ladder import ABLATION, rungs
-from convrec.ablation.tables import ladder_markdown, ladder_rows
-from convrec.artifacts import Job
+from convrec.pipeline.experiments.ablation.ladder import ABLATION, rungs
+from convrec.pipeline.experiments.ablation.tables import ladder_markdown, ladder_rows
+from convrec.stages.base import Job
 
 
 def value(rows: pl.DataFrame, split: str, step: str, metric: str) -> dict[str, float]:

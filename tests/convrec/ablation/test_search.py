@@ -5,10 +5,10 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
-from convrec.ablation.search import SEARCH
-from convrec.ablation.tables import search_markdown
-from convrec.artifacts import Job
 from convrec.errors import InputError
+from convrec.pipeline.experiments.ablation.search import SEARCH
+from convrec.pipeline.experiments.ablation.tables import search_markdown
+from convrec.stages.base import Job
 
 HELPFUL = {"Alien (1979)": 2, "The Thing (1982)": 2, "Heat (1995)": 2, "Elf (2003)": 2}
 HARMFUL = {title: -rating for title, rating in HELPFUL.items()}

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from convrec.artifacts import Job, Store
+from convrec.artifacts import Store
 from convrec.config import Config
+from convrec.stages.base import Job
 
 ITEMS = 30
 TITLED = pl.List(pl.Struct({"title": pl.String, "year": pl.Int32}))

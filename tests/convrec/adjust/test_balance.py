@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from convrec.adjust.balance import choose, excess, gini_rise
-from convrec.adjust.in_order import read_in_order
-from convrec.adjust.lists import top_items
-from convrec.adjust.split import Split, read_split
-from convrec.artifacts import Job
+from convrec.stages.adjust.ordered_candidates import read_in_order
+from convrec.stages.adjust.popularity_penalty import choose, excess, gini_rise
+from convrec.stages.adjust.split import Split, read_split
+from convrec.stages.adjust.top_n import top_items
+from convrec.stages.base import Job
 
 
 def test_excess_is_zero_at_the_mean_and_bounded_below() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convrec.adjust.blocks import Blocks
+from convrec.stages.adjust.array_spill import Blocks
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])

@@ -6,9 +6,9 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from convrec.adjust import ADJUSTMENT, DEMONSTRATIONS
-from convrec.artifacts import Job
 from convrec.errors import InputError
+from convrec.stages.adjust import ADJUSTMENT, DEMONSTRATIONS
+from convrec.stages.base import Job
 
 Frames = dict[str, pl.DataFrame]
 Jobs = Callable[..., Job]

@@ -8,12 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from convrec import partitions
-from convrec.adjust import ADJUSTMENT, candidates, in_order
-from convrec.adjust.in_order import read_in_order
-from convrec.adjust.lists import cut_score
-from convrec.artifacts import Job
 from convrec.errors import InputError
+from convrec.stages import partitions
+from convrec.stages.adjust import ADJUSTMENT, candidates
+from convrec.stages.adjust import ordered_candidates as in_order
+from convrec.stages.adjust.ordered_candidates import read_in_order
+from convrec.stages.adjust.top_n import cut_score
+from convrec.stages.base import Job
 
 Frames = dict[str, pl.DataFrame]
 Jobs = Callable[..., Job]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from convrec.adjust.candidates import Candidates
-from convrec.adjust.lists import NONE, cut_score, final_scores, item_counts, top_items
+from convrec.stages.adjust.candidates import Candidates
+from convrec.stages.adjust.top_n import NONE, cut_score, final_scores, item_counts, top_items
 
 
 def candidates() -> Candidates:

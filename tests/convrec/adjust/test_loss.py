@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 from scipy.optimize import check_grad
 
-from convrec.adjust.in_order import read_in_order
-from convrec.adjust.loss import Lists, Listwise, listwise, listwise_loss
-from convrec.adjust.split import read_split
-from convrec.artifacts import Job
+from convrec.stages.adjust.loss import Lists, Listwise, listwise, listwise_loss
+from convrec.stages.adjust.ordered_candidates import read_in_order
+from convrec.stages.adjust.split import read_split
+from convrec.stages.base import Job
 
 
 def two_lists() -> Listwise:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from convrec.adjust.loss import Lists, Listwise, listwise_loss
-from convrec.adjust.optimise import fit, start
 from convrec.config import Adjust
+from convrec.stages.adjust.loss import Lists, Listwise, listwise_loss
+from convrec.stages.adjust.optimise import fit, start
 
 FREE = Adjust(pull=0.01, bias_pull=0.01, patience=3)
 

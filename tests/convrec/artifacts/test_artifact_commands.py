@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from convrec.artifacts import ArtifactSpec, Built, Store
-from convrec.artifacts.commands import app
 from convrec.artifacts.lineage import descendants, direct_edges, mermaid
+from convrec.cli.artifacts import app
 from convrec.errors import InputError
 from tests.convrec.artifacts.test_gc import ids, put, run
 from tests.convrec.test_markdown import HOSTILE, one_line

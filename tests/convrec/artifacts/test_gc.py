@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactSpec, Built, Store
-from convrec.artifacts.gc import collect, find_garbage
 from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
+from convrec.operations.gc import collect, find_garbage
 
 ROWS = pl.DataFrame({"source": ["f"], "line": [1], "reason": ["r"], "raw": [""]})
 FILES = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from convrec.artifacts import Store
 from convrec.config import load
-from convrec.planning import make_plan
+from convrec.pipeline.plan import make_plan
 few = {"train": 4, "validation": 2, "test": 2}
 made = make_plan(load("demo", {"ingest.contexts": few}), Store(Path(sys.argv[1])))
 assert made["llm"]["teacher"]["requests"] == 8

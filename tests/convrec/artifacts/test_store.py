@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactSpec, Built, Producer, Store
+from convrec.artifacts.frames import frame
 from convrec.artifacts.lineage import ancestors, mermaid
 from convrec.artifacts.migrations import JUDGED_PAIRS
-from convrec.artifacts.parts import ROW_GROUP
+from convrec.artifacts.parquet_rows import ROW_GROUP
 from convrec.artifacts.tables import SCHEMA_VERSION
 from convrec.artifacts.warehouse import DENSE_GROUP, GROWING_GROUP
-from convrec.catalog.load import frame
 from convrec.errors import InputError, WarehouseError
 
 

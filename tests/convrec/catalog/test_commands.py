@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from convrec.catalog.commands import app
+from convrec.cli.catalog import app
 from convrec.config import ROOT
 from convrec.errors import CatalogError
 from tests.imports import loaded
@@ -105,7 +105,7 @@ def test_a_missing_catalog_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_the_module_imports_no_heavy_library() -> None:
-    assert loaded("import convrec.catalog.commands", "polars", "rapidfuzz", "numpy") == set()
+    assert loaded("import convrec.cli.catalog", "polars", "rapidfuzz", "numpy") == set()
 
 
 def test_a_profile_says_what_a_file_calls_its_columns() -> None:

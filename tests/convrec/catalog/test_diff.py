@@ -4,8 +4,8 @@ from typing import Any
 
 import polars as pl
 
+from convrec.artifacts.frames import frame
 from convrec.catalog.diff import diff_catalogs
-from convrec.catalog.load import frame
 
 
 def catalog(*rows: tuple[str, str, int | None, list[str]]) -> pl.DataFrame:

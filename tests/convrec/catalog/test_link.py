@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from convrec.catalog.link import Linker
 from convrec.catalog.load import load_catalog
+from convrec.titles.linker import Linker
 
 Item = tuple[str, int | None]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from convrec.catalog.link import LEAST_SCORE
-from convrec.catalog.titles import LONGEST, exact_key, read_title, split_bare_year, words
+from convrec.titles.linker import LEAST_SCORE
+from convrec.titles.normalize import LONGEST, exact_key, read_title, split_bare_year, words
 from tests.convrec.catalog.test_link import Item, linker
 
 CATALOG: list[Item] = [

@@ -10,9 +10,8 @@ from typer.testing import CliRunner
 
 from convrec.artifacts import Built, Store
 from convrec.artifacts.identity import file_digest
-from convrec.catalog.commands import app
-from convrec.catalog.dropped import watched
 from convrec.catalog.publish import changes_of, mark_announced, publish
+from convrec.catalog.resolve import catalog_file
 from convrec.catalog.versions import (
     find_version,
     fixed,
@@ -23,10 +22,11 @@ from convrec.catalog.versions import (
     unpublished,
     users,
 )
+from convrec.catalog.watch import watched
+from convrec.cli.catalog import app
 from convrec.config import ROOT, load
 from convrec.errors import CatalogError
-from convrec.ingest import CATALOG
-from convrec.ingest.files import catalog_file
+from convrec.stages.ingest import CATALOG
 
 LINES = (ROOT / "catalog" / "demo.csv").read_text(encoding="utf-8").splitlines()
 
@@ -125,7 +125,7 @@ def test_an_edit_in_place_is_compared_with_what_was_built(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convrec.catalog.versions.ROOT", tmp_path)
-    monkeypatch.setattr("convrec.ingest.files.ROOT", tmp_path)
+    monkeypatch.setattr("convrec.stages.ingest.files.ROOT", tmp_path)
     (tmp_path / "catalog").mkdir()
     file = write(tmp_path / "catalog" / "demo.csv", LINES)
     assert not any(watch.changed for watch in watched(store))
@@ -148,7 +148,7 @@ def test_an_edit_in_place_is_compared_with_what_was_built(
 
 def built(store: Store) -> None:
     """A run of the demo that got as far as its catalog."""
-    from convrec.artifacts import Job
+    from convrec.stages.base import Job
 
     config = load("demo")
     job = Job(config, store)

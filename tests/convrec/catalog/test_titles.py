@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from convrec.catalog.titles import exact_key, read_title, split_bare_year, split_year, words
+from convrec.titles.normalize import exact_key, read_title, split_bare_year, split_year, words
 
 
 @pytest.mark.parametrize(

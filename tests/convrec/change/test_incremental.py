@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.catalog_edit import carry, judged
-from convrec.artifacts import ArtifactRef, Job, Store
+from convrec.artifacts import ArtifactRef, Store
 from convrec.config import DATA_STAGES, ROOT, Config, load
-from convrec.llm import server
-from convrec.llm.ask import ask
-from convrec.pipeline import PIPELINE
-from convrec.progress import silent
+from convrec.demo import server
+from convrec.pipeline.graph import PIPELINE
+from convrec.stages.answers import ask
+from convrec.stages.base import Job
+from convrec.utils.progress import silent
 
 SMALL = {
     "ingest.contexts": {"train": 10, "validation": 2, "test": 2},

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactSpec, Built, Store
-from convrec.change.pages import report_page
-from convrec.change.report import change_report
+from convrec.operations.catalog_change.markdown import report_page
+from convrec.operations.catalog_change.report import change_report
 
 Lists = dict[str, list[str]]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from convrec.config import Config
-from convrec.sft.student import Student
-from convrec.sft.tiny import make_tiny
+from convrec.models.load import Student
+from convrec.models.tiny import make_tiny
 
 TEXTS = ["more like Alien (1979)\nplease", "Heat (1995)\nUp (2009)", "something funny"]
 

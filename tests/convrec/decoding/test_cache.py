@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaConfig
 from transformers.cache_utils import DynamicLayer
 
-from convrec.decoding.cache import RoomyLayer, roomy_cache
+from convrec.models.generation.kv_cache import RoomyLayer, roomy_cache
 
 
 @pytest.mark.parametrize("room", [1, 6, 40])

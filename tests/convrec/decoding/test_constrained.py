@@ -11,8 +11,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from convrec.config import Config
-from convrec.decoding.choosing import choose, uniforms
-from convrec.decoding.constrained import (
+from convrec.errors import InputError
+from convrec.models.generation.catalog_constrained import (
     FromCatalog,
     choose_among,
     constrained_list,
@@ -20,13 +20,13 @@ from convrec.decoding.constrained import (
     recommend_constrained,
     write_constrained,
 )
-from convrec.decoding.lines import CatalogLines, Forms, line_tokens
-from convrec.decoding.sampling import sample_texts
-from convrec.decoding.writing import Written, write_lists
-from convrec.errors import InputError
-from convrec.sft.prompts import encode_prompt
-from convrec.sft.student import Student
-from convrec.sft.train import save_student
+from convrec.models.generation.catalog_lines import CatalogLines, Forms, line_tokens
+from convrec.models.generation.loop import Written, write_lists
+from convrec.models.generation.multinomial import choose, uniforms
+from convrec.models.generation.sample import sample_texts
+from convrec.models.load import Student
+from convrec.models.prompts import encode_prompt
+from convrec.models.save import save_student
 
 CATALOG = [
     "Alien (1979)", "Alien", "Aliens (1986)", "Alien 3 (1992)", "Heat (1995)", "Up (2009)",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from convrec.decoding.choosing import uniforms
-from convrec.decoding.distinct import TRIES, DistinctLines, line_key
-from convrec.decoding.samplers import Sampler
-from convrec.decoding.writing import Written, write_lists
-from convrec.lists import TITLE_YEAR
-from convrec.rank_grpo.segments import newline_counts
-from convrec.sft.prompts import encode_prompt
-from convrec.sft.student import Student
+from convrec.models.generation.distinct import TRIES, DistinctLines, line_key
+from convrec.models.generation.loop import Written, write_lists
+from convrec.models.generation.multinomial import uniforms
+from convrec.models.generation.samplers import Sampler
+from convrec.models.load import Student
+from convrec.models.prompts import encode_prompt
+from convrec.models.tokens import newline_counts
+from convrec.titles.line_format import TITLE_YEAR
 
 N, MOST, SAMPLES = 4, 24, 24
 PROMPTS = ("Heat", "Up (2009) please")

@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from convrec.decoding.choosing import uniforms
-from convrec.decoding.constrained import FromCatalog, most_tokens
-from convrec.decoding.lines import CatalogLines
-from convrec.decoding.masked import Allowed, allowed_tokens, constrained_logps, masked_logps
-from convrec.decoding.writing import write_lists
-from convrec.sft.prompts import encode_prompt
-from convrec.sft.student import Student
+from convrec.models.generation.catalog_constrained import FromCatalog, most_tokens
+from convrec.models.generation.catalog_lines import CatalogLines
+from convrec.models.generation.loop import write_lists
+from convrec.models.generation.masked_logprobs import (
+    Allowed,
+    allowed_tokens,
+    constrained_logps,
+    masked_logps,
+)
+from convrec.models.generation.multinomial import uniforms
+from convrec.models.load import Student
+from convrec.models.prompts import encode_prompt
 
 FILMS = ["Alien (1979)", "Alien", "Aliens (1986)", "Heat (1995)", "Up (2009)", "Up (2010)"]
 

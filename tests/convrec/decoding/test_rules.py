@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from convrec.config import Config
-from convrec.decoding.choosing import uniforms
-from convrec.decoding.rules import EndAtLines, Free
-from convrec.decoding.samplers import Sampler
-from convrec.decoding.sampling import sample_texts
-from convrec.decoding.writing import Rule, Written, write_lists
-from convrec.sft.prompts import encode_prompt
-from convrec.sft.student import Student
+from convrec.models.generation.constraints import EndAtLines, Free
+from convrec.models.generation.loop import Rule, Written, write_lists
+from convrec.models.generation.multinomial import uniforms
+from convrec.models.generation.sample import sample_texts
+from convrec.models.generation.samplers import Sampler
+from convrec.models.load import Student
+from convrec.models.prompts import encode_prompt
 
 N = 3
 SAMPLES = 48

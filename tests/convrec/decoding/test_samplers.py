@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from convrec.config import Config
-from convrec.decoding.constrained import FromCatalog
-from convrec.decoding.distinct import DistinctLines
-from convrec.decoding.rules import EndAtLines, Free
-from convrec.decoding.samplers import Sampler, sampler_for
 from convrec.errors import InputError
-from convrec.sft.student import Student
+from convrec.models.generation.catalog_constrained import FromCatalog
+from convrec.models.generation.constraints import EndAtLines, Free
+from convrec.models.generation.distinct import DistinctLines
+from convrec.models.generation.samplers import Sampler, sampler_for
+from convrec.models.load import Student
 
 FILMS = ["Heat (1995)", "Alien (1979)", "Big (1988)", "Up (2009)"]
 

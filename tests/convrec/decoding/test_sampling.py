@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from convrec.config import Config
-from convrec.decoding.choosing import choose, invert, uniforms
-from convrec.decoding.rules import Free
-from convrec.decoding.sampling import answer_text, sample_lists, sample_texts
-from convrec.decoding.writing import write_lists
-from convrec.sft.prompts import encode_prompt
-from convrec.sft.student import Student
-from convrec.sft.train import save_student
+from convrec.models.generation.constraints import Free
+from convrec.models.generation.loop import write_lists
+from convrec.models.generation.multinomial import choose, invert, uniforms
+from convrec.models.generation.sample import answer_text, sample_lists, sample_texts
+from convrec.models.load import Student
+from convrec.models.prompts import encode_prompt
+from convrec.models.save import save_student
 
 PROMPTS = [
     "Heat",

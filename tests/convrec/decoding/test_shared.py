@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from convrec.decoding import reader
-from convrec.decoding.reader import Reader
-from convrec.decoding.shared import can_share
+from convrec.models.generation import kv_model as reader
+from convrec.models.generation.kv_model import Reader
+from convrec.models.generation.shared_prefix import can_share
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40, "hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 2,

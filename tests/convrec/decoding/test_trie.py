@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convrec.decoding.trie import Trie, Walk, distinct
+from convrec.models.generation.trie import Trie, Walk, distinct
 
 END = 9
 LINES = st.lists(

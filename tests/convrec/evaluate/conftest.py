@@ -9,10 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Job, Store
+from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Store
 from convrec.artifacts.tables import KINDS
 from convrec.config import Config
-from convrec.lists import format_line
+from convrec.stages.base import Job
+from convrec.titles.line_format import format_line
 
 POST = 'Loved <script>alert("x")</script> and "><img src=x onerror=alert(1)> last night'
 N = 10

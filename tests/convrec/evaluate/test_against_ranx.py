@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
-from convrec.catalog.index import TitleIndex
-from convrec.evaluate.batch import CUTOFFS, ListToJudge, ranking_metrics
-from convrec.evaluate.standard import judge_standard
+from convrec.metrics.protocols.standard import judge_standard
+from convrec.metrics.registry import CUTOFFS, ListToJudge, ranking_metrics
+from convrec.titles.index import TitleIndex
 
 LISTS = 300
 ITEMS = [(f"i{k}", f"Film {k}", 1950 + k % 70) for k in range(120)]

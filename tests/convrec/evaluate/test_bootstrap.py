@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from convrec.evaluate.bootstrap import Bootstrap
+from convrec.metrics.bootstrap import Bootstrap
 
 
 def test_the_estimate_is_the_mean_over_samples() -> None:
@@ -57,7 +57,7 @@ def test_no_sample_is_refused() -> None:
 def test_more_contexts_than_are_resampled_give_the_same_interval(monkeypatch: Any) -> None:
     values = np.random.default_rng(7).random((4000, 1))
     whole = Bootstrap(range(4000), resamples=400, seed=0).intervals(values)[0]
-    monkeypatch.setattr("convrec.evaluate.bootstrap.MOST", 500)
+    monkeypatch.setattr("convrec.metrics.bootstrap.MOST", 500)
     grouped = Bootstrap(range(4000), resamples=400, seed=0).intervals(values)[0]
     assert grouped.value == whole.value
     assert grouped.high - grouped.low == pytest.approx(whole.high - whole.low, rel=0.15)

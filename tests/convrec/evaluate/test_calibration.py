@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec.evaluate.calibration import calibration, wilson
+from convrec.stages.evaluate.calibration import calibration, wilson
 
 
 def test_the_share_of_hits_is_counted_by_rating(world: Any) -> None:

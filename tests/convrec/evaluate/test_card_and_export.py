@@ -10,10 +10,10 @@ import pytest
 
 from convrec.config import Config
 from convrec.errors import InputError
-from convrec.evaluate import METRICS
-from convrec.evaluate.card import model_card, write_card
-from convrec.evaluate.export import auto_reads_alike, export_checkpoint
-from convrec.sft.build import serving_settings
+from convrec.models.manifest import serving_settings
+from convrec.serving.export import auto_reads_alike, export_checkpoint
+from convrec.stages.evaluate import METRICS
+from convrec.stages.evaluate.report.model_card import model_card, write_card
 
 TEXTS = ["Loved Heat (1995) & it's 12 Angry Men", "Up (2009)\nAlien (1979)"] * 9
 
@@ -98,7 +98,7 @@ def test_transformers_loads_what_was_exported(tmp_path: Path, store: Any) -> Non
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-    from convrec.sft.student import load_student
+    from convrec.models.load import load_student
 
     config = Config.model_validate({"model": {"hidden": 16, "layers": 1, "vocabulary": 300}})
     student = load_student(

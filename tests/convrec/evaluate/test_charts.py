@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from convrec.evaluate.charts import HEIGHT, WIDTH, Dot, dot_chart, line_chart
+from convrec.stages.evaluate.report.charts import HEIGHT, WIDTH, Dot, dot_chart, line_chart
 
 
 def test_lines_stay_inside_and_rise_with_the_values() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
 from convrec.errors import InputError
-from convrec.evaluate import METRICS
-from convrec.evaluate.compare import comparison_page, read_run
-from convrec.evaluate.previous import previous_metrics, what_changed
+from convrec.stages.evaluate import METRICS
+from convrec.stages.evaluate.report.compare import comparison_page, read_run
+from convrec.stages.evaluate.report.previous_run import previous_metrics, what_changed
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from convrec.config import load
-from convrec.evaluate.contents import shown_config
+from convrec.stages.evaluate.report.context import shown_config
 
 
 def test_where_a_run_is_computed_is_no_part_of_what_a_report_shows() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-import convrec.decoding
+import convrec.models.generation.sample
 from convrec.artifacts.tables import KINDS
 from convrec.config import Config
-from convrec.evaluate import GENERATIONS
+from convrec.stages.evaluate import GENERATIONS
 
 
 def test_a_post_is_answered_once_and_stands_for_its_samples(
@@ -23,7 +23,7 @@ def test_a_post_is_answered_once_and_stands_for_its_samples(
         asked.append((folder, len(prompts), options))
         return [[f"answer {k} {draw}" for draw in range(2)] for k, _ in enumerate(prompts)]
 
-    monkeypatch.setattr(convrec.decoding, "sample_lists", sample_lists, raising=False)
+    monkeypatch.setattr(convrec.models.generation.sample, "sample_lists", sample_lists)
     world.refs["checkpoint"] = world.refs["checkpoint_rank_grpo"]
     rows = GENERATIONS.build(world.job("conversations", "checkpoint")).rows
     folder, prompts, options = asked[0]
@@ -47,7 +47,7 @@ def test_constrained_lists_know_the_catalog_and_what_each_post_has_seen(
         given.update(options)
         return [["", ""] for _ in prompts]
 
-    monkeypatch.setattr(convrec.decoding, "sample_lists", sample_lists, raising=False)
+    monkeypatch.setattr(convrec.models.generation.sample, "sample_lists", sample_lists)
     world.refs["checkpoint"] = world.refs["checkpoint_rank_grpo"]
     evaluate = world.config.evaluate.model_copy(update={"sampler": "constrained"})
     world.config = world.config.model_copy(update={"evaluate": evaluate})
@@ -65,7 +65,7 @@ def test_a_limit_answers_the_first_posts_alone(world: Any, monkeypatch: pytest.M
     def sample_lists(folder: Path, prompts: list[str], **_: Any) -> list[list[str]]:
         return [["", ""] for _ in prompts]
 
-    monkeypatch.setattr(convrec.decoding, "sample_lists", sample_lists, raising=False)
+    monkeypatch.setattr(convrec.models.generation.sample, "sample_lists", sample_lists)
     world.refs["checkpoint"] = world.refs["checkpoint_sft"]
     whole = GENERATIONS.build(world.job("conversations", "checkpoint")).rows
     evaluate = world.config.evaluate.model_copy(update={"limit": 4})

@@ -6,12 +6,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convrec.catalog.index import TitleIndex
-from convrec.evaluate.batch import ListToJudge
-from convrec.evaluate.judging import NONE, Judge
-from convrec.evaluate.rates import RATES, list_rates, rates
-from convrec.lists import TITLE_YEAR, line_format
-from convrec.relevance import judge_lines, list_lines
+from convrec.metrics.list_quality import RATES, list_rates, rates
+from convrec.metrics.matcher import NONE, Judge
+from convrec.metrics.registry import ListToJudge
+from convrec.metrics.relevance import judge_lines, list_lines
+from convrec.titles.index import TitleIndex
+from convrec.titles.line_format import TITLE_YEAR, line_format
 
 ITEMS = [
     ("a", "Alien", 1979),
@@ -71,7 +71,7 @@ def test_no_line_at_all() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: object) -> None:
-    monkeypatch.setattr("convrec.evaluate.judging._MOST", 2)
+    monkeypatch.setattr("convrec.metrics.matcher._MOST", 2)
     judge = Judge(INDEX)
     lists = [ListToJudge(f"Heat (1995)\nX{k} (2000)", [], [("Heat", 1994)]) for k in range(5)]
     hits = [judge.judge([one], WIDTH).hit[0, :2].tolist() for one in lists]

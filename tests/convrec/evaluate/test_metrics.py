@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec.artifacts import Job
 from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError
-from convrec.evaluate import METRICS, metrics_json
-from convrec.evaluate.spread import SPREAD
-from convrec.evaluate.systems import SYSTEMS
+from convrec.stages.base import Job
+from convrec.stages.evaluate import METRICS, metrics_json
+from convrec.stages.evaluate.catalog_spread import SPREAD
+from convrec.stages.evaluate.systems import SYSTEMS
 
 
 def test_every_system_stands_on_one_footing(world: Any) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convrec.evaluate.novelty import novelty, surprise
-from convrec.evaluate.popularity_rank import popularity_rank, popularity_ranks
+from convrec.metrics.novelty import novelty, surprise
+from convrec.metrics.popularity_rank import popularity_rank, popularity_ranks
 
 MENTIONS = np.array([7.0, 3.0, 3.0, 0.0])
 LISTS = np.array([[0, 3, -1], [1, 2, 2], [-1, -1, -1]])

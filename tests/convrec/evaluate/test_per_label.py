@@ -10,11 +10,17 @@ from typing import Any
 
 import pytest
 
-from convrec.evaluate.batch import Batch, ListToJudge, ranking_metrics
-from convrec.evaluate.mrr import mrr
-from convrec.evaluate.ndcg import ndcg
-from convrec.evaluate.per_label import MOST_EDITS, Names, as_batch, judge_per_label, label_rank
-from convrec.evaluate.recall import recall
+from convrec.metrics.mrr import mrr
+from convrec.metrics.ndcg import ndcg
+from convrec.metrics.protocols.per_label import (
+    MOST_EDITS,
+    Names,
+    as_batch,
+    judge_per_label,
+    label_rank,
+)
+from convrec.metrics.recall import recall
+from convrec.metrics.registry import Batch, ListToJudge, ranking_metrics
 
 CATALOG = [("Heat", 1995), ("Alien", 1979), ("Aliens", 1986), ("Brazil", 1985)]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convrec.evaluate.popularity import coverage, gini, head_items, head_share
+from convrec.metrics.popularity import coverage, gini, head_items, head_share
 
 
 def test_gini_of_one_two_three_by_hand() -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convrec.evaluate.hit import hit
-from convrec.evaluate.mrr import mrr
-from convrec.evaluate.ndcg import ndcg
-from convrec.evaluate.recall import recall
+from convrec.metrics.hit_rate import hit
+from convrec.metrics.mrr import mrr
+from convrec.metrics.ndcg import ndcg
+from convrec.metrics.recall import recall
 
 
 def hits(*ranks: int) -> np.ndarray:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convrec.evaluate.batch import ListToJudge, ranking_metrics
-from convrec.evaluate.reference import judge_reference, read_list
-from convrec.rank_grpo.rewards import exp_inf, log_rewards
+from convrec.metrics.protocols.reference import judge_reference, read_list
+from convrec.metrics.registry import ListToJudge, ranking_metrics
+from convrec.metrics.rewards import exp_inf, log_rewards
 
 
 def test_the_published_values(shared: Path) -> None:

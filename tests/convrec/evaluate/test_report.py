@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from convrec.config import Config
-from convrec.evaluate import METRICS, REPORT
-from convrec.evaluate.contents import command, simulated
-from convrec.evaluate.markdown import WIDEST, evaluation_markdown
+from convrec.stages.evaluate import METRICS, REPORT
+from convrec.stages.evaluate.report.context import command, simulated
+from convrec.stages.evaluate.report.markdown import WIDEST, evaluation_markdown
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from convrec.cli.score import score
 from convrec.config import ROOT, load
 from convrec.errors import InputError
-from convrec.evaluate.commands import score
-from convrec.evaluate.score import score_file
+from convrec.stages.evaluate.score import score_file
 from tests.imports import loaded
 
 CATALOG = "title,year\nAlien,1979\nHeat,1995\nBrazil,1985\n"
@@ -155,7 +155,7 @@ def test_a_wrong_file_is_one_sentence_and_leaves_nothing(
 
 def test_the_command_module_is_cheap_to_import() -> None:
     heavy = ("numpy", "polars", "torch", "rich.progress")
-    assert loaded("import convrec.evaluate.commands", *heavy) == set()
+    assert loaded("import convrec.cli.score", *heavy) == set()
 
 
 def test_a_profile_says_how_lines_are_written_and_what_columns_are_called(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from convrec.catalog.index import TitleIndex
-from convrec.evaluate.batch import ListToJudge, all_metrics
-from convrec.evaluate.standard import judge_standard
+from convrec.metrics.protocols.standard import judge_standard
+from convrec.metrics.registry import ListToJudge, all_metrics
+from convrec.titles.index import TitleIndex
 
 INDEX = TitleIndex([("a", "Alien", 1979), ("h", "Heat", 1995), ("b", "Brazil", 1985)])
 PLAIN = TitleIndex([("a", "Alien", None)])

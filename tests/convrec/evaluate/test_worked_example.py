@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from convrec.catalog.index import TitleIndex
-from convrec.evaluate.batch import ListToJudge, all_metrics, ranking_metrics
-from convrec.evaluate.reference import judge_reference
-from convrec.evaluate.standard import judge_standard
+from convrec.metrics.protocols.reference import judge_reference
+from convrec.metrics.protocols.standard import judge_standard
+from convrec.metrics.registry import ListToJudge, all_metrics, ranking_metrics
+from convrec.titles.index import TitleIndex
 
 ITEMS = [("h", "Heat", 1995), ("a", "Alien", 1979), ("b", "Brazil", 1985), ("u", "Up", 2009)]
 TRUTH = [("Alien", 1979), ("Brazil", 1985), ("Up", 2009)]

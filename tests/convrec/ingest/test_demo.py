@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from convrec.config import ROOT, Config
-from convrec.ingest.demo import generate
-from convrec.ingest.source import read_conversations
-from convrec.llm.demo.world import world
+from convrec.demo.posts import generate
+from convrec.demo.world import world
+from convrec.stages.ingest.source import read_conversations
 
 SIZES = {"train": 300, "validation": 40, "test": 40}
 

@@ -8,8 +8,8 @@ import pytest
 
 from convrec.config import Config, load
 from convrec.errors import InputError
-from convrec.ingest import Source, read
-from convrec.ingest.dialogues import read_name
+from convrec.stages.ingest import Source, read
+from convrec.stages.ingest.dialogues import read_name
 
 NAMES = {
     "<http://dbpedia.org/resource/Heat_(1995_film)>": 0,

@@ -11,7 +11,7 @@ import pytest
 from convrec.artifacts.tables import KINDS
 from convrec.config import Config, load
 from convrec.errors import InputError
-from convrec.ingest import Source, read
+from convrec.stages.ingest import Source, read
 
 CATALOG = "title,year\nHeat,1995\nRonin,1998\n"
 OCTOBER, NOVEMBER, DECEMBER = 1_665_000_000, 1_668_500_000, 1_671_000_000
@@ -133,7 +133,7 @@ def test_time_decides_the_split_and_a_context_is_never_torn_apart(tmp_path: Path
 def test_rows_stay_whole_from_shelf_to_shelf(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.ingest.shelf.FULL", 2)
+    monkeypatch.setattr("convrec.stages.ingest.sample_buffer.FULL", 2)
     posts = "abcdefg"
     rows = [
         row(

@@ -8,9 +8,9 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convrec.ingest.settling import own_names, with_split
-from convrec.ingest.shelf import id_columns
-from convrec.ingest.splits import SPLITS, split_by_time
+from convrec.stages.ingest.assign_ids import own_names, with_split
+from convrec.stages.ingest.sample_buffer import id_columns
+from convrec.stages.ingest.splits import SPLITS, split_by_time
 
 NAMES = ("", "x", "y", "b/x", "b/b/x", "one/0", "b/one/0")
 ROWS = st.lists(

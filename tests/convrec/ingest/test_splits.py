@@ -4,7 +4,7 @@ from calendar import timegm
 from collections import Counter
 from collections.abc import Iterable
 
-from convrec.ingest.splits import split_by_hash, split_by_time
+from convrec.stages.ingest.splits import split_by_hash, split_by_time
 
 
 def test_the_split_months_of_the_paper() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from convrec.artifacts import Job, Step, Store
+from convrec.artifacts import Store
 from convrec.config import load
-from convrec.ingest import CATALOG, CONVERSATIONS, QUARANTINE, read
-from convrec.ingest.source import _Last, find_conversations
+from convrec.stages.base import Job, Step
+from convrec.stages.ingest import CATALOG, CONVERSATIONS, QUARANTINE, read
+from convrec.stages.ingest.source import _Last, find_conversations
 
 STEPS = (CATALOG, CONVERSATIONS, QUARANTINE)
 
@@ -132,8 +133,8 @@ def test_after_a_catalog_edit_the_conversations_are_not_read_again(
         raise AssertionError("the conversations were read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("convrec.ingest.source._conversations", read_again)
-        patch.setattr("convrec.ingest.source._CONVERSATIONS", _Last())
+        patch.setattr("convrec.stages.ingest.source._conversations", read_again)
+        patch.setattr("convrec.stages.ingest.source._CONVERSATIONS", _Last())
         assert QUARANTINE.build(edited).rows.equals(expected)
     with store.write() as connection:  # as when a post is forgotten
         connection.execute("DELETE FROM quarantine WHERE source = 'rows.jsonl'")

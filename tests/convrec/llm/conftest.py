@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from convrec.config import Config
-from convrec.llm import server
+from convrec.demo import server
 from convrec.llm.requests import Request
 
 Reply = Callable[[dict[str, Any]], Response]
@@ -95,8 +95,8 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convrec.llm.courier.FIRST_DELAY", 0.01)
-    monkeypatch.setattr("convrec.llm.batch.control.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("convrec.llm.dispatcher.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("convrec.llm.batch.client.FIRST_DELAY", 0.01)
     monkeypatch.setattr("convrec.llm.batch.run.FIRST_LOOK", 0.02)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)

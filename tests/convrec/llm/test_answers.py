@@ -11,11 +11,11 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.errors import WarehouseError
-from convrec.llm.answer import Answer
-from convrec.llm.answers import AnswerStore, response_digest
 from convrec.llm.ledger import ledger_rows, spent
+from convrec.llm.read import text_of
+from convrec.llm.response import Answer
+from convrec.llm.response_store import AnswerStore, response_digest
 from convrec.llm.spool import Spool, Standing, busy, read_segment, recover
-from convrec.llm.stored import text_of
 
 from .conftest import completion
 

@@ -16,14 +16,14 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.config import Config
+from convrec.demo import server
 from convrec.errors import BudgetExceeded, EndpointError, InputError
-from convrec.llm import server
-from convrec.llm.answers import AnswerStore
 from convrec.llm.batch import Book, cancel_batch, release_batch
-from convrec.llm.batch.control import Control
+from convrec.llm.batch.client import Control
 from convrec.llm.fetch import Fetched, fetch
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.requests import Request
+from convrec.llm.response_store import AnswerStore
 from convrec.llm.spool import Spool
 
 from .conftest import Endpoint, ask, completion, config
@@ -241,7 +241,7 @@ def test_the_budget_counts_what_an_earlier_attempt_of_the_run_has_submitted(
     batches.reply = lambda body: completion(prompt=20, output=40)
     url = batches.start(batch_seconds=0.3)
     with monkeypatch.context() as patch:
-        patch.setattr("convrec.llm.batch.control.Control.batch", lambda *_: 1 / 0)
+        patch.setattr("convrec.llm.batch.client.Control.batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             in_batches(requests, url, store, max_usd=0.0003)
     submitted = sum(batches.created)
@@ -256,7 +256,7 @@ import os, signal, sys
 from pathlib import Path
 from convrec.artifacts import Store
 from convrec.llm.batch import control, run as batch_run
-from convrec.llm.batch.book import Book
+from convrec.llm.batch.store import Book
 from tests.convrec.llm.conftest import ask
 from tests.convrec.llm.test_batch import in_batches
 
@@ -273,7 +273,7 @@ def after(owner, name):
     setattr(owner, name, act)
 
 if moment == "while packing":
-    after(__import__("convrec.llm.batch.book", fromlist=["x"]).Draft, "write")
+    after(__import__("convrec.llm.batch.store", fromlist=["x"]).Draft, "write")
 elif moment == "before upload":
     control.Control.upload = die
 elif moment == "after upload":
@@ -378,7 +378,7 @@ def test_a_batch_that_its_endpoint_lost_can_be_released(
 def abandoned(requests: list[Request], url: str, store: Store) -> None:
     """A run that submits its batch and does not live to see the end."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("convrec.llm.batch.control.Control.batch", lambda *_: 1 / 0)
+        patch.setattr("convrec.llm.batch.client.Control.batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             in_batches(requests, url, store, run="first")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from convrec.artifacts import Store
+from convrec.demo.batch_api import Bureau
 from convrec.errors import EndpointError
 from convrec.llm.batch import Book
-from convrec.llm.batch.control import Control
+from convrec.llm.batch.client import Control
 from convrec.llm.ledger import ledger_rows
-from convrec.llm.server_batches import Bureau
 
 from .conftest import ask
 from .test_batch import BatchEndpoint, answered, batches, in_batches

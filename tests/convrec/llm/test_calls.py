@@ -5,7 +5,7 @@ import json
 import pytest
 
 from convrec.config import Price
-from convrec.llm.calls import DEEPEST, Answered, Failure, read_response, refusal
+from convrec.llm.client import DEEPEST, Answered, Failure, read_response, refusal
 from convrec.llm.prices import Usage, cost
 
 EMBED = {"model": "m", "input": ["one", "two"]}

@@ -87,7 +87,7 @@ def test_the_embedded_server_dies_with_its_parent() -> None:
 
 
 def test_serve_demo_prints_its_address_and_ends_on_ctrl_c() -> None:
-    command = "from convrec.llm.commands import app; app()"
+    command = "from convrec.cli.llm import app; app()"
     serving = subprocess.Popen(
         [sys.executable, "-c", command, "serve-demo", "--port", "0"],
         stdout=subprocess.PIPE,

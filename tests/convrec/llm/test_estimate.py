@@ -7,13 +7,13 @@ from starlette.responses import JSONResponse
 
 from convrec.artifacts import Store
 from convrec.config import Config
-from convrec.llm.answer import answer_of
-from convrec.llm.answers import AnswerStore
 from convrec.llm.budget import upper_usage
 from convrec.llm.estimate import Bracket, estimate
 from convrec.llm.fetch import fetch
 from convrec.llm.prices import Usage, cost, price_of
 from convrec.llm.requests import Request
+from convrec.llm.response import answer_of
+from convrec.llm.response_store import AnswerStore
 
 from .conftest import Endpoint, ask, completion, config
 

@@ -13,9 +13,9 @@ from convrec.errors import (
     BudgetExceeded,
     ConfigError,
 )
-from convrec.llm.answers import AnswerStore
 from convrec.llm.fetch import fetch
 from convrec.llm.ledger import ledger_rows, spent
+from convrec.llm.response_store import AnswerStore
 
 from .conftest import Endpoint, ask, completion, config
 

@@ -17,9 +17,9 @@ from convrec.artifacts import Store
 from convrec.errors import (
     ConvrecError,
 )
-from convrec.llm.answers import AnswerStore
 from convrec.llm.fetch import fetch
 from convrec.llm.ledger import ledger_rows
+from convrec.llm.response_store import AnswerStore
 from convrec.llm.spool import Spool
 
 from .conftest import Endpoint, ask, completion, config, refusal, wait_for
@@ -148,7 +148,7 @@ def test_a_commit_that_fails_unexpectedly_stops_the_fetch_and_loses_no_answer(
     requests = [ask(n) for n in range(60)]
     endpoint.latency = 0.02
     with monkeypatch.context() as patch:
-        patch.setattr("convrec.llm.keeper.INTERVAL", 0.02)
+        patch.setattr("convrec.llm.writer.INTERVAL", 0.02)
         patch.setattr(AnswerStore, "add", broken)
         with pytest.raises(type(error)):
             fetch(
@@ -162,7 +162,7 @@ def test_a_commit_that_fails_unexpectedly_stops_the_fetch_and_loses_no_answer(
 def test_a_key_that_was_billed_without_an_answer_stays_claimed(
     store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.llm.keeper.INTERVAL", 0.01)
+    monkeypatch.setattr("convrec.llm.writer.INTERVAL", 0.01)
     replies = [
         JSONResponse({**completion(), "choices": []}),
         refusal(503, headers={"retry-after-ms": "400"}),

@@ -14,10 +14,10 @@ from convrec.errors import (
     EndpointError,
     TooManyFailures,
 )
-from convrec.llm.answers import AnswerStore
-from convrec.llm.calls import retry_after
+from convrec.llm.client import retry_after
 from convrec.llm.fetch import fetch
 from convrec.llm.ledger import ledger_rows
+from convrec.llm.response_store import AnswerStore
 
 from .conftest import Endpoint, ask, by_text, completion, config, first_then_fine, refusal
 

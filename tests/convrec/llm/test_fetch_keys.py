@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse
 
 from convrec.artifacts import Store
 from convrec.errors import ConfigError, EndpointError
-from convrec.llm.answers import AnswerStore
 from convrec.llm.fetch import fetch
+from convrec.llm.response_store import AnswerStore
 
 from .conftest import Endpoint, ask, completion, config, refusal
 

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from convrec.artifacts import Store
+from convrec.cli.llm import app
+from convrec.demo import server
 from convrec.errors import InputError
-from convrec.llm import server
-from convrec.llm.answers import AnswerStore
-from convrec.llm.commands import app
+from convrec.llm.response_store import AnswerStore
 from tests.imports import loaded
 
 from .test_answers import ANSWER
@@ -77,4 +77,4 @@ def test_a_key_that_a_script_left_empty_is_no_batch(
 
 def test_the_commands_import_nothing_heavy() -> None:
     heavy = ("openai", "uvicorn", "starlette", "polars", "torch")
-    assert loaded("import convrec.llm.commands", *heavy) == set()
+    assert loaded("import convrec.cli.llm", *heavy) == set()

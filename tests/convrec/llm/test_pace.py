@@ -9,9 +9,9 @@ import pytest
 from starlette.responses import JSONResponse
 
 from convrec.artifacts import Store
-from convrec.llm import server
+from convrec.demo import server
 from convrec.llm.fetch import fetch
-from convrec.llm.pace import Pace, seconds
+from convrec.llm.rate_limit import Pace, seconds
 
 from .conftest import Endpoint, ask, completion, config
 

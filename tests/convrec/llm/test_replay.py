@@ -8,10 +8,10 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.errors import InputError
-from convrec.llm.answers import AnswerStore
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.replay import import_batch_output
 from convrec.llm.requests import Request
+from convrec.llm.response_store import AnswerStore
 
 from .conftest import ask, completion
 

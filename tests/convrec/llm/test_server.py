@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from convrec.demo import EMBEDDERS, MODELS, embed
+from convrec.demo.server import Faults, bind, create_app
 from convrec.errors import InputError
-from convrec.llm.demo import EMBEDDERS, MODELS, embed
-from convrec.llm.server import Faults, bind, create_app
 
 from .conftest import completion
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from convrec.llm.prices import Usage
-from convrec.llm.tally import Tally, duration
+from convrec.llm.progress import Tally, duration
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from convrec.config import Model
-from convrec.sft.prompts import encode_completion, encode_prompt
-from convrec.sft.tiny import make_tiny
+from convrec.models.prompts import encode_completion, encode_prompt
+from convrec.models.tiny import make_tiny
 
 FILMS = ["Heat (1995)", "Alien (1979)", "Big (1988)"]
 

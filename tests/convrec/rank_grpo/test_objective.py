@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from trl import GRPOTrainer
 
-from convrec.rank_grpo import RankGRPOTrainer, rank_grpo_loss
-from convrec.sft.student import load_checkpoint
+from convrec.models.load import load_checkpoint
+from convrec.rank_grpo import rank_grpo_loss
+from convrec.rank_grpo.trainer import RankGRPOTrainer
 
 from .world import (
     N,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from convrec.catalog.index import TitleIndex
 from convrec.errors import ConfigError
-from convrec.rank_grpo.rewards import exp_inf, exp_rewards, log_rewards, reward_named
-from convrec.relevance import judge_lines, list_lines
+from convrec.metrics.relevance import judge_lines, list_lines
+from convrec.metrics.rewards import exp_inf, exp_rewards, log_rewards, reward_named
+from convrec.titles.index import TitleIndex
 
 CATALOG = TitleIndex(
     [("1", "Heat", 1995), ("2", "Alien", 1979), ("3", "Big", 1988), ("4", "Jaws", 1975)]

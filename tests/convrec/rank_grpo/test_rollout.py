@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from convrec.decoding.lines import CatalogLines
-from convrec.decoding.masked import allowed_tokens
-from convrec.decoding.samplers import Sampler
+from convrec.models.generation.catalog_lines import CatalogLines
+from convrec.models.generation.masked_logprobs import allowed_tokens
+from convrec.models.generation.samplers import Sampler
+from convrec.models.load import load_checkpoint
+from convrec.models.prompts import encode_prompt
 from convrec.rank_grpo.rollout import Rollout
-from convrec.sft.prompts import encode_prompt
-from convrec.sft.student import load_checkpoint
 
 
 def trainer_of(checkpoint: Path, group: int) -> Any:

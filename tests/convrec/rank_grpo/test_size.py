@@ -11,7 +11,7 @@ from pathlib import Path
 from trl import GRPOTrainer
 
 import convrec.rank_grpo
-from convrec.rank_grpo import RankGRPOTrainer
+from convrec.rank_grpo.trainer import RankGRPOTrainer
 
 FOLDER = Path(convrec.rank_grpo.__file__).parent
 ASIDE = {

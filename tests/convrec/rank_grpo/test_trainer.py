@@ -12,10 +12,9 @@ from trl import GRPOTrainer
 
 from convrec.config import Model
 from convrec.errors import TrainingError
-from convrec.rank_grpo import RankGRPOTrainer
-from convrec.rank_grpo.trainer import LOSS_TYPE, Shaping
-from convrec.sft.student import Student, load_checkpoint
-from convrec.sft.tiny import make_tiny
+from convrec.models.load import Student, load_checkpoint
+from convrec.models.tiny import make_tiny
+from convrec.rank_grpo.trainer import LOSS_TYPE, RankGRPOTrainer, Shaping
 
 from .world import (
     GROUP,

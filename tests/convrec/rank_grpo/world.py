@@ -10,9 +10,8 @@ from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
-from convrec.rank_grpo import RankGRPOTrainer
-from convrec.rank_grpo.trainer import LOSS_TYPE
-from convrec.sft.student import Student, load_checkpoint
+from convrec.models.load import Student, load_checkpoint
+from convrec.rank_grpo.trainer import LOSS_TYPE, RankGRPOTrainer
 
 N, GROUP, PROMPTS, LENGTH = 4, 4, 2, 10
 PROMPTS_READ = ["something like Heat or Alien", "films with Big"]

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from convrec.reflect.bias import (
+from convrec.stages.reflect.bias import (
     agreement,
     bias_figures,
     place,

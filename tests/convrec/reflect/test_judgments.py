@@ -10,22 +10,22 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec.answering import llm_jobs
-from convrec.artifacts import ArtifactSpec, Built, Job, Store
+from convrec.artifacts import ArtifactSpec, Built, Store
 from convrec.config import ROOT, Config, load
+from convrec.demo import judge, server
 from convrec.errors import BudgetExceeded
-from convrec.llm import server
-from convrec.llm.answers import AnswerStore
-from convrec.llm.ask import ask
 from convrec.llm.batch import Book
-from convrec.llm.demo import judge
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.fetch import Fetched
 from convrec.llm.requests import Request
-from convrec.reflect import JUDGMENTS
-from convrec.reflect.judge import judge_body
-from convrec.reflect.notes import ordered
-from convrec.reflect.pairs import Pairs, pairs_of
+from convrec.llm.response_store import AnswerStore
+from convrec.pipeline.reparse import llm_jobs
+from convrec.stages.answers import ask
+from convrec.stages.base import Job
+from convrec.stages.reflect import JUDGMENTS
+from convrec.stages.reflect.pair_index import ordered
+from convrec.stages.reflect.pairs import Pairs, pairs_of
+from convrec.stages.reflect.prompt import judge_body
 
 SMALL = {
     "ingest.contexts": {"train": 6, "validation": 2, "test": 2},
@@ -72,7 +72,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, first: str, second: str | None) ->
     scripted_calls: list[str] = []
     monkeypatch.setattr(judge, "FORGETS", 0.0)
     monkeypatch.setattr(judge, "BREAKS_OFF", 0.0)
-    monkeypatch.setattr("convrec.llm.demo.completion.judge.answer", answer)
+    monkeypatch.setattr("convrec.demo.completion.judge.answer", answer)
 
 
 def test_an_answer_that_cannot_be_used_is_repaired_once(
@@ -337,7 +337,7 @@ def test_what_an_abandoned_batch_answered_is_not_asked_in_another_shape(
         update={"reflect": config.reflect.model_copy(update={"source": "batch"})}
     )
     with monkeypatch.context() as patch:
-        patch.setattr("convrec.llm.batch.control.Control.batch", lambda *_: 1 / 0)
+        patch.setattr("convrec.llm.batch.client.Control.batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(batched, store)
     (row,) = Book(store).rows()

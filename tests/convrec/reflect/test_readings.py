@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convrec.artifacts import Store
-from convrec.llm.answer import answer_of
-from convrec.llm.answers import AnswerStore
 from convrec.llm.prices import Usage
 from convrec.llm.requests import Request
-from convrec.reflect.judge import read_ratings
-from convrec.reflect.readings import _exact, first_readings
+from convrec.llm.response import answer_of
+from convrec.llm.response_store import AnswerStore
+from convrec.stages.reflect.parse import _exact, first_readings
+from convrec.stages.reflect.prompt import read_ratings
 
 SHOWN, SCALE = 3, 2
 

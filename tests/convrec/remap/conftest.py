@@ -11,10 +11,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec.artifacts import Job, Store
+from convrec.artifacts import Store
 from convrec.config import load
-from convrec.llm import server
-from convrec.remap import SIMILARITY_BASIS
+from convrec.demo import server
+from convrec.stages.base import Job
+from convrec.stages.remap import SIMILARITY_BASIS
 
 FILMS = [
     ("Alien", 1979, ["Horror", "Sci-Fi"]),
@@ -81,7 +82,7 @@ class Embedder:
         listener = server.bind(0)
         self.url = server.base_url(listener)
         self.texts: list[list[str]] = []
-        from convrec.llm.demo import EMBEDDERS, embed
+        from convrec.demo import EMBEDDERS, embed
 
         def noted(body: dict[str, Any]) -> dict[str, Any]:
             if self.refuse:

@@ -3,10 +3,11 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactRef, Job, Store
+from convrec.artifacts import ArtifactRef, Store
 from convrec.config import load
 from convrec.errors import InputError
-from convrec.remap import CANDIDATES, SIMILARITY_BASIS
+from convrec.stages.base import Job
+from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
 
 
 def catalog() -> pl.DataFrame:

@@ -12,13 +12,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec import partitions
-from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Job, Store, digest
-from convrec.artifacts.revised import Revised
+from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Store, digest
+from convrec.artifacts.patched_rows import Revised
 from convrec.config import load
 from convrec.errors import WarehouseError
-from convrec.remap import CANDIDATES, SIMILARITY_BASIS
-from convrec.remap.earlier import edited_items, rising
+from convrec.stages import partitions
+from convrec.stages.base import Job
+from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
+from convrec.stages.remap.incremental import edited_items, rising
 
 WORDS = ("Alpha", "Beta", "Gamma", "Delta", "Épsilon", "Zeta", "Eta", "Theta", "Iota", "Kappa", "2")
 CONTEXTS = 60

@@ -7,14 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from convrec.artifacts import Job
+from convrec.demo.embedding import text_vector
 from convrec.errors import BudgetExceeded, EndpointError, TooManyFailures
-from convrec.llm.ask import ask
-from convrec.llm.demo.embedding import text_vector
 from convrec.llm.fetch import Fetched
 from convrec.llm.ledger import ledger_rows
-from convrec.remap import CANDIDATES, embedding, pin_name
-from convrec.remap.embedding import lacking_texts
+from convrec.stages.answers import ask
+from convrec.stages.base import Job
+from convrec.stages.remap import CANDIDATES, embedding, pin_name
+from convrec.stages.remap.embedding import lacking_texts
 
 MakeJob = Callable[..., Job]
 

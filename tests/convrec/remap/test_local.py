@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from convrec.artifacts import Job
 from convrec.errors import ConfigError
-from convrec.llm.ask import ask
-from convrec.remap import CANDIDATES
-from convrec.remap.embedding import lacking_texts, space_name
-from convrec.remap.local import Encoder
+from convrec.stages.answers import ask
+from convrec.stages.base import Job
+from convrec.stages.remap import CANDIDATES
+from convrec.stages.remap.embedding import lacking_texts, space_name
+from convrec.stages.remap.local_encoder import Encoder
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from convrec.artifacts import Job
-from convrec.llm.ask import ask
-from convrec.remap import CANDIDATES, SIMILARITY_BASIS, candidates
-from convrec.remap.named import named
-from convrec.remap.spaces import TfidfSpace, open_space
+from convrec.stages.answers import ask
+from convrec.stages.base import Job
+from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS, candidates
+from convrec.stages.remap.linked_titles import named
+from convrec.stages.remap.similarity import TfidfSpace, open_space
 
 FIRST = ("Night", "Day", "Return", "Ghost", "River")
 LAST = ("Hunter", "Queen", "Road")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convrec.remap.top import top_columns
+from convrec.utils.topk import top_columns
 
 
 @pytest.mark.parametrize("keep", [1, 5, 50, 80])

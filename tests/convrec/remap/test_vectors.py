@@ -6,8 +6,8 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.errors import WarehouseError
-from convrec.remap.texts import MOST_BYTES, cut, text_key
-from convrec.remap.vectors import keep, lacking, vectors_digest, vectors_of
+from convrec.stages.remap.texts import MOST_BYTES, cut, text_key
+from convrec.stages.remap.vector_store import keep, lacking, vectors_digest, vectors_of
 
 TEXTS = pl.DataFrame({"text_key": ["k1", "k2", "k3"], "context_id": ["", "", "c1"]})
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import polars as pl
 
-from convrec.artifacts import ArtifactSpec, Built, Job, Store
+from convrec.artifacts import ArtifactSpec, Built, Store
 from convrec.config import Config
-from convrec.sft import SFT
-from convrec.sft.build import serving_settings, training_rows
-from convrec.sft.student import load_checkpoint
+from convrec.models.load import load_checkpoint
+from convrec.models.manifest import serving_settings
+from convrec.stages.base import Job
+from convrec.stages.sft import SFT
+from convrec.stages.sft.build import training_rows
 
 from .conftest import ROWS
 
@@ -100,5 +102,7 @@ def test_key_holds_what_can_change_the_weights(micro: Config, store: Store, tmp_
 
 
 def test_importing_the_stage_imports_no_torch() -> None:
-    code = "import sys, convrec.sft, convrec.sft.prompts; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, convrec.stages.sft, convrec.models.prompts; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

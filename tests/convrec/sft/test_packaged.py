@@ -8,9 +8,9 @@ import pytest
 
 from convrec.config import Model
 from convrec.errors import ConfigError
-from convrec.sft import packaged
-from convrec.sft.packaged import is_packaged, packaged_file, packaged_folder
-from convrec.sft.student import load_student, load_tokenizer
+from convrec.models import gguf as packaged
+from convrec.models.gguf import is_packaged, packaged_file, packaged_folder
+from convrec.models.load import load_student, load_tokenizer
 
 TEXTS = (
     "Heat (1995)\nRonin (1998)",

@@ -6,8 +6,8 @@ import pytest
 
 from convrec.config import Config
 from convrec.errors import ConfigError
-from convrec.sft.prompts import encode_completion, encode_prompt, render_prompt, student_prompt
-from convrec.sft.tiny import make_tiny
+from convrec.models.prompts import encode_completion, encode_prompt, render_prompt, student_prompt
+from convrec.models.tiny import make_tiny
 
 from .conftest import ROWS
 

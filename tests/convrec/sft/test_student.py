@@ -9,9 +9,9 @@ from peft import LoraConfig, get_peft_model
 
 from convrec.config import Config
 from convrec.errors import ConfigError, InputError
-from convrec.sft.student import Student, load_checkpoint, load_student
-from convrec.sft.tiny import make_tiny
-from convrec.sft.train import save_student
+from convrec.models.load import Student, load_checkpoint, load_student
+from convrec.models.save import save_student
+from convrec.models.tiny import make_tiny
 
 from .conftest import ROWS
 

@@ -6,9 +6,9 @@ import torch
 from transformers import AutoTokenizer
 
 from convrec.config import Config
-from convrec.sft.student import Student, load_checkpoint, load_student
-from convrec.sft.tiny import make_tiny
-from convrec.sft.train import save_student
+from convrec.models.load import Student, load_checkpoint, load_student
+from convrec.models.save import save_student
+from convrec.models.tiny import make_tiny
 
 from .conftest import ROWS
 

@@ -9,10 +9,11 @@ from torch.nn.functional import cross_entropy
 
 from convrec.config import Config, Lora
 from convrec.errors import TrainingError
-from convrec.sft import train
-from convrec.sft.student import load_checkpoint
-from convrec.sft.tiny import make_tiny
-from convrec.sft.train import encode_rows, out_of_memory, train_sft
+from convrec.models.load import load_checkpoint
+from convrec.models.save import out_of_memory
+from convrec.models.tiny import make_tiny
+from convrec.stages.sft import train
+from convrec.stages.sft.train import encode_rows, train_sft
 
 from .conftest import ROWS
 

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from convrec.config import Config, load
 from convrec.errors import InputError
-from convrec.sizing.layout import kept, layout
-from convrec.sizing.machine import machine
-from convrec.sizing.memory import TILE_WORDS, UNFUSED, Asked, memory
-from convrec.sizing.plan import ROOM, plan_stage
+from convrec.operations.sizing.gpus import machine
+from convrec.operations.sizing.memory import TILE_WORDS, UNFUSED, Asked, memory
+from convrec.operations.sizing.model_shape import kept, layout
+from convrec.operations.sizing.plan import ROOM, plan_stage
 from flows.cli import app
 
 SMALL = {
@@ -93,7 +93,7 @@ def test_the_peak_is_that_of_the_worst_moment(folder: str, monkeypatch: pytest.M
     held = memory(shape, asked)
     always = held.weights + held.optimizer
     assert held.peak == always + max(held.activations + held.logits, held.gradients)
-    monkeypatch.setattr("convrec.sizing.memory.CHECKPOINTED", 1)
+    monkeypatch.setattr("convrec.operations.sizing.memory.CHECKPOINTED", 1)
     again = memory(shape, asked)
     inputs = 4 * 16 * 64 * 4  # of a layer
     rest = held.activations - 3 * again.again

@@ -6,9 +6,9 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.artifacts.runs import COMPLETED, Used, note_artifact, open_run
+from convrec.artifacts.trace.conversation import follow
+from convrec.artifacts.trace.lineage_path import newest_line
 from convrec.errors import InputError
-from convrec.trace.follow import follow
-from convrec.trace.line import newest_line
 from tests.convrec.trace.world import EVIL, POST, build
 
 

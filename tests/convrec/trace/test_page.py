@@ -8,10 +8,10 @@ from html import unescape
 from rich.console import Console
 
 from convrec.artifacts import Store
-from convrec.trace.commands import print_trace
-from convrec.trace.follow import follow
-from convrec.trace.line import newest_line
-from convrec.trace.page import trace_html
+from convrec.artifacts.trace.conversation import follow
+from convrec.artifacts.trace.html import trace_html
+from convrec.artifacts.trace.lineage_path import newest_line
+from convrec.cli.trace import print_trace
 from tests.convrec.trace.world import EVIL, build
 
 

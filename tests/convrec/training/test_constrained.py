@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 import torch
 
-from convrec.catalog.index import TitleIndex
-from convrec.lists import format_line
-from convrec.training import rl
-from convrec.training.record import Record
-from convrec.training.rl import train_rank_grpo
+from convrec.stages.rank_grpo import train as rl
+from convrec.stages.rank_grpo.train import train_rank_grpo
+from convrec.titles.index import TitleIndex
+from convrec.titles.line_format import format_line
+from convrec.training.metrics_log import Record
 from tests.convrec.training.world import FILMS, SAMPLES, config
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -11,8 +11,8 @@ from accelerate.commands.config.config_args import load_config_from_file
 
 from convrec.config import Config
 from convrec.errors import ConfigError, TrainingError
-from convrec.pipeline import NODES
-from convrec.training.check import LACKS, check_training
+from convrec.operations.sizing.preflight import LACKS, check_training
+from convrec.pipeline.graph import NODES
 from convrec.training.parallel import SHIPPED, TEMPLATES, parallel, ready, refuse
 
 
@@ -90,7 +90,7 @@ def test_ids_do_not_depend_on_the_launcher() -> None:
 
 
 def test_the_dry_run_knows_what_is_lacking_for_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convrec.training.check.find_spec", lambda name: None)
+    monkeypatch.setattr("convrec.operations.sizing.preflight.find_spec", lambda name: None)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     vllm = {"sampler": "free", "vllm": "server", "vllm_url": "http://127.0.0.1:9"}
     found = check_training(config({"rank_grpo": vllm}, processes=2))

@@ -19,7 +19,7 @@ LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node 2"
 def test_two_processes_equal_one(
     checkpoint: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from convrec.training import rl
+    from convrec.stages.rank_grpo import train as rl
 
     monkeypatch.setattr(rl, "_rollout", rl._rollout)  # `train` replaces it
     train(kind, checkpoint, tmp_path / "one", None)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from convrec.training.record import SAMPLES
-from convrec.training.state import latest, step_of
+from convrec.training.checkpoint import latest, step_of
+from convrec.training.metrics_log import SAMPLES
 from tests.convrec.training.world import train
 
 ROOT = Path(__file__).resolve().parents[3]

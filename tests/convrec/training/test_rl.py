@@ -12,17 +12,18 @@ import polars as pl
 import pytest
 import torch
 
-from convrec.artifacts import ArtifactSpec, Built, Job, Store
-from convrec.catalog.index import TitleIndex
+from convrec.artifacts import ArtifactSpec, Built, Store
 from convrec.config import Config
 from convrec.errors import TrainingError
-from convrec.progress import silent
-from convrec.rank_grpo import RANK_GRPO
-from convrec.sft.student import has_bf16, load_checkpoint
-from convrec.training import rl
-from convrec.training.record import Record
-from convrec.training.rl import train_rank_grpo
-from convrec.training.validation import Validation
+from convrec.models.load import has_bf16, load_checkpoint
+from convrec.stages.base import Job
+from convrec.stages.rank_grpo import train as rl
+from convrec.stages.rank_grpo.step import RANK_GRPO
+from convrec.stages.rank_grpo.train import train_rank_grpo
+from convrec.stages.rank_grpo.validation import Validation
+from convrec.titles.index import TitleIndex
+from convrec.training.metrics_log import Record
+from convrec.utils.progress import silent
 from tests.convrec.training.world import FILMS, SAMPLES, Written, config, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -227,7 +228,7 @@ def test_the_best_weights_by_validation_are_what_is_saved(
     good, bad = "Alien (1979)", "Big (1988)"
     written = iter([bad, good, bad, bad, bad])
     monkeypatch.setattr(
-        "convrec.training.validation.Validation._look", _look_at(written), raising=True
+        "convrec.stages.rank_grpo.validation.Validation._look", _look_at(written), raising=True
     )
     settings = config(steps=8, eval_every=1, patience=2, exact=1.0, early=-1.0)
     figures, curves = train(checkpoint, tmp_path / "out", settings, validation=SAMPLES)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from convrec.catalog.index import TitleIndex
-from convrec.rank_grpo.rewards import exp_inf
-from convrec.training.scoring import ListScorer
+from convrec.metrics.rewards import exp_inf
+from convrec.stages.rank_grpo.reward_function import ListScorer
+from convrec.titles.index import TitleIndex
 
 ITEMS = [("1", "Heat", 1995), ("2", "Alien", 1979), ("3", "Big", 1988), ("4", "Up", 2009)]
 ROW = {

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from convrec.config import Config
 from convrec.errors import TrainingError
-from convrec.training import settings
-from convrec.training.settings import trainer_arguments
+from convrec.stages.rank_grpo import algorithms as settings
+from convrec.stages.rank_grpo.algorithms import trainer_arguments
 
 
 def config(**vllm: str) -> Config:

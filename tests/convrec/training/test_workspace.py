@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from convrec.training.record import METRICS, SAMPLES, Record
-from convrec.training.state import latest
-from convrec.training.workspace import discard, workspace
+from convrec.training.checkpoint import latest
+from convrec.training.metrics_log import METRICS, SAMPLES, Record
+from convrec.utils.workspace import discard, workspace
 
 
 def test_a_folder_is_found_again_and_removed_when_told(tmp_path: Path) -> None:

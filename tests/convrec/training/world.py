@@ -18,13 +18,13 @@ from typing import Any
 
 import torch
 
-from convrec.catalog.index import TitleIndex
 from convrec.config import Config
-from convrec.sft.student import load_checkpoint
-from convrec.sft.train import train_sft
-from convrec.training import rl
-from convrec.training.record import METRICS
-from convrec.training.rl import train_rank_grpo
+from convrec.models.load import load_checkpoint
+from convrec.stages.rank_grpo import train as rl
+from convrec.stages.rank_grpo.train import train_rank_grpo
+from convrec.stages.sft.train import train_sft
+from convrec.titles.index import TitleIndex
+from convrec.training.metrics_log import METRICS
 
 FILMS = [("1", "Heat", 1995), ("2", "Alien", 1979), ("3", "Big", 1988)]
 SAMPLES: list[dict[str, Any]] = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from convrec.evaluate.baselines import Training, choose_k, knn, popularity, read_training
-from convrec.evaluate.samples import Sample
+from convrec.stages.evaluate.baselines import Training, choose_k, knn, popularity, read_training
+from convrec.stages.evaluate.samples import Sample
 
 ITEMS = [("Heat", 1995), ("Ronin", 1998), ("Alien", 1979), ("Up", 2009), ("Up", 2015)]
 POSTS = {

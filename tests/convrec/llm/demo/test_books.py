@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from convrec.config import ROOT, load
-from convrec.ingest.demo import generate
-from convrec.ingest.source import read_conversations
-from convrec.lists import parse_answer
-from convrec.llm.demo import complete
-from convrec.llm.demo.reading import read, work_named
-from convrec.llm.demo.world import WORLDS, World, world, world_meant
-from convrec.recommend import teacher_messages
+from convrec.demo import complete
+from convrec.demo.post_parser import read, work_named
+from convrec.demo.posts import generate
+from convrec.demo.world import WORLDS, World, world, world_meant
+from convrec.stages.ingest.source import read_conversations
+from convrec.stages.recommend.step import teacher_messages
+from convrec.titles.line_format import parse_answer
 
 BOOKS = world("books")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from convrec.demo import MODELS, complete
+from convrec.demo.post_parser import read, work_named
+from convrec.demo.posts import generate
+from convrec.demo.world import Work, world
 from convrec.errors import InputError
-from convrec.ingest.demo import generate
-from convrec.lists import format_line, parse_answer
-from convrec.llm.demo import MODELS, complete
-from convrec.llm.demo.reading import read, work_named
-from convrec.llm.demo.world import Work, world
+from convrec.titles.line_format import format_line, parse_answer
 
 POSTS = [
     row

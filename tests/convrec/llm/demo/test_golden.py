@@ -6,10 +6,10 @@ from typing import Any
 
 from convrec.artifacts.identity import digest
 from convrec.config import load
-from convrec.ingest.demo import generate
-from convrec.lists import parse_answer
-from convrec.llm.demo import complete
-from convrec.recommend import teacher_messages
+from convrec.demo import complete
+from convrec.demo.posts import generate
+from convrec.stages.recommend.step import teacher_messages
+from convrec.titles.line_format import parse_answer
 
 SCHEMA = {"properties": {"ratings": {"items": {"properties": {"rating": {"maximum": 2}}}}}}
 POSTS = "a456a236145a941cfe82bd2cf2d6fd3e8bf750da88b16dcd74e614fad5c99fef"

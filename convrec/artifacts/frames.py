@@ -1,0 +1,26 @@
+"""Data frames with the columns of an artifact table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def frame(kind: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows as a frame with the columns and types of a kind of artifact."""
+    import polars as pl
+
+    from convrec.artifacts.tables import KINDS
+
+    title = pl.Struct({"title": pl.String, "year": pl.Int32})
+    types: dict[str, Any] = {
+        "VARCHAR": pl.String,
+        "VARCHAR[]": pl.List(pl.String),
+        "INTEGER": pl.Int32,
+        "BIGINT": pl.Int64,
+        "STRUCT(title VARCHAR, year INTEGER)[]": pl.List(title),
+    }
+    return pl.DataFrame(list(rows), schema={n: types[sql] for n, sql in KINDS[kind].items()})

@@ -1,0 +1,1 @@
+"""The commands of `convrec`, one module per group; `flows.cli` assembles and runs them."""

@@ -1,0 +1,32 @@
+"""`convrec compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convrec.cli.output import JsonFile, write_json
+from convrec.errors import InputError
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two or more flow runs or metrics.")],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("comparison.html"),
+    json_file: JsonFile = None,
+) -> None:
+    """Write a page that shows the figures of two or more runs side by side."""
+    from convrec.artifacts import Store
+    from convrec.config import home
+    from convrec.stages.evaluate.report.compare import comparison_page, plain_figures, read_run
+
+    found = [read_run(Store(home()), name) for name in runs]
+    page = comparison_page(found)
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror})") from None
+    if json_file is not None:
+        write_json({run.name: plain_figures(run) for run in found}, json_file)
+    typer.echo(f"comparison: {out}", err=True)

@@ -1,0 +1,40 @@
+"""`convrec artifacts copy`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from convrec.cli.output import JsonFile, takes_stdout, write_json
+from convrec.errors import InputError
+
+
+def copy(
+    to: Annotated[str, typer.Option("--to", help="The lake, as CONVREC_WAREHOUSE names it.")],
+    data: Annotated[
+        str, typer.Option(help="A folder or s3://bucket/prefix, where the lake is new.")
+    ] = "",
+    json_file: JsonFile = None,
+) -> None:
+    """Copy the warehouse file in CONVREC_HOME into a lake, and compare; can be run again."""
+    from convrec.artifacts.ducklake.connection import PREFIX
+    from convrec.artifacts.store import Store
+    from convrec.config import home
+    from convrec.llm.response_store import AnswerStore
+    from convrec.operations.migrate_to_ducklake import copy_warehouse
+
+    if not to.startswith(PREFIX):
+        raise InputError(f'--to {to!r} names no lake; give "{PREFIX}host=HOST dbname=NAME"')
+    if not (home() / "warehouse.duckdb").exists():
+        raise InputError(f"there is no warehouse file in {home()}; set CONVREC_HOME")
+    source = Store(home(), ("", ""))
+    AnswerStore(source)  # saves what crashed processes left in the spool
+    target = Store(home(), (to, data))
+    copied: dict[str, Any] = copy_warehouse(source, target)
+    if json_file is not None:
+        write_json({"to": target.where, "copied": copied}, json_file)
+    if not takes_stdout(json_file):
+        for name, count in copied.items():
+            typer.echo(f"{count:>12,}  {name}")
+        typer.echo(f"Every row and file of {source.where} is in {target.where}.")

@@ -1,6 +1,0 @@
-"""Ingest: files or generated posts → catalog, conversations, and a quarantine of bad rows."""
-
-from convrec.ingest.source import Source, read
-from convrec.ingest.steps import CATALOG, CONVERSATIONS, QUARANTINE
-
-__all__ = ["CATALOG", "CONVERSATIONS", "QUARANTINE", "Source", "read"]

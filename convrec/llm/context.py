@@ -1,0 +1,34 @@
+"""An errand: what a fetch is for, shared by the ways of running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from convrec.config import Config, Price
+from convrec.llm.budget import Budget
+from convrec.llm.prices import price_of
+from convrec.llm.progress import Tally
+from convrec.llm.requests import Request
+from convrec.llm.response_store import AnswerStore
+
+
+@dataclass
+class Errand:
+    """Where answers go, who pays, and where to ask."""
+
+    config: Config
+    answers: AnswerStore
+    tally: Tally
+    budget: Budget
+    stage: str
+    run: str
+    base_url: str
+    key: str
+    _prices: dict[str, Price] = field(default_factory=dict)
+
+    def price(self, request: Request) -> Price:
+        """The price of the request's model. Raises ConfigError where none is known."""
+        model = str(request.body.get("model"))
+        if model not in self._prices:
+            self._prices[model] = price_of(model, self.config)
+        return self._prices[model]

@@ -1,0 +1,1 @@
+"""Evaluation protocols: how lines are matched with the ground truth and positions counted."""

@@ -1,0 +1,1 @@
+"""The student model: loading, saving, prompts, tokenizer facts and text generation."""

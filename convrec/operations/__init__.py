@@ -1,0 +1,1 @@
+"""What people do to a warehouse: plan a catalog change, forget, collect garbage, migrate."""

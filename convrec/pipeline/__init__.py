@@ -1,0 +1,1 @@
+"""The pipeline as a graph of steps, and what walks it without Prefect."""

@@ -1,0 +1,1 @@
+"""Experiments: nodes that measure the pipeline and are not part of it."""

@@ -1,0 +1,1 @@
+"""Using a trained checkpoint: recommend for one conversation, export it."""

@@ -1,0 +1,106 @@
+"""Three artifacts of one input: the catalog, the conversations, and what could not be used.
+
+`conversations` does not depend on the catalog, so a catalog edit asks no teacher again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convrec.artifacts import Built
+from convrec.artifacts.parquet_rows import Parts
+from convrec.stages.base import Job, Step
+from convrec.stages.ingest.source import (
+    catalog_config,
+    catalog_inputs,
+    conversations_config,
+    conversations_inputs,
+    find_conversations,
+    read_catalog,
+    read_quarantine,
+)
+from convrec.stages.ingest.splits import SPLITS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def _build_catalog(job: Job) -> Built:
+    items, bad = read_catalog(job.config)
+    figures = {
+        "items": items.height,
+        "with_year": items.height - items["year"].null_count(),
+        "quarantined": bad.height,
+    }
+    return Built(items, figures)
+
+
+def _build_conversations(job: Job) -> Built:
+    import polars as pl
+
+    found, bad = find_conversations(job.config)
+    rows = pl.scan_parquet(list(found.files)) if isinstance(found, Parts) else found.lazy()
+    sizes = pl.col("ground_truth").list.len().alias("size")
+    samples = rows.select("split", "context_id", sizes).collect()
+    by_split = dict(samples.group_by("split").agg(pl.col("context_id").n_unique()).iter_rows())
+    figures: dict[str, float | int | str] = {"samples": samples.height}
+    figures |= {f"contexts_{split}": by_split.get(split, 0) for split in SPLITS}
+    figures |= {
+        "mean_ground_truth": round(float(samples["size"].mean() or 0), 3),  # type: ignore[arg-type]
+        "quarantined": bad.height,
+    }
+    return Built(found.kept() if isinstance(found, Parts) else found, figures)
+
+
+def _build_quarantine(job: Job) -> Built:
+    import polars as pl
+
+    before = _found_before(job)
+    if before is None:
+        rows = read_quarantine(job.config)
+    else:
+        rows = pl.concat([read_catalog(job.config)[1], before])
+    sources = rows.group_by("source", maintain_order=True).len().iter_rows()
+    return Built(rows, {"rows": rows.height, **{f"from {name}": count for name, count in sources}})
+
+
+def _found_before(job: Job) -> pl.DataFrame | None:
+    """The bad rows of the conversations, from what they were made from: another catalog's run."""
+    store = job.store
+    made = CONVERSATIONS.spec(job).artifact_id
+    if store.find(made) is None:
+        return None
+    bad = int(store.header(made).figures["quarantined"])
+    config, inputs = conversations_config(job.config), conversations_inputs(job.config)
+    for header in store.headers("quarantine"):
+        same = header.config | config == header.config and header.inputs | inputs == header.inputs
+        whole = header.ref.rows == header.figures["rows"]  # nothing in it was forgotten
+        if same and whole and header.version == QUARANTINE.version:
+            return store.read(header.ref.artifact_id).tail(bad)  # behind those of the catalog
+    return None
+
+
+CATALOG = Step(
+    stage="ingest",
+    kind="catalog",
+    version=1,
+    build=_build_catalog,
+    config=catalog_config,
+    inputs=lambda job: catalog_inputs(job.config),
+)
+CONVERSATIONS = Step(
+    stage="ingest",
+    kind="conversations",
+    version=1,
+    build=_build_conversations,
+    config=conversations_config,
+    inputs=lambda job: conversations_inputs(job.config),
+)
+QUARANTINE = Step(
+    stage="ingest",
+    kind="quarantine",
+    version=1,
+    build=_build_quarantine,
+    config=lambda config: {**catalog_config(config), **conversations_config(config)},
+    inputs=lambda job: {**catalog_inputs(job.config), **conversations_inputs(job.config)},
+)

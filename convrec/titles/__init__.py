@@ -1,0 +1,1 @@
+"""What a written title means: line format, normalization, title index and linker."""
