@@ -8,17 +8,17 @@ STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make install   create .venv with convrec and its development tools"
-	@echo "make demo      run the whole pipeline on the embedded demo, five to six minutes"
-	@echo "make ui        serve the Prefect UI over the runs made so far"
-	@echo "make deploy    apply the deployments of prefect.yaml to the server of make ui"
-	@echo "make worker    start a worker that starts runs that are due"
-	@echo "make test      run linting, type checks, import contracts and tests"
-	@echo "make coverage  run the tests with coverage of convrec/; fail below 90%"
-	@echo "make test-slow run the tests that take minutes"
-	@echo "make test-browser run the tests that drive Chromium"
-	@echo "make test-scale run the tests that start servers and processes"
-	@echo "make bench     run all benchmarks and update docs/benchmarks.md"
+	@echo "make install       create .venv with convrec and its development tools"
+	@echo "make demo          run the whole pipeline on the embedded demo, five to six minutes"
+	@echo "make ui            serve the Prefect UI over the runs made so far"
+	@echo "make deploy        apply the deployments of prefect.yaml to the server of make ui"
+	@echo "make worker        start a worker that starts runs that are due"
+	@echo "make test          run linting, type checks, import contracts and tests"
+	@echo "make coverage      run the tests with coverage of convrec/; fail below 90%"
+	@echo "make test-slow     run the tests that take minutes"
+	@echo "make test-browser  run the tests that drive Chromium"
+	@echo "make test-scale    run the tests that start servers and processes"
+	@echo "make bench         run all benchmarks and update docs/benchmarks.md"
 
 install: $(STAMP)
 
