@@ -25,7 +25,7 @@ from convrec.artifacts import Store
 from convrec.config import Config
 from convrec.stages.adjust import ADJUSTMENT, DEMONSTRATIONS, fit
 from convrec.stages.adjust import popularity_penalty as balance
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 
 TITLED = pl.List(pl.Struct({"title": pl.String, "year": pl.Int32}))
 RATED = 30
@@ -44,13 +44,13 @@ def main() -> None:
     seconds = timed()
     config = Config.model_validate({"remap": {"keep": max(options.candidates, RATED)}})
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(config, Store(Path(folder)), {}, frames=frames)
+        ctx = StepContext(config, Store(Path(folder)), {}, frames=frames)
         started = time.perf_counter()
-        adjustment = ADJUSTMENT.build(job)
+        adjustment = ADJUSTMENT.build(ctx)
         seconds["adjustment"] = time.perf_counter() - started
-        job = Job(config, job.store, {}, frames={**frames, "adjustment": adjustment.rows})
+        ctx = StepContext(config, ctx.store, {}, frames={**frames, "adjustment": adjustment.rows})
         started = time.perf_counter()
-        demonstrations = DEMONSTRATIONS.build(job)
+        demonstrations = DEMONSTRATIONS.build(ctx)
         seconds["demonstrations"] = time.perf_counter() - started
     figures["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
     figures["total_seconds"] = round(seconds["adjustment"] + seconds["demonstrations"], 1)

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from convrec.artifacts import Store
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 
 FAULTS = "429:0.1,500:0.1,drop:0.05,timeout:0.02,truncate:0.05,garbage:0.03"
 CONCURRENCY = 8
@@ -116,7 +116,7 @@ def kill(process: subprocess.Popen[bytes], server: Server, rng: random.Random) -
 def stored(folder: Path) -> set[str]:
     """The keys whose answers are kept, those in the spool among them."""
     store = Store(folder / "home")
-    AnswerStore(store)
+    ResponseStore(store)
     with store.read_connection() as connection:
         rows = connection.execute("SELECT request_key FROM llm_answers").fetchall()
     return {key for (key,) in rows}

@@ -24,8 +24,8 @@ from convrec.demo import complete
 from convrec.demo.post_parser import work_named
 from convrec.demo.posts import generate
 from convrec.demo.world import Work, world
-from convrec.metrics.protocols.standard import judge_standard
-from convrec.metrics.registry import ListToJudge, ranking_metrics
+from convrec.metrics.protocols.standard import match_standard
+from convrec.metrics.registry import ListToScore, ranking_metrics
 from convrec.stages.recommend.step import teacher_messages
 from convrec.stages.reflect.prompt import judge_body, read_ratings
 from convrec.titles.index import TitleIndex
@@ -106,14 +106,14 @@ def _score(
     rows: list[Row], make: Callable[[Row], list[str]], index: TitleIndex
 ) -> dict[str, float]:
     lists = [
-        ListToJudge(
+        ListToScore(
             "\n".join(make(row)),
             [(title, None) for title in row["seen_titles"]],
             [(title, int(year)) for title, year in row["groundtruth_with_release_year"]],
         )
         for row in rows
     ]
-    values = ranking_metrics(judge_standard(lists, index))
+    values = ranking_metrics(match_standard(lists, index))
     return {name: float(values[name].mean()) for name in ("ndcg@5", "ndcg@20", "recall@20")}
 
 

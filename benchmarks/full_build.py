@@ -34,11 +34,11 @@ from turns import peak_mb
 from convrec.artifacts import Store
 from convrec.config import load
 from convrec.llm.prices import Usage
-from convrec.llm.response import Answer, answer_of
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response import Response, response_of
+from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.graph import NODES
-from convrec.stages.base import Job
-from convrec.stages.reflect.pair_index import settle
+from convrec.stages.base import StepContext
+from convrec.stages.reflect.pair_index import record_responses
 from convrec.stages.reflect.pairs import pairs_of
 
 COMMIT = 5000
@@ -59,7 +59,7 @@ def response(text: str) -> str:
     return json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]})
 
 
-def teacher_answers(job: Job, folder: Path) -> Iterator[Answer]:
+def teacher_answers(ctx: StepContext, folder: Path) -> Iterator[Response]:
     """Every context's list, in the form that the prompt asks for."""
     lists: list[list[str]] = []
     with (folder / "lists.csv").open(encoding="utf-8", newline="") as file:
@@ -69,15 +69,15 @@ def teacher_answers(job: Job, folder: Path) -> Iterator[Answer]:
             lists[-1].append(f"{row['rank']}. {row['title']} ({row['year']})")
     requests = NODES["teacher_lists"].step.requests
     assert requests is not None
-    for request, lines in zip(requests(job), lists, strict=True):
-        yield answer_of(
+    for request, lines in zip(requests(ctx), lists, strict=True):
+        yield response_of(
             request, response("\n".join(lines)), Usage(0, 0, 0), 0.0, run="fill", stage="recommend"
         )
 
 
-def judge_answers(job: Job, rng: random.Random) -> Iterator[Answer]:
+def judge_answers(ctx: StepContext, rng: random.Random) -> Iterator[Response]:
     """A rating for every pair that nobody was asked about."""
-    pairs, scale = pairs_of(job), job.config.reflect.scale
+    pairs, scale = pairs_of(ctx), ctx.config.reflect.scale
     for some in pairs.slices():
         for asked in pairs.asked(some):
             ratings = [
@@ -85,11 +85,11 @@ def judge_answers(job: Job, rng: random.Random) -> Iterator[Answer]:
                 for number in range(1, len(asked.items) + 1)
             ]
             text = response(json.dumps({"ratings": ratings}))
-            yield answer_of(asked.request, text, Usage(0, 0, 0), 0.0, run="fill", stage="reflect")
+            yield response_of(asked.request, text, Usage(0, 0, 0), 0.0, run="fill", stage="reflect")
 
 
-def keep(answers: Iterator[Answer], store: Store) -> int:
-    kept, total = AnswerStore(store), 0
+def keep(answers: Iterator[Response], store: Store) -> int:
+    kept, total = ResponseStore(store), 0
     while group := list(islice(answers, COMMIT)):
         kept.add(group)
         total += len(group)
@@ -102,19 +102,21 @@ def fill(folder: Path, home: Path, catalog: str) -> None:
     store, refs = Store(home), {}
     for name in ("catalog", "conversations", "teacher_lists", "similarity_basis", "candidates"):
         node = NODES[name]
-        job = Job(config, store, {role: refs[n] for role, n in node.reads.items()})
+        ctx = StepContext(config, store, {role: refs[n] for role, n in node.reads.items()})
         if name == "teacher_lists":
-            print(f"{keep(teacher_answers(job, folder), store):,} answers of the teacher")
+            print(f"{keep(teacher_answers(ctx, folder), store):,} answers of the teacher")
         pin = node.pin(config)
         pinned = store.pins().get(pin) if pin else None
-        spec = node.step.spec(job)
+        spec = node.step.spec(ctx)
         found = store.find(pinned or spec.artifact_id)
-        refs[name] = found or store.put(spec, node.step.build(job))
+        refs[name] = found or store.put(spec, node.step.build(ctx))
         if pin and not pinned:
             store.pin(pin, refs[name].artifact_id)
-    job = Job(config, store, {role: refs[n] for role, n in NODES["judgments"].reads.items()})
-    print(f"{keep(judge_answers(job, random.Random(7)), store):,} answers of the judge")
-    settle(job)
+    ctx = StepContext(
+        config, store, {role: refs[n] for role, n in NODES["judgments"].reads.items()}
+    )
+    print(f"{keep(judge_answers(ctx, random.Random(7)), store):,} answers of the judge")
+    record_responses(ctx)
 
 
 def take_answers(source: Path, target: Path) -> None:

@@ -29,7 +29,7 @@ from convrec.llm.rate_limit import seconds
 from convrec.metrics.protocols.reference import read_list
 from convrec.serving.recommend import named_items
 from convrec.stages.ingest.dialogues import read_name, without_last_speaker
-from convrec.stages.reflect.prompt import quoted, read_ratings
+from convrec.stages.reflect.prompt import read_ratings, sanitize
 from convrec.titles.line_format import line_format, parse_answer, parse_line
 from convrec.titles.linker import Linker
 from convrec.titles.normalize import exact_key, front_article, read_title, split_bare_year, words
@@ -105,7 +105,7 @@ def parsers() -> dict[str, Callable[[str], Any]]:
         "named_items": lambda text: named_items(text, ITEMS),
         "read_name": read_name,
         "last speaker": without_last_speaker,
-        "judge.quoted": lambda text: quoted(text, 6000),
+        "judge.quoted": lambda text: sanitize(text, 6000),
         "read_ratings": lambda text: read_ratings(text, 3, 2),
         "read_response": lambda text: read_response(text, {"messages": []}),
         "refusal": lambda text: refusal("u", "sk-secret1", 400, {"message": text}, {}),

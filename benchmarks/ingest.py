@@ -25,15 +25,15 @@ def ours(folder: Path) -> None:
     from convrec.artifacts import Store
     from convrec.config import load
     from convrec.pipeline.graph import NODES
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
     config = load("reddit-v2", {"ingest.path": str(folder / "train.jsonl")})
 
     def work() -> None:
         store = Store(folder / "home")
         for name in ("catalog", "conversations", "quarantine"):
-            step, job = NODES[name].step, Job(config, store)
-            store.put(step.spec(job), step.build(job))
+            step, ctx = NODES[name].step, StepContext(config, store)
+            store.put(step.spec(ctx), step.build(ctx))
 
     spent(work)
 

@@ -28,18 +28,18 @@ from typing import TYPE_CHECKING, Any
 
 from remap_scale import generate, titles, words
 
-from convrec.artifacts import ArtifactRef, Built, Store
+from convrec.artifacts import ArtifactRef, StepResult, Store
 from convrec.artifacts.identity import ArtifactSpec
-from convrec.artifacts.parquet_rows import Parts
+from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.config import load, parse_overrides
 from convrec.pipeline.graph import NODES
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.partitions import write_parquet
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.stages.partitions import Piece
+    from convrec.stages.partitions import ContextPartition
 
 BEFORE = ("catalog", "conversations", "teacher_lists", "similarity_basis")
 AFTER = ("adjustment", "demonstrations")
@@ -58,14 +58,14 @@ def world(folder: Path, contexts: int, items: int) -> None:
     generate(folder, contexts, str(folder / "films.csv"))
 
 
-def teacher_lists(job: Job, folder: Path) -> Built:
+def teacher_lists(ctx: StepContext, folder: Path) -> StepResult:
     """The generated lists as the `teacher_lists` artifact, never all of them in memory."""
     import polars as pl
     from pyarrow.csv import open_csv
 
     from convrec.stages.partitions import spans
 
-    owners = spans(job, "conversations")["context_id"]
+    owners = spans(ctx, "conversations")["context_id"]
 
     def frames() -> Iterator[pl.DataFrame]:
         for batch in open_csv(folder / "lists.csv"):
@@ -75,7 +75,7 @@ def teacher_lists(job: Job, folder: Path) -> Built:
             yield rows.select(owner, "rank", line.alias("line"), "title", "year")
 
     write_parquet(frames(), folder / "lists.parquet")
-    return Built(Parts((folder / "lists.parquet",)))
+    return StepResult(ParquetRows((folder / "lists.parquet",)))
 
 
 def make(name: str, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -84,13 +84,13 @@ def make(name: str, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     store, node = Store(folder / "home"), NODES[name]
     refs: dict[str, ArtifactRef] = {h.ref.kind: h.ref for h in store.headers()}
     parents = {role: refs[role] for role in node.reads if role in refs}
-    job = Job(config, store, parents, workspace=folder / "work" / name)
+    ctx = StepContext(config, store, parents, workspace=folder / "work" / name)
     started = time.perf_counter()
     if name == "teacher_lists":
-        spec, built = ArtifactSpec("teacher_lists", "recommend", 0), teacher_lists(job, folder)
+        spec, built = ArtifactSpec("teacher_lists", "recommend", 0), teacher_lists(ctx, folder)
         spread = 0.0
     else:
-        spec, (built, spread) = node.step.spec(job), build(job, name)
+        spec, (built, spread) = node.step.spec(ctx), build(ctx, name)
     made = time.perf_counter() - started
     ref = store.put(spec, built)
     seconds = time.perf_counter() - started
@@ -112,24 +112,24 @@ def make(name: str, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def build(job: Job, name: str) -> tuple[Built, float]:
+def build(ctx: StepContext, name: str) -> tuple[StepResult, float]:
     """The rows, and the seconds that its partitions took, a cluster's start with them."""
     from prefect import flow
 
     from tasks.dask import on_dask
 
-    made: list[Built] = []
+    made: list[StepResult] = []
     seconds = [0.0]
 
-    def timed(given: Job, pieces: Sequence[Piece]) -> None:
+    def timed(given: StepContext, pieces: Sequence[ContextPartition]) -> None:
         started = time.perf_counter()
-        (on_dask if job.config.runner.kind == "dask" else job.spread)(given, pieces)
+        (on_dask if ctx.config.runner.kind == "dask" else ctx.spread)(given, pieces)
         seconds.append(time.perf_counter() - started)
 
     def step() -> None:
-        made.append(NODES[name].step.build(replace(job, spread=timed)))
+        made.append(NODES[name].step.build(replace(ctx, spread=timed)))
 
-    if job.config.runner.kind == "dask":
+    if ctx.config.runner.kind == "dask":
         flow(name="partitions")(step)()
     else:
         step()

@@ -19,7 +19,7 @@ from convrec.config import Config, load
 from convrec.llm.ledger import ledger_rows
 from convrec.pipeline.plan import make_plan
 from convrec.pipeline.reparse import llm_jobs
-from convrec.stages.answers import ask
+from convrec.stages.answers import fetch_responses
 
 
 def billed(store: Store, stage: str) -> float:
@@ -27,9 +27,9 @@ def billed(store: Store, stage: str) -> float:
 
 
 def buy(config: Config, store: Store, stage: str) -> None:
-    for node, job in llm_jobs(config, store):
+    for node, ctx in llm_jobs(config, store):
         if node.stage == stage:
-            ask(node.step, job, run="bench", spent_usd=0.0, progress=lambda *_: None)
+            fetch_responses(node.step, ctx, run="bench", spent_usd=0.0, progress=lambda *_: None)
 
 
 def measure(seed: int, train: int) -> dict[str, Any]:

@@ -32,9 +32,9 @@ import polars as pl
 from convrec.config import Config, Model
 from convrec.models.load import has_bf16
 from convrec.models.tiny import make_tiny
-from convrec.operations.sizing.memory import Asked, memory
-from convrec.operations.sizing.model_shape import layout
-from convrec.training.job import Given
+from convrec.operations.sizing.memory import TrainingSetup, memory
+from convrec.operations.sizing.model_shape import model_shape
+from convrec.training.job import TrainingJob
 
 PROMPT, COMPLETION, GROUP = 96, 128, 8
 MEASURES = ("tensors", "returned", "resident")
@@ -71,7 +71,7 @@ def config(
     )
 
 
-def given(stage: Any, settings: Config, folder: Path) -> Given:
+def given(stage: Any, settings: Config, folder: Path) -> TrainingJob:
     """Rows of one full batch, or posts for the lists of one."""
     rows = settings.sft.batch_size
     lessons = pl.DataFrame({"prompt": [TALK] * rows, "completion": [TALK] * rows})
@@ -90,7 +90,7 @@ def given(stage: Any, settings: Config, folder: Path) -> Given:
     frames = {"train": lessons, "validation": lessons.clear()}
     if stage == "rank_grpo":
         frames = {"train": posts, "validation": posts.clear(), "catalog": catalog}
-    return Given(stage, settings, frames, folder / "out", None, folder / "base")
+    return TrainingJob(stage, settings, frames, folder / "out", None, folder / "base")
 
 
 def resident(name: str) -> float:
@@ -169,7 +169,7 @@ def measure(size: str, stage: str, bf16: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model_folder(folder / "base", hidden, layers)
-        shape = layout(str(folder / "base"))
+        shape = model_shape(str(folder / "base"))
         found = {}
         for measured in MEASURES:
             command = [sys.executable, __file__, "--one", stage, str(int(bf16)), str(batch)]
@@ -183,7 +183,7 @@ def measure(size: str, stage: str, bf16: bool) -> dict[str, Any]:
             found[measured] = float(json.loads(said.splitlines()[-1]))
     planned = memory(
         shape,
-        Asked(
+        TrainingSetup(
             stage,
             batch,
             PROMPT,

@@ -25,8 +25,8 @@ from transformers import TrainerCallback
 from benchmarks.plan_memory import COMPLETION, PROMPT, config, given, model_folder, most_given_out
 from convrec.models.load import has_bf16
 from convrec.operations.sizing import memory
-from convrec.operations.sizing.model_shape import layout
-from convrec.training.job import Given, Progress, Trained
+from convrec.operations.sizing.model_shape import model_shape
+from convrec.training.job import Progress, Trained, TrainingJob
 from tests.scale import cut
 
 
@@ -51,7 +51,7 @@ class Measured(TrainerCallback):
             self.bytes += most_given_out(self.watched, self.folder)
 
 
-def fit(given: Given, progress: Progress) -> Trained:
+def fit(given: TrainingJob, progress: Progress) -> Trained:
     """What the processes run."""
     assert given.working_folder is not None
     with tempfile.TemporaryDirectory(dir=given.working_folder) as folder:
@@ -72,9 +72,9 @@ def measure(size: str, bf16: bool) -> dict[str, Any]:
         figures, _ = cut.trained(
             fitted, replace(asked, working_folder=folder / "working"), lambda *said: None
         )
-        shape = layout(str(folder / "base"))
+        shape = model_shape(str(folder / "base"))
     memory.CHECKPOINTED = 1
-    wanted = memory.Asked(
+    wanted = memory.TrainingSetup(
         "sft",
         batch // 2,
         PROMPT,

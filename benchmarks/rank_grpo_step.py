@@ -47,7 +47,7 @@ from convrec.stages.rank_grpo import train as rl
 from convrec.stages.rank_grpo.reward_function import ListScorer
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import format_line
-from convrec.training.metrics_log import Record
+from convrec.training.metrics_log import MetricsLog
 
 N = 20
 Items = list[tuple[str, str, int | None]]
@@ -114,7 +114,7 @@ def trainer_of(world: World, algorithm: str, beta: float, folder: Path) -> GRPOT
     source = folder / "student"
     world.student.model.save_pretrained(source)
     world.student.tokenizer.save_pretrained(source)
-    index, record = TitleIndex(world.items), Record(folder / algorithm)
+    index, record = TitleIndex(world.items), MetricsLog(folder / algorithm)
     task = rl.make_task(rl.load_checkpoint(source), world.rows, [], [], index, config, 0)
     trainer = rl.make_trainer(task, folder / algorithm, record, lambda *_: None)
     trainer.rollout_func = lambda prompts, _: {

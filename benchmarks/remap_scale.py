@@ -26,11 +26,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from convrec.artifacts import Built, Store
+from convrec.artifacts import StepResult, Store
 from convrec.artifacts.identity import ArtifactSpec
 from convrec.config import Config, load
 from convrec.pipeline.graph import NODES
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data/reddit_v2/catalog.csv"
 ITEMS, WORDS, OUTSIDE = 7404, 30_000, 30_000
@@ -103,13 +103,13 @@ def generate(folder: Path, contexts: int, catalog_file: str) -> None:
             written.writerows((number, r, t, y) for r, (t, y) in enumerate(listed, start=1))
 
 
-def teacher_lists(job: Job, folder: Path) -> Built:
+def teacher_lists(ctx: StepContext, folder: Path) -> StepResult:
     """The generated lists as the `teacher_lists` artifact; the teacher itself is not measured."""
     import polars as pl
 
-    owners = job.frame("conversations")["context_id"].unique(maintain_order=True)
+    owners = ctx.frame("conversations")["context_id"].unique(maintain_order=True)
     rows = pl.read_csv(folder / "lists.csv", schema_overrides={"rank": pl.Int32, "year": pl.Int32})
-    return Built(
+    return StepResult(
         rows.select(
             owners.gather(rows["context"]).alias("context_id"),
             "rank",
@@ -120,18 +120,18 @@ def teacher_lists(job: Job, folder: Path) -> Built:
     )
 
 
-def random_vectors(job: Job, dimensions: int) -> None:
+def random_vectors(ctx: StepContext, dimensions: int) -> None:
     """Give every text that is read a random vector, in place of a model."""
     import numpy as np
 
     from convrec.stages.remap.embedding import lacking_texts, space_name
-    from convrec.stages.remap.vector_store import keep
+    from convrec.stages.remap.vector_store import store_vectors
 
-    texts, rng = lacking_texts(job), np.random.default_rng(7)
+    texts, rng = lacking_texts(ctx), np.random.default_rng(7)
     for start in range(0, texts.height, 4096):
         part = texts.slice(start, 4096)
         vectors = rng.standard_normal((part.height, dimensions), dtype=np.float32)
-        keep(part, vectors, space_name(job.config), job.store)
+        store_vectors(part, vectors, space_name(ctx.config), ctx.store)
 
 
 def run_step(name: str, folder: Path, settings: dict[str, Any], dimensions: int) -> None:
@@ -140,15 +140,15 @@ def run_step(name: str, folder: Path, settings: dict[str, Any], dimensions: int)
     store, node = Store(folder / "home"), NODES[name]
     refs = {ref.kind: ref for ref in (header.ref for header in store.headers())}
     parents = {role: refs[NODES[n].step.kind] for role, n in node.reads.items() if n in refs}
-    job = Job(config, store, parents)
+    ctx = StepContext(config, store, parents)
     if dimensions and name == "candidates":
-        random_vectors(job, dimensions)
+        random_vectors(ctx, dimensions)
     started = time.perf_counter()
     if name == "teacher_lists":
         spec = ArtifactSpec("teacher_lists", "recommend", 0)
-        built = teacher_lists(job, folder)
+        built = teacher_lists(ctx, folder)
     else:
-        spec, built = node.step.spec(job), node.step.build(job)
+        spec, built = node.step.spec(ctx), node.step.build(ctx)
     seconds = time.perf_counter() - started
     ref = store.put(spec, built)
     row = {

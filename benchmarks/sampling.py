@@ -31,7 +31,7 @@ from convrec.config import ROOT, Model
 from convrec.models.generation.catalog_constrained import FromCatalog, most_tokens
 from convrec.models.generation.catalog_lines import CatalogLines
 from convrec.models.generation.constraints import Free
-from convrec.models.generation.loop import Rule, write_lists
+from convrec.models.generation.loop import DecodingConstraint, write_lists
 from convrec.models.load import Student, keep_freed_memory, load_checkpoint
 from convrec.models.prompts import encode_prompt
 from convrec.models.tiny import make_tiny
@@ -71,7 +71,9 @@ def stock(student: Student, prompts: list[list[int]], group: int, tokens: int) -
     return int(((ends.cumsum(1) - ends) == 0).sum())
 
 
-def own(student: Student, prompts: list[list[int]], group: int, width: int, rule: Rule) -> int:
+def own(
+    student: Student, prompts: list[list[int]], group: int, width: int, rule: DecodingConstraint
+) -> int:
     draws = torch.rand(len(prompts) * group, width)
     return sum(len(x.ids) for x in write_lists(*student, prompts, rule, draws=draws, samples=group))
 

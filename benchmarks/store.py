@@ -61,10 +61,10 @@ def artifact() -> Any:
 def write(folder: Path, count: int) -> None:
     import pyarrow.dataset  # noqa: F401  # as DuckDB does, to look at a table
 
-    from convrec.artifacts import Built, Store
+    from convrec.artifacts import StepResult, Store
 
     rows = candidates(count)
-    spent(lambda: Store(folder).put(artifact(), Built(rows)))
+    spent(lambda: Store(folder).put(artifact(), StepResult(rows)))
 
 
 def read(folder: Path, count: int) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 import polars as pl
 
-from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactSpec, StepResult, Store
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def work(store: Store, each: int, rows: int) -> tuple[float, float]:
     specs = [ArtifactSpec("quarantine", "ingest", 1, {"n": n, "by": mine}) for n in range(each)]
     started = time.perf_counter()
     for spec in specs:
-        store.put(spec, Built(frame))
+        store.put(spec, StepResult(frame))
     put = time.perf_counter()
     found = [store.find(spec.artifact_id) for spec in specs]
     assert all(ref is not None and ref.rows == rows for ref in found)

@@ -19,11 +19,11 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run, task_run
 
-from convrec.artifacts import ArtifactRef, Built, Producer, Store
+from convrec.artifacts import ArtifactRef, Producer, StepResult, Store
 from convrec.errors import ConvrecError, InputError, WarehouseError, no_space
 from convrec.llm.read import explained
 from convrec.pipeline.graph import NODES, Node
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.evaluate.report.model_card import write_card
 from convrec.utils.workspace import discard
 from tasks.cache import ArtifactCache
@@ -113,7 +113,7 @@ def build(order: TaskInput) -> ArtifactRef:
     progress = Progress(order, slug("progress", node.name))
     if order.refresh:
         discard(workspace)
-    job = Job(
+    ctx = StepContext(
         order.config,
         order.store,
         order.parents,
@@ -123,11 +123,11 @@ def build(order: TaskInput) -> ArtifactRef:
         afresh=order.refresh,
     )
     if order.config.runner.kind == "dask":
-        job = replace(job, spread=on_dask)
+        ctx = replace(ctx, spread=on_dask)
     try:
-        with closing(_explained(node.step.build(job), order)) as built:
+        with closing(_explained(node.step.build(ctx), order)) as built:
             progress.finish()
-            _unchanged(order, job)
+            _unchanged(order, ctx)
             seconds = time.monotonic() - started
             producer = Producer(str(flow_run.id or ""), str(task_run.id or ""))
             ref = order.store.put(
@@ -153,16 +153,16 @@ def build(order: TaskInput) -> ArtifactRef:
     return ref
 
 
-def _explained(built: Built, order: TaskInput) -> Built:
+def _explained(built: StepResult, order: TaskInput) -> StepResult:
     """What was built, with the reasons of this run for what was not answered."""
     if built.failures is None or not order.reasons:
         return built
     return replace(built, failures=explained(built.failures, order.reasons))
 
 
-def _unchanged(order: TaskInput, job: Job) -> None:
+def _unchanged(order: TaskInput, ctx: StepContext) -> None:
     """Raise InputError where files were changed after the artifact was named by their content."""
-    if order.node.stage == "ingest" and order.node.step.inputs(job) != order.spec.inputs:
+    if order.node.stage == "ingest" and order.node.step.inputs(ctx) != order.spec.inputs:
         raise InputError(
             f"the files of {order.node.name} were changed while they were read; run again once "
             "they are whole"

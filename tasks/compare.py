@@ -8,7 +8,12 @@ from prefect import task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from convrec.pipeline.experiments.algorithms import Training, best_rate, comparison_node, trainings
+from convrec.pipeline.experiments.algorithms import (
+    TrainingRun,
+    best_rate,
+    comparison_node,
+    trainings,
+)
 from convrec.pipeline.experiments.algorithms.tables import comparison_markdown, convergence, curves
 from tasks.artifact import artifact_task
 from tasks.run import Run
@@ -38,7 +43,7 @@ def compare(
     by algorithm.
     """
     chosen: dict[str, float] = {}
-    trained: list[Training] = []
+    trained: list[TrainingRun] = []
     ids: dict[str, list[str]] = {}
     tried = trainings(run.config, algorithms, learning_rates, seeds[0])
     for algorithm, candidates in tried.items():
@@ -46,7 +51,7 @@ def compare(
             _make(run, candidate)
         chosen[algorithm] = best_rate(candidates, run.refs, run.store)
         for seed in seeds:
-            training = Training(algorithm, chosen[algorithm], seed)
+            training = TrainingRun(algorithm, chosen[algorithm], seed)
             _make(run, training)
             lists = training.generations()
             run.make(lists, artifact_task(lists))
@@ -60,7 +65,7 @@ def compare(
     return {"learning_rates": chosen, "trained": ids}
 
 
-def _make(run: Run, training: Training) -> None:
+def _make(run: Run, training: TrainingRun) -> None:
     node = training.checkpoint()
     if node.name not in run.refs:
         run.make(node, artifact_task(node, tags=["training"]))

@@ -19,19 +19,19 @@ from prefect.runtime import task_run
 from convrec.artifacts import ArtifactRef, Store
 from convrec.config import Config
 from convrec.errors import ConfigError
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 
 if TYPE_CHECKING:
-    from convrec.stages.partitions import Piece
+    from convrec.stages.partitions import ContextPartition
 
 
 class Errand:
     """What a worker needs to make a partition. A plain class, so that Prefect does not walk it."""
 
-    def __init__(self, job: Job, piece: Piece) -> None:
-        self.config: Config = job.config
-        self.parents: Mapping[str, ArtifactRef] = dict(job.parents)
-        self.home: Path = job.store.home
+    def __init__(self, ctx: StepContext, piece: ContextPartition) -> None:
+        self.config: Config = ctx.config
+        self.parents: Mapping[str, ArtifactRef] = dict(ctx.parents)
+        self.home: Path = ctx.store.home
         self.piece = piece
 
 
@@ -49,21 +49,21 @@ def _name() -> str:
 )
 def partition(errand: Errand) -> int:
     """Make a partition, unless its file is there; the number of its contexts."""
-    errand.piece.make(Job(errand.config, Store(errand.home), errand.parents))
+    errand.piece.make(StepContext(errand.config, Store(errand.home), errand.parents))
     return errand.piece.stop - errand.piece.start
 
 
-def on_dask(job: Job, pieces: Sequence[Piece]) -> None:
+def on_dask(ctx: StepContext, pieces: Sequence[ContextPartition]) -> None:
     """Have a cluster make the partitions that are not there. Raises ConfigError without Dask."""
     waiting = [piece for piece in pieces if not piece.file.exists()]
     done, total = pieces[-1].stop - sum(p.stop - p.start for p in waiting), pieces[-1].stop
     if not waiting:
         return
-    with _cluster(job.config) as runner:
-        futures = [runner.submit(partition, {"errand": Errand(job, one)}) for one in waiting]
+    with _cluster(ctx.config) as runner:
+        futures = [runner.submit(partition, {"errand": Errand(ctx, one)}) for one in waiting]
         for future in as_completed(futures):
             done += future.result()
-            job.progress(done, total, "contexts")
+            ctx.progress(done, total, "contexts")
 
 
 def _cluster(config: Config) -> Any:

@@ -5,7 +5,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from convrec.config import StageName
-from convrec.pipeline.external_checkpoint import CHECKPOINT, given
+from convrec.pipeline.external_checkpoint import CHECKPOINT, external_checkpoint
 from convrec.pipeline.graph import NODES, of_stage
 from convrec.stages.evaluate.report.markdown import evaluation_markdown
 from convrec.stages.evaluate.report.model_card import write_card
@@ -33,7 +33,7 @@ def evaluate(run: Run) -> None:
 
 def evaluate_given(run: Run, checkpoint: str) -> None:
     """Measure one more checkpoint, a folder or an id, beside all that is stored."""
-    nodes = given(run.store, checkpoint)
+    nodes = external_checkpoint(run.store, checkpoint)
     if nodes.ref is not None:
         run.refs[CHECKPOINT] = nodes.ref
     for node in (nodes.generations, nodes.metrics, nodes.report):

@@ -17,14 +17,14 @@ from prefect.runtime import flow_run
 
 from convrec import config as configuration
 from convrec.artifacts import ArtifactRef, Store
-from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
-from convrec.catalog.versions import fixed, load_checked
+from convrec.artifacts.runs import COMPLETED, RunArtifact, close_run, note_artifact, open_run
+from convrec.catalog.versions import load_checked, pin_version
 from convrec.config import DATA_STAGES, STAGES, Config, StageName
 from convrec.config.schema import source_config
 from convrec.errors import ConvrecError, InputError
 from convrec.pipeline.graph import NODES, Node, of_stage
 from convrec.pipeline.sources import adopted
-from convrec.stages.fingerprint import note_current
+from convrec.stages.fingerprint import record_cached
 from tasks import failure
 from tasks.cache import records
 from tasks.events import event
@@ -57,7 +57,7 @@ class Run:
         config = load_checked(profile, overrides)
         self.profile = profile
         self.store = Store(configuration.home())
-        self.config: Config = fixed(config, self.store)
+        self.config: Config = pin_version(config, self.store)
         self.run_id = str(flow_run.id or "")
         self.refs: dict[str, ArtifactRef] = {}
         self.entries: list[dict[str, Any]] = []
@@ -157,7 +157,7 @@ class Run:
         if name_of_pin := node.pin(self.config):
             self.store.pin(name_of_pin, ref.artifact_id)
         if asked and order.mark and not order.current and not ref.partial:
-            note_current(self.store, order.mark, ref.artifact_id, figures["requests"])
+            record_cached(self.store, order.mark, ref.artifact_id, figures["requests"])
         self.refs[node.name] = ref
         cached = state.name == "Cached" or order.found
         self._record(node, "cached" if cached else "completed", ref, started)
@@ -289,6 +289,6 @@ class Run:
         facts = {name: entry[name] for name in ("stage", "rows", "seconds")}
         event(f"{node.name} {state}", self.run_id, artifact=entry["artifact_id"], **facts)
         if ref is not None and self.run_id:
-            used = Used(node.name, ref.artifact_id, state, entry["seconds"])
+            used = RunArtifact(node.name, ref.artifact_id, state, entry["seconds"])
             note_artifact(self.store, self.run_id, used)
         watcher.get().ended(entry, note)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import ArtifactRef, Store
-from convrec.artifacts.identity import first_signs
+from convrec.artifacts.identity import short_hash
 from convrec.pipeline.graph import Node, of_stage
 from convrec.stages.ingest.splits import SPLITS
 
@@ -27,7 +27,7 @@ def run_name(parameters: Mapping[str, Any]) -> str:
     """The name of the run of an artifact's task."""
     order: TaskInput = parameters["order"]
     try:
-        signs = first_signs(order.artifact_id)
+        signs = short_hash(order.artifact_id)
     except Exception:  # the task itself is about to fail with the same error
         signs = ""
     return title(order.node, order.parents, order.store, signs)

@@ -1,7 +1,7 @@
 """sft: the student learns the demonstrations."""
 
 from convrec.errors import InputError
-from convrec.models.gguf import is_packaged, packaged_file
+from convrec.models.gguf import gguf_file, is_gguf_package
 from convrec.models.identity import missing_base
 from convrec.pipeline.graph import NODES
 from tasks.artifact import artifact_task
@@ -17,8 +17,8 @@ def expect_base(run: Run) -> None:
         return
     if wrong := missing_base(base):
         raise InputError(wrong)
-    if is_packaged(base):
-        packaged_file(base)
+    if is_gguf_package(base):
+        gguf_file(base)
 
 
 def sft(run: Run) -> None:

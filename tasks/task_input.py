@@ -11,8 +11,8 @@ from convrec.artifacts import ArtifactRef, ArtifactSpec, Store
 from convrec.config import Config
 from convrec.errors import ConfigError
 from convrec.pipeline.graph import Node
-from convrec.stages.base import Job
-from convrec.stages.fingerprint import Current, find_current, mark
+from convrec.stages.base import StepContext
+from convrec.stages.fingerprint import CachedArtifact, find_cached, fingerprint
 
 LLM_FIGURES = ("requests", "from_ledger", "sent", "prompt_tokens", "completion_tokens", "usd")
 
@@ -83,19 +83,19 @@ class TaskInput:
     @cached_property
     def mark(self) -> str:
         """Under which the artifact may be known to be current (`convrec.stages.fingerprint`)."""
-        return mark(self.node.step, Job(self.config, self.store, self.parents))
+        return fingerprint(self.node.step, StepContext(self.config, self.store, self.parents))
 
     @cached_property
-    def current(self) -> Current | None:
+    def current(self) -> CachedArtifact | None:
         """The complete artifact of this mark; None where it is to be looked for, or recomputed."""
-        found = find_current(self.store, self.mark)  # the mark is of before the artifact is named
+        found = find_cached(self.store, self.mark)  # the mark is of before the artifact is named
         return None if self.refresh else found
 
     @property
     def spec(self) -> ArtifactSpec:
         """The identity of the artifact; stored answers must be there before it is asked for."""
         if self._spec is None:
-            self._spec = self.node.step.spec(Job(self.config, self.store, self.parents))
+            self._spec = self.node.step.spec(StepContext(self.config, self.store, self.parents))
         return self._spec
 
     @property
@@ -115,11 +115,11 @@ class TaskInput:
             requests = self.current.requests
             nothing = {**dict.fromkeys(LLM_FIGURES, 0), "usd": 0.0, "failed": 0, "reasons": {}}
             return {**nothing, "requests": requests, "from_ledger": requests}
-        from convrec.stages.answers import ask
+        from convrec.stages.answers import fetch_responses
 
-        fetched = ask(
+        fetched = fetch_responses(
             self.node.step,
-            Job(self.config, self.store, self.parents, progress),
+            StepContext(self.config, self.store, self.parents, progress),
             run=run_id,
             spent_usd=spent_usd,
             progress=progress,

@@ -1,15 +1,15 @@
 """Content-addressed artifacts: rows in DuckDB, named by the hash of everything that made them."""
 
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, digest, file_digest
-from convrec.artifacts.step_result import Built
-from convrec.artifacts.store import Header, Producer, Store
+from convrec.artifacts.step_result import StepResult
+from convrec.artifacts.store import ArtifactRecord, Producer, Store
 
 __all__ = [
+    "ArtifactRecord",
     "ArtifactRef",
     "ArtifactSpec",
-    "Built",
-    "Header",
     "Producer",
+    "StepResult",
     "Store",
     "digest",
     "file_digest",

@@ -29,7 +29,7 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def first_signs(artifact_id: str) -> str:
+def short_hash(artifact_id: str) -> str:
     """The four signs of an artifact's hash by which pages and logs tell it from others."""
     return artifact_id.rpartition("-")[2][:4]
 

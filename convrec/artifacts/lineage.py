@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.identity import first_signs
+from convrec.artifacts.identity import short_hash
 from convrec.errors import InputError
 from convrec.utils.markdown import mermaid_label, text
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.artifacts.store import Header, Store
+    from convrec.artifacts.store import ArtifactRecord, Store
 
 FRESH, CACHED, EARLIER = "fresh", "cached", "earlier"
 """Made by this run; found made; not of this run, but something of it was made from it."""
 
 
-def ancestors(store: Store, artifact_id: str) -> list[Header]:
+def ancestors(store: Store, artifact_id: str) -> list[ArtifactRecord]:
     """The artifact and everything that it was made from, the artifact first."""
-    found: dict[str, Header] = {}
+    found: dict[str, ArtifactRecord] = {}
     waiting = [artifact_id]
     while waiting:
         name = waiting.pop(0)
@@ -30,7 +30,7 @@ def ancestors(store: Store, artifact_id: str) -> list[Header]:
     return list(found.values())
 
 
-def descendants(store: Store, artifact_id: str) -> list[Header]:
+def descendants(store: Store, artifact_id: str) -> list[ArtifactRecord]:
     """The artifact and everything that was made from it, oldest first."""
     headers = store.headers()
     found = {artifact_id}
@@ -42,10 +42,10 @@ def descendants(store: Store, artifact_id: str) -> list[Header]:
     return [header for header in headers if header.ref.artifact_id in found]
 
 
-def family(store: Store, artifact_ids: Iterable[str]) -> list[Header]:
+def family(store: Store, artifact_ids: Iterable[str]) -> list[ArtifactRecord]:
     """These artifacts and all that they were made from, parents before children."""
     known = {header.ref.artifact_id: header for header in store.headers()}
-    found: dict[str, Header] = {}
+    found: dict[str, ArtifactRecord] = {}
 
     def visit(artifact_id: str) -> None:
         if artifact_id not in found:
@@ -59,7 +59,7 @@ def family(store: Store, artifact_ids: Iterable[str]) -> list[Header]:
     return list(found.values())
 
 
-def direct_edges(headers: Collection[Header]) -> list[tuple[str, str]]:
+def direct_edges(headers: Collection[ArtifactRecord]) -> list[tuple[str, str]]:
     """(parent, child) among these artifacts, without the edges that a longer path implies."""
     members = {header.ref.artifact_id: set(header.parents.values()) for header in headers}
     above: dict[str, set[str]] = {}  # everything among them that an artifact was made from
@@ -122,33 +122,35 @@ _STYLES = {
 }
 
 
-def _state(header: Header, members: Collection[str], cached: Collection[str]) -> str:
+def _state(header: ArtifactRecord, members: Collection[str], cached: Collection[str]) -> str:
     name = header.ref.artifact_id
     return EARLIER if name not in members else CACHED if name in cached else FRESH
 
 
-def _called(header: Header, names: Mapping[str, str]) -> str:
+def _called(header: ArtifactRecord, names: Mapping[str, str]) -> str:
     stage, kind = header.ref.stage, header.ref.kind
     name = names.get(header.ref.artifact_id, kind).replace("_", " ")
     return name if name.endswith(f" {stage.replace('_', ' ')}") else f"{stage}: {name}"
 
 
 def _short(artifact_id: str) -> str:
-    return f"{artifact_id.rpartition('-')[0]}-{first_signs(artifact_id)}"
+    return f"{artifact_id.rpartition('-')[0]}-{short_hash(artifact_id)}"
 
 
-def _label(header: Header, called: str, state: str) -> str:
+def _label(header: ArtifactRecord, called: str, state: str) -> str:
     ref = header.ref
     partial = ", partial" if ref.partial else ""
-    lines = (called, f"{ref.rows:,} rows{partial}", f"{state} · {first_signs(ref.artifact_id)}")
+    lines = (called, f"{ref.rows:,} rows{partial}", f"{state} · {short_hash(ref.artifact_id)}")
     return '"' + "<br/>".join(mermaid_label(line)[1:-1] for line in lines) + '"'
 
 
-def _page(header: Header) -> str:
+def _page(header: ArtifactRecord) -> str:
     return f"/v2/runs/flow-run/{header.producer.flow_run_id}"
 
 
-def _table(headers: list[Header], called: Mapping[str, str], state: Mapping[str, str]) -> list[str]:
+def _table(
+    headers: list[ArtifactRecord], called: Mapping[str, str], state: Mapping[str, str]
+) -> list[str]:
     rows = ["| artifact | what | rows | state | made from | run |", "|---|---|---|---|---|---|"]
     for header in headers:
         name = header.ref.artifact_id

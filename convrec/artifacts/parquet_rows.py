@@ -19,7 +19,7 @@ ROW_GROUP = 122_880
 
 
 @dataclass(frozen=True)
-class Parts:
+class ParquetRows:
     """Rows in files, one after the other; `held` keeps the folder that they lie in."""
 
     files: tuple[Path, ...]
@@ -37,11 +37,11 @@ class Parts:
         """The number of rows."""
         return sum(self.heights)
 
-    def kept(self) -> Parts:
+    def kept(self) -> ParquetRows:
         """The same rows for one more user: to let go of these leaves the folder to the others."""
         stack = contextlib.ExitStack()
         stack.callback(id, self)
-        return Parts(self.files, stack)
+        return ParquetRows(self.files, stack)
 
     def frame(self) -> pl.DataFrame:
         """All rows at once."""
@@ -63,7 +63,10 @@ class Parts:
 
 
 def insert(
-    connection: duckdb.DuckDBPyConnection, kind: str, artifact_id: str, rows: pl.DataFrame | Parts
+    connection: duckdb.DuckDBPyConnection,
+    kind: str,
+    artifact_id: str,
+    rows: pl.DataFrame | ParquetRows,
 ) -> None:
     """Insert rows, numbered from 0, into the table of their kind; no file is read as a whole.
 
@@ -72,7 +75,7 @@ def insert(
     import polars as pl
     import pyarrow as pa
 
-    if isinstance(rows, Parts):
+    if isinstance(rows, ParquetRows):
         rows.insert(connection, kind, artifact_id)
         return
     numbered = rows.select(list(KINDS[kind])).with_row_index("row")

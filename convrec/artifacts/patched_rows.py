@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.parquet_rows import ROW_GROUP, Parts, columns_of
+from convrec.artifacts.parquet_rows import ROW_GROUP, ParquetRows, columns_of
 from convrec.errors import WarehouseError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ BLOCK = 8 * ROW_GROUP
 
 
 @dataclass(frozen=True)
-class Revised(Parts):
+class PatchedRows(ParquetRows):
     """The rows of an artifact of the same kind, `earlier`, but for some: those in the files.
 
     A file has a column `row` beside the others: where its rows stand, in place of which.

@@ -34,7 +34,7 @@ SHORTEST_PREFIX = 4
 
 
 @dataclass(frozen=True)
-class Used:
+class RunArtifact:
     """An artifact that a run made (`completed`) or found made (`cached`)."""
 
     node: str
@@ -56,7 +56,7 @@ class RunRecord:
     state: str
     started_at: datetime
     ended_at: datetime | None
-    artifacts: list[Used] = field(default_factory=list)
+    artifacts: list[RunArtifact] = field(default_factory=list)
 
 
 def revision() -> str:
@@ -95,7 +95,7 @@ def open_run(
 
 
 @again
-def note_artifact(store: Store, run_id: str, used: Used) -> None:
+def note_artifact(store: Store, run_id: str, used: RunArtifact) -> None:
     """Note that a run has an artifact."""
     row = [run_id, used.node, used.artifact_id, used.state, used.seconds, utc_now()]
     with store.write() as connection:
@@ -127,13 +127,13 @@ def runs(store: Store) -> list[RunRecord]:
             "WHERE state <> ? ORDER BY noted_at, node",
             [EARLIER],
         ).fetchall()
-    artifacts: dict[str, list[Used]] = {}
+    artifacts: dict[str, list[RunArtifact]] = {}
     for run_id, *values in used:
-        artifacts.setdefault(run_id, []).append(Used(*values))
+        artifacts.setdefault(run_id, []).append(RunArtifact(*values))
     return [_record(row, artifacts.get(row[0], [])) for row in rows]
 
 
-def _record(row: tuple[Any, ...], artifacts: list[Used]) -> RunRecord:
+def _record(row: tuple[Any, ...], artifacts: list[RunArtifact]) -> RunRecord:
     run_id, flow, profile, overrides, config, code, state, started_at, ended_at = row
     return RunRecord(
         run_id=run_id,

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.parquet_rows import Parts
+from convrec.artifacts.parquet_rows import ParquetRows
 
 if TYPE_CHECKING:
     import polars as pl
 
 
 @dataclass(frozen=True)
-class Built:
+class StepResult:
     """What a step made: rows, figures for people, what failed, and training curves.
 
     `made` is the rows: one table, or files where there may be too many of them for one.
@@ -22,7 +22,7 @@ class Built:
     of them are final: answered, but not usably, so that trying again would cost and change nothing.
     """
 
-    made: pl.DataFrame | Parts
+    made: pl.DataFrame | ParquetRows
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
     failures: pl.DataFrame | None = None
     curves: pl.DataFrame | None = None
@@ -30,9 +30,9 @@ class Built:
     @property
     def rows(self) -> pl.DataFrame:
         """All rows at once."""
-        return self.made.frame() if isinstance(self.made, Parts) else self.made
+        return self.made.frame() if isinstance(self.made, ParquetRows) else self.made
 
     def close(self) -> None:
         """Let go of the folder that the rows lie in, if they do."""
-        if isinstance(self.made, Parts):
+        if isinstance(self.made, ParquetRows):
             self.made.held.close()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.ducklake.blobs import MARK
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, file_digest
-from convrec.artifacts.parquet_rows import ROW_GROUP, Parts, insert
+from convrec.artifacts.parquet_rows import ROW_GROUP, ParquetRows, insert
 from convrec.artifacts.retry import again
 from convrec.artifacts.tables import KINDS, MEMBERS, utc_now
 from convrec.artifacts.warehouse import DENSE_GROUP, Warehouse
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-    from convrec.artifacts.step_result import Built
+    from convrec.artifacts.step_result import StepResult
 
 MANIFEST = "manifest.json"
 
@@ -44,7 +44,7 @@ class Producer:
 
 
 @dataclass(frozen=True)
-class Header:
+class ArtifactRecord:
     """What the warehouse knows about an artifact besides its rows."""
 
     ref: ArtifactRef
@@ -125,7 +125,7 @@ class Store(Warehouse):
     def put(
         self,
         spec: ArtifactSpec,
-        built: Built,
+        built: StepResult,
         *,
         producer: Producer | None = None,
         seconds: float = 0.0,
@@ -175,7 +175,7 @@ class Store(Warehouse):
         self,
         spec: ArtifactSpec,
         header: list[Any],
-        rows: pl.DataFrame | Parts,
+        rows: pl.DataFrame | ParquetRows,
         failures: pl.DataFrame,
         curves: pl.DataFrame | None,
         file: str,
@@ -183,7 +183,9 @@ class Store(Warehouse):
         artifact_id = spec.artifact_id
         small = rows.height < ROW_GROUP
         dense = rows.height > DENSE_GROUP and (small or spec.kind in LONG_TEXTS)
-        with self.write(dense=dense, bulk=type(rows) is Parts, apart=artifact_id) as connection:
+        with self.write(
+            dense=dense, bulk=type(rows) is ParquetRows, apart=artifact_id
+        ) as connection:
             known = connection.execute(
                 "SELECT count(*) FROM artifacts WHERE artifact_id = ?", [artifact_id]
             ).fetchone()
@@ -214,18 +216,18 @@ class Store(Warehouse):
             if file and self.lake is not None:
                 self.lake.point(connection, f"{FILES}/{artifact_id}", file)
 
-    def header(self, artifact_id: str) -> Header:
+    def header(self, artifact_id: str) -> ArtifactRecord:
         """Header, parents and producer of an artifact. Raises InputError where there is none."""
         found = self._select("artifact_id = ?", artifact_id)
         if not found:
             raise self._unknown(artifact_id)
         return found[0]
 
-    def headers(self, kind: str | None = None) -> list[Header]:
+    def headers(self, kind: str | None = None) -> list[ArtifactRecord]:
         """Headers of all artifacts, or of one kind, oldest first."""
         return self._select("? IS NULL OR kind = $1", kind)
 
-    def _select(self, condition: str, value: str | None) -> list[Header]:
+    def _select(self, condition: str, value: str | None) -> list[ArtifactRecord]:
         condition = condition.replace("?", "$1")
         with self.read_connection() as connection:
             found = connection.execute(
@@ -379,10 +381,10 @@ class Store(Warehouse):
         return "" if self.lake is None else self.lake.depot.send(folder, f"{FILES}/{folder.name}")
 
 
-def _header(row: tuple[Any, ...], parents: dict[str, str]) -> Header:
+def _header(row: tuple[Any, ...], parents: dict[str, str]) -> ArtifactRecord:
     artifact_id, kind, stage, rows, partial = row[:5]
     version, config, inputs, figures, seconds, created_at = row[5:11]
-    return Header(
+    return ArtifactRecord(
         ref=ArtifactRef(
             artifact_id=artifact_id, kind=kind, stage=stage, rows=rows, partial=partial
         ),

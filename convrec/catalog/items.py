@@ -19,17 +19,20 @@ def of_splits(conversations: pl.DataFrame, splits: Collection[str] | None) -> pl
     return conversations.filter(conversations["split"].is_in(list(splits)))
 
 
-def link(samples: pl.DataFrame, column: str, catalog: pl.DataFrame) -> pl.DataFrame:
+def link_titles(samples: pl.DataFrame, column: str, catalog: pl.DataFrame) -> pl.DataFrame:
     """One row a title in `column` that the catalog has, with `item`; `column` itself goes."""
-    return _Linker(catalog).link(samples, column)
+    return ItemLinker(catalog).link(samples, column)
 
 
-class _Linker:
+class ItemLinker:
+    """Links the titles of one catalog; `item` is the row number in that catalog."""
+
     def __init__(self, catalog: pl.DataFrame) -> None:
         self._index = TitleIndex(catalog.select("item_id", "title", "year").iter_rows())
         self._rows = catalog.select("item_id").with_row_index("item")
 
     def link(self, samples: pl.DataFrame, column: str) -> pl.DataFrame:
+        """One row for each linked title, with `item`; the column itself is dropped."""
         import polars as pl
 
         rows = samples.explode(column).drop_nulls(column).unnest(column)

@@ -31,7 +31,7 @@ RAW_CHARACTERS = 2000
 """How much of a quarantined row is kept."""
 
 
-class Row(NamedTuple):
+class CatalogRow(NamedTuple):
     """One raw row and its line in the file (for Parquet: its number, counted from 1)."""
 
     line: int
@@ -60,7 +60,9 @@ def load_catalog(
     return collect_items(rows, path.name, _text_columns(columns, rows), str(path))
 
 
-def catalog_rows(path: Path, names: Mapping[str, str] | None = None) -> tuple[list[str], list[Row]]:
+def catalog_rows(
+    path: Path, names: Mapping[str, str] | None = None
+) -> tuple[list[str], list[CatalogRow]]:
     """The columns of a catalog file, under our names, and its rows as they stand.
 
     Raises CatalogError and InputError as `load_catalog` does.
@@ -75,7 +77,7 @@ def catalog_rows(path: Path, names: Mapping[str, str] | None = None) -> tuple[li
 
 
 def collect_items(
-    rows: Iterable[Row], source: str, text_columns: Sequence[str] = (), where: str = ""
+    rows: Iterable[CatalogRow], source: str, text_columns: Sequence[str] = (), where: str = ""
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Sort raw rows into catalog items and quarantine; the first of two equal items stays.
 
@@ -152,7 +154,7 @@ def _is_parquet(path: Path) -> bool:
     return parquet
 
 
-def _csv(path: Path) -> tuple[list[str], list[Row]]:
+def _csv(path: Path) -> tuple[list[str], list[CatalogRow]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -177,7 +179,7 @@ def _csv(path: Path) -> tuple[list[str], list[Row]]:
     return header, list(_csv_rows(lines, reader.line_num, header))
 
 
-def _csv_rows(lines: Sequence[str], start: int, header: Sequence[str]) -> Iterator[Row]:
+def _csv_rows(lines: Sequence[str], start: int, header: Sequence[str]) -> Iterator[CatalogRow]:
     while start < len(lines):
         end, problem = start + 1, ""
         reader = csv.reader([lines[start], '"'])
@@ -193,7 +195,7 @@ def _csv_rows(lines: Sequence[str], start: int, header: Sequence[str]) -> Iterat
         if fields and not problem and len(fields) != len(header):
             problem = f"{len(fields)} fields where the header has {len(header)}"
         if fields:
-            yield Row(start + 1, dict(zip(header, fields, strict=False)), problem)
+            yield CatalogRow(start + 1, dict(zip(header, fields, strict=False)), problem)
         start = end
 
 
@@ -219,13 +221,15 @@ def _end_of_record(lines: Sequence[str], start: int, width: int) -> int:
     return start + 1
 
 
-def _parquet(path: Path) -> tuple[list[str], list[Row]]:
+def _parquet(path: Path) -> tuple[list[str], list[CatalogRow]]:
     table = read_table(path)
-    rows = [Row(line, values) for line, values in enumerate(table.iter_rows(named=True), start=1)]
+    rows = [
+        CatalogRow(line, values) for line, values in enumerate(table.iter_rows(named=True), start=1)
+    ]
     return table.columns, rows
 
 
-def _text_columns(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:
+def _text_columns(columns: Sequence[str], rows: Sequence[CatalogRow]) -> list[str]:
     """The other columns that hold words: text in at least one row."""
     others = [name for name in columns if name and name not in (*REQUIRED, *OPTIONAL)]
     return [name for name in others if any(_is_text(row.values.get(name)) for row in rows)]
@@ -235,7 +239,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and any(c.isalpha() for c in value)
 
 
-def _item(row: Row, text_columns: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
+def _item(row: CatalogRow, text_columns: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
     """A catalog item, or None and the reason."""
     if row.problem:
         return None, row.problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from convrec.catalog.versions import named, named_file
-from convrec.config import ROOT, Config, located
+from convrec.config import ROOT, Config, resolve_path
 from convrec.errors import InputError
 
 DEMO_CATALOGS = {"films": "demo.csv", "books": "demo-books.csv"}
@@ -22,7 +22,7 @@ def data_path(config: Config) -> Path:
             f"ingest.path is empty; give the file or folder of the {config.ingest.format} data, as "
             "in --set ingest.path=FOLDER"
         )
-    path = located(given, "ingest.path")
+    path = resolve_path(given, "ingest.path")
     if not path.exists():
         raise InputError(
             f"ingest.path={given} does not exist; give a file or folder that does, as in "
@@ -36,7 +36,7 @@ def catalog_file(config: Config) -> Path | None:
     if wanted := named(config.ingest.catalog):
         return named_file(wanted) or own_catalog(config)
     if config.ingest.catalog:
-        return located(config.ingest.catalog, "ingest.catalog")
+        return resolve_path(config.ingest.catalog, "ingest.catalog")
     return own_catalog(config)
 
 

@@ -26,7 +26,7 @@ SUFFIXES = (".csv", ".parquet")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-class Named(NamedTuple):
+class CatalogName(NamedTuple):
     """A published catalog that a profile names; `version` is None for the newest."""
 
     name: str
@@ -53,7 +53,7 @@ class Version:
     announced_at: datetime | None
 
 
-def named(setting: str) -> Named | None:
+def named(setting: str) -> CatalogName | None:
     """What `ingest.catalog` names, or None where it is empty or the path of a file.
 
     Raises CatalogError for a name or a version that cannot be.
@@ -66,7 +66,7 @@ def named(setting: str) -> Named | None:
             f"ingest.catalog={setting}: {version!r} is no version; write catalog:NAME for the "
             "newest one, or catalog:NAME@3"
         )
-    return Named(checked_name(name), int(version) if at else None)
+    return CatalogName(checked_name(name), int(version) if at else None)
 
 
 def checked_name(name: str) -> str:
@@ -85,7 +85,7 @@ def project_file(name: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def named_file(wanted: Named) -> Path | None:
+def named_file(wanted: CatalogName) -> Path | None:
     """The file of a named catalog; None where it was never published and the project has none.
 
     Raises CatalogError for a version that is not there.
@@ -131,7 +131,7 @@ def load_checked(profile: str, overrides: Mapping[str, Any] | None = None) -> Co
     )
 
 
-def fixed(config: Config, store: Store) -> Config:
+def pin_version(config: Config, store: Store) -> Config:
     """The configuration with `catalog:NAME` as the version that is the newest now.
 
     A run fixes it once, so that one which is published meanwhile does not come in between.

@@ -13,7 +13,7 @@ from convrec.cli.maintenance import ArtifactId, gc, home_store, list_runs, pin, 
 from convrec.cli.output import JsonFile, console, takes_stdout, whole, write_json
 
 if TYPE_CHECKING:
-    from convrec.artifacts.store import Header
+    from convrec.artifacts.store import ArtifactRecord
 
 app = typer.Typer(
     help="Artifacts in the warehouse: what is there, where it came from, what may go.",
@@ -24,7 +24,7 @@ for command in (copy, gc, pin, pins, unpin):
     app.command()(command)
 
 
-def _plain(header: Header) -> dict[str, Any]:
+def _plain(header: ArtifactRecord) -> dict[str, Any]:
     return {
         "artifact_id": header.ref.artifact_id,
         "stage": header.ref.stage,
@@ -232,7 +232,7 @@ def lineage(
 def _tree(
     title: str,
     root: str,
-    members: list[Header],
+    members: list[ArtifactRecord],
     edges: dict[str, list[tuple[str, str]]],
     *,
     inputs: bool = False,

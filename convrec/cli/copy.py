@@ -21,7 +21,7 @@ def copy(
     from convrec.artifacts.ducklake.connection import PREFIX
     from convrec.artifacts.store import Store
     from convrec.config import home
-    from convrec.llm.response_store import AnswerStore
+    from convrec.llm.response_store import ResponseStore
     from convrec.operations.migrate_to_ducklake import copy_warehouse
 
     if not to.startswith(PREFIX):
@@ -29,7 +29,7 @@ def copy(
     if not (home() / "warehouse.duckdb").exists():
         raise InputError(f"there is no warehouse file in {home()}; set CONVREC_HOME")
     source = Store(home(), ("", ""))
-    AnswerStore(source)  # saves what crashed processes left in the spool
+    ResponseStore(source)  # saves what crashed processes left in the spool
     target = Store(home(), (to, data))
     copied: dict[str, Any] = copy_warehouse(source, target)
     if json_file is not None:

@@ -11,8 +11,8 @@ import typer
 from convrec.cli.output import Assignments, JsonFile, console, takes_stdout, whole, write_json
 
 if TYPE_CHECKING:
-    from convrec.llm.batch.store import Row
-    from convrec.llm.response_store import AnswerStore
+    from convrec.llm.batch.store import BatchRecord
+    from convrec.llm.response_store import ResponseStore
 
 app = typer.Typer(
     no_args_is_help=True, help="Teacher and judge: the ledger, imports, batches, a demo server."
@@ -102,7 +102,7 @@ def batches(
     json_file: JsonFile = None,
 ) -> None:
     """Show the batches of the Batch API: submitted, ended, and on the way."""
-    from convrec.llm.batch import Book, cancel_batch, release_batch
+    from convrec.llm.batch import BatchStore, cancel_batch, release_batch
 
     answers = _answers()
     if cancel is not None:
@@ -111,20 +111,20 @@ def batches(
         cancel_batch(cancel, load(profile, parse_overrides(assignments or [])), answers)
     if release is not None:
         release_batch(release, answers)
-    rows = Book(answers.store).rows()
+    rows = BatchStore(answers.store).rows()
     if json_file is not None:
         write_json({"batches": [asdict(row) for row in rows]}, json_file)
     if not takes_stdout(json_file):
         _print_batches(rows)
 
 
-def _answers() -> AnswerStore:
+def _answers() -> ResponseStore:
     """The stored answers, with what a crashed run left in the spool."""
     from convrec.artifacts import Store
     from convrec.config import home
-    from convrec.llm.response_store import AnswerStore
+    from convrec.llm.response_store import ResponseStore
 
-    return AnswerStore(Store(home()))
+    return ResponseStore(Store(home()))
 
 
 def _print_ledger(rows: list[dict[str, Any]]) -> None:
@@ -151,7 +151,7 @@ def _cell(name: str, value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _print_batches(rows: list[Row]) -> None:
+def _print_batches(rows: list[BatchRecord]) -> None:
     from rich.table import Table
 
     if not rows:

@@ -26,12 +26,14 @@ def trace(
 ) -> None:
     """Follow one conversation: teacher's lines, links, ratings, scores, demonstration, lists."""
     from convrec.artifacts import Store
-    from convrec.artifacts.trace.conversation import follow
-    from convrec.artifacts.trace.lineage_path import newest_line
+    from convrec.artifacts.trace.conversation import trace_conversation
+    from convrec.artifacts.trace.lineage_path import newest_path
     from convrec.config import home
 
     store = Store(home())
-    traced = follow(store, conversation, newest_line(store, conversation, run=run, of=of))
+    traced = trace_conversation(
+        store, conversation, newest_path(store, conversation, run=run, of=of)
+    )
     if json_file is not None:
         write_json(traced, json_file)
     if not takes_stdout(json_file):

@@ -35,11 +35,11 @@ def plan(
     """Memory by part, batch, steps and hours of sft and rank_grpo on GPUs that are not here."""
     from convrec.config import load, parse_overrides
     from convrec.operations.sizing.gpus import machine
-    from convrec.operations.sizing.model_shape import layout
+    from convrec.operations.sizing.model_shape import model_shape
     from convrec.operations.sizing.plan import plan_stage
 
     config = load(profile, parse_overrides(assignments or []))
-    on, shape = machine(gpus), layout(model)
+    on, shape = machine(gpus), model_shape(model)
     plans: dict[str, StagePlan | str] = {}
     for stage in ("sft", "rank_grpo"):
         try:

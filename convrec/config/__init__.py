@@ -6,7 +6,7 @@ kept with every run.
 
 from convrec.config.loading import load
 from convrec.config.overrides import parse_overrides
-from convrec.config.paths import ROOT, has_warehouse, home, located, profiles
+from convrec.config.paths import ROOT, has_warehouse, home, profiles, resolve_path
 from convrec.config.schema import Config
 from convrec.config.sections import Adjust, Ingest, Lora, Model, Price, RankGrpo
 from convrec.config.stages import DATA_STAGES, STAGES, StageName
@@ -26,7 +26,7 @@ __all__ = [
     "has_warehouse",
     "home",
     "load",
-    "located",
     "parse_overrides",
     "profiles",
+    "resolve_path",
 ]

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from convrec.config.paths import located, profiles
+from convrec.config.paths import profiles, resolve_path
 from convrec.config.schema import Config
 from convrec.errors import ConfigError
 
@@ -56,7 +56,7 @@ def _profile_path(profile: str) -> Path:
     shipped = profiles()
     if profile in shipped:
         return shipped[profile]
-    path = located(profile, "PROFILE")
+    path = resolve_path(profile, "PROFILE")
     if path.suffix == ".toml" and path.is_file():
         return path
     raise ConfigError(

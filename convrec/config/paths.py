@@ -21,14 +21,14 @@ def home() -> Path:
     It need not be there. Raises InputError where it cannot be a folder.
     """
     given = os.environ.get("CONVREC_HOME")
-    folder = (located(given, "CONVREC_HOME") if given else ROOT / ".convrec").resolve()
+    folder = (resolve_path(given, "CONVREC_HOME") if given else ROOT / ".convrec").resolve()
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir():
         raise InputError(f"CONVREC_HOME cannot be {folder}: {there} is no folder; give another")
     return folder
 
 
-def located(given: str, what: str) -> Path:
+def resolve_path(given: str, what: str) -> Path:
     """The path that a setting or an option gives, with `~` read; it need not be there.
 
     Raises InputError for one that no file can have, or that may not be looked at.

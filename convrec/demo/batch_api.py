@@ -37,7 +37,7 @@ HALF = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
 
 
 @dataclass
-class Bureau:
+class BatchApiState:
     """Files and batches in one folder, which the first file makes."""
 
     folder: Path
@@ -258,7 +258,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def routes(
-    bureau: Bureau, misbehave: Callable[[str], Awaitable[Response]], drawn: Callable[[], str]
+    bureau: BatchApiState, misbehave: Callable[[str], Awaitable[Response]], drawn: Callable[[], str]
 ) -> list[Route]:
     """The routes of /v1/files and /v1/batches.
 

@@ -65,7 +65,7 @@ def create_app(
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
-    from convrec.demo.batch_api import Bureau, routes
+    from convrec.demo.batch_api import BatchApiState, routes
 
     mischief = faults or Faults()
 
@@ -107,7 +107,7 @@ def create_app(
         return response
 
     folder = state or Path(tempfile.gettempdir()) / f"convrec-demo-{secrets.token_hex(8)}"
-    bureau = Bureau(folder, answer, mischief, batch_seconds, write)
+    bureau = BatchApiState(folder, answer, mischief, batch_seconds, write)
 
     async def list_models(request: HttpRequest) -> Response:
         rows = [

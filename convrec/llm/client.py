@@ -48,7 +48,7 @@ _SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][\w*.\-]{6,}", re.I)
 
 
 @dataclass(frozen=True)
-class Answered:
+class Success:
     """A usable response: its raw text and the billed tokens."""
 
     response: str
@@ -68,7 +68,7 @@ class Failure:
     usage: Usage | None = None
 
 
-class Caller:
+class EndpointClient:
     """Sends requests to one endpoint, one attempt each; `learn` is shown all response headers."""
 
     def __init__(
@@ -88,7 +88,7 @@ class Caller:
         """Close the connections."""
         await self._client.close()
 
-    async def call(self, request: Request) -> Answered | Failure:
+    async def call(self, request: Request) -> Success | Failure:
         """Send exactly the request's body, and read the response no further than its envelope.
 
         The request key goes along as `X-Client-Request-Id`, for the endpoint's own logs.
@@ -193,7 +193,7 @@ def _said(message: str, key: str, body: Mapping[str, Any]) -> str:
     return f": {shown.rstrip('.')}"
 
 
-def read_response(text: str, body: Mapping[str, Any]) -> Answered | Failure:
+def read_response(text: str, body: Mapping[str, Any]) -> Success | Failure:
     """Tell an answer from a broken or empty response; the words in it are not looked at."""
     try:
         response = json.loads(text)
@@ -205,7 +205,7 @@ def read_response(text: str, body: Mapping[str, Any]) -> Answered | Failure:
     if lack := _lack(response, body):
         billed = usage if response.get("usage") else None
         return Failure("transient", f"the response holds {lack}", usage=billed)
-    return Answered(text, usage)
+    return Success(text, usage)
 
 
 def _deeper(value: object, levels: int) -> bool:

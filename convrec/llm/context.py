@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from convrec.config import Config, Price
 from convrec.llm.budget import Budget
 from convrec.llm.prices import price_of
-from convrec.llm.progress import Tally
+from convrec.llm.progress import FetchStats
 from convrec.llm.requests import Request
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 
 
 @dataclass
-class Errand:
+class FetchContext:
     """Where answers go, who pays, and where to ask."""
 
     config: Config
-    answers: AnswerStore
-    tally: Tally
+    answers: ResponseStore
+    tally: FetchStats
     budget: Budget
     stage: str
     run: str

@@ -6,22 +6,22 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 
-from convrec.llm.context import Errand
-from convrec.llm.dispatcher import Courier
-from convrec.llm.progress import Tally
+from convrec.llm.context import FetchContext
+from convrec.llm.dispatcher import Dispatcher
+from convrec.llm.progress import FetchStats
 from convrec.llm.requests import Request
 
 SHOW_EVERY = 0.2
 """Seconds between two reports of progress."""
 
 
-def deliver(missing: Iterator[Request], errand: Errand) -> list[Request]:
+def deliver(missing: Iterator[Request], errand: FetchContext) -> list[Request]:
     """Send requests live until each has an end; those that an open batch will answer are returned.
 
     Raises what stopped the courier; an interruption drains what is in flight first.
     """
     with errand.answers.open_spool() as spool:
-        courier = Courier(missing, errand, spool)
+        courier = Dispatcher(missing, errand, spool)
         _Delivery(courier).wait(errand.tally)
     if courier.error:
         raise courier.error
@@ -33,7 +33,7 @@ class _Delivery(threading.Thread):
     that the thread has ended.
     """
 
-    def __init__(self, courier: Courier) -> None:
+    def __init__(self, courier: Dispatcher) -> None:
         super().__init__(name="convrec-llm", daemon=True)
         self._courier = courier
         self._error: BaseException | None = None
@@ -57,7 +57,7 @@ class _Delivery(threading.Thread):
         self._ready.set()
         await self._task
 
-    def wait(self, tally: Tally) -> None:
+    def wait(self, tally: FetchStats) -> None:
         """Start, report until the end, and raise what went wrong; drain when interrupted."""
         self.start()
         try:

@@ -15,15 +15,15 @@ from collections.abc import Iterator, Mapping
 
 from convrec.errors import BudgetExceeded, ConvrecError, EndpointError
 from convrec.llm.budget import upper_usage
-from convrec.llm.client import Answered, Caller, Failure
-from convrec.llm.context import Errand
+from convrec.llm.client import EndpointClient, Failure, Success
+from convrec.llm.context import FetchContext
 from convrec.llm.prices import Usage, cost
-from convrec.llm.queue import Queue, Work
-from convrec.llm.rate_limit import Pace
+from convrec.llm.queue import QueuedRequest, RequestQueue
+from convrec.llm.rate_limit import RateLimiter
 from convrec.llm.requests import Request
-from convrec.llm.response import answer_of
+from convrec.llm.response import response_of
 from convrec.llm.spool import Spool
-from convrec.llm.writer import Keeper
+from convrec.llm.writer import ResponseWriter
 
 FIRST_DELAY, LONGEST_DELAY = 0.25, 30.0
 """Seconds of back-off after the first failed attempt, and at most."""
@@ -35,12 +35,12 @@ UNEXPLAINED = 10
 """Refusals without a known reason, and no answer at all, after which the run stops."""
 
 
-class Courier:
+class Dispatcher:
     """One live fetch in progress; counts in the errand's tally. `error` is what stopped it."""
 
-    def __init__(self, missing: Iterator[Request], errand: Errand, spool: Spool) -> None:
+    def __init__(self, missing: Iterator[Request], errand: FetchContext, spool: Spool) -> None:
         self.error: Exception | None = None
-        self.queue = Queue(missing, errand.answers, spool, errand.tally)
+        self.queue = RequestQueue(missing, errand.answers, spool, errand.tally)
         self._errand, self._spool = errand, spool
         self._settings, self._tally, self._budget = errand.config.llm, errand.tally, errand.budget
         self._in_flight = 0
@@ -57,9 +57,9 @@ class Courier:
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         settings, errand = self._settings, self._errand
-        self._pace = Pace(settings.max_rpm, settings.max_tpm, self._loop.time())
-        self._caller = Caller(errand.base_url, errand.key, settings.timeout, self._learn)
-        self._keeper = Keeper(errand.answers, self._spool)
+        self._pace = RateLimiter(settings.max_rpm, settings.max_tpm, self._loop.time())
+        self._caller = EndpointClient(errand.base_url, errand.key, settings.timeout, self._learn)
+        self._keeper = ResponseWriter(errand.answers, self._spool)
         self._claiming: asyncio.Task[None] | None = None
         try:
             async with asyncio.TaskGroup() as calls:
@@ -81,7 +81,7 @@ class Courier:
 
     # -- what to send next ---------------------------------------------------------------------
 
-    async def _next(self) -> Work | None:
+    async def _next(self) -> QueuedRequest | None:
         while not self._stopped:
             now = self._loop.time()
             if self._keeper.error:
@@ -111,7 +111,7 @@ class Courier:
             await self._pause(wait_until)
         return None
 
-    def _ready(self, now: float) -> Work | None:
+    def _ready(self, now: float) -> QueuedRequest | None:
         """The next request, with its most in tokens and dollars known."""
         work = self.queue.next(now, 8 * self._settings.max_concurrency if self._reached else 1)
         if work and not work.tokens:
@@ -120,7 +120,7 @@ class Courier:
             work.bound = cost(self._errand.price(work.request), most)
         return work
 
-    def _broke(self, work: Work) -> BudgetExceeded:
+    def _broke(self, work: QueuedRequest) -> BudgetExceeded:
         return BudgetExceeded(self._budget.refusal(self._errand.stage, work.bound))
 
     async def _pause(self, until: float | None) -> None:
@@ -146,12 +146,12 @@ class Courier:
 
     # -- one call ------------------------------------------------------------------------------
 
-    async def _send(self, work: Work) -> None:
+    async def _send(self, work: QueuedRequest) -> None:
         self._tally.sent += not work.attempts
         work.attempts += 1
         try:
             outcome = await self._caller.call(work.request)
-            if isinstance(outcome, Answered):
+            if isinstance(outcome, Success):
                 await self._keep(work, outcome.response, outcome.usage)
                 self._succeeded()
             else:
@@ -165,13 +165,13 @@ class Courier:
             self._in_flight -= 1
             self._changed.set()
 
-    async def _keep(self, work: Work, response: str, usage: Usage) -> None:
+    async def _keep(self, work: QueuedRequest, response: str, usage: Usage) -> None:
         request, errand = work.request, self._errand
         usd = cost(errand.price(request), usage)
         self._budget.bill(usd, work.bound)
         self._tally.bill(usage, usd)
         await self._keeper.keep(
-            answer_of(request, response, usage, usd, run=errand.run, stage=errand.stage)
+            response_of(request, response, usage, usd, run=errand.run, stage=errand.stage)
         )
 
     def _succeeded(self) -> None:
@@ -180,7 +180,7 @@ class Courier:
         self._streak = 0
         self._slots = min(self._slots + 1 / self._slots, float(self._settings.max_concurrency))
 
-    def _failed(self, work: Work, failure: Failure) -> None:
+    def _failed(self, work: QueuedRequest, failure: Failure) -> None:
         self._reached |= not failure.unreachable
         if failure.kind == "terminal":
             self._stop(EndpointError(failure.reason))
@@ -192,7 +192,7 @@ class Courier:
         else:
             self._again(work, failure)
 
-    def _again(self, work: Work, failure: Failure) -> None:
+    def _again(self, work: QueuedRequest, failure: Failure) -> None:
         """Give a request its next turn, later each time, or record that it had its last."""
         settings = self._settings
         self._streak += 1

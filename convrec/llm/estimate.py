@@ -32,7 +32,7 @@ Expected = Callable[[Mapping[str, Any]], float]
 
 
 @dataclass(frozen=True)
-class Bracket:
+class CostEstimate:
     """US dollars between which a bill lies, and the tokens that are the best guess."""
 
     usd_low: float = 0.0
@@ -40,22 +40,22 @@ class Bracket:
     prompt_tokens: float = 0.0
     completion_tokens: float = 0.0
 
-    def __add__(self, other: Bracket) -> Bracket:
-        return Bracket(
+    def __add__(self, other: CostEstimate) -> CostEstimate:
+        return CostEstimate(
             self.usd_low + other.usd_low,
             self.usd_high + other.usd_high,
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
         )
 
-    def scaled(self, share: float) -> Bracket:
+    def scaled(self, share: float) -> CostEstimate:
         """The same tokens at another price."""
         low, high = self.usd_low * share, self.usd_high * share
-        return Bracket(low, high, self.prompt_tokens, self.completion_tokens)
+        return CostEstimate(low, high, self.prompt_tokens, self.completion_tokens)
 
-    def times(self, number: int) -> Bracket:
+    def times(self, number: int) -> CostEstimate:
         """As many bills of the same size."""
-        return Bracket(*(number * value for value in astuple(self)))
+        return CostEstimate(*(number * value for value in astuple(self)))
 
 
 @dataclass
@@ -111,7 +111,7 @@ def estimate(
     answer_bytes: Expected | None = None,
     sure: bool = False,
     batch: bool = False,
-) -> Bracket:
+) -> CostEstimate:
     """The bill for requests that have no answer yet; repeats count once.
 
     With past answers of the same model (and stage, where given) the bracket is their average with
@@ -126,7 +126,7 @@ def estimate(
     for request in distinct(requests):
         model = str(request.body.get("model"))
         piles.setdefault(model, _Pile(request)).add(request, answer_bytes or _alike)
-    total = Bracket()
+    total = CostEstimate()
     for model, pile in piles.items():
         past = _experience(store, model, pile.first, stage, answer_bytes or _alike)
         if past is not None:
@@ -148,15 +148,15 @@ def _message_bytes(body: Mapping[str, Any]) -> int:
     return prompt_bytes(body if "input" in body else {"messages": body.get("messages")})
 
 
-def _anything(pile: _Pile, model: str, config: Config) -> Bracket:
+def _anything(pile: _Pile, model: str, config: Config) -> CostEstimate:
     """Every possible bill: prompts of 3 to 6 bytes a token, one completion token to the maximum."""
     price = price_of(model, config)
     cheapest = price.input if price.cached_input is None else price.cached_input
     low = (pile.all_bytes / 6 * cheapest + pile.requests * price.output) / 1e6
-    return Bracket(low, cost(price, pile.most), pile.most.prompt, pile.most.completion)
+    return CostEstimate(low, cost(price, pile.most), pile.most.prompt, pile.most.completion)
 
 
-def _from_past(pile: _Pile, past: _Experience, model: str, config: Config) -> Bracket:
+def _from_past(pile: _Pile, past: _Experience, model: str, config: Config) -> CostEstimate:
     price = price_of(model, config)
     # Requests may be shorter than those of the past, and then the schema, if the endpoint counts it
     # at all, is a larger share of them: the truth lies between the two ways of counting.
@@ -173,10 +173,10 @@ def _from_past(pile: _Pile, past: _Experience, model: str, config: Config) -> Br
     doubt = math.sqrt(1 / past.answers + 1 / pile.requests)
     spread = 3 * doubt * ((high - output) * past.prompt_spread + output * past.completion_spread)
     half = max(0.03 * high, spread)
-    return Bracket(max(0.0, low - half), high + half, sum(prompts) / 2, told)
+    return CostEstimate(max(0.0, low - half), high + half, sum(prompts) / 2, told)
 
 
-def _from_bytes(pile: _Pile, model: str, config: Config, store: Store, kind: str) -> Bracket:
+def _from_bytes(pile: _Pile, model: str, config: Config, store: Store, kind: str) -> CostEstimate:
     """A bill from bytes a token; the low end leaves out the schema, which few endpoints count."""
     price, rates = price_of(model, config), token_rates(model)
     measured = None if pile.mute else _elsewhere(store, pile.first)
@@ -188,7 +188,7 @@ def _from_bytes(pile: _Pile, model: str, config: Config, store: Store, kind: str
     output = min(output, pile.most.completion)
     low, high = ((n * price.input + output * price.output) / 1e6 for n in (bare, whole))
     most = cost(price, pile.most) if rates.get("reasoning") else (1 + doubt) * high
-    return Bracket((1 - doubt) * low, most, (bare + whole) / 2, output)
+    return CostEstimate((1 - doubt) * low, most, (bare + whole) / 2, output)
 
 
 def _elsewhere(store: Store, like: Request) -> tuple[float, float] | None:

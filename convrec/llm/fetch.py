@@ -17,17 +17,17 @@ from convrec.config import Config
 from convrec.errors import TooManyFailures
 from convrec.llm.batch import collect_ended, send_in_batches, wait_for_batches
 from convrec.llm.budget import Budget
-from convrec.llm.context import Errand
+from convrec.llm.context import FetchContext
 from convrec.llm.dispatch_thread import deliver
 from convrec.llm.endpoint import api_key, open_endpoint
-from convrec.llm.progress import Tally
+from convrec.llm.progress import FetchStats
 from convrec.llm.requests import Request, chunks, distinct
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 from convrec.utils.progress import Progress, silent
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchResult:
     """What became of a stage's requests.
 
     `requests` are distinct and needed; of these `from_ledger` had an answer in the store, `sent`
@@ -45,8 +45,8 @@ class Fetched:
     failures: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
 
-    def __add__(self, other: Fetched) -> Fetched:
-        return Fetched(
+    def __add__(self, other: FetchResult) -> FetchResult:
+        return FetchResult(
             requests=self.requests + other.requests,
             from_ledger=self.from_ledger + other.from_ledger,
             sent=self.sent + other.sent,
@@ -69,7 +69,7 @@ def fetch(
     key: str = "",
     progress: Progress = silent,
     spent_usd: float = 0.0,
-) -> Fetched:
+) -> FetchResult:
     """Buy the answers that the store does not have; repeats in `requests` are bought once.
 
     `source` is `live`, call by call, or `batch`, through the Batch API. `key` is the API key, by
@@ -84,8 +84,8 @@ def fetch(
     ConfigError for a model without a price and for a missing key. What was answered until then is
     kept in every case.
     """
-    answers = AnswerStore(store)
-    tally = Tally(len(requests), progress)
+    answers = ResponseStore(store)
+    tally = FetchStats(len(requests), progress)
     missing = _missing(requests, answers, tally)
     first = next(missing, None)
     tally.show()
@@ -122,23 +122,23 @@ def await_batches(
     progress: Progress = silent,
 ) -> None:
     """Wait until none of `requests` is in an open batch. Raises EndpointError as `fetch` does."""
-    tally, budget = Tally(len(requests), progress), Budget(None, 0.0)
-    with _errand(config, AnswerStore(store), tally, budget, stage, run, key) as errand:
+    tally, budget = FetchStats(len(requests), progress), Budget(None, 0.0)
+    with _errand(config, ResponseStore(store), tally, budget, stage, run, key) as errand:
         wait_for_batches(requests, errand)
 
 
 @contextmanager
 def _errand(
     config: Config,
-    answers: AnswerStore,
-    tally: Tally,
+    answers: ResponseStore,
+    tally: FetchStats,
     budget: Budget,
     stage: str,
     run: str,
     key: str,
-) -> Iterator[Errand]:
+) -> Iterator[FetchContext]:
     with open_endpoint(config, answers.store.home / "demo-endpoint") as base_url:
-        yield Errand(
+        yield FetchContext(
             config=config,
             answers=answers,
             tally=tally,
@@ -151,7 +151,7 @@ def _errand(
 
 
 def _missing(
-    requests: Collection[Request], answers: AnswerStore, tally: Tally
+    requests: Collection[Request], answers: ResponseStore, tally: FetchStats
 ) -> Iterator[list[Request]]:
     """The requests without a stored answer, chunk by chunk; the others are counted as found."""
     for chunk in chunks(distinct(requests)):
@@ -161,7 +161,7 @@ def _missing(
             yield missing
 
 
-def _send_live(left: Iterator[Request], errand: Errand) -> None:
+def _send_live(left: Iterator[Request], errand: FetchContext) -> None:
     """Send call by call; what waits in a batch is waited for, and sent if that gives nothing."""
     while batched := deliver(left, errand):
         wait_for_batches(batched, errand)
@@ -177,8 +177,8 @@ def reasons_by_context(requests: Iterable[Request], failures: Mapping[str, str])
     }
 
 
-def _fetched(tally: Tally, reasons: Mapping[str, str]) -> Fetched:
-    return Fetched(
+def _fetched(tally: FetchStats, reasons: Mapping[str, str]) -> FetchResult:
+    return FetchResult(
         requests=tally.done,
         from_ledger=tally.found,
         sent=tally.sent,
@@ -190,7 +190,7 @@ def _fetched(tally: Tally, reasons: Mapping[str, str]) -> Fetched:
     )
 
 
-def _summary(fetched: Fetched, allowed: float, stage: str) -> str:
+def _summary(fetched: FetchResult, allowed: float, stage: str) -> str:
     reasons = Counter(fetched.failures.values()).most_common(3)
     listed = "; ".join(f"{count} × {reason}" for reason, count in reasons)
     failed = len(fetched.failures)

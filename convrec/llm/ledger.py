@@ -76,9 +76,9 @@ def _number(name: str, value: float) -> float | int:
 
 def spent(store: Store, run: str) -> float:
     """US dollars that a run has paid so far, also for what a crashed attempt left in the spool."""
-    from convrec.llm.response_store import AnswerStore
+    from convrec.llm.response_store import ResponseStore
 
-    AnswerStore(store)  # saves what crashed processes left in the spool
+    ResponseStore(store)  # saves what crashed processes left in the spool
     return float(billed(store, run)["usd"])
 
 

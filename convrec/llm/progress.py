@@ -10,7 +10,7 @@ from convrec.utils.progress import Progress, silent
 
 
 @dataclass
-class Tally:
+class FetchStats:
     """Counts of one fetch; other threads may read them.
 
     `found` were answered before or by others, `answered` were bought, `sent` went out (retries

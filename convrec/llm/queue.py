@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from convrec.llm.progress import Tally
+from convrec.llm.progress import FetchStats
 from convrec.llm.requests import Request
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool
 
 CHUNK = 512
@@ -27,7 +27,7 @@ POLL = 0.5
 
 
 @dataclass(order=True)
-class Work:
+class QueuedRequest:
     """A request on its way: when it is due, its attempts so far, and its most in tokens and US
     dollars.
     """
@@ -40,34 +40,34 @@ class Work:
     bound: float = field(default=0.0, compare=False)
 
 
-class Queue:
+class RequestQueue:
     """Requests without an end yet; `batched` are those that an open batch will answer."""
 
     def __init__(
-        self, stream: Iterator[Request], answers: AnswerStore, spool: Spool, tally: Tally
+        self, stream: Iterator[Request], answers: ResponseStore, spool: Spool, tally: FetchStats
     ) -> None:
         self.batched: list[Request] = []
         self._stream = stream
         self._answers, self._spool, self._tally = answers, spool, tally
         self._drawn = 0
         self._dry = False
-        self._fresh: deque[Work] = deque()
-        self._elsewhere: deque[Work] = deque()
-        self._retries: list[Work] = []
+        self._fresh: deque[QueuedRequest] = deque()
+        self._elsewhere: deque[QueuedRequest] = deque()
+        self._retries: list[QueuedRequest] = []
         self._poll_at = 0.0
 
-    def next(self, now: float, room: int) -> Work | None:
+    def next(self, now: float, room: int) -> QueuedRequest | None:
         """The next request that may go; no fresh one while `room` retries or more are waiting."""
         if self._retries and self._retries[0].due <= now:
             return heapq.heappop(self._retries)
         crowded = len(self._retries) >= room
         return self._fresh.popleft() if self._fresh and not crowded else None
 
-    def put_back(self, work: Work) -> None:
+    def put_back(self, work: QueuedRequest) -> None:
         """Take back what `next` gave, as the first to go."""
         self._fresh.appendleft(work)
 
-    def retry(self, work: Work, due: float) -> None:
+    def retry(self, work: QueuedRequest, due: float) -> None:
         """Give a request another turn at `due`."""
         work.due = due
         heapq.heappush(self._retries, work)
@@ -104,11 +104,13 @@ class Queue:
         self._fresh.extend(by_key[key] for key in claim.mine)
         self._elsewhere.extend(by_key[key] for key in claim.elsewhere)
 
-    def _draw(self) -> list[Work]:
+    def _draw(self) -> list[QueuedRequest]:
         requests = list(islice(self._stream, CHUNK))
         self._dry = len(requests) < CHUNK
         first, self._drawn = self._drawn, self._drawn + len(requests)
-        return [Work(0.0, number, request) for number, request in enumerate(requests, first)]
+        return [
+            QueuedRequest(0.0, number, request) for number, request in enumerate(requests, first)
+        ]
 
-    def _polled(self) -> list[Work]:
+    def _polled(self) -> list[QueuedRequest]:
         return [self._elsewhere.popleft() for _ in range(min(CHUNK, len(self._elsewhere)))]

@@ -52,7 +52,7 @@ class Bucket:
         return min(self.capacity, self._level + (now - self._at) * self.rate)
 
 
-class Pace:
+class RateLimiter:
     """The limits of one endpoint. Times are seconds of one monotonic clock."""
 
     def __init__(self, max_rpm: int | None, max_tpm: int | None, now: float) -> None:

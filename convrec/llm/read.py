@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from convrec.artifacts.identity import digest
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.requests import Request, chunks
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,7 +22,7 @@ NO_ANSWER = "no answer is stored for this request"
 
 def answers_digest(requests: Iterable[Request], store: Store) -> str:
     """The digest of what would be used: every request key with the digest of its stored answer."""
-    answers, total = AnswerStore(store), sha256()
+    answers, total = ResponseStore(store), sha256()
     for chunk in chunks(requests):
         stored = answers.digests([request.key for request in chunk])
         for request in chunk:
@@ -57,7 +57,7 @@ def stored_texts(
 
     The reason is NO_ANSWER where nothing is stored, and else says what was stored instead of text.
     """
-    answers = AnswerStore(store)
+    answers = ResponseStore(store)
     for chunk in chunks(requests):
         responses = answers.responses([request.key for request in chunk])
         for request in chunk:
@@ -67,7 +67,7 @@ def stored_texts(
 
 def unanswered(requests: Iterable[Request], store: Store) -> Iterator[Request]:
     """The requests to which no answer is stored, in order."""
-    answers = AnswerStore(store)
+    answers = ResponseStore(store)
     for chunk in chunks(requests):
         stored = answers.digests([request.key for request in chunk])
         yield from (request for request in chunk if request.key not in stored)

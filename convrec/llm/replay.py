@@ -13,15 +13,15 @@ from pathlib import Path
 from convrec.artifacts.store import Store
 from convrec.llm.batch.output import read_lines, read_outcome
 from convrec.llm.client import Failure
-from convrec.llm.fetch import Fetched, reasons_by_context
+from convrec.llm.fetch import FetchResult, reasons_by_context
 from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
-from convrec.llm.response import Answer, answer_of
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response import Response, response_of
+from convrec.llm.response_store import ResponseStore
 
 
 @dataclass(frozen=True)
-class Imported(Fetched):
+class Imported(FetchResult):
     """A fetch from a file of `lines`; the numbers of others that nobody can read are `unreadable`.
 
     `bound` lines name a request of ours; of these `imported` were new answers, and `unusable` are
@@ -52,7 +52,7 @@ def import_batch_output(
         owned.setdefault(request.owner, {})[request.key] = request
     if by_owner:
         by_id |= {owner: asked for owner, asked in owned.items() if len(asked) == 1}
-    found: dict[str, Answer] = {}
+    found: dict[str, Response] = {}
     reasons: dict[str, str] = {}
     unreadable: list[int] = []
     lines = bound = 0
@@ -65,10 +65,10 @@ def import_batch_output(
             if isinstance(outcome, Failure):
                 reasons[key] = f"{path.name}: {outcome.reason}"
             elif key not in found:
-                found[key] = answer_of(
+                found[key] = response_of(
                     request, outcome.response, NO_USAGE, 0.0, run="", stage="", origin="imported"
                 )
-    answers = AnswerStore(store)
+    answers = ResponseStore(store)
     wanted = {request.key for request in requests}
     known = answers.digests(wanted).keys()
     answers.add([answer for key, answer in found.items() if key not in known])

@@ -11,7 +11,7 @@ from convrec.llm.requests import Request
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """One response as received, and what it cost.
 
     `response` is the raw JSON text; it is empty where the endpoint billed for something that is no
@@ -37,7 +37,7 @@ class Answer:
     owner: str = ""
 
 
-def answer_of(
+def response_of(
     request: Request,
     response: str,
     usage: Usage,
@@ -47,10 +47,10 @@ def answer_of(
     stage: str,
     origin: str = "live",
     created_at: datetime | None = None,
-) -> Answer:
+) -> Response:
     """What was received for a request at `created_at` (UTC, by default now), and what it cost."""
     moment = (created_at or datetime.now(UTC)).replace(tzinfo=None)
-    return Answer(
+    return Response(
         key=request.key,
         owner=request.owner,
         endpoint=request.endpoint,

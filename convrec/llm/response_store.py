@@ -15,8 +15,8 @@ from convrec.artifacts.retry import again
 from convrec.errors import WarehouseError
 from convrec.llm import spool
 from convrec.llm.requests import Request
-from convrec.llm.response import Answer
-from convrec.llm.spool import Spool, Standing
+from convrec.llm.response import Response
+from convrec.llm.spool import KeyStatus, Spool
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,7 +46,7 @@ WHERE origin != 'imported' AND NOT EXISTS (
 """
 
 
-class AnswerStore:
+class ResponseStore:
     """The answers of one warehouse. Opening it first saves what crashed processes left behind."""
 
     def __init__(self, store: Store) -> None:
@@ -110,7 +110,7 @@ class AnswerStore:
         }
 
     @again
-    def add(self, answers: Sequence[Answer]) -> None:
+    def add(self, answers: Sequence[Response]) -> None:
         """Commit answers and what they cost in one transaction; repeats change nothing."""
         if not answers:
             return
@@ -118,7 +118,7 @@ class AnswerStore:
         with self.store.write(growing=True) as connection:
             insert(connection, incoming)
 
-    def standing(self, keys: Collection[str]) -> Standing:
+    def standing(self, keys: Collection[str]) -> KeyStatus:
         """Which of `keys` are answered, and which are in a batch that has not ended."""
         import polars as pl
 
@@ -132,7 +132,7 @@ class AnswerStore:
                     "SELECT request_key FROM llm_batch_requests JOIN wanted ON request_key = key",
                 )
             )
-        return Standing(stored, batched - stored)
+        return KeyStatus(stored, batched - stored)
 
     def _look_up(self, keys: Collection[str], *columns: str) -> list[Any]:
         """(request key, columns) of each of `keys` that is answered."""
@@ -154,7 +154,7 @@ def insert(connection: duckdb.DuckDBPyConnection, incoming: pa.Table) -> None:
     connection.unregister("incoming")
 
 
-def answer_table(answers: Sequence[Answer]) -> pa.Table:
+def answer_table(answers: Sequence[Response]) -> pa.Table:
     """Answers as `insert` takes them."""
     import polars as pl
 

@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 from convrec.errors import WarehouseError, no_space
-from convrec.llm.response import Answer
+from convrec.llm.response import Response
 
 if TYPE_CHECKING:
     from convrec.artifacts.ducklake.locks import LakeClaims
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 RESERVE = 2**20
 """Bytes of the reserve: many times what `llm.max_concurrency` answers take."""
 
-_FIELDS = {field.name for field in fields(Answer)}
-_NEEDED = {field.name for field in fields(Answer) if field.default is MISSING}
+_FIELDS = {field.name for field in fields(Response)}
+_NEEDED = {field.name for field in fields(Response) if field.default is MISSING}
 
 
 class Spool:
@@ -83,7 +83,7 @@ class Spool:
         if self._claims is not None:
             self._claims.close()
 
-    def append(self, answers: Collection[Answer]) -> None:
+    def append(self, answers: Collection[Response]) -> None:
         """Write answers and fsync: when this returns they survive a crash of the machine.
 
         The first time that the disk is full the reserve makes room, and `full` says so. Raises
@@ -127,7 +127,7 @@ class Spool:
         self._segment = None
         return self._segment_path
 
-    def claim(self, keys: Collection[str], standing: Callable[[list[str]], Standing]) -> Claim:
+    def claim(self, keys: Collection[str], standing: Callable[[list[str]], KeyStatus]) -> Claim:
         """Take those of `keys` that nobody has and nobody asks for.
 
         `standing` looks keys up in the warehouse. It is asked after the claims of others are read:
@@ -185,7 +185,7 @@ class Spool:
 
 
 @dataclass(frozen=True)
-class Standing:
+class KeyStatus:
     """What the warehouse knows of some keys: which are answered, which are in an open batch."""
 
     stored: set[str]
@@ -233,7 +233,7 @@ def turn(folder: Path) -> Iterator[None]:
         yield
 
 
-def recover(folder: Path, commit: Callable[[list[Answer]], object]) -> int:
+def recover(folder: Path, commit: Callable[[list[Response]], object]) -> int:
     """Move what dead processes left to the warehouse; the number of answers found.
 
     Both the answers and the claims of a dead process go, in this order.
@@ -257,7 +257,7 @@ def recover(folder: Path, commit: Callable[[list[Answer]], object]) -> int:
     return found
 
 
-def read_segment(path: Path) -> list[Answer]:
+def read_segment(path: Path) -> list[Response]:
     """The answers of one segment; a last line that a crash cut short is left out."""
     answers = []
     for line in path.read_bytes().split(b"\n"):
@@ -266,7 +266,7 @@ def read_segment(path: Path) -> list[Answer]:
         except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and _NEEDED <= row.keys() <= _FIELDS:
-            answers.append(Answer(**row))
+            answers.append(Response(**row))
     return answers
 
 

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from convrec.llm.response import Answer
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response import Response
+from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool
 
 GROUP = 500
@@ -17,22 +17,22 @@ INTERVAL = 2.0
 """Seconds after which fewer are committed too."""
 
 
-class Keeper:
+class ResponseWriter:
     """Makes answers durable. `error` is why no more should be sent, if anything went wrong."""
 
-    def __init__(self, answers: AnswerStore, spool: Spool) -> None:
+    def __init__(self, answers: ResponseStore, spool: Spool) -> None:
         self.error: Exception | None = None
         self._answers = answers
         self._spool = spool
-        self._arrived: list[tuple[Answer, asyncio.Future[None]]] = []
-        self._uncommitted: list[Answer] = []
+        self._arrived: list[tuple[Response, asyncio.Future[None]]] = []
+        self._uncommitted: list[Response] = []
         self._wake = asyncio.Event()
         self._closing = False
         self._commit: asyncio.Task[None] | None = None
         self._committed_at = asyncio.get_running_loop().time()
         self._task = asyncio.create_task(self._run())
 
-    async def keep(self, answer: Answer) -> None:
+    async def keep(self, answer: Response) -> None:
         """Return once the answer is fsynced; all that wait at one moment share the fsync."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._arrived.append((answer, future))
@@ -90,13 +90,13 @@ class Keeper:
         if segment:
             self._commit = asyncio.create_task(self._commit_group(segment, group))
 
-    async def _commit_group(self, segment: Path, group: list[Answer]) -> None:
+    async def _commit_group(self, segment: Path, group: list[Response]) -> None:
         try:
             await asyncio.to_thread(self._commit_now, segment, group)
         except Exception as error:
             self.error = error
 
-    def _commit_now(self, segment: Path, group: list[Answer]) -> None:
+    def _commit_now(self, segment: Path, group: list[Response]) -> None:
         self._answers.add(group)
         segment.unlink()
         # What was billed and is no answer will be asked for again, by us.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def hit_rate(relevance: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
+def hits_by_rank(relevance: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
     """1 where the line at `rank` (counted from 1) earns a ground truth, else 0, one value a list.
 
     `relevance` is (lists, positions). Its mean over lists is the hit rate at that rank.

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from convrec.metrics.relevance import JudgedLine
+from convrec.metrics.relevance import MatchedLine
 
 if TYPE_CHECKING:
-    from convrec.metrics.matcher import Verdicts
+    from convrec.metrics.matcher import Matches
 
 RATES = ("in_catalog", "format", "exact_n", "repeats", "seen")
 
 
 def list_rates(
-    lines: Sequence[JudgedLine], written: int, n: int, *, years: bool
+    lines: Sequence[MatchedLine], written: int, n: int, *, years: bool
 ) -> tuple[float, ...]:
     """The RATES of one list, in that order.
 
@@ -45,7 +45,7 @@ def list_rates(
     )
 
 
-def rates(verdicts: Verdicts, n: int, *, years: bool) -> dict[str, NDArray[np.float64]]:
+def rates(verdicts: Matches, n: int, *, years: bool) -> dict[str, NDArray[np.float64]]:
     """The RATES of many lists, one value a list each; as `list_rates`."""
     counts = np.maximum(verdicts.present[:, :n].sum(axis=1), 1)
     good = verdicts.well_formed & verdicts.dated if years else verdicts.well_formed

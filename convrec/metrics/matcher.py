@@ -1,4 +1,4 @@
-"""Many lists judged at once: what `convrec.metrics.relevance.judge_lines` says, as arrays.
+"""Many lists judged at once: what `convrec.metrics.relevance.match_lines` says, as arrays.
 
 A line is read and looked up once, however often it is written; repeats are found by sorting. Only
 lines that share a title with something seen or wanted are looked at one by one. Tests hold it equal
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from convrec.metrics.registry import ListToJudge
+from convrec.metrics.registry import ListToScore
 from convrec.metrics.relevance import Titled, list_lines
 from convrec.titles.index import YEAR_TOLERANCE, TitleIndex
 from convrec.titles.line_format import TITLE_YEAR, LineFormat
@@ -26,7 +26,7 @@ NONE = -1
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class Matches:
     """What is true of each line, (lists, width) each; a line that is not there is False or NONE.
 
     `item` is the row of a catalog item, `well_formed` that the line is of the form, `dated` that it
@@ -43,7 +43,7 @@ class Verdicts:
     written: NDArray[np.int64]
 
 
-class Judge:
+class Matcher:
     """Judges lists against one catalog."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Judge:
         self._rows = {item_id: row for row, item_id in enumerate(item_ids)}
         self._forget()
 
-    def judge(self, lists: Sequence[ListToJudge], width: int) -> Verdicts:
+    def judge(self, lists: Sequence[ListToScore], width: int) -> Matches:
         """Judge the first `width` lines of each list."""
         if len(self._codes) + len(self._key_of_title) > _MOST:
             self._forget()
@@ -79,7 +79,7 @@ class Judge:
 
         items = np.full((len(lists), width), NONE, dtype=np.int64)
         items[row, rank] = item
-        return Verdicts(
+        return Matches(
             spread(np.ones(len(flat), dtype=bool)),
             spread(formed == 1),
             spread(year != NONE),
@@ -134,7 +134,7 @@ class Judge:
 
     def _seen(
         self,
-        lists: Sequence[ListToJudge],
+        lists: Sequence[ListToScore],
         row: NDArray[np.int64],
         key: NDArray[np.int64],
         year: NDArray[np.int64],
@@ -152,7 +152,7 @@ class Judge:
 
     def _hits(
         self,
-        lists: Sequence[ListToJudge],
+        lists: Sequence[ListToScore],
         row: NDArray[np.int64],
         key: NDArray[np.int64],
         year: NDArray[np.int64],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from convrec.metrics.popularity_rank import mean_of_items
 
 
-def surprise(mentions: NDArray[np.float64]) -> NDArray[np.float64]:
+def self_information(mentions: NDArray[np.float64]) -> NDArray[np.float64]:
     """−log2((m_i + 1) / Σ (m_j + 1)) of each catalog item, from its mentions m."""
     counted = np.asarray(mentions, dtype=np.float64) + 1.0
     return np.asarray(np.log2(counted.sum()) - np.log2(counted))

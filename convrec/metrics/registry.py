@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convrec.metrics.hit_rate import hit
-from convrec.metrics.hits_by_rank import hit_rate
+from convrec.metrics.hits_by_rank import hits_by_rank
 from convrec.metrics.mrr import mrr
 from convrec.metrics.ndcg import ndcg
 from convrec.metrics.recall import recall
@@ -23,7 +23,7 @@ WIDTH = max(CUTOFFS)
 """Positions that any metric looks at."""
 
 
-class ListToJudge(NamedTuple):
+class ListToScore(NamedTuple):
     """A completion as generated, and what it is held against; `ground_truth` is not empty."""
 
     completion: str
@@ -32,7 +32,7 @@ class ListToJudge(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Batch:
+class ListBatch:
     """Judged lists.
 
     `relevance` (lists, WIDTH) is what Recall and NDCG read, `reward_relevance` (lists, WIDTH) what
@@ -51,7 +51,7 @@ class Batch:
     owner: NDArray[np.int64] | None = None
 
 
-def ranking_metrics(batch: Batch) -> dict[str, NDArray[np.float64]]:
+def ranking_metrics(batch: ListBatch) -> dict[str, NDArray[np.float64]]:
     """`recall@5` ... `hit@20` by name, each with one value a list.
 
     The published code, whose reading `reference` is, has neither MRR nor hit rate.
@@ -66,7 +66,7 @@ def ranking_metrics(batch: Batch) -> dict[str, NDArray[np.float64]]:
     return values
 
 
-def all_metrics(batch: Batch) -> dict[str, NDArray[np.float64]]:
+def all_metrics(batch: ListBatch) -> dict[str, NDArray[np.float64]]:
     """Ranking metrics, rates, and `hit_rate@rank1` ..., each with one value a list."""
-    ranks = {f"hit_rate@rank{j}": hit_rate(batch.relevance, j) for j in range(1, WIDTH + 1)}
+    ranks = {f"hit_rate@rank{j}": hits_by_rank(batch.relevance, j) for j in range(1, WIDTH + 1)}
     return {**ranking_metrics(batch), **batch.rates, **ranks}

@@ -25,7 +25,7 @@ def titled(items: Iterable[Mapping[str, Any]] | None) -> list[Titled]:
     return [(item["title"], item["year"]) for item in items or ()]
 
 
-class JudgedLine(NamedTuple):
+class MatchedLine(NamedTuple):
     """One line of a list, and what is true of it.
 
     `item` is None for an empty line and for one that is not of the form, `item_id` None outside the
@@ -60,13 +60,13 @@ def list_lines(text: str) -> list[str]:
     return lines
 
 
-def judge_lines(
+def match_lines(
     lines: Iterable[str],
     index: TitleIndex,
     seen: Sequence[Titled],
     ground_truth: Sequence[Titled],
     form: LineFormat = TITLE_YEAR,
-) -> list[JudgedLine]:
+) -> list[MatchedLine]:
     """Judge every line in order, read as `form` writes lines.
 
     A title is the same where `exact_key` is equal and the years are within YEAR_TOLERANCE or one
@@ -82,7 +82,7 @@ def judge_lines(
     for line in lines:
         item, key = _read(line, form)
         if item is None:
-            judged.append(JudgedLine(None, None, False, False, None))
+            judged.append(MatchedLine(None, None, False, False, None))
             continue
         item_id = index.find(item.title, item.year)
         name = item_id if item_id is not None else (key, item.year)
@@ -96,7 +96,7 @@ def judge_lines(
             truth = _nearest(key, item.year, open_truths)
             if truth is not None:
                 del open_truths[truth]
-        judged.append(JudgedLine(item, item_id, repeat, is_seen, truth))
+        judged.append(MatchedLine(item, item_id, repeat, is_seen, truth))
     return judged
 
 

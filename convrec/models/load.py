@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 
-from convrec.config import Model, located
+from convrec.config import Model, resolve_path
 from convrec.errors import ConfigError, InputError
-from convrec.models.gguf import is_packaged, packaged_folder
+from convrec.models.gguf import gguf_folder, is_gguf_package
 from convrec.models.hub import quiet
 from convrec.models.identity import missing_base
 
@@ -44,11 +44,11 @@ def load_student(base: str, *, config: Model, texts: Iterable[str] = (), seed: i
         from convrec.models.tiny import make_tiny
 
         return Student(*make_tiny(texts, config, seed))
-    if is_packaged(base):
-        return load_checkpoint(packaged_folder(base))
+    if is_gguf_package(base):
+        return load_checkpoint(gguf_folder(base))
     if wrong := missing_base(base):
         raise InputError(wrong)
-    folder = located(base, "model.base")
+    folder = resolve_path(base, "model.base")
     return load_checkpoint(folder if folder.is_dir() else _download(base))
 
 

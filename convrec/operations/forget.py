@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from convrec.artifacts.tables import KINDS, STORAGE, literal
 from convrec.errors import InputError, WarehouseError
 from convrec.operations.forget_files import remove_from_files
-from convrec.stages.reflect import quoted
+from convrec.stages.reflect import sanitize
 
 if TYPE_CHECKING:
     import duckdb
@@ -61,10 +61,10 @@ def forget_conversations(names: Sequence[str], store: Store, *, dry_run: bool = 
     With `dry_run` only counts. Raises InputError for a name that is in no table, WarehouseError
     while another process is asking an endpoint or has the file open.
     """
-    from convrec.llm.response_store import AnswerStore
+    from convrec.llm.response_store import ResponseStore
     from convrec.llm.spool import busy_owners, turn
 
-    answers = AnswerStore(store)  # saves what crashed processes left in the spool
+    answers = ResponseStore(store)  # saves what crashed processes left in the spool
     with turn(store.home / "spool"):
         if busy_owners(store.home / "spool") or answers.asked_on_any_host():
             raise WarehouseError(
@@ -120,7 +120,7 @@ def _mark(contexts: list[str], connection: duckdb.DuckDBPyConnection) -> list[st
         "CREATE TEMP TABLE forgotten_texts (opening VARCHAR, escaped VARCHAR, closing VARCHAR)"
     )
     for text in texts:
-        for one in {text, quoted(text, len(text))}:
+        for one in {text, sanitize(text, len(text))}:
             escaped = json.dumps(one, ensure_ascii=False)[1:-1]
             connection.execute(
                 "INSERT INTO forgotten_texts VALUES (?, ?, ?)",

@@ -10,15 +10,15 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from convrec.artifacts import ArtifactRef, Store
-from convrec.config import located
+from convrec.config import resolve_path
 from convrec.errors import InputError
 from convrec.pipeline.graph import NODES, Node
-from convrec.stages.evaluate.generations import GENERATIONS, given_step
+from convrec.stages.evaluate.generations import GENERATIONS, external_checkpoint_step
 
 LISTS, CHECKPOINT = "generations_checkpoint", "checkpoint_given"
 
 
-class Given(NamedTuple):
+class ExternalCheckpoint(NamedTuple):
     """The nodes that measure a given checkpoint; `ref` where it is one of the warehouse."""
 
     generations: Node
@@ -27,17 +27,19 @@ class Given(NamedTuple):
     ref: ArtifactRef | None
 
 
-def given(store: Store, checkpoint: str) -> Given:
+def external_checkpoint(store: Store, checkpoint: str) -> ExternalCheckpoint:
     """The nodes for a folder or an id. Raises InputError where it is neither."""
-    folder = located(checkpoint, "--checkpoint")
+    folder = resolve_path(checkpoint, "--checkpoint")
     reads = {"conversations": "conversations"}
     ref = None
     if folder.is_dir():
-        step, reads = given_step(folder.resolve()), {**reads, "catalog": "catalog"}
+        step, reads = external_checkpoint_step(folder.resolve()), {**reads, "catalog": "catalog"}
     else:
         step, reads = GENERATIONS, {**reads, "checkpoint": CHECKPOINT}
         ref = _stored(store, checkpoint)
-    return Given(Node(LISTS, step, reads), _with_lists("metrics"), _with_lists("report"), ref)
+    return ExternalCheckpoint(
+        Node(LISTS, step, reads), _with_lists("metrics"), _with_lists("report"), ref
+    )
 
 
 def _stored(store: Store, checkpoint: str) -> ArtifactRef:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from convrec.artifacts import ArtifactRef, Store
     from convrec.config import Config
-    from convrec.llm.estimate import Bracket
+    from convrec.llm.estimate import CostEstimate
     from convrec.llm.requests import Request
     from convrec.pipeline.graph import Node
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 IN_MEMORY = frozenset({"ingest", "recommend", "remap"})
 """Stages cheap enough to be computed for a plan, once their answers are stored."""
@@ -38,7 +38,7 @@ TYPICAL_LINE = 21
 
 
 @dataclass
-class Walk:
+class PlanBuilder:
     """A plan in the making: what is known of each node so far."""
 
     config: Config
@@ -51,8 +51,8 @@ class Walk:
     def visit(self, node: Node) -> None:
         """Decide whether the node is cached, and what it would ask."""
         from convrec.artifacts import ArtifactRef
-        from convrec.stages.base import Job
-        from convrec.stages.fingerprint import find_current, mark
+        from convrec.stages.base import StepContext
+        from convrec.stages.fingerprint import find_cached, fingerprint
 
         reads = node.reads_in(self.config)
         names = [name for name in reads.values() if name in self.wanted or name not in node.reads]
@@ -60,20 +60,22 @@ class Walk:
         readable = known and all(self._readable(name) for name in names)
         parents = {role: self.refs[n] for role, n in reads.items() if n in self.refs}
         frames = {role: self.frames[n] for role, n in reads.items() if n in self.frames}
-        job = Job(self.config, self.store, parents, frames=frames)
+        ctx = StepContext(self.config, self.store, parents, frames=frames)
         missing = None
         asks = node.step.asks(self.config)
-        current = find_current(self.store, mark(node.step, job)) if asks and not frames else None
+        current = (
+            find_cached(self.store, fingerprint(node.step, ctx)) if asks and not frames else None
+        )
         if current:
             missing = 0
         elif asks:
             ask = self._embeddings if node.stage == "remap" else self._price
             with self.store.let_go():
-                missing = ask(node, job if readable else None)
+                missing = ask(node, ctx if readable else None)
         pin = node.pin(self.config)
         stored = self.store.pinned(pin) if pin else current.ref if current else None
         if stored is None and known and not missing and (not asks or readable):
-            name = node.step.spec(job).artifact_id
+            name = node.step.spec(ctx).artifact_id
             stored = self.store.find(name)
             if missing in (None, 0):
                 self.refs[node.name] = stored or ArtifactRef(
@@ -84,7 +86,7 @@ class Walk:
         cached = stored is not None and not stored.partial and not missing
         useful = node.stage != "remap" or "teacher_lists" in self.refs  # else nothing reads it
         if not cached and readable and not missing and useful and node.stage in IN_MEMORY:
-            with self.store.let_go(), closing(node.step.build(job)) as built:
+            with self.store.let_go(), closing(node.step.build(ctx)) as built:
                 self.frames[node.name] = built.rows
         self.stages.append(
             {
@@ -99,7 +101,7 @@ class Walk:
         """Walk the data stages of a source, and take over what is known of it."""
         from convrec.pipeline.graph import PIPELINE
 
-        part = Walk(source_config(self.config, name), self.store, stages=self.stages, llm={})
+        part = PlanBuilder(source_config(self.config, name), self.store, stages=self.stages, llm={})
         for node in PIPELINE:
             if node.stage in DATA_STAGES and not node.skipped(part.config):
                 part.visit(node)
@@ -120,11 +122,11 @@ class Walk:
         return name in self.frames or self.store.find(self.refs[name].artifact_id) is not None
 
     @property
-    def job(self) -> Job:
+    def ctx(self) -> StepContext:
         """What is known so far, as a step would read it: each node by its own name."""
-        from convrec.stages.base import Job
+        from convrec.stages.base import StepContext
 
-        return Job(self.config, self.store, self.refs, frames=self.frames)
+        return StepContext(self.config, self.store, self.refs, frames=self.frames)
 
     def _contexts(self, stage: str) -> int:
         """Contexts that a stage goes through: train for training, test for evaluate, else all."""
@@ -133,23 +135,23 @@ class Walk:
         split = {"sft": "train", "rank_grpo": "train", "evaluate": "test"}.get(stage)
         if "conversations" not in self.refs:
             return 0
-        rows = self.job.frame("conversations", "context_id", "split")
+        rows = self.ctx.frame("conversations", "context_id", "split")
         return (rows.filter(pl.col("split") == split) if split else rows)["context_id"].n_unique()
 
-    def _price(self, node: Node, job: Any) -> int | None:
+    def _price(self, node: Node, ctx: Any) -> int | None:
         """Record the requests, tokens and dollars of a node; how many answers it lacks."""
-        from convrec.llm.estimate import Bracket, estimate
+        from convrec.llm.estimate import CostEstimate, estimate
         from convrec.llm.read import unanswered
         from convrec.llm.requests import distinct
         from convrec.stages.reflect import typical_bytes
 
         role = "teacher" if node.stage == "recommend" else "judge"
-        if job is None:
+        if ctx is None:
             self.llm[role] = self._judge_range()
             return None
         source = (self.config.recommend if role == "teacher" else self.config.reflect).source
         sends = source in ("live", "batch")
-        asked, count = distinct(node.step.requests(job)), 0  # type: ignore[misc]
+        asked, count = distinct(node.step.requests(ctx)), 0  # type: ignore[misc]
 
         def missing() -> Iterator[Request]:
             nonlocal count
@@ -158,7 +160,7 @@ class Walk:
                 yield request
 
         if sends:
-            scale, listed = self.config.reflect.scale, self._list_bytes(job)
+            scale, listed = self.config.reflect.scale, self._list_bytes(ctx)
             bracket = estimate(
                 missing(),
                 config=self.config,
@@ -171,24 +173,24 @@ class Walk:
                 batch=source == "batch",
             )
         else:
-            bracket, count = Bracket(), sum(1 for _ in missing())
+            bracket, count = CostEstimate(), sum(1 for _ in missing())
         self.llm[role] = _figures(count if sends else 0, bracket)  # else a file is read
         return count
 
-    def _embeddings(self, node: Node, job: Any) -> int | None:
+    def _embeddings(self, node: Node, ctx: Any) -> int | None:
         """Record what embedding costs, where an endpoint does it; how many texts lack a vector."""
-        from convrec.stages.base import Job
-        from convrec.stages.remap import forecast
+        from convrec.stages.base import StepContext
+        from convrec.stages.remap import estimate_embedding_cost
 
-        frames = {role: self.job.frame(role) for role in ("catalog", "conversations")}
-        made = forecast(job or Job(self.config, self.store, frames=frames))
+        frames = {role: self.ctx.frame(role) for role in ("catalog", "conversations")}
+        made = estimate_embedding_cost(ctx or StepContext(self.config, self.store, frames=frames))
         if self.config.remap.similarity == "openai":
             self.llm["embeddings"] = _figures(made.requests, made.bill)
-        return made.texts if job else None
+        return made.texts if ctx else None
 
-    def _list_bytes(self, job: Any) -> float:
+    def _list_bytes(self, ctx: Any) -> float:
         """Bytes of a typical list: N lines as long as those of the films that people name."""
-        named = job.frame("conversations", "ground_truth", "seen")
+        named = ctx.frame("conversations", "ground_truth", "seen")
         lines = [
             len(self.config.line_format.format(item["title"], item["year"]))
             for row in named.head(SAMPLE).iter_rows()
@@ -201,20 +203,20 @@ class Walk:
     def _judge_range(self) -> dict[str, Any]:
         """The judge's bill before candidates are known: between the shortest and longest lines."""
         from convrec.llm.endpoint import endpoint_name
-        from convrec.llm.estimate import Bracket, estimate
+        from convrec.llm.estimate import CostEstimate, estimate
         from convrec.llm.requests import Request
         from convrec.stages.ingest.contexts import contexts
         from convrec.stages.reflect import judge_body, typical_bytes
 
-        items = self.job.frame("catalog", "title", "year").iter_rows()
+        items = self.ctx.frame("catalog", "title", "year").iter_rows()
         write = self.config.line_format.format
         lines = sorted((write(title, year) for title, year in items), key=len)
-        talks = contexts(self.job)
+        talks = contexts(self.ctx)
         top = self.config.reflect.top
         endpoint = endpoint_name(self.config)
         batch = self.config.reflect.source == "batch"
 
-        def bracket(shown: list[str]) -> Bracket:
+        def bracket(shown: list[str]) -> CostEstimate:
             requests = (
                 Request(owner, endpoint, judge_body(talk, shown, self.config))
                 for owner, talk in talks.iter_rows()
@@ -235,7 +237,7 @@ class Walk:
         low *= 1 - self.config.llm.max_failures
         return _figures(
             talks.height * self.config.reflect.passes,
-            Bracket(low, high.usd_high, high.prompt_tokens, high.completion_tokens),
+            CostEstimate(low, high.usd_high, high.prompt_tokens, high.completion_tokens),
         )
 
     def _asked(self, model: str, endpoint: str) -> bool:
@@ -247,7 +249,7 @@ class Walk:
         return found != (0,)
 
 
-def _figures(requests: int, bracket: Bracket) -> dict[str, Any]:
+def _figures(requests: int, bracket: CostEstimate) -> dict[str, Any]:
     return {
         "requests": requests,
         "usd_low": bracket.usd_low,
@@ -263,15 +265,15 @@ def make_plan(config: Config, store: Store) -> dict[str, Any]:
     return {"profile": config.profile, "stages": made.stages, "llm": made.llm}
 
 
-def walk(config: Config, store: Store) -> Walk:
+def walk(config: Config, store: Store) -> PlanBuilder:
     """The pipeline gone through without running it. Raises InputError."""
-    from convrec.llm.estimate import Bracket
-    from convrec.llm.response_store import AnswerStore
+    from convrec.llm.estimate import CostEstimate
+    from convrec.llm.response_store import ResponseStore
     from convrec.pipeline.graph import PIPELINE
 
-    AnswerStore(store)  # saves what crashed processes left in the spool
-    made = Walk(config, store)
-    made.llm = {"teacher": _figures(0, Bracket()), "judge": _figures(0, Bracket())}
+    ResponseStore(store)  # saves what crashed processes left in the spool
+    made = PlanBuilder(config, store)
+    made.llm = {"teacher": _figures(0, CostEstimate()), "judge": _figures(0, CostEstimate())}
     with store.reading():
         for name in config.sources:
             made.source(name)

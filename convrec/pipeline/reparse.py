@@ -16,23 +16,23 @@ from convrec.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.artifacts import Built, Store
+    from convrec.artifacts import StepResult, Store
     from convrec.config import Config
     from convrec.llm.replay import Imported
     from convrec.pipeline.graph import Node
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 STAGES = ("ingest", "recommend", "remap", "reflect")
 
 
-def llm_jobs(config: Config, store: Store) -> Iterator[tuple[Node, Job]]:
+def llm_jobs(config: Config, store: Store) -> Iterator[tuple[Node, StepContext]]:
     """Each pipeline node that reads answers, with a job that can be built now.
 
     Where no list of the teacher is stored there is nothing for the nodes after it.
     """
     from convrec.artifacts import ArtifactRef
     from convrec.pipeline.graph import PIPELINE
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
     refs: dict[str, ArtifactRef] = {}
     frames: dict[str, pl.DataFrame] = {}
@@ -42,19 +42,19 @@ def llm_jobs(config: Config, store: Store) -> Iterator[tuple[Node, Job]]:
         reads = {role: name for role, name in node.reads.items() if name in refs}
         parents = {role: refs[name] for role, name in reads.items()}
         made = {role: frames[name] for role, name in reads.items() if name in frames}
-        job = Job(config, store, parents, frames=made)
+        ctx = StepContext(config, store, parents, frames=made)
         if node.step.asks(config):
             if node.step.recall is not None:
-                node.step.recall(job)
-            yield node, job
+                node.step.recall(ctx)
+            yield node, ctx
             if node.step.settle is not None:
-                node.step.settle(job)
+                node.step.settle(ctx)
         pin = node.pin(config)
         pinned = store.pinned(pin) if pin else None
-        artifact_id = pinned.artifact_id if pinned else node.step.spec(job).artifact_id
+        artifact_id = pinned.artifact_id if pinned else node.step.spec(ctx).artifact_id
         ref = store.find(artifact_id)
         if ref is None:
-            frames[node.name] = rows = node.step.build(job).rows
+            frames[node.name] = rows = node.step.build(ctx).rows
             ref = ArtifactRef(
                 artifact_id=artifact_id, kind=node.step.kind, stage=node.stage, rows=rows.height
             )
@@ -72,18 +72,18 @@ def import_file(file: Path, config: Config | None, stage: str, store: Store) -> 
     Without a configuration only requests that are in an open batch are known. Raises InputError
     where no line is for a request of ours, or the file is not Batch output.
     """
-    from convrec.llm.batch import Book
+    from convrec.llm.batch import BatchStore
     from convrec.llm.replay import import_batch_output
 
     if config is None:
-        done = [import_batch_output(file, Book(store).open_requests(), store)]
+        done = [import_batch_output(file, BatchStore(store).open_requests(), store)]
     else:
         done = []
-        for node, job in llm_jobs(config, store):
+        for node, ctx in llm_jobs(config, store):
             if node.step.requests is not None and stage in ("", node.stage):
                 # An answer that names only its conversation is the teacher's, unless we are told.
                 by_owner = node.stage in ("recommend", stage)
-                requests = node.step.requests(job)
+                requests = node.step.requests(ctx)
                 done.append(import_batch_output(file, requests, store, by_owner=by_owner))
     if not any(one.bound for one in done):
         raise InputError(
@@ -119,7 +119,7 @@ def read_again(config: Config, store: Store) -> list[Reading]:
 
     Raises InputError where none can be read as a list.
     """
-    readings = [_read(node, job) for node, job in llm_jobs(config, store)]
+    readings = [_read(node, ctx) for node, ctx in llm_jobs(config, store)]
     if not any(reading.contexts for reading in readings):
         raise InputError(
             f"no answer of the teacher is stored for profile {config.profile}; `convrec run "
@@ -128,16 +128,16 @@ def read_again(config: Config, store: Store) -> list[Reading]:
     return readings
 
 
-def _read(node: Node, job: Job) -> Reading:
-    store, step = job.store, node.step
+def _read(node: Node, ctx: StepContext) -> Reading:
+    store, step = ctx.store, node.step
     if step.settle is not None:
-        step.settle(job)
-    built, spec = step.build(job), step.spec(job)
+        step.settle(ctx)
+    built, spec = step.build(ctx), step.spec(ctx)
     known = store.find(spec.artifact_id)
-    earlier = spec.artifact_id if known else _earlier(node, job)
+    earlier = spec.artifact_id if known else _earlier(node, ctx)
     changed = _changed(built, store.read(earlier)) if earlier else 0
     state = "same" if known and not changed else "unversioned" if known else "new"
-    stored_parents = all(store.find(ref.artifact_id) for ref in job.parents.values())
+    stored_parents = all(store.find(ref.artifact_id) for ref in ctx.parents.values())
     if state == "new" and stored_parents:
         store.put(spec, built)
     failed = built.failures.height if built.failures is not None else 0
@@ -145,14 +145,14 @@ def _read(node: Node, job: Job) -> Reading:
     return Reading(node.stage, step.kind, spec.artifact_id, state, contexts, failed, changed)
 
 
-def _earlier(node: Node, job: Job) -> str:
+def _earlier(node: Node, ctx: StepContext) -> str:
     """The newest artifact of this kind from the same parents; empty if there is none."""
-    parents = {role: ref.artifact_id for role, ref in job.parents.items()}
-    headers = [h for h in job.store.headers(node.step.kind) if h.parents == parents]
+    parents = {role: ref.artifact_id for role, ref in ctx.parents.items()}
+    headers = [h for h in ctx.store.headers(node.step.kind) if h.parents == parents]
     return headers[-1].ref.artifact_id if headers else ""
 
 
-def _changed(built: Built, before: pl.DataFrame) -> int:
+def _changed(built: StepResult, before: pl.DataFrame) -> int:
     """Contexts whose rows differ, whichever side has them."""
     columns = before.columns
     new, old = built.rows.select(columns).hash_rows(), before.hash_rows()

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convrec.models.generation.loop import Written, write_lists
+from convrec.models.generation.loop import GeneratedList, write_lists
 from convrec.models.generation.samplers import Sampler
 
 
@@ -35,7 +35,7 @@ class Rollout:
         self.temperature = temperature
         self.sampler = sampler
         self.seconds = 0.0
-        self.written: list[Written] = []
+        self.written: list[GeneratedList] = []
         self.closed: Tensor | None = None
         self.after: Tensor | None = None
 

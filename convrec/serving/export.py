@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convrec.config import located
+from convrec.config import resolve_path
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def export_checkpoint(store: Store, checkpoint: str, out: Path, *, merge: bool =
 
     Raises InputError where the checkpoint is not there, holds no model, or `out` holds something.
     """
-    out = located(str(out), "DIR").resolve()
+    out = resolve_path(str(out), "DIR").resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not empty; give a folder that is to be made")
     source, card = _source(store, checkpoint)
@@ -90,7 +90,7 @@ def _source(store: Store, checkpoint: str) -> tuple[Path, str]:
     """The folder with the model, and its card where the warehouse knows it."""
     from convrec.stages.evaluate.report.model_card import model_card
 
-    folder = located(checkpoint, "CHECKPOINT")
+    folder = resolve_path(checkpoint, "CHECKPOINT")
     if folder.is_dir():
         return folder, ""
     ref = store.find(checkpoint) if checkpoint.startswith("checkpoint-") else None

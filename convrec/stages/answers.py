@@ -10,21 +10,21 @@ from convrec.errors import InputError
 
 if TYPE_CHECKING:
     from convrec.config import Config
-    from convrec.llm.fetch import Fetched
+    from convrec.llm.fetch import FetchResult
     from convrec.llm.requests import Request
-    from convrec.stages.base import Job, Step
+    from convrec.stages.base import Step, StepContext
     from convrec.utils.progress import Progress
 
 
-def ask(
+def fetch_responses(
     step: Step,
-    job: Job,
+    ctx: StepContext,
     *,
     run: str,
     spent_usd: float,
     progress: Progress,
     key: str = "",
-) -> Fetched:
+) -> FetchResult:
     """Make sure that the answers to `step.requests(job)` are stored, sending none twice.
 
     Then the step's repairs, if it has any, are asked, always live: they are few, and a batch may
@@ -33,30 +33,30 @@ def ask(
     EndpointError, TooManyFailures, BudgetExceeded, or InputError for an unusable file, or one that
     has none of the answers that are still needed because it is about other conversations.
     """
-    from convrec.llm.fetch import Fetched, await_batches, fetch
+    from convrec.llm.fetch import FetchResult, await_batches, fetch
 
     if step.requests is None:
         raise ValueError(f"the step of {step.kind} asks nobody")
-    config = job.config
+    config = ctx.config
     if step.recall is not None:
-        step.recall(job)
-        if step.ordered is not None and (batched := step.ordered(job)):
+        step.recall(ctx)
+        if step.ordered is not None and (batched := step.ordered(ctx)):
             await_batches(
                 batched,
                 config=config,
-                store=job.store,
+                store=ctx.store,
                 stage=step.stage,
                 run=run,
                 key=key,
                 progress=progress,
             )
-            step.recall(job)
-    requests = step.requests(job)
+            step.recall(ctx)
+    requests = step.requests(ctx)
     if step.stage == "recommend" and config.recommend.source == "replay":
         from convrec.llm.replay import import_batch_output
 
         path = Path(config.recommend.replay)
-        imported = import_batch_output(path, requests, job.store)
+        imported = import_batch_output(path, requests, ctx.store)
         if imported.failures and not imported.bound:
             raise InputError(
                 f"no line of {path} names a conversation of this run: `custom_id` must be the id "
@@ -67,11 +67,13 @@ def ask(
     sources = {"recommend": config.recommend.source, "reflect": config.reflect.source}
     source = sources.get(step.stage, "live")
 
-    def send(requests: Collection[Request], config: Config, source: str, spent: float) -> Fetched:
+    def send(
+        requests: Collection[Request], config: Config, source: str, spent: float
+    ) -> FetchResult:
         return fetch(
             requests,
             config=config,
-            store=job.store,
+            store=ctx.store,
             stage=step.stage,
             run=run,
             source=source,
@@ -80,15 +82,15 @@ def ask(
             spent_usd=spent,
         )
 
-    known = step.known(job) if step.known else 0
+    known = step.known(ctx) if step.known else 0
     try:
         fetched = send(requests, config, source, spent_usd)
     finally:  # also what a stage that stopped has bought: the next may ask for less, or for more
         if step.settle is not None:
-            step.settle(job)
-    if step.repairs is not None and (repairs := step.repairs(job)):
+            step.settle(ctx)
+    if step.repairs is not None and (repairs := step.repairs(ctx)):
         # A handful: one that fails is a failed context, not a sign that the endpoint is ill.
         patient = config.llm.model_copy(update={"max_failures": 1.0})
         lenient = config.model_copy(update={"llm": patient})
         fetched += send(repairs, lenient, "live", spent_usd + fetched.usd)
-    return fetched + Fetched(requests=known, from_ledger=known)
+    return fetched + FetchResult(requests=known, from_ledger=known)

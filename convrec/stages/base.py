@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec
-from convrec.artifacts.step_result import Built
+from convrec.artifacts.step_result import StepResult
 from convrec.utils.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 class Partition(Protocol):
     """A part of a step's rows that can be made by itself, in any process."""
 
-    def make(self, job: Job) -> None:
+    def make(self, ctx: StepContext) -> None:
         """Write its rows to its file, unless they are there."""
 
 
-def _here(job: Job, pieces: Sequence[Partition]) -> None:
+def _here(ctx: StepContext, pieces: Sequence[Partition]) -> None:
     """Make the partitions in this process, one after the other."""
     for piece in pieces:
-        piece.make(job)
+        piece.make(ctx)
 
 
 @dataclass(frozen=True)
-class Job:
+class StepContext:
     """What a step sees: the configuration, the warehouse, and its parents.
 
     `parents` maps a role to the reference of an artifact. `progress(done, total, text)` may be
@@ -51,7 +51,7 @@ class Job:
     scratch: Path | None = None
     workspace: Path | None = None
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    spread: Callable[[Job, Sequence[Partition]], None] = _here
+    spread: Callable[[StepContext, Sequence[Partition]], None] = _here
     afresh: bool = False
 
     def has(self, role: str) -> bool:
@@ -79,7 +79,7 @@ class Job:
         return self.store.numbered(self.parents[role].artifact_id, columns, condition)
 
 
-def _nothing(job: Job) -> dict[str, str]:
+def _nothing(ctx: StepContext) -> dict[str, str]:
     """No data from outside."""
     return {}
 
@@ -108,16 +108,16 @@ class Step:
     stage: StageName
     kind: str
     version: int
-    build: Callable[[Job], Built]
+    build: Callable[[StepContext], StepResult]
     config: Callable[[Config], dict[str, Any]]
-    inputs: Callable[[Job], dict[str, str]] = _nothing
-    state: Callable[[Job], str] | None = None
-    requests: Callable[[Job], Collection[Request]] | None = None
-    repairs: Callable[[Job], Collection[Request]] | None = None
-    recall: Callable[[Job], None] | None = None
-    ordered: Callable[[Job], Collection[Request]] | None = None
-    settle: Callable[[Job], None] | None = None
-    known: Callable[[Job], int] | None = None
+    inputs: Callable[[StepContext], dict[str, str]] = _nothing
+    state: Callable[[StepContext], str] | None = None
+    requests: Callable[[StepContext], Collection[Request]] | None = None
+    repairs: Callable[[StepContext], Collection[Request]] | None = None
+    recall: Callable[[StepContext], None] | None = None
+    ordered: Callable[[StepContext], Collection[Request]] | None = None
+    settle: Callable[[StepContext], None] | None = None
+    known: Callable[[StepContext], int] | None = None
     asked: Callable[[Config], bool] = _always
     folder: bool = False
 
@@ -125,13 +125,13 @@ class Step:
         """Whether answers are to be got before the artifact can be named."""
         return self.requests is not None and self.asked(config)
 
-    def spec(self, job: Job) -> ArtifactSpec:
+    def spec(self, ctx: StepContext) -> ArtifactSpec:
         """The identity of what `build(job)` would make."""
         return ArtifactSpec(
             kind=self.kind,
             stage=self.stage,
             version=self.version,
-            config=self.config(job.config),
-            parents={role: ref.artifact_id for role, ref in job.parents.items()},
-            inputs=self.inputs(job),
+            config=self.config(ctx.config),
+            parents={role: ref.artifact_id for role, ref in ctx.parents.items()},
+            inputs=self.inputs(ctx),
         )

@@ -16,36 +16,36 @@ from convrec.artifacts.retry import again
 if TYPE_CHECKING:
     from convrec.artifacts.identity import ArtifactRef
     from convrec.artifacts.store import Store
-    from convrec.stages.base import Job, Step
+    from convrec.stages.base import Step, StepContext
 
 
-class Current(NamedTuple):
+class CachedArtifact(NamedTuple):
     """A complete artifact, and how many requests it is made from."""
 
     ref: ArtifactRef
     requests: int
 
 
-def mark(step: Step, job: Job) -> str:
+def fingerprint(step: Step, ctx: StepContext) -> str:
     """The digest of all that the artifact could hang on; empty where that is not known so easily.
 
     It holds the whole configuration but where the data lie, which the parents are made from: a
     setting that changes nothing costs one look at the requests.
     """
-    state = step.state(job) if step.state is not None else ""
+    state = step.state(ctx) if step.state is not None else ""
     if not state:
         return ""
     return digest(
         {
             "step": [step.kind, step.version],
-            "config": job.config.model_dump(mode="json", exclude={"ingest"}),
-            "parents": {role: ref.artifact_id for role, ref in job.parents.items()},
+            "config": ctx.config.model_dump(mode="json", exclude={"ingest"}),
+            "parents": {role: ref.artifact_id for role, ref in ctx.parents.items()},
             "state": state,
         }
     )
 
 
-def find_current(store: Store, marked: str) -> Current | None:
+def find_cached(store: Store, marked: str) -> CachedArtifact | None:
     """The complete artifact that was noted under a mark, if it is still there."""
     if not marked:
         return None
@@ -54,11 +54,11 @@ def find_current(store: Store, marked: str) -> Current | None:
             "SELECT artifact_id, requests FROM current_artifacts WHERE mark = ?", [marked]
         ).fetchone()
     ref = store.find(found[0]) if found else None
-    return Current(ref, found[1]) if found and ref is not None and not ref.partial else None
+    return CachedArtifact(ref, found[1]) if found and ref is not None and not ref.partial else None
 
 
 @again
-def note_current(store: Store, marked: str, artifact_id: str, requests: int) -> None:
+def record_cached(store: Store, marked: str, artifact_id: str, requests: int) -> None:
     """Note that a complete artifact is the one of this mark, in place of its earlier marks."""
     with store.write() as connection:
         connection.execute("DELETE FROM current_artifacts WHERE artifact_id = ?", [artifact_id])

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts.parquet_rows import Parts
+from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.utils.workspace import workspace
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 CHUNK = 512
 """Contexts computed at once."""
@@ -39,12 +39,12 @@ SPARSE = 8
 Shared = Mapping[str, "pl.LazyFrame"]
 """Tables that every partition reads from, made once."""
 
-Part = Callable[["Job", Shared, int, int], Iterator["pl.DataFrame"]]
+Part = Callable[["StepContext", Shared, int, int], Iterator["pl.DataFrame"]]
 """Makes the rows of the contexts from one number up to another, in order, CHUNK of them a frame."""
 
 
 @dataclass(frozen=True)
-class Piece:
+class ContextPartition:
     """A partition to be made: by which function, of which contexts, and where its rows go."""
 
     part: Part
@@ -59,36 +59,38 @@ class Piece:
         """The file with its rows, once it is made."""
         return self.folder / f"rows-{self.start:09}-{self.stop:09}.parquet"
 
-    def make(self, job: Job) -> None:
+    def make(self, ctx: StepContext) -> None:
         """Write the rows, unless they are there already."""
         import polars as pl
 
         if not self.file.exists():
             shared = {name: pl.scan_parquet(_table(self.folder, name)) for name in self.shared}
-            frames = self.part(job, shared, self.start, self.stop)
-            write_parquet(self._followed(job, frames), self.file)
+            frames = self.part(ctx, shared, self.start, self.stop)
+            write_parquet(self._followed(ctx, frames), self.file)
 
-    def _followed(self, job: Job, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    def _followed(self, ctx: StepContext, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         for number, frame in enumerate(frames, start=1):
             yield frame
-            job.progress(min(self.start + number * CHUNK, self.stop), self.contexts, "contexts")
+            ctx.progress(min(self.start + number * CHUNK, self.stop), self.contexts, "contexts")
 
 
-def in_parts(job: Job, part: Part, contexts: int, shared: Mapping[str, pl.DataFrame]) -> Parts:
+def build_partitions(
+    ctx: StepContext, part: Part, contexts: int, shared: Mapping[str, pl.DataFrame]
+) -> ParquetRows:
     """The rows of all contexts, made partition by partition by whoever `job.spread` gives them to.
 
     They lie in the job's workspace, where what a run that ended early has made is found again.
     """
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(workspace(job.workspace))
+        folder = stack.enter_context(workspace(ctx.workspace))
         for name, table in shared.items():
             write_parquet(iter([table]), _table(folder, name))
         pieces = [
-            Piece(part, folder, start, stop, contexts, tuple(shared))
-            for start, stop in ranges(contexts, job.config.runner.partitions)
+            ContextPartition(part, folder, start, stop, contexts, tuple(shared))
+            for start, stop in ranges(contexts, ctx.config.runner.partitions)
         ]
-        job.spread(job, pieces)
-        return Parts(tuple(piece.file for piece in pieces), stack.pop_all())
+        ctx.spread(ctx, pieces)
+        return ParquetRows(tuple(piece.file for piece in pieces), stack.pop_all())
 
 
 def ranges(contexts: int, partitions: int) -> list[tuple[int, int]]:
@@ -98,27 +100,27 @@ def ranges(contexts: int, partitions: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, contexts)) for start in range(0, contexts, size)]
 
 
-def slices(job: Job, role: str, *columns: str) -> Iterator[pl.DataFrame]:
+def slices(ctx: StepContext, role: str, *columns: str) -> Iterator[pl.DataFrame]:
     """The rows of a parent in order, PARTITION at a time and at least once; with `row`."""
-    for start, stop in _row_ranges(job, role, PARTITION):
-        yield job.rows(role, start, stop, *columns)
+    for start, stop in _row_ranges(ctx, role, PARTITION):
+        yield ctx.rows(role, start, stop, *columns)
 
 
-def spans(job: Job, role: str) -> pl.DataFrame:
+def spans(ctx: StepContext, role: str) -> pl.DataFrame:
     """The contexts of a parent in order: context_id, and its first and last row there."""
     import polars as pl
 
-    if role in job.frames:
+    if role in ctx.frames:
         row = pl.int_range(pl.len(), dtype=pl.Int64)
-        parts = [job.frame(role, "context_id").with_columns(first=row, last=row)]
+        parts = [ctx.frame(role, "context_id").with_columns(first=row, last=row)]
     else:
         parts = [
-            job.store.select(
-                job.parents[role].artifact_id,
+            ctx.store.select(
+                ctx.parents[role].artifact_id,
                 'context_id, min("row") AS first, max("row") AS last',
                 f'AND "row" >= {start} AND "row" < {stop} GROUP BY context_id ORDER BY first',
             )
-            for start, stop in _row_ranges(job, role, ROWS)
+            for start, stop in _row_ranges(ctx, role, ROWS)
         ]
     found = pl.concat(parts)
     if found["context_id"].n_unique() == found.height:
@@ -127,7 +129,7 @@ def spans(job: Job, role: str) -> pl.DataFrame:
     return found.group_by("context_id", maintain_order=True).agg(ends)
 
 
-def rows_of(job: Job, role: str, contexts: pl.DataFrame, *columns: str) -> pl.DataFrame:
+def rows_of(ctx: StepContext, role: str, contexts: pl.DataFrame, *columns: str) -> pl.DataFrame:
     """The rows of some contexts, by their `spans`, in order; with `row`. Others may be among them.
 
     Where most of what lies between is of others, DuckDB leaves it out: texts that polars has once
@@ -135,11 +137,11 @@ def rows_of(job: Job, role: str, contexts: pl.DataFrame, *columns: str) -> pl.Da
     """
     start, stop = extent(contexts)
     own = int((contexts["last"] - contexts["first"] + 1).sum())
-    if role in job.frames or stop - start <= SPARSE * own:
-        return job.rows(role, start, stop, *columns)
-    artifact = job.parents[role]
+    if role in ctx.frames or stop - start <= SPARSE * own:
+        return ctx.rows(role, start, stop, *columns)
+    artifact = ctx.parents[role]
     wanted = ", ".join(f'"{name}"' for name in ("row", *columns))
-    with job.store.read_connection() as connection:
+    with ctx.store.read_connection() as connection:
         connection.register("wanted", contexts.select("context_id").to_arrow())
         found = connection.execute(
             f'SELECT {wanted} FROM "{artifact.kind}" SEMI JOIN wanted USING (context_id) '  # noqa: S608
@@ -149,12 +151,12 @@ def rows_of(job: Job, role: str, contexts: pl.DataFrame, *columns: str) -> pl.Da
     return found.sort("row")
 
 
-def _row_ranges(job: Job, role: str, size: int) -> Iterator[tuple[int, int]]:
+def _row_ranges(ctx: StepContext, role: str, size: int) -> Iterator[tuple[int, int]]:
     """From and up to which number rows are read together; forgotten ones leave theirs free."""
-    if role in job.frames:
-        end = job.frames[role].height
+    if role in ctx.frames:
+        end = ctx.frames[role].height
     else:
-        end = job.store.select(job.parents[role].artifact_id, 'max("row") + 1', "").item() or 0
+        end = ctx.store.select(ctx.parents[role].artifact_id, 'max("row") + 1', "").item() or 0
     for start in range(0, max(end, 1), size):
         yield start, min(start + size, end)
 

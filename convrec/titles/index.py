@@ -53,7 +53,7 @@ class TitleIndex:
         return best[2] if best is not None and best[0] <= YEAR_TOLERANCE else None
 
 
-class Form(NamedTuple):
+class TitleVariant(NamedTuple):
     """One way to write a name: the lower the cost, the closer to what was written."""
 
     key: str
@@ -63,13 +63,13 @@ class Form(NamedTuple):
     article: str
 
 
-def forms(names: Iterable[str], asked: bool) -> tuple[list[Form], list[str]]:
+def title_variants(names: Iterable[str], asked: bool) -> tuple[list[TitleVariant], list[str]]:
     """All ways to write the names of a title, the first of which is the title itself.
 
     Beside them come the names as plain words, for the comparison by spelling. `asked` says that the
     title is one to find, not one of the catalog.
     """
-    found: list[Form] = []
+    found: list[TitleVariant] = []
     plain: list[str] = []
     for number, name in enumerate(names):
         extra = _ALTERNATIVE if number else 0
@@ -80,21 +80,21 @@ def forms(names: Iterable[str], asked: bool) -> tuple[list[Form], list[str]]:
         text = " ".join(bare)
         size = len(bare) + (len(bare) > 1 and is_number(text))
         article = parts[0] if len(bare) < len(parts) else ""
-        found.append(Form(exact, extra, method if number else "exact", size, article))
+        found.append(TitleVariant(exact, extra, method if number else "exact", size, article))
         if not parts:
             continue
-        found.append(Form("".join(parts), extra + 1, method, size, article))
+        found.append(TitleVariant("".join(parts), extra + 1, method, size, article))
         if article:
-            found.append(Form("".join(bare), extra + 2, method, size, article))
+            found.append(TitleVariant("".join(bare), extra + 2, method, size, article))
         if unnumbered := _unnumbered(name):
-            found.append(Form(unnumbered, extra + 2, method, size, article))
+            found.append(TitleVariant(unnumbered, extra + 2, method, size, article))
         for part in _parts(name, bare, asked):
-            found.append(Form("".join(part), extra + _PARTIAL, "subtitle", size, article))
+            found.append(TitleVariant("".join(part), extra + _PARTIAL, "subtitle", size, article))
         plain.append(text)
     return found, plain
 
 
-def other_article(form: Form, other: Form) -> bool:
+def other_article(form: TitleVariant, other: TitleVariant) -> bool:
     """Whether only an article tells the names apart, and too little else holds them together.
 
     Without a year "Maze Runner" may stand for "The Maze Runner", but "The Suicide Squad" is not

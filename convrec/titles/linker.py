@@ -33,7 +33,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from convrec.titles.index import YEAR_TOLERANCE, Form, Method, forms, other_article
+from convrec.titles.index import YEAR_TOLERANCE, Method, TitleVariant, other_article, title_variants
 from convrec.titles.line_format import format_line
 from convrec.titles.normalize import Written, read_title, split_bare_year
 from convrec.titles.spelling import same_words
@@ -82,11 +82,11 @@ class _Seen(NamedTuple):
         return max(score, LEAST_SCORE)
 
 
-class _Asked(NamedTuple):
+class _Query(NamedTuple):
     """A title to find: its year, its forms, and its names as plain words."""
 
     year: int | None
-    forms: list[Form]
+    forms: list[TitleVariant]
     plain: list[str]
 
 
@@ -96,7 +96,7 @@ class Linker:
     def __init__(self, catalog: pl.DataFrame) -> None:
         """`catalog` has the columns item_id, title, year; aliases are used where there are any."""
         self._items: list[tuple[str, str, int | None]] = []
-        self._index: dict[str, list[tuple[Form, int]]] = defaultdict(list)
+        self._index: dict[str, list[tuple[TitleVariant, int]]] = defaultdict(list)
         self._names: list[tuple[str, int]] = []
         self._by_year: dict[int | None, list[int]] = defaultdict(list)
         self._by_letter: dict[str, list[int]] = defaultdict(list)
@@ -106,7 +106,7 @@ class Linker:
             names = read_title(title).names
             if aliases and aliases[position]:
                 names = (*names, *aliases[position])
-            found, plain = forms(names, asked=False)
+            found, plain = title_variants(names, asked=False)
             for form in found:
                 self._index[form.key].append((form, position))
             for name in plain:
@@ -122,9 +122,9 @@ class Linker:
     def link_many(self, titles: Sequence[tuple[str, int | None]]) -> list[Link | None]:
         """Link (text, year) pairs at once, in order; far quicker than one by one."""
         links: dict[tuple[str, int | None], Link | None] = {}
-        open_titles: list[tuple[tuple[str, int | None], _Asked, list[_Seen]]] = []
+        open_titles: list[tuple[tuple[str, int | None], _Query, list[_Seen]]] = []
         for title in dict.fromkeys(titles):
-            asked = _ask(*title)
+            asked = _query(*title)
             seen = list(self._look_up(asked))
             links[title] = self._best(seen)
             if links[title] is None:
@@ -145,7 +145,7 @@ class Linker:
         _, title, year = self._items[second.position]
         return link._replace(runner_up=format_line(title, year), runner_up_score=second.score())
 
-    def _look_up(self, asked: _Asked) -> Iterator[_Seen]:
+    def _look_up(self, asked: _Query) -> Iterator[_Seen]:
         """The items that share a form with the title, refused ones too."""
         for form in asked.forms:
             for other, position in self._index.get(form.key, ()):
@@ -161,9 +161,11 @@ class Linker:
 
     def _bare_year(self, text: str, year: int | None) -> Link | None:
         title, bare = split_bare_year(text)
-        return self._best(list(self._look_up(_ask(title, bare)))) if year is None and bare else None
+        return (
+            self._best(list(self._look_up(_query(title, bare)))) if year is None and bare else None
+        )
 
-    def _fuzzy(self, titles: Sequence[_Asked]) -> list[list[_Seen]]:
+    def _fuzzy(self, titles: Sequence[_Query]) -> list[list[_Seen]]:
         """Items of like spelling, at most one year apart; without a year, of the same first letter.
 
         `same_words` takes no other first letter anyway, so this only saves time.
@@ -217,12 +219,14 @@ class Linker:
             yield number, _Seen(refused, lost, own or 0, position, "fuzzy")
 
 
-def _ask(text: str, year: int | None) -> _Asked:
+def _query(text: str, year: int | None) -> _Query:
     written: Written = read_title(text)
-    return _Asked(written.year if year is None else year, *forms(written.names, asked=True))
+    return _Query(
+        written.year if year is None else year, *title_variants(written.names, asked=True)
+    )
 
 
-def _year_doubt(asked: _Asked, form: Form, own: int | None) -> int:
+def _year_doubt(asked: _Query, form: TitleVariant, own: int | None) -> int:
     """What other years add to the doubt of a match; the module says why."""
     if asked.year is None or own is None:
         return 0
@@ -231,7 +235,7 @@ def _year_doubt(asked: _Asked, form: Form, own: int | None) -> int:
     return _YEAR * apart + (_ONE_WORD if form.size == 1 else 0) + (_FAR if far else 0)
 
 
-def _joint(one: Form, other: Form) -> Method:
+def _joint(one: TitleVariant, other: TitleVariant) -> Method:
     """How two equal forms match: by what was left out, by an alternative, as written, or nearly."""
     for method in ("subtitle", "alias"):
         if method in (one.method, other.method):
@@ -239,7 +243,9 @@ def _joint(one: Form, other: Form) -> Method:
     return "exact" if one.method == other.method == "exact" else "normalized"
 
 
-def _refused(form: Form, other: Form, method: Method, undated: bool, apart: int) -> bool:
+def _refused(
+    form: TitleVariant, other: TitleVariant, method: Method, undated: bool, apart: int
+) -> bool:
     """Whether two equal forms are of two works, however near the years."""
     if apart > YEAR_TOLERANCE:
         return True

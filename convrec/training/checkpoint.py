@@ -30,7 +30,7 @@ from transformers import TrainerCallback
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from convrec.models.hub import quiet
-from convrec.training.fsdp import Whole, gathered, is_cut, put_back
+from convrec.training.fsdp import FullState, gather_full_state, is_fsdp, scatter_full_state
 from convrec.utils.distributed import is_first, is_sharded, process_count, wait_for_all
 
 _PREFIX, _SAVING = "checkpoint-", ".saving"
@@ -117,13 +117,13 @@ class Checkpoints(TrainerCallback):
         wait_for_all()
         _save_random(part)
         wait_for_all()
-        cut = is_cut(at["model"])
-        whole = gathered(at["model"], at["optimizer"]) if cut else None
+        cut = is_fsdp(at["model"])
+        whole = gather_full_state(at["model"], at["optimizer"]) if cut else None
         if is_first():
             self._write(part, state, at, whole)
         self.saved = state.global_step
 
-    def _write(self, part: Path, state: Any, at: dict[str, Any], whole: Whole | None) -> None:
+    def _write(self, part: Path, state: Any, at: dict[str, Any], whole: FullState | None) -> None:
         weights = whole.weights if whole else None
         with quiet():
             at["model"].save_pretrained(part, state_dict=weights, max_shard_size="1TB")
@@ -161,8 +161,10 @@ def _optimizer(optimizer: Any) -> tuple[dict[str, torch.Tensor], list[dict[str, 
 def _load_optimizer(checkpoint: Path, model: Any, optimizer: Any) -> None:
     """Put the optimizer back, and the weights with it where they are cut."""
     groups = _run(checkpoint)["groups"]
-    if is_cut(model):
-        put_back(model, optimizer, _whole(checkpoint, groups) if is_first() else Whole({}, {}, []))
+    if is_fsdp(model):
+        scatter_full_state(
+            model, optimizer, _whole(checkpoint, groups) if is_first() else FullState({}, {}, [])
+        )
         return
     values: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in load_file(checkpoint / _OPTIMIZER).items():
@@ -171,8 +173,8 @@ def _load_optimizer(checkpoint: Path, model: Any, optimizer: Any) -> None:
     optimizer.load_state_dict({"state": values, "param_groups": groups})
 
 
-def _whole(checkpoint: Path, groups: list[dict[str, Any]]) -> Whole:
-    return Whole(
+def _whole(checkpoint: Path, groups: list[dict[str, Any]]) -> FullState:
+    return FullState(
         load_file(checkpoint / SAFE_WEIGHTS_NAME), load_file(checkpoint / _OPTIMIZER), groups
     )
 

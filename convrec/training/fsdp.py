@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 
-class Whole(NamedTuple):
+class FullState(NamedTuple):
     """Weights by name, the optimizer's tensors by "weight.name", and its groups."""
 
     weights: dict[str, Any]
@@ -24,7 +24,7 @@ class Whole(NamedTuple):
     groups: list[dict[str, Any]]
 
 
-def is_cut(model: Any) -> bool:
+def is_fsdp(model: Any) -> bool:
     """Whether FSDP (version 2) has given each process a part of the weights."""
     if not is_sharded():
         return False
@@ -33,7 +33,7 @@ def is_cut(model: Any) -> bool:
     return isinstance(model, FSDPModule)
 
 
-def gathered(model: Any, optimizer: Any) -> Whole:
+def gather_full_state(model: Any, optimizer: Any) -> FullState:
     """The whole of both; empty in every process but the first."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 
@@ -45,10 +45,10 @@ def gathered(model: Any, optimizer: Any) -> Whole:
         for weight, values in found.get("state", {}).items()
         for name, value in values.items()
     }
-    return Whole(weights, tensors, found.get("param_groups", []))
+    return FullState(weights, tensors, found.get("param_groups", []))
 
 
-def put_back(model: Any, optimizer: Any, whole: Whole) -> None:
+def scatter_full_state(model: Any, optimizer: Any, whole: FullState) -> None:
     """Give each process its part of what the first one has; the others pass an empty whole.
 
     A weight that is tied to another may be missing.

@@ -20,7 +20,7 @@ _GIVEN = "given.json"
 
 
 @dataclass(frozen=True)
-class Given:
+class TrainingJob:
     """Rows, settings and places of one training; `fit(given, progress)` does it.
 
     `out` becomes the checkpoint's folder, `working_folder` is where a killed run left off, and
@@ -49,7 +49,7 @@ class Given:
         (folder / _GIVEN).write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod
-    def read(cls, folder: Path) -> Given:
+    def read(cls, folder: Path) -> TrainingJob:
         """What `write` has laid there."""
         values = json.loads((folder / _GIVEN).read_text(encoding="utf-8"))
         return cls(
@@ -62,4 +62,4 @@ class Given:
         )
 
 
-Fit = Callable[[Given, Progress], Trained]
+Fit = Callable[[TrainingJob, Progress], Trained]

@@ -27,7 +27,7 @@ import polars as pl
 
 import convrec
 from convrec.errors import TrainingError
-from convrec.training.job import Fit, Given, Trained
+from convrec.training.job import Fit, Trained, TrainingJob
 from convrec.training.launch_errors import failure, port_was_taken
 from convrec.training.parallel import Parallel, ready
 from convrec.training.worker import ALIVE, CURVES, ERROR, FIGURES, SAID, WORKING
@@ -44,7 +44,7 @@ PATIENCE = 60.0
 """Seconds that processes of an earlier run have to end; those of this one have a sixth of it."""
 
 
-def trained(fit: Fit, given: Given, progress: Progress) -> Trained:
+def trained(fit: Fit, given: TrainingJob, progress: Progress) -> Trained:
     """`fit(given, progress)`, where `train.launcher` has it done.
 
     Raises ConfigError or TrainingError with one sentence, whatever became of the processes.
@@ -52,32 +52,37 @@ def trained(fit: Fit, given: Given, progress: Progress) -> Trained:
     if given.config.train.launcher == "process":
         return fit(given, progress)
     how = ready(given.config, given.stage)
-    with workspace(given.working_folder) as folder, _job(folder) as job:
+    with workspace(given.working_folder) as folder, _job(folder) as job_folder:
         _wait_for_others(folder)
-        replace(given, working_folder=folder).write(job)
-        (job / "accelerate.json").write_text(json.dumps(how.settings), encoding="utf-8")
+        replace(given, working_folder=folder).write(job_folder)
+        (job_folder / "accelerate.json").write_text(json.dumps(how.settings), encoding="utf-8")
         log = folder / LOG
         for _ in range(LAUNCHES):
-            (job / ERROR).unlink(missing_ok=True)
-            status = _run(command(job, fit), environment(how), log, progress)
+            (job_folder / ERROR).unlink(missing_ok=True)
+            status = _run(command(job_folder, fit), environment(how), log, progress)
             if not status or not port_was_taken(log):
                 break
-        if status or not (job / FIGURES).is_file():
-            raise failure(status, job, log, given)
-        figures = json.loads((job / FIGURES).read_text(encoding="utf-8"))
+        if status or not (job_folder / FIGURES).is_file():
+            raise failure(status, job_folder, log, given)
+        figures = json.loads((job_folder / FIGURES).read_text(encoding="utf-8"))
         if figures["processes"] != how.processes:
             raise TrainingError(
                 f"accelerate started {figures['processes']} of {how.processes} processes; look at "
                 f"train.parallel={given.config.train.parallel}"
             )
-        return figures, pl.read_parquet(job / CURVES)
+        return figures, pl.read_parquet(job_folder / CURVES)
 
 
-def command(job: Path, fit: Fit) -> list[str]:
-    """The command line that trains what lies in the folder `job`."""
+def command(job_folder: Path, fit: Fit) -> list[str]:
+    """The command line that trains what lies in `job_folder`."""
     launcher = [sys.executable, "-m", "accelerate.commands.launch"]
-    options = ["--config_file", str(job / "accelerate.json"), "-m", "convrec.training.worker"]
-    return [*launcher, *options, str(job), f"{fit.__module__}:{fit.__qualname__}"]
+    options = [
+        "--config_file",
+        str(job_folder / "accelerate.json"),
+        "-m",
+        "convrec.training.worker",
+    ]
+    return [*launcher, *options, str(job_folder), f"{fit.__module__}:{fit.__qualname__}"]
 
 
 def environment(how: Parallel) -> dict[str, str]:
@@ -143,13 +148,13 @@ def _job(folder: Path) -> Iterator[Path]:
     """A folder for one launch, and in it the file that is locked as long as this process lives."""
     for left in folder.glob("launch-*/"):
         shutil.rmtree(left, ignore_errors=True)
-    job = Path(tempfile.mkdtemp(prefix="launch-", dir=folder))
-    with (job / ALIVE).open("w") as alive:
+    job_folder = Path(tempfile.mkdtemp(prefix="launch-", dir=folder))
+    with (job_folder / ALIVE).open("w") as alive:
         fcntl.flock(alive, fcntl.LOCK_EX)
         try:
-            yield job
+            yield job_folder
         finally:
-            shutil.rmtree(job, ignore_errors=True)
+            shutil.rmtree(job_folder, ignore_errors=True)
 
 
 def _wait_for_others(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from convrec import errors
 from convrec.errors import ConvrecError, TrainingError
-from convrec.training.job import Given
+from convrec.training.job import TrainingJob
 from convrec.training.worker import ERROR
 
 _EXIT = re.compile(r"exitcode\s*:\s*(-?\d+)")
@@ -22,10 +22,10 @@ _OWN = ("ChildFailedError", "CalledProcessError", "SignalException")
 _MEMORY = ("out of memory", "can't allocate memory", "MemoryError")
 
 
-def failure(status: int, job: Path, log: Path, given: Given) -> ConvrecError:
-    """The error for an exit status, what the processes left in `job`, and their log."""
+def failure(status: int, job_folder: Path, log: Path, given: TrainingJob) -> ConvrecError:
+    """The error for an exit status, what the processes left in `job_folder`, and their log."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    said = job / ERROR
+    said = job_folder / ERROR
     if said.is_file():
         told = json.loads(said.read_text(encoding="utf-8"))
         if told["kind"]:
@@ -60,7 +60,7 @@ def _last_error(text: str) -> str:
     return found[-1] if found else "it said nothing of why"
 
 
-def _smaller(given: Given) -> str:
+def _smaller(given: TrainingJob) -> str:
     settings = given.config.rank_grpo
     if given.stage == "sft":
         size = given.config.sft.batch_size

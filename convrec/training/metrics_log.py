@@ -24,7 +24,7 @@ def curve_frame(points: Sequence[tuple[int, str, float]]) -> pl.DataFrame:
     return pl.DataFrame(list(points), schema=_SCHEMA, orient="row")
 
 
-class Record:
+class MetricsLog:
     """Appends to the two files of `folder`, kept up to `step`, and holds all points in memory.
 
     Of several processes one `writes`; the others only remember.

@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 
 from convrec.errors import ConvrecError
-from convrec.training.job import Fit, Given
+from convrec.training.job import Fit, TrainingJob
 from convrec.utils.distributed import LAUNCHED, is_first, process_count, wait_for_all
 from convrec.utils.progress import silent
 
@@ -28,31 +28,31 @@ SAID = "@convrec "
 """How a line of progress begins."""
 
 
-def main(job: Path, function: str) -> None:
+def main(job_folder: Path, function: str) -> None:
     """Train, and leave figures or an error in the folder."""
     os.environ[LAUNCHED] = "1"
-    given = Given.read(job)
+    given = TrainingJob.read(job_folder)
     assert given.working_folder is not None
     with (given.working_folder / WORKING).open("a") as working:
         fcntl.flock(working, fcntl.LOCK_SH)
-        threading.Thread(target=_end_with_launcher, args=[job / ALIVE], daemon=True).start()
+        threading.Thread(target=_end_with_launcher, args=[job_folder / ALIVE], daemon=True).start()
         try:
-            _train(job, given, _named(function))
+            _train(job_folder, given, _named(function))
         except ConvrecError as error:
-            _tell(job, type(error).__name__, str(error))
+            _tell(job_folder, type(error).__name__, str(error))
             sys.exit(1)
         except Exception as error:
             lines = str(error).strip().splitlines()
-            _tell(job, "", f"{type(error).__name__}: {lines[0] if lines else 'no message'}")
+            _tell(job_folder, "", f"{type(error).__name__}: {lines[0] if lines else 'no message'}")
             raise
 
 
-def _train(job: Path, given: Given, fit: Fit) -> None:
+def _train(job_folder: Path, given: TrainingJob, fit: Fit) -> None:
     figures, curves = fit(given, _say if is_first() else silent)
     if is_first():
-        curves.write_parquet(job / CURVES)
+        curves.write_parquet(job_folder / CURVES)
         counted = {**figures, "processes": process_count()}
-        (job / FIGURES).write_text(json.dumps(counted), encoding="utf-8")
+        (job_folder / FIGURES).write_text(json.dumps(counted), encoding="utf-8")
     wait_for_all()
     if process_count() > 1:
         import torch
@@ -70,12 +70,12 @@ def _say(done: int, total: int, text: str) -> None:
     print(SAID + json.dumps([done, total, text]), flush=True)
 
 
-def _tell(job: Path, kind: str, message: str) -> None:
+def _tell(job_folder: Path, kind: str, message: str) -> None:
     """Leave the first failure of all processes; those that follow from it are not kept."""
-    part = job / f"{ERROR}.{os.getpid()}"
+    part = job_folder / f"{ERROR}.{os.getpid()}"
     part.write_text(json.dumps({"kind": kind, "message": message}), encoding="utf-8")
     try:
-        os.link(part, job / ERROR)
+        os.link(part, job_folder / ERROR)
     except FileExistsError:
         part.unlink()
 

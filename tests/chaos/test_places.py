@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from benchmarks.chaos_requests import Server
-from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Store, warehouse
+from convrec.artifacts import ArtifactRef, ArtifactSpec, StepResult, Store, warehouse
 from convrec.errors import WarehouseError
 from flows import cli
 
@@ -31,7 +31,7 @@ def put(store: Store, name: str, rows: int = 1) -> ArtifactRef:
     """Store rows that do not compress."""
     reasons = [json.dumps([name, row, hash((name, row))]) for row in range(rows)]
     frame = pl.DataFrame({"source": "f", "line": range(rows), "reason": reasons, "raw": reasons})
-    return store.put(ArtifactSpec("quarantine", "ingest", 1, {"name": name}), Built(frame))
+    return store.put(ArtifactSpec("quarantine", "ingest", 1, {"name": name}), StepResult(frame))
 
 
 def read_all(home: Path) -> None:

@@ -11,11 +11,11 @@ from convrec.artifacts import Store
 from convrec.config import Config, load
 from convrec.demo import complete
 from convrec.errors import InputError
-from convrec.llm.fetch import Fetched
+from convrec.llm.fetch import FetchResult
 from convrec.llm.ledger import ledger_rows
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.reparse import import_file, llm_jobs, read_again
-from convrec.stages.answers import ask
+from convrec.stages.answers import fetch_responses
 from flows.cli import app
 
 SMALL = {
@@ -32,7 +32,7 @@ def config() -> Config:
 
 
 def answers_of(config: Config, store: Store, stage: str, custom_id: str) -> list[dict[str, Any]]:
-    for node, job in llm_jobs(config, store):
+    for node, ctx in llm_jobs(config, store):
         if node.stage == stage and node.step.requests is not None:
             return [
                 {
@@ -41,7 +41,7 @@ def answers_of(config: Config, store: Store, stage: str, custom_id: str) -> list
                     "response": {"status_code": 200, "body": complete(dict(request.body))},
                     "error": None,
                 }
-                for request in node.step.requests(job)
+                for request in node.step.requests(ctx)
             ]
     raise AssertionError(stage)
 
@@ -76,12 +76,12 @@ def test_a_replay_about_other_conversations_is_refused_unless_all_is_answered(
     file = tmp_path / "out.jsonl"
     replay = {"recommend.source": "replay", "recommend.replay": str(file)}
     config = load("demo", SMALL | replay)
-    node, job = next(llm_jobs(config, store))
+    node, ctx = next(llm_jobs(config, store))
     rows = answers_of(config, store, "recommend", "owner")
 
-    def asked(answers: list[dict[str, Any]]) -> Fetched:
+    def asked(answers: list[dict[str, Any]]) -> FetchResult:
         write(file, answers)
-        return ask(node.step, job, run="r", spent_usd=0.0, progress=lambda *_: None)
+        return fetch_responses(node.step, ctx, run="r", spent_usd=0.0, progress=lambda *_: None)
 
     for strangers in ([], [{**rows[0], "custom_id": "someone-else"}]):
         with pytest.raises(InputError, match=f"no line of .*out.jsonl.*{rows[0]['custom_id']}"):
@@ -108,8 +108,8 @@ def test_reading_again_sends_nothing_and_says_what_changed(
     for stage in ("recommend", "reflect"):
         file = write(tmp_path / f"{stage}.jsonl", answers_of(config, store, stage, "key"))
         import_file(file, config, stage, store)
-    for node, job in llm_jobs(config, store):
-        store.put(node.step.spec(job), node.step.build(job))
+    for node, ctx in llm_jobs(config, store):
+        store.put(node.step.spec(ctx), node.step.build(ctx))
     assert read_again(config, store)[0].state == "same"
 
     from convrec.stages.recommend import step as recommend
@@ -135,7 +135,7 @@ def test_the_commands_print_and_write_json(
     assert "answers imported, 0 were known before" in imported.output
     figures = json.loads(run(app, ["llm", "reparse", "demo", "--json", "-", *options]).stdout)
     assert [row["stage"] for row in figures["stages"]] == ["recommend", "reflect"]
-    assert len(AnswerStore(Store(home)).digests([])) == 0
+    assert len(ResponseStore(Store(home)).digests([])) == 0
 
 
 def test_where_nothing_is_stored_the_sentence_is_about_that(

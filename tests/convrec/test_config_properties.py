@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from convrec import config
-from convrec.config import Config, located
+from convrec.config import Config, resolve_path
 from convrec.config.loading import _keys
 from convrec.errors import ConvrecError, InputError
 
@@ -79,7 +79,7 @@ def test_a_path_that_no_file_can_have_is_refused(
     monkeypatch.chdir(tmp_path)
     Path("loop").symlink_to("loop")
     with pytest.raises(InputError, match="give another"):
-        located(name, "ingest.path")
+        resolve_path(name, "ingest.path")
     survives(f"{name}.toml", {})
     if "\0" not in name:
         monkeypatch.setenv("CONVREC_HOME", name)

@@ -10,14 +10,14 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from convrec.artifacts import Built, Store
+from convrec.artifacts import StepResult, Store
 from convrec.artifacts.identity import ArtifactSpec
 from convrec.artifacts.runs import open_run
 from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError, WarehouseError
-from convrec.llm.response import Answer
-from convrec.llm.response_store import AnswerStore
-from convrec.llm.spool import Spool, Standing
+from convrec.llm.response import Response
+from convrec.llm.response_store import ResponseStore
+from convrec.llm.spool import KeyStatus, Spool
 from convrec.operations.forget import MARKED, forget_conversations
 from convrec.stages.remap.texts import text_key
 from flows.cli import app
@@ -38,9 +38,9 @@ def body(text: str) -> str:
     return json.dumps({"model": "m", "messages": messages}, ensure_ascii=False)
 
 
-def answer(key: str, owner: str, text: str) -> Answer:
+def answer(key: str, owner: str, text: str) -> Response:
     said = {"choices": [{"message": {"content": f"1. Heat (1995) for {owner}"}}]}
-    return Answer(
+    return Response(
         key=key,
         owner=owner,
         endpoint="demo",
@@ -74,7 +74,7 @@ def full(store: Store) -> Store:
             for name in ("seen", "ground_truth")
         },
     )
-    made = store.put(spec("conversations"), Built(talks))
+    made = store.put(spec("conversations"), StepResult(talks))
     lists = pl.DataFrame(
         {
             "context_id": ["c1", "c2"],
@@ -85,11 +85,13 @@ def full(store: Store) -> Store:
         }
     )
     failed = pl.DataFrame({"context_id": ["c1"], "reason": ["odd"], "final": [True]})
-    store.put(spec("teacher_lists", conversations=made.artifact_id), Built(lists, failures=failed))
+    store.put(
+        spec("teacher_lists", conversations=made.artifact_id), StepResult(lists, failures=failed)
+    )
     raw = json.dumps({"prompt": SECRET}, ensure_ascii=False)
     lost = pl.DataFrame({"source": ["f"], "line": [3], "reason": ["bad"], "raw": [raw]})
-    store.put(spec("quarantine"), Built(lost))
-    AnswerStore(store).add(
+    store.put(spec("quarantine"), StepResult(lost))
+    ResponseStore(store).add(
         [answer("k1", "c1", SECRET), answer("k2", "c2", OTHER), answer("k3", "", SECRET)]
     )
     with store.write() as connection:
@@ -100,7 +102,7 @@ def full(store: Store) -> Store:
     scratch = store.scratch()
     (scratch / "report.html").write_text(SECRET)
     report = pl.DataFrame({"path": ["p"], "sha256": ["x"]})
-    store.put(spec("report", conversations=made.artifact_id), Built(report), scratch=scratch)
+    store.put(spec("report", conversations=made.artifact_id), StepResult(report), scratch=scratch)
     folder = store.home / "demo-endpoint"
     folder.mkdir()
     (folder / "file-1.content").write_text(json.dumps({"body": SECRET}))
@@ -142,7 +144,7 @@ def test_vectors_go_and_so_do_requests_that_hold_the_text_among_others(full: Sto
         body = json.dumps({"model": "m", "input": texts}, ensure_ascii=False)
         told = {"data": [{"index": n, "embedding": [0.0]} for n in range(len(texts))]}
         given = replace(answer(key, "c0", ""), body=body, response=json.dumps(told))
-        AnswerStore(full).add([given])
+        ResponseStore(full).add([given])
     with full.write() as connection:
         connection.execute(
             "INSERT INTO embeddings VALUES ('m', 'k1', 'c1', [0.5]), ('m', 'k2', 'c2', [0.5]), "
@@ -150,7 +152,7 @@ def test_vectors_go_and_so_do_requests_that_hold_the_text_among_others(full: Sto
         )
     done = forget_conversations(["c1"], full)
     assert done.removed["embeddings"] == 1
-    assert set(AnswerStore(full).digests([*asked, "k2"])) == {"neither", "k2"}
+    assert set(ResponseStore(full).digests([*asked, "k2"])) == {"neither", "k2"}
     with full.read_connection() as connection:
         left = connection.execute("SELECT text_key FROM embeddings ORDER BY 1").fetchall()
     assert left == [("k2",), ("k3",)]
@@ -165,7 +167,7 @@ def test_everything_else_stays_and_is_found(full: Store) -> None:
         assert full.find(header.ref.artifact_id) is not None
     lists = next(h for h in full.headers("teacher_lists"))
     assert full.read(lists.ref.artifact_id)["context_id"].to_list() == ["c2"]
-    assert set(AnswerStore(full).digests(["k1", "k2", "k3"])) == {"k2"}
+    assert set(ResponseStore(full).digests(["k1", "k2", "k3"])) == {"k2"}
     with full.read_connection() as connection:
         assert connection.execute("SELECT count(*), sum(usd) FROM llm_ledger").fetchone() == (
             3,
@@ -179,7 +181,7 @@ def test_checkpoints_trained_on_it_are_named(full: Store) -> None:
     parent = full.headers("conversations")[0].ref.artifact_id
     scratch = full.scratch()
     rows = pl.DataFrame({"path": ["p"], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
-    ref = full.put(spec("checkpoint", conversations=parent), Built(rows), scratch=scratch)
+    ref = full.put(spec("checkpoint", conversations=parent), StepResult(rows), scratch=scratch)
     assert forget_conversations(["c1"], full).checkpoints == [ref.artifact_id]
     assert full.find(ref.artifact_id) is not None
 
@@ -187,7 +189,7 @@ def test_checkpoints_trained_on_it_are_named(full: Store) -> None:
 def test_a_dry_run_changes_nothing(full: Store) -> None:
     done = forget_conversations(["c1"], full, dry_run=True)
     assert done.removed["conversations"] == 2
-    assert len(AnswerStore(full).digests(["k1", "k2", "k3"])) == 3
+    assert len(ResponseStore(full).digests(["k1", "k2", "k3"])) == 3
     assert traces(full.home, "Elm Street")
 
 
@@ -198,7 +200,7 @@ def test_an_unknown_conversation_is_one_sentence(full: Store) -> None:
 
 def test_a_run_in_progress_is_waited_for(full: Store) -> None:
     with Spool(full.home / "spool") as spool:
-        spool.claim(["k9"], lambda keys: Standing(set(), set()))
+        spool.claim(["k9"], lambda keys: KeyStatus(set(), set()))
         with pytest.raises(WarehouseError, match="a run is asking"):
             forget_conversations(["c1"], full)
 
@@ -258,11 +260,11 @@ def test_files_beside_the_warehouse_name_it_no_more(full: Store, tmp_path: Path)
 
     talks = full.headers("conversations")[0].ref
     held_out = full.read(talks.artifact_id).with_columns(split=pl.lit("validation"))
-    parent = full.put(replace(spec("conversations"), version=2), Built(held_out)).artifact_id
+    parent = full.put(replace(spec("conversations"), version=2), StepResult(held_out)).artifact_id
     scratch = full.scratch()
     (scratch / "samples.jsonl").write_text("\n".join(lines) + "\n")
     rows = pl.DataFrame({"path": ["p"], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
-    ref = full.put(spec("checkpoint", conversations=parent), Built(rows), scratch=scratch)
+    ref = full.put(spec("checkpoint", conversations=parent), StepResult(rows), scratch=scratch)
 
     forget_conversations(["c1"], full)
     assert changes.read_text() == "context_id,item\nc2,Ran (1985)\n"

@@ -18,9 +18,9 @@ from convrec.catalog.load import load_catalog
 from convrec.config import load
 from convrec.errors import ConvrecError
 from convrec.llm.batch.output import read_lines, read_outcome
-from convrec.llm.client import Answered
+from convrec.llm.client import Success
 from convrec.llm.requests import Request
-from convrec.llm.response import answer_of
+from convrec.llm.response import response_of
 from convrec.llm.response_store import answer_table
 from convrec.llm.spool import read_segment
 from convrec.stages.evaluate.score import _spellings
@@ -93,9 +93,9 @@ def batch_output(folder: Path, name: str, data: bytes) -> None:
     request = Request("c", "e", {"model": "m", "messages": []})
     for row in read_lines(folder / name):
         outcome = read_outcome(row, request)
-        if isinstance(outcome, Answered):
+        if isinstance(outcome, Success):
             answer_table(
-                [answer_of(request, outcome.response, outcome.usage, 0.0, run="", stage="")]
+                [response_of(request, outcome.response, outcome.usage, 0.0, run="", stage="")]
             )
 
 

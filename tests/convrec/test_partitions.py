@@ -8,11 +8,11 @@ import duckdb
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Store, warehouse
-from convrec.artifacts.parquet_rows import Parts
+from convrec.artifacts import ArtifactRef, ArtifactSpec, StepResult, Store, warehouse
+from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.config import load
 from convrec.stages import partitions
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.partitions import CHUNK, ranges, rows_of, slices, spans
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
 from convrec.stages.remap import candidates as remapped
@@ -28,7 +28,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def job(store: Store) -> Job:
+def ctx(store: Store) -> StepContext:
     """Seven contexts in the warehouse, one of them without a list, one with two samples."""
     owners = [f"c{n}" for n in range(CONTEXTS)]
     samples = [*owners[:4], owners[1], *owners[4:]]
@@ -70,28 +70,28 @@ def job(store: Store) -> Job:
         ),
     }
     refs = {
-        kind: store.put(ArtifactSpec(kind, "ingest", 0), Built(frame))
+        kind: store.put(ArtifactSpec(kind, "ingest", 0), StepResult(frame))
         for kind, frame in frames.items()
     }
     config = load("demo", {"remap.keep": 3, "list_length": 2, "reflect.top": 3})
-    basis = SIMILARITY_BASIS.build(Job(config, store, refs))
+    basis = SIMILARITY_BASIS.build(StepContext(config, store, refs))
     refs["similarity_basis"] = store.put(ArtifactSpec("similarity_basis", "remap", 0), basis)
-    return Job(config, store, refs)
+    return StepContext(config, store, refs)
 
 
-def spread(job: Job, count: int, **fields: Any) -> Job:
-    runner = job.config.runner.model_copy(update={"partitions": count})
-    return replace(job, config=job.config.model_copy(update={"runner": runner}), **fields)
+def spread(ctx: StepContext, count: int, **fields: Any) -> StepContext:
+    runner = ctx.config.runner.model_copy(update={"partitions": count})
+    return replace(ctx, config=ctx.config.model_copy(update={"runner": runner}), **fields)
 
 
-def put(job: Job) -> tuple[ArtifactRef, pl.DataFrame]:
-    ref = job.store.put(CANDIDATES.spec(job), CANDIDATES.build(job))
-    return ref, job.store.read(ref.artifact_id)
+def put(ctx: StepContext) -> tuple[ArtifactRef, pl.DataFrame]:
+    ref = ctx.store.put(CANDIDATES.spec(ctx), CANDIDATES.build(ctx))
+    return ref, ctx.store.read(ref.artifact_id)
 
 
-def test_the_number_of_partitions_changes_neither_id_nor_row(job: Job) -> None:
-    one, rows = put(spread(job, 1))
-    three, same = put(spread(job, 3))
+def test_the_number_of_partitions_changes_neither_id_nor_row(ctx: StepContext) -> None:
+    one, rows = put(spread(ctx, 1))
+    three, same = put(spread(ctx, 3))
     assert one == three
     assert rows.equals(same)
     assert rows["context_id"].unique(maintain_order=True).to_list() == [
@@ -105,40 +105,40 @@ def test_the_number_of_partitions_changes_neither_id_nor_row(job: Job) -> None:
     assert rows.height == 3 * (CONTEXTS - 1)
 
 
-def test_a_lost_partition_is_made_again_alone(job: Job, tmp_path: Path) -> None:
+def test_a_lost_partition_is_made_again_alone(ctx: StepContext, tmp_path: Path) -> None:
     made: list[tuple[int, int]] = []
     broken = True
 
-    def dies_once(job: Job, pieces: Any) -> None:
+    def dies_once(ctx: StepContext, pieces: Any) -> None:
         for piece in pieces:
             if broken and piece.start == 2:
                 raise OSError("the power went")
             if not piece.file.exists():
                 made.append((piece.start, piece.stop))
-            piece.make(job)
+            piece.make(ctx)
 
-    careful = spread(job, 3, spread=dies_once, workspace=tmp_path / "work")
+    careful = spread(ctx, 3, spread=dies_once, workspace=tmp_path / "work")
     with pytest.raises(OSError, match="power"):
         CANDIDATES.build(careful)
     broken = False
     built = CANDIDATES.build(careful)
     assert made == [(0, 2), (2, 4), (4, 6)]
-    assert built.rows.equals(CANDIDATES.build(job).rows)
+    assert built.rows.equals(CANDIDATES.build(ctx).rows)
 
 
-def test_a_file_that_was_not_finished_is_not_there(job: Job, tmp_path: Path) -> None:
-    def cut_off(job: Job, shared: Any, start: int, stop: int) -> Any:
+def test_a_file_that_was_not_finished_is_not_there(ctx: StepContext, tmp_path: Path) -> None:
+    def cut_off(ctx: StepContext, shared: Any, start: int, stop: int) -> Any:
         yield pl.DataFrame({"n": [1]})
         raise OSError("the power went")
 
     with pytest.raises(OSError, match="power"):
-        partitions.in_parts(replace(job, workspace=tmp_path / "work"), cut_off, 2, {})
+        partitions.build_partitions(replace(ctx, workspace=tmp_path / "work"), cut_off, 2, {})
     assert [path.name for path in (tmp_path / "work").iterdir()] == [".lock"]
 
 
-def test_two_at_once_do_not_share_a_folder(job: Job, tmp_path: Path) -> None:
-    first = CANDIDATES.build(replace(job, workspace=tmp_path / "work"))
-    second = CANDIDATES.build(replace(job, workspace=tmp_path / "work"))
+def test_two_at_once_do_not_share_a_folder(ctx: StepContext, tmp_path: Path) -> None:
+    first = CANDIDATES.build(replace(ctx, workspace=tmp_path / "work"))
+    second = CANDIDATES.build(replace(ctx, workspace=tmp_path / "work"))
     first.close()
     assert second.rows.equals(first.rows)
     second.close()
@@ -153,9 +153,9 @@ def test_ranges_begin_at_a_multiple_of_the_chunk(monkeypatch: pytest.MonkeyPatch
 
 
 def test_spans_are_those_of_all_rows_however_many_are_looked_at_together(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+    ctx: StepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = {role: spans(job, role) for role in ("conversations", "teacher_lists")}
+    whole = {role: spans(ctx, role) for role in ("conversations", "teacher_lists")}
     assert whole["conversations"].rows() == [
         ("c0", 0, 0),
         ("c1", 1, 4),
@@ -165,57 +165,57 @@ def test_spans_are_those_of_all_rows_however_many_are_looked_at_together(
     for size in (1, 2, 5):
         monkeypatch.setattr(partitions, "ROWS", size)
         for role, found in whole.items():
-            assert spans(job, role).equals(found)
-            assert spans(replace(job, frames={role: job.frame(role)}), role).equals(found)
+            assert spans(ctx, role).equals(found)
+            assert spans(replace(ctx, frames={role: ctx.frame(role)}), role).equals(found)
 
 
 def test_rows_of_contexts_far_apart_are_read_without_those_between(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+    ctx: StepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "SPARSE", 1)
     for role in ("conversations", "teacher_lists"):
-        whole = job.rows(role, 0, 100, "context_id")
-        chosen = spans(job, role).filter(pl.col("context_id").is_in(["c0", "c6"]))
+        whole = ctx.rows(role, 0, 100, "context_id")
+        chosen = spans(ctx, role).filter(pl.col("context_id").is_in(["c0", "c6"]))
         own = whole.filter(pl.col("context_id").is_in(["c0", "c6"]))
-        assert rows_of(job, role, chosen, "context_id").equals(own)
-        assert rows_of(job, role, spans(job, role), "context_id").equals(whole)
+        assert rows_of(ctx, role, chosen, "context_id").equals(own)
+        assert rows_of(ctx, role, spans(ctx, role), "context_id").equals(whole)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_rows_that_were_forgotten_leave_no_others_out(
-    job: Job, monkeypatch: pytest.MonkeyPatch, size: int
+    ctx: StepContext, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    before = job.frame("conversations", "context_id", "sample_id")
-    with job.store.write() as connection:
+    before = ctx.frame("conversations", "context_id", "sample_id")
+    with ctx.store.write() as connection:
         connection.execute("DELETE FROM conversations WHERE context_id = 'c1'")
         connection.execute("UPDATE artifacts SET rows = 6 WHERE kind = 'conversations'")
-    refs = {**job.parents}
-    refs["conversations"] = job.store.headers("conversations")[0].ref
-    job = replace(job, parents=refs)
+    refs = {**ctx.parents}
+    refs["conversations"] = ctx.store.headers("conversations")[0].ref
+    ctx = replace(ctx, parents=refs)
     monkeypatch.setattr(partitions, "PARTITION", size)
     monkeypatch.setattr(partitions, "ROWS", size)
-    found = pl.concat(slices(job, "conversations", "context_id", "sample_id"))
+    found = pl.concat(slices(ctx, "conversations", "context_id", "sample_id"))
     assert found.drop("row").equals(before.filter(pl.col("context_id") != "c1"))
-    assert spans(job, "conversations")["last"].to_list() == [0, 2, 3, 5, 6, 7]
+    assert spans(ctx, "conversations")["last"].to_list() == [0, 2, 3, 5, 6, 7]
 
 
 def test_files_are_copied_in_bounded_memory_and_no_more_than_they(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ctx: StepContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if job.store.lake is not None:
+    if ctx.store.lake is not None:
         pytest.skip("a lake has its own instance of DuckDB")
     large = "SELECT len(list(range)) FROM range(8_000_000)"  # which DuckDB cannot spill
-    copy = Parts.insert
+    copy = ParquetRows.insert
 
-    def insert(self: Parts, connection: Any, *where: str) -> None:
+    def insert(self: ParquetRows, connection: Any, *where: str) -> None:
         with pytest.raises(duckdb.OutOfMemoryException):
             connection.cursor().execute(large)
         copy(self, connection, *where)
 
-    monkeypatch.setattr(Parts, "insert", insert)
+    monkeypatch.setattr(ParquetRows, "insert", insert)
     monkeypatch.setattr(warehouse, "WRITER_MEMORY", 2**24)
     file = tmp_path / "rows.parquet"
-    job.frame("catalog").write_parquet(file)
-    job.store.put(ArtifactSpec("catalog", "ingest", 1), Built(Parts((file,))))
-    with job.store.write() as connection:
+    ctx.frame("catalog").write_parquet(file)
+    ctx.store.put(ArtifactSpec("catalog", "ingest", 1), StepResult(ParquetRows((file,))))
+    with ctx.store.write() as connection:
         assert connection.execute(large).fetchall() == [(8_000_000,)]

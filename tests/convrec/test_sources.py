@@ -11,7 +11,7 @@ from convrec.config.schema import source_config
 from convrec.errors import ConfigError
 from convrec.pipeline.graph import NODES, PIPELINE
 from convrec.pipeline.sources import adopted
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.sft.build import lessons_of
 
 OTHER = {"recommend": {"source": "provided"}, "ingest": {"format": "reddit-v2", "path": "else"}}
@@ -96,7 +96,7 @@ def test_lessons_are_cut_and_never_held_out(store: Store) -> None:
             ("3", "validation", "B (2002)"),
         ),
     }
-    lessons = lessons_of(Job(config, store, frames=frames))
+    lessons = lessons_of(StepContext(config, store, frames=frames))
     assert lessons == {
         "train": [("long", "A (2001)\nB (2002)")],
         "validation": [("kept", "B (2002)")],

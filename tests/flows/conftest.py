@@ -54,8 +54,8 @@ def small() -> dict[str, object]:
 
 def late(file: Path, overrides: Mapping[str, Any]) -> dict[str, str]:
     """Overrides that replay a Batch output file without an answer: it failed, for one post."""
-    _, job = next(llm_jobs(load("demo", overrides), Store(file.with_suffix(".home"))))
-    owner = job.frame("conversations")["context_id"][0]
+    _, ctx = next(llm_jobs(load("demo", overrides), Store(file.with_suffix(".home"))))
+    owner = ctx.frame("conversations")["context_id"][0]
     line = {"custom_id": owner, "response": None, "error": {"code": "batch_expired"}}
     file.write_text(json.dumps(line))
     return {"recommend.source": "replay", "recommend.replay": str(file)}

@@ -22,7 +22,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     import convrec.stages.answers as module
 
     kinds: list[str] = []
-    whole = module.ask
+    whole = module.fetch_responses
 
     def noted(step: Any, *args: Any, **options: Any) -> Any:
         kinds.append(step.kind)

@@ -7,10 +7,10 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.config import load
-from convrec.llm.fetch import Fetched
+from convrec.llm.fetch import FetchResult
 from convrec.llm.ledger import ledger_rows
 from convrec.pipeline.plan import make_plan
-from convrec.stages.answers import ask
+from convrec.stages.answers import fetch_responses
 from convrec.stages.base import Step
 from flows.pipeline import pipeline
 
@@ -54,10 +54,10 @@ def test_without_embeddings_nothing_is_asked_for_remap(
     assert set(plan["llm"]) == {"teacher", "judge"}
     asked: list[str] = []
 
-    def noted(step: Step, *given: Any, **more: Any) -> Fetched:
+    def noted(step: Step, *given: Any, **more: Any) -> FetchResult:
         asked.append(step.kind)
-        return ask(step, *given, **more)
+        return fetch_responses(step, *given, **more)
 
-    monkeypatch.setattr("convrec.stages.answers.ask", noted)
+    monkeypatch.setattr("convrec.stages.answers.fetch_responses", noted)
     pipeline(profile="demo", overrides=small, until="remap")
     assert asked == ["teacher_lists"]

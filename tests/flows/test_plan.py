@@ -11,10 +11,10 @@ from convrec.artifacts import Store, warehouse
 from convrec.config import load
 from convrec.llm.prices import Usage
 from convrec.llm.requests import Request
-from convrec.llm.response import answer_of
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response import response_of
+from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.graph import Node
-from convrec.pipeline.plan import Walk, make_plan
+from convrec.pipeline.plan import PlanBuilder, make_plan
 from flows.pipeline import pipeline
 from tests.flows.conftest import late
 
@@ -83,8 +83,8 @@ def killed_with_an_answer(home: Path) -> str:
     """The key of an answer that a process had in its spool when it was killed."""
     request = Request("c1", "demo", {"model": "demo-judge", "messages": []})
     told = json.dumps({"choices": [{"message": {"content": "a"}}]})
-    spool = AnswerStore(Store(home)).open_spool().__enter__()
-    spool.append([answer_of(request, told, Usage(0, 0, 0), 0.5, run="r", stage="reflect")])
+    spool = ResponseStore(Store(home)).open_spool().__enter__()
+    spool.append([response_of(request, told, Usage(0, 0, 0), 0.5, run="r", stage="reflect")])
     assert spool._claims is not None
     fcntl.flock(spool._claims, fcntl.LOCK_UN)
     return request.key
@@ -96,7 +96,7 @@ def test_a_plan_after_a_run_was_killed_saves_its_answers(
     monkeypatch.setattr(warehouse, "LOCK_PATIENCE", 2.0)
     key = killed_with_an_answer(home)
     planned(home, small)
-    assert AnswerStore(Store(home)).digests([key])
+    assert ResponseStore(Store(home)).digests([key])
 
 
 def test_a_process_that_is_killed_while_a_plan_reads_holds_it_up_no_longer(
@@ -106,20 +106,20 @@ def test_a_process_that_is_killed_while_a_plan_reads_holds_it_up_no_longer(
     store = Store(home)
     with store.reading():
         key = killed_with_an_answer(home)
-        assert AnswerStore(store).digests([key]) == {}
-    assert AnswerStore(store).digests([key])
+        assert ResponseStore(store).digests([key]) == {}
+    assert ResponseStore(store).digests([key])
 
 
 def test_others_can_write_while_a_plan_computes(
     home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[bool] = []
-    price = Walk._price
+    price = PlanBuilder._price
 
-    def noted(self: Walk, node: Node, job: Any) -> int | None:
+    def noted(self: PlanBuilder, node: Node, ctx: Any) -> int | None:
         held.append(self.store.is_reading)
-        return price(self, node, job)
+        return price(self, node, ctx)
 
-    monkeypatch.setattr(Walk, "_price", noted)
+    monkeypatch.setattr(PlanBuilder, "_price", noted)
     planned(home, small)
     assert held == [False, False]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from convrec.artifacts import Store
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,6 +57,6 @@ def test_a_signal_keeps_what_is_in_flight_and_says_how_to_go_on(
     assert "To go on from here: convrec run demo --until recommend" in said
     assert "Traceback" not in said
     store = Store(home)
-    AnswerStore(store)
+    ResponseStore(store)
     served = {json.loads(line)["key"] for line in log.read_text().splitlines()}
-    assert set(AnswerStore(store).digests(served)) == served
+    assert set(ResponseStore(store).digests(served)) == served

@@ -64,16 +64,16 @@ def test_a_kubernetes_job_is_one_that_the_api_knows(gpus: int) -> None:
     models = pytest.importorskip("kubernetes_asyncio.client.models")
     values = {**COMMON, "gpus": gpus, "labels": {"team": "films"}}
     made = prepared(worker.KubernetesWorkerJobConfiguration, "kubernetes", values)
-    job = made.job_manifest
-    pod = job["spec"]["template"]["spec"]
+    ctx = made.job_manifest
+    pod = ctx["spec"]["template"]["spec"]
     # The worker wants these two of a job in the pod; the API leaves them aside.
     assert (pod.pop("parallelism"), pod.pop("completions")) == (1, 1)
-    check(job, "V1Job", models)
+    check(ctx, "V1Job", models)
     container = pod["containers"][0]
     assert {"name": "OMP_NUM_THREADS", "value": "4"} in container["env"]
     assert container["image"] == COMMON["image"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == gpus
-    assert job["metadata"]["labels"]["team"] == "films"
+    assert ctx["metadata"]["labels"]["team"] == "films"
 
 
 @pytest.mark.parametrize("launch", ["FARGATE", "EC2"])

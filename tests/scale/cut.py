@@ -23,14 +23,14 @@ from transformers import TrainerCallback
 from convrec.stages.sft import train
 from convrec.stages.sft.build import fit_sft
 from convrec.training import launch
-from convrec.training.job import Fit, Given, Progress, Trained
+from convrec.training.job import Fit, Progress, Trained, TrainingJob
 from convrec.training.parallel import parallel
 from tests.scale.fits import given
 
 CUT = {"launcher": "accelerate", "parallel": "fsdp", "processes": 2}
 
 
-def trained(fit: Fit, given: Given, progress: Progress) -> Trained:
+def trained(fit: Fit, given: TrainingJob, progress: Progress) -> Trained:
     """`launch.trained`, where nothing lacks for want of GPUs."""
     ready = launch.ready
     launch.ready = lambda config, stage: parallel(config, gpus=0)
@@ -40,7 +40,7 @@ def trained(fit: Fit, given: Given, progress: Progress) -> Trained:
         launch.ready = ready
 
 
-def fit_cut(given: Given, progress: Progress, *callbacks: TrainerCallback) -> Trained:
+def fit_cut(given: TrainingJob, progress: Progress, *callbacks: TrainerCallback) -> Trained:
     """`fit_sft` where accelerate sees a GPU; figures say whether this process had a part."""
     _take_for_gpu()
     part = _Part()
@@ -99,7 +99,7 @@ def _take_for_gpu() -> None:
         kind.__init__ = on_cpu(kind.__init__)
 
 
-def with_bf16(asked: Given) -> Given:
+def with_bf16(asked: TrainingJob) -> TrainingJob:
     model = asked.config.model.model_copy(update={"bf16": True})
     return replace(asked, config=asked.config.model_copy(update={"model": model}))
 

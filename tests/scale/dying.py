@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from convrec.artifacts import Store
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.partitions import CHUNK, Shared
 from convrec.stages.remap import candidates
 
@@ -18,12 +18,12 @@ DYING = 2 * CHUNK
 _made = candidates._part
 
 
-def dies_once(job: Job, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
+def dies_once(ctx: StepContext, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
     """As the real ones; who first makes the contexts from DYING on is killed after a chunk."""
-    log = job.store.home / f"tries-{start}"
+    log = ctx.store.home / f"tries-{start}"
     with log.open("a") as tries:
         tries.write("x")
-    for number, frame in enumerate(_made(job, shared, start, stop)):
+    for number, frame in enumerate(_made(ctx, shared, start, stop)):
         if start == DYING and number == 1 and log.read_text() == "x":
             os.kill(os.getpid(), signal.SIGKILL)
         yield frame

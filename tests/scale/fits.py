@@ -19,7 +19,7 @@ import polars as pl
 from convrec.config import ROOT, Config
 from convrec.stages.rank_grpo.build import fit_rank_grpo
 from convrec.stages.sft.build import fit_sft
-from convrec.training.job import Fit, Given, Trained
+from convrec.training.job import Fit, Trained, TrainingJob
 from convrec.training.launch import trained
 from convrec.utils.progress import Progress
 from tests.convrec.training.world import FILMS, ROWS, SAMPLES, VALIDATED, config
@@ -28,7 +28,9 @@ FITS: dict[str, Fit] = {"sft": fit_sft, "rank_grpo": fit_rank_grpo}
 TWO = {"launcher": "accelerate", "parallel": "ddp", "processes": 2}
 
 
-def given(stage: Any, checkpoint: Path, out: Path, folder: Path | None, **train: Any) -> Given:
+def given(
+    stage: Any, checkpoint: Path, out: Path, folder: Path | None, **train: Any
+) -> TrainingJob:
     """What a training of `stage` is given; `train` is the section of the configuration."""
     reinforce = {"save_every": 2, "eval_every": 3, "exact": 1.0, "early": -1.0, "beta": 1e-3}
     values = config(steps=8, **reinforce).model_dump() | {"train": train}
@@ -44,7 +46,7 @@ def given(stage: Any, checkpoint: Path, out: Path, folder: Path | None, **train:
             "catalog": pl.DataFrame(FILMS, schema=["item_id", "title", "year"], orient="row"),
         }
     )
-    return Given(stage, Config.model_validate(values), frames, out, folder, checkpoint)
+    return TrainingJob(stage, Config.model_validate(values), frames, out, folder, checkpoint)
 
 
 def launch_killed(module: str, *arguments: object) -> None:
@@ -59,7 +61,7 @@ def launch_killed(module: str, *arguments: object) -> None:
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
-def unexpected(given: Given, progress: Progress) -> Trained:
+def unexpected(given: TrainingJob, progress: Progress) -> Trained:
     """An error that nobody foresaw, of the second process."""
     if os.environ.get("RANK") == "1":
         raise KeyError("no such film")
@@ -67,7 +69,7 @@ def unexpected(given: Given, progress: Progress) -> Trained:
     raise AssertionError
 
 
-def killed(given: Given, progress: Progress) -> Trained:
+def killed(given: TrainingJob, progress: Progress) -> Trained:
     """The system takes a process for want of memory."""
     if os.environ.get("RANK") == "1":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -75,12 +77,12 @@ def killed(given: Given, progress: Progress) -> Trained:
     raise AssertionError
 
 
-def too_large(given: Given, progress: Progress) -> Trained:
+def too_large(given: TrainingJob, progress: Progress) -> Trained:
     """A GPU's memory runs out where nothing looks for it."""
     raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
 
-def port_taken(given: Given, progress: Progress) -> Trained:
+def port_taken(given: TrainingJob, progress: Progress) -> Trained:
     """The first launch comes too late for its port."""
     assert given.working_folder is not None
     tried = given.working_folder / "tried"
@@ -90,7 +92,7 @@ def port_taken(given: Given, progress: Progress) -> Trained:
     return fit_sft(given, progress)
 
 
-def leaves(given: Given, progress: Progress) -> Trained:
+def leaves(given: TrainingJob, progress: Progress) -> Trained:
     """A process ends without a word."""
     os._exit(7)
 

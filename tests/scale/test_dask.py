@@ -18,7 +18,7 @@ from convrec.artifacts import Store
 from convrec.artifacts.identity import ArtifactSpec
 from convrec.config import ROOT, load
 from convrec.pipeline.graph import NODES
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.partitions import CHUNK
 from convrec.stages.remap import candidates
 from tasks.dask import on_dask
@@ -40,7 +40,7 @@ def _prefect() -> Iterator[None]:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def ctx(tmp_path: Path) -> StepContext:
     """A warehouse of generated contexts, up to the teacher's lists and the basis."""
     catalog = tmp_path / "films.csv"
     catalog.write_text(
@@ -57,13 +57,13 @@ def job(tmp_path: Path) -> Job:
     config, store = load("reddit-v2", settings), Store(tmp_path / "home")
     refs: dict[str, Any] = {}
     for name in ("catalog", "conversations", "teacher_lists", "similarity_basis"):
-        made = Job(config, store, {role: refs[n] for role, n in NODES[name].reads.items()})
+        made = StepContext(config, store, {role: refs[n] for role, n in NODES[name].reads.items()})
         if name == "teacher_lists":
             spec = ArtifactSpec("teacher_lists", "recommend", 0)
             refs[name] = store.put(spec, teacher_lists(made, tmp_path))
         else:
             refs[name] = store.put(NODES[name].step.spec(made), NODES[name].step.build(made))
-    return Job(config, store, refs, workspace=tmp_path / "work")
+    return StepContext(config, store, refs, workspace=tmp_path / "work")
 
 
 HELD: dict[str, Any] = {}
@@ -74,17 +74,17 @@ def spread_out() -> None:
     HELD["built"] = candidates.CANDIDATES.build(HELD["job"])
 
 
-def built_on_dask(job: Job) -> Any:
-    HELD["job"] = replace(job, spread=on_dask)
+def built_on_dask(ctx: StepContext) -> Any:
+    HELD["job"] = replace(ctx, spread=on_dask)
     spread_out()
     return HELD.pop("built")
 
 
-def test_a_cluster_makes_the_rows_of_one_process(job: Job, timed: Timed) -> None:
+def test_a_cluster_makes_the_rows_of_one_process(ctx: StepContext, timed: Timed) -> None:
     with timed("two workers that are started"):
-        built = built_on_dask(job)
+        built = built_on_dask(ctx)
     with timed("one process"):
-        alone = candidates.CANDIDATES.build(replace(job, workspace=None))
+        alone = candidates.CANDIDATES.build(replace(ctx, workspace=None))
     assert len(built.made.files) == 3
     assert built.rows.equals(alone.rows)
     assert built.figures == alone.figures
@@ -114,13 +114,13 @@ def cluster(workers: int, folder: Path) -> Iterator[str]:
 
 
 def test_a_cluster_that_is_there_makes_the_rows_of_one_process(
-    job: Job, tmp_path: Path, timed: Timed
+    ctx: StepContext, tmp_path: Path, timed: Timed
 ) -> None:
     from distributed import Client
 
     with cluster(2, tmp_path) as address:
-        runner = job.config.runner.model_copy(update={"address": address})
-        there = replace(job, config=job.config.model_copy(update={"runner": runner}))
+        runner = ctx.config.runner.model_copy(update={"address": address})
+        there = replace(ctx, config=ctx.config.model_copy(update={"runner": runner}))
         with timed("two workers that are there"):
             built = built_on_dask(there)
         with Client(address) as client:
@@ -128,14 +128,14 @@ def test_a_cluster_that_is_there_makes_the_rows_of_one_process(
     assert len(made) == 2
     assert sum(made.values()) == 3  # here nothing was made
     assert len(built.made.files) == 3
-    assert built.rows.equals(candidates.CANDIDATES.build(replace(job, workspace=None)).rows)
+    assert built.rows.equals(candidates.CANDIDATES.build(replace(ctx, workspace=None)).rows)
 
 
 def test_the_partition_of_a_killed_worker_is_made_again_alone(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+    ctx: StepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candidates, "_part", dying.dies_once)
-    built = built_on_dask(job)
+    built = built_on_dask(ctx)
     monkeypatch.undo()
-    assert dying.tries(job.store) == {0: 1, 2 * CHUNK: 2, 4 * CHUNK: 1}
-    assert built.rows.equals(candidates.CANDIDATES.build(replace(job, workspace=None)).rows)
+    assert dying.tries(ctx.store) == {0: 1, 2 * CHUNK: 2, 4 * CHUNK: 1}
+    assert built.rows.equals(candidates.CANDIDATES.build(replace(ctx, workspace=None)).rows)

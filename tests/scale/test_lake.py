@@ -19,12 +19,12 @@ import duckdb
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.artifacts.ducklake.connection import _passing
-from convrec.artifacts.runs import Used, note_artifact, open_run, runs
+from convrec.artifacts.runs import RunArtifact, note_artifact, open_run, runs
 from convrec.errors import WarehouseError
-from convrec.llm.response import Answer
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response import Response
+from convrec.llm.response_store import ResponseStore
 from tests.servers import Postgres, s3
 
 pytestmark = pytest.mark.scale
@@ -59,7 +59,7 @@ def spec(name: str) -> ArtifactSpec:
     return ArtifactSpec("quarantine", "ingest", 1, {"name": name})
 
 
-def rows(name: str, count: int = 40) -> Built:
+def rows(name: str, count: int = 40) -> StepResult:
     frame = pl.DataFrame(
         {
             "source": [name] * count,
@@ -68,23 +68,25 @@ def rows(name: str, count: int = 40) -> Built:
             "raw": ["x"] * count,
         }
     )
-    return Built(frame)
+    return StepResult(frame)
 
 
-def answer(key: str) -> Answer:
+def answer(key: str) -> Response:
     body = json.dumps({"choices": [{"message": {"content": key}}]})
-    return Answer(key, "demo", "m", "{}", body, "live", "2026-01-01T00:00:00.000000", usd=0.5)
+    return Response(key, "demo", "m", "{}", body, "live", "2026-01-01T00:00:00.000000", usd=0.5)
 
 
 def writer(home: Path, number: int, barrier: Barrier) -> None:
     store = Store(home)
-    answers = AnswerStore(store)
+    answers = ResponseStore(store)
     barrier.wait(120)
     open_run(store, f"run-{number}", flow="f", profile="p", overrides={}, config={})
     for one in range(EACH):
         for name in (f"own-{number}-{one}", f"common-{one}"):
             ref = store.put(spec(name), rows(name))
-            note_artifact(store, f"run-{number}", Used(name, ref.artifact_id, "completed", 0.0))
+            note_artifact(
+                store, f"run-{number}", RunArtifact(name, ref.artifact_id, "completed", 0.0)
+            )
         answers.add([answer(f"own-{number}-{one}"), answer(f"common-{one}")])
 
 
@@ -106,7 +108,7 @@ def check(store: Store, numbers: range) -> None:
             "SELECT count(*) FROM quarantine ANTI JOIN artifacts USING (artifact_id)"
         ).fetchone()
     assert stray == (0,)
-    assert set(AnswerStore(store).digests(names)) == set(names)
+    assert set(ResponseStore(store).digests(names)) == set(names)
     made = {run.run_id: len(run.artifacts) for run in runs(store)}
     assert [made[f"run-{n}"] for n in numbers] == [2 * EACH] * len(numbers)
 
@@ -214,7 +216,7 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
 
     with monkeypatch.context() as cut:
         cut.setattr(store.lake, "_begin", lambda: Cut(begin()))
-        note_artifact(store, "run", Used("n", "a", "completed", 0.0))
+        note_artifact(store, "run", RunArtifact("n", "a", "completed", 0.0))
     with Store(tmp_path / "home").read_connection() as connection:
         assert connection.execute("SELECT count(*) FROM run_artifacts").fetchone() == (1,)
 
@@ -228,7 +230,7 @@ def test_files_go_from_host_to_host(lake: str, tmp_path: Path) -> None:
         scratch = one.scratch()
         (scratch / "part").mkdir()
         (scratch / "part" / "model.safetensors").write_text(weights)
-        return one.put(made, Built(row), scratch=scratch).artifact_id
+        return one.put(made, StepResult(row), scratch=scratch).artifact_id
 
     name = put("first")
     assert two.find(name) is not None

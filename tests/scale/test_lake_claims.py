@@ -11,9 +11,9 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.errors import WarehouseError
-from convrec.llm.batch.client import Control
-from convrec.llm.response_store import AnswerStore
-from convrec.llm.spool import Standing
+from convrec.llm.batch.client import BatchClient
+from convrec.llm.response_store import ResponseStore
+from convrec.llm.spool import KeyStatus
 from convrec.operations.forget import forget_conversations
 from tests.convrec.llm.conftest import Endpoint, ask, endpoint
 from tests.convrec.llm.test_batch import BatchEndpoint, batches, in_batches
@@ -35,14 +35,14 @@ def hosts(
     return Store(tmp_path / "one"), Store(tmp_path / "two")
 
 
-def nothing(keys: list[str]) -> Standing:
-    return Standing(set(), set())
+def nothing(keys: list[str]) -> KeyStatus:
+    return KeyStatus(set(), set())
 
 
 def test_a_key_is_claimed_by_one_host_until_it_lets_go(
     hosts: tuple[Store, Store], postgres_server: Postgres
 ) -> None:
-    one, two = map(AnswerStore, hosts)
+    one, two = map(ResponseStore, hosts)
     with one.open_spool() as here, two.open_spool() as there:
         assert here.claim(["a", "b"], nothing).mine == ["a", "b"]
         claim = there.claim(["b", "c"], nothing)
@@ -75,9 +75,9 @@ def test_a_batch_that_one_host_is_submitting_is_left_to_it_by_the_other(
 ) -> None:
     requests = [ask(n) for n in range(6)]
     url = batches.start()
-    real, others = Control.upload, []
+    real, others = BatchClient.upload, []
 
-    def upload(self: Control, path: Path, name: str) -> str:
+    def upload(self: BatchClient, path: Path, name: str) -> str:
         if not others:
             other = threading.Thread(target=in_batches, args=(requests, url, hosts[1], "other"))
             others.append(other)
@@ -85,7 +85,7 @@ def test_a_batch_that_one_host_is_submitting_is_left_to_it_by_the_other(
             time.sleep(4)
         return real(self, path, name)
 
-    monkeypatch.setattr(Control, "upload", upload)
+    monkeypatch.setattr(BatchClient, "upload", upload)
     in_batches(requests, url, hosts[0])
     others[0].join(60)
     assert batches.created == [6]

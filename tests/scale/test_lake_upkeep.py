@@ -11,16 +11,16 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.artifacts.ducklake.maintenance import purge, tidy
-from convrec.artifacts.runs import Used, close_run, note_artifact, open_run
+from convrec.artifacts.runs import RunArtifact, close_run, note_artifact, open_run
 from convrec.artifacts.tables import KINDS, MEMBERS
 from convrec.catalog.publish import publish
 from convrec.catalog.versions import newest_version
 from convrec.config import ROOT
 from convrec.errors import WarehouseError
-from convrec.llm.response import Answer
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response import Response
+from convrec.llm.response_store import ResponseStore
 from convrec.operations.forget import forget_conversations
 from convrec.operations.gc import collect
 from convrec.operations.migrate_to_ducklake import KEYS, copy_warehouse
@@ -46,20 +46,20 @@ def full(tmp_path: Path) -> Store:
     bad = pl.DataFrame({"source": ["f"], "line": [1], "reason": ["r"], "raw": ["x"]})
     failed = pl.DataFrame({"context_id": ["c"], "reason": ["refused"]})
     curve = pl.DataFrame({"step": [1], "name": ["loss"], "value": [0.5]})
-    built = Built(bad, {"bad": 1}, failures=failed, curves=curve)
+    built = StepResult(bad, {"bad": 1}, failures=failed, curves=curve)
     parent = store.put(ArtifactSpec("quarantine", "ingest", 1), built)
     scratch = store.scratch()
     (scratch / "model.safetensors").write_text("weights")
     row = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
     made = ArtifactSpec("checkpoint", "sft", 1, parents={"bad": parent.artifact_id})
-    ref = store.put(made, Built(row), scratch=scratch)
+    ref = store.put(made, StepResult(row), scratch=scratch)
     open_run(store, "run-1", flow="f", profile="demo", overrides={}, config={})
-    note_artifact(store, "run-1", Used("checkpoint_sft", ref.artifact_id, "completed", 1.0))
+    note_artifact(store, "run-1", RunArtifact("checkpoint_sft", ref.artifact_id, "completed", 1.0))
     close_run(store, "run-1", "completed")
     store.pin("p", ref.artifact_id)
     said = json.dumps({"choices": [{"message": {"content": SECRET}}]})
-    AnswerStore(store).add(
-        [Answer("k", "demo", "m", SECRET, said, "live", "2026-01-01T00:00:00.000000", usd=0.5)]
+    ResponseStore(store).add(
+        [Response("k", "demo", "m", SECRET, said, "live", "2026-01-01T00:00:00.000000", usd=0.5)]
     )
     publish(ROOT / "catalog" / "demo.csv", "movies", store)
     return store
@@ -144,7 +144,7 @@ def test_tidying_up_keeps_what_is_needed_and_takes_the_rest(
         scratch = lake.scratch()
         (scratch / "report.html").write_text(name)
         made = ArtifactSpec("report", "evaluate", 1, {"name": name})
-        refs.append(lake.put(made, Built(frame), scratch=scratch))
+        refs.append(lake.put(made, StepResult(frame), scratch=scratch))
     lake.pin("p", refs[1].artifact_id)
     with lake.write() as connection:
         long_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=3)
@@ -163,7 +163,7 @@ def test_small_files_are_merged(lake: Store) -> None:
         {"source": ["f"] * 50, "line": range(50), "reason": ["r"] * 50, "raw": ["x"] * 50}
     )
     for number in range(6):
-        lake.put(ArtifactSpec("quarantine", "ingest", 1, {"n": number}), Built(frame))
+        lake.put(ArtifactSpec("quarantine", "ingest", 1, {"n": number}), StepResult(frame))
 
     def files() -> int:
         with lake.read_connection() as connection:
@@ -195,11 +195,11 @@ def test_a_forgotten_conversation_is_in_no_file_and_no_table(
             "raw": [f"{SECRET} c1"] * copies,
         }
     )
-    lake.put(ArtifactSpec("quarantine", "ingest", 1), Built(bad))
+    lake.put(ArtifactSpec("quarantine", "ingest", 1), StepResult(bad))
     said = json.dumps({"choices": [{"message": {"content": "fine"}}]})
-    AnswerStore(lake).add(
+    ResponseStore(lake).add(
         [
-            Answer(f"k{n}", "demo", "m", SECRET, said, "live", f"2026-01-01T00:00:00.{n:06}",
+            Response(f"k{n}", "demo", "m", SECRET, said, "live", f"2026-01-01T00:00:00.{n:06}",
                    owner="c1" if n < copies else "c2")
             for n in range(2 * copies)
         ]
@@ -231,9 +231,11 @@ def test_a_forgotten_conversation_is_in_no_file_and_no_table(
     assert found()
     forget_conversations(["c1"], lake)
     assert found() == []
-    assert len(AnswerStore(lake).digests([f"k{n}" for n in range(2 * copies)])) == copies
-    AnswerStore(lake).add([Answer("a", "demo", "m", "b", said, "live", "2026-01-02T00:00:00.0")])
-    assert set(AnswerStore(lake).digests(["a", f"k{copies}", "k0"])) == {"a", f"k{copies}"}
+    assert len(ResponseStore(lake).digests([f"k{n}" for n in range(2 * copies)])) == copies
+    ResponseStore(lake).add(
+        [Response("a", "demo", "m", "b", said, "live", "2026-01-02T00:00:00.0")]
+    )
+    assert set(ResponseStore(lake).digests(["a", f"k{copies}", "k0"])) == {"a", f"k{copies}"}
 
 
 def test_forgetting_leaves_a_checkpoint_that_is_about_to_be_committed(

@@ -21,11 +21,11 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.config import Config, load
-from convrec.llm.fetch import Fetched
+from convrec.llm.fetch import FetchResult
 from convrec.llm.ledger import ledger_rows
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.reparse import llm_jobs
-from convrec.stages.answers import ask
+from convrec.stages.answers import fetch_responses
 
 pytestmark = pytest.mark.slow
 
@@ -68,14 +68,14 @@ def server() -> Iterator[str]:
         process.wait()
 
 
-def run(config: Config, store: Store) -> dict[str, Fetched]:
+def run(config: Config, store: Store) -> dict[str, FetchResult]:
     """Ask both stages, and store what they read."""
     fetched = {}
-    for node, job in llm_jobs(config, store):
-        fetched[node.stage] = ask(
-            node.step, job, run="local", spent_usd=0.0, progress=lambda *_: None
+    for node, ctx in llm_jobs(config, store):
+        fetched[node.stage] = fetch_responses(
+            node.step, ctx, run="local", spent_usd=0.0, progress=lambda *_: None
         )
-        store.put(node.step.spec(job), node.step.build(job))
+        store.put(node.step.spec(ctx), node.step.build(ctx))
     return fetched
 
 
@@ -120,4 +120,4 @@ def test_a_handful_of_contexts_goes_through_a_real_model(server: str, tmp_path: 
 
     again = run(config, store)
     assert {fetched.sent for fetched in again.values()} == {0}
-    assert AnswerStore(store).recover() == 0
+    assert ResponseStore(store).recover() == 0

@@ -28,7 +28,7 @@ _WRITTEN_LATER = {MARK, "README.md"}
 """What does not make a folder another one: a model card is written again when it is measured."""
 
 
-class Depot:
+class BlobStore:
     """A folder, or an S3 prefix, of tar files.
 
     Raises WarehouseError where it cannot be read or written. S3 takes keys, region and endpoint

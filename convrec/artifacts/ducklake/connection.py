@@ -29,7 +29,7 @@ from convrec.errors import CommitError, WarehouseError
 if TYPE_CHECKING:
     import psycopg
 
-    from convrec.artifacts.ducklake.blobs import Depot
+    from convrec.artifacts.ducklake.blobs import BlobStore
 
 PREFIX = "ducklake:postgres:"
 
@@ -140,9 +140,9 @@ class Lake:
     # -- files ---------------------------------------------------------------------------------
 
     @functools.cached_property
-    def depot(self) -> Depot:
+    def depot(self) -> BlobStore:
         """Where files stand that are no rows."""
-        from convrec.artifacts.ducklake.blobs import Depot
+        from convrec.artifacts.ducklake.blobs import BlobStore
 
         with self.read() as connection:
             found = connection.execute(
@@ -150,7 +150,7 @@ class Lake:
                 "WHERE key = 'data_path'"
             ).fetchone()
         place = str(found[0]) if found else ""
-        return Depot(place.rstrip("/").removesuffix(TABLES) + FILES)
+        return BlobStore(place.rstrip("/").removesuffix(TABLES) + FILES)
 
     def point(self, connection: duckdb.DuckDBPyConnection, name: str, file: str) -> None:
         """Let `name` mean a file of the depot, in the caller's transaction."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from convrec.metrics.relevance import judge_lines, list_lines, titled
+from convrec.metrics.relevance import list_lines, match_lines, titled
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import LINE, LINE_WITHOUT_YEAR, LineFormat, format_line, line_format
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from convrec.artifacts import Store
-    from convrec.artifacts.trace.lineage_path import Line
+    from convrec.artifacts.trace.lineage_path import LineagePath
     from convrec.titles.linker import Linker
 
 Rows = list[dict[str, Any]]
@@ -27,7 +27,7 @@ SAME = "the same item as a line above"
 BELOW = "below the candidates that remap.keep keeps"
 
 
-def follow(store: Store, name: str, line: Line) -> dict[str, Any]:
+def trace_conversation(store: Store, name: str, line: LineagePath) -> dict[str, Any]:
     """The conversation `name`, a context_id or sample_id, along a line.
 
     Keys: context_id, run, artifacts (role → id), samples, teacher (the raw lines and what each was
@@ -68,7 +68,7 @@ def follow(store: Store, name: str, line: Line) -> dict[str, Any]:
     }
 
 
-def _rows(store: Store, line: Line, role: str, name: str) -> Rows:
+def _rows(store: Store, line: LineagePath, role: str, name: str) -> Rows:
     """The rows of a conversation in an artifact of the line, in order; none without the artifact.
 
     Of `conversations` those of the sample's whole context.
@@ -96,7 +96,7 @@ def _rows(store: Store, line: Line, role: str, name: str) -> Rows:
     return rows
 
 
-def _catalog(store: Store, line: Line) -> pl.DataFrame:
+def _catalog(store: Store, line: LineagePath) -> pl.DataFrame:
     """item_id, title and year of the line's catalog; no rows where it has none."""
     import polars as pl
 
@@ -107,7 +107,7 @@ def _catalog(store: Store, line: Line) -> pl.DataFrame:
     return store.read(artifact_id, *columns)
 
 
-def _form(line: Line) -> LineFormat:
+def _form(line: LineagePath) -> LineFormat:
     """How the line's lists are written: what the demonstrations' key says of it."""
     header = line.headers.get("demonstrations")
     config = header.config if header else {}
@@ -122,7 +122,7 @@ def _sample(sample: dict[str, Any], form: LineFormat) -> dict[str, Any]:
     return {**{key: sample[key] for key in kept}, **lists}
 
 
-def _candidates(store: Store, line: Line, context: str, names: dict[str, str]) -> Rows:
+def _candidates(store: Store, line: LineagePath, context: str, names: dict[str, str]) -> Rows:
     """Every candidate with all parts of its score, best remapped first."""
     judged = {row["item_id"]: row for row in _rows(store, line, "judgments", context)}
     adjusted: dict[str, tuple[float, float]] = {}
@@ -166,7 +166,7 @@ def _rank(candidates: Rows, demonstrations: Rows, seen: set[str | None]) -> None
 
 
 def _teacher(
-    store: Store, line: Line, context: str, candidates: Rows, names: dict[str, str]
+    store: Store, line: LineagePath, context: str, candidates: Rows, names: dict[str, str]
 ) -> Rows:
     """The teacher's raw lines, each with the catalog item that it was linked to."""
     origin = {row["linked_from"]: row for row in candidates if row["linked_from"]}
@@ -199,7 +199,7 @@ def _teacher(
     return found
 
 
-def _again(store: Store, line: Line, lines: Rows, known: list[bool]) -> dict[int, Any]:
+def _again(store: Store, line: LineagePath, lines: Rows, known: list[bool]) -> dict[int, Any]:
     """Rank → link of the lines of which no candidate tells."""
     open_lines = [row for row, told in zip(lines, known, strict=True) if not told]
     catalog = line.artifact_id("catalog")
@@ -216,7 +216,9 @@ def _linker(store: Store, catalog: str) -> Linker:
     return Linker(store.read(catalog))
 
 
-def _lists(store: Store, line: Line, samples: Rows, index: TitleIndex, form: LineFormat) -> Rows:
+def _lists(
+    store: Store, line: LineagePath, samples: Rows, index: TitleIndex, form: LineFormat
+) -> Rows:
     """The lists that the trained checkpoints wrote for the samples, each line with its mark."""
     by_id = {sample["sample_id"]: sample for sample in samples}
     lists = []
@@ -228,7 +230,7 @@ def _lists(store: Store, line: Line, samples: Rows, index: TitleIndex, form: Lin
                 continue
             sample = by_id[row["sample_id"]]
             texts = list_lines(row["completion"])
-            judged = judge_lines(texts, index, sample["seen"], sample["ground_truth"], form)
+            judged = match_lines(texts, index, sample["seen"], sample["ground_truth"], form)
             lists.append(
                 {
                     "system": role.removeprefix("generations_"),
@@ -244,7 +246,7 @@ def _lists(store: Store, line: Line, samples: Rows, index: TitleIndex, form: Lin
     return lists
 
 
-def _failures(store: Store, line: Line, context: str) -> dict[str, str]:
+def _failures(store: Store, line: LineagePath, context: str) -> dict[str, str]:
     """Role → why the stage could do nothing with the conversation."""
     with store.read_connection() as connection:
         rows = connection.execute(

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts.trace.conversation import follow
-from convrec.artifacts.trace.lineage_path import line_of
+from convrec.artifacts.trace.conversation import trace_conversation
+from convrec.artifacts.trace.lineage_path import path_of
 from convrec.utils.html import template
 
 if TYPE_CHECKING:
@@ -36,5 +36,5 @@ def traces(
     names = list(sample_ids)
     if not names:
         return {}
-    line = line_of(store, names[0], artifact_ids)
-    return {name: trace_html(follow(store, name, line)) for name in names}
+    line = path_of(store, names[0], artifact_ids)
+    return {name: trace_html(trace_conversation(store, name, line)) for name in names}

@@ -10,17 +10,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.identity import first_signs
+from convrec.artifacts.identity import short_hash
 from convrec.artifacts.lineage import descendants, family
 from convrec.artifacts.runs import RunRecord, find_run, runs
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
-    from convrec.artifacts import Header, Store
+    from convrec.artifacts import ArtifactRecord, Store
 
 
 @dataclass(frozen=True)
-class Line:
+class LineagePath:
     """Artifacts by role, all of them of one line, and the run whose artifacts they are, if any.
 
     A role is a kind; a checkpoint's has the stage behind it (`checkpoint_sft`), and generations'
@@ -28,7 +28,7 @@ class Line:
     A second one of the same stage has the first signs of its id behind that.
     """
 
-    headers: dict[str, Header]
+    headers: dict[str, ArtifactRecord]
     run: RunRecord | None = None
 
     def artifact_id(self, role: str) -> str | None:
@@ -36,7 +36,7 @@ class Line:
         return self.headers[role].ref.artifact_id if role in self.headers else None
 
 
-def newest_line(store: Store, name: str, *, run: str = "", of: str = "") -> Line:
+def newest_path(store: Store, name: str, *, run: str = "", of: str = "") -> LineagePath:
     """The line of the conversation `name` (a context_id or sample_id) in the newest run with it.
 
     `run`, the id of a run or its start, or `of`, an artifact, picks another line. Raises InputError
@@ -49,20 +49,20 @@ def newest_line(store: Store, name: str, *, run: str = "", of: str = "") -> Line
             "`conversations` artifact, as `convrec artifacts show ID` prints them"
         )
     if of:
-        return line_of(store, name, [store.header(of).ref.artifact_id])
+        return path_of(store, name, [store.header(of).ref.artifact_id])
     if run:
         record = find_run(store, run)
-        return line_of(store, name, _stored(store, record), record)
+        return path_of(store, name, _stored(store, record), record)
     for record in runs(store):
         if {used.artifact_id for used in record.artifacts} & set(homes):
-            return line_of(store, name, _stored(store, record), record)
+            return path_of(store, name, _stored(store, record), record)
     last = descendants(store, homes[0])[-1]
-    return line_of(store, name, [last.ref.artifact_id])
+    return path_of(store, name, [last.ref.artifact_id])
 
 
-def line_of(
+def path_of(
     store: Store, name: str, artifact_ids: Collection[str], run: RunRecord | None = None
-) -> Line:
+) -> LineagePath:
     """The line of a conversation among some artifacts and all that they were made from.
 
     Raises InputError where the conversation is in none of them.
@@ -83,12 +83,12 @@ def line_of(
             grown.add(header.ref.artifact_id)
             role = _role(store, header)
             if role in headers and header.ref.kind in ("checkpoint", "generations"):
-                role = f"{role}-{first_signs(header.ref.artifact_id)}"
+                role = f"{role}-{short_hash(header.ref.artifact_id)}"
             headers.setdefault(role, header)
             parents += [parent for role, parent in header.parents.items() if role == "catalog"]
     for catalog in parents[:1]:
         headers["catalog"] = store.header(catalog)
-    return Line(headers, run)
+    return LineagePath(headers, run)
 
 
 def _homes(store: Store, name: str) -> list[str]:
@@ -109,7 +109,7 @@ def _stored(store: Store, run: RunRecord) -> list[str]:
     return [used.artifact_id for used in run.artifacts if used.artifact_id in stored]
 
 
-def _role(store: Store, header: Header) -> str:
+def _role(store: Store, header: ArtifactRecord) -> str:
     kind = header.ref.kind
     if kind == "generations":
         checkpoint = header.parents.get("checkpoint")

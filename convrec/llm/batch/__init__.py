@@ -15,10 +15,10 @@ from submitting one batch.
 
 from convrec.llm.batch.manage import cancel_batch, release_batch
 from convrec.llm.batch.run import collect_ended, send_in_batches, wait_for_batches
-from convrec.llm.batch.store import Book
+from convrec.llm.batch.store import BatchStore
 
 __all__ = [
-    "Book",
+    "BatchStore",
     "cancel_batch",
     "collect_ended",
     "release_batch",

@@ -33,7 +33,7 @@ PAGE = 100
 T = TypeVar("T")
 
 
-class Control:
+class BatchClient:
     """Files and batches of one endpoint. Every method raises EndpointError where it gives up."""
 
     def __init__(self, base_url: str, key: str, timeout: float, max_attempts: int) -> None:

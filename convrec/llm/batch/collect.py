@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from convrec.llm.batch.client import Control
+from convrec.llm.batch.client import BatchClient
 from convrec.llm.batch.output import read_lines, read_outcome
-from convrec.llm.batch.store import Book, Row, unread_file
-from convrec.llm.client import Answered, Failure
-from convrec.llm.context import Errand
+from convrec.llm.batch.store import BatchRecord, BatchStore, unread_file
+from convrec.llm.client import Failure, Success
+from convrec.llm.context import FetchContext
 from convrec.llm.prices import NO_USAGE, Usage, cost
 from convrec.llm.requests import chunks
-from convrec.llm.response import Answer, answer_of
+from convrec.llm.response import Response, response_of
 from convrec.llm.spool import unwritable
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ class Collected:
     unreadable: int = 0
 
 
-def collect(batch: Batch, row: Row, book: Book, control: Control, errand: Errand) -> Collected:
+def collect(
+    batch: Batch, row: BatchRecord, book: BatchStore, control: BatchClient, errand: FetchContext
+) -> Collected:
     """Download the output and error files of an ended batch and store what they hold."""
     collected = Collected()
     moment = ended_at(batch)
@@ -76,14 +78,14 @@ def ended_at(batch: Batch) -> datetime:
 
 def _store(
     lines: list[dict[str, Any]],
-    row: Row,
+    row: BatchRecord,
     moment: datetime,
-    book: Book,
-    errand: Errand,
+    book: BatchStore,
+    errand: FetchContext,
     collected: Collected,
 ) -> None:
     requests = book.requests(row, [line["custom_id"] for line in lines])
-    answers: list[Answer] = []
+    answers: list[Response] = []
     for line in lines:
         request = requests.get(line["custom_id"])
         if request is None or request.key in collected.answered:
@@ -93,9 +95,9 @@ def _store(
             usd = cost(errand.price(request), outcome.usage, batch=True)
             collected.usage, collected.usd = collected.usage + outcome.usage, collected.usd + usd
             answers.append(
-                answer_of(
+                response_of(
                     request,
-                    outcome.response if isinstance(outcome, Answered) else "",
+                    outcome.response if isinstance(outcome, Success) else "",
                     outcome.usage,
                     usd,
                     run=row.run,
@@ -108,8 +110,8 @@ def _store(
     errand.answers.add(answers)
 
 
-def _sort(key: str, outcome: Answered | Failure, collected: Collected) -> None:
-    if isinstance(outcome, Answered):
+def _sort(key: str, outcome: Success | Failure, collected: Collected) -> None:
+    if isinstance(outcome, Success):
         collected.answered.add(key)
     elif outcome.kind == "request":
         collected.failures[key] = outcome.reason

@@ -7,21 +7,21 @@ from contextlib import closing, contextmanager
 
 from convrec.config import Config
 from convrec.errors import InputError
-from convrec.llm.batch.client import Control
-from convrec.llm.batch.store import Book, Row
+from convrec.llm.batch.client import BatchClient
+from convrec.llm.batch.store import BatchRecord, BatchStore
 from convrec.llm.endpoint import api_key, endpoint_name, open_endpoint
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 
 BY_US = "cancelled by us"
 
 
-def cancel_batch(batch_key: str, config: Config, answers: AnswerStore) -> None:
+def cancel_batch(batch_key: str, config: Config, answers: ResponseStore) -> None:
     """Ask the endpoint to end a batch; the next run collects what it has done.
 
     Raises InputError for a batch that is unknown or has ended, that a run is at, or that is at
     another endpoint than the configuration's.
     """
-    book = Book(answers.store)
+    book = BatchStore(answers.store)
     with _open_row(batch_key, book) as row:
         if row.endpoint != (name := endpoint_name(config)):
             raise InputError(
@@ -30,7 +30,7 @@ def cancel_batch(batch_key: str, config: Config, answers: AnswerStore) -> None:
             )
         with open_endpoint(config, answers.store.home / "demo-endpoint") as base_url:
             llm, key = config.llm, api_key(config, base_url)
-            with closing(Control(base_url, key, llm.timeout, llm.max_attempts)) as control:
+            with closing(BatchClient(base_url, key, llm.timeout, llm.max_attempts)) as control:
                 batch_id = row.batch_id or (control.find_batch(batch_key) if row.file_id else "")
                 if not batch_id:
                     book.end(row, "never submitted")
@@ -40,18 +40,18 @@ def cancel_batch(batch_key: str, config: Config, answers: AnswerStore) -> None:
                 control.cancel(batch_id)
 
 
-def release_batch(batch_key: str, answers: AnswerStore) -> None:
+def release_batch(batch_key: str, answers: ResponseStore) -> None:
     """Give up a batch that its endpoint has lost: its requests may be sent again.
 
     Raises InputError for a batch that is unknown or has ended, or that a run is at.
     """
-    book = Book(answers.store)
+    book = BatchStore(answers.store)
     with _open_row(batch_key, book) as row:
         book.end(row, "released by us")
 
 
 @contextmanager
-def _open_row(batch_key: str, book: Book) -> Iterator[Row]:
+def _open_row(batch_key: str, book: BatchStore) -> Iterator[BatchRecord]:
     """A batch that nobody packs, submits or collects inside the block."""
     row = book.row(batch_key)
     if row is None or row.state == "ended":

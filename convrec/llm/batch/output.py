@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convrec.errors import InputError
-from convrec.llm.client import Answered, Failure, masked, read_response, refusal
+from convrec.llm.client import Failure, Success, masked, read_response, refusal
 from convrec.llm.requests import Request
 
 
@@ -56,7 +56,7 @@ def output_line(line: bytes) -> dict[str, Any] | None:
 
 def read_outcome(
     row: Mapping[str, Any], request: Request, *, url: str = "the batch", key: str = ""
-) -> Answered | Failure:
+) -> Success | Failure:
     """The answer in a line, or why it holds none.
 
     Requests that were never run (an expired or cancelled batch) and server errors are transient.

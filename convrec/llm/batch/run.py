@@ -9,12 +9,12 @@ from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
 from convrec.errors import BudgetExceeded, ConfigError, EndpointError
-from convrec.llm.batch.client import Control
+from convrec.llm.batch.client import BatchClient
 from convrec.llm.batch.collect import Collected, collect
 from convrec.llm.batch.manage import BY_US
-from convrec.llm.batch.store import Book, Draft, Row, input_line
+from convrec.llm.batch.store import BatchDraft, BatchRecord, BatchStore, input_line
 from convrec.llm.budget import upper_usage
-from convrec.llm.context import Errand
+from convrec.llm.context import FetchContext
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.prices import cost
 from convrec.llm.requests import Request, chunks, distinct
@@ -31,7 +31,9 @@ PACK = 500
 """Requests recorded in one transaction."""
 
 
-def send_in_batches(requests: Collection[Request], left: Iterator[Request], errand: Errand) -> None:
+def send_in_batches(
+    requests: Collection[Request], left: Iterator[Request], errand: FetchContext
+) -> None:
     """Get the answers to `left` (those of `requests` without one) through the Batch API.
 
     What a batch leaves without an answer is sent in the next one, at most `llm.batch.max_rounds`
@@ -51,7 +53,7 @@ def send_in_batches(requests: Collection[Request], left: Iterator[Request], erra
             left = (request for request in distinct(requests) if request.key in wanted)
 
 
-def wait_for_batches(requests: Iterable[Request], errand: Errand) -> None:
+def wait_for_batches(requests: Iterable[Request], errand: FetchContext) -> None:
     """Wait until none of `requests` is in an open batch.
 
     A batch that was never submitted, and whose owner is gone, is dissolved: its requests are free.
@@ -62,7 +64,7 @@ def wait_for_batches(requests: Iterable[Request], errand: Errand) -> None:
         sender.wait()
 
 
-def collect_ended(errand: Errand) -> None:
+def collect_ended(errand: FetchContext) -> None:
     """Collect what earlier runs have in batches that ended, whether or not anybody wants it still.
 
     After a catalog edit or with another setting other requests are made, and what those batches
@@ -71,7 +73,7 @@ def collect_ended(errand: Errand) -> None:
     name = endpoint_name(errand.config)
     left = [
         row
-        for row in Book(errand.answers.store).rows()
+        for row in BatchStore(errand.answers.store).rows()
         if (row.state, row.endpoint) == ("submitted", name) and row.run != errand.run
     ]
     if not left:
@@ -90,11 +92,11 @@ class _Sender:
     One that does not submit only waits: whoever waits for it counts the answers.
     """
 
-    def __init__(self, errand: Errand, control: Control, *, submits: bool = True) -> None:
+    def __init__(self, errand: FetchContext, control: BatchClient, *, submits: bool = True) -> None:
         self.wanted: set[str] = set()
         self.sent: set[str] = set()
         self._errand, self._control, self._submits = errand, control, submits
-        self._book = Book(errand.answers.store)
+        self._book = BatchStore(errand.answers.store)
         self._settings = errand.config.llm.batch
         self._max_requests = self._settings.max_requests
         self._reserved = 0.0
@@ -135,7 +137,7 @@ class _Sender:
         self.wanted = set()
         self._errand.tally.note = "packing batches"
         with self._errand.answers.open_spool() as spool, ExitStack() as locks:
-            draft: Draft | None = None
+            draft: BatchDraft | None = None
             for chunk in chunks(left, PACK):
                 self._errand.answers.recover()
                 by_key = {request.key: request for request in chunk}
@@ -165,8 +167,8 @@ class _Sender:
         return chosen
 
     def _write(
-        self, requests: list[Request], draft: Draft | None, locks: ExitStack
-    ) -> Draft | None:
+        self, requests: list[Request], draft: BatchDraft | None, locks: ExitStack
+    ) -> BatchDraft | None:
         group: list[Request] = []
         for request in requests:
             model = str(request.body.get("model"))
@@ -186,7 +188,7 @@ class _Sender:
             draft.write(group)
         return draft
 
-    def _finish(self, draft: Draft) -> None:
+    def _finish(self, draft: BatchDraft) -> None:
         row = self._book.row(draft.batch_key)
         if row is not None:
             self._book.note(row, state="ready")
@@ -225,7 +227,7 @@ class _Sender:
         self._errand.answers.recover()
         return len(self._errand.answers.asked_elsewhere(self.wanted))
 
-    def _submit(self, row: Row) -> bool:
+    def _submit(self, row: BatchRecord) -> bool:
         """Bring a batch to the endpoint, unless its owner is at it; whether we created it."""
         with self._book.holding(row.batch_key) as ours:
             fresh = self._book.row(row.batch_key)
@@ -245,7 +247,7 @@ class _Sender:
             self.sent |= keys
         return True
 
-    def _create(self, row: Row) -> str:
+    def _create(self, row: BatchRecord) -> str:
         self._errand.tally.note = f"uploading {row.requests:,} requests"
         self._errand.tally.show()
         if row.state == "draft":
@@ -274,7 +276,7 @@ class _Sender:
                 self._collect(batch, row)
         return 0
 
-    def _collect(self, batch: Batch, row: Row) -> None:
+    def _collect(self, batch: Batch, row: BatchRecord) -> None:
         self._book.clear(row)
         collected = collect(batch, row, self._book, self._control, self._errand)
         note: str = batch.status
@@ -290,7 +292,7 @@ class _Sender:
         self._book.end(row, note)
         self._count(row, collected)
 
-    def _failed(self, batch: Batch, row: Row) -> str:
+    def _failed(self, batch: Batch, row: BatchRecord) -> str:
         """What the endpoint's validation said of a batch; nothing of it was run or billed."""
         errors = (batch.errors.data if batch.errors else None) or []
         code = str(errors[0].code if errors else "no reason")
@@ -308,7 +310,7 @@ class _Sender:
 
     # -- accounts ------------------------------------------------------------------------------
 
-    def _count(self, row: Row, collected: Collected) -> None:
+    def _count(self, row: BatchRecord, collected: Collected) -> None:
         self._refusal = self._refusal or collected.terminal
         if not self._submits:
             return
@@ -324,11 +326,11 @@ class _Sender:
         tally.failures.update(failed)
         self.wanted -= collected.answered | failed.keys()
 
-    def _ours(self, row: Row) -> bool:
+    def _ours(self, row: BatchRecord) -> bool:
         """Whether a batch is this run's own purchase."""
         return row.run == self._errand.run
 
 
-def _control(errand: Errand) -> Control:
+def _control(errand: FetchContext) -> BatchClient:
     llm = errand.config.llm
-    return Control(errand.base_url, errand.key, llm.timeout, llm.max_attempts)
+    return BatchClient(errand.base_url, errand.key, llm.timeout, llm.max_attempts)

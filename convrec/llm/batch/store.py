@@ -24,7 +24,7 @@ ROWS_AT_ONCE = 2000
 
 
 @dataclass(frozen=True)
-class Row:
+class BatchRecord:
     """One batch. `state` is draft, ready, submitted or ended; unknown ids are empty."""
 
     batch_key: str
@@ -44,23 +44,23 @@ class Row:
         return f"convrec-{self.batch_key}.jsonl"
 
 
-class Book:
+class BatchStore:
     """The batches of one warehouse."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.folder = store.home / "spool"
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[BatchRecord]:
         """Every batch, oldest first."""
         return self._select("true", [])
 
-    def row(self, batch_key: str) -> Row | None:
+    def row(self, batch_key: str) -> BatchRecord | None:
         """One batch, as it stands now."""
         found = self._select("batch_key = ?", [batch_key])
         return found[0] if found else None
 
-    def open_with(self, keys: Collection[str]) -> list[Row]:
+    def open_with(self, keys: Collection[str]) -> list[BatchRecord]:
         """Batches that have not ended and hold any of these requests, oldest first."""
         import polars as pl
 
@@ -72,14 +72,14 @@ class Book:
                 "(SELECT batch_key FROM llm_batch_requests JOIN wanted ON request_key = key) "
                 "ORDER BY created_at, batch_key"
             ).fetchall()
-        return [Row(*row) for row in found]
+        return [BatchRecord(*row) for row in found]
 
-    def draft(self, endpoint: str, stage: str, run: str) -> Draft:
+    def draft(self, endpoint: str, stage: str, run: str) -> BatchDraft:
         """Begin a batch."""
-        return Draft(self, secrets.token_hex(8), endpoint, stage, run)
+        return BatchDraft(self, secrets.token_hex(8), endpoint, stage, run)
 
     @again
-    def note(self, row: Row, **changes: str) -> None:
+    def note(self, row: BatchRecord, **changes: str) -> None:
         """Record what is known of a batch now: state, file_id, batch_id, note.
 
         A batch that has ended meanwhile stays as it is.
@@ -93,7 +93,7 @@ class Book:
             )
 
     @again
-    def end(self, row: Row, note: str) -> None:
+    def end(self, row: BatchRecord, note: str) -> None:
         """Set the requests of a batch free: they are answered, or may be sent again."""
         with self.store.write() as connection:
             connection.execute(
@@ -106,11 +106,11 @@ class Book:
             )
         self.clear(row)
 
-    def clear(self, row: Row) -> None:
+    def clear(self, row: BatchRecord) -> None:
         """Remove files of this batch that a crash left half-way; all of them can be had again."""
         remove_transfers(self.folder, row.batch_key)
 
-    def requests(self, row: Row, keys: Collection[str]) -> dict[str, Request]:
+    def requests(self, row: BatchRecord, keys: Collection[str]) -> dict[str, Request]:
         """Request key → request, for those of `keys` that the batch holds."""
         import polars as pl
 
@@ -124,7 +124,7 @@ class Book:
             ).fetchall()
         return {key: Request(owner, row.endpoint, json.loads(body)) for key, owner, body in found}
 
-    def keys(self, row: Row) -> set[str]:
+    def keys(self, row: BatchRecord) -> set[str]:
         """The request keys that the batch holds, while it is open."""
         with self.store.read_connection() as connection:
             found = connection.execute(
@@ -152,7 +152,7 @@ class Book:
 
         return Requests(make, count)
 
-    def write_input(self, row: Row, path: Path) -> None:
+    def write_input(self, row: BatchRecord, path: Path) -> None:
         """Write the batch's input file: one line a request, `custom_id` is the request key."""
         with self.store.read_connection() as connection:
             found = connection.execute(
@@ -198,20 +198,22 @@ class Book:
         stack.callback(claims.close)
         return bool(claims.take([name]))
 
-    def _select(self, condition: str, values: list[str]) -> list[Row]:
+    def _select(self, condition: str, values: list[str]) -> list[BatchRecord]:
         with self.store.read_connection() as connection:
             found = connection.execute(
                 f"SELECT {COLUMNS} FROM llm_batches WHERE {condition} "  # noqa: S608
                 "ORDER BY created_at, batch_key",
                 values,
             ).fetchall()
-        return [Row(*row) for row in found]
+        return [BatchRecord(*row) for row in found]
 
 
-class Draft:
+class BatchDraft:
     """A batch that is being filled; a context manager that holds its lock."""
 
-    def __init__(self, book: Book, batch_key: str, endpoint: str, stage: str, run: str) -> None:
+    def __init__(
+        self, book: BatchStore, batch_key: str, endpoint: str, stage: str, run: str
+    ) -> None:
         self.batch_key = batch_key
         self.requests = 0
         self.bytes = 0

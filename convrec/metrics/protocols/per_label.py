@@ -17,7 +17,7 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from convrec.metrics.registry import WIDTH, Batch, ListToJudge
+from convrec.metrics.registry import WIDTH, ListBatch, ListToScore
 from convrec.metrics.relevance import Titled
 from convrec.titles.line_format import TITLE_YEAR, LineFormat, parse_answer
 
@@ -53,7 +53,7 @@ class Names:
         return self.nearest(text) or text
 
 
-def judge_per_label(lists: Sequence[ListToJudge], names: Names) -> Batch:
+def match_per_label(lists: Sequence[ListToScore], names: Names) -> ListBatch:
     """One row a (list, ground-truth item) pair; `Batch.owner` says which list it belongs to."""
     owners: list[int] = []
     ranks: list[int | None] = []
@@ -77,13 +77,13 @@ def label_rank(names: Sequence[str], label: str) -> int | None:
     return names.index(label) + 1 if label in names else None
 
 
-def as_batch(owners: Sequence[int], ranks: Sequence[int | None]) -> Batch:
+def as_batch(owners: Sequence[int], ranks: Sequence[int | None]) -> ListBatch:
     """Pairs with the rank of their hit, as rows of a batch with one ground truth each."""
     relevance = np.zeros((len(ranks), WIDTH))
     for row, rank in enumerate(ranks):
         if rank is not None and rank <= WIDTH:
             relevance[row, rank - 1] = 1.0
-    return Batch(
+    return ListBatch(
         relevance=relevance,
         reward_relevance=relevance,
         truths=np.ones(len(ranks), dtype=np.int64),

@@ -20,7 +20,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from convrec.metrics.registry import WIDTH, Batch, ListToJudge
+from convrec.metrics.registry import WIDTH, ListBatch, ListToScore
 from convrec.metrics.relevance import Titled
 from convrec.titles.index import YEAR_TOLERANCE
 
@@ -36,7 +36,7 @@ LONGEST = 2000
 """Characters of a line that are looked at: markers come off layer by layer, each a pass."""
 
 
-def judge_reference(lists: Sequence[ListToJudge], catalog: Set[Titled]) -> Batch:
+def match_reference(lists: Sequence[ListToScore], catalog: Set[Titled]) -> ListBatch:
     """Judge lists against exact (title, year) pairs of a catalog."""
     relevance = np.zeros((len(lists), WIDTH))
     rewards = np.zeros((len(lists), WIDTH))
@@ -52,7 +52,7 @@ def judge_reference(lists: Sequence[ListToJudge], catalog: Set[Titled]) -> Batch
         earned = _earned(items[:WIDTH], usable, asked.ground_truth)
         rewards[row, earned] = 1.0
     truths = np.array([len(asked.ground_truth) for asked in lists], dtype=np.int64)
-    return Batch(relevance, rewards, truths, lengths)
+    return ListBatch(relevance, rewards, truths, lengths)
 
 
 def read_list(text: str) -> list[Named]:

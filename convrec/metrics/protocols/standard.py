@@ -12,28 +12,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from convrec.metrics.list_quality import rates
-from convrec.metrics.matcher import Judge
-from convrec.metrics.registry import WIDTH, Batch, ListToJudge
+from convrec.metrics.matcher import Matcher
+from convrec.metrics.registry import WIDTH, ListBatch, ListToScore
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import TITLE_YEAR, LineFormat
 
 
-def judge_standard(
-    lists: Sequence[ListToJudge],
-    index: TitleIndex | Judge,
+def match_standard(
+    lists: Sequence[ListToScore],
+    index: TitleIndex | Matcher,
     *,
     n: int = WIDTH,
     years: bool = True,
     form: LineFormat = TITLE_YEAR,
-) -> Batch:
+) -> ListBatch:
     """Judge lists of which `n` lines of a form were asked for; `years`: lines carry years.
 
     A `Judge` in place of the index keeps what it has read from one call to the next.
     """
-    judge = index if isinstance(index, Judge) else Judge(index, form)
+    judge = index if isinstance(index, Matcher) else Matcher(index, form)
     verdicts = judge.judge(lists, max(n, WIDTH))
     relevance = verdicts.hit[:, :WIDTH].astype(np.float64)
-    return Batch(
+    return ListBatch(
         relevance=relevance,
         reward_relevance=relevance,
         truths=np.array([len(asked.ground_truth) for asked in lists], dtype=np.int64),

@@ -19,7 +19,7 @@ from torch import Tensor
 from convrec.config import Config
 from convrec.models.generation.catalog_lines import CatalogLines, Forms
 from convrec.models.generation.kv_model import FEW
-from convrec.models.generation.loop import Choice, write_lists
+from convrec.models.generation.loop import TokenChoice, write_lists
 from convrec.models.generation.trie import Walk
 from convrec.models.load import Student, load_checkpoint
 from convrec.models.prompts import encode_prompt
@@ -45,7 +45,9 @@ class FromCatalog:
         self.walk = Walk(self.catalog.trie.to(device), Forms.of_ranks(self.n), closed)
         self._ahead = count <= FEW  # with more, the padding costs more than the passes saved
 
-    def choose(self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor) -> Choice:
+    def choose(
+        self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor
+    ) -> TokenChoice:
         """The next token of each list, and those that must follow it where lists are few."""
         tokens, child, allowed = self.walk.options(rows)
         slots, logps = choose_among(logits, tokens, allowed, temperature, draws)
@@ -54,7 +56,7 @@ class FromCatalog:
         column = tokens.gather(1, slots)
         if self._ahead:
             column, ended = self._follow(rows, column, ended)
-        return Choice(column, logps.masked_fill(~free, 0.0), free, ended)
+        return TokenChoice(column, logps.masked_fill(~free, 0.0), free, ended)
 
     def lists(self) -> list[list[str]]:
         """The lines that were written, list by list."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from convrec.models.generation.loop import Choice
+from convrec.models.generation.loop import TokenChoice
 from convrec.models.generation.multinomial import choose
 
 
@@ -28,10 +28,12 @@ class Free:
     def start(self, count: int, device: torch.device) -> None:
         """Nothing is remembered."""
 
-    def choose(self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor) -> Choice:
+    def choose(
+        self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor
+    ) -> TokenChoice:
         """One token a list."""
         tokens, logps = choose(logits, temperature, draws)
-        return Choice(tokens[:, None], logps, torch.ones_like(rows).bool(), tokens == self.eos)
+        return TokenChoice(tokens[:, None], logps, torch.ones_like(rows).bool(), tokens == self.eos)
 
 
 class EndAtLines(Free):
@@ -53,11 +55,13 @@ class EndAtLines(Free):
         self._lines = torch.zeros(count, dtype=torch.long, device=device)
         self.newline_counts = self.newline_counts.to(device)
 
-    def choose(self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor) -> Choice:
+    def choose(
+        self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor
+    ) -> TokenChoice:
         """One token a list; the N-th newline ends it."""
         return self.ended(super().choose(logits, temperature, draws, rows), rows)
 
-    def ended(self, choice: Choice, rows: Tensor) -> Choice:
+    def ended(self, choice: TokenChoice, rows: Tensor) -> TokenChoice:
         """The choice of one token a list, which ends those that now have N lines."""
         known = choice.tokens[:, 0].clamp(max=len(self.newline_counts) - 1)
         self._lines[rows] += self.newline_counts[known]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from convrec.models.generation.constraints import EndAtLines
-from convrec.models.generation.loop import Choice
+from convrec.models.generation.loop import TokenChoice
 from convrec.models.generation.multinomial import invert
 from convrec.titles.line_format import LineFormat
 from convrec.titles.normalize import exact_key
@@ -59,7 +59,9 @@ class DistinctLines(EndAtLines):
         self._again = torch.zeros(count, dtype=torch.bool, device=device)
         self._first = None
 
-    def choose(self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor) -> Choice:
+    def choose(
+        self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor
+    ) -> TokenChoice:
         """One token a list; `back` is how many tokens, with this one, a repeat takes away."""
         logits = self._at_line_starts(logits.float(), rows)
         shares = (logits / temperature if temperature else logits).softmax(dim=-1)
@@ -67,7 +69,9 @@ class DistinctLines(EndAtLines):
         tokens = left.argmax(dim=-1) if temperature == 0 else invert(left, draws)
         logps = shares.gather(1, tokens[:, None])[:, 0].log()
         before = self._lines[rows]
-        choice = self.ended(Choice(tokens[:, None], logps, rows >= 0, tokens == self.eos), rows)
+        choice = self.ended(
+            TokenChoice(tokens[:, None], logps, rows >= 0, tokens == self.eos), rows
+        )
         closed = ((self._lines[rows] > before) | choice.ended).tolist()
         back = [0] * len(closed)
         each = zip(rows.tolist(), tokens.tolist(), logps.exp().tolist(), closed, strict=True)

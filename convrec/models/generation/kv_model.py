@@ -16,7 +16,7 @@ FEW = 4
 """Up to so many lists at once, a step waits for its operations, not for memory or arithmetic."""
 
 
-class Reader:
+class CachedModel:
     """Reads each prompt once, whatever the number of lists that follow it.
 
     Where the model allows, the lists share its keys and values until some of them have ended.

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from convrec.models.generation.kv_model import Reader
+from convrec.models.generation.kv_model import CachedModel
 from convrec.models.load import is_small
 
 
-class Choice(NamedTuple):
+class TokenChoice(NamedTuple):
     """What a rule writes next in each of b lists.
 
     `tokens` (b, w) is padded with -1 on the left. The first token of a list has log-probability
@@ -35,7 +35,7 @@ class Choice(NamedTuple):
     back: Tensor | None = None
 
 
-class Rule(Protocol):
+class DecodingConstraint(Protocol):
     """Decides what may be written and when a list ends; `redraws` where lines may be taken back."""
 
     redraws: bool
@@ -43,11 +43,13 @@ class Rule(Protocol):
     def start(self, count: int, device: torch.device) -> None:
         """Forget all lists and begin `count` new ones."""
 
-    def choose(self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor) -> Choice:
+    def choose(
+        self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor
+    ) -> TokenChoice:
         """The next tokens of the lists `rows` (b,), from logits (b, V) and draws (b,)."""
 
 
-class Written(NamedTuple):
+class GeneratedList(NamedTuple):
     """One list: its token ids, which of them the model chose, and their log-probabilities.
 
     A token that the model did not choose (`chosen` False, log-probability 0) was put there by the
@@ -64,26 +66,26 @@ def write_lists(
     model: Any,
     tokenizer: Any,
     prompts: Sequence[Sequence[int]],
-    rule: Rule,
+    rule: DecodingConstraint,
     *,
     draws: Tensor,
     samples: int = 1,
     temperature: float = 1.0,
-) -> list[Written]:
+) -> list[GeneratedList]:
     """`samples` lists for each prompt (token ids), one prompt's lists next to each other.
 
     `draws` is (len(prompts) * samples, most tokens of a list), uniform on [0, 1). Temperature 0
     is greedy. The model is left in the mode (train or eval) in which it came.
     """
     with _ready(model):
-        reader = Reader(model, prompts, samples, draws.shape[1], tokenizer.pad_token_id)
+        reader = CachedModel(model, prompts, samples, draws.shape[1], tokenizer.pad_token_id)
         rule.start(len(draws), model.device)
         return _write(reader, rule, draws.to(model.device), temperature, tokenizer.eos_token_id)
 
 
 def _write(
-    reader: Reader, rule: Rule, draws: Tensor, temperature: float, eos: int
-) -> list[Written]:
+    reader: CachedModel, rule: DecodingConstraint, draws: Tensor, temperature: float, eos: int
+) -> list[GeneratedList]:
     paper = _Paper(len(draws), draws.shape[1], draws.device)
     batch = torch.arange(len(draws), device=draws.device)  # the list of each row of the reader
     open_ = torch.ones_like(batch, dtype=torch.bool)
@@ -130,7 +132,7 @@ class _Paper:
         self.logps = torch.zeros(count, width, device=device)
         self.ended = torch.zeros(count, dtype=torch.bool, device=device)
 
-    def add(self, rows: Tensor, choice: Choice) -> None:
+    def add(self, rows: Tensor, choice: TokenChoice) -> None:
         at = self.length[rows]
         self.chosen[rows, at] = choice.chosen
         self.logps[rows, at] = choice.logps.to(self.logps.dtype)
@@ -151,14 +153,14 @@ class _Paper:
         """Forget the last `count` (b,) tokens of the lists `rows` (b,)."""
         self.length[rows] -= count
 
-    def lists(self, eos: int) -> list[Written]:
+    def lists(self, eos: int) -> list[GeneratedList]:
         """All lists; one that its rule ended without an end-of-sequence token gets one."""
         written = []
         columns = (self.ids, self.chosen, self.logps, self.length, self.ended)
         for ids, chosen, logps, length, ended in zip(*(x.tolist() for x in columns), strict=True):
-            one = Written(ids[:length], chosen[:length], logps[:length])
+            one = GeneratedList(ids[:length], chosen[:length], logps[:length])
             if ended and one.ids[-1] != eos:
-                one = Written([*one.ids, eos], [*one.chosen, False], [*one.logps, 0.0])
+                one = GeneratedList([*one.ids, eos], [*one.chosen, False], [*one.logps, 0.0])
             written.append(one)
         return written
 

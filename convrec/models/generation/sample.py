@@ -11,7 +11,7 @@ import torch
 from convrec.config import Config
 from convrec.config.sections import SamplerName
 from convrec.models.generation.catalog_constrained import FromCatalog
-from convrec.models.generation.loop import Rule, Written, write_lists
+from convrec.models.generation.loop import DecodingConstraint, GeneratedList, write_lists
 from convrec.models.generation.multinomial import uniforms
 from convrec.models.generation.samplers import Sampler, sampler_for
 from convrec.models.load import Student, load_checkpoint
@@ -101,7 +101,9 @@ def sample_texts(
     return answers
 
 
-def _texts(tokenizer: Any, how: Sampler, rule: Rule, written: list[Written]) -> list[str]:
+def _texts(
+    tokenizer: Any, how: Sampler, rule: DecodingConstraint, written: list[GeneratedList]
+) -> list[str]:
     if isinstance(rule, FromCatalog):
         return ["\n".join(lines) for lines in rule.lists()]
     texts = [answer_text(tokenizer, one.ids) for one in written]

@@ -21,11 +21,11 @@ from convrec.models.generation.catalog_constrained import FromCatalog
 from convrec.models.generation.catalog_lines import CatalogLines
 from convrec.models.generation.constraints import EndAtLines, Free
 from convrec.models.generation.distinct import DistinctLines, line_key
-from convrec.models.generation.loop import Rule
+from convrec.models.generation.loop import DecodingConstraint
 from convrec.models.tokens import newline_counts
 from convrec.titles.line_format import TITLE_YEAR, LineFormat
 
-Prompt = Sequence[int]
+SamplerPrompt = Sequence[int]
 
 
 class Sampler:
@@ -67,7 +67,7 @@ class Sampler:
                 raise InputError("the constrained sampler needs a catalog, and none was given")
             self.most_tokens = n * catalog.trie.longest
 
-    def rule(self, prompts: Iterable[Prompt]) -> Rule:
+    def rule(self, prompts: Iterable[SamplerPrompt]) -> DecodingConstraint:
         """The rule for lists that follow these prompts, one prompt a list.
 
         Raises InputError where too few lines are left to a list.
@@ -76,7 +76,7 @@ class Sampler:
             return self._rule
         return FromCatalog(self.catalog, self.n, self.closed(prompts))
 
-    def closed(self, prompts: Iterable[Prompt]) -> Tensor:
+    def closed(self, prompts: Iterable[SamplerPrompt]) -> Tensor:
         """The catalog lines that each prompt's lists may not have: (B, lines) bool."""
         if self.catalog is None:
             raise ValueError("without a catalog nothing is closed")

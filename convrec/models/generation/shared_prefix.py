@@ -24,7 +24,7 @@ NAME = "convrec_shared_prompt"
 MODEL_TYPES = ("llama", "qwen2", "qwen3")
 
 
-class Prompt(NamedTuple):
+class SharedPrompt(NamedTuple):
     """What samples share: keys and values (P, heads, L, width), and 0 or -inf (P, 1, 1, L)."""
 
     keys: Tensor
@@ -40,12 +40,12 @@ class SharedLayer(RoomyLayer):
 
     def __init__(self, room: int) -> None:
         super().__init__(room)
-        self.prompt: Prompt | None = None
+        self.prompt: SharedPrompt | None = None
         self.hidden: Tensor | None = None
 
     def share(self, samples: int, bias: Tensor) -> None:
         """Take what was read so far as the prompts of `samples` lists each."""
-        self.prompt = Prompt(self.keys, self.values, bias.to(self.keys.dtype))
+        self.prompt = SharedPrompt(self.keys, self.values, bias.to(self.keys.dtype))
         self.keys, self.values = (
             x[:, :, :0].repeat_interleave(samples, dim=0) for x in (self.keys, self.values)
         )
@@ -112,7 +112,7 @@ def attend(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """One new token a sample: query (B, heads, 1, width), own keys (B, key heads, t, width)."""
-    prompt: Prompt = key.prompt  # type: ignore[attr-defined]
+    prompt: SharedPrompt = key.prompt  # type: ignore[attr-defined]
     batch, heads, _, width = query.shape
     prompts, groups, length, _ = prompt.keys.shape
     own = (batch, groups, heads // groups)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from convrec.artifacts import Store
     from convrec.artifacts.last_build import Build
     from convrec.config import Config
-    from convrec.pipeline.plan import Walk
+    from convrec.pipeline.plan import PlanBuilder
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,25 @@ def change_plan(config: Config, store: Store) -> ChangePlan:
 
     made = walk(config, store)
     before = last_build(config, store)
-    items = made.job.frame("catalog")
+    items = made.ctx.frame("catalog")
     old = store.read(before.refs["catalog"].artifact_id) if before else None
     return ChangePlan(
         profile=config.profile,
         before=before,
         diff=None if old is None else diff_catalogs(old, items),
         items=items.height,
-        contexts=made.job.frame("conversations", "context_id").n_unique(),
+        contexts=made.ctx.frame("conversations", "context_id").n_unique(),
         touched=_touched(made, before),
         stages=[entry for entry in made.stages if entry["stage"] in DATA_STAGES],
         llm=made.llm,
     )
 
 
-def _touched(made: Walk, before: Build | None) -> int | None:
+def _touched(made: PlanBuilder, before: Build | None) -> int | None:
     """Contexts whose candidates are others, or stand in another order, than in the last build."""
     if "candidates" not in made.refs and "candidates" not in made.frames:
         return None
-    new = _orders(made.job.frame("candidates", *_ORDER))
+    new = _orders(made.ctx.frame("candidates", *_ORDER))
     if before is None or not before.has("candidates"):
         return new.height
     old = _orders(made.store.read(before.refs["candidates"].artifact_id, *_ORDER))

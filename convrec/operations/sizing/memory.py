@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from convrec.models.memory_limits import CHECKPOINTED, LOGITS_AT_ONCE, LOGITS_AT_ONCE_CPU
-from convrec.operations.sizing.model_shape import Layout, kept
+from convrec.operations.sizing.model_shape import ModelShape, kept
 
 FLOAT = 4
 
@@ -21,7 +21,7 @@ UNFUSED = 7.25
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrainingSetup:
     """One training as far as memory goes: what one process holds of it."""
 
     stage: str
@@ -82,7 +82,7 @@ class Memory:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def memory(shape: Layout, asked: Asked) -> Memory:
+def memory(shape: ModelShape, asked: TrainingSetup) -> Memory:
     """The parts of a training of this model."""
     trained = shape.adapter(asked.lora, asked.targets) if asked.lora else shape.parameters
     weights = shape.parameters + (trained if asked.lora else 0)
@@ -107,12 +107,12 @@ def memory(shape: Layout, asked: Asked) -> Memory:
     )
 
 
-def checkpointed(shape: Layout, asked: Asked) -> bool:
+def checkpointed(shape: ModelShape, asked: TrainingSetup) -> bool:
     """Whether layers are computed again rather than kept."""
     return asked.stage == "sft" and shape.parameters >= CHECKPOINTED
 
 
-def _activations(shape: Layout, asked: Asked) -> tuple[float, float]:
+def _activations(shape: ModelShape, asked: TrainingSetup) -> tuple[float, float]:
     """Bytes that are kept from the forward pass on, and those of a layer that is computed again."""
     tokens = asked.prompt + asked.completion
     saved = kept(
@@ -129,7 +129,7 @@ def _activations(shape: Layout, asked: Asked) -> tuple[float, float]:
     return float(shape.layers * inputs + saved.rest), float(saved.layer)
 
 
-def _logits(shape: Layout, asked: Asked) -> float:
+def _logits(shape: ModelShape, asked: TrainingSetup) -> float:
     """Logits, their log-probabilities and the gradient: in one piece, or tile by tile."""
     words, width = int(shape.config.vocab_size), int(shape.config.hidden_size)
     size = asked.rows * asked.completion * words
@@ -147,7 +147,7 @@ def _logits(shape: Layout, asked: Asked) -> float:
     return tile + gradients
 
 
-def _sampling(shape: Layout, asked: Asked) -> float:
+def _sampling(shape: ModelShape, asked: TrainingSetup) -> float:
     """Keys and values of all lists, their logits and shares, and the weights that autocast keeps.
 
     Autocast keeps its bf16 copy of each weight that is trained to the end of a forward pass.

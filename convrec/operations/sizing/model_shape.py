@@ -17,7 +17,7 @@ MODELS = Path(__file__).parent / "models"
 
 
 @dataclass(frozen=True)
-class Layout:
+class ModelShape:
     """A model's configuration, and what follows from it: counts of weights, by part."""
 
     name: str
@@ -46,7 +46,7 @@ class Layout:
         return int(2 * self.layers * heads * width * bytes_each)
 
 
-def layout(name: str) -> Layout:
+def model_shape(name: str) -> ModelShape:
     """The layout of a model that ships as configuration, or of a folder with a config.json.
 
     Raises InputError for a name that is neither, or a configuration that no causal model has.
@@ -72,7 +72,7 @@ def layout(name: str) -> Layout:
             )
             inner = model.base_model.layers[0]
             layer = sum(weight.numel() for weight in inner.parameters())
-            return Layout(name, config, model.num_parameters(), layer, linear)
+            return ModelShape(name, config, model.num_parameters(), layer, linear)
     except (OSError, ValueError, AttributeError, KeyError) as error:
         said = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
         raise InputError(f"{file} describes no causal language model ({said})") from None
@@ -87,7 +87,7 @@ class Kept:
 
 
 def kept(
-    shape: Layout,
+    shape: ModelShape,
     rows: int,
     tokens: int,
     *,

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.operations.sizing.gpus import Machine
-from convrec.operations.sizing.memory import Asked, Memory, memory
-from convrec.operations.sizing.model_shape import Layout
+from convrec.operations.sizing.memory import Memory, TrainingSetup, memory
+from convrec.operations.sizing.model_shape import ModelShape
 from convrec.operations.sizing.throughput import step_seconds
 
 ROOM = 0.9
@@ -41,7 +41,9 @@ class StagePlan:
         return self.steps * sum(self.seconds.values()) / 3600
 
 
-def plan_stage(stage: Stage, shape: Layout, on: Machine, config: Config, rows: int) -> StagePlan:
+def plan_stage(
+    stage: Stage, shape: ModelShape, on: Machine, config: Config, rows: int
+) -> StagePlan:
     """The first way that fits: all weights under DDP, cut by FSDP (sft), adapters; then less rows.
 
     Raises InputError where the smallest step of adapters does not fit.
@@ -94,9 +96,9 @@ def _batches(stage: Stage, on: Machine, config: Config) -> Iterator[int]:
 
 def _asked(
     stage: Stage, config: Config, batch: int, on: Machine, parallel: str, lora: int
-) -> Asked:
+) -> TrainingSetup:
     settings = config.sft if stage == "sft" else config.rank_grpo
-    asked = Asked(
+    asked = TrainingSetup(
         stage=stage,
         rows=batch // on.count,
         prompt=config.model.max_prompt_tokens,

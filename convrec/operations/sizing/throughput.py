@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from convrec.operations.sizing.gpus import Machine
-from convrec.operations.sizing.memory import FLOAT, Asked, checkpointed
-from convrec.operations.sizing.model_shape import Layout
+from convrec.operations.sizing.memory import FLOAT, TrainingSetup, checkpointed
+from convrec.operations.sizing.model_shape import ModelShape
 
 USED = 0.35
 """Share of a GPU's arithmetic that training gets out of it: an assumption, usual for this size."""
@@ -16,7 +16,7 @@ LAUNCHES = 0.4e-3
 """Seconds that Python and its kernels take for one layer of one token: an assumption."""
 
 
-def step_seconds(shape: Layout, asked: Asked, on: Machine) -> dict[str, float]:
+def step_seconds(shape: ModelShape, asked: TrainingSetup, on: Machine) -> dict[str, float]:
     """Seconds of one step by part: `sampling` and `learning`."""
     tokens = asked.rows * (asked.prompt + asked.completion)
     attention = 2 * shape.layers * shape.config.hidden_size * (asked.prompt + asked.completion)
@@ -28,7 +28,7 @@ def step_seconds(shape: Layout, asked: Asked, on: Machine) -> dict[str, float]:
     return {"sampling": sampling, "learning": learning}
 
 
-def sampling_seconds(shape: Layout, asked: Asked, on: Machine) -> float:
+def sampling_seconds(shape: ModelShape, asked: TrainingSetup, on: Machine) -> float:
     """Seconds in which one process writes its lists, all at once, token after token."""
     weights = 2 * FLOAT * shape.parameters  # read in float32, written and read as bf16
     cache = asked.rows * (asked.prompt + asked.completion / 2) * shape.cache(2)

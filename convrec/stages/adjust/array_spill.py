@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Arrays = tuple[np.ndarray, ...]
 
 
-class Blocks:
+class ArraySpill:
     """Tuples of arrays in order. A single one stays in memory; more are written as they come.
 
     What is read from disk is mapped, so it can be sliced without reading the rest.

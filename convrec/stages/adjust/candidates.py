@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,22 @@ class Candidates:
         return np.repeat(self.numbers, self.lengths)
 
 
-def read_contexts(job: Job, splits: Collection[str] | None = None) -> pl.DataFrame:
+def read_contexts(ctx: StepContext, splits: Collection[str] | None = None) -> pl.DataFrame:
     """The contexts of `splits` that have candidates: context (their number), context_id, split.
 
     They stand by split and id, whatever the order of the samples, so that sums come out the same to
     the last bit.
     """
-    samples = of_splits(job.frame("conversations", "context_id", "split"), splits)
+    samples = of_splits(ctx.frame("conversations", "context_id", "split"), splits)
     return (
         samples.unique("context_id", keep="first", maintain_order=True)
-        .join(spans(job, "candidates"), on="context_id", how="semi")
+        .join(spans(ctx, "candidates"), on="context_id", how="semi")
         .sort("split", "context_id")
         .with_row_index("context")
     )
 
 
-def candidate_blocks(job: Job, contexts: pl.DataFrame) -> Iterator[Candidates]:
+def candidate_blocks(ctx: StepContext, contexts: pl.DataFrame) -> Iterator[Candidates]:
     """The candidates of `contexts`, PARTITION of them at a time, as their rows follow each other.
 
     In a block contexts stand in the order of their numbers, their candidates best remapped first.
@@ -72,18 +72,18 @@ def candidate_blocks(job: Job, contexts: pl.DataFrame) -> Iterator[Candidates]:
     import numpy as np
     import polars as pl
 
-    catalog = job.frame("catalog", "item_id").with_row_index("item")
-    seen = read_seen(job, contexts)
-    roles = ("candidates", "judgments") if job.has("judgments") else ("candidates",)
+    catalog = ctx.frame("catalog", "item_id").with_row_index("item")
+    seen = read_seen(ctx, contexts)
+    roles = ("candidates", "judgments") if ctx.has("judgments") else ("candidates",)
     placed = [
-        contexts.join(spans(job, role), on="context_id", how="left", maintain_order="left")
+        contexts.join(spans(ctx, role), on="context_id", how="left", maintain_order="left")
         for role in roles
     ]
     order = placed[0]["first"].arg_sort()
     for start in range(0, max(contexts.height, 1), PARTITION):
         chosen = order.slice(start, PARTITION).sort()
         rows, *moved = (
-            _coded(job, role, of[chosen], catalog) for role, of in zip(roles, placed, strict=True)
+            _coded(ctx, role, of[chosen], catalog) for role, of in zip(roles, placed, strict=True)
         )
         for judged in moved:
             rows = rows.join(
@@ -106,9 +106,11 @@ def candidate_blocks(job: Job, contexts: pl.DataFrame) -> Iterator[Candidates]:
         )
 
 
-def _coded(job: Job, role: str, contexts: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
+def _coded(
+    ctx: StepContext, role: str, contexts: pl.DataFrame, catalog: pl.DataFrame
+) -> pl.DataFrame:
     """Columns context, item, score of the contexts, which know their first and last row."""
-    rows = job.rows(role, *extent(contexts), "context_id", "item_id", "score")
+    rows = ctx.rows(role, *extent(contexts), "context_id", "item_id", "score")
     return (
         rows.join(contexts.select("context_id", "context"), on="context_id", maintain_order="left")
         .select("context", "item_id", "score")

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built
+from convrec.artifacts import StepResult
 from convrec.errors import InputError
 from convrec.stages.adjust.candidates import candidate_blocks, read_contexts
 from convrec.stages.adjust.figures import popularity_figures, ranking_figures
 from convrec.stages.adjust.item_links import training_mentions
 from convrec.stages.adjust.split import read_answers
 from convrec.stages.adjust.top_n import NONE, final_scores, top_items
-from convrec.stages.base import Job, Step
-from convrec.stages.partitions import CHUNK, Shared, in_parts, spans
+from convrec.stages.base import Step, StepContext
+from convrec.stages.partitions import CHUNK, Shared, build_partitions, spans
 from convrec.titles.index import TitleIndex
 
 if TYPE_CHECKING:
@@ -26,82 +26,82 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from convrec.artifacts.parquet_rows import Parts
+    from convrec.artifacts.parquet_rows import ParquetRows
     from convrec.config import Config
     from convrec.stages.adjust.figures import Tops
 
 SCHEMA = ("context_id", "sample_id", "split", "items", "completion")
 
 
-def _build(job: Job) -> Built:
-    provided = job.config.recommend.source == "provided"
-    made, splits, figures = _provided(job) if provided else _adjusted(job)
+def _build(ctx: StepContext) -> StepResult:
+    provided = ctx.config.recommend.source == "provided"
+    made, splits, figures = _provided(ctx) if provided else _adjusted(ctx)
     if splits.is_empty():
         raise InputError(
             "there is no demonstration to learn from: no context has a list; with "
             "recommend.source=provided the data needs a `completion`, else look at teacher_lists"
         )
     counts = splits.value_counts(sort=True).sort("count", "split", descending=[True, False])
-    return Built(
+    return StepResult(
         made, {**{f"{split} lists": count for split, count in counts.iter_rows()}, **figures}
     )
 
 
-def _adjusted(job: Job) -> tuple[Parts, pl.Series, dict[str, float]]:
+def _adjusted(ctx: StepContext) -> tuple[ParquetRows, pl.Series, dict[str, float]]:
     import numpy as np
     import polars as pl
 
-    n, contexts = job.config.list_length, read_contexts(job)
-    adjustment = _adjustment(job) if job.has("adjustment") else None
+    n, contexts = ctx.config.list_length, read_contexts(ctx)
+    adjustment = _adjustment(ctx) if ctx.has("adjustment") else None
     tops = {"before": np.full((contexts.height, n), NONE, dtype=np.int32)}
     if adjustment is not None:
         tops["after"] = tops["before"].copy()
-    for block in candidate_blocks(job, contexts):
+    for block in candidate_blocks(ctx, contexts):
         tops["before"][block.numbers] = top_items(block, n)
         if adjustment is not None:
             tops["after"][block.numbers] = top_items(block, n, final_scores(block, *adjustment))
     top = list(tops.values())[-1]
     short = int((top[:, n - 1] == NONE).sum())
-    figures = {"shorter than list_length": short, **_figures(job, contexts, tops)}
+    figures = {"shorter than list_length": short, **_figures(ctx, contexts, tops)}
     del tops
     lists = contexts.with_columns(pl.Series("top", top, dtype=pl.Array(pl.Int32, n)))
-    order = spans(job, "conversations").select("context_id")
+    order = spans(ctx, "conversations").select("context_id")
     lists = order.join(
         lists.select("context_id", "split", pl.col("top").arr.to_list()),
         on="context_id",
         maintain_order="left",
     )
-    return in_parts(job, _part, lists.height, {"lists": lists}), lists["split"], figures
+    return build_partitions(ctx, _part, lists.height, {"lists": lists}), lists["split"], figures
 
 
-def _part(job: Job, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
+def _part(ctx: StepContext, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
     """The demonstrations of some of the contexts."""
     import polars as pl
 
-    catalog = job.frame("catalog", "item_id", "title", "year")
-    write = job.config.line_format.format
+    catalog = ctx.frame("catalog", "item_id", "title", "year")
+    write = ctx.config.line_format.format
     lines = [write(title, year) for _, title, year in catalog.iter_rows()]
     items = catalog.select("item_id").with_columns(pl.Series("line", lines, dtype=pl.String))
     for lists in shared["lists"].slice(start, stop - start).collect().iter_slices(CHUNK):
         yield demonstration_rows(lists, items)
 
 
-def _adjustment(job: Job) -> tuple[np.ndarray, np.ndarray]:
+def _adjustment(ctx: StepContext) -> tuple[np.ndarray, np.ndarray]:
     """w and b by catalog row; 1 and 0 for an item that has none."""
-    rows = job.frame("catalog", "item_id")
-    rows = rows.join(job.frame("adjustment"), on="item_id", how="left", maintain_order="left")
+    rows = ctx.frame("catalog", "item_id")
+    rows = rows.join(ctx.frame("adjustment"), on="item_id", how="left", maintain_order="left")
     return rows["weight"].fill_null(1.0).to_numpy(), rows["bias"].fill_null(0.0).to_numpy()
 
 
-def _figures(job: Job, contexts: pl.DataFrame, tops: Tops) -> dict[str, float]:
+def _figures(ctx: StepContext, contexts: pl.DataFrame, tops: Tops) -> dict[str, float]:
     """Popularity of the train and test lists, and how validation lists rank; no test answer."""
-    mentions = training_mentions(job)
+    mentions = training_mentions(ctx)
     split = contexts["split"].to_numpy()
     figures = {}
     for name in ("train", "test"):
         chosen = {when: top[split == name] for when, top in tops.items()}
         figures.update(popularity_figures(chosen, mentions, name))
-    return {**figures, **ranking_figures(tops, read_answers(job, "validation", contexts))}
+    return {**figures, **ranking_figures(tops, read_answers(ctx, "validation", contexts))}
 
 
 def demonstration_rows(lists: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
@@ -135,18 +135,18 @@ def demonstration_rows(lists: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame
     )
 
 
-def _provided(job: Job) -> tuple[pl.DataFrame, pl.Series, dict[str, float]]:
+def _provided(ctx: StepContext) -> tuple[pl.DataFrame, pl.Series, dict[str, float]]:
     import polars as pl
 
-    catalog = job.frame("catalog", "item_id", "title", "year")
+    catalog = ctx.frame("catalog", "item_id", "title", "year")
     index = TitleIndex(catalog.iter_rows())
     columns = ("context_id", "sample_id", "split", "completion")
     rows: list[tuple[Any, ...]] = []
     lines = 0
-    for owner, sample, split, text in job.frame("conversations", *columns).iter_rows():
+    for owner, sample, split, text in ctx.frame("conversations", *columns).iter_rows():
         if not text:
             continue
-        written = [item for item in map(job.config.line_format.parse, text.split("\n")) if item]
+        written = [item for item in map(ctx.config.line_format.parse, text.split("\n")) if item]
         found = [index.find(item.title, item.year) for item in written]
         lines += len(written)
         rows.append((owner, sample, split, [item for item in found if item], text.strip("\n")))

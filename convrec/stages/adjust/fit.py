@@ -19,17 +19,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built
+from convrec.artifacts import StepResult
 from convrec.errors import InputError
 from convrec.stages.adjust.figures import popularity_figures, ranking_figures
 from convrec.stages.adjust.item_links import training_mentions
 from convrec.stages.adjust.loss import Listwise, listwise, listwise_loss
 from convrec.stages.adjust.optimise import Fit, fit, start
-from convrec.stages.adjust.ordered_candidates import read_in_order
+from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
 from convrec.stages.adjust.popularity_penalty import choose, excess
 from convrec.stages.adjust.split import read_split
 from convrec.stages.adjust.top_n import cut_score, times_listed
-from convrec.stages.base import Job, Step
+from convrec.stages.base import Step, StepContext
 
 if TYPE_CHECKING:
     from convrec.config import Config
@@ -39,12 +39,12 @@ CUT = "score at the cut"
 """The figure with c, at which w·s + b − s is what the adjustment does to an item."""
 
 
-def _build(job: Job) -> Built:
+def _build(ctx: StepContext) -> StepResult:
     import polars as pl
 
-    n, settings = job.config.list_length, job.config.adjust
-    candidates = read_in_order(job, {"train", "validation"})
-    train = read_split(job, "train", candidates)
+    n, settings = ctx.config.list_length, ctx.config.adjust
+    candidates = read_ordered_candidates(ctx, {"train", "validation"})
+    train = read_split(ctx, "train", candidates)
     centre = cut_score(train.candidates, n)
     data = listwise(train, centre)
     if not data.samples:
@@ -52,11 +52,11 @@ def _build(job: Job) -> Built:
             "adjust has nothing to learn from: no training conversation has a ground truth among "
             "its candidates; raise remap.keep, or set adjust.enabled=false"
         )
-    mentions = training_mentions(job)
+    mentions = training_mentions(ctx)
     favour = excess(times_listed(train.candidates, n, len(mentions)))
-    validation = read_split(job, "validation", candidates)
+    validation = read_split(ctx, "validation", candidates)
     held_out = listwise(validation, centre)
-    made = fit(data, held_out, len(mentions), settings, job.progress)
+    made = fit(data, held_out, len(mentions), settings, ctx.progress)
     bias = made.bias + centre * (1.0 - made.weight)
     by = validation if validation.samples.height else train
     choice = choose(by, n, made.weight, bias, favour, settings.balance)
@@ -71,11 +71,11 @@ def _build(job: Job) -> Built:
         **ranking_figures(tops, by),
     }
     rows = {
-        "item_id": job.frame("catalog")["item_id"],
+        "item_id": ctx.frame("catalog")["item_id"],
         "weight": made.weight,
         "bias": bias - choice.balance * favour,
     }
-    return Built(pl.DataFrame(rows), figures)
+    return StepResult(pl.DataFrame(rows), figures)
 
 
 def _fit_figures(made: Fit, train: Listwise, validation: Listwise) -> dict[str, float | int | str]:

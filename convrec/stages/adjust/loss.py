@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from convrec.stages.adjust.array_spill import Blocks
+from convrec.stages.adjust.array_spill import ArraySpill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,7 +42,7 @@ class Listwise(NamedTuple):
 def listwise(split: Split, centre: float = 0.0) -> Listwise:
     """The lists of a split with at least one ground truth in them; scores less `centre`."""
     found = _Found(split, centre)
-    return Listwise(Blocks(found), found.samples)
+    return Listwise(ArraySpill(found), found.samples)
 
 
 class _Found:

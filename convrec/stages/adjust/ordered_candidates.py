@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convrec.stages.adjust.array_spill import Blocks
+from convrec.stages.adjust.array_spill import ArraySpill
 from convrec.stages.adjust.candidates import Candidates, candidate_blocks, read_contexts
 from convrec.stages.partitions import PARTITION
 
@@ -17,23 +17,25 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 
-class InOrder:
+class OrderedCandidates:
     """The candidates of `contexts` (context_id, context, split), PARTITION contexts at a time."""
 
-    def __init__(self, contexts: pl.DataFrame, blocks: Blocks, first: int = 0) -> None:
+    def __init__(self, contexts: pl.DataFrame, blocks: ArraySpill, first: int = 0) -> None:
         self.contexts = contexts
         self._blocks, self._first = blocks, first
 
-    def of_split(self, split: str) -> InOrder:
+    def of_split(self, split: str) -> OrderedCandidates:
         """Those of one split; its contexts are numbered from 0."""
         import polars as pl
 
         chosen = self.contexts.filter(pl.col("split") == split)  # one after the other
         first = self._first + int(chosen["context"][0]) if chosen.height else 0
-        return InOrder(chosen.drop("context").with_row_index("context"), self._blocks, first)
+        return OrderedCandidates(
+            chosen.drop("context").with_row_index("context"), self._blocks, first
+        )
 
     def __iter__(self) -> Iterator[Candidates]:
         for start in range(0, self.contexts.height, PARTITION):
@@ -62,11 +64,13 @@ class InOrder:
         return Candidates(contexts, items[place], scores[place], starts, lengths)
 
 
-def read_in_order(job: Job, splits: Collection[str] | None = None) -> InOrder:
+def read_ordered_candidates(
+    ctx: StepContext, splits: Collection[str] | None = None
+) -> OrderedCandidates:
     """The candidates of the contexts of `splits` (None: all)."""
-    contexts = read_contexts(job, splits)
+    contexts = read_contexts(ctx, splits)
     blocks = (
         (block.numbers, block.lengths, block.items, block.scores)
-        for block in candidate_blocks(job, contexts)
+        for block in candidate_blocks(ctx, contexts)
     )
-    return InOrder(contexts, Blocks(blocks))
+    return OrderedCandidates(contexts, ArraySpill(blocks))

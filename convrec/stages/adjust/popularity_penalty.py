@@ -31,7 +31,7 @@ RESAMPLES = 200
 LEVEL = 0.975
 
 
-class Choice(NamedTuple):
+class PenaltyChoice(NamedTuple):
     """The balance, the lists before and with it, and whether their Gini is surely lower."""
 
     balance: float
@@ -55,16 +55,16 @@ def choose(
     bias: np.ndarray,
     favour: np.ndarray,
     fixed: float | None,
-) -> Choice:
+) -> PenaltyChoice:
     """The balance for w and b; `favour` is `excess`, `fixed` the only strength to try if given."""
     candidates = split.candidates.whole()
     before = top_items(candidates, n)
     count = len(weight)
-    tried: list[Choice] = []
+    tried: list[PenaltyChoice] = []
     for balance in STRENGTHS if fixed is None else (fixed,):
         scores = final_scores(candidates, weight, bias - balance * favour)
         after = top_items(candidates, n, scores)
-        tried.append(Choice(balance, before, after, gini_rise(before, after, count) < 0))
+        tried.append(PenaltyChoice(balance, before, after, gini_rise(before, after, count) < 0))
     surely = [choice for choice in tried if choice.lower]
     return max(surely or tried[:1], key=lambda choice: ranking(choice.after, split)[1])
 

@@ -10,8 +10,8 @@ from convrec.stages.adjust.item_links import read_truth
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.stages.adjust.ordered_candidates import InOrder
-    from convrec.stages.base import Job
+    from convrec.stages.adjust.ordered_candidates import OrderedCandidates
+    from convrec.stages.base import StepContext
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,16 @@ class Answers:
 class Split(Answers):
     """What is known of a split."""
 
-    candidates: InOrder
+    candidates: OrderedCandidates
 
 
-def read_split(job: Job, name: str, candidates: InOrder) -> Split:
+def read_split(ctx: StepContext, name: str, candidates: OrderedCandidates) -> Split:
     """The samples of the split `name`, and those of `candidates` that are its own."""
     own = candidates.of_split(name)
-    found = read_answers(job, name, own.contexts)
+    found = read_answers(ctx, name, own.contexts)
     return Split(name, found.samples, found.truth, own)
 
 
-def read_answers(job: Job, name: str, contexts: pl.DataFrame) -> Answers:
+def read_answers(ctx: StepContext, name: str, contexts: pl.DataFrame) -> Answers:
     """The samples of the split `name` over `contexts` (context_id, context), which hold its own."""
-    return Answers(name, *read_truth(job, name, contexts))
+    return Answers(name, *read_truth(ctx, name, contexts))

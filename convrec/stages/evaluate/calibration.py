@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from convrec.metrics.bootstrap import Z
 
 if TYPE_CHECKING:
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 
 class Rated(NamedTuple):
@@ -24,27 +24,27 @@ class Rated(NamedTuple):
     high: float
 
 
-def calibration(job: Job) -> list[Rated]:
+def calibration(ctx: StepContext) -> list[Rated]:
     """One entry a rating, lowest first; nothing where no judge was asked."""
     import polars as pl
 
-    from convrec.catalog.items import link, of_splits
+    from convrec.catalog.items import link_titles, of_splits
 
-    if not job.has("judgments"):
+    if not ctx.has("judgments"):
         return []
-    catalog = job.frame("catalog")
+    catalog = ctx.frame("catalog")
     items = catalog.select("item_id").with_row_index("item")
-    test = of_splits(job.frame("conversations"), {"test"}).filter(
+    test = of_splits(ctx.frame("conversations"), {"test"}).filter(
         pl.col("ground_truth").list.len() > 0
     )
     truths = (
-        link(test.select("context_id", "ground_truth"), "ground_truth", catalog)
+        link_titles(test.select("context_id", "ground_truth"), "ground_truth", catalog)
         .unique()
         .join(items, on="item")
         .select("context_id", "item_id", hit=pl.lit(True))
     )
     rows = (
-        job.frame("judgments", "context_id", "item_id", "rating")
+        ctx.frame("judgments", "context_id", "item_id", "rating")
         .join(test.select(pl.col("context_id").unique()), on="context_id", how="semi")
         .drop_nulls("rating")
         .join(truths, on=["context_id", "item_id"], how="left")

@@ -16,30 +16,30 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from convrec.metrics.novelty import novelty, surprise
+from convrec.metrics.novelty import novelty, self_information
 from convrec.metrics.popularity import gini, head_items
 from convrec.metrics.popularity_rank import popularity_rank, popularity_ranks
-from convrec.stages.evaluate.measures import Measures, Row
+from convrec.stages.evaluate.measures import Evaluator, MetricRow
 from convrec.stages.evaluate.samples import SampleList
 
 SPREAD = ("popularity_rank", "novelty", "catalog_coverage", "popularity_gini", "head_share")
 
 
-def spread_rows(
-    measures: Measures,
+def catalog_spread_rows(
+    measures: Evaluator,
     lists: Sequence[SampleList],
     system: str,
     mentions: NDArray[np.float64] | None,
-) -> list[Row]:
+) -> list[MetricRow]:
     """The SPREAD of a system; `mentions` is how often each catalog row is training ground truth."""
     items = measures.batch(lists, "standard").items
     assert items is not None
     at = np.array([x.sample for x in lists], dtype=np.int64)
-    rows: list[Row] = []
+    rows: list[MetricRow] = []
     if mentions is not None:
         for name, values in (
             ("popularity_rank", popularity_rank(items, popularity_ranks(mentions))),
-            ("novelty", novelty(items, surprise(mentions))),
+            ("novelty", novelty(items, self_information(mentions))),
         ):
             named = ~np.isnan(values)
             by_sample = measures.mean_by(at[named], values[named], len(measures.samples))
@@ -48,12 +48,12 @@ def spread_rows(
 
 
 def _counted(
-    measures: Measures,
+    measures: Evaluator,
     items: NDArray[np.int64],
     at: NDArray[np.int64],
     system: str,
     mentions: NDArray[np.float64] | None,
-) -> list[Row]:
+) -> list[MetricRow]:
     """Figures of how often each item is recommended; draws of one sample share its weight."""
     from scipy.sparse import csr_matrix
 
@@ -67,10 +67,10 @@ def _counted(
     )[present]
     bootstrap = measures.bootstrap(present)
 
-    def row(name: str, interval: tuple[float, float, float]) -> Row:
+    def row(name: str, interval: tuple[float, float, float]) -> MetricRow:
         value, low, high = interval
         ends = max(0.0, low), min(1.0, high)  # all three are shares, or as a share
-        return Row(system, None, "standard", name, value, *ends, int(present.sum()))
+        return MetricRow(system, None, "standard", name, value, *ends, int(present.sum()))
 
     rows = [
         row("catalog_coverage", bootstrap.of_counts(counts, _covered)),

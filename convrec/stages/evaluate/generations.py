@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built, file_digest
+from convrec.artifacts import StepResult, file_digest
 from convrec.errors import InputError
 from convrec.models.identity import base_digest
-from convrec.stages.base import Job, Step
+from convrec.stages.base import Step, StepContext
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,30 +27,30 @@ Write = Callable[..., list[list[str]]]
 """`sample_lists` for one model: lists for prompts, with the same options."""
 
 
-def _build(job: Job) -> Built:
-    checkpoint = job.parents["checkpoint"]
-    return _built(job, checkpoint.stage, _of_folder(job.store.fetched(checkpoint.artifact_id)))
+def _build(ctx: StepContext) -> StepResult:
+    checkpoint = ctx.parents["checkpoint"]
+    return _built(ctx, checkpoint.stage, _of_folder(ctx.store.fetched(checkpoint.artifact_id)))
 
 
-def _build_base(job: Job) -> Built:
-    return _built(job, "base", _of_base)
+def _build_base(ctx: StepContext) -> StepResult:
+    return _built(ctx, "base", _of_base)
 
 
-def _built(job: Job, system: str, write: Write) -> Built:
+def _built(ctx: StepContext, system: str, write: Write) -> StepResult:
     import polars as pl
 
-    config = job.config
-    test = job.frame("conversations").filter(pl.col("split") == "test")
+    config = ctx.config
+    test = ctx.frame("conversations").filter(pl.col("split") == "test")
     posts = test.unique("context_id", keep="first", maintain_order=True)
-    if job.config.evaluate.limit:
-        posts = posts.head(job.config.evaluate.limit)
+    if ctx.config.evaluate.limit:
+        posts = posts.head(ctx.config.evaluate.limit)
         test = test.join(posts, on="context_id", how="semi", maintain_order="left")
     if posts.is_empty():
         raise InputError(
             "the test split has no conversation, so a checkpoint cannot be evaluated; "
             "look at the split column of the conversations and at ingest.path"
         )
-    of_context = dict(zip(posts["context_id"], _lists(job, test, posts, write), strict=True))
+    of_context = dict(zip(posts["context_id"], _lists(ctx, test, posts, write), strict=True))
     rows = [
         (system, sample, context, draw, text)
         for sample, context in test.select("sample_id", "context_id").iter_rows()
@@ -70,14 +70,16 @@ def _built(job: Job, system: str, write: Write) -> Built:
         "temperature": config.evaluate.temperature,
         "sampler": config.evaluate.sampler,
     }
-    return Built(pl.DataFrame(rows, schema=schema, orient="row"), figures)
+    return StepResult(pl.DataFrame(rows, schema=schema, orient="row"), figures)
 
 
-def _lists(job: Job, test: pl.DataFrame, posts: pl.DataFrame, write: Write) -> list[list[str]]:
+def _lists(
+    ctx: StepContext, test: pl.DataFrame, posts: pl.DataFrame, write: Write
+) -> list[list[str]]:
     """The lists for each post."""
     from convrec.models.prompts import student_prompt
 
-    config = job.config
+    config = ctx.config
     prompts = [
         student_prompt(text, given, config)
         for text, given in posts.select("conversation", "prompt").iter_rows()
@@ -88,8 +90,8 @@ def _lists(job: Job, test: pl.DataFrame, posts: pl.DataFrame, write: Write) -> l
         samples=config.evaluate.samples,
         temperature=config.evaluate.temperature,
         seed=config.seed,
-        progress=job.progress,
-        **_catalog(job, test, posts["context_id"].to_list()),
+        progress=ctx.progress,
+        **_catalog(ctx, test, posts["context_id"].to_list()),
     )
 
 
@@ -115,20 +117,20 @@ def _of_base(prompts: list[str], *, config: Config, **options: Any) -> list[list
     return sample_texts(student, prompts, config=config, **options)
 
 
-def _catalog(job: Job, test: pl.DataFrame, contexts: list[str]) -> dict[str, Any]:
+def _catalog(ctx: StepContext, test: pl.DataFrame, contexts: list[str]) -> dict[str, Any]:
     """For the constrained sampler: the catalog's lines, and what each context's samples have seen.
 
     The catalog is the run's, or else the one that the checkpoint was trained with.
     """
-    if job.config.evaluate.sampler != "constrained":
+    if ctx.config.evaluate.sampler != "constrained":
         return {}
     from convrec.artifacts.lineage import catalog_of
 
-    if job.has("catalog"):
-        items = job.frame("catalog")
+    if ctx.has("catalog"):
+        items = ctx.frame("catalog")
     else:
-        items = catalog_of(job.store, job.parents["checkpoint"].artifact_id)
-    write = job.config.line_format.format
+        items = catalog_of(ctx.store, ctx.parents["checkpoint"].artifact_id)
+    write = ctx.config.line_format.format
     seen: dict[str, list[dict[str, Any]]] = {}
     for context, titles in test.select("context_id", "seen").iter_rows():
         seen.setdefault(context, []).extend(titles or ())
@@ -160,13 +162,13 @@ def _base_config(config: Config) -> dict[str, Any]:
     return {**_config(config), "base": config.model.base}
 
 
-def given_step(folder: Path) -> Step:
+def external_checkpoint_step(folder: Path) -> Step:
     """The step that has the model in a folder, trained elsewhere, write lists."""
 
-    def build(job: Job) -> Built:
-        return _built(job, "checkpoint", _of_folder(folder))
+    def build(ctx: StepContext) -> StepResult:
+        return _built(ctx, "checkpoint", _of_folder(folder))
 
-    def inputs(job: Job) -> dict[str, str]:
+    def inputs(ctx: StepContext) -> dict[str, str]:
         return {"checkpoint": file_digest(folder)}
 
     return Step("evaluate", "generations", version=1, build=build, config=_config, inputs=inputs)
@@ -181,6 +183,6 @@ BASE_GENERATIONS = Step(
     version=1,
     build=_build_base,
     config=_base_config,
-    inputs=lambda job: base_digest(job.config),
+    inputs=lambda ctx: base_digest(ctx.config),
 )
 """The student before any training: zero-shot. Parents: `conversations`, `catalog`."""

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from convrec.catalog.items import has_years
 from convrec.metrics.bootstrap import Bootstrap
-from convrec.metrics.matcher import Judge
-from convrec.metrics.protocols.per_label import Names, judge_per_label, labels
-from convrec.metrics.protocols.reference import judge_reference
-from convrec.metrics.protocols.standard import judge_standard
-from convrec.metrics.registry import Batch, ListToJudge, Protocol, all_metrics, ranking_metrics
+from convrec.metrics.matcher import Matcher
+from convrec.metrics.protocols.per_label import Names, labels, match_per_label
+from convrec.metrics.protocols.reference import match_reference
+from convrec.metrics.protocols.standard import match_standard
+from convrec.metrics.registry import ListBatch, ListToScore, Protocol, all_metrics, ranking_metrics
 from convrec.stages.evaluate.samples import Sample, SampleList
 from convrec.titles.index import TitleIndex
 
@@ -28,7 +28,7 @@ Values = dict[str, NDArray[np.float64]]
 """Metric → one value a sample (a pair under `per-label`), NaN where the system has no list."""
 
 
-class Row(NamedTuple):
+class MetricRow(NamedTuple):
     """A row of `metrics`. With `versus` it is the difference system − versus; `slice` names a part
     of the test set, None for all of it."""
 
@@ -43,7 +43,7 @@ class Row(NamedTuple):
     slice: str | None = None
 
 
-class Measures:
+class Evaluator:
     """Judges lists of fixed samples; an interval's resamples are the same for all of them."""
 
     def __init__(self, samples: list[Sample], catalog: pl.DataFrame, config: Config) -> None:
@@ -54,7 +54,7 @@ class Measures:
         self.years = self.form.years and has_years(catalog)
         self.items = len(items)
         self._titled = [(title, year) for _, title, year in items]
-        self._judge = Judge(self.index, self.form, [item_id for item_id, _, _ in items])
+        self._judge = Matcher(self.index, self.form, [item_id for item_id, _, _ in items])
         self._config = config
 
     @property
@@ -64,18 +64,18 @@ class Measures:
             return ("standard", "reference", "per-label")
         return ("standard", "per-label")
 
-    def batch(self, lists: Sequence[SampleList], protocol: Protocol) -> Batch:
+    def batch(self, lists: Sequence[SampleList], protocol: Protocol) -> ListBatch:
         """The lists, judged."""
         asked = [
-            ListToJudge(text, self.samples[at].seen, self.samples[at].ground_truth)
+            ListToScore(text, self.samples[at].seen, self.samples[at].ground_truth)
             for at, text in lists
         ]
         if protocol == "standard":
             n = self._config.list_length
-            return judge_standard(asked, self._judge, n=n, years=self.years, form=self.form)
+            return match_standard(asked, self._judge, n=n, years=self.years, form=self.form)
         if protocol == "reference":
-            return judge_reference(asked, self._catalog)
-        return judge_per_label(asked, self._names)
+            return match_reference(asked, self._catalog)
+        return match_per_label(asked, self._names)
 
     def values(self, lists: Sequence[SampleList], protocol: Protocol) -> Values:
         """Metrics by sample; several draws of one sample are averaged."""
@@ -112,7 +112,7 @@ class Measures:
         versus: str | None,
         protocol: Protocol,
         part: tuple[str, NDArray[np.bool_]] | None = None,
-    ) -> list[Row]:
+    ) -> list[MetricRow]:
         """The mean of each metric over the samples that have all of them, with its interval.
 
         `part` is the name of a slice and which samples are in it.
@@ -126,7 +126,7 @@ class Measures:
         found = self.bootstrap(present, protocol).intervals(table[present])
         n, name = int(present.sum()), part[0] if part else None
         return [
-            Row(system, versus, protocol, metric, *interval, n, name)
+            MetricRow(system, versus, protocol, metric, *interval, n, name)
             for metric, interval in zip(values, found, strict=True)
         ]
 

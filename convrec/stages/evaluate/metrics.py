@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built
+from convrec.artifacts import StepResult
 from convrec.errors import InputError
 from convrec.metrics.list_quality import RATES
-from convrec.stages.base import Job, Step
+from convrec.stages.base import Step, StepContext
 from convrec.stages.evaluate.baselines import choose_k, read_training
-from convrec.stages.evaluate.catalog_spread import spread_rows
-from convrec.stages.evaluate.measures import Measures, Row, Values
-from convrec.stages.evaluate.paired import COMPARED, DETECTABLE, OUTCOMES, versus_rows
+from convrec.stages.evaluate.catalog_spread import catalog_spread_rows
+from convrec.stages.evaluate.measures import Evaluator, MetricRow, Values
+from convrec.stages.evaluate.paired import COMPARED, DETECTABLE, OUTCOMES, paired_rows
 from convrec.stages.evaluate.samples import held_out
 from convrec.stages.evaluate.slices import SLICED, slices
 from convrec.stages.evaluate.systems import system_lists
@@ -78,45 +78,45 @@ def metrics_json(frame: pl.DataFrame) -> dict[str, Any]:
     return {"metrics": metrics, "comparisons": list(comparisons.values())}
 
 
-def _build(job: Job) -> Built:
-    samples = held_out(job.frame("conversations"))
+def _build(ctx: StepContext) -> StepResult:
+    samples = held_out(ctx.frame("conversations"))
     if not samples:
         raise InputError(
             "the test split has no conversation with a ground truth, so nothing can be measured; "
             "look at `convrec artifacts show` of the conversations and at ingest.path"
         )
-    measures = Measures(samples, job.frame("catalog"), job.config)
-    training = read_training(job.frame("conversations"), job.frame("catalog"))
-    k = choose_k(training, held_out(job.frame("conversations"), "validation")) if training else 0
-    made_lists = system_lists(job, samples, measures.index, k)
+    measures = Evaluator(samples, ctx.frame("catalog"), ctx.config)
+    training = read_training(ctx.frame("conversations"), ctx.frame("catalog"))
+    k = choose_k(training, held_out(ctx.frame("conversations"), "validation")) if training else 0
+    made_lists = system_lists(ctx, samples, measures.index, k)
     lists = {system: made for system, made in made_lists.items() if made}
     parts = slices(samples, training)
     mentions = training.mentions if training else None
-    rows: list[Row] = []
+    rows: list[MetricRow] = []
     for protocol in measures.protocols:
         values: dict[str, Values] = {}
         for done, (system, made) in enumerate(lists.items()):
-            job.progress(done, len(lists), f"{protocol}: {system}")
+            ctx.progress(done, len(lists), f"{protocol}: {system}")
             values[system] = measures.values(made, protocol)
             rows += measures.rows(values[system], system, None, protocol)
             if protocol == "standard":
-                rows += spread_rows(measures, made, system, mentions)
+                rows += catalog_spread_rows(measures, made, system, mentions)
                 sliced = {name: values[system][name] for name in SLICED}
                 for part in parts.items():
                     rows += measures.rows(sliced, system, None, protocol, part)
         for a, b in PAIRS:
             if a in values and b in values:
-                rows += versus_rows(measures, values[a], values[b], (a, b), protocol)
+                rows += paired_rows(measures, values[a], values[b], (a, b), protocol)
     figures = {f"{r.system} {r.metric}": round(r.value, 4) for r in rows if _headline(r)}
-    return Built(metrics_frame(rows), {**figures, NEIGHBOURS: k})
+    return StepResult(metrics_frame(rows), {**figures, NEIGHBOURS: k})
 
 
-def _headline(row: Row) -> bool:
+def _headline(row: MetricRow) -> bool:
     whole = row.versus is None and row.slice is None and row.protocol == "standard"
     return whole and (row.metric in COMPARED or row.metric in RATES)
 
 
-def metrics_frame(rows: Sequence[Row]) -> pl.DataFrame:
+def metrics_frame(rows: Sequence[MetricRow]) -> pl.DataFrame:
     """Rows as the warehouse keeps them."""
     import polars as pl
 

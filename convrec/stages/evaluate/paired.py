@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from convrec.metrics.registry import Protocol
-from convrec.stages.evaluate.measures import Measures, Row, Values, complete
+from convrec.stages.evaluate.measures import Evaluator, MetricRow, Values, complete
 
 COMPARED = ("ndcg@20", "ndcg@5", "recall@20", "recall@5")
 DETECTABLE = "detectable"
@@ -19,9 +19,9 @@ EQUAL = 1e-12
 """Differences up to this are a tie: sums in another order."""
 
 
-def versus_rows(
-    measures: Measures, values: Values, others: Values, names: tuple[str, str], protocol: Protocol
-) -> list[Row]:
+def paired_rows(
+    measures: Evaluator, values: Values, others: Values, names: tuple[str, str], protocol: Protocol
+) -> list[MetricRow]:
     """All rows of system `names[0]` − `names[1]`, on the samples that both have."""
     difference = {name: values[name] - others[name] for name in COMPARED if name in others}
     rows = measures.rows(difference, *names, protocol)
@@ -42,11 +42,11 @@ def _outcomes(difference: Values) -> Values:
     return found
 
 
-def _detectable(measures: Measures, difference: Values, names: tuple[str, str]) -> list[Row]:
+def _detectable(measures: Evaluator, difference: Values, names: tuple[str, str]) -> list[MetricRow]:
     table = np.column_stack(list(difference.values()))
     present = complete(table)
     sizes = measures.bootstrap(present).detectable(table[present])
     return [
-        Row(*names, "standard", f"{DETECTABLE} {name}", size, size, size, int(present.sum()))
+        MetricRow(*names, "standard", f"{DETECTABLE} {name}", size, size, size, int(present.sum()))
         for name, size in zip(difference, sizes.tolist(), strict=True)
     ]

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.metrics.bootstrap import Bootstrap, Interval
-from convrec.metrics.registry import Batch, ListToJudge, Protocol, ranking_metrics
+from convrec.metrics.registry import ListBatch, ListToScore, Protocol, ranking_metrics
 from convrec.metrics.relevance import Titled
-from convrec.stages.evaluate.score_rows import BadRow, Row, read_rows
+from convrec.stages.evaluate.score_rows import BadRow, ScoreRow, read_rows
 
 _CHUNK = 5000
 """Rows judged together."""
 
-Judging = Callable[[Sequence[ListToJudge]], Batch]
+Judging = Callable[[Sequence[ListToScore]], ListBatch]
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ def _judge(catalog: Path, protocol: Protocol, config: Config) -> tuple[Judging, 
     """What judges lists against a catalog file, and how many of its rows cannot be used."""
     from convrec.catalog.items import has_years
     from convrec.catalog.load import load_catalog
-    from convrec.metrics.matcher import Judge
-    from convrec.metrics.protocols.per_label import Names, judge_per_label
-    from convrec.metrics.protocols.reference import judge_reference
-    from convrec.metrics.protocols.standard import judge_standard
+    from convrec.metrics.matcher import Matcher
+    from convrec.metrics.protocols.per_label import Names, match_per_label
+    from convrec.metrics.protocols.reference import match_reference
+    from convrec.metrics.protocols.standard import match_standard
     from convrec.titles.index import TitleIndex
 
     form, columns = config.line_format, config.ingest.names
@@ -115,12 +115,12 @@ def _judge(catalog: Path, protocol: Protocol, config: Config) -> tuple[Judging, 
     items = list(frame.select("item_id", "title", "year").iter_rows())
     if protocol == "reference":
         pairs = {(title, year) for _, title, year in items} | _spellings(catalog, columns)
-        return lambda lists: judge_reference(lists, pairs), left_out.height
+        return lambda lists: match_reference(lists, pairs), left_out.height
     if protocol == "per-label":
         names = Names(((title, year) for _, title, year in items), form)
-        return lambda lists: judge_per_label(lists, names), left_out.height
-    judge, years = Judge(TitleIndex(items), form), form.years and has_years(frame)
-    return lambda lists: judge_standard(lists, judge, years=years), left_out.height
+        return lambda lists: match_per_label(lists, names), left_out.height
+    judge, years = Matcher(TitleIndex(items), form), form.years and has_years(frame)
+    return lambda lists: match_standard(lists, judge, years=years), left_out.height
 
 
 def _spellings(catalog: Path, columns: Mapping[str, str]) -> set[Titled]:
@@ -133,7 +133,10 @@ def _spellings(catalog: Path, columns: Mapping[str, str]) -> set[Titled]:
 
 
 def _write(
-    out: IO[str], rows: Sequence[Row], metrics: dict[str, NDArray[np.float64]], batch: Batch
+    out: IO[str],
+    rows: Sequence[ScoreRow],
+    metrics: dict[str, NDArray[np.float64]],
+    batch: ListBatch,
 ) -> None:
     """One JSON row a list. Under `per-label` it has the mean over its pairs, None without one."""
     from convrec.metrics.rewards import exp_inf, log_rewards

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convrec.errors import InputError
-from convrec.metrics.registry import ListToJudge, Protocol
+from convrec.metrics.registry import ListToScore, Protocol
 from convrec.metrics.relevance import Titled
 from convrec.titles.line_format import parse_line
 
@@ -28,15 +28,15 @@ class BadRow(NamedTuple):
     reason: str
 
 
-class Row(NamedTuple):
+class ScoreRow(NamedTuple):
     """A usable row: its line in the file, what it is resampled with, and the list."""
 
     line: int
     context: str
-    asked: ListToJudge
+    asked: ListToScore
 
 
-def read_rows(path: Path, protocol: Protocol, bad: list[BadRow]) -> Iterator[Row]:
+def read_rows(path: Path, protocol: Protocol, bad: list[BadRow]) -> Iterator[ScoreRow]:
     """The usable rows of the file; the others go to `bad`."""
     if not path.is_file():
         raise InputError(f"{path} is not a file; give a JSONL file, one list a line")
@@ -53,7 +53,7 @@ def read_rows(path: Path, protocol: Protocol, bad: list[BadRow]) -> Iterator[Row
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
 
 
-def _read_row(number: int, line: bytes, protocol: Protocol) -> Row:
+def _read_row(number: int, line: bytes, protocol: Protocol) -> ScoreRow:
     """One row, or ValueError with the reason."""
     try:
         row = json.loads(line.removeprefix(BOM_UTF8).decode())
@@ -74,10 +74,10 @@ def _read_row(number: int, line: bytes, protocol: Protocol) -> Row:
         raise ValueError("groundtruth_with_release_year is empty, so there is nothing to find")
     seen = [_seen(x, protocol) for x in _list(row, needed[1])]
     context = row.get("context_id")
-    return Row(
+    return ScoreRow(
         number,
         f"line {number}" if context is None else f"context {context}",
-        ListToJudge(_text(row["completion"]), seen, truths),
+        ListToScore(_text(row["completion"]), seen, truths),
     )
 
 

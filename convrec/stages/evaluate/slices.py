@@ -22,14 +22,16 @@ from convrec.metrics.popularity import head_items
 from convrec.stages.evaluate.samples import Sample
 
 if TYPE_CHECKING:
-    from convrec.stages.evaluate.baselines import Training
+    from convrec.stages.evaluate.baselines import TrainingData
 
 SLICED = ("ndcg@20", "recall@20")
 MANY = 3
 """Ground truths from which samples are taken together."""
 
 
-def slices(samples: Sequence[Sample], training: Training | None) -> dict[str, NDArray[np.bool_]]:
+def slices(
+    samples: Sequence[Sample], training: TrainingData | None
+) -> dict[str, NDArray[np.bool_]]:
     """Slice → which samples are in it, as "ground truths: 1", in order."""
     found: dict[str, NDArray[np.bool_]] = {}
     for name, label in (
@@ -63,7 +65,7 @@ def _length(samples: Sequence[Sample]) -> Callable[[Sample], str]:
     return label
 
 
-def _popular(training: Training | None) -> Callable[[Sample], str]:
+def _popular(training: TrainingData | None) -> Callable[[Sample], str]:
     if training is None:
         return lambda sample: ""
     head = set(head_items(training.mentions).tolist())

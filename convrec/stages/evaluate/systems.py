@@ -17,13 +17,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from convrec.metrics.relevance import Titled, judge_lines
+from convrec.metrics.relevance import Titled, match_lines
 from convrec.stages.evaluate.samples import Sample, SampleList, by_context, held_out
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
     from convrec.titles.index import TitleIndex
     from convrec.titles.line_format import LineFormat
 
@@ -33,7 +33,7 @@ SYSTEMS = ("teacher", "remapped", "reflected", "adjusted", *MODELS, *BASELINES)
 
 
 def system_lists(
-    job: Job, samples: list[Sample], index: TitleIndex, neighbours: int | None = None
+    ctx: StepContext, samples: list[Sample], index: TitleIndex, neighbours: int | None = None
 ) -> dict[str, list[SampleList]]:
     """Every system whose artifact is among the job's parents, in the order of SYSTEMS.
 
@@ -41,34 +41,34 @@ def system_lists(
     (the teacher failed on its context) has none here either.
     """
     lists = {}
-    if "teacher_lists" in job.parents:
+    if "teacher_lists" in ctx.parents:
         lists["teacher"] = by_context(
-            teacher_texts(job.frame("teacher_lists"), job.config.line_format), samples
+            teacher_texts(ctx.frame("teacher_lists"), ctx.config.line_format), samples
         )
-    if "candidates" in job.parents:
-        lists["remapped"] = _remapped(job, samples, index)
-    if "judgments" in job.parents:
-        lists["reflected"] = _reflected(job, samples)
-    if "demonstrations" in job.parents:
-        lists["adjusted"] = _adjusted(job.frame("demonstrations"), samples)
+    if "candidates" in ctx.parents:
+        lists["remapped"] = _remapped(ctx, samples, index)
+    if "judgments" in ctx.parents:
+        lists["reflected"] = _reflected(ctx, samples)
+    if "demonstrations" in ctx.parents:
+        lists["adjusted"] = _adjusted(ctx.frame("demonstrations"), samples)
     for model in MODELS:
-        if f"generations_{model}" in job.parents:
-            lists[model] = generated(job.frame(f"generations_{model}"), samples)
-    return {**lists, **baseline_lists(job, samples, neighbours)}
+        if f"generations_{model}" in ctx.parents:
+            lists[model] = generated(ctx.frame(f"generations_{model}"), samples)
+    return {**lists, **baseline_lists(ctx, samples, neighbours)}
 
 
 def baseline_lists(
-    job: Job, samples: list[Sample], neighbours: int | None = None
+    ctx: StepContext, samples: list[Sample], neighbours: int | None = None
 ) -> dict[str, list[SampleList]]:
     """The lists of popularity and kNN; nothing where the training split has no ground truth."""
     from convrec.stages.evaluate.baselines import choose_k, knn, popularity, read_training
 
-    conversations, n = job.frame("conversations"), job.config.list_length
-    training = read_training(conversations, job.frame("catalog"))
+    conversations, n = ctx.frame("conversations"), ctx.config.list_length
+    training = read_training(conversations, ctx.frame("catalog"))
     if training is None:
         return {}
     k = neighbours or choose_k(training, held_out(conversations, "validation"))
-    form = job.config.line_format
+    form = ctx.config.line_format
     return {
         name: written(lists, form)
         for name, lists in (
@@ -96,16 +96,16 @@ def teacher_texts(rows: pl.DataFrame, form: LineFormat) -> dict[str, str]:
     return {context: "\n".join(written) for context, written in lines.items()}
 
 
-def _remapped(job: Job, samples: list[Sample], index: TitleIndex) -> list[SampleList]:
+def _remapped(ctx: StepContext, samples: list[Sample], index: TitleIndex) -> list[SampleList]:
     import polars as pl
 
-    items = job.frame("catalog").select("item_id", "title", "year").iter_rows()
-    form = job.config.line_format
+    items = ctx.frame("catalog").select("item_id", "title", "year").iter_rows()
+    form = ctx.config.line_format
     line_of = {item_id: form.format(title, year) for item_id, title, year in items}
     wanted = pl.DataFrame(
         {"context_id": [s.context_id for s in samples]}, {"context_id": pl.String}
     )
-    rows = job.frame("candidates", "context_id", "item_id", "rank")
+    rows = ctx.frame("candidates", "context_id", "item_id", "rank")
     rows = rows.join(wanted, on="context_id", how="semi").sort("context_id", "rank")
     lines: dict[str, list[str]] = defaultdict(list)
     for context, item_id in rows.select("context_id", "item_id").iter_rows():
@@ -114,22 +114,22 @@ def _remapped(job: Job, samples: list[Sample], index: TitleIndex) -> list[Sample
     for position, sample in enumerate(samples):
         if sample.context_id in lines:
             ranked = lines[sample.context_id]
-            judged = judge_lines(ranked, index, sample.seen, [], form)
+            judged = match_lines(ranked, index, sample.seen, [], form)
             unseen = [line for line, at in zip(ranked, judged, strict=True) if not at.seen]
-            lists.append(SampleList(position, "\n".join(unseen[: job.config.list_length])))
+            lists.append(SampleList(position, "\n".join(unseen[: ctx.config.list_length])))
     return lists
 
 
-def _reflected(job: Job, samples: list[Sample]) -> list[SampleList]:
-    from convrec.stages.adjust.ordered_candidates import read_in_order
+def _reflected(ctx: StepContext, samples: list[Sample]) -> list[SampleList]:
+    from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
     from convrec.stages.adjust.top_n import NONE, top_items
 
-    candidates = read_in_order(job, {"test"}).whole()
-    items = list(job.frame("catalog").select("title", "year").iter_rows())
-    best = top_items(candidates, job.config.list_length).tolist()
+    candidates = read_ordered_candidates(ctx, {"test"}).whole()
+    items = list(ctx.frame("catalog").select("title", "year").iter_rows())
+    best = top_items(candidates, ctx.config.list_length).tolist()
     texts = {
         context: "\n".join(
-            job.config.line_format.format(*items[row]) for row in rows if row != NONE
+            ctx.config.line_format.format(*items[row]) for row in rows if row != NONE
         )
         for context, rows in zip(candidates.contexts["context_id"], best, strict=True)
     }

@@ -17,7 +17,7 @@ Unfit = list[tuple[str, int, str]]
 """Source, line and reason of each sample that cannot be used beside the others."""
 
 
-def own_names(ids: pl.DataFrame) -> tuple[pl.DataFrame, Unfit]:
+def assign_sample_ids(ids: pl.DataFrame) -> tuple[pl.DataFrame, Unfit]:
     """Samples with an id each: the given one, else the context's id and a number.
 
     An id that comes again from another source gets the name of that source before it; one that
@@ -69,7 +69,7 @@ def _repeated(ids: pl.DataFrame) -> Iterator[tuple[int, str, int, bool, str]]:
     yield from chosen.select("place", "source", "line", "given", "sample_id").iter_rows()
 
 
-def with_split(ids: pl.DataFrame) -> tuple[pl.DataFrame, Unfit]:
+def assign_splits(ids: pl.DataFrame) -> tuple[pl.DataFrame, Unfit]:
     """Each usable sample with its split; a context is never in two."""
     import polars as pl
 

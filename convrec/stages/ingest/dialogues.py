@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from convrec.catalog.load import Row, collect_items
+from convrec.catalog.load import CatalogRow, collect_items
 from convrec.errors import InputError
-from convrec.stages.ingest.files import Raw, read_json
+from convrec.stages.ingest.files import RawRow, read_json
 from convrec.stages.ingest.samples import (
     BadRowError,
     Sample,
@@ -62,7 +62,7 @@ class Entities:
     def catalog(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """(items, quarantine); the line of a row is its place in the item list."""
         rows = [
-            Row(line, {**self.title(number), "entity": self._names[number]})
+            CatalogRow(line, {**self.title(number), "entity": self._names[number]})
             for line, number in enumerate(self.items, start=1)
         ]
         return collect_items(rows, self._path.name, (), str(self._path))
@@ -102,7 +102,7 @@ def without_last_speaker(dialogue: str) -> str:
 
 
 def read_dialogues(
-    raws: Iterable[Raw], entities: Entities, where: str
+    raws: Iterable[RawRow], entities: Entities, where: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(rows of `conversations`, quarantine rows), both in the order of the file.
 
@@ -128,7 +128,7 @@ def read_dialogues(
     return [sample_row(sample, splits[sample.group]) for sample in samples.values()], bad
 
 
-def _sample(raw: Raw, entities: Entities) -> Sample:
+def _sample(raw: RawRow, entities: Entities) -> Sample:
     row = usable_row(raw, NEEDED)
     if not isinstance(row["input"], str):
         raise BadRowError("input is not text")

@@ -30,7 +30,7 @@ _SPLIT_NAMES = {
 }
 
 
-class File(NamedTuple):
+class ConversationFile(NamedTuple):
     """One file of conversations; `split` is what its name says, empty where it says nothing."""
 
     path: Path
@@ -38,7 +38,7 @@ class File(NamedTuple):
     split: str
 
 
-class Raw(NamedTuple):
+class RawRow(NamedTuple):
     """One raw row: where it stands, and its value or why it has none."""
 
     source: str
@@ -65,7 +65,7 @@ def dialogue_file(config: Config) -> Path:
     raise InputError(f"{path} has no {' and no '.join(DIALOGUES)}; the dialogues are read from it")
 
 
-def conversation_files(config: Config) -> list[File]:
+def conversation_files(config: Config) -> list[ConversationFile]:
     """The files of a `reddit-v2` run, in the order of their names. Raises InputError."""
     path = data_path(config)
     if path.is_file():
@@ -75,11 +75,11 @@ def conversation_files(config: Config) -> list[File]:
                 f"ingest.path={path} is no conversations file; allowed are .jsonl, .parquet, and a "
                 "folder that holds them or that datasets.save_to_disk wrote"
             )
-        return [File(path, path.name, _split_name(path.stem))]
+        return [ConversationFile(path, path.name, _split_name(path.stem))]
     if _arrow_folder(path):
         return _datasets_files(path)
     files = [
-        File(p, p.name, _split_name(p.stem))
+        ConversationFile(p, p.name, _split_name(p.stem))
         for p in sorted(path.iterdir())
         if p.suffix.lower() in (".jsonl", ".parquet") and p.name not in _CATALOGS
     ]
@@ -105,13 +105,13 @@ def files_digest(paths: list[tuple[str, Path]]) -> str:
     return digest([[name, file_digest(path)] for name, path in paths])
 
 
-def raw_rows(file: File) -> Iterator[Raw]:
+def raw_rows(file: ConversationFile) -> Iterator[RawRow]:
     """The rows of one file. Raises InputError where the file as a whole cannot be read."""
     suffix = file.path.suffix.lower()
     return _jsonl_rows(file) if suffix == ".jsonl" else _table_rows(file, suffix)
 
 
-def _jsonl_rows(file: File) -> Iterator[Raw]:
+def _jsonl_rows(file: ConversationFile) -> Iterator[RawRow]:
     with file.path.open("rb") as lines:
         for number, data in enumerate(lines, start=1):
             if not data.strip():
@@ -124,20 +124,20 @@ def _jsonl_rows(file: File) -> Iterator[Raw]:
                 text, problem = data.decode(errors="replace").strip(), "not UTF-8"
             except (ValueError, RecursionError) as error:
                 problem = f"not JSON ({str(error).split(': line')[0]})"
-            yield Raw(file.source, file.split, number, value, problem, text)
+            yield RawRow(file.source, file.split, number, value, problem, text)
 
 
-def _table_rows(file: File, suffix: str) -> Iterator[Raw]:
+def _table_rows(file: ConversationFile, suffix: str) -> Iterator[RawRow]:
     table = read_table(file.path, arrow=suffix != ".parquet")
     for number, value in enumerate(table.iter_rows(named=True), start=1):
-        yield Raw(file.source, file.split, number, value, "", "")
+        yield RawRow(file.source, file.split, number, value, "", "")
 
 
 def _arrow_folder(path: Path) -> bool:
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 
-def _datasets_files(path: Path) -> list[File]:
+def _datasets_files(path: Path) -> list[ConversationFile]:
     described = path / "dataset_dict.json"
     if not described.is_file():
         return _state_files(path)
@@ -148,12 +148,14 @@ def _datasets_files(path: Path) -> list[File]:
     ]
 
 
-def _state_files(folder: Path) -> list[File]:
+def _state_files(folder: Path) -> list[ConversationFile]:
     state = _inside(folder, "state.json")
     entries = _described(state, "_data_files")
     given = [entry.get("filename") if isinstance(entry, dict) else None for entry in entries]
     split = _split_name(str(read_json(state).get("_split") or ""))
-    return [File(_inside(folder, name), name, split) for name in _plain_names(state, given)]
+    return [
+        ConversationFile(_inside(folder, name), name, split) for name in _plain_names(state, given)
+    ]
 
 
 def _described(path: Path, key: str) -> list[Any]:

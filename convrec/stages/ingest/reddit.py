@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from convrec.catalog.load import read_year
-from convrec.stages.ingest.assign_ids import own_names, with_split
-from convrec.stages.ingest.files import Raw
+from convrec.stages.ingest.assign_ids import assign_sample_ids, assign_splits
+from convrec.stages.ingest.files import RawRow
 from convrec.stages.ingest.samples import (
     BadRowError,
     Sample,
@@ -31,14 +31,14 @@ from convrec.titles.line_format import parse_line
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.stages.ingest.sample_buffer import Shelf
+    from convrec.stages.ingest.sample_buffer import SampleBuffer
 
 MARKER = "Here is the conversation:"
 NEEDED = ("prompt", "seen_titles", "groundtruth_with_release_year")
 
 
 def read_rows(
-    raws: Callable[[], Iterable[Raw]], where: str, shelf: Shelf
+    raws: Callable[[], Iterable[RawRow]], where: str, shelf: SampleBuffer
 ) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     """(the ids of usable samples, with their split; quarantine rows), in the order of the files.
 
@@ -57,8 +57,8 @@ def read_rows(
         except BadRowError as error:
             bad.append(quarantined(raw, str(error)))
     refuse_lacking(columns, NEEDED, where, "the reddit-v2 format needs")
-    named, repeated = own_names(shelf.ids())
-    placed, torn = with_split(named)
+    named, repeated = assign_sample_ids(shelf.ids())
+    placed, torn = assign_splits(named)
     reasons = {(source, line): reason for source, line, reason in (*repeated, *torn)}
     said = {
         place: quarantined(raw, reasons[place])
@@ -68,7 +68,7 @@ def read_rows(
     return placed, bad + [said[place] for place in reasons if place in said]
 
 
-def _sample(raw: Raw) -> Sample:
+def _sample(raw: RawRow) -> Sample:
     row = usable_row(raw, NEEDED)
     prompt, seen, truth = map(row.get, NEEDED)
     prompt = _message(prompt, "user")

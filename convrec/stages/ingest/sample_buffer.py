@@ -13,7 +13,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts.parquet_rows import Parts
+from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.artifacts.tables import KINDS
 from convrec.stages.ingest.samples import Sample, Title
 from convrec.stages.partitions import write_tables
@@ -26,7 +26,7 @@ FULL = 4096
 """Samples that are put on disk at once."""
 
 
-class Shelf:
+class SampleBuffer:
     """Takes samples; `ids` has what they are known by, and `parts` the rows of those chosen."""
 
     def __init__(self) -> None:
@@ -50,11 +50,11 @@ class Shelf:
         self._put_away()
         return pl.concat([_ids([]), *self._ids], rechunk=True).with_row_index("place")
 
-    def parts(self, chosen: pl.DataFrame) -> Parts:
+    def parts(self, chosen: pl.DataFrame) -> ParquetRows:
         """The conversations: samples by their place (ascending), with their sample_id and split."""
         path = self._folder / "conversations.parquet"
         write_tables(self._settled(chosen), path, compression="none", use_dictionary=False)
-        return Parts((path,), self._held)
+        return ParquetRows((path,), self._held)
 
     def _settled(self, chosen: pl.DataFrame) -> Iterator[pa.Table]:
         """The rows of each file that are chosen, with their names and splits."""

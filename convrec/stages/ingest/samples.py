@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convrec.catalog.load import bad_row
 from convrec.errors import InputError
-from convrec.stages.ingest.files import Raw
+from convrec.stages.ingest.files import RawRow
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,7 +24,7 @@ class BadRowError(Exception):
 class Sample(NamedTuple):
     """One usable row; `group` is what no split may tear apart."""
 
-    raw: Raw
+    raw: RawRow
     sample_id: str
     context_id: str
     group: str
@@ -51,7 +51,7 @@ def whole_text(text: str) -> str:
     return text
 
 
-def usable_row(raw: Raw, needed: Sequence[str]) -> dict[str, Any]:
+def usable_row(raw: RawRow, needed: Sequence[str]) -> dict[str, Any]:
     """The object in a raw row, which has a value for each needed column. Raises BadRowError."""
     row = raw.value
     if raw.problem:
@@ -74,7 +74,7 @@ def refuse_lacking(columns: set[str], needed: Sequence[str], where: str, what: s
         )
 
 
-def quarantined(raw: Raw, reason: str) -> dict[str, Any]:
+def quarantined(raw: RawRow, reason: str) -> dict[str, Any]:
     """The quarantine row of a raw row."""
     text = raw.text or ("" if raw.value is None else repr(raw.value))
     return bad_row(raw.source, raw.line, reason, text)

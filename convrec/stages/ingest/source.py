@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from convrec.artifacts.frames import frame
 from convrec.artifacts.identity import digest, file_digest
-from convrec.artifacts.parquet_rows import Parts
+from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.catalog.load import load_catalog
 from convrec.catalog.resolve import catalog_file
 from convrec.config import Config
 from convrec.stages.ingest.files import (
-    File,
-    Raw,
+    ConversationFile,
+    RawRow,
     conversation_files,
     dialogue_file,
     entity_files,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     Frames = tuple[pl.DataFrame, pl.DataFrame]
-    Found = tuple[pl.DataFrame | Parts, pl.DataFrame]
+    Found = tuple[pl.DataFrame | ParquetRows, pl.DataFrame]
 
 
 class Source(NamedTuple):
@@ -62,7 +62,7 @@ def read_catalog(config: Config) -> Frames:
 def read_conversations(config: Config) -> Frames:
     """(conversations, quarantine) of the data, whatever the catalog is; all rows at once."""
     found, bad = find_conversations(config)
-    return found.frame() if isinstance(found, Parts) else found, bad
+    return found.frame() if isinstance(found, ParquetRows) else found, bad
 
 
 def find_conversations(config: Config) -> Found:
@@ -136,17 +136,17 @@ def _catalog(config: Config) -> Frames:
 def _conversations(config: Config) -> Found:
     from convrec.stages.ingest.dialogues import read_dialogues
     from convrec.stages.ingest.reddit import read_rows
-    from convrec.stages.ingest.sample_buffer import Shelf
+    from convrec.stages.ingest.sample_buffer import SampleBuffer
 
     limit = config.ingest.limit
     if config.ingest.format not in ("demo", "reddit-v2"):
         path = dialogue_file(config)
         rows, bad = read_dialogues(
-            raw_rows(File(path, path.name, "")), _entities(config), str(path)
+            raw_rows(ConversationFile(path, path.name, "")), _entities(config), str(path)
         )
         samples = frame("conversations", rows)
         return usable(samples, bad, limit, str(path)), frame("quarantine", bad)
-    shelf = Shelf()
+    shelf = SampleBuffer()
     if config.ingest.format == "demo":
         where = "the demo's generator"
         made = _demo_rows(config)
@@ -165,13 +165,13 @@ def _entities(config: Config) -> Any:
     return Entities(item_ids, entity2id, years=config.ingest.format != "inspired")
 
 
-def _demo_rows(config: Config) -> list[Raw]:
+def _demo_rows(config: Config) -> list[RawRow]:
     from convrec.demo.posts import generate
 
     contexts = {str(split): count for split, count in config.ingest.contexts.items()}
     rows = generate(config.seed, contexts, config.ingest.world)
     return [
-        Raw("demo", "", line, value, "", json.dumps(value)) for line, value in enumerate(rows, 1)
+        RawRow("demo", "", line, value, "", json.dumps(value)) for line, value in enumerate(rows, 1)
     ]
 
 

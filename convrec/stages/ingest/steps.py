@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convrec.artifacts import Built
-from convrec.artifacts.parquet_rows import Parts
-from convrec.stages.base import Job, Step
+from convrec.artifacts import StepResult
+from convrec.artifacts.parquet_rows import ParquetRows
+from convrec.stages.base import Step, StepContext
 from convrec.stages.ingest.source import (
     catalog_config,
     catalog_inputs,
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def _build_catalog(job: Job) -> Built:
-    items, bad = read_catalog(job.config)
+def _build_catalog(ctx: StepContext) -> StepResult:
+    items, bad = read_catalog(ctx.config)
     figures = {
         "items": items.height,
         "with_year": items.height - items["year"].null_count(),
         "quarantined": bad.height,
     }
-    return Built(items, figures)
+    return StepResult(items, figures)
 
 
-def _build_conversations(job: Job) -> Built:
+def _build_conversations(ctx: StepContext) -> StepResult:
     import polars as pl
 
-    found, bad = find_conversations(job.config)
-    rows = pl.scan_parquet(list(found.files)) if isinstance(found, Parts) else found.lazy()
+    found, bad = find_conversations(ctx.config)
+    rows = pl.scan_parquet(list(found.files)) if isinstance(found, ParquetRows) else found.lazy()
     sizes = pl.col("ground_truth").list.len().alias("size")
     samples = rows.select("split", "context_id", sizes).collect()
     by_split = dict(samples.group_by("split").agg(pl.col("context_id").n_unique()).iter_rows())
@@ -49,29 +49,31 @@ def _build_conversations(job: Job) -> Built:
         "mean_ground_truth": round(float(samples["size"].mean() or 0), 3),  # type: ignore[arg-type]
         "quarantined": bad.height,
     }
-    return Built(found.kept() if isinstance(found, Parts) else found, figures)
+    return StepResult(found.kept() if isinstance(found, ParquetRows) else found, figures)
 
 
-def _build_quarantine(job: Job) -> Built:
+def _build_quarantine(ctx: StepContext) -> StepResult:
     import polars as pl
 
-    before = _found_before(job)
+    before = _found_before(ctx)
     if before is None:
-        rows = read_quarantine(job.config)
+        rows = read_quarantine(ctx.config)
     else:
-        rows = pl.concat([read_catalog(job.config)[1], before])
+        rows = pl.concat([read_catalog(ctx.config)[1], before])
     sources = rows.group_by("source", maintain_order=True).len().iter_rows()
-    return Built(rows, {"rows": rows.height, **{f"from {name}": count for name, count in sources}})
+    return StepResult(
+        rows, {"rows": rows.height, **{f"from {name}": count for name, count in sources}}
+    )
 
 
-def _found_before(job: Job) -> pl.DataFrame | None:
+def _found_before(ctx: StepContext) -> pl.DataFrame | None:
     """The bad rows of the conversations, from what they were made from: another catalog's run."""
-    store = job.store
-    made = CONVERSATIONS.spec(job).artifact_id
+    store = ctx.store
+    made = CONVERSATIONS.spec(ctx).artifact_id
     if store.find(made) is None:
         return None
     bad = int(store.header(made).figures["quarantined"])
-    config, inputs = conversations_config(job.config), conversations_inputs(job.config)
+    config, inputs = conversations_config(ctx.config), conversations_inputs(ctx.config)
     for header in store.headers("quarantine"):
         same = header.config | config == header.config and header.inputs | inputs == header.inputs
         whole = header.ref.rows == header.figures["rows"]  # nothing in it was forgotten
@@ -86,7 +88,7 @@ CATALOG = Step(
     version=1,
     build=_build_catalog,
     config=catalog_config,
-    inputs=lambda job: catalog_inputs(job.config),
+    inputs=lambda ctx: catalog_inputs(ctx.config),
 )
 CONVERSATIONS = Step(
     stage="ingest",
@@ -94,7 +96,7 @@ CONVERSATIONS = Step(
     version=1,
     build=_build_conversations,
     config=conversations_config,
-    inputs=lambda job: conversations_inputs(job.config),
+    inputs=lambda ctx: conversations_inputs(ctx.config),
 )
 QUARANTINE = Step(
     stage="ingest",
@@ -102,5 +104,5 @@ QUARANTINE = Step(
     version=1,
     build=_build_quarantine,
     config=lambda config: {**catalog_config(config), **conversations_config(config)},
-    inputs=lambda job: {**catalog_inputs(job.config), **conversations_inputs(job.config)},
+    inputs=lambda ctx: {**catalog_inputs(ctx.config), **conversations_inputs(ctx.config)},
 )

@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from convrec.errors import TrainingError
 from convrec.metrics.list_quality import RATES
-from convrec.training.metrics_log import Record
+from convrec.training.metrics_log import MetricsLog
 from convrec.utils.progress import Progress
 
 CURVES = {
@@ -33,7 +33,7 @@ OWN = ("relevance/", "reward@rank", "clip_share@rank")
 """How the names begin that are ours already."""
 
 
-class Clock:
+class StepTimer:
     """Adds up what the parts of a step take."""
 
     def __init__(self) -> None:
@@ -57,10 +57,10 @@ class Clock:
         return self.seconds.pop(part, 0.0)
 
 
-class Watch(TrainerCallback):
+class StepMetricsCallback(TrainerCallback):
     """Records each step and reports it; raises TrainingError on a broken loss."""
 
-    def __init__(self, progress: Progress, record: Record, clock: Clock) -> None:
+    def __init__(self, progress: Progress, record: MetricsLog, clock: StepTimer) -> None:
         self.progress = progress
         self.record = record
         self.clock = clock

@@ -15,7 +15,7 @@ import numpy as np
 
 from convrec.metrics.list_quality import RATES, list_rates
 from convrec.metrics.ndcg import ndcg
-from convrec.metrics.relevance import Titled, judge_lines, list_lines, titled
+from convrec.metrics.relevance import Titled, list_lines, match_lines, titled
 from convrec.metrics.rewards import Reward
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import TITLE_YEAR, LineFormat
@@ -99,7 +99,7 @@ class ListScorer:
         self, completion: str, seen: tuple[Titled, ...], ground_truth: tuple[Titled, ...]
     ) -> Judged:
         lines = list_lines(completion)
-        judged = judge_lines(lines[: self.n_ranks], self.index, seen, ground_truth, self.form)
+        judged = match_lines(lines[: self.n_ranks], self.index, seen, ground_truth, self.form)
         relevance = [float(line.truth is not None) for line in judged]
         faults = [float(x.item_id is None or x.repeat or x.seen) for x in judged]
         missing = [0.0] * (self.n_ranks - len(judged))

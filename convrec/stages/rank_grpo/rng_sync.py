@@ -17,7 +17,7 @@ from transformers import TrainerCallback
 from convrec.rank_grpo.rollout import Rollout
 
 
-class InStep(TrainerCallback):
+class SyncRngCallback(TrainerCallback):
     """Keeps torch's generator of several processes in step with that of one; is before saving."""
 
     def __init__(self, rollout: Rollout) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.step_result import Built
-from convrec.stages.base import Job, Step
+from convrec.artifacts.step_result import StepResult
+from convrec.stages.base import Step, StepContext
 from convrec.stages.rank_grpo.identity import config_subset
 
 if TYPE_CHECKING:
     pass
 
 
-def _build(job: Job) -> Built:
+def _build(ctx: StepContext) -> StepResult:
     from convrec.stages.rank_grpo.build import build_rank_grpo
 
-    return build_rank_grpo(job)
+    return build_rank_grpo(ctx)
 
 
 RANK_GRPO = Step(

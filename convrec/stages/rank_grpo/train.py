@@ -37,14 +37,14 @@ from convrec.models.save import lora_config, out_of_memory, save_student
 from convrec.rank_grpo.rollout import Rollout
 from convrec.rank_grpo.trainer import RankGRPOTrainer, Shaping
 from convrec.stages.rank_grpo.algorithms import trainer_arguments
-from convrec.stages.rank_grpo.callbacks import Clock, Watch
+from convrec.stages.rank_grpo.callbacks import StepMetricsCallback, StepTimer
 from convrec.stages.rank_grpo.constrained import ConstrainedGRPOTrainer, ConstrainedRankGRPOTrainer
 from convrec.stages.rank_grpo.reward_function import ListScorer
-from convrec.stages.rank_grpo.rng_sync import InStep
+from convrec.stages.rank_grpo.rng_sync import SyncRngCallback
 from convrec.stages.rank_grpo.validation import BEST, Validation
 from convrec.titles.index import TitleIndex
 from convrec.training.checkpoint import Checkpoints, latest, step_of
-from convrec.training.metrics_log import Record
+from convrec.training.metrics_log import MetricsLog
 from convrec.utils.distributed import is_first, process_count
 from convrec.utils.progress import Progress
 from convrec.utils.workspace import workspace
@@ -101,13 +101,13 @@ def train_rank_grpo(
     task = make_task(load_checkpoint(checkpoint), samples, validation, lines, index, config, seed)
     with workspace(working_folder) as folder, quiet():
         resumed = latest(folder)
-        record = Record(folder, step_of(resumed), writes=is_first())
+        record = MetricsLog(folder, step_of(resumed), writes=is_first())
         trainer = make_trainer(task, folder, record, progress)
         held_out = _validation(task, trainer, record)
         if held_out is not None:
             trainer.add_callback(held_out)
         if process_count() > 1:
-            trainer.add_callback(InStep(trainer.rollout))
+            trainer.add_callback(SyncRngCallback(trainer.rollout))
         saved = working_folder is not None or process_count() == 1
         every = config.rank_grpo.save_every * saved
         trainer.add_callback(Checkpoints(folder, every=every, whole=config.rank_grpo.iterations))
@@ -190,9 +190,9 @@ def _prompt_ids(sample: Mapping[str, Any], tokenizer: Any, config: Config) -> li
     return encode_prompt(tokenizer, prompt, config.model.max_prompt_tokens)
 
 
-def make_trainer(task: Task, folder: Path, record: Record, progress: Progress) -> GRPOTrainer:
+def make_trainer(task: Task, folder: Path, record: MetricsLog, progress: Progress) -> GRPOTrainer:
     """The algorithm's trainer, watched; the samples' scores and the sampler are everybody's."""
-    student, config, clock = task.student, task.config, Clock()
+    student, config, clock = task.student, task.config, StepTimer()
     settings = config.rank_grpo
     bf16 = config.model.bf16 and has_bf16() and not is_small(student.model)
     if bf16 and not torch.cuda.is_available():
@@ -211,7 +211,7 @@ def make_trainer(task: Task, folder: Path, record: Record, progress: Progress) -
         "args": trainer_arguments(config, folder, task.seed, bf16=bf16),
         "train_dataset": task.data,
         "processing_class": student.tokenizer,
-        "callbacks": [Watch(progress, record, clock)],
+        "callbacks": [StepMetricsCallback(progress, record, clock)],
         "peft_config": lora_config(settings.lora),
         "rollout_func": None if settings.vllm else clock.timed("sampling", rollout),
     }
@@ -233,7 +233,7 @@ def make_trainer(task: Task, folder: Path, record: Record, progress: Progress) -
     return trainer
 
 
-def _validation(task: Task, trainer: GRPOTrainer, record: Record) -> Validation | None:
+def _validation(task: Task, trainer: GRPOTrainer, record: MetricsLog) -> Validation | None:
     """The look at validation; None where it is switched off or there is nothing to look at."""
     if not task.held_out:
         return None
@@ -273,7 +273,7 @@ def _smaller(settings: RankGrpo) -> str:
 
 
 def _figures(
-    record: Record, held_out: Validation | None, model: Any, steps: int, seconds: float
+    record: MetricsLog, held_out: Validation | None, model: Any, steps: int, seconds: float
 ) -> Figures:
     """The run in a few numbers: first and last tenth of the steps, the best step, and the time."""
     tenth = max(1, steps // 10)

@@ -18,12 +18,12 @@ from transformers import TrainerCallback
 
 from convrec.config import Config
 from convrec.metrics.bootstrap import Bootstrap
-from convrec.metrics.protocols.standard import judge_standard
-from convrec.metrics.registry import ListToJudge, ranking_metrics
+from convrec.metrics.protocols.standard import match_standard
+from convrec.metrics.registry import ListToScore, ranking_metrics
 from convrec.metrics.relevance import titled
 from convrec.titles.index import TitleIndex
 from convrec.training.checkpoint import latest, step_of
-from convrec.training.metrics_log import Record
+from convrec.training.metrics_log import MetricsLog
 
 BEST = "ndcg@20"
 """The metric that decides."""
@@ -45,7 +45,7 @@ class Validation(TrainerCallback):
         answer: Answer,
         index: TitleIndex,
         config: Config,
-        record: Record,
+        record: MetricsLog,
     ) -> None:
         """`samples` are rows of the conversations table, in the order of `answer`."""
         self.samples = samples
@@ -122,10 +122,10 @@ class Validation(TrainerCallback):
     def _measure(self, lists: Sequence[str]) -> tuple[dict[str, float], Any]:
         """Means of metrics and rates, the deciding one's interval, and its value for each list."""
         asked = [
-            ListToJudge(text, titled(sample["seen"]), titled(sample["ground_truth"]))
+            ListToScore(text, titled(sample["seen"]), titled(sample["ground_truth"]))
             for sample, text in zip(self.samples, lists, strict=True)
         ]
-        batch = judge_standard(
+        batch = match_standard(
             asked,
             self.index,
             n=self.config.list_length,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built
+from convrec.artifacts import StepResult
 from convrec.llm.prices import chat_limits
 from convrec.llm.read import (
     NO_ANSWER,
@@ -19,7 +19,7 @@ from convrec.llm.read import (
     stored_texts,
 )
 from convrec.llm.requests import Request, Requests
-from convrec.stages.base import Job, Step
+from convrec.stages.base import Step, StepContext
 from convrec.stages.ingest.contexts import contexts
 from convrec.titles.line_format import Item, parse_answer
 
@@ -41,11 +41,11 @@ def teacher_messages(conversation: str, config: Config) -> list[dict[str, str]]:
     ]
 
 
-def teacher_requests(job: Job) -> Requests:
+def teacher_requests(ctx: StepContext) -> Requests:
     """The request of each context, in order."""
     from convrec.llm.endpoint import endpoint_name
 
-    config, teacher = job.config, job.config.recommend
+    config, teacher = ctx.config, ctx.config.recommend
     settings: dict[str, Any] = {
         "model": teacher.model,
         **chat_limits(
@@ -53,7 +53,7 @@ def teacher_requests(job: Job) -> Requests:
         ),
     }
     endpoint = endpoint_name(config)
-    rows = contexts(job)
+    rows = contexts(ctx)
 
     def make() -> Iterator[Request]:
         for owner, text in rows.iter_rows():
@@ -63,14 +63,14 @@ def teacher_requests(job: Job) -> Requests:
     return Requests(make, rows.height)
 
 
-def _build(job: Job) -> Built:
+def _build(ctx: StepContext) -> StepResult:
     import polars as pl
 
-    n, form = job.config.list_length, job.config.line_format
+    n, form = ctx.config.list_length, ctx.config.line_format
     owners: list[str] = []
     found: list[list[tuple[str, Item]]] = []
     failed: list[tuple[str, str, bool]] = []
-    for request, text, reason in stored_texts(teacher_requests(job), job.store):
+    for request, text, reason in stored_texts(teacher_requests(ctx), ctx.store):
         owner, items = request.owner, parse_answer(text, form)[:n] if text else []
         if text and not items:
             reason = "the answer names no item"
@@ -99,7 +99,7 @@ def _build(job: Job) -> Built:
         "items a list": round(frame.height / max(len(owners), 1), 2),
         "without a year": round(frame["year"].null_count() / max(frame.height, 1), 4),
     }
-    return Built(frame, figures, failed_contexts(failed))
+    return StepResult(frame, figures, failed_contexts(failed))
 
 
 def _config(config: Config) -> dict[str, Any]:
@@ -113,7 +113,7 @@ TEACHER_LISTS = Step(
     version=3,
     build=_build,
     config=_config,
-    inputs=lambda job: {"answers": answers_digest(teacher_requests(job), job.store)},
-    state=lambda job: answers_state(job.config, job.store, job.config.recommend.model, "recommend"),
+    inputs=lambda ctx: {"answers": answers_digest(teacher_requests(ctx), ctx.store)},
+    state=lambda ctx: answers_state(ctx.config, ctx.store, ctx.config.recommend.model, "recommend"),
     requests=teacher_requests,
 )

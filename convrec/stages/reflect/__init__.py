@@ -4,6 +4,6 @@ s_reflect = s_remap + γ·(rating/L), ratings from −L to +L (ConvRec-R1, the R
 """
 
 from convrec.stages.reflect.judgments import JUDGMENTS
-from convrec.stages.reflect.prompt import judge_body, quoted, typical_bytes
+from convrec.stages.reflect.prompt import judge_body, sanitize, typical_bytes
 
-__all__ = ["JUDGMENTS", "judge_body", "quoted", "typical_bytes"]
+__all__ = ["JUDGMENTS", "judge_body", "sanitize", "typical_bytes"]

@@ -10,14 +10,24 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built
+from convrec.artifacts import StepResult
 from convrec.llm.read import NO_ANSWER, answers_digest, answers_state, failed_contexts
 from convrec.llm.requests import Request, Requests
-from convrec.stages.base import Job, Step
+from convrec.stages.base import Step, StepContext
 from convrec.stages.reflect.bias import agreement, bias_figures, position_curve, position_effect
-from convrec.stages.reflect.pair_index import ordered, recall, settle
+from convrec.stages.reflect.pair_index import (
+    index_stored_responses,
+    open_batch_requests,
+    record_responses,
+)
 from convrec.stages.reflect.pairs import Slice, known_requests, pairs_of
-from convrec.stages.reflect.parse import Lack, Readings, answered, first_readings, readings
+from convrec.stages.reflect.parse import (
+    Lack,
+    ParsedRatings,
+    answered,
+    first_readings,
+    parse_ratings,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,11 +37,11 @@ if TYPE_CHECKING:
     from convrec.config.sections import Reflect
 
 
-def judge_requests(job: Job) -> Requests:
+def judge_requests(ctx: StepContext) -> Requests:
     """The requests for pairs that nobody has asked about: one a context and pass."""
     import polars as pl
 
-    pairs = pairs_of(job)
+    pairs = pairs_of(ctx)
     missing = pl.col("request").is_null()
 
     def count() -> int:
@@ -47,32 +57,32 @@ def judge_requests(job: Job) -> Requests:
     return Requests(make, count)
 
 
-def repair_requests(job: Job) -> list[Request]:
+def repair_requests(ctx: StepContext) -> list[Request]:
     """The repair request of each stored answer that cannot be used, in the order of their keys."""
     found: dict[str, Request] = {}
-    for some in pairs_of(job).slices():
-        first = first_readings(_requests(job, some), job.store, job.config.reflect.scale)
+    for some in pairs_of(ctx).slices():
+        first = first_readings(_requests(ctx, some), ctx.store, ctx.config.reflect.scale)
         found |= {repair.key: repair for repair in first.repairs()}
     return [found[key] for key in sorted(found)]
 
 
-def _requests(job: Job, some: Slice) -> pl.DataFrame:
+def _requests(ctx: StepContext, some: Slice) -> pl.DataFrame:
     """The requests that asked about a slice, and those for pairs that nobody has asked about."""
     import polars as pl
 
-    unnoted = [(asked.request.key, len(asked.items)) for asked in pairs_of(job).asked(some)]
+    unnoted = [(asked.request.key, len(asked.items)) for asked in pairs_of(ctx).asked(some)]
     return pl.concat([some.requests, pl.DataFrame(unnoted, some.requests.schema, orient="row")])
 
 
-def _build(job: Job) -> Built:
+def _build(ctx: StepContext) -> StepResult:
     import polars as pl
 
-    reflect, pairs = job.config.reflect, pairs_of(job)
+    reflect, pairs = ctx.config.reflect, pairs_of(ctx)
     parts: list[pl.DataFrame] = []
     failed: list[tuple[str, str, bool]] = []
     asked = answers = refused = repairs = 0
     for some in pairs.slices():
-        found = readings(some.requests, job.store, reflect.scale)
+        found = parse_ratings(some.requests, ctx.store, reflect.scale)
         place = pl.col("request").cast(pl.Int64) * 2**32 + pl.col("position")
         ratings = found.ratings.select("rating", place=place)
         rated = some.pairs.with_columns(place=place).join(
@@ -94,7 +104,7 @@ def _build(job: Job) -> Built:
         context_id=pairs.owners.gather(rows["context"]),
         item_id=pairs.items["item_id"].gather(rows["item"]),
     )
-    return Built(
+    return StepResult(
         rows.select("context_id", "item_id", "rating", "ratings", "positions", "score"),
         {
             "contexts": rows["context"].n_unique(),
@@ -143,7 +153,7 @@ def _scored(rated: pl.DataFrame, curve: np.ndarray | None, reflect: Reflect) -> 
     return by_item.with_columns(score=pl.col("score") + weight * pl.col("rating").fill_null(0.0))
 
 
-def _failures(rated: pl.DataFrame, found: Readings) -> dict[int, tuple[str, bool]]:
+def _failures(rated: pl.DataFrame, found: ParsedRatings) -> dict[int, tuple[str, bool]]:
     """Context → (why a pass has no rating, whether for good); waiting for an answer comes first."""
     import polars as pl
 
@@ -164,24 +174,24 @@ def _config(config: Config) -> dict[str, Any]:
     return {"judge": config.reflect.model, **reflect}
 
 
-def _answers(job: Job) -> dict[str, str]:
+def _answers(ctx: StepContext) -> dict[str, str]:
     """Digest of which pair was asked about where, and of every answer that is used."""
     import polars as pl
 
     total = sha256()
     repairs: dict[str, Request] = {}
-    for some in pairs_of(job).slices():  # whose pairs and their order are those of the parents
+    for some in pairs_of(ctx).slices():  # whose pairs and their order are those of the parents
         asked = some.pairs.select(pl.col("request", "position").cast(pl.Int32).fill_null(-1))
         total.update(asked.to_numpy().astype("<i4", order="C").tobytes())
-        total.update(answered(some.requests, job.store).encode())
-        first = first_readings(_requests(job, some), job.store, job.config.reflect.scale)
+        total.update(answered(some.requests, ctx.store).encode())
+        first = first_readings(_requests(ctx, some), ctx.store, ctx.config.reflect.scale)
         repairs |= {repair.key: repair for repair in first.repairs()}
     used = [repairs[key] for key in sorted(repairs)]
-    return {"answers": total.hexdigest(), "repairs": answers_digest(used, job.store)}
+    return {"answers": total.hexdigest(), "repairs": answers_digest(used, ctx.store)}
 
 
-def _state(job: Job) -> str:
-    return answers_state(job.config, job.store, job.config.reflect.model, "reflect", "llm_judged")
+def _state(ctx: StepContext) -> str:
+    return answers_state(ctx.config, ctx.store, ctx.config.reflect.model, "reflect", "llm_judged")
 
 
 JUDGMENTS = Step(
@@ -194,8 +204,8 @@ JUDGMENTS = Step(
     state=_state,
     requests=judge_requests,
     repairs=repair_requests,
-    recall=recall,
-    ordered=ordered,
-    settle=settle,
+    recall=index_stored_responses,
+    ordered=open_batch_requests,
+    settle=record_responses,
     known=known_requests,
 )

@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from convrec.artifacts.retry import again
-from convrec.llm.batch import Book
+from convrec.llm.batch import BatchStore
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.requests import Request, chunks
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 from convrec.stages.reflect.pairs import pairs_of, shown_order
 from convrec.stages.reflect.prompt import shown_in
 
 if TYPE_CHECKING:
     from convrec.artifacts import Store
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 _NOTE = """
 INSERT INTO llm_judged BY NAME
@@ -51,41 +51,41 @@ class _Noted(NamedTuple):
     context_id: str
 
 
-def settle(job: Job) -> None:
+def record_responses(ctx: StepContext) -> None:
     """Note the pairs of all requests of a job that have an answer by now."""
-    pairs, answers = pairs_of(job), AnswerStore(job.store)
+    pairs, answers = pairs_of(ctx), ResponseStore(ctx.store)
     for some in pairs.slices():
         for chunk in chunks(pairs.asked(some)):
             answered = answers.digests([a.request.key for a in chunk])
             found = [a for a in chunk if a.request.key in answered]
-            _note([_Noted(*a[1:], a.request.key, a.request.owner) for a in found], job.store)
+            _note([_Noted(*a[1:], a.request.key, a.request.owner) for a in found], ctx.store)
 
 
-def recall(job: Job) -> None:
+def index_stored_responses(ctx: StepContext) -> None:
     """Note the pairs of the judge's answers that were stored without a note."""
-    AnswerStore(job.store)  # saves what crashed processes left
-    for chunk in chunks(list(_unnoted(job))):  # nobody writes while it is read
-        _note(chunk, job.store)
+    ResponseStore(ctx.store)  # saves what crashed processes left
+    for chunk in chunks(list(_unnoted(ctx))):  # nobody writes while it is read
+        _note(chunk, ctx.store)
 
 
-def ordered(job: Job) -> list[Request]:
+def open_batch_requests(ctx: StepContext) -> list[Request]:
     """The requests in open batches about pairs that are lacking, where this job asks otherwise.
 
     What somebody has ordered need not be ordered again.
     """
-    batched = Book(job.store).open_requests()
-    return list(_otherwise(job, batched)) if batched else []
+    batched = BatchStore(ctx.store).open_requests()
+    return list(_otherwise(ctx, batched)) if batched else []
 
 
-def _otherwise(job: Job, batched: Iterable[Request]) -> Iterator[Request]:
-    pairs, endpoint = pairs_of(job), endpoint_name(job.config)
+def _otherwise(ctx: StepContext, batched: Iterable[Request]) -> Iterator[Request]:
+    pairs, endpoint = pairs_of(ctx), endpoint_name(ctx.config)
     lacking = {
         (asked.judge_key, asked.round): asked.items
         for some in pairs.slices()
         for asked in pairs.asked(some)
     }
     for request in batched:
-        found = _asked_in(request, job) if request.endpoint == endpoint else []
+        found = _asked_in(request, ctx) if request.endpoint == endpoint else []
         for key, number, items in found:
             ours = lacking.get((key, number), [])
             if ours != items and not set(ours).isdisjoint(items):
@@ -93,27 +93,27 @@ def _otherwise(job: Job, batched: Iterable[Request]) -> Iterator[Request]:
                 break
 
 
-def _unnoted(job: Job) -> Iterator[_Noted]:
+def _unnoted(ctx: StepContext) -> Iterator[_Noted]:
     """What answers without a note were asked."""
-    endpoint = endpoint_name(job.config)
+    endpoint = endpoint_name(ctx.config)
     lines: dict[str, str] = {}
-    with job.store.read_connection() as connection:
-        found = connection.execute(_UNNOTED, [endpoint, job.config.reflect.model])
+    with ctx.store.read_connection() as connection:
+        found = connection.execute(_UNNOTED, [endpoint, ctx.config.reflect.model])
         while rows := found.fetchmany(AT_ONCE):
             for request_key, owner, body in rows:
                 request = Request(owner or "", endpoint, json.loads(body))
-                for key, number, items in _asked_in(request, job):
+                for key, number, items in _asked_in(request, ctx):
                     kept = [lines.setdefault(line, line) for line in items]
                     yield _Noted(key, number, kept, request_key, request.owner)
 
 
-def _asked_in(request: Request, job: Job) -> list[tuple[str, int, list[str]]]:
+def _asked_in(request: Request, ctx: StepContext) -> list[tuple[str, int, list[str]]]:
     """What a judge's request asks: judge key, pass and lines, once for each pass in their order."""
     if (shown := shown_in(request.body)) is None:
         return []
     items, bare = shown
     key = Request("", request.endpoint, bare).key
-    passes = range(1, job.config.reflect.passes + 1)
+    passes = range(1, ctx.config.reflect.passes + 1)
     return [(key, number, items) for number in passes if shown_order(items, key, number) == items]
 
 

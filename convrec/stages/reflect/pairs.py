@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from convrec.artifacts.identity import canonical, digest, text_digest
 from convrec.llm.requests import Request
 from convrec.stages.ingest.contexts import contexts
-from convrec.stages.reflect.prompt import judge_body, quoted
+from convrec.stages.reflect.prompt import judge_body, sanitize
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 SLICE = 16_384
 """Contexts looked at together."""
@@ -44,7 +44,7 @@ def _judge_keys(way: str, most: int) -> dict[bytes, str]:
     return {}
 
 
-class Asked(NamedTuple):
+class JudgedContext(NamedTuple):
     """One request, and what it asks: the pass, and the items in the order shown."""
 
     request: Request
@@ -72,35 +72,35 @@ class Pairs:
     items with the same line.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, ctx: StepContext) -> None:
         import polars as pl
 
         from convrec.llm.endpoint import endpoint_name
 
-        self._config, self._store = job.config, job.store
-        self._endpoint = endpoint_name(job.config)
-        catalog = job.frame("catalog", "item_id", "title", "year")
-        write = job.config.line_format.format
+        self._config, self._store = ctx.config, ctx.store
+        self._endpoint = endpoint_name(ctx.config)
+        catalog = ctx.frame("catalog", "item_id", "title", "year")
+        write = ctx.config.line_format.format
         lines = [(item_id, write(title, year)) for item_id, title, year in catalog.rows()]
         self.items = pl.DataFrame(
             lines, schema={"item_id": pl.String, "item": pl.String}, orient="row"
         ).with_columns(line=(pl.col("item").rank("dense") - 1).cast(pl.UInt32))
-        ranked = job.frame("candidates", "context_id", "item_id", "score", "rank")
-        ranked = ranked.filter(pl.col("rank") <= job.config.reflect.top)
-        talks = contexts(job).join(ranked, on="context_id", how="semi", maintain_order="left")
+        ranked = ctx.frame("candidates", "context_id", "item_id", "score", "rank")
+        ranked = ranked.filter(pl.col("rank") <= ctx.config.reflect.top)
+        talks = contexts(ctx).join(ranked, on="context_id", how="semi", maintain_order="left")
         self.owners = talks["context_id"]
         self._talks = talks["conversation"]
         self._top = _numbered(ranked, self.owners, self.items)
         nothing = Request("", self._endpoint, judge_body("\0", [], self._config))
         self._around = nothing.said.split(canonical("\0")[1:-1])
-        self._keys = _judge_keys(nothing.key, job.config.reflect.max_characters)
+        self._keys = _judge_keys(nothing.key, ctx.config.reflect.max_characters)
         self._kept: tuple[tuple[int, ...], list[Slice]] | None = None
 
     def _judge_key(self, talk: str) -> str:
         """The key of the request without candidates; only the conversation is written anew."""
         mark = blake2b(talk.encode(), digest_size=16).digest()
         if mark not in self._keys:
-            text = canonical(quoted(talk, self._config.reflect.max_characters))
+            text = canonical(sanitize(talk, self._config.reflect.max_characters))
             self._keys[mark] = text_digest(text[1:-1].join(self._around))
         return self._keys[mark]
 
@@ -170,7 +170,7 @@ class Pairs:
         pairs = found.join(numbers, on="asked", how="left", maintain_order="left")
         return Slice(pairs.drop("asked", "line", "pair"), requests)
 
-    def asked(self, some: Slice) -> Iterator[Asked]:
+    def asked(self, some: Slice) -> Iterator[JudgedContext]:
         """The requests for those pairs of a slice that nobody has asked about.
 
         An item's place is by a hash of conversation, pass and item: another order in every pass,
@@ -186,38 +186,40 @@ class Pairs:
             key = self._judge_key(talk)
             items = shown_order((lines[item] for item in found), key, number)
             body = judge_body(talk, items, self._config)
-            yield Asked(Request(self.owners[context], self._endpoint, body), key, number, items)
+            yield JudgedContext(
+                Request(self.owners[context], self._endpoint, body), key, number, items
+            )
 
 
-def pairs_of(job: Job) -> Pairs:
+def pairs_of(ctx: StepContext) -> Pairs:
     """The pairs of a job: the same object again while it is about the same artifacts."""
     from convrec.llm.endpoint import endpoint_name
 
     global _LAST
-    if job.frames:  # a plan, of artifacts that are not stored
-        return Pairs(job)
+    if ctx.frames:  # a plan, of artifacts that are not stored
+        return Pairs(ctx)
     mark = digest(
         {
-            "store": job.store.where,
-            "parents": {role: ref.artifact_id for role, ref in job.parents.items()},
-            "reflect": job.config.reflect.model_dump(mode="json"),
-            "line": job.config.line_format.key,
-            "domain": job.config.domain.model_dump(mode="json"),
-            "endpoint": endpoint_name(job.config),
+            "store": ctx.store.where,
+            "parents": {role: ref.artifact_id for role, ref in ctx.parents.items()},
+            "reflect": ctx.config.reflect.model_dump(mode="json"),
+            "line": ctx.config.line_format.key,
+            "domain": ctx.config.domain.model_dump(mode="json"),
+            "endpoint": endpoint_name(ctx.config),
         }
     )
     if _LAST is None or _LAST[0] != mark:
-        _LAST = mark, Pairs(job)
+        _LAST = mark, Pairs(ctx)
     return _LAST[1]
 
 
 _LAST: tuple[str, Pairs] | None = None
 
 
-def known_requests(job: Job) -> int:
+def known_requests(ctx: StepContext) -> int:
     """How many requests answered the pairs that need not be asked about."""
     found: set[str] = set()
-    for some in pairs_of(job).slices():
+    for some in pairs_of(ctx).slices():
         found.update(some.requests["request_key"])
     return len(found)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from convrec.artifacts.identity import digest
 from convrec.llm.read import NO_ANSWER, stored_texts, text_of
 from convrec.llm.requests import Request
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 from convrec.stages.reflect.prompt import read_ratings, repair_body
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Lack(NamedTuple):
         return self.reason != NO_ANSWER
 
 
-class Readings(NamedTuple):
+class ParsedRatings(NamedTuple):
     """What became of requests, which are numbered by their row in the frame asked about.
 
     `ratings` has columns request, position (from 1), rating; `lacking` says of the other requests
@@ -55,7 +55,7 @@ class Readings(NamedTuple):
         return [lack.repair for lack in self.lacking.values() if lack.repair is not None]
 
 
-_READ: dict[str, Readings] = {}
+_READ: dict[str, ParsedRatings] = {}
 """First readings by what was read; each is wanted several times in a run."""
 
 READ_AT_MOST = 10_000_000
@@ -78,11 +78,11 @@ _EXACT = rf'^ \{{ "ratings" : \[ {_PAIR}(?: , {_PAIR})* \] \}} $'.replace(" ", _
 
 def answered(requests: pl.DataFrame, store: Store) -> str:
     """The digest of requests (columns request_key, shown) and of what was answered to each."""
-    digests = AnswerStore(store).digests(requests["request_key"].to_list())
+    digests = ResponseStore(store).digests(requests["request_key"].to_list())
     return digest([(key, shown, digests.get(key, "")) for key, shown in requests.iter_rows()])
 
 
-def first_readings(requests: pl.DataFrame, store: Store, scale: int) -> Readings:
+def first_readings(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
     """What the first answers to requests (columns request_key, shown) say."""
     mark = f"{scale}/{answered(requests, store)}"
     if mark not in _READ:
@@ -93,7 +93,7 @@ def first_readings(requests: pl.DataFrame, store: Store, scale: int) -> Readings
     return _READ[mark]
 
 
-def readings(requests: pl.DataFrame, store: Store, scale: int) -> Readings:
+def parse_ratings(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
     """As `first_readings`, with the repaired answer in place of one that could not be used."""
     import polars as pl
 
@@ -109,10 +109,10 @@ def readings(requests: pl.DataFrame, store: Store, scale: int) -> Readings:
         except ValueError as error:
             reason = lack or f"not usable, and repaired neither: {error}"
             lacking[number] = Lack(reason, repair)
-    return Readings(pl.concat([first.ratings, _frame(repaired)]), lacking, len(numbers))
+    return ParsedRatings(pl.concat([first.ratings, _frame(repaired)]), lacking, len(numbers))
 
 
-def _read(requests: pl.DataFrame, store: Store, scale: int) -> Readings:
+def _read(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
     import polars as pl
 
     wanted = requests.with_row_index("request")
@@ -123,7 +123,7 @@ def _read(requests: pl.DataFrame, store: Store, scale: int) -> Readings:
     others = said.join(exact, on="request", how="anti")["request"]
     rows: list[tuple[int, int, int]] = []
     lacking: dict[int, Lack] = {}
-    answers = AnswerStore(store)
+    answers = ResponseStore(store)
     for some in others.to_frame().iter_slices(1000):
         broken: dict[str, tuple[str, str]] = {}
         keys = dict(wanted.join(some, on="request").select("request_key", "request").iter_rows())
@@ -143,7 +143,7 @@ def _read(requests: pl.DataFrame, store: Store, scale: int) -> Readings:
             repair = Request(request.owner, request.endpoint, body)
             lacking[keys[key]] = Lack(problem, repair)
     ordered = {number: lacking[number] for number in sorted(lacking)}  # whatever DuckDB's order is
-    return Readings(pl.concat([exact, _frame(rows)]), ordered)
+    return ParsedRatings(pl.concat([exact, _frame(rows)]), ordered)
 
 
 def _exact(said: pl.DataFrame, scale: int) -> pl.DataFrame:

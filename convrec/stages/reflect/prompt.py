@@ -23,7 +23,7 @@ _GAP = "\n[...]\n"
 _OPENS, _CLOSES = "<candidates>\n", "\n</candidates>"
 
 
-def quoted(text: str, most: int) -> str:
+def sanitize(text: str, most: int) -> str:
     """A conversation as it may stand in its block: no tag of ours, at most `most` characters.
 
     A longer one keeps its two ends, half of it each: a post begins with what is asked for, a
@@ -49,7 +49,7 @@ def judge_body(conversation: str, candidates: Sequence[str], config: Config) -> 
 
     reflect = config.reflect
     scale = reflect.scale
-    text = quoted(conversation, reflect.max_characters)
+    text = sanitize(conversation, reflect.max_characters)
     listed = _numbered(tuple(candidates))
     rules = (
         f"You judge how well each candidate {config.domain} answers the request in a conversation. "

@@ -7,7 +7,7 @@ is the similarity of the conversation to each catalog item.
 
 from convrec.stages.remap.basis import SIMILARITY_BASIS, pin_name
 from convrec.stages.remap.candidates import CANDIDATES
-from convrec.stages.remap.cost_estimate import forecast
+from convrec.stages.remap.cost_estimate import estimate_embedding_cost
 from convrec.stages.remap.embedding import embeds
 
-__all__ = ["CANDIDATES", "SIMILARITY_BASIS", "embeds", "forecast", "pin_name"]
+__all__ = ["CANDIDATES", "SIMILARITY_BASIS", "embeds", "estimate_embedding_cost", "pin_name"]

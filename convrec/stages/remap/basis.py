@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built, digest
-from convrec.stages.base import Job, Step
+from convrec.artifacts import StepResult, digest
+from convrec.stages.base import Step, StepContext
 from convrec.stages.remap.embedding import embeds, space_name
 from convrec.stages.remap.texts import item_texts
 from convrec.utils.tfidf import vectorizer
@@ -19,17 +19,19 @@ if TYPE_CHECKING:
     from convrec.config import Config
 
 
-def _build(job: Job) -> Built:
+def _build(ctx: StepContext) -> StepResult:
     import polars as pl
 
-    if embeds(job.config):
-        name = space_name(job.config)
-        return Built(pl.DataFrame({"term": [name], "column": [0], "idf": [1.0]}), {"model": name})
+    if embeds(ctx.config):
+        name = space_name(ctx.config)
+        return StepResult(
+            pl.DataFrame({"term": [name], "column": [0], "idf": [1.0]}), {"model": name}
+        )
     fitted = vectorizer()
-    fitted.fit(item_texts(job.frame("catalog")))
+    fitted.fit(item_texts(ctx.frame("catalog")))
     terms = fitted.get_feature_names_out().tolist()
     rows = pl.DataFrame({"term": terms, "column": range(len(terms)), "idf": fitted.idf_.tolist()})
-    return Built(rows, {"terms": rows.height})
+    return StepResult(rows, {"terms": rows.height})
 
 
 def _config(config: Config) -> dict[str, Any]:

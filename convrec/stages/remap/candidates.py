@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built
-from convrec.artifacts.patched_rows import Revised
+from convrec.artifacts import StepResult
+from convrec.artifacts.patched_rows import PatchedRows
 from convrec.errors import InputError
-from convrec.stages.base import Job, Step
-from convrec.stages.partitions import CHUNK, Shared, in_parts, rows_of, spans
+from convrec.stages.base import Step, StepContext
+from convrec.stages.partitions import CHUNK, Shared, build_partitions, rows_of, spans
 from convrec.stages.remap.embedding import (
     embedding_inputs,
     embedding_requests,
@@ -25,8 +25,8 @@ from convrec.stages.remap.embedding import (
     settle_embeddings,
 )
 from convrec.stages.remap.incremental import earlier_candidates, reached
-from convrec.stages.remap.linked_titles import Named, named
-from convrec.stages.remap.similarity import failures, open_space
+from convrec.stages.remap.linked_titles import LinkedTitles, link_teacher_titles
+from convrec.stages.remap.similarity import failures, open_similarity
 from convrec.utils.topk import top_columns
 
 if TYPE_CHECKING:
@@ -41,10 +41,12 @@ THREADS = 8
 class _Scorer:
     """Everything that is the same for a partition's contexts; `frame` scores a chunk of them."""
 
-    def __init__(self, job: Job, wanted: pl.DataFrame, lists: pl.DataFrame, found: Named) -> None:
-        self._settings = job.config.remap
-        self._item_ids = job.frame("catalog")["item_id"]
-        self._wanted, self._space = wanted, open_space(job, found, wanted)
+    def __init__(
+        self, ctx: StepContext, wanted: pl.DataFrame, lists: pl.DataFrame, found: LinkedTitles
+    ) -> None:
+        self._settings = ctx.config.remap
+        self._item_ids = ctx.frame("catalog")["item_id"]
+        self._wanted, self._space = wanted, open_similarity(ctx, found, wanted)
         self._p = found.p(wanted["context_id"], lists)
         self._carried = found.carried(len(self._item_ids))
         self._position = found.position
@@ -103,17 +105,17 @@ class _Scorer:
         return pl.Series(found).replace(-1, None)
 
 
-def _build(job: Job) -> Built:
-    found, asked = named(job), _asked(job)
+def _build(ctx: StepContext) -> StepResult:
+    found, asked = link_teacher_titles(ctx), _asked(ctx)
     if asked.is_empty():
         raise InputError(
             "no context has a teacher list, so there is nothing to remap; "
             "`convrec artifacts list` shows the teacher_lists artifact and its failures"
         )
     methods = found.items["link_method"].drop_nulls().value_counts(sort=True)
-    return Built(
-        _revised(job, found, asked)
-        or in_parts(job, _part, asked.height, {"items": found.items, "asked": asked}),
+    return StepResult(
+        _revised(ctx, found, asked)
+        or build_partitions(ctx, _part, asked.height, {"items": found.items, "asked": asked}),
         {
             "contexts": asked.height,
             "teacher lines in catalog": round(found.in_catalog, 4),
@@ -121,51 +123,51 @@ def _build(job: Job) -> Built:
             **{f"linked: {method}": count for method, count in methods.iter_rows()},
             "not in catalog": found.items["link_method"].null_count(),
         },
-        failures(job),
+        failures(ctx),
     )
 
 
-def _revised(job: Job, found: Named, asked: pl.DataFrame) -> Revised | None:
+def _revised(ctx: StepContext, found: LinkedTitles, asked: pl.DataFrame) -> PatchedRows | None:
     """The candidates as an edit of the catalog changed earlier ones, where it left most alone."""
-    before = earlier_candidates(job, CANDIDATES.spec(job), asked.height)
-    changed = reached(job, found, before) if before else None
+    before = earlier_candidates(ctx, CANDIDATES.spec(ctx), asked.height)
+    changed = reached(ctx, found, before) if before else None
     if before is None or changed is None:
         return None
     some = asked.with_row_index("number").filter(asked["context_id"].is_in(list(changed)))
     if some.is_empty():
         some = asked.with_row_index("number").head(1)  # parts have at least one
     # Here, and in a folder of its own: which contexts these are hangs on what was there before.
-    here = Job(job.config, job.store, job.parents, job.progress)
-    made = in_parts(here, _part_again, some.height, {"items": found.items, "asked": some})
-    return Revised(made.files, made.held, earlier=before, store=job.store)
+    here = StepContext(ctx.config, ctx.store, ctx.parents, ctx.progress)
+    made = build_partitions(here, _part_again, some.height, {"items": found.items, "asked": some})
+    return PatchedRows(made.files, made.held, earlier=before, store=ctx.store)
 
 
-def _part_again(job: Job, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
+def _part_again(ctx: StepContext, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
     """As `_part`, with `row`, where each candidate stands among those of all contexts."""
     import polars as pl
 
     numbers = shared["asked"].select("context_id", "number").collect()
-    row = pl.col("number").cast(pl.Int64) * job.config.remap.keep + pl.col("rank") - 1
-    for frame in _part(job, shared, start, stop):
+    row = pl.col("number").cast(pl.Int64) * ctx.config.remap.keep + pl.col("rank") - 1
+    for frame in _part(ctx, shared, start, stop):
         placed = frame.join(numbers, on="context_id", maintain_order="left")
         yield placed.with_columns(row=row).drop("number")
 
 
-def _asked(job: Job) -> pl.DataFrame:
+def _asked(ctx: StepContext) -> pl.DataFrame:
     """The contexts that have a list, in order: context_id, row, and first and last row of it."""
-    talks = spans(job, "conversations").select("context_id", row="first")
-    lists = spans(job, "teacher_lists")
+    talks = spans(ctx, "conversations").select("context_id", row="first")
+    lists = spans(ctx, "teacher_lists")
     return talks.join(lists, on="context_id", maintain_order="left")
 
 
-def _part(job: Job, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
+def _part(ctx: StepContext, shared: Shared, start: int, stop: int) -> Iterator[pl.DataFrame]:
     """The candidates of some of the contexts."""
     asked = shared["asked"].slice(start, stop - start).collect()
     talks = asked.select("context_id", first="row", last="row")
-    wanted = rows_of(job, "conversations", talks, "context_id", "conversation")
+    wanted = rows_of(ctx, "conversations", talks, "context_id", "conversation")
     wanted = wanted.join(asked, on="row", how="semi", maintain_order="left")
-    lists = rows_of(job, "teacher_lists", asked, "context_id", "rank", "title", "year")
-    yield from _Scorer(job, wanted, lists, Named(shared["items"].collect())).frames()
+    lists = rows_of(ctx, "teacher_lists", asked, "context_id", "rank", "title", "year")
+    yield from _Scorer(ctx, wanted, lists, LinkedTitles(shared["items"].collect())).frames()
 
 
 def _config(config: Config) -> dict[str, Any]:

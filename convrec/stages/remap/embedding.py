@@ -14,19 +14,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convrec.config import located
+from convrec.config import resolve_path
 from convrec.llm.requests import Request, Requests, chunks
 from convrec.stages.partitions import spans
-from convrec.stages.remap.linked_titles import named
+from convrec.stages.remap.linked_titles import link_teacher_titles
 from convrec.stages.remap.texts import needed_texts
-from convrec.stages.remap.vector_store import keep, lacking, vectors_digest
+from convrec.stages.remap.vector_store import missing_vectors, store_vectors, vectors_digest
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
     from convrec.config import Config
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 GROUP, GROUP_BYTES = 100, 300_000
 """Most texts, and UTF-8 bytes of them, in one request: endpoints read 300,000 tokens at most."""
@@ -71,7 +71,7 @@ def space_name(config: Config) -> str:
         from convrec.llm.endpoint import endpoint_name
 
         return f"{endpoint_name(config)} {model_of(config)}"
-    folder = located(model_of(config), "remap.model")
+    folder = resolve_path(model_of(config), "remap.model")
     return f"sentence-transformers {_content(folder) if folder.is_dir() else model_of(config)}"
 
 
@@ -82,78 +82,78 @@ def _content(folder: Path) -> str:
     return file_digest(folder)[:20]
 
 
-def texts_of(job: Job) -> pl.DataFrame:
+def texts_of(ctx: StepContext) -> pl.DataFrame:
     """The texts that this job needs vectors of."""
     from convrec.stages.ingest.contexts import contexts
 
-    found = named(job)
-    listed = spans(job, "teacher_lists")
-    talks = contexts(job).join(listed, on="context_id", how="semi", maintain_order="left")
-    return needed_texts(job, found, talks)
+    found = link_teacher_titles(ctx)
+    listed = spans(ctx, "teacher_lists")
+    talks = contexts(ctx).join(listed, on="context_id", how="semi", maintain_order="left")
+    return needed_texts(ctx, found, talks)
 
 
-def lacking_texts(job: Job) -> pl.DataFrame:
+def lacking_texts(ctx: StepContext) -> pl.DataFrame:
     """The texts that this job needs vectors of and that have none, in order."""
-    return lacking(texts_of(job), space_name(job.config), job.store)
+    return missing_vectors(texts_of(ctx), space_name(ctx.config), ctx.store)
 
 
 # -- what the step does ------------------------------------------------------------------------
 
 
-def embedding_requests(job: Job) -> Requests:
+def embedding_requests(ctx: StepContext) -> Requests:
     """Requests for the texts without a vector; none where no endpoint is asked."""
-    if job.config.remap.similarity != "openai":
+    if ctx.config.remap.similarity != "openai":
         return Requests(lambda: iter(()), 0)
-    texts = lacking_texts(job)
-    return Requests(lambda: _requests(job.config, texts), sum(1 for _ in _groups(texts)))
+    texts = lacking_texts(ctx)
+    return Requests(lambda: _requests(ctx.config, texts), sum(1 for _ in _groups(texts)))
 
 
-def known_requests(job: Job) -> int:
+def known_requests(ctx: StepContext) -> int:
     """How many requests the vectors at hand stand for."""
-    if job.config.remap.similarity != "openai":
+    if ctx.config.remap.similarity != "openai":
         return 0
-    texts = texts_of(job)
-    known = texts.height - lacking(texts, space_name(job.config), job.store).height
+    texts = texts_of(ctx)
+    known = texts.height - missing_vectors(texts, space_name(ctx.config), ctx.store).height
     return -(-known // GROUP)
 
 
-def settle_embeddings(job: Job) -> None:
+def settle_embeddings(ctx: StepContext) -> None:
     """Store the vectors that answers hold, or those that the model on this machine makes."""
-    if job.config.remap.similarity == "openai":
-        _keep_answers(job)
-    elif embeds(job.config):
-        _encode(job)
+    if ctx.config.remap.similarity == "openai":
+        _keep_answers(ctx)
+    elif embeds(ctx.config):
+        _encode(ctx)
 
 
-def recall_embeddings(job: Job) -> None:
+def recall_embeddings(ctx: StepContext) -> None:
     """Store the vectors of lacking texts that answers hold, whichever texts were asked beside them.
 
     A process that was killed left them, and after an edit of the catalog the groups are others.
     """
     from convrec.llm.endpoint import endpoint_name
-    from convrec.llm.response_store import AnswerStore
+    from convrec.llm.response_store import ResponseStore
 
-    if job.config.remap.similarity != "openai":
+    if ctx.config.remap.similarity != "openai":
         return
-    answers = AnswerStore(job.store)  # saves what crashed processes left
-    texts = lacking_texts(job)
+    answers = ResponseStore(ctx.store)  # saves what crashed processes left
+    texts = lacking_texts(ctx)
     if texts.is_empty():
         return
-    with job.store.read_connection() as connection:
+    with ctx.store.read_connection() as connection:
         connection.register("lacking", texts.select("text").to_arrow())
-        found = connection.execute(_ANSWERED, [endpoint_name(job.config), model_of(job.config)])
+        found = connection.execute(_ANSWERED, [endpoint_name(ctx.config), model_of(ctx.config)])
         keys = [key for (key,) in found.fetchall()]
     rows = _rows(texts)
     for chunk in chunks(keys, COMMITTED):
-        _keep(answers.exchanges(chunk).values(), texts, rows, job)
+        _keep(answers.exchanges(chunk).values(), texts, rows, ctx)
 
 
-def embedding_inputs(job: Job) -> dict[str, str]:
+def embedding_inputs(ctx: StepContext) -> dict[str, str]:
     """The digest of the vectors used; nothing for TF-IDF."""
-    if not embeds(job.config):
+    if not embeds(ctx.config):
         return {}
-    keys, name = texts_of(job)["text_key"], space_name(job.config)
-    return {"vectors": vectors_digest(keys, name, job.store)}
+    keys, name = texts_of(ctx)["text_key"], space_name(ctx.config)
+    return {"vectors": vectors_digest(keys, name, ctx.store)}
 
 
 def _groups(texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -180,15 +180,15 @@ def _requests(config: Config, texts: pl.DataFrame) -> Iterator[Request]:
         yield Request(group["context_id"][0], endpoint, body)
 
 
-def _keep_answers(job: Job) -> None:
+def _keep_answers(ctx: StepContext) -> None:
     """Requests are taken in order, so that what is left after a crash is asked for as before."""
-    from convrec.llm.response_store import AnswerStore
+    from convrec.llm.response_store import ResponseStore
 
-    answers, texts = AnswerStore(job.store), lacking_texts(job)
+    answers, texts = ResponseStore(ctx.store), lacking_texts(ctx)
     rows = _rows(texts)
-    for chunk in chunks(_requests(job.config, texts), COMMITTED):
+    for chunk in chunks(_requests(ctx.config, texts), COMMITTED):
         responses = answers.responses([request.key for request in chunk])
-        _keep([(r, responses[r.key]) for r in chunk if r.key in responses], texts, rows, job)
+        _keep([(r, responses[r.key]) for r in chunk if r.key in responses], texts, rows, ctx)
 
 
 def _rows(texts: pl.DataFrame) -> dict[str, int]:
@@ -200,7 +200,7 @@ def _keep(
     answered: Collection[tuple[Request, dict[str, Any]]],
     texts: pl.DataFrame,
     rows: Mapping[str, int],
-    job: Job,
+    ctx: StepContext,
 ) -> None:
     """Store the vectors of those of `texts`, whose `rows` are known, that were asked about."""
     import numpy as np
@@ -210,7 +210,9 @@ def _keep(
     asked = [text for request, _ in answered for text in request.body["input"]]
     places = {rows[text]: place for place, text in enumerate(asked) if text in rows}  # once each
     vectors = np.concatenate([_vectors(response) for _, response in answered])
-    keep(texts[list(places)], vectors[list(places.values())], space_name(job.config), job.store)
+    store_vectors(
+        texts[list(places)], vectors[list(places.values())], space_name(ctx.config), ctx.store
+    )
 
 
 def _vectors(response: dict[str, Any]) -> np.ndarray:
@@ -223,14 +225,14 @@ def _vectors(response: dict[str, Any]) -> np.ndarray:
     return np.asarray(packed, dtype=np.float32)
 
 
-def _encode(job: Job) -> None:
+def _encode(ctx: StepContext) -> None:
     from convrec.stages.remap.local_encoder import Encoder
 
-    texts, name = lacking_texts(job), space_name(job.config)
+    texts, name = lacking_texts(ctx), space_name(ctx.config)
     if texts.is_empty():
         return
-    encoder = Encoder(model_of(job.config))
+    encoder = Encoder(model_of(ctx.config))
     for start in range(0, texts.height, ENCODED):
         part = texts.slice(start, ENCODED)
-        keep(part, encoder.vectors(part["text"].to_list()), name, job.store)
-        job.progress(start + part.height, texts.height, "texts embedded")
+        store_vectors(part, encoder.vectors(part["text"].to_list()), name, ctx.store)
+        ctx.progress(start + part.height, texts.height, "texts embedded")

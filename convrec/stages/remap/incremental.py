@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from convrec.stages.partitions import slices
 from convrec.stages.remap.embedding import embeds
 from convrec.stages.remap.linked_titles import links
-from convrec.stages.remap.similarity import TfidfSpace
+from convrec.stages.remap.similarity import TfidfSimilarity
 from convrec.stages.remap.texts import item_texts
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from convrec.artifacts import ArtifactRef, ArtifactSpec
-    from convrec.stages.base import Job
-    from convrec.stages.remap.linked_titles import Named
+    from convrec.stages.base import StepContext
+    from convrec.stages.remap.linked_titles import LinkedTitles
 
 FEW = 200
 """Items that may be edited; with more of them everything is scored anew."""
@@ -53,39 +53,39 @@ SELECT context_id, item, sum(score / sqrt(rank)) AS score FROM (
 """
 
 
-def earlier_candidates(job: Job, spec: ArtifactSpec, contexts: int) -> ArtifactRef | None:
+def earlier_candidates(ctx: StepContext, spec: ArtifactSpec, contexts: int) -> ArtifactRef | None:
     """The newest candidates that differ from `spec` in the catalog alone, and are all there.
 
     None, too, where rows have to be computed anew: on request, for vectors of a model, whose
     products hang on what they are computed with, or where a catalog is smaller than a list.
     """
-    if job.frames or job.afresh or embeds(job.config):
+    if ctx.frames or ctx.afresh or embeds(ctx.config):
         return None
-    keep, parents = job.config.remap.keep, {**spec.parents, "catalog": ""}
+    keep, parents = ctx.config.remap.keep, {**spec.parents, "catalog": ""}
     wanted = (spec.version, dict(spec.config), dict(spec.inputs), parents)
-    for header in reversed(job.store.headers("candidates")):
+    for header in reversed(ctx.store.headers("candidates")):
         parents = {**header.parents, "catalog": ""}
         if (header.version, header.config, header.inputs, parents) != wanted:
             continue
-        ref, catalog = header.ref, job.store.find(header.parents.get("catalog", ""))
+        ref, catalog = header.ref, ctx.store.find(header.parents.get("catalog", ""))
         if ref.artifact_id == spec.artifact_id or ref.partial or catalog is None:
             continue
-        last = job.store.select(ref.artifact_id, 'count(*), coalesce(max("row"), 0) + 1', "")
+        last = ctx.store.select(ref.artifact_id, 'count(*), coalesce(max("row"), 0) + 1', "")
         whole = last.row(0) == (contexts * keep,) * 2  # and nothing was forgotten
-        if whole and min(catalog.rows, job.parents["catalog"].rows) >= keep:
+        if whole and min(catalog.rows, ctx.parents["catalog"].rows) >= keep:
             return ref
     return None
 
 
-def reached(job: Job, found: Named, before: ArtifactRef) -> set[str] | None:
+def reached(ctx: StepContext, found: LinkedTitles, before: ArtifactRef) -> set[str] | None:
     """The contexts whose candidates may differ from those of `before`; None: too much was edited.
 
     `found` is what the titles mean in the catalog of now.
     """
     import polars as pl
 
-    new = job.frame("catalog")
-    old = job.store.read(job.store.header(before.artifact_id).parents["catalog"])
+    new = ctx.frame("catalog")
+    old = ctx.store.read(ctx.store.header(before.artifact_id).parents["catalog"])
     edited = edited_items(old, new)
     if len(edited) > FEW:
         return None
@@ -96,37 +96,39 @@ def reached(job: Job, found: Named, before: ArtifactRef) -> set[str] | None:
     linked += [pl.col(name).is_in(list(edited)) for name in ("item_id", "item_id_old")]
     changed = both.filter(pl.any_horizontal(linked)).select("title", "year")
     kept = pl.DataFrame({"item_id": list(edited)}, schema={"item_id": pl.String})
-    with job.store.read_connection() as connection:
+    with ctx.store.read_connection() as connection:
         connection.register("titles", changed.to_arrow())
-        naming = connection.execute(_NAMING, [job.parents["teacher_lists"].artifact_id]).pl()
+        naming = connection.execute(_NAMING, [ctx.parents["teacher_lists"].artifact_id]).pl()
         connection.register("edited", kept.to_arrow())
         keeping = connection.execute(_KEEPING, [before.artifact_id]).pl()
     contexts = {*naming["context_id"], *keeping["context_id"]}
     at = new.with_row_index("at").filter(pl.col("item_id").is_in(list(edited)))["at"]
-    return contexts.union(_reaching(job, found, before, at.to_numpy()) if len(at) else ())
+    return contexts.union(_reaching(ctx, found, before, at.to_numpy()) if len(at) else ())
 
 
-def _reaching(job: Job, found: Named, before: ArtifactRef, items: np.ndarray) -> pl.Series:
+def _reaching(
+    ctx: StepContext, found: LinkedTitles, before: ArtifactRef, items: np.ndarray
+) -> pl.Series:
     """The contexts in which one of these rows of the catalog scores as high as the last one kept.
 
     Titles that are linked to one of them do not count here.
     """
     import polars as pl
 
-    settings = job.config.remap
-    space = TfidfSpace(job, found, pl.DataFrame({"conversation": []}))
+    settings = ctx.config.remap
+    space = TfidfSimilarity(ctx, found, pl.DataFrame({"conversation": []}))
     number, item, likeness = space.near(items)
     near = pl.DataFrame({"number": number, "item": item, "score": likeness.astype(float)})
     titles = found.items.select("title", "year").with_row_index("number")
-    with job.store.read_connection() as connection:
+    with ctx.store.read_connection() as connection:
         some = titles.filter(pl.col("number").is_in(near["number"].unique().to_list()))
         connection.register("titles", some.to_arrow())
         connection.register("near", near.to_arrow())
-        lists = job.parents["teacher_lists"].artifact_id
+        lists = ctx.parents["teacher_lists"].artifact_id
         similar = connection.execute(_SIMILAR, [lists]).pl()
     talk = pl.concat(
         _talking(space, samples, items)
-        for samples in slices(job, "conversations", "context_id", "conversation")
+        for samples in slices(ctx, "conversations", "context_id", "conversation")
     )
     scores = [
         part.select("context_id", pl.col("item").cast(pl.Int32), pl.col("score") * weight)
@@ -137,13 +139,13 @@ def _reaching(job: Job, found: Named, before: ArtifactRef, items: np.ndarray) ->
     ]
     best = pl.concat(scores).group_by("context_id", "item").agg(pl.col("score").sum())
     best = best.group_by("context_id").agg(pl.col("score").max())
-    kept = job.store.select(
+    kept = ctx.store.select(
         before.artifact_id, "context_id, score AS last", f"AND rank = {settings.keep}"
     ).join(best, on="context_id", how="left")
     return kept.filter(pl.col("score").fill_null(0.0) >= pl.col("last") - NEAR)["context_id"]
 
 
-def _talking(space: TfidfSpace, samples: pl.DataFrame, items: np.ndarray) -> pl.DataFrame:
+def _talking(space: TfidfSimilarity, samples: pl.DataFrame, items: np.ndarray) -> pl.DataFrame:
     """Columns context_id, item and score: s_conv of samples to these rows of the catalog."""
     import polars as pl
 

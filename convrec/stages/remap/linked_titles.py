@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     import polars as pl
     from scipy.sparse import csr_matrix
 
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 
 @dataclass(frozen=True)
-class Named:
+class LinkedTitles:
     """The distinct items that teachers named; an item's number is its row in `items`.
 
     `items` has the columns title, year, lines (how many name it), position (catalog row, −1 where
@@ -69,35 +69,35 @@ class Named:
         return csr_matrix((values, lines["item"].to_numpy(), ends), shape=shape)
 
 
-def named(job: Job) -> Named:
+def link_teacher_titles(ctx: StepContext) -> LinkedTitles:
     """Link what the teachers named to the catalog."""
     import polars as pl
 
     role = "teacher_lists"
-    if role in job.frames:
-        titles = job.frame(role, "title", "year").group_by("title", "year", maintain_order=True)
+    if role in ctx.frames:
+        titles = ctx.frame(role, "title", "year").group_by("title", "year", maintain_order=True)
         distinct = titles.agg(pl.len().cast(pl.Int64).alias("lines"))
     else:
-        distinct = job.store.select(
-            job.parents[role].artifact_id,
+        distinct = ctx.store.select(
+            ctx.parents[role].artifact_id,
             "title, year, count(*) AS lines",
             'GROUP BY title, year ORDER BY min("row")',
         )
-    return Named(distinct.hstack(_linked(job, distinct.select("title", "year"))))
+    return LinkedTitles(distinct.hstack(_linked(ctx, distinct.select("title", "year"))))
 
 
 _last: dict[tuple[str, ...], pl.DataFrame] = {}
 """The links of the last stored catalog and lists: asking, naming and building need the same."""
 
 
-def _linked(job: Job, distinct: pl.DataFrame) -> pl.DataFrame:
+def _linked(ctx: StepContext, distinct: pl.DataFrame) -> pl.DataFrame:
     roles = ("catalog", "teacher_lists")
-    if not job.parents.keys() >= set(roles) or job.frames.keys() & set(roles):
-        return links(distinct, job.frame("catalog"))
-    key = tuple(job.parents[role].artifact_id for role in roles)
+    if not ctx.parents.keys() >= set(roles) or ctx.frames.keys() & set(roles):
+        return links(distinct, ctx.frame("catalog"))
+    key = tuple(ctx.parents[role].artifact_id for role in roles)
     found = _last.get(key)
     if found is None:
-        found = links(distinct, job.frame("catalog"))
+        found = links(distinct, ctx.frame("catalog"))
         _last.clear()
         _last[key] = found
     return found

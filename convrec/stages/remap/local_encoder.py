@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from convrec.config import located
+from convrec.config import resolve_path
 from convrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Encoder:
                 "installed; install it with `.venv/bin/pip install -c constraints.txt -e '.[st]'`, "
                 "or set remap.similarity=tfidf"
             ) from None
-        folder = located(model, "remap.model")
+        folder = resolve_path(model, "remap.model")
         try:
             self._model = library.SentenceTransformer(
                 str(folder) if folder.is_dir() else model,

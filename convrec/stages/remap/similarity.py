@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import polars as pl
     from scipy.sparse import csr_matrix
 
-    from convrec.stages.base import Job
-    from convrec.stages.remap.linked_titles import Named
+    from convrec.stages.base import StepContext
+    from convrec.stages.remap.linked_titles import LinkedTitles
 
 MOST_WORDS = 2000
 """Words that conversations are searched for; a pattern of many more is refused, or takes longer."""
@@ -33,7 +33,7 @@ Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Row, column and value of each entry of a matrix that is not 0."""
 
 
-class Space(Protocol):
+class SimilarityModel(Protocol):
     """Cosine similarities to the catalog's items, for some of the contexts at once."""
 
     def similar(self, p: csr_matrix) -> np.ndarray:
@@ -43,22 +43,24 @@ class Space(Protocol):
         """s_conv: (contexts, catalog)."""
 
 
-def open_space(job: Job, named: Named, contexts: pl.DataFrame) -> Space:
+def open_similarity(
+    ctx: StepContext, named: LinkedTitles, contexts: pl.DataFrame
+) -> SimilarityModel:
     """The space of `remap.similarity`; `contexts` has columns context_id and conversation."""
-    if embeds(job.config):
-        return VectorSpace(job, named, contexts)
-    return TfidfSpace(job, named, contexts)
+    if embeds(ctx.config):
+        return VectorSimilarity(ctx, named, contexts)
+    return TfidfSimilarity(ctx, named, contexts)
 
 
-class TfidfSpace:
+class TfidfSimilarity:
     """TF-IDF rows over title, year and genres, with the vocabulary and IDF of the basis."""
 
-    def __init__(self, job: Job, named: Named, contexts: pl.DataFrame) -> None:
+    def __init__(self, ctx: StepContext, named: LinkedTitles, contexts: pl.DataFrame) -> None:
         from scipy.sparse import vstack
 
-        self._tfidf = vectorizer(job.frame("similarity_basis"))
+        self._tfidf = vectorizer(ctx.frame("similarity_basis"))
         self._conversations = contexts["conversation"]
-        catalog = self._tfidf.transform(item_texts(job.frame("catalog"))).tocsr()
+        catalog = self._tfidf.transform(item_texts(ctx.frame("catalog"))).tocsr()
         self._catalog = catalog.T.tocsr()
         both = vstack([catalog, self._tfidf.transform(named.items["title"].to_list())]).tocsr()
         own = catalog.shape[0] + np.arange(named.items.height)
@@ -110,12 +112,12 @@ class TfidfSpace:
         return np.flatnonzero(known.select(within & (word | ~pl.col("ascii"))))
 
 
-class VectorSpace:
+class VectorSimilarity:
     """Vectors of a model, of unit length; a text without one, or an empty one, is like nothing."""
 
-    def __init__(self, job: Job, named: Named, contexts: pl.DataFrame) -> None:
-        needed = needed_texts(job, named, contexts)
-        vectors, _ = vectors_of(needed["text_key"], space_name(job.config), job.store)
+    def __init__(self, ctx: StepContext, named: LinkedTitles, contexts: pl.DataFrame) -> None:
+        needed = needed_texts(ctx, named, contexts)
+        vectors, _ = vectors_of(needed["text_key"], space_name(ctx.config), ctx.store)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         np.divide(vectors, lengths, out=vectors, where=lengths > 0)
         # One row of zeros behind the others, for texts that are not there.
@@ -126,7 +128,7 @@ class VectorSpace:
             return np.array([rows.get(text_key(cut(text)), -1) for text in texts], dtype=np.int64)
 
         self._talks = places(contexts["conversation"].to_list())
-        catalog = places(item_texts(job.frame("catalog")))
+        catalog = places(item_texts(ctx.frame("catalog")))
         written = places(written_texts(named.items))
         linked = named.position >= 0
         written[linked] = catalog[named.position[linked]]
@@ -145,16 +147,16 @@ class VectorSpace:
         return talk
 
 
-def failures(job: Job) -> pl.DataFrame | None:
+def failures(ctx: StepContext) -> pl.DataFrame | None:
     """What has no vector, and so no similarity: context_id and reason; None where nothing lacks.
 
     One row for each conversation without a vector, one without a context for all items.
     """
     import polars as pl
 
-    if not embeds(job.config):
+    if not embeds(ctx.config):
         return None
-    lost = lacking_texts(job).group_by("context_id", maintain_order=True).len()
+    lost = lacking_texts(ctx).group_by("context_id", maintain_order=True).len()
     if lost.is_empty():
         return None
     reason = (

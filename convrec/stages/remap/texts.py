@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.stages.base import Job
-    from convrec.stages.remap.linked_titles import Named
+    from convrec.stages.base import StepContext
+    from convrec.stages.remap.linked_titles import LinkedTitles
 
 MOST_BYTES = 8191
 """UTF-8 bytes of a text that are read: no token is shorter than one, and models of the embeddings
@@ -53,7 +53,9 @@ def cut(text: str) -> str:
     return text.strip().encode()[:MOST_BYTES].decode(errors="ignore")
 
 
-def needed_texts(job: Job, found: Named, conversations: pl.DataFrame) -> pl.DataFrame:
+def needed_texts(
+    ctx: StepContext, found: LinkedTitles, conversations: pl.DataFrame
+) -> pl.DataFrame:
     """The distinct texts to be embedded: text_key, context_id, text; items first, empty ones never.
 
     `conversations` has columns context_id and conversation. The text of an item has no context.
@@ -61,7 +63,7 @@ def needed_texts(job: Job, found: Named, conversations: pl.DataFrame) -> pl.Data
     import polars as pl
 
     outside = found.items.filter(pl.col("position") < 0)
-    items = [*item_texts(job.frame("catalog")), *written_texts(outside)]
+    items = [*item_texts(ctx.frame("catalog")), *written_texts(outside)]
     texts = list(map(cut, [*items, *conversations["conversation"]]))
     owners = [*[""] * len(items), *conversations["context_id"]]
     frame = pl.DataFrame(

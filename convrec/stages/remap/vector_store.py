@@ -21,7 +21,7 @@ _BATCH = 2048
 """Vectors read at once."""
 
 
-def lacking(needed: pl.DataFrame, model: str, store: Store) -> pl.DataFrame:
+def missing_vectors(needed: pl.DataFrame, model: str, store: Store) -> pl.DataFrame:
     """The rows of `needed` (text_key, ...) whose text has no vector of this model, in order."""
     with store.read_connection() as connection:
         known = connection.execute(
@@ -31,7 +31,7 @@ def lacking(needed: pl.DataFrame, model: str, store: Store) -> pl.DataFrame:
 
 
 @again
-def keep(texts: pl.DataFrame, vectors: np.ndarray, model: str, store: Store) -> None:
+def store_vectors(texts: pl.DataFrame, vectors: np.ndarray, model: str, store: Store) -> None:
     """Store the vectors, (texts, dimensions), of texts with text_key and context_id."""
     import polars as pl
 

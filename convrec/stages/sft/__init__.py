@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built
+from convrec.artifacts import StepResult
 from convrec.models.identity import base_digest, prompt_settings
-from convrec.stages.base import Job, Step
+from convrec.stages.base import Step, StepContext
 
 if TYPE_CHECKING:
     from convrec.config import Config
@@ -28,10 +28,10 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
-def _build(job: Job) -> Built:
+def _build(ctx: StepContext) -> StepResult:
     from convrec.stages.sft.build import build_sft
 
-    return build_sft(job)
+    return build_sft(ctx)
 
 
 SFT = Step(
@@ -40,7 +40,7 @@ SFT = Step(
     version=2,
     build=_build,
     config=_config,
-    inputs=lambda job: base_digest(job.config),
+    inputs=lambda ctx: base_digest(ctx.config),
     folder=True,
 )
 """Parents: `conversations`, `demonstrations`. The checkpoint's folder is the artifact's folder."""

@@ -7,14 +7,14 @@ from typing import Any
 import polars as pl
 import torch
 
-from convrec.artifacts import Built
+from convrec.artifacts import StepResult
 from convrec.config import Config
 from convrec.errors import TrainingError
 from convrec.models.manifest import checkpoint_rows
 from convrec.models.prompts import student_prompt
-from convrec.stages.base import Job
-from convrec.stages.sft.train import Row, train_sft
-from convrec.training.job import Given, Trained
+from convrec.stages.base import StepContext
+from convrec.stages.sft.train import EncodedRow, train_sft
+from convrec.training.job import Trained, TrainingJob
 from convrec.training.launch import trained
 from convrec.training.metrics_log import curve_frame
 from convrec.utils.progress import Progress
@@ -26,7 +26,7 @@ VALIDATION_ROWS = 64
 
 def training_rows(
     conversations: pl.DataFrame, demonstrations: pl.DataFrame, split: str, config: Config
-) -> list[Row]:
+) -> list[EncodedRow]:
     """Prompt and completion of every demonstration of a split, in order.
 
     A demonstration without a sample_id stands for all samples of its context, which share one
@@ -46,18 +46,18 @@ def training_rows(
     return rows
 
 
-def lessons_of(job: Job) -> dict[str, list[Row]]:
+def lessons_of(ctx: StepContext) -> dict[str, list[EncodedRow]]:
     """The rows of splits train and validation: the run's own, or those of its sources.
 
     Lists of a source are cut at `list_length`, as those that the data bring may be longer. A
     conversation that the run's own data hold out is not taught, whatever split its source gave it.
     """
-    config, conversations = job.config, job.frame("conversations")
-    pairs = [(conversations, job.frame("demonstrations"))] if job.has("demonstrations") else []
+    config, conversations = ctx.config, ctx.frame("conversations")
+    pairs = [(conversations, ctx.frame("demonstrations"))] if ctx.has("demonstrations") else []
     kept = set(conversations.filter(pl.col("split") != "train")["conversation"])
     for source in config.sources:
-        talks = job.frame(f"{source}:conversations")
-        lists = job.frame(f"{source}:demonstrations").join(
+        talks = ctx.frame(f"{source}:conversations")
+        lists = ctx.frame(f"{source}:demonstrations").join(
             talks.filter((pl.col("split") != "train") | ~pl.col("conversation").is_in(kept))
             .select("context_id")
             .unique(),
@@ -73,16 +73,16 @@ def lessons_of(job: Job) -> dict[str, list[Row]]:
     }
 
 
-def build_sft(job: Job) -> Built:
+def build_sft(ctx: StepContext) -> StepResult:
     """Train on split train, measure the loss on a part of split validation, keep the checkpoint."""
-    if job.scratch is None:
+    if ctx.scratch is None:
         raise TrainingError("sft writes a folder, and was given none to write to")
-    config = job.config
-    lessons = lessons_of(job)
+    config = ctx.config
+    lessons = lessons_of(ctx)
     rows = {"train": lessons["train"], "validation": lessons["validation"][:VALIDATION_ROWS]}
     frames = {split: pl.DataFrame(rows[split], _LESSON, orient="row") for split in rows}
-    given = Given("sft", config, frames, job.scratch, job.workspace)
-    figures, curves = trained(fit_sft, given, job.progress)
+    given = TrainingJob("sft", config, frames, ctx.scratch, ctx.workspace)
+    figures, curves = trained(fit_sft, given, ctx.progress)
     settings: dict[str, Any] = {
         "seed": config.seed,
         "sft": config.sft.model_dump(mode="json"),
@@ -94,10 +94,10 @@ def build_sft(job: Job) -> Built:
     if "processes" in figures:
         settings["processes"] = figures["processes"]
     row = checkpoint_rows(config.model.base, int(figures["parameters"]), settings, config)
-    return Built(row, figures=figures, curves=curves)
+    return StepResult(row, figures=figures, curves=curves)
 
 
-def fit_sft(given: Given, progress: Progress) -> Trained:
+def fit_sft(given: TrainingJob, progress: Progress) -> Trained:
     """Fine-tune on the frames `train` and `validation`: columns prompt and completion."""
     figures, curves = train_sft(
         given.frames["train"].rows(),

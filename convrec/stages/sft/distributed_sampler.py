@@ -16,7 +16,7 @@ from torch.utils.data import Sampler
 _IGNORED = -100
 
 
-class Together(Sampler[int]):
+class DistributedBatchSampler(Sampler[int]):
     """The order of `sampler` (n rows) as the first process draws it, and blank rows to its end.
 
     The blank row is row n of the data; `whole` is the number of rows in a batch of all processes.

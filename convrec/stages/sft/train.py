@@ -31,15 +31,15 @@ from convrec.models.load import Student, has_bf16, keep_freed_memory, load_stude
 from convrec.models.memory_limits import CHECKPOINTED, LOGITS_AT_ONCE, LOGITS_AT_ONCE_CPU
 from convrec.models.prompts import encode_completion, encode_prompt
 from convrec.models.save import lora_config, out_of_memory, save_student
-from convrec.stages.sft.distributed_sampler import Together, with_blank
+from convrec.stages.sft.distributed_sampler import DistributedBatchSampler, with_blank
 from convrec.training.checkpoint import Checkpoints, latest, step_of
 from convrec.training.fsdp import add_up_exactly
-from convrec.training.metrics_log import Record
+from convrec.training.metrics_log import MetricsLog
 from convrec.utils.distributed import is_first, is_saved, is_sharded, process_count
 from convrec.utils.progress import Progress, silent
 from convrec.utils.workspace import workspace
 
-Row = tuple[str, str]
+EncodedRow = tuple[str, str]
 """Prompt text and completion text."""
 
 Curve = tuple[int, str, float]
@@ -51,8 +51,8 @@ _EAGER_LENGTH = 1024
 
 
 def train_sft(
-    rows: Sequence[Row],
-    validation: Sequence[Row],
+    rows: Sequence[EncodedRow],
+    validation: Sequence[EncodedRow],
     config: Config,
     out: Path,
     *,
@@ -82,7 +82,7 @@ def train_sft(
     started = time.perf_counter()
     with workspace(working_folder) as folder:
         resumed = latest(folder)
-        record = Record(folder, step_of(resumed), writes=is_first())
+        record = MetricsLog(folder, step_of(resumed), writes=is_first())
         saved = process_count() == 1 or (working_folder is not None and is_saved())
         callbacks = [_Recorder(progress, record), Checkpoints(folder, epochs=saved)]
         trainer = _trainer(student, data, held_out, config, folder, seed, callbacks)
@@ -126,7 +126,9 @@ def _train(trainer: SFTTrainer, resumed: Path | None, config: Config) -> None:
         ) from None
 
 
-def encode_rows(rows: Sequence[Row], tokenizer: Any, config: Config) -> dict[str, list[list[int]]]:
+def encode_rows(
+    rows: Sequence[EncodedRow], tokenizer: Any, config: Config
+) -> dict[str, list[list[int]]]:
     """Columns `input_ids` and `labels`; labels are −100 on the prompt, so that it has no loss."""
     ids, labels = [], []
     for text, completion in rows:
@@ -191,7 +193,7 @@ class _Trainer(SFTTrainer):
             return super()._get_train_sampler(data)
         sampler = super()._get_train_sampler(data.select(range(len(data) - 1)))
         sampler.batch_size *= processes
-        return Together(sampler, sampler.batch_size)
+        return DistributedBatchSampler(sampler, sampler.batch_size)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The validation loss; each of several processes measures all rows, as one would."""
@@ -214,7 +216,7 @@ class _Trainer(SFTTrainer):
 class _Recorder(TrainerCallback):
     """Keeps the curves, reports progress, and stops a run whose loss is not finite."""
 
-    def __init__(self, progress: Progress, record: Record) -> None:
+    def __init__(self, progress: Progress, record: MetricsLog) -> None:
         self._progress = progress
         self._record = record
 

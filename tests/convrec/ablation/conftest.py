@@ -11,7 +11,7 @@ import pytest
 from convrec.artifacts import Store
 from convrec.config import Config, load
 from convrec.pipeline.graph import NODES
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 
 FILMS = [
     ("Alien", 1979, "space horror monster"),
@@ -39,23 +39,23 @@ def config() -> Config:
 
 
 @pytest.fixture
-def make_job(store: Store, config: Config) -> Callable[..., Job]:
+def make_job(store: Store, config: Config) -> Callable[..., StepContext]:
     """A job with all that ablation and search read, the judge's `ratings` by title among it."""
 
-    def make(ratings: dict[str, int] | None = None) -> Job:
+    def make(ratings: dict[str, int] | None = None) -> StepContext:
         frames = world()
         for name in ("similarity_basis", "candidates", "candidates_linked", "candidates_similar"):
             node = NODES[name]
-            frames[name] = node.step.build(job(node.adapt(config), store, frames)).rows
+            frames[name] = node.step.build(ctx(node.adapt(config), store, frames)).rows
         if ratings is not None:
             frames["judgments"] = judged(frames["candidates"], ratings, config)
-        return job(config, store, frames)
+        return ctx(config, store, frames)
 
     return make
 
 
-def job(config: Config, store: Store, frames: dict[str, pl.DataFrame]) -> Job:
-    return Job(config, store, frames=frames)
+def ctx(config: Config, store: Store, frames: dict[str, pl.DataFrame]) -> StepContext:
+    return StepContext(config, store, frames=frames)
 
 
 def world() -> dict[str, pl.DataFrame]:

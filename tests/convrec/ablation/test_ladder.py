@@ -8,7 +8,7 @@ import pytest
 
 from convrec.pipeline.experiments.ablation.ladder import ABLATION, rungs
 from convrec.pipeline.experiments.ablation.tables import ladder_markdown, ladder_rows
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 
 
 def value(rows: pl.DataFrame, split: str, step: str, metric: str) -> dict[str, float]:
@@ -18,7 +18,7 @@ def value(rows: pl.DataFrame, split: str, step: str, metric: str) -> dict[str, f
     return found.row(0, named=True)
 
 
-def test_each_rung_adds_one_thing(make_job: Callable[..., Job]) -> None:
+def test_each_rung_adds_one_thing(make_job: Callable[..., StepContext]) -> None:
     lists = {step: dict(texts) for step, texts in rungs(make_job({"Alien (1979)": 2})).items()}
     space = {step: texts["test-space"].split("\n") for step, texts in lists.items()}
     assert space["raw"] == ["Thing, The (1982)", "Nowhere Film (1990)"]
@@ -29,7 +29,7 @@ def test_each_rung_adds_one_thing(make_job: Callable[..., Job]) -> None:
     assert space["judged"].index("Alien (1979)") <= space["talk"].index("Alien (1979)")
 
 
-def test_values_and_gains_by_hand(make_job: Callable[..., Job]) -> None:
+def test_values_and_gains_by_hand(make_job: Callable[..., StepContext]) -> None:
     rows = ABLATION.build(make_job()).rows
     ideal = 1 + 1 / log2(3)
     # Raw, exactly as written: no hit on space, rank 1 on crime (Ronin) and on child (Big).
@@ -45,11 +45,11 @@ def test_values_and_gains_by_hand(make_job: Callable[..., Job]) -> None:
     assert value(rows, "all", "raw", "ndcg@20")["n"] == 9
 
 
-def test_what_is_learned_stands_for_test_alone(make_job: Callable[..., Job]) -> None:
+def test_what_is_learned_stands_for_test_alone(make_job: Callable[..., StepContext]) -> None:
     made = make_job({"Alien (1979)": 2})
     weights = made.frames["catalog"].select("item_id", weight=pl.lit(1.0), bias=pl.lit(0.0))
-    job = Job(made.config, made.store, frames={**made.frames, "adjustment": weights})
-    rows = ABLATION.build(job).rows
+    ctx = StepContext(made.config, made.store, frames={**made.frames, "adjustment": weights})
+    rows = ABLATION.build(ctx).rows
     steps = rows.group_by("split", maintain_order=True).agg(pl.col("step").unique().sort())
     by_split = dict(steps.iter_rows())
     assert set(by_split["test"]) - set(by_split["all"]) == {"adjusted"}
@@ -59,7 +59,7 @@ def test_what_is_learned_stands_for_test_alone(make_job: Callable[..., Job]) -> 
     assert adjusted == judged  # w = 1 and b = 0 change nothing
 
 
-def test_tables_name_every_rung(make_job: Callable[..., Job]) -> None:
+def test_tables_name_every_rung(make_job: Callable[..., StepContext]) -> None:
     rows = ABLATION.build(make_job()).rows
     assert [row[0] for row in ladder_rows(rows, "test")] == [
         "raw, exact match",

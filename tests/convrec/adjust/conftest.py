@@ -11,7 +11,7 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.config import Config
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 
 ITEMS = 30
 TITLED = pl.List(pl.Struct({"title": pl.String, "year": pl.Int32}))
@@ -78,13 +78,13 @@ def world() -> Frames:
 
 
 @pytest.fixture
-def job_of(store: Store) -> Callable[..., Job]:
+def job_of(store: Store) -> Callable[..., StepContext]:
     """A job over frames; keywords are settings of adjust."""
 
-    def make(frames: Frames, **adjust: Any) -> Job:
+    def make(frames: Frames, **adjust: Any) -> StepContext:
         config = Config.model_validate(
             {"list_length": 5, "reflect": {"top": 6}, "remap": {"keep": 12}, "adjust": adjust}
         )
-        return Job(config, store, {}, frames=frames)
+        return StepContext(config, store, {}, frames=frames)
 
     return make

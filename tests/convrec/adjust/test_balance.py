@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from convrec.stages.adjust.ordered_candidates import read_in_order
+from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
 from convrec.stages.adjust.popularity_penalty import choose, excess, gini_rise
 from convrec.stages.adjust.split import Split, read_split
 from convrec.stages.adjust.top_n import top_items
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 
 
 def test_excess_is_zero_at_the_mean_and_bounded_below() -> None:
@@ -26,7 +26,7 @@ def test_gini_rise_is_sure_of_lists_that_are_clearly_more_even() -> None:
     assert gini_rise(same[:0], same[:0], 8) == 0
 
 
-def close_call(job_of: Callable[..., Job]) -> Split:
+def close_call(job_of: Callable[..., StepContext]) -> Split:
     """Item a is always just ahead of one of b, c, d, and never the ground truth."""
     others = [("b", "c", "d")[n % 3] for n in range(30)]
     titles = {"a": "Film 0", "b": "Film 1", "c": "Film 2", "d": "Film 3"}
@@ -54,11 +54,13 @@ def close_call(job_of: Callable[..., Job]) -> Split:
             }
         ),
     }
-    job = job_of(frames)
-    return read_split(job, "validation", read_in_order(job))
+    ctx = job_of(frames)
+    return read_split(ctx, "validation", read_ordered_candidates(ctx))
 
 
-def test_the_best_ranking_of_those_with_a_surely_lower_gini(job_of: Callable[..., Job]) -> None:
+def test_the_best_ranking_of_those_with_a_surely_lower_gini(
+    job_of: Callable[..., StepContext],
+) -> None:
     split = close_call(job_of)
     favour = excess(np.array([30.0, 0, 0, 0]))
     choice = choose(split, 1, np.ones(4), np.zeros(4), favour, None)
@@ -68,7 +70,7 @@ def test_the_best_ranking_of_those_with_a_surely_lower_gini(job_of: Callable[...
 
 
 def test_a_balance_that_was_set_is_kept_even_where_it_does_nothing(
-    job_of: Callable[..., Job],
+    job_of: Callable[..., StepContext],
 ) -> None:
     split = close_call(job_of)
     choice = choose(split, 1, np.ones(4), np.zeros(4), np.zeros(4), 0.3)
@@ -77,7 +79,7 @@ def test_a_balance_that_was_set_is_kept_even_where_it_does_nothing(
 
 
 def test_without_evidence_of_a_lower_gini_nothing_is_lowered(
-    job_of: Callable[..., Job],
+    job_of: Callable[..., StepContext],
 ) -> None:
     split = close_call(job_of)
     choice = choose(split, 1, np.ones(4), np.zeros(4), np.zeros(4), None)

@@ -8,10 +8,10 @@ import pytest
 
 from convrec.errors import InputError
 from convrec.stages.adjust import ADJUSTMENT, DEMONSTRATIONS
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 
 Frames = dict[str, pl.DataFrame]
-Jobs = Callable[..., Job]
+Jobs = Callable[..., StepContext]
 
 
 def adjusted(frames: Frames, job_of: Jobs) -> Frames:
@@ -108,14 +108,14 @@ def test_lists_that_the_data_bring_are_taken_as_they_are(world: Frames, job_of: 
         .head(3)
         .with_columns(pl.Series("completion", brought, dtype=pl.String))
     )
-    job = job_of(frames)
-    recommend = job.config.recommend.model_copy(update={"source": "provided"})
-    job = replace(job, config=job.config.model_copy(update={"recommend": recommend}))
-    built = DEMONSTRATIONS.build(job)
+    ctx = job_of(frames)
+    recommend = ctx.config.recommend.model_copy(update={"source": "provided"})
+    ctx = replace(ctx, config=ctx.config.model_copy(update={"recommend": recommend}))
+    built = DEMONSTRATIONS.build(ctx)
     (row,) = built.rows.to_dicts()
     assert row["sample_id"] == frames["conversations"]["sample_id"][0]
     assert (row["items"], row["completion"]) == (["i3", "i4"], written.strip("\n"))
     assert built.figures == {"train lists": 1, "in catalog": 0.5}
     frames["conversations"] = frames["conversations"].tail(2)
     with pytest.raises(InputError, match="needs a `completion`"):
-        DEMONSTRATIONS.build(replace(job, frames=frames))
+        DEMONSTRATIONS.build(replace(ctx, frames=frames))

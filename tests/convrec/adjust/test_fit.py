@@ -12,12 +12,12 @@ from convrec.errors import InputError
 from convrec.stages import partitions
 from convrec.stages.adjust import ADJUSTMENT, candidates
 from convrec.stages.adjust import ordered_candidates as in_order
-from convrec.stages.adjust.ordered_candidates import read_in_order
+from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
 from convrec.stages.adjust.top_n import cut_score
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 
 Frames = dict[str, pl.DataFrame]
-Jobs = Callable[..., Job]
+Jobs = Callable[..., StepContext]
 
 
 def without_test(frames: Frames) -> Frames:
@@ -82,10 +82,10 @@ def test_many_contexts_are_fitted_block_by_block(
 ) -> None:
     world["conversations"] = world["conversations"].sample(fraction=1, shuffle=True, seed=1)
     whole = ADJUSTMENT.build(job_of(world))
-    lists = read_in_order(job_of(world), {"train", "validation"})
+    lists = read_ordered_candidates(job_of(world), {"train", "validation"})
     for module in (candidates, in_order, partitions):
         monkeypatch.setattr(module, "PARTITION", size)
-    found = read_in_order(job_of(world), {"train", "validation"}).of_split("validation")
+    found = read_ordered_candidates(job_of(world), {"train", "validation"}).of_split("validation")
     assert len(list(found)) == -(-60 // size)
     for one, other in zip(
         vars(lists.of_split("validation").whole()).values(),
@@ -116,7 +116,7 @@ def test_the_teachers_favourites_are_lowered(world: Frames, job_of: Jobs) -> Non
     built = ADJUSTMENT.build(job_of(world))
     assert built.figures["Gini lower beyond noise"] == "true"
     moved = built.rows["bias"].to_numpy()
-    centre = cut_score(read_in_order(job_of(world), {"train"}), 5)
+    centre = cut_score(read_ordered_candidates(job_of(world), {"train"}), 5)
     at_the_cut = (built.rows["weight"].to_numpy() - 1) * centre + moved
     assert at_the_cut[:8].mean() < at_the_cut[8:].mean()
 
@@ -139,7 +139,7 @@ def test_a_balance_of_zero_is_the_fit_alone(world: Frames, job_of: Jobs) -> None
 
 
 def test_unjudged_candidates_keep_the_score_of_remap(world: Frames, job_of: Jobs) -> None:
-    lists = read_in_order(job_of(world), {"train"}).whole()
+    lists = read_ordered_candidates(job_of(world), {"train"}).whole()
     judged = world["judgments"].filter(pl.col("context_id") == "train000")["score"]
     remapped = world["candidates"].filter(pl.col("context_id") == "train000")["score"]
     assert lists.scores[:11].tolist() == [*judged[1:], *remapped[6:]], "the first is seen"

@@ -7,9 +7,9 @@ import polars as pl
 from scipy.optimize import check_grad
 
 from convrec.stages.adjust.loss import Lists, Listwise, listwise, listwise_loss
-from convrec.stages.adjust.ordered_candidates import read_in_order
+from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
 from convrec.stages.adjust.split import read_split
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 
 
 def two_lists() -> Listwise:
@@ -87,7 +87,9 @@ def test_huge_scores_do_not_overflow() -> None:
     assert np.isfinite(gradient).all()
 
 
-def test_seen_items_and_unreachable_ground_truth_are_left_out(job_of: Callable[..., Job]) -> None:
+def test_seen_items_and_unreachable_ground_truth_are_left_out(
+    job_of: Callable[..., StepContext],
+) -> None:
     def titles(*numbers: int) -> list[dict[str, object]]:
         return [{"title": f"Film {n}", "year": None} for n in numbers]
 
@@ -112,8 +114,8 @@ def test_seen_items_and_unreachable_ground_truth_are_left_out(job_of: Callable[.
             }
         ),
     }
-    job = job_of(frames)
-    data = listwise(read_split(job, "train", read_in_order(job)), centre=0.5)
+    ctx = job_of(frames)
+    data = listwise(read_split(ctx, "train", read_ordered_candidates(ctx)), centre=0.5)
     [(items, scores, target, _)] = data.blocks
     assert items.tolist() == [1, 0], "c is seen, and y's list has no ground truth"
     np.testing.assert_allclose(scores, [0.3, 0.2])

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.artifacts.lineage import descendants, direct_edges, mermaid
 from convrec.cli.artifacts import app
 from convrec.errors import InputError
@@ -127,7 +127,7 @@ def test_rows_are_exported(home: Store, tmp_path: Path, suffix: str, read: Any) 
             "completion": ["A\nB", ""],
         }
     )
-    ref = home.put(ArtifactSpec("demonstrations", "adjust", 1), Built(rows))
+    ref = home.put(ArtifactSpec("demonstrations", "adjust", 1), StepResult(rows))
     file = tmp_path / f"rows{suffix}"
     assert "2 rows" in said("export", ref.artifact_id, str(file))
     back = read(file)

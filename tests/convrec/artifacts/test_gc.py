@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactSpec, Built, Store
-from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
+from convrec.artifacts import ArtifactSpec, StepResult, Store
+from convrec.artifacts.runs import COMPLETED, RunArtifact, close_run, note_artifact, open_run
 from convrec.operations.gc import collect, find_garbage
 
 ROWS = pl.DataFrame({"source": ["f"], "line": [1], "reason": ["r"], "raw": [""]})
@@ -19,14 +19,14 @@ FILES = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manif
 
 def put(store: Store, name: str, *parents: str) -> str:
     spec = ArtifactSpec("quarantine", "ingest", 1, {"name": name}, {p: p for p in parents})
-    return store.put(spec, Built(ROWS)).artifact_id
+    return store.put(spec, StepResult(ROWS)).artifact_id
 
 
 def put_checkpoint(store: Store, name: str, *parents: str) -> str:
     scratch = store.scratch()
     (scratch / "model.safetensors").write_text("weights")
     spec = ArtifactSpec("checkpoint", "sft", 1, {"name": name}, {p: p for p in parents})
-    return store.put(spec, Built(FILES), scratch=scratch).artifact_id
+    return store.put(spec, StepResult(FILES), scratch=scratch).artifact_id
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
 ) -> None:
     open_run(store, run_id, flow=flow, profile="demo", overrides={}, config={})
     for artifact_id in artifacts:
-        note_artifact(store, run_id, Used("n", artifact_id, COMPLETED, 0.1))
+        note_artifact(store, run_id, RunArtifact("n", artifact_id, COMPLETED, 0.1))
     if end:
         close_run(store, run_id, COMPLETED)
 
@@ -87,7 +87,7 @@ def test_what_a_failed_run_had_stays_while_it_is_tried_again(store: Store) -> No
     close_run(store, "1", "InputError")
     assert collect(store).artifacts == []
     run(store, "1", end=False)
-    note_artifact(store, "1", Used("checkpoint_sft", made, COMPLETED, 0.1))
+    note_artifact(store, "1", RunArtifact("checkpoint_sft", made, COMPLETED, 0.1))
     close_run(store, "1", COMPLETED)
     assert [one.artifact_id for one in collect(store).artifacts] == [other]
 

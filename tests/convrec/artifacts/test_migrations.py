@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.artifacts.migrations import MIGRATIONS
 from convrec.artifacts.tables import SCHEMA_VERSION, creation_sql
 from convrec.errors import WarehouseError
@@ -152,7 +152,7 @@ def test_a_file_in_an_older_format_is_read_and_becomes_a_newer_one(tmp_path: Pat
     assert store.pins() == {}
     assert storage(old) < "v1.3"
     rows = pl.DataFrame({"item_id": ["i"], "weight": [1.0], "bias": [0.5]})
-    ref = store.put(ArtifactSpec("adjustment", "adjust", 1), Built(rows))
+    ref = store.put(ArtifactSpec("adjustment", "adjust", 1), StepResult(rows))
     assert store.read(ref.artifact_id).equals(rows)
     assert storage(old) == storage(Store(tmp_path / "new", ("", "")).path) == "v1.3.0+"
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.artifacts.tables import KINDS
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
@@ -53,7 +53,7 @@ NUMBERS = count()
 def test_any_rows_come_back_equal_and_in_order(kind: str, kept: Store, data: st.DataObject) -> None:
     frame = data.draw(frames(kind))
     spec = ArtifactSpec(kind, "ingest", 1, {"example": next(NUMBERS)})
-    ref = kept.put(spec, Built(frame))
+    ref = kept.put(spec, StepResult(frame))
     assert (ref.artifact_id, ref.rows) == (spec.artifact_id, frame.height)
     assert_frame_equal(kept.read(spec.artifact_id), frame, check_exact=True)
 
@@ -83,7 +83,7 @@ def test_any_header_comes_back(
 ) -> None:
     config["example"] = next(NUMBERS)
     spec = ArtifactSpec("quarantine", "ingest", 1, config, {"role": "a-1"}, {"file": "d"})
-    kept.put(spec, Built(pl.DataFrame(schema=list(KINDS["quarantine"])), figures))
+    kept.put(spec, StepResult(pl.DataFrame(schema=list(KINDS["quarantine"])), figures))
     header = kept.header(spec.artifact_id)
     assert (header.config, header.figures) == (config, figures)
     assert (header.parents, header.inputs) == ({"role": "a-1"}, {"file": "d"})

@@ -6,7 +6,7 @@ from convrec.artifacts import Store
 from convrec.artifacts.runs import (
     COMPLETED,
     RUNNING,
-    Used,
+    RunArtifact,
     close_run,
     find_run,
     note_artifact,
@@ -24,11 +24,11 @@ def started(store: Store, run_id: str) -> None:
 
 def test_a_run_is_noted_from_its_start_to_its_end(store: Store) -> None:
     started(store, "abcd-1")
-    note_artifact(store, "abcd-1", Used("catalog", "catalog-1", COMPLETED, 0.5))
+    note_artifact(store, "abcd-1", RunArtifact("catalog", "catalog-1", COMPLETED, 0.5))
     (run,) = runs(store)
     assert (run.state, run.ended_at) == (RUNNING, None)
     assert run.overrides == {"rank_grpo.steps": 3}
-    assert run.artifacts == [Used("catalog", "catalog-1", COMPLETED, 0.5)]
+    assert run.artifacts == [RunArtifact("catalog", "catalog-1", COMPLETED, 0.5)]
     assert run.revision == revision() != ""
 
     close_run(store, "abcd-1", "BudgetExceeded")
@@ -37,7 +37,7 @@ def test_a_run_is_noted_from_its_start_to_its_end(store: Store) -> None:
 
 def test_a_retry_takes_the_place_of_the_run(store: Store) -> None:
     started(store, "abcd-1")
-    note_artifact(store, "abcd-1", Used("catalog", "catalog-1", COMPLETED, 0.5))
+    note_artifact(store, "abcd-1", RunArtifact("catalog", "catalog-1", COMPLETED, 0.5))
     started(store, "abcd-1")
     (run,) = runs(store)
     assert run.artifacts == []

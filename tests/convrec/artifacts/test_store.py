@@ -7,7 +7,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactSpec, Built, Producer, Store
+from convrec.artifacts import ArtifactSpec, Producer, StepResult, Store
 from convrec.artifacts.frames import frame
 from convrec.artifacts.lineage import ancestors, mermaid
 from convrec.artifacts.migrations import JUDGED_PAIRS
@@ -41,8 +41,8 @@ def test_id_depends_on_everything_that_can_change_the_rows() -> None:
 
 
 def test_rows_header_and_lineage_come_back(store: Store) -> None:
-    parent = store.put(spec("parent"), Built(quarantine(["x"])))
-    built = Built(quarantine(["b", "a", "c"]), {"bad": 3})
+    parent = store.put(spec("parent"), StepResult(quarantine(["x"])))
+    built = StepResult(quarantine(["b", "a", "c"]), {"bad": 3})
     ref = store.put(spec("child", rows=parent.artifact_id), built, producer=Producer("f", "t"))
 
     assert store.find(ref.artifact_id) == ref
@@ -58,7 +58,7 @@ def test_rows_header_and_lineage_come_back(store: Store) -> None:
 
 
 def test_rows_come_back_in_order_however_they_lie(store: Store) -> None:
-    ref = store.put(spec(), Built(quarantine(["b", "a", "c"])))
+    ref = store.put(spec(), StepResult(quarantine(["b", "a", "c"])))
     with store.write() as connection:
         connection.execute('CREATE TEMP TABLE turned AS FROM quarantine ORDER BY "row" DESC')
         connection.execute("DELETE FROM quarantine")
@@ -70,8 +70,8 @@ def test_rows_come_back_in_order_however_they_lie(store: Store) -> None:
 
 
 def test_putting_the_same_id_again_replaces_it(store: Store) -> None:
-    store.put(spec(), Built(quarantine(["old", "old"])))
-    ref = store.put(spec(), Built(quarantine(["new"])))
+    store.put(spec(), StepResult(quarantine(["old", "old"])))
+    ref = store.put(spec(), StepResult(quarantine(["new"])))
     assert store.read(ref.artifact_id)["reason"].to_list() == ["new"]
     assert len(store.headers()) == 1
 
@@ -82,15 +82,15 @@ def test_lists_that_are_all_empty_are_stored_without_a_warning(
     items = frame("catalog", [{"item_id": "x", "title": "Heat", "aliases": [], "genres": []}])
     spec = ArtifactSpec("catalog", "ingest", 1, {})
     for rows in (items, pl.concat([items, items], rechunk=False)):
-        store.put(spec, Built(rows))
+        store.put(spec, StepResult(rows))
         assert store.read(spec.artifact_id).equals(rows)
     assert capfd.readouterr().err == ""  # Arrow's own words, past Python
 
 
 def test_a_failure_inside_the_transaction_leaves_nothing(store: Store) -> None:
     with pytest.raises(pl.exceptions.ColumnNotFoundError):
-        store.put(spec(), Built(pl.DataFrame({"source": ["f"]})))
-    broken = Built(quarantine(["a"]), curves=pl.DataFrame({"step": [1]}))
+        store.put(spec(), StepResult(pl.DataFrame({"source": ["f"]})))
+    broken = StepResult(quarantine(["a"]), curves=pl.DataFrame({"step": [1]}))
     with pytest.raises(duckdb.Error):
         store.put(spec(), broken)
     assert store.find(spec().artifact_id) is None
@@ -99,20 +99,20 @@ def test_a_failure_inside_the_transaction_leaves_nothing(store: Store) -> None:
 
 def test_failures_make_an_artifact_partial(store: Store) -> None:
     failed = pl.DataFrame({"context_id": ["c1"], "reason": ["timeout"]})
-    ref = store.put(spec(), Built(quarantine(["a"]), failures=failed))
+    ref = store.put(spec(), StepResult(quarantine(["a"]), failures=failed))
     assert ref.partial
     assert store.failures(ref.artifact_id).rows() == [("c1", "timeout", False)]
 
 
 def test_failures_that_are_final_leave_an_artifact_whole(store: Store) -> None:
     failed = pl.DataFrame({"context_id": ["c1"], "reason": ["no JSON"], "final": [True]})
-    ref = store.put(spec(), Built(quarantine(["a"]), failures=failed))
+    ref = store.put(spec(), StepResult(quarantine(["a"]), failures=failed))
     assert not ref.partial
     assert store.failures(ref.artifact_id).rows() == [("c1", "no JSON", True)]
 
 
 def test_pruned_rows_are_not_found(store: Store) -> None:
-    ref = store.put(spec(), Built(quarantine(["a", "b"])))
+    ref = store.put(spec(), StepResult(quarantine(["a", "b"])))
     with store.write() as connection:
         connection.execute('DELETE FROM quarantine WHERE "row" = 1')
     assert store.find(ref.artifact_id) is None
@@ -125,7 +125,7 @@ def test_a_checkpoint_without_its_folder_is_not_found(store: Store) -> None:
     (scratch / "model.safetensors").write_text("weights")
     rows = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
     made = ArtifactSpec("checkpoint", "sft", 1)
-    ref = store.put(made, Built(rows), scratch=scratch)
+    ref = store.put(made, StepResult(rows), scratch=scratch)
     folder = store.folder(ref.artifact_id)
     assert (folder / "model.safetensors").read_text() == "weights"
     assert store.find(ref.artifact_id) == ref
@@ -140,7 +140,7 @@ def test_a_checkpoint_without_its_folder_is_not_found(store: Store) -> None:
 def _write_many(home: Path, name: str) -> None:
     store = Store(home)
     for n in range(10):
-        store.put(spec(f"{name}{n}"), Built(quarantine(["r"] * 50)))
+        store.put(spec(f"{name}{n}"), StepResult(quarantine(["r"] * 50)))
 
 
 def test_processes_that_write_at_once_all_finish(tmp_path: Path) -> None:
@@ -204,8 +204,8 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_lineage_is_drawn_with_links_to_the_runs(store: Store) -> None:
-    parent = store.put(spec("p"), Built(quarantine(["x"])), producer=Producer("run-1", "t"))
-    child = store.put(spec("c", rows=parent.artifact_id), Built(quarantine(["y"])))
+    parent = store.put(spec("p"), StepResult(quarantine(["x"])), producer=Producer("run-1", "t"))
+    child = store.put(spec("c", rows=parent.artifact_id), StepResult(quarantine(["y"])))
     drawn = mermaid(store, [parent.artifact_id, child.artifact_id], {parent.artifact_id})
     assert 'click a0 href "/v2/runs/flow-run/run-1"' in drawn
     assert "a0 --> a1" in drawn
@@ -213,10 +213,10 @@ def test_lineage_is_drawn_with_links_to_the_runs(store: Store) -> None:
 
 
 def test_an_implied_edge_is_left_out_of_the_drawing_but_not_of_the_table(store: Store) -> None:
-    one = store.put(spec("1"), Built(quarantine(["x"])))
-    two = store.put(spec("2", rows=one.artifact_id), Built(quarantine(["y"])))
+    one = store.put(spec("1"), StepResult(quarantine(["x"])))
+    two = store.put(spec("2", rows=one.artifact_id), StepResult(quarantine(["y"])))
     both = spec("3", rows=two.artifact_id, first=one.artifact_id)
-    three = store.put(both, Built(quarantine(["z"])))
+    three = store.put(both, StepResult(quarantine(["z"])))
     drawn = mermaid(store, [one.artifact_id, two.artifact_id, three.artifact_id])
     assert "a0 --> a1" in drawn
     assert "a1 --> a2" in drawn
@@ -241,12 +241,12 @@ def test_a_table_that_grows_keeps_small_row_groups(tmp_path: Path) -> None:
             connection.execute(
                 "INSERT INTO llm_answers (request_key, body) SELECT range, 'b' FROM range(500)"
             )
-    store.put(spec(), Built(quarantine(["x"])))
+    store.put(spec(), StepResult(quarantine(["x"])))
     assert 500 < largest_group() <= GROWING_GROUP
 
 
 def test_reads_of_one_block_share_a_connection(store: Store) -> None:
-    ref = store.put(spec(), Built(quarantine(["x"])))
+    ref = store.put(spec(), StepResult(quarantine(["x"])))
     with store.reading():
         assert store.find(ref.artifact_id) == ref
         with store.read_connection() as one, store.read_connection() as other:
@@ -289,8 +289,8 @@ def test_rows_that_fill_no_row_group_come_in_smaller_ones(
     tmp_path: Path, rows: int, group: int
 ) -> None:
     store = Store(tmp_path)
-    ref = store.put(spec(), Built(quarantine([str(number) for number in range(rows)])))
-    small = store.put(spec("small"), Built(quarantine(["x"])))
+    ref = store.put(spec(), StepResult(quarantine([str(number) for number in range(rows)])))
+    small = store.put(spec("small"), StepResult(quarantine(["x"])))
     with store.read_connection() as connection:
         found = connection.execute(
             "SELECT count FROM (SELECT row_group_id, sum(count) AS count "

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from convrec.artifacts import Built, Store
+from convrec.artifacts import StepResult, Store
 from convrec.artifacts.identity import file_digest
 from convrec.catalog.publish import changes_of, mark_announced, publish
 from convrec.catalog.resolve import catalog_file
 from convrec.catalog.versions import (
     find_version,
-    fixed,
     load_checked,
     named,
     named_file,
+    pin_version,
     published,
     unpublished,
     users,
@@ -80,10 +80,10 @@ def test_a_profile_takes_the_newest_version_or_a_fixed_one(store: Store, edited:
     demo = load("demo")
     shipped = ROOT / "catalog" / "demo.csv"
     assert catalog_file(demo) == shipped
-    assert fixed(demo, store) == demo
+    assert pin_version(demo, store) == demo
     made = publish(edited, "demo", store)
     assert catalog_file(demo) == made.version.path
-    assert fixed(demo, store).ingest.catalog == "catalog:demo@2"
+    assert pin_version(demo, store).ingest.catalog == "catalog:demo@2"
     old = catalog_file(load("demo", {"ingest.catalog": "catalog:demo@1"}))
     assert old is not None
     assert file_digest(old) == file_digest(shipped)
@@ -148,12 +148,12 @@ def test_an_edit_in_place_is_compared_with_what_was_built(
 
 def built(store: Store) -> None:
     """A run of the demo that got as far as its catalog."""
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
     config = load("demo")
-    job = Job(config, store)
-    ref = store.put(CATALOG.spec(job), CATALOG.build(job))
-    assert isinstance(CATALOG.build(job), Built)
+    ctx = StepContext(config, store)
+    ref = store.put(CATALOG.spec(ctx), CATALOG.build(ctx))
+    assert isinstance(CATALOG.build(ctx), StepResult)
     record: dict[str, Any] = {
         "flow_run_id": "r",
         "profile": "demo",

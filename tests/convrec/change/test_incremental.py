@@ -15,8 +15,8 @@ from convrec.artifacts import ArtifactRef, Store
 from convrec.config import DATA_STAGES, ROOT, Config, load
 from convrec.demo import server
 from convrec.pipeline.graph import PIPELINE
-from convrec.stages.answers import ask
-from convrec.stages.base import Job
+from convrec.stages.answers import fetch_responses
+from convrec.stages.base import StepContext
 from convrec.utils.progress import silent
 
 SMALL = {
@@ -48,13 +48,15 @@ def build(config: Config, store: Store) -> tuple[dict[str, ArtifactRef], dict[st
         if node.stage not in DATA_STAGES:
             continue
         parents = {role: refs[name] for role, name in node.reads.items()}
-        job = Job(config, store, parents)
+        ctx = StepContext(config, store, parents)
         if node.step.asks(config):
-            sent[node.stage] = ask(node.step, job, run="r", spent_usd=0.0, progress=silent).sent
+            sent[node.stage] = fetch_responses(
+                node.step, ctx, run="r", spent_usd=0.0, progress=silent
+            ).sent
         pin = node.pin(config)
         ref = store.pinned(pin) if pin else None
-        spec = node.step.spec(job)
-        ref = ref or store.find(spec.artifact_id) or store.put(spec, node.step.build(job))
+        spec = node.step.spec(ctx)
+        ref = ref or store.find(spec.artifact_id) or store.put(spec, node.step.build(ctx))
         if pin:
             store.pin(pin, ref.artifact_id)
         refs[node.name] = ref

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.operations.catalog_change.markdown import report_page
 from convrec.operations.catalog_change.report import change_report
 
@@ -26,7 +26,7 @@ def demonstrations(store: Store, lists: Lists, number: int) -> str:
     )
     spec = ArtifactSpec("demonstrations", "adjust", 1, {"n": number})
     figures = {"lists": len(lists), "validation NDCG@20 after": 0.5 + number / 10}
-    return store.put(spec, Built(rows, figures)).artifact_id
+    return store.put(spec, StepResult(rows, figures)).artifact_id
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from convrec.models.generation.catalog_constrained import (
     write_constrained,
 )
 from convrec.models.generation.catalog_lines import CatalogLines, Forms, line_tokens
-from convrec.models.generation.loop import Written, write_lists
+from convrec.models.generation.loop import GeneratedList, write_lists
 from convrec.models.generation.multinomial import choose, uniforms
 from convrec.models.generation.sample import sample_texts
 from convrec.models.load import Student
@@ -200,7 +200,7 @@ def constrained(student: Student, texts: list[str], samples: int, rows: torch.Te
     return rule.lists(), written
 
 
-def same(ones: list[Written], others: list[Written]) -> None:
+def same(ones: list[GeneratedList], others: list[GeneratedList]) -> None:
     for one, other in zip(ones, others, strict=True):
         assert one.ids == other.ids
         assert one.logps == pytest.approx(other.logps, abs=2e-4)

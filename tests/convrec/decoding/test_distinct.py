@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from convrec.models.generation.distinct import TRIES, DistinctLines, line_key
-from convrec.models.generation.loop import Written, write_lists
+from convrec.models.generation.loop import GeneratedList, write_lists
 from convrec.models.generation.multinomial import uniforms
 from convrec.models.generation.samplers import Sampler
 from convrec.models.load import Student
@@ -29,7 +29,9 @@ def repeater(student: Student) -> Student:
     return student
 
 
-def write(student: Student, name: str, samples: int = SAMPLES) -> tuple[list[Written], object]:
+def write(
+    student: Student, name: str, samples: int = SAMPLES
+) -> tuple[list[GeneratedList], object]:
     prompts = [encode_prompt(student.tokenizer, text, 64) for text in PROMPTS]
     rule = Sampler(name, student.tokenizer, N, MOST).rule([])  # type: ignore[arg-type]
     draws = uniforms(len(prompts) * SAMPLES, MOST, 3)
@@ -37,12 +39,12 @@ def write(student: Student, name: str, samples: int = SAMPLES) -> tuple[list[Wri
     return write_lists(*student, prompts, rule, draws=draws, samples=samples), rule
 
 
-def lines_of(student: Student, one: Written) -> list[str]:
+def lines_of(student: Student, one: GeneratedList) -> list[str]:
     text = student.tokenizer.decode([i for i in one.ids if i != student.tokenizer.eos_token_id])
     return [line.strip() for line in text.split("\n")[:N]]
 
 
-def repeats(student: Student, lists: list[Written]) -> int:
+def repeats(student: Student, lists: list[GeneratedList]) -> int:
     found = [lines_of(student, one)[: one.ids.count(newline_id(student))] for one in lists]
     return sum(len(lines) - len(set(lines)) for lines in found)
 

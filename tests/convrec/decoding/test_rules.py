@@ -9,7 +9,7 @@ import torch
 
 from convrec.config import Config
 from convrec.models.generation.constraints import EndAtLines, Free
-from convrec.models.generation.loop import Rule, Written, write_lists
+from convrec.models.generation.loop import DecodingConstraint, GeneratedList, write_lists
 from convrec.models.generation.multinomial import uniforms
 from convrec.models.generation.sample import sample_texts
 from convrec.models.generation.samplers import Sampler
@@ -32,7 +32,7 @@ def liner(student: Student) -> Student:
     return student
 
 
-def write(student: Student, rule: Rule, **options: Any) -> list[Written]:
+def write(student: Student, rule: DecodingConstraint, **options: Any) -> list[GeneratedList]:
     prompts = [encode_prompt(student.tokenizer, text, 64) for text in ("Heat", "Up (2009) please")]
     draws = uniforms(2 * SAMPLES, 24, 3)
     return write_lists(*student, prompts, rule, draws=draws, samples=SAMPLES, **options)

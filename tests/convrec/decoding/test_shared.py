@@ -9,7 +9,7 @@ import torch
 from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from convrec.models.generation import kv_model as reader
-from convrec.models.generation.kv_model import Reader
+from convrec.models.generation.kv_model import CachedModel
 from convrec.models.generation.shared_prefix import can_share
 
 SIZES: dict[str, Any] = {
@@ -26,7 +26,7 @@ MODELS = [
 def logits_of(model: Any) -> list[torch.Tensor]:
     """Of five steps, with lists that leave before the fourth."""
     torch.manual_seed(1)
-    reading = Reader(model, PROMPTS, 3, 2, 0)
+    reading = CachedModel(model, PROMPTS, 3, 2, 0)
     found = [reading.logits]
     for step in range(5):
         if step == 3:
@@ -52,7 +52,7 @@ def test_logits_are_those_of_repeated_prompts(make: Any, monkeypatch: pytest.Mon
 @torch.no_grad()
 def test_the_way_of_attention_is_put_back_after_an_error() -> None:
     model = MODELS[0]().eval()
-    reading = Reader(model, PROMPTS, 3, 2, 0)
+    reading = CachedModel(model, PROMPTS, 3, 2, 0)
     with pytest.raises(IndexError):
         reading.read(torch.full((9, 1), 41))
     assert model.config._attn_implementation == "sdpa"

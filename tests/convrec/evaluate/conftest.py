@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactRef, ArtifactSpec, StepResult, Store
 from convrec.artifacts.tables import KINDS
 from convrec.config import Config
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.titles.line_format import format_line
 
 POST = 'Loved <script>alert("x")</script> and "><img src=x onerror=alert(1)> last night'
@@ -57,15 +57,15 @@ class World:
         parents = {name: ref.artifact_id for name, ref in self.refs.items()}
         spec = ArtifactSpec(kind=kind, stage=stage, version=1, parents=parents)
         scratch = self.store.scratch() if kind in ("checkpoint", "report") else None
-        built = Built(frame, curves=curves)
+        built = StepResult(frame, curves=curves)
         self.refs[role] = self.store.put(spec, built, scratch=scratch, seconds=1.5)
         return self.refs[role]
 
-    def job(self, *roles: str, scratch: bool = False) -> Job:
+    def ctx(self, *roles: str, scratch: bool = False) -> StepContext:
         """A job over these roles, or over all."""
         parents = {role: self.refs[role] for role in roles or self.refs}
         made = self.store.scratch() if scratch else None
-        return Job(self.config, self.store, parents, scratch=made)
+        return StepContext(self.config, self.store, parents, scratch=made)
 
 
 def titled(*items: int) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ import os
 import numpy as np
 import pytest
 
-from convrec.metrics.protocols.standard import judge_standard
-from convrec.metrics.registry import CUTOFFS, ListToJudge, ranking_metrics
+from convrec.metrics.protocols.standard import match_standard
+from convrec.metrics.registry import CUTOFFS, ListToScore, ranking_metrics
 from convrec.titles.index import TitleIndex
 
 LISTS = 300
@@ -29,10 +29,10 @@ def test_the_same_as_ranx_list_by_list(ranx: object) -> None:
         others = rng.permutation(len(ITEMS))[: rng.integers(1, 25)]
         truth = sorted({*others.tolist(), *items[: rng.integers(0, 4)].tolist()})
         lines = [f"{ITEMS[k][1]} ({ITEMS[k][2]})" for k in items]
-        asked.append(ListToJudge("\n".join(lines), [], [ITEMS[k][1:] for k in truth]))
+        asked.append(ListToScore("\n".join(lines), [], [ITEMS[k][1:] for k in truth]))
         relevant[f"q{at:03}"] = {ITEMS[k][0]: 1 for k in truth}
         ranked[f"q{at:03}"] = {ITEMS[k][0]: float(-rank) for rank, k in enumerate(items)}
-    ours = ranking_metrics(judge_standard(asked, TitleIndex(ITEMS)))
+    ours = ranking_metrics(match_standard(asked, TitleIndex(ITEMS)))
     theirs = {"recall": "recall", "ndcg": "ndcg", "mrr": "mrr", "hit": "hit_rate"}
     named = {f"{name}@{k}": f"{other}@{k}" for name, other in theirs.items() for k in CUTOFFS}
     found = ranx.evaluate(

@@ -14,14 +14,14 @@ def test_the_share_of_hits_is_counted_by_rating(world: Any) -> None:
     judged = world.store.read(world.refs["judgments"].artifact_id)
     moved = judged.with_columns(rating=pl.col("score").floor().clip(0, 1))
     world.put("judgments", "judgments", moved, stage="reflect")
-    found = {r.rating: r for r in calibration(world.job())}
+    found = {r.rating: r for r in calibration(world.ctx())}
     assert found[1].value > found[0].value
     assert found[1].low <= found[1].value <= found[1].high
     assert sum(r.candidates for r in found.values()) == 30 * 12
 
 
 def test_without_a_judge_there_is_none(world: Any) -> None:
-    assert calibration(world.job("catalog", "conversations")) == []
+    assert calibration(world.ctx("catalog", "conversations")) == []
 
 
 def test_wilson_by_hand() -> None:

@@ -56,7 +56,7 @@ def test_a_card_names_data_and_limits_before_and_figures_after_measuring(
     assert "1,234 parameters" in before
     assert 'base_model: "org/base-model"' in before
     assert "unconstrained" in before.lower()
-    world.put("metrics", "metrics", METRICS.build(world.job()).rows, stage="evaluate")
+    world.put("metrics", "metrics", METRICS.build(world.ctx()).rows, stage="evaluate")
     path = write_card(world.store, name)
     card = path.read_text(encoding="utf-8")
     assert path == world.store.folder(name) / "README.md"

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec.artifacts.runs import COMPLETED, Used, close_run, note_artifact, open_run
+from convrec.artifacts.runs import COMPLETED, RunArtifact, close_run, note_artifact, open_run
 from convrec.errors import InputError
 from convrec.stages.evaluate import METRICS
 from convrec.stages.evaluate.report.compare import comparison_page, read_run
@@ -20,7 +20,7 @@ def runs(world: Any) -> tuple[Any, list[str]]:
     """Two runs of one profile; in the second one sft repeats itself less."""
     names = []
     for number, seed in enumerate((7, 8)):
-        rows = METRICS.build(world.job()).rows
+        rows = METRICS.build(world.ctx()).rows
         if number:
             better = pl.when(pl.col("system") == "sft").then(0.5).otherwise(0.0)
             rows = rows.with_columns(pl.col("value", "low", "high") + better)
@@ -34,7 +34,9 @@ def runs(world: Any) -> tuple[Any, list[str]]:
             overrides={},
             config={"seed": seed, "model": {"base": "<b>tiny</b>"}},
         )
-        note_artifact(world.store, run_id, Used("metrics", ref.artifact_id, "completed", 1.0))
+        note_artifact(
+            world.store, run_id, RunArtifact("metrics", ref.artifact_id, "completed", 1.0)
+        )
         close_run(world.store, run_id, COMPLETED)
         names.append(run_id)
     return world, names
@@ -65,11 +67,11 @@ def test_the_previous_run_is_the_one_before_these_figures(runs: tuple[Any, list[
     world, _ = runs
     first, second = (world.refs[f"metrics_{number}"] for number in (0, 1))
     world.refs["metrics"] = first
-    assert previous_metrics(world.job()) == ""
+    assert previous_metrics(world.ctx()) == ""
     world.refs["metrics"] = second
-    job = world.job()
-    assert previous_metrics(job) == first.artifact_id
-    changed = what_changed(job, job.frame("metrics"), first.artifact_id)
+    ctx = world.ctx()
+    assert previous_metrics(ctx) == first.artifact_id
+    changed = what_changed(ctx, ctx.frame("metrics"), first.artifact_id)
     change = changed["systems"]["sft"]["ndcg@20"]
     assert change.apart
     assert change.now - change.before == pytest.approx(0.5)

@@ -25,7 +25,7 @@ def test_a_post_is_answered_once_and_stands_for_its_samples(
 
     monkeypatch.setattr(convrec.models.generation.sample, "sample_lists", sample_lists)
     world.refs["checkpoint"] = world.refs["checkpoint_rank_grpo"]
-    rows = GENERATIONS.build(world.job("conversations", "checkpoint")).rows
+    rows = GENERATIONS.build(world.ctx("conversations", "checkpoint")).rows
     folder, prompts, options = asked[0]
     assert folder == world.store.folder(world.refs["checkpoint"].artifact_id)
     assert prompts == 30
@@ -51,7 +51,7 @@ def test_constrained_lists_know_the_catalog_and_what_each_post_has_seen(
     world.refs["checkpoint"] = world.refs["checkpoint_rank_grpo"]
     evaluate = world.config.evaluate.model_copy(update={"sampler": "constrained"})
     world.config = world.config.model_copy(update={"evaluate": evaluate})
-    GENERATIONS.build(world.job("conversations", "checkpoint"))
+    GENERATIONS.build(world.ctx("conversations", "checkpoint"))
     assert len(given["lines"]) == 60
     assert given["lines"][0] == "Film 0 (1960)"
     first = world.store.read(world.refs["conversations"].artifact_id)["seen"][0]
@@ -67,11 +67,11 @@ def test_a_limit_answers_the_first_posts_alone(world: Any, monkeypatch: pytest.M
 
     monkeypatch.setattr(convrec.models.generation.sample, "sample_lists", sample_lists)
     world.refs["checkpoint"] = world.refs["checkpoint_sft"]
-    whole = GENERATIONS.build(world.job("conversations", "checkpoint")).rows
+    whole = GENERATIONS.build(world.ctx("conversations", "checkpoint")).rows
     evaluate = world.config.evaluate.model_copy(update={"limit": 4})
     limited = world.config.model_copy(update={"evaluate": evaluate})
     world.config = limited
-    rows = GENERATIONS.build(world.job("conversations", "checkpoint")).rows
+    rows = GENERATIONS.build(world.ctx("conversations", "checkpoint")).rows
     first = whole["context_id"].unique(maintain_order=True).to_list()[:4]
     assert rows.equals(whole.filter(pl.col("context_id").is_in(first)))
     assert "limit" not in GENERATIONS.config(Config())

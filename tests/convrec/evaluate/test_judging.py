@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convrec.metrics.list_quality import RATES, list_rates, rates
-from convrec.metrics.matcher import NONE, Judge
-from convrec.metrics.registry import ListToJudge
-from convrec.metrics.relevance import judge_lines, list_lines
+from convrec.metrics.matcher import NONE, Matcher
+from convrec.metrics.registry import ListToScore
+from convrec.metrics.relevance import list_lines, match_lines
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import TITLE_YEAR, line_format
 
@@ -31,7 +31,7 @@ line = st.one_of(
     st.sampled_from(["", "  ", "1. Heat (1995)", "«Alien»", "Heat (1995) trailing"]),
 )
 asked = st.builds(
-    ListToJudge,
+    ListToScore,
     st.lists(line, max_size=12).map("\n".join),
     st.lists(titled, max_size=3),
     st.lists(titled, min_size=1, max_size=4),
@@ -42,14 +42,14 @@ ROWS = {item_id: row for row, (item_id, _, _) in enumerate(ITEMS)}
 
 @given(st.lists(asked, min_size=1, max_size=6), st.sampled_from([TITLE_YEAR, line_format("")]))
 @settings(max_examples=200, deadline=None)
-def test_as_each_list_alone(lists: list[ListToJudge], form: object) -> None:
-    judge = Judge(INDEX, form, list(ROWS))
+def test_as_each_list_alone(lists: list[ListToScore], form: object) -> None:
+    judge = Matcher(INDEX, form, list(ROWS))
     judge.judge(lists[:1], WIDTH)  # what was read before changes nothing
     found = judge.judge(lists, WIDTH)
     shares = rates(found, 5, years=form.years)
     for at, one in enumerate(lists):
         lines = list_lines(one.completion)
-        alone = judge_lines(lines[:WIDTH], INDEX, one.seen, one.ground_truth, form)
+        alone = match_lines(lines[:WIDTH], INDEX, one.seen, one.ground_truth, form)
         end = len(alone)
         assert found.written[at] == len(lines)
         assert found.present[at].sum() == end
@@ -65,15 +65,15 @@ def test_as_each_list_alone(lists: list[ListToJudge], form: object) -> None:
 
 
 def test_no_line_at_all() -> None:
-    found = Judge(INDEX).judge([ListToJudge("", [], [("Heat", 1995)])], WIDTH)
+    found = Matcher(INDEX).judge([ListToScore("", [], [("Heat", 1995)])], WIDTH)
     assert not found.present.any()
     assert found.written.tolist() == [0]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: object) -> None:
     monkeypatch.setattr("convrec.metrics.matcher._MOST", 2)
-    judge = Judge(INDEX)
-    lists = [ListToJudge(f"Heat (1995)\nX{k} (2000)", [], [("Heat", 1994)]) for k in range(5)]
+    judge = Matcher(INDEX)
+    lists = [ListToScore(f"Heat (1995)\nX{k} (2000)", [], [("Heat", 1994)]) for k in range(5)]
     hits = [judge.judge([one], WIDTH).hit[0, :2].tolist() for one in lists]
     assert hits == [[True, False]] * 5
     assert len(judge._codes) <= 4

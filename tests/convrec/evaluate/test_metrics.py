@@ -10,14 +10,14 @@ import pytest
 
 from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.evaluate import METRICS, metrics_json
 from convrec.stages.evaluate.catalog_spread import SPREAD
 from convrec.stages.evaluate.systems import SYSTEMS
 
 
 def test_every_system_stands_on_one_footing(world: Any) -> None:
-    rows = METRICS.build(world.job()).rows
+    rows = METRICS.build(world.ctx()).rows
     assert rows.columns == list(KINDS["metrics"])
     plain = rows.filter(pl.col("versus").is_null() & (pl.col("protocol") == "standard"))
     assert set(plain["system"]) == set(SYSTEMS) - {"base", "checkpoint"}
@@ -29,18 +29,18 @@ def test_every_system_stands_on_one_footing(world: Any) -> None:
 
 
 def test_remapped_leaves_seen_items_out_before_the_cut(world: Any) -> None:
-    found = metrics_json(METRICS.build(world.job()).rows)["metrics"]["remapped"]
+    found = metrics_json(METRICS.build(world.ctx()).rows)["metrics"]["remapped"]
     assert (found["seen"], found["exact_n"], found["in_catalog"]) == (0, 1, 1)
 
 
 def test_the_teacher_is_judged_as_it_wrote(world: Any) -> None:
-    found = metrics_json(METRICS.build(world.job()).rows)["metrics"]["teacher"]
+    found = metrics_json(METRICS.build(world.ctx()).rows)["metrics"]["teacher"]
     assert found["format"] == found["in_catalog"]
     assert 0.7 < found["format"] < 0.9
 
 
 def test_paired_differences_are_differences_of_the_means(world: Any) -> None:
-    found = metrics_json(METRICS.build(world.job()).rows)
+    found = metrics_json(METRICS.build(world.ctx()).rows)
     gain = {(c["a"], c["b"], c["metric"]): c for c in found["comparisons"]}
     by_hand = found["metrics"]["rank_grpo"]["ndcg@20"] - found["metrics"]["sft"]["ndcg@20"]
     paired = gain["rank_grpo", "sft", "ndcg@20"]
@@ -61,7 +61,7 @@ def test_a_sample_without_a_list_is_left_out_and_said(world: Any) -> None:
     ref = world.refs["teacher_lists"]
     some = world.store.read(ref.artifact_id).filter(pl.col("context_id") != "c0")
     world.put("teacher_lists", "teacher_lists", some, stage="recommend")
-    rows = METRICS.build(world.job("catalog", "conversations", "teacher_lists", "candidates")).rows
+    rows = METRICS.build(world.ctx("catalog", "conversations", "teacher_lists", "candidates")).rows
     whole = rows.filter((pl.col("protocol") == "standard") & pl.col("slice").is_null())
     counted = {(r["system"], r["versus"]): r["n"] for r in whole.iter_rows(named=True)}
     assert counted == {
@@ -78,7 +78,7 @@ def test_without_years_lines_are_titles_and_there_is_no_reference(world: Any) ->
         rows = world.store.read(world.refs[role].artifact_id)
         bare = rows.with_columns(pl.lit(None, pl.Int32).alias("year"))
         world.put(role, kind, bare)
-    rows = METRICS.build(world.job("catalog", "conversations", "teacher_lists", "candidates")).rows
+    rows = METRICS.build(world.ctx("catalog", "conversations", "teacher_lists", "candidates")).rows
     assert set(rows["protocol"]) == {"standard", "per-label"}
     found = metrics_json(rows)["metrics"]
     assert (found["teacher"]["format"], found["remapped"]["in_catalog"]) == (1, 1)
@@ -90,17 +90,17 @@ def test_no_test_sample_is_one_clear_error(world: Any) -> None:
     train = world.store.read(ref.artifact_id).filter(pl.col("split") == "train")
     world.put("conversations", "conversations", train)
     with pytest.raises(InputError, match="nothing can be measured"):
-        METRICS.build(world.job("catalog", "conversations", "candidates"))
+        METRICS.build(world.ctx("catalog", "conversations", "candidates"))
 
 
 def test_the_key_holds_what_changes_the_rows(world: Any) -> None:
-    job = world.job("catalog", "conversations", "candidates")
-    before = METRICS.spec(job).artifact_id
+    ctx = world.ctx("catalog", "conversations", "candidates")
+    before = METRICS.spec(ctx).artifact_id
     other = world.config.model_copy(update={"seed": 8})
-    assert METRICS.spec(Job(other, world.store, job.parents)).artifact_id != before
+    assert METRICS.spec(StepContext(other, world.store, ctx.parents)).artifact_id != before
     busy = world.config.llm.model_copy(update={"max_concurrency": 2})
     same = world.config.model_copy(update={"llm": busy})
-    assert METRICS.spec(Job(same, world.store, job.parents)).artifact_id == before
+    assert METRICS.spec(StepContext(same, world.store, ctx.parents)).artifact_id == before
 
 
 def test_several_draws_are_averaged_before_the_samples(world: Any) -> None:
@@ -109,15 +109,15 @@ def test_several_draws_are_averaged_before_the_samples(world: Any) -> None:
     blank = rows.with_columns(
         pl.when(pl.col("draw") == 0).then(pl.lit("")).otherwise("completion").alias("completion")
     )
-    first = metrics_json(METRICS.build(world.job()).rows)["metrics"]["sft"]["exact_n"]
+    first = metrics_json(METRICS.build(world.ctx()).rows)["metrics"]["sft"]["exact_n"]
     world.put("generations_sft", "generations", blank, stage="evaluate")
-    halved = metrics_json(METRICS.build(world.job()).rows)["metrics"]["sft"]["exact_n"]
+    halved = metrics_json(METRICS.build(world.ctx()).rows)["metrics"]["sft"]["exact_n"]
     assert math.isclose(first, 1.0)
     assert math.isclose(halved, 0.5)
 
 
 def test_slices_are_parts_of_the_whole(world: Any) -> None:
-    rows = METRICS.build(world.job()).rows
+    rows = METRICS.build(world.ctx()).rows
     found = rows.filter((pl.col("system") == "sft") & (pl.col("metric") == "ndcg@20"))
     parts = found.filter(pl.col("slice").str.starts_with("wanted"))
     assert parts["n"].sum() == 60
@@ -127,7 +127,7 @@ def test_slices_are_parts_of_the_whole(world: Any) -> None:
 
 
 def test_spread_is_counted_over_the_catalog(world: Any) -> None:
-    found = metrics_json(METRICS.build(world.job()).rows)["metrics"]
+    found = metrics_json(METRICS.build(world.ctx()).rows)["metrics"]
     assert found["popularity"]["popularity_rank"] < found["sft"]["popularity_rank"]
     assert found["popularity"]["novelty"] < found["sft"]["novelty"]
     assert found["popularity"]["popularity_gini"] > found["sft"]["popularity_gini"]
@@ -136,7 +136,7 @@ def test_spread_is_counted_over_the_catalog(world: Any) -> None:
 
 
 def test_per_label_counts_pairs(world: Any) -> None:
-    rows = METRICS.build(world.job()).rows.filter(pl.col("protocol") == "per-label")
+    rows = METRICS.build(world.ctx()).rows.filter(pl.col("protocol") == "per-label")
     plain = rows.filter(pl.col("versus").is_null())
     assert set(plain["n"]) == {120}
     values = {(r["system"], r["metric"]): r["value"] for r in plain.iter_rows(named=True)}
@@ -145,6 +145,6 @@ def test_per_label_counts_pairs(world: Any) -> None:
 
 
 def test_reflected_goes_by_the_moved_score(world: Any) -> None:
-    found = metrics_json(METRICS.build(world.job()).rows)["metrics"]
+    found = metrics_json(METRICS.build(world.ctx()).rows)["metrics"]
     assert found["reflected"]["ndcg@20"] > found["remapped"]["ndcg@20"]
     assert (found["reflected"]["seen"], found["reflected"]["exact_n"]) == (0, 1)

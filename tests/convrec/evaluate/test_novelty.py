@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convrec.metrics.novelty import novelty, surprise
+from convrec.metrics.novelty import novelty, self_information
 from convrec.metrics.popularity_rank import popularity_rank, popularity_ranks
 
 MENTIONS = np.array([7.0, 3.0, 3.0, 0.0])
@@ -24,7 +24,7 @@ def test_lines_without_an_item_do_not_count() -> None:
 
 def test_novelty_is_in_bits() -> None:
     # 13 mentions and one more an item are 17: 8, 4, 4 and 1 of them
-    bits = surprise(MENTIONS)
+    bits = self_information(MENTIONS)
     assert bits.tolist() == pytest.approx(np.log2([17 / 8, 17 / 4, 17 / 4, 17]))
     found = novelty(LISTS, bits)
     assert found[0] == pytest.approx((np.log2(17 / 8) + np.log2(17)) / 2)

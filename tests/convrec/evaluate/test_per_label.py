@@ -16,11 +16,11 @@ from convrec.metrics.protocols.per_label import (
     MOST_EDITS,
     Names,
     as_batch,
-    judge_per_label,
     label_rank,
+    match_per_label,
 )
 from convrec.metrics.recall import recall
-from convrec.metrics.registry import Batch, ListToJudge, ranking_metrics
+from convrec.metrics.registry import ListBatch, ListToScore, ranking_metrics
 
 CATALOG = [("Heat", 1995), ("Alien", 1979), ("Aliens", 1986), ("Brazil", 1985)]
 
@@ -37,7 +37,7 @@ def extracted(shared: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def pairs(rows: list[dict[str, Any]], condition: str, dropping: bool) -> Batch:
+def pairs(rows: list[dict[str, Any]], condition: str, dropping: bool) -> ListBatch:
     owners, ranks = [], []
     for at, row in enumerate(rows):
         kept = [
@@ -75,26 +75,26 @@ def test_the_published_row_from_titles_as_they_were_written(shared: Path) -> Non
     known |= {name for row in rows for name in (*row["ground_truth"], *row["seen"])}
     names = Names([(name, None) for name in sorted(known)])
     asked = [
-        ListToJudge(
+        ListToScore(
             "\n".join(title["title"] for title in row["titles"]),
             [(name, None) for name in row["seen"]],
             [(name, None) for name in row["ground_truth"]],
         )
         for row in rows
     ]
-    found = ranking_metrics(judge_per_label(asked, names))
+    found = ranking_metrics(match_per_label(asked, names))
     wanted = published(shared, True)["recommendation"]
     for name in ("recall@5", "ndcg@10", "mrr@20", "recall@20"):
         assert found[name].mean() == pytest.approx(wanted[f"{name}_mean"], abs=1e-9, rel=0)
 
 
 def test_each_pair_counts_once_and_dropped_lines_move_the_others_up() -> None:
-    asked = ListToJudge(
+    asked = ListToScore(
         "1. Heat (1995)\n2. No Such Film (2000)\n3. Alienz (1979)\n4. Brazil (1985)",
         [("Heat", 1995)],
         [("Alien", 1979), ("Brazil", 1985), ("Heat", 1995)],
     )
-    batch = judge_per_label([asked], Names(CATALOG))
+    batch = match_per_label([asked], Names(CATALOG))
     found = ranking_metrics(batch)
     assert batch.owner is not None
     assert batch.owner.tolist() == [0, 0]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convrec.metrics.protocols.reference import judge_reference, read_list
-from convrec.metrics.registry import ListToJudge, ranking_metrics
+from convrec.metrics.protocols.reference import match_reference, read_list
+from convrec.metrics.registry import ListToScore, ranking_metrics
 from convrec.metrics.rewards import exp_inf, log_rewards
 
 
@@ -19,9 +19,9 @@ def test_the_published_values(shared: Path) -> None:
     rows = [json.loads(line) for line in text.splitlines()]
     with (shared / "data" / "reddit_v2" / "catalog.csv").open(encoding="utf-8") as file:
         catalog = {(row["title"], int(row["year"])) for row in csv.DictReader(file)}
-    batch = judge_reference(
+    batch = match_reference(
         [
-            ListToJudge(
+            ListToScore(
                 row["completion"],
                 [(title, None) for title in row["seen_titles"]],
                 [(title, int(year)) for title, year in row["groundtruth_with_release_year"]],
@@ -59,17 +59,17 @@ def test_lines_are_read_forgivingly(line: str, item: tuple[str, int]) -> None:
 
 def test_lines_without_a_year_vanish_and_shift_the_rewards() -> None:
     catalog = {("Alien", 1979), ("Heat", 1995)}
-    asked = ListToJudge("Alien\nHeat (1995)", [], [("Heat", 1995)])
-    batch = judge_reference([asked], catalog)
+    asked = ListToScore("Alien\nHeat (1995)", [], [("Heat", 1995)])
+    batch = match_reference([asked], catalog)
     assert batch.reward_relevance[0, :2].tolist() == [1, 0]
 
 
 def test_metrics_drop_what_rewards_keep_in_place() -> None:
     catalog = {("Alien", 1979), ("Heat", 1995)}
-    asked = ListToJudge(
+    asked = ListToScore(
         "Alien (1979)\nNo Such Film (2000)\nHeat (1995)", [("Alien", None)], [("Heat", 1996)]
     )
-    batch = judge_reference([asked], catalog)
+    batch = match_reference([asked], catalog)
     assert batch.relevance[0, :3].tolist() == [1, 0, 0]
     assert batch.reward_relevance[0, :3].tolist() == [0, 0, 1]
     assert batch.lengths is not None

@@ -18,16 +18,16 @@ from convrec.stages.evaluate.report.markdown import WIDEST, evaluation_markdown
 @pytest.fixture(scope="module")
 def page(whole_world: Any) -> str:
     world = whole_world
-    world.put("metrics", "metrics", METRICS.build(world.job()).rows, stage="evaluate")
-    job = world.job(scratch=True)
-    built = REPORT.build(job)
-    content = (job.scratch / "report.html").read_bytes()
+    world.put("metrics", "metrics", METRICS.build(world.ctx()).rows, stage="evaluate")
+    ctx = world.ctx(scratch=True)
+    built = REPORT.build(ctx)
+    content = (ctx.scratch / "report.html").read_bytes()
     assert built.rows.rows() == [("report.html", hashlib.sha256(content).hexdigest())]
     return content.decode()
 
 
 def test_the_tables_for_prefect_are_as_narrow_as_its_page(whole_world: Any) -> None:
-    metrics = METRICS.build(whole_world.job()).rows
+    metrics = METRICS.build(whole_world.ctx()).rows
     wanted = pl.col("slice") == "wanted: tail items"
     months = [f"month: 2022-{month:02}" for month in range(1, 8)]
     more = [metrics.filter(wanted).with_columns(slice=pl.lit(month)) for month in months]
@@ -63,10 +63,10 @@ def test_it_says_what_is_simulated_and_how_to_do_it_again(page: str, world: Any)
 
 def test_it_goes_without_what_a_run_skipped(world: Any) -> None:
     base = ("catalog", "conversations", "candidates")
-    world.put("metrics", "metrics", METRICS.build(world.job(*base)).rows, stage="evaluate")
-    job = world.job(*base, "metrics", scratch=True)
-    REPORT.build(job)
-    text = (job.scratch / "report.html").read_text(encoding="utf-8")
+    world.put("metrics", "metrics", METRICS.build(world.ctx(*base)).rows, stage="evaluate")
+    ctx = world.ctx(*base, "metrics", scratch=True)
+    REPORT.build(ctx)
+    text = (ctx.scratch / "report.html").read_text(encoding="utf-8")
     assert "remapped" in text
     assert "Differences on the same samples" not in text
     assert "Training" not in text
@@ -109,8 +109,8 @@ def test_it_shows_the_noise_the_parts_and_how_popular(page: str) -> None:
 
 def test_a_given_checkpoint_is_in_the_command(world: Any) -> None:
     world.refs["generations_checkpoint"] = world.refs["generations_sft"]
-    world.put("metrics", "metrics", METRICS.build(world.job()).rows, stage="evaluate")
-    job = world.job(scratch=True)
-    REPORT.build(job)
-    text = (job.scratch / "report.html").read_text(encoding="utf-8")
+    world.put("metrics", "metrics", METRICS.build(world.ctx()).rows, stage="evaluate")
+    ctx = world.ctx(scratch=True)
+    REPORT.build(ctx)
+    text = (ctx.scratch / "report.html").read_text(encoding="utf-8")
     assert "convrec evaluate --checkpoint FOLDER --profile made-up" in text

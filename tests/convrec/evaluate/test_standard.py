@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from convrec.metrics.protocols.standard import judge_standard
-from convrec.metrics.registry import ListToJudge, all_metrics
+from convrec.metrics.protocols.standard import match_standard
+from convrec.metrics.registry import ListToScore, all_metrics
 from convrec.titles.index import TitleIndex
 
 INDEX = TitleIndex([("a", "Alien", 1979), ("h", "Heat", 1995), ("b", "Brazil", 1985)])
@@ -15,7 +15,7 @@ PLAIN = TitleIndex([("a", "Alien", None)])
 
 
 def judged(text: str, *, n: int = 4, seen: tuple = (), truth: tuple = (("Brazil", 1985),)) -> dict:
-    batch = judge_standard([ListToJudge(text, seen, truth)], INDEX, n=n)
+    batch = match_standard([ListToScore(text, seen, truth)], INDEX, n=n)
     return {name: float(values[0]) for name, values in all_metrics(batch).items()}
 
 
@@ -48,7 +48,7 @@ def test_missing_and_extra_lines() -> None:
 
 
 def test_a_plain_title_is_well_formed_where_the_catalog_has_no_years() -> None:
-    asked = [ListToJudge("Alien\n\nAlien", [], [("Alien", None)])]
-    batch = judge_standard(asked, PLAIN, n=3, years=False)
+    asked = [ListToScore("Alien\n\nAlien", [], [("Alien", None)])]
+    batch = match_standard(asked, PLAIN, n=3, years=False)
     assert batch.rates["format"] == pytest.approx([2 / 3])
     assert batch.relevance[0, :3].tolist() == [1, 0, 0]

@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convrec.stages.ingest.assign_ids import own_names, with_split
+from convrec.stages.ingest.assign_ids import assign_sample_ids, assign_splits
 from convrec.stages.ingest.sample_buffer import id_columns
 from convrec.stages.ingest.splits import SPLITS, split_by_time
 
@@ -49,7 +49,7 @@ def test_ids_are_those_of_a_loop(rows: list[Row]) -> None:
         else:
             seen[name] = source, line
             named.append((line, name))
-    found, unfit = own_names(frame(rows))
+    found, unfit = assign_sample_ids(frame(rows))
     assert found.select("line", "sample_id").rows() == named
     assert [tuple(why) for why in unfit] == repeats
 
@@ -57,7 +57,7 @@ def test_ids_are_those_of_a_loop(rows: list[Row]) -> None:
 @given(rows=ROWS, dated=st.booleans())
 def test_no_context_is_in_two_splits(rows: list[Row], dated: bool) -> None:
     ids = frame(rows if dated else [(*row[:4], None) for row in rows])
-    found, unfit = with_split(ids)
+    found, unfit = assign_splits(ids)
     assert found.height + len(unfit) == len(rows)
     assert (
         found.group_by("context_id").agg(pl.col("split").n_unique())["split"].to_list()

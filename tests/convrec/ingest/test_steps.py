@@ -8,19 +8,21 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.config import load
-from convrec.stages.base import Job, Step
+from convrec.stages.base import Step, StepContext
 from convrec.stages.ingest import CATALOG, CONVERSATIONS, QUARANTINE, read
 from convrec.stages.ingest.source import _Last, find_conversations
 
 STEPS = (CATALOG, CONVERSATIONS, QUARANTINE)
 
 
-def job(store: Store, profile: str = "demo", **overrides: Any) -> Job:
-    return Job(load(profile, {key.replace("__", "."): v for key, v in overrides.items()}), store)
+def ctx(store: Store, profile: str = "demo", **overrides: Any) -> StepContext:
+    return StepContext(
+        load(profile, {key.replace("__", "."): v for key, v in overrides.items()}), store
+    )
 
 
-def ids(job: Job) -> list[str]:
-    return [step.spec(job).artifact_id for step in STEPS]
+def ids(ctx: StepContext) -> list[str]:
+    return [step.spec(ctx).artifact_id for step in STEPS]
 
 
 def changed(one: list[str], other: list[str]) -> set[str]:
@@ -40,7 +42,7 @@ def write_reddit(folder: Path) -> Path:
 
 
 def test_the_store_keeps_all_three_kinds(store: Store, tmp_path: Path) -> None:
-    work = job(store, "reddit-v2", ingest__path=str(write_reddit(tmp_path / "data")))
+    work = ctx(store, "reddit-v2", ingest__path=str(write_reddit(tmp_path / "data")))
     for step in STEPS:
         built = step.build(work)
         ref = store.put(step.spec(work), built, seconds=0.0)
@@ -61,34 +63,34 @@ def test_the_store_keeps_all_three_kinds(store: Store, tmp_path: Path) -> None:
 
 def test_only_what_can_change_the_rows_is_in_the_name(store: Store, tmp_path: Path) -> None:
     path = str(write_reddit(tmp_path / "data"))
-    first = ids(job(store, "reddit-v2", ingest__path=path))
+    first = ids(ctx(store, "reddit-v2", ingest__path=path))
     other = tmp_path / "other.csv"
     other.write_text("title,year\nDune,1984\n")
-    catalog = job(store, "reddit-v2", ingest__path=path, ingest__catalog=str(other))
+    catalog = ctx(store, "reddit-v2", ingest__path=path, ingest__catalog=str(other))
     assert changed(first, ids(catalog)) == {"catalog", "quarantine"}
-    limited = job(store, "reddit-v2", ingest__path=path, ingest__limit=1)
+    limited = ctx(store, "reddit-v2", ingest__path=path, ingest__limit=1)
     assert changed(first, ids(limited)) == {"conversations", "quarantine"}
-    assert ids(job(store, "reddit-v2", ingest__path=path, sft__epochs=9, seed=8)) == first
+    assert ids(ctx(store, "reddit-v2", ingest__path=path, sft__epochs=9, seed=8)) == first
     moved = str(write_reddit(tmp_path / "moved"))
-    assert ids(job(store, "reddit-v2", ingest__path=moved)) == first
+    assert ids(ctx(store, "reddit-v2", ingest__path=moved)) == first
     with (tmp_path / "moved" / "rows.jsonl").open("a") as file:
         file.write("{\n")
-    assert changed(first, ids(job(store, "reddit-v2", ingest__path=moved))) == {
+    assert changed(first, ids(ctx(store, "reddit-v2", ingest__path=moved))) == {
         "conversations", "quarantine",
     }  # fmt: skip
 
 
 def test_the_demo_depends_on_its_seed_and_sizes(store: Store) -> None:
-    first = ids(job(store))
-    assert changed(first, ids(job(store, seed=8))) == {"conversations", "quarantine"}
-    assert changed(first, ids(job(store, ingest__contexts={"test": 3}))) == {
+    first = ids(ctx(store))
+    assert changed(first, ids(ctx(store, seed=8))) == {"conversations", "quarantine"}
+    assert changed(first, ids(ctx(store, ingest__contexts={"test": 3}))) == {
         "conversations", "quarantine",
     }  # fmt: skip
 
 
 def test_the_demo_has_all_splits_and_a_quarantine(store: Store) -> None:
     sizes = {"train": 30, "validation": 4, "test": 5}
-    source = read(job(store, ingest__contexts=sizes).config)
+    source = read(ctx(store, ingest__contexts=sizes).config)
     found = {
         split: frame["context_id"].n_unique()
         for (split,), frame in source.conversations.partition_by("split", as_dict=True).items()
@@ -98,14 +100,14 @@ def test_the_demo_has_all_splits_and_a_quarantine(store: Store) -> None:
 
 
 def test_a_second_step_reads_nothing_again(store: Store, tmp_path: Path) -> None:
-    work = job(store, "reddit-v2", ingest__path=str(write_reddit(tmp_path / "data")))
+    work = ctx(store, "reddit-v2", ingest__path=str(write_reddit(tmp_path / "data")))
     assert find_conversations(work.config) is find_conversations(work.config)
     assert CATALOG.build(work).rows is read(work.config).catalog
 
 
 def test_a_changed_file_is_read_again(store: Store, tmp_path: Path) -> None:
     folder = write_reddit(tmp_path / "data")
-    work = job(store, "reddit-v2", ingest__path=str(folder))
+    work = ctx(store, "reddit-v2", ingest__path=str(folder))
     assert read(work.config).catalog.height == 1
     (folder / "catalog.csv").write_text("title,year\nHeat,1995\nRonin,1998\n")
     assert read(work.config).catalog.height == 2
@@ -121,12 +123,12 @@ def test_after_a_catalog_edit_the_conversations_are_not_read_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(write_reddit(tmp_path / "data"))
-    work = job(store, "reddit-v2", ingest__path=path)
+    work = ctx(store, "reddit-v2", ingest__path=path)
     for step in STEPS:
         store.put(step.spec(work), step.build(work))
     catalog = tmp_path / "other.csv"
     catalog.write_text("title,year\nDune,1984\nRonin,19\nHeat,1\n")
-    edited = job(store, "reddit-v2", ingest__path=path, ingest__catalog=str(catalog))
+    edited = ctx(store, "reddit-v2", ingest__path=path, ingest__catalog=str(catalog))
     expected = read(edited.config).quarantine
 
     def read_again(config: object) -> None:

@@ -13,13 +13,13 @@ from convrec.artifacts import Store
 from convrec.errors import WarehouseError
 from convrec.llm.ledger import ledger_rows, spent
 from convrec.llm.read import text_of
-from convrec.llm.response import Answer
-from convrec.llm.response_store import AnswerStore, response_digest
-from convrec.llm.spool import Spool, Standing, busy, read_segment, recover
+from convrec.llm.response import Response
+from convrec.llm.response_store import ResponseStore, response_digest
+from convrec.llm.spool import KeyStatus, Spool, busy, read_segment, recover
 
 from .conftest import completion
 
-ANSWER = Answer(
+ANSWER = Response(
     key="k1",
     endpoint="test",
     model="demo-teacher",
@@ -35,16 +35,16 @@ ANSWER = Answer(
 )
 
 
-def unknown(keys: list[str]) -> Standing:
-    return Standing(set(), set())
+def unknown(keys: list[str]) -> KeyStatus:
+    return KeyStatus(set(), set())
 
 
-def keys_of(answers: AnswerStore, *keys: str) -> set[str]:
+def keys_of(answers: ResponseStore, *keys: str) -> set[str]:
     return set(answers.digests(keys))
 
 
 def test_an_answer_comes_back_raw(store: Store) -> None:
-    answers = AnswerStore(store)
+    answers = ResponseStore(store)
     answers.add([ANSWER])
     assert answers.responses(["k1", "k2"]) == {"k1": completion("1. Heat (1995)")}
     assert answers.digests(["k1"]) == {"k1": response_digest(ANSWER.response)}
@@ -52,7 +52,7 @@ def test_an_answer_comes_back_raw(store: Store) -> None:
 
 
 def test_repeats_change_nothing(store: Store) -> None:
-    answers = AnswerStore(store)
+    answers = ResponseStore(store)
     answers.add([ANSWER, ANSWER])
     answers.add([ANSWER])
     assert [row["requests"] for row in ledger_rows(store)] == [1]
@@ -61,7 +61,7 @@ def test_repeats_change_nothing(store: Store) -> None:
 
 
 def test_a_second_purchase_is_billed_and_the_first_answer_stays(store: Store) -> None:
-    answers = AnswerStore(store)
+    answers = ResponseStore(store)
     answers.add([ANSWER])
     later = replace(
         ANSWER,
@@ -84,7 +84,7 @@ def test_the_digest_is_of_the_words_not_of_the_envelope() -> None:
 def test_a_hundred_thousand_keys_are_one_question(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = AnswerStore(store)
+    answers = ResponseStore(store)
     answers.add([replace(ANSWER, key=f"{n:064d}") for n in range(2000)])
     with store.read_connection() as connection:
         counted = Mock(wraps=connection)
@@ -93,7 +93,7 @@ def test_a_hundred_thousand_keys_are_one_question(
     counted.execute.assert_called_once()
 
 
-def dead_spool(store: Store, *answers: Answer) -> Spool:
+def dead_spool(store: Store, *answers: Response) -> Spool:
     """A spool as a process leaves it that is killed after the fsync."""
     spool = Spool(store.home / "spool").__enter__()
     spool.claim([answer.key for answer in answers], unknown)
@@ -106,7 +106,7 @@ def dead_spool(store: Store, *answers: Answer) -> Spool:
 
 def test_what_a_dead_process_left_is_saved_at_open(store: Store) -> None:
     dead_spool(store, ANSWER)
-    answers = AnswerStore(store)
+    answers = ResponseStore(store)
     assert keys_of(answers, "k1") == {"k1"}
     assert ledger_rows(store)[0]["usd"] == 0.5
     assert sorted(p.name for p in answers.folder.iterdir()) == ["turn.lock"]
@@ -119,18 +119,18 @@ def test_what_a_dead_process_left_is_spent(store: Store) -> None:
 
 def test_a_crash_between_commit_and_tidying_counts_once(store: Store) -> None:
     dead_spool(store, ANSWER)
-    seen: list[Answer] = []
+    seen: list[Response] = []
     recover(store.home / "spool", seen.extend)
     dead_spool(store, ANSWER)
-    AnswerStore(store).add(seen)
-    AnswerStore(store)
+    ResponseStore(store).add(seen)
+    ResponseStore(store)
     assert ledger_rows(store)[0]["requests"] == 1
 
 
 def test_a_living_process_keeps_its_spool(store: Store) -> None:
     with Spool(store.home / "spool") as spool:
         spool.append([ANSWER])
-        assert keys_of(AnswerStore(store), "k1") == set()
+        assert keys_of(ResponseStore(store), "k1") == set()
         segment = spool.seal()
         assert segment is not None
         assert read_segment(segment) == [ANSWER]
@@ -143,14 +143,14 @@ def test_a_last_line_cut_short_is_survived(store: Store) -> None:
     whole = segment.read_bytes()
     cut = json.dumps(asdict(replace(ANSWER, key="k2"))).encode()[:-20]
     segment.write_bytes(whole + cut)
-    assert keys_of(AnswerStore(store), "k1", "k2") == {"k1"}
+    assert keys_of(ResponseStore(store), "k1", "k2") == {"k1"}
 
 
 def test_claims_are_taken_once_and_let_go(store: Store) -> None:
     folder = store.home / "spool"
     with Spool(folder) as first, Spool(folder) as second:
-        assert first.claim(["a", "b"], lambda keys: Standing({"b"}, set())).mine == ["a"]
-        claim = second.claim(["a", "b", "c"], lambda keys: Standing({"b"}, set()))
+        assert first.claim(["a", "b"], lambda keys: KeyStatus({"b"}, set())).mine == ["a"]
+        claim = second.claim(["a", "b", "c"], lambda keys: KeyStatus({"b"}, set()))
         assert (claim.mine, claim.stored, claim.elsewhere) == (["c"], {"b"}, ["a"])
         first.release(["a"])
         assert second.claim(["a"], unknown).mine == ["a"]
@@ -161,7 +161,7 @@ def test_claims_of_a_dead_process_wait_for_its_answers(store: Store) -> None:
     folder = store.home / "spool"
     with Spool(folder) as spool:
         assert spool.claim(["k1"], unknown).elsewhere == ["k1"]
-        answers = AnswerStore(store)
+        answers = ResponseStore(store)
         claim = spool.claim(["k1"], answers.standing)
         assert (claim.mine, claim.stored) == ([], {"k1"})
 
@@ -183,7 +183,7 @@ def test_claims_stand_where_new_ones_cannot_be_written(store: Store) -> None:
 
 def test_half_a_character_in_an_answer_stops_neither_a_commit_nor_a_reader(store: Store) -> None:
     response = json.dumps(completion("1. Heat\ud83d (1995)"))
-    answers = AnswerStore(store)
+    answers = ResponseStore(store)
     answers.add([replace(ANSWER, response=response)])
     assert set(answers.digests(["k1"])) == {"k1"}
     assert text_of(answers.responses(["k1"])["k1"]) == ("1. Heat? (1995)", "")

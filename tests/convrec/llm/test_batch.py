@@ -18,12 +18,12 @@ from convrec.artifacts import Store
 from convrec.config import Config
 from convrec.demo import server
 from convrec.errors import BudgetExceeded, EndpointError, InputError
-from convrec.llm.batch import Book, cancel_batch, release_batch
-from convrec.llm.batch.client import Control
-from convrec.llm.fetch import Fetched, fetch
+from convrec.llm.batch import BatchStore, cancel_batch, release_batch
+from convrec.llm.batch.client import BatchClient
+from convrec.llm.fetch import FetchResult, fetch
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.requests import Request
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool
 
 from .conftest import Endpoint, ask, completion, config
@@ -90,14 +90,14 @@ def batches(tmp_path: Path) -> Iterator[BatchEndpoint]:
 
 def in_batches(
     requests: list[Request], url: str, store: Store, run: str = "r", **llm: Any
-) -> Fetched:
+) -> FetchResult:
     batch = {"poll_seconds": 0.05, **llm.pop("batch", {})}
     settings = config(url, batch=batch, **llm)
     return fetch(requests, config=settings, store=store, stage="recommend", run=run, source="batch")
 
 
 def answered(store: Store, requests: list[Request]) -> int:
-    return len(AnswerStore(store).digests([r.key for r in requests]))
+    return len(ResponseStore(store).digests([r.key for r in requests]))
 
 
 def test_a_batch_answers_at_half_the_price(store: Store, batches: BatchEndpoint) -> None:
@@ -109,7 +109,7 @@ def test_a_batch_answers_at_half_the_price(store: Store, batches: BatchEndpoint)
     row = ledger_rows(store)[0]
     assert (row["origin"], row["requests"], row["run"]) == ("batch", 20, "r")
     assert batches.created == [20]
-    assert Book(store).rows()[0].state == "ended"
+    assert BatchStore(store).rows()[0].state == "ended"
     again = in_batches(requests, batches.url, store, run="s")
     assert (again.from_ledger, again.sent, again.usd) == (20, 0, 0.0)
     assert batches.created == [20]
@@ -119,7 +119,7 @@ def test_answers_are_joined_by_custom_id(store: Store, batches: BatchEndpoint) -
     batches.reply = lambda body: completion(body["messages"][-1]["content"])
     requests = [ask(n) for n in range(30)]
     in_batches(requests, batches.start(), store)
-    responses = AnswerStore(store).responses([r.key for r in requests])
+    responses = ResponseStore(store).responses([r.key for r in requests])
     told = [responses[r.key]["choices"][0]["message"]["content"] for r in requests]
     assert told == [f"post {n}" for n in range(30)]
 
@@ -184,7 +184,7 @@ def test_a_refused_batch_is_one_sentence_and_sets_its_requests_free(
     url = batches.start()
     with pytest.raises(EndpointError, match="model_not_found"):
         in_batches(requests, url, store)
-    assert AnswerStore(store).standing([r.key for r in requests]).batched == set()
+    assert ResponseStore(store).standing([r.key for r in requests]).batched == set()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -241,7 +241,7 @@ def test_the_budget_counts_what_an_earlier_attempt_of_the_run_has_submitted(
     batches.reply = lambda body: completion(prompt=20, output=40)
     url = batches.start(batch_seconds=0.3)
     with monkeypatch.context() as patch:
-        patch.setattr("convrec.llm.batch.client.Control.batch", lambda *_: 1 / 0)
+        patch.setattr("convrec.llm.batch.client.BatchClient.batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             in_batches(requests, url, store, max_usd=0.0003)
     submitted = sum(batches.created)
@@ -344,11 +344,11 @@ def test_a_batch_that_we_cancel_stops_the_run_and_keeps_what_it_has(
 
     thread = threading.Thread(target=run)
     thread.start()
-    while not (rows := [row for row in Book(store).rows() if row.state == "submitted"]):
+    while not (rows := [row for row in BatchStore(store).rows() if row.state == "submitted"]):
         time.sleep(0.02)
     for _ in range(100):  # whoever has submitted it may hold it for a moment longer
         with suppress(InputError):
-            cancel_batch(rows[0].batch_key, config(url), AnswerStore(store))
+            cancel_batch(rows[0].batch_key, config(url), ResponseStore(store))
             break
         time.sleep(0.05)
     thread.join(30)
@@ -364,21 +364,21 @@ def test_a_batch_that_its_endpoint_lost_can_be_released(
 ) -> None:
     requests = [ask(n) for n in range(4)]
     with Spool(store.home / "spool"):
-        draft = Book(store).draft("test", "recommend", "r")
+        draft = BatchStore(store).draft("test", "recommend", "r")
         draft.write(requests)
-    row = Book(store).rows()[0]
-    Book(store).note(row, state="submitted", batch_id="batch_gone")
+    row = BatchStore(store).rows()[0]
+    BatchStore(store).note(row, state="submitted", batch_id="batch_gone")
     url = batches.start()
     with pytest.raises(EndpointError, match="--release KEY"):
         in_batches(requests, url, store)
-    release_batch(row.batch_key, AnswerStore(store))
+    release_batch(row.batch_key, ResponseStore(store))
     assert in_batches(requests, url, store).sent == 4
 
 
 def abandoned(requests: list[Request], url: str, store: Store) -> None:
     """A run that submits its batch and does not live to see the end."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("convrec.llm.batch.client.Control.batch", lambda *_: 1 / 0)
+        patch.setattr("convrec.llm.batch.client.BatchClient.batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             in_batches(requests, url, store, run="first")
 
@@ -398,15 +398,15 @@ def test_a_batch_that_nobody_wants_any_more_is_collected_and_billed(
     assert answered(store, old) == 6
     bill = {row["run"]: row["requests"] for row in ledger_rows(store)}
     assert bill == {"first": 6, "second": 1}
-    assert {row.state for row in Book(store).rows()} == {"ended"}
+    assert {row.state for row in BatchStore(store).rows()} == {"ended"}
 
 
 def test_a_lost_batch_that_nobody_wants_stops_nobody(store: Store, batches: BatchEndpoint) -> None:
     url = batches.start()
-    Book(store).draft("test", "recommend", "first").write([ask("old")])
-    Book(store).note(Book(store).rows()[0], state="submitted", batch_id="batch_gone")
+    BatchStore(store).draft("test", "recommend", "first").write([ask("old")])
+    BatchStore(store).note(BatchStore(store).rows()[0], state="submitted", batch_id="batch_gone")
     assert in_batches([ask("new")], url, store).sent == 1
-    assert [row.state for row in Book(store).rows()] == ["submitted", "ended"]
+    assert [row.state for row in BatchStore(store).rows()] == ["submitted", "ended"]
 
 
 def test_a_batch_is_not_ended_while_a_run_submits_it(
@@ -414,16 +414,16 @@ def test_a_batch_is_not_ended_while_a_run_submits_it(
 ) -> None:
     url = batches.start()
     requests = [ask(n) for n in range(6)]
-    create = Control.create
+    create = BatchClient.create
 
-    def meanwhile(control: Control, file_id: str, batch_key: str) -> str:
+    def meanwhile(control: BatchClient, file_id: str, batch_key: str) -> str:
         with pytest.raises(InputError, match="just now"):
-            cancel_batch(batch_key, config(url), AnswerStore(store))
+            cancel_batch(batch_key, config(url), ResponseStore(store))
         with pytest.raises(InputError, match="just now"):
-            release_batch(batch_key, AnswerStore(store))
+            release_batch(batch_key, ResponseStore(store))
         return create(control, file_id, batch_key)
 
-    monkeypatch.setattr(Control, "create", meanwhile)
+    monkeypatch.setattr(BatchClient, "create", meanwhile)
     assert in_batches(requests, url, store).sent == 6
     assert batches.created == [6]
     assert answered(store, requests) == 6
@@ -434,11 +434,11 @@ def test_a_batch_is_cancelled_at_its_own_endpoint_alone(
 ) -> None:
     url = batches.start(batch_seconds=60)
     abandoned([ask(1)], url, store)
-    (row,) = Book(store).rows()
+    (row,) = BatchStore(store).rows()
     other = Config.model_validate({"llm": {"base_url": url, "endpoint": "other"}})
     with pytest.raises(InputError, match=r"is for test, and profile .* asks other"):
-        cancel_batch(row.batch_key, other, AnswerStore(store))
-    assert Book(store).rows() == [row]
+        cancel_batch(row.batch_key, other, ResponseStore(store))
+    assert BatchStore(store).rows() == [row]
 
 
 def test_an_endpoint_without_batches_can_be_asked_call_by_call_afterwards(
@@ -449,7 +449,7 @@ def test_an_endpoint_without_batches_can_be_asked_call_by_call_afterwards(
         in_batches(requests, endpoint.url, store)
     live = fetch(requests, config=config(endpoint), store=store, stage="recommend", run="live")
     assert (live.sent, live.failures) == (4, {})
-    assert {row.note for row in Book(store).rows()} == {"never submitted"}
+    assert {row.note for row in BatchStore(store).rows()} == {"never submitted"}
 
 
 def test_what_another_run_collects_of_our_batch_is_sent_and_not_found(
@@ -457,19 +457,19 @@ def test_what_another_run_collects_of_our_batch_is_sent_and_not_found(
 ) -> None:
     url = batches.start()
     requests = [ask(n) for n in range(6)]
-    others: list[Fetched] = []
-    look = Control.batch
+    others: list[FetchResult] = []
+    look = BatchClient.batch
 
-    def meanwhile(control: Control, batch_id: str) -> Any:
+    def meanwhile(control: BatchClient, batch_id: str) -> Any:
         batch = look(control, batch_id)
         if batch.status == "completed" and not others:
-            others.append(Fetched())
+            others.append(FetchResult())
             others[0] = fetch(
                 requests, config=config(url), store=store, stage="recommend", run="other"
             )
         return batch
 
-    monkeypatch.setattr(Control, "batch", meanwhile)
+    monkeypatch.setattr(BatchClient, "batch", meanwhile)
     fetched = in_batches(requests, url, store)
     assert (fetched.requests, fetched.from_ledger, fetched.sent) == (6, 0, 6)
     assert (others[0].requests, others[0].from_ledger, others[0].sent) == (6, 6, 0)

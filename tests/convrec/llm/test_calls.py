@@ -5,7 +5,7 @@ import json
 import pytest
 
 from convrec.config import Price
-from convrec.llm.client import DEEPEST, Answered, Failure, read_response, refusal
+from convrec.llm.client import DEEPEST, Failure, Success, read_response, refusal
 from convrec.llm.prices import Usage, cost
 
 EMBED = {"model": "m", "input": ["one", "two"]}
@@ -16,7 +16,7 @@ def test_embeddings_are_whole_with_one_vector_a_text() -> None:
     rows = [{"index": n, "embedding": [0.5]} for n in range(2)]
     whole = json.dumps({"data": rows, "usage": {"prompt_tokens": 2, "total_tokens": 2}})
     found = read_response(whole, EMBED)
-    assert isinstance(found, Answered)
+    assert isinstance(found, Success)
     assert found.usage == Usage(2, 0, 0)
     short = read_response(json.dumps({"data": rows[:1]}), EMBED)
     assert isinstance(short, Failure)
@@ -28,7 +28,7 @@ def test_embeddings_are_whole_with_one_vector_a_text() -> None:
 
 def test_an_endpoint_that_reports_no_usage_is_billed_for_what_was_read() -> None:
     found = read_response(json.dumps({"data": [{}, {}]}), EMBED)
-    assert isinstance(found, Answered)
+    assert isinstance(found, Success)
     assert (found.usage.prompt, found.usage.completion) == (2, 0)
 
 
@@ -77,7 +77,7 @@ def test_tokens_are_billed_however_an_endpoint_counts_them(
     usage: dict[str, object], billed: Usage
 ) -> None:
     found = read_response(json.dumps({"choices": [{}], "usage": usage}), TALK)
-    assert isinstance(found, Answered)
+    assert isinstance(found, Success)
     assert found.usage == billed
     assert cost(Price(input=1, cached_input=0.1, output=1), found.usage) > 0
 
@@ -96,7 +96,7 @@ def test_tokens_are_billed_however_an_endpoint_counts_them(
 def test_half_a_count_is_none_and_billed_at_the_most(usage: dict[str, object]) -> None:
     text = json.dumps({"choices": [{"message": {"content": "y" * 300}}], "usage": usage})
     found = read_response(text, TALK)
-    assert isinstance(found, Answered)
+    assert isinstance(found, Success)
     assert found.usage.prompt >= 100
     assert found.usage.completion >= 100
 
@@ -120,7 +120,7 @@ def test_a_response_that_could_not_be_read_everywhere_is_not_stored() -> None:
     def nested(levels: int) -> str:
         return '{"choices": [{"message": {}, "more": ' + "[" * levels + "]" * levels + "}]}"
 
-    assert isinstance(read_response(nested(DEEPEST - 3), TALK), Answered)
+    assert isinstance(read_response(nested(DEEPEST - 3), TALK), Success)
     found = read_response(nested(DEEPEST + 1), TALK)
     assert isinstance(found, Failure)
     assert found.reason == "the response holds more than 100 levels"

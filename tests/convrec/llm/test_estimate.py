@@ -8,12 +8,12 @@ from starlette.responses import JSONResponse
 from convrec.artifacts import Store
 from convrec.config import Config
 from convrec.llm.budget import upper_usage
-from convrec.llm.estimate import Bracket, estimate
+from convrec.llm.estimate import CostEstimate, estimate
 from convrec.llm.fetch import fetch
 from convrec.llm.prices import Usage, cost, price_of
 from convrec.llm.requests import Request
-from convrec.llm.response import answer_of
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response import response_of
+from convrec.llm.response_store import ResponseStore
 
 from .conftest import Endpoint, ask, completion, config
 
@@ -45,7 +45,7 @@ def test_without_experience_the_bracket_holds_the_bill_and_afterwards_it_is_clos
 
 
 def test_nothing_to_send_costs_nothing(store: Store) -> None:
-    assert estimate([], config=Config(), store=store) == Bracket()
+    assert estimate([], config=Config(), store=store) == CostEstimate()
 
 
 def test_a_repeat_is_counted_once(store: Store) -> None:
@@ -64,9 +64,9 @@ def test_experience_of_another_stage_says_nothing(store: Store, endpoint: Endpoi
 def test_answers_that_say_nothing_are_no_measure_for_another_model(store: Store) -> None:
     """As a model that reasons gives them where max_tokens is too low."""
     silent = json.dumps({"choices": [{"message": {"role": "assistant", "content": ""}}]})
-    AnswerStore(store).add(
+    ResponseStore(store).add(
         [
-            answer_of(talk(n), silent, Usage(90, 0, 300), 0.0, run="r", stage="recommend")
+            response_of(talk(n), silent, Usage(90, 0, 300), 0.0, run="r", stage="recommend")
             for n in range(30)
         ]
     )

@@ -15,7 +15,7 @@ from convrec.errors import (
 )
 from convrec.llm.fetch import fetch
 from convrec.llm.ledger import ledger_rows, spent
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 
 from .conftest import Endpoint, ask, completion, config
 
@@ -77,7 +77,7 @@ def test_the_budget_stops_before_the_call_that_could_cross_it(
             run="r",
         )
     assert 8 * one <= spent(store, "r") <= limit
-    assert len(AnswerStore(store).digests([r.key for r in requests])) == len(endpoint.seen)
+    assert len(ResponseStore(store).digests([r.key for r in requests])) == len(endpoint.seen)
     rest = fetch(requests, config=config(endpoint), store=store, stage="recommend", run="r")
     assert rest.sent == 40 - rest.from_ledger
     assert set(endpoint.counts.values()) == {1}

@@ -19,7 +19,7 @@ from convrec.errors import (
 )
 from convrec.llm.fetch import fetch
 from convrec.llm.ledger import ledger_rows
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool
 
 from .conftest import Endpoint, ask, completion, config, refusal, wait_for
@@ -42,7 +42,7 @@ def test_an_interruption_keeps_what_is_in_flight(store: Store, endpoint: Endpoin
             stage="recommend",
             progress=interrupt,
         )
-    kept = AnswerStore(store).digests([r.key for r in requests])
+    kept = ResponseStore(store).digests([r.key for r in requests])
     assert len(kept) == len(endpoint.seen) > 0
     assert len(kept) <= 8
 
@@ -85,7 +85,7 @@ def test_after_kill_9_only_what_was_in_flight_is_sent_again(
         requests, config=config(endpoint, max_concurrency=4), store=store, stage="recommend"
     )
     assert fetched.from_ledger >= 36
-    assert len(AnswerStore(store).digests([r.key for r in requests])) == 120
+    assert len(ResponseStore(store).digests([r.key for r in requests])) == 120
     assert sum(count - 1 for count in endpoint.counts.values()) <= 4
     assert sorted(p.name for p in (store.home / "spool").iterdir()) == ["turn.lock"]
 
@@ -102,7 +102,7 @@ def test_what_another_process_asks_for_is_waited_for_and_not_sent(
 
         def answer_after_the_rest(done: int, total: int, text: str) -> None:
             if len(endpoint.seen) == 18 and other.claimed:
-                AnswerStore(store).add([replace(ANSWER, key=r.key) for r in theirs])
+                ResponseStore(store).add([replace(ANSWER, key=r.key) for r in theirs])
                 other.release([r.key for r in theirs])
 
         fetched = fetch(
@@ -127,11 +127,11 @@ def test_two_processes_share_the_work(store: Store, endpoint: Endpoint) -> None:
 def test_a_warehouse_that_fails_meanwhile_loses_no_answer(
     store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: AnswerStore, answers: Any) -> None:
+    def broken(self: ResponseStore, answers: Any) -> None:
         raise ConvrecError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(AnswerStore, "add", broken)
+        patch.setattr(ResponseStore, "add", broken)
         with pytest.raises(ConvrecError, match="the disk is full"):
             fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend")
     again = fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend")
@@ -142,14 +142,14 @@ def test_a_warehouse_that_fails_meanwhile_loses_no_answer(
 def test_a_commit_that_fails_unexpectedly_stops_the_fetch_and_loses_no_answer(
     store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def broken(self: AnswerStore, answers: Any) -> None:
+    def broken(self: ResponseStore, answers: Any) -> None:
         raise error
 
     requests = [ask(n) for n in range(60)]
     endpoint.latency = 0.02
     with monkeypatch.context() as patch:
         patch.setattr("convrec.llm.writer.INTERVAL", 0.02)
-        patch.setattr(AnswerStore, "add", broken)
+        patch.setattr(ResponseStore, "add", broken)
         with pytest.raises(type(error)):
             fetch(
                 requests, config=config(endpoint, max_concurrency=2), store=store, stage="recommend"
@@ -174,7 +174,7 @@ def test_a_key_that_was_billed_without_an_answer_stays_claimed(
     def look(done: int, total: int, text: str) -> None:
         if ledger_rows(store) and not done:
             with Spool(store.home / "spool") as other:
-                free.extend(other.claim([ask(1).key], AnswerStore(store).standing).mine)
+                free.extend(other.claim([ask(1).key], ResponseStore(store).standing).mine)
 
     fetched = fetch([ask(1)], config=config(endpoint), store=store, stage="s", progress=look)
     assert (fetched.failures, free) == ({}, [])

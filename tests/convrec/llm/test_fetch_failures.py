@@ -17,7 +17,7 @@ from convrec.errors import (
 from convrec.llm.client import retry_after
 from convrec.llm.fetch import fetch
 from convrec.llm.ledger import ledger_rows
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 
 from .conftest import Endpoint, ask, by_text, completion, config, first_then_fine, refusal
 
@@ -124,7 +124,7 @@ def test_what_came_before_a_terminal_error_is_kept(store: Store, endpoint: Endpo
     requests = [ask(n) for n in range(10)]
     with pytest.raises(EndpointError):
         fetch(requests, config=config(endpoint, max_concurrency=1), store=store, stage="recommend")
-    kept = AnswerStore(store).digests([r.key for r in requests])
+    kept = ResponseStore(store).digests([r.key for r in requests])
     assert set(kept) == {r.key for r in requests[:5]}
 
 
@@ -139,7 +139,7 @@ def test_one_bad_conversation_is_recorded_and_the_rest_go_on(
     assert fetched.sent == 50
     assert set(fetched.failures) == {requests[3].key, requests[4].key}
     assert "too long" in fetched.failures[requests[3].key]
-    assert len(AnswerStore(store).digests([r.key for r in requests])) == 48
+    assert len(ResponseStore(store).digests([r.key for r in requests])) == 48
     assert endpoint.counts["post 3"] == 1
 
 
@@ -163,7 +163,7 @@ def test_too_many_failures_are_summed_up_after_the_rest_is_stored(
         fetch(requests, config=limits, store=store, stage="recommend")
     assert [owner for owner, _ in caught.value.rows] == [r.owner for r in requests[:4]]
     assert all("HTTP 500" in reason for _, reason in caught.value.rows)
-    assert len(AnswerStore(store).digests([r.key for r in requests])) == 36
+    assert len(ResponseStore(store).digests([r.key for r in requests])) == 36
     assert all(endpoint.counts[text] == 2 for text in bad)
 
 

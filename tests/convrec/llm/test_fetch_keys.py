@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from convrec.artifacts import Store
 from convrec.errors import ConfigError, EndpointError
 from convrec.llm.fetch import fetch
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 
 from .conftest import Endpoint, ask, completion, config, refusal
 
@@ -47,7 +47,7 @@ def test_a_key_that_comes_back_in_an_answer_is_masked(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     endpoint.reply = lambda body: JSONResponse(completion(f"1. Heat (1995) {KEY}"))
     fetch([ask(1)], config=config(endpoint), store=store, stage="recommend")
-    kept = AnswerStore(store).responses([ask(1).key])[ask(1).key]
+    kept = ResponseStore(store).responses([ask(1).key])[ask(1).key]
     assert kept["choices"][0]["message"]["content"] == "1. Heat (1995) …"
     assert KEY.encode() not in b"".join(p.read_bytes() for p in store.home.rglob("*.*"))
 

@@ -11,7 +11,7 @@ from convrec.artifacts import Store
 from convrec.cli.llm import app
 from convrec.demo import server
 from convrec.errors import InputError
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 from tests.imports import loaded
 
 from .test_answers import ANSWER
@@ -20,7 +20,7 @@ from .test_answers import ANSWER
 def test_the_ledger_as_table_and_json(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVREC_HOME", str(store.home))
     assert "Nothing was sent yet" in CliRunner().invoke(app, ["ledger"]).output
-    AnswerStore(store).add([ANSWER])
+    ResponseStore(store).add([ANSWER])
     told = CliRunner().invoke(app, ["ledger"]).output
     assert "demo-teacher" in told
     assert "reasoning" not in told  # nothing was

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from convrec.artifacts import Store
 from convrec.demo import server
 from convrec.llm.fetch import fetch
-from convrec.llm.rate_limit import Pace, seconds
+from convrec.llm.rate_limit import RateLimiter, seconds
 
 from .conftest import Endpoint, ask, completion, config
 
@@ -30,14 +30,14 @@ def test_what_is_no_duration_is_refused() -> None:
 
 
 def test_without_limits_nothing_waits() -> None:
-    pace = Pace(None, None, 0.0)
+    pace = RateLimiter(None, None, 0.0)
     for _ in range(100):
         pace.take(1e6, 0.0)
     assert pace.delay(1e6, 0.0) == 0
 
 
 def test_configured_requests_a_minute_are_spread() -> None:
-    pace = Pace(60, None, 0.0)  # one a second, two at once after a rest
+    pace = RateLimiter(60, None, 0.0)  # one a second, two at once after a rest
     pace.take(1, 0.0)
     assert pace.delay(1, 0.0) == 0
     pace.take(1, 0.0)
@@ -47,14 +47,14 @@ def test_configured_requests_a_minute_are_spread() -> None:
 
 
 def test_a_request_larger_than_the_bucket_waits_for_a_full_one() -> None:
-    pace = Pace(None, 600, 0.0)  # ten tokens a second, twenty at once
+    pace = RateLimiter(None, 600, 0.0)  # ten tokens a second, twenty at once
     assert pace.delay(500, 0.0) == 0
     pace.take(500, 0.0)
     assert pace.delay(10, 0.0) == pytest.approx(49)
 
 
 def test_headers_are_believed() -> None:
-    pace = Pace(None, None, 0.0)
+    pace = RateLimiter(None, None, 0.0)
     headers = {
         "x-ratelimit-limit-requests": "60",
         "x-ratelimit-remaining-requests": "0",

@@ -11,7 +11,7 @@ from convrec.errors import InputError
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.replay import import_batch_output
 from convrec.llm.requests import Request
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 
 from .conftest import ask, completion
 
@@ -42,7 +42,7 @@ def test_lines_are_bound_by_owner_and_by_key(store: Store, tmp_path: Path) -> No
         requests[4].key: "output.jsonl: the response holds no choices",
         requests[5].key: "output.jsonl has no line for this conversation",
     }
-    responses = AnswerStore(store).responses([r.key for r in requests])
+    responses = ResponseStore(store).responses([r.key for r in requests])
     assert responses[requests[1].key] == completion("1. Ronin (1998)")
     assert ledger_rows(store) == []
     again = import_batch_output(path, requests, store)
@@ -59,7 +59,7 @@ def test_the_real_answers_of_inspired(store: Store, shared: Path) -> None:
     done = import_batch_output(path, requests, store)
     assert (done.requests, done.imported, dict(done.failures)) == (228, 228, {})
     assert done.lines == done.bound
-    stored = AnswerStore(store).responses([r.key for r in requests])
+    stored = ResponseStore(store).responses([r.key for r in requests])
     assert all(
         stored[r.key] == row["response"]["body"] for r, row in zip(requests, rows, strict=True)
     )

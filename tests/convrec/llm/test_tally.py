@@ -5,7 +5,7 @@ import time
 import pytest
 
 from convrec.llm.prices import Usage
-from convrec.llm.progress import Tally, duration
+from convrec.llm.progress import FetchStats, duration
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
 
 def test_the_text_projects_dollars_and_time() -> None:
     shown: list[tuple[int, int, str]] = []
-    tally = Tally(100, lambda *report: shown.append(report), found=20, sent=43, answered=40)
+    tally = FetchStats(100, lambda *report: shown.append(report), found=20, sent=43, answered=40)
     tally.failures = {"k": "odd"}
     tally.bill(Usage(3000, 0, 1000), 0.4)
     tally.started = time.monotonic() - 40

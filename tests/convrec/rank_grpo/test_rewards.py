@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from convrec.errors import ConfigError
-from convrec.metrics.relevance import judge_lines, list_lines
+from convrec.metrics.relevance import list_lines, match_lines
 from convrec.metrics.rewards import exp_inf, exp_rewards, log_rewards, reward_named
 from convrec.titles.index import TitleIndex
 
@@ -20,7 +20,7 @@ TRUTHS = [("Heat", 1995), ("Alien", 1979)]
 
 
 def earned(text: str, seen: list[tuple[str, int | None]] | None = None) -> list[int]:
-    judged = judge_lines(list_lines(text)[:4], CATALOG, seen or [], TRUTHS)
+    judged = match_lines(list_lines(text)[:4], CATALOG, seen or [], TRUTHS)
     relevance = [int(line.truth is not None) for line in judged]
     return relevance + [0] * (4 - len(relevance))
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from convrec.config import Config, load
 from convrec.stages.reflect.prompt import (
     judge_body,
-    quoted,
     read_ratings,
     repair_body,
+    sanitize,
     typical_bytes,
 )
 
@@ -44,10 +44,10 @@ def test_a_title_cannot_end_the_candidates() -> None:
 
 @given(st.text(), st.integers(1, 50))
 def test_quoted_text_is_bounded_and_keeps_its_ends(text: str, most: int) -> None:
-    shown = quoted(text, most)
+    shown = sanitize(text, most)
     assert len(shown) <= most + len("\n[...]\n")
     assert shown == text or len(text) > most or "<" in text
-    assert quoted(shown.replace("\n[...]\n", ""), most + 7).count("<conversation") == 0
+    assert sanitize(shown.replace("\n[...]\n", ""), most + 7).count("<conversation") == 0
 
 
 def test_a_long_post_keeps_how_it_begins_and_how_it_ends() -> None:

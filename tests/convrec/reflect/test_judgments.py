@@ -10,20 +10,20 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.config import ROOT, Config, load
 from convrec.demo import judge, server
 from convrec.errors import BudgetExceeded
-from convrec.llm.batch import Book
+from convrec.llm.batch import BatchStore
 from convrec.llm.endpoint import endpoint_name
-from convrec.llm.fetch import Fetched
+from convrec.llm.fetch import FetchResult
 from convrec.llm.requests import Request
-from convrec.llm.response_store import AnswerStore
+from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.reparse import llm_jobs
-from convrec.stages.answers import ask
-from convrec.stages.base import Job
+from convrec.stages.answers import fetch_responses
+from convrec.stages.base import StepContext
 from convrec.stages.reflect import JUDGMENTS
-from convrec.stages.reflect.pair_index import ordered
+from convrec.stages.reflect.pair_index import open_batch_requests
 from convrec.stages.reflect.pairs import Pairs, pairs_of
 from convrec.stages.reflect.prompt import judge_body
 
@@ -37,14 +37,14 @@ SMALL = {
 
 def run(config: Config, store: Store, name: str = "r") -> dict[str, Any]:
     made: dict[str, Any] = {}
-    for node, job in llm_jobs(config, store):
-        fetched = ask(node.step, job, run=name, spent_usd=0.0, progress=lambda *_: None)
-        made[node.stage] = fetched, store.put(node.step.spec(job), node.step.build(job))
+    for node, ctx in llm_jobs(config, store):
+        fetched = fetch_responses(node.step, ctx, run=name, spent_usd=0.0, progress=lambda *_: None)
+        made[node.stage] = fetched, store.put(node.step.spec(ctx), node.step.build(ctx))
     return made
 
 
 def judge_job(config: Config, store: Store) -> Any:
-    return next(job for node, job in llm_jobs(config, store) if node.stage == "reflect")
+    return next(ctx for node, ctx in llm_jobs(config, store) if node.stage == "reflect")
 
 
 @pytest.fixture
@@ -129,8 +129,8 @@ def test_after_a_catalog_edit_only_new_pairs_are_judged(
             "ingest": config.ingest.model_copy(update={"catalog": str(tmp_path / "catalog.csv")})
         }
     )
-    job = judge_job(new, store)
-    pairs = Pairs(job)
+    ctx = judge_job(new, store)
+    pairs = Pairs(ctx)
     asked = [a for some in pairs.slices() for a in pairs.asked(some)]
     new_pairs = {(a.request.owner, item, a.round) for a in asked for item in a.items}
     assert new_pairs
@@ -208,12 +208,12 @@ def test_the_id_does_not_hang_on_the_order_in_which_answers_are_found(
 ) -> None:
     scripted(monkeypatch, "I would rather talk about it.", None)
     _, ref = run(config, store)["reflect"]
-    found = AnswerStore.exchanges
+    found = ResponseStore.exchanges
 
-    def reversed_(self: AnswerStore, keys: Any) -> Any:
+    def reversed_(self: ResponseStore, keys: Any) -> Any:
         return dict(reversed(list(found(self, keys).items())))
 
-    monkeypatch.setattr(AnswerStore, "exchanges", reversed_)
+    monkeypatch.setattr(ResponseStore, "exchanges", reversed_)
     assert run(config, store)["reflect"][1] == ref
 
 
@@ -261,12 +261,12 @@ def test_a_conversation_is_known_by_the_request_without_candidates(
     talk: str, config: Config, store: Store
 ) -> None:
     run(config, store)
-    job = judge_job(config, store)
+    ctx = judge_job(config, store)
     for shown in (6000, 40):  # one after the other, in one process
         reflect = config.reflect.model_copy(update={"max_characters": shown})
         some = config.model_copy(update={"reflect": reflect})
         body = judge_body(talk, [], some)
-        pairs = Pairs(replace(job, config=some))
+        pairs = Pairs(replace(ctx, config=some))
         assert pairs._judge_key(talk) == Request("", endpoint_name(config), body).key
 
 
@@ -276,38 +276,38 @@ def test_pairs_are_kept_for_the_endpoint_that_is_asked(
     run(config, store)
     made = judge_job(config, store)
     stored = {
-        role: store.put(ArtifactSpec(role, "test", 1), Built(made.frame(role)))
+        role: store.put(ArtifactSpec(role, "test", 1), StepResult(made.frame(role)))
         for role in ("catalog", "conversations", "candidates")
     }
     llm = config.llm.model_copy(update={"base_url": "", "endpoint": ""})
-    job = Job(config.model_copy(update={"llm": llm}), store, stored)
+    ctx = StepContext(config.model_copy(update={"llm": llm}), store, stored)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
-    pairs = pairs_of(job)
-    assert pairs_of(job) is pairs
+    pairs = pairs_of(ctx)
+    assert pairs_of(ctx) is pairs
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:2/v1")
-    assert pairs_of(job) is not pairs
+    assert pairs_of(ctx) is not pairs
 
 
 def test_what_was_bought_before_the_budget_ended_is_known_to_a_run_that_asks_for_less(
     config: Config, store: Store
 ) -> None:
-    def job(**reflect: Any) -> Any:
+    def ctx(**reflect: Any) -> Any:
         settings = config.model_copy(update={"reflect": config.reflect.model_copy(update=reflect)})
         return next(j for node, j in llm_jobs(settings, store) if node.stage == "reflect")
 
-    def judged(job: Any) -> Fetched:
-        return ask(JUDGMENTS, job, run="r", spent_usd=0.0, progress=lambda *_: None)
+    def judged(ctx: Any) -> FetchResult:
+        return fetch_responses(JUDGMENTS, ctx, run="r", spent_usd=0.0, progress=lambda *_: None)
 
     for node, first in llm_jobs(config, store):
         if node.stage == "recommend":
-            ask(node.step, first, run="r", spent_usd=0.0, progress=lambda *_: None)
-    broke = job(top=8)
+            fetch_responses(node.step, first, run="r", spent_usd=0.0, progress=lambda *_: None)
+    broke = ctx(top=8)
     poor = broke.config.llm.model_copy(update={"max_usd": 0.0015, "max_concurrency": 1})
     with pytest.raises(BudgetExceeded):
         judged(replace(broke, config=broke.config.model_copy(update={"llm": poor})))
     bought = len(stored(store, "demo-judge"))
     assert 0 < bought < 2 * 10
-    fetched = judged(job(top=6))
+    fetched = judged(ctx(top=6))
     assert fetched.from_ledger >= bought
     assert len(stored(store, "demo-judge")) - bought == fetched.sent
 
@@ -337,20 +337,20 @@ def test_what_an_abandoned_batch_answered_is_not_asked_in_another_shape(
         update={"reflect": config.reflect.model_copy(update={"source": "batch"})}
     )
     with monkeypatch.context() as patch:
-        patch.setattr("convrec.llm.batch.client.Control.batch", lambda *_: 1 / 0)
+        patch.setattr("convrec.llm.batch.client.BatchClient.batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(batched, store)
-    (row,) = Book(store).rows()
+    (row,) = BatchStore(store).rows()
     assert (row.state, row.stage) == ("submitted", "reflect")
     other = config.model_copy(update={"reflect": config.reflect.model_copy(update={"scale": 7})})
     waited = {
-        name: len(ordered(judge_job(some, store)))
+        name: len(open_batch_requests(judge_job(some, store)))
         for name, some in (("same", config), ("other", other), ("fewer", in_another_shape(config)))
     }
     assert waited == {"same": 0, "other": 0, "fewer": row.requests}
     fetched, _ = run(in_another_shape(config), store, name="second")["reflect"]
     assert (fetched.sent, fetched.failures) == (0, {})
-    assert [row.state for row in Book(store).rows()] == ["ended"]
+    assert [row.state for row in BatchStore(store).rows()] == ["ended"]
 
 
 def stored(store: Store, model: str) -> list[Any]:

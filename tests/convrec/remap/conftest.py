@@ -14,7 +14,7 @@ import pytest
 from convrec.artifacts import Store
 from convrec.config import load
 from convrec.demo import server
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.remap import SIMILARITY_BASIS
 
 FILMS = [
@@ -46,10 +46,10 @@ def catalog_of(films: list[tuple[str, int, list[str]]]) -> pl.DataFrame:
 
 
 @pytest.fixture
-def make_job(store: Store) -> Callable[..., Job]:
+def make_job(store: Store) -> Callable[..., StepContext]:
     """A job over FILMS, or other films, with settings such as `remap__keep=40`."""
 
-    def make(films: Any = FILMS, lists: Any = LISTS, **settings: object) -> Job:
+    def make(films: Any = FILMS, lists: Any = LISTS, **settings: object) -> StepContext:
         frames = {
             "catalog": catalog_of(films),
             "conversations": pl.DataFrame(
@@ -66,8 +66,10 @@ def make_job(store: Store) -> Callable[..., Job]:
             ).with_columns(pl.lit("").alias("line"), pl.col("year").cast(pl.Int32)),
         }
         config = load("demo", {key.replace("__", "."): value for key, value in settings.items()})
-        frames["similarity_basis"] = SIMILARITY_BASIS.build(Job(config, store, frames=frames)).rows
-        return Job(config, store, {}, frames=frames)
+        frames["similarity_basis"] = SIMILARITY_BASIS.build(
+            StepContext(config, store, frames=frames)
+        ).rows
+        return StepContext(config, store, {}, frames=frames)
 
     return make
 

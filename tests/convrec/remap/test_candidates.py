@@ -6,7 +6,7 @@ import pytest
 from convrec.artifacts import ArtifactRef, Store
 from convrec.config import load
 from convrec.errors import InputError
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
 
 
@@ -30,7 +30,9 @@ def catalog() -> pl.DataFrame:
     )
 
 
-def job(store: Store, lists: list[tuple[str, int, str, int | None]], **settings: object) -> Job:
+def ctx(
+    store: Store, lists: list[tuple[str, int, str, int | None]], **settings: object
+) -> StepContext:
     frames = {
         "catalog": catalog(),
         "conversations": pl.DataFrame(
@@ -47,14 +49,16 @@ def job(store: Store, lists: list[tuple[str, int, str, int | None]], **settings:
         ).with_columns(pl.lit("").alias("line")),
     }
     config = load("demo", {f"remap.{key}": value for key, value in settings.items()})
-    frames["similarity_basis"] = SIMILARITY_BASIS.build(Job(config, store, frames=frames)).rows
+    frames["similarity_basis"] = SIMILARITY_BASIS.build(
+        StepContext(config, store, frames=frames)
+    ).rows
     parents: dict[str, ArtifactRef] = {}
-    return Job(config, store, parents, frames=frames)
+    return StepContext(config, store, parents, frames=frames)
 
 
 def test_the_score_is_identity_plus_similarity_plus_conversation(store: Store) -> None:
     lists = [("c1", 1, "Heat", 1995), ("c1", 4, "Alien", 1979), ("c1", 5, "Unknown Film", 2001)]
-    rows = CANDIDATES.build(job(store, lists)).rows
+    rows = CANDIDATES.build(ctx(store, lists)).rows
     by_item = {row["item_id"]: row for row in rows.to_dicts()}
     heat, alien, sequel = (by_item[k] for k in ("Heat (1995)", "Alien (1979)", "Aliens (1986)"))
 
@@ -74,18 +78,18 @@ def test_the_score_is_identity_plus_similarity_plus_conversation(store: Store) -
 
 def test_a_title_named_twice_counts_once_at_its_best_rank(store: Store) -> None:
     lists = [("c1", 1, "Heat", 1995), ("c1", 2, "Heat", 1995)]
-    rows = CANDIDATES.build(job(store, lists)).rows
+    rows = CANDIDATES.build(ctx(store, lists)).rows
     assert rows.filter(pl.col("item_id") == "Heat (1995)")["identity"][0] == pytest.approx(1.0)
 
 
 def test_without_similarity_and_conversation_only_named_items_score(store: Store) -> None:
-    alone = job(store, [("c1", 1, "Alien", 1979)], similarity_weight=0.0, conversation_weight=0.0)
+    alone = ctx(store, [("c1", 1, "Alien", 1979)], similarity_weight=0.0, conversation_weight=0.0)
     rows = CANDIDATES.build(alone).rows
     assert rows.filter(pl.col("score") > 0)["item_id"].to_list() == ["Alien (1979)"]
 
 
 def test_contexts_whose_lists_name_nothing_of_the_catalog_have_candidates(store: Store) -> None:
-    rows = CANDIDATES.build(job(store, [("c1", 1, "Unknown Film", 2001)])).rows
+    rows = CANDIDATES.build(ctx(store, [("c1", 1, "Unknown Film", 2001)])).rows
     assert rows["item_id"][0] == "Notting Hill (1999)"
     assert set(rows["identity"]) == {0.0}
     assert rows["linked_from"].null_count() == rows["runner_up_score"].null_count() == rows.height
@@ -93,4 +97,4 @@ def test_contexts_whose_lists_name_nothing_of_the_catalog_have_candidates(store:
 
 def test_no_list_at_all_is_said_in_one_sentence(store: Store) -> None:
     with pytest.raises(InputError, match="nothing to remap"):
-        CANDIDATES.build(job(store, [("other", 1, "Heat", 1995)]))
+        CANDIDATES.build(ctx(store, [("other", 1, "Heat", 1995)]))

@@ -12,12 +12,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactRef, ArtifactSpec, Built, Store, digest
-from convrec.artifacts.patched_rows import Revised
+from convrec.artifacts import ArtifactRef, ArtifactSpec, StepResult, Store, digest
+from convrec.artifacts.patched_rows import PatchedRows
 from convrec.config import load
 from convrec.errors import WarehouseError
 from convrec.stages import partitions
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
 from convrec.stages.remap.incremental import edited_items, rising
 
@@ -93,24 +93,24 @@ class World:
         self._config = load("demo", {"remap.keep": 8, "list_length": 5, "reflect.top": 7})
         self._parents = {name: self._put(name, frame) for name, frame in frames.items()}
         self._parents["catalog"] = self._put("catalog", catalog(first))
-        basis = SIMILARITY_BASIS.build(self.job(first)).rows
+        basis = SIMILARITY_BASIS.build(self.ctx(first)).rows
         self._parents["similarity_basis"] = self._put("similarity_basis", basis)
 
     def _put(self, kind: str, frame: pl.DataFrame) -> ArtifactRef:
         inputs = {"rows": digest(frame.to_dicts())}
-        return self.store.put(ArtifactSpec(kind, "test", 1, inputs=inputs), Built(frame))
+        return self.store.put(ArtifactSpec(kind, "test", 1, inputs=inputs), StepResult(frame))
 
-    def job(self, items: Items) -> Job:
+    def ctx(self, items: Items) -> StepContext:
         made = self._put("catalog", catalog(items))
-        return Job(self._config, self.store, self._parents | {"catalog": made})
+        return StepContext(self._config, self.store, self._parents | {"catalog": made})
 
     def candidates(self, items: Items, **changes: Any) -> tuple[pl.DataFrame, int]:
         """The rows as they are read again, and how many of them were computed."""
-        job = replace(self.job(items), **changes)
-        with closing(CANDIDATES.build(job)) as built:
+        ctx = replace(self.ctx(items), **changes)
+        with closing(CANDIDATES.build(ctx)) as built:
             made = built.made
-            computed = sum(made.heights) if isinstance(made, Revised) else made.height
-            ref = self.store.put(CANDIDATES.spec(job), built)
+            computed = sum(made.heights) if isinstance(made, PatchedRows) else made.height
+            ref = self.store.put(CANDIDATES.spec(ctx), built)
             rows = self.store.read(ref.artifact_id)
             assert built.rows.select(rows.columns).equals(rows)
         return rows, computed
@@ -165,7 +165,7 @@ def test_nothing_stays_in_the_workspace_for_a_run_that_finds_others_before_it(
 
 def test_after_a_conversation_was_forgotten_everything_is_computed(store: Store) -> None:
     kept, items = small(store)
-    gone = kept.job(items).frame("conversations")["context_id"][0]
+    gone = kept.ctx(items).frame("conversations")["context_id"][0]
     with store.write() as connection:
         for table in ("candidates", "conversations", "teacher_lists"):
             connection.execute(f"DELETE FROM {table} WHERE context_id = ?", [gone])
@@ -179,13 +179,13 @@ def test_after_a_conversation_was_forgotten_everything_is_computed(store: Store)
 
 def test_earlier_rows_that_go_meanwhile_end_the_commit(store: Store) -> None:
     kept, items = small(store)
-    job = kept.job(items)
-    with closing(CANDIDATES.build(job)) as built:
+    ctx = kept.ctx(items)
+    with closing(CANDIDATES.build(ctx)) as built:
         with store.write() as connection:
             connection.execute("DELETE FROM candidates")
         with pytest.raises(WarehouseError, match="was deleted while candidates was made"):
-            store.put(CANDIDATES.spec(job), built)
-    assert store.find(CANDIDATES.spec(job).artifact_id) is None
+            store.put(CANDIDATES.spec(ctx), built)
+    assert store.find(CANDIDATES.spec(ctx).artifact_id) is None
 
 
 def test_items_are_edited_by_what_is_read_of_them_and_by_their_order() -> None:

@@ -9,57 +9,57 @@ import pytest
 
 from convrec.demo.embedding import text_vector
 from convrec.errors import BudgetExceeded, EndpointError, TooManyFailures
-from convrec.llm.fetch import Fetched
+from convrec.llm.fetch import FetchResult
 from convrec.llm.ledger import ledger_rows
-from convrec.stages.answers import ask
-from convrec.stages.base import Job
+from convrec.stages.answers import fetch_responses
+from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES, embedding, pin_name
 from convrec.stages.remap.embedding import lacking_texts
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., StepContext]
 
 
-def fill(job: Job) -> Fetched:
-    return ask(CANDIDATES, job, run="r", spent_usd=0.0, progress=lambda *_: None)
+def fill(ctx: StepContext) -> FetchResult:
+    return fetch_responses(CANDIDATES, ctx, run="r", spent_usd=0.0, progress=lambda *_: None)
 
 
-def texts_in(job: Job) -> int:
-    with job.store.read_connection() as connection:
+def texts_in(ctx: StepContext) -> int:
+    with ctx.store.read_connection() as connection:
         found = connection.execute("SELECT count(*) FROM embeddings").fetchone()
     assert found is not None
     return int(found[0])
 
 
-def forget_vectors(job: Job) -> pl.DataFrame:
+def forget_vectors(ctx: StepContext) -> pl.DataFrame:
     """Leave the answers, as a process does that was killed before it settled; the vectors."""
-    with job.store.write() as connection:
+    with ctx.store.write() as connection:
         found = connection.execute("SELECT * FROM embeddings ORDER BY text_key").pl()
         connection.execute("DELETE FROM embeddings")
     return found
 
 
 def test_tfidf_asks_nobody_and_reads_no_vector(make_job: MakeJob) -> None:
-    job = make_job()
-    assert not CANDIDATES.asks(job.config)
-    assert len(CANDIDATES.requests(job)) == 0  # type: ignore[misc]
-    assert CANDIDATES.inputs(job) == {}
-    assert "model" not in CANDIDATES.config(job.config)
+    ctx = make_job()
+    assert not CANDIDATES.asks(ctx.config)
+    assert len(CANDIDATES.requests(ctx)) == 0  # type: ignore[misc]
+    assert CANDIDATES.inputs(ctx) == {}
+    assert "model" not in CANDIDATES.config(ctx.config)
 
 
 def test_candidates_are_scored_by_cosine_of_the_endpoints_vectors(
     make_job: MakeJob, openai: dict[str, object]
 ) -> None:
-    job = make_job(**openai)
-    fetched = fill(job)
+    ctx = make_job(**openai)
+    fetched = fill(ctx)
     assert (fetched.sent, fetched.failures) == (2, {})  # items, and conversations
-    built = CANDIDATES.build(job)
+    built = CANDIDATES.build(ctx)
     rows = {row["item_id"]: row for row in built.rows.to_dicts() if row["context_id"] == "c1"}
     sequel, heat, hidden = map(text_vector, ("Aliens 1986 Action Sci-Fi", "Heat 1995 Crime", ""))
     unknown = text_vector("Unknown Film 2001")
     near = heat + unknown / np.sqrt(2)
-    weight = job.config.remap.similarity_weight
+    weight = ctx.config.remap.similarity_weight
     assert rows["Aliens (1986)"]["similarity"] == pytest.approx(weight * near @ sequel, abs=1e-5)
-    talk = text_vector("USER: crime please") @ heat * job.config.remap.conversation_weight
+    talk = text_vector("USER: crime please") @ heat * ctx.config.remap.conversation_weight
     assert rows["Heat (1995)"]["conversation"] == pytest.approx(talk, abs=1e-5)
     assert not hidden.any()
     assert built.failures is None
@@ -116,14 +116,14 @@ def test_the_ledger_has_what_embeddings_cost_and_max_usd_stops_them(
 def test_an_answer_that_was_not_settled_is_not_bought_again(
     make_job: MakeJob, openai: dict[str, object], embedder: Any
 ) -> None:
-    job = make_job(**openai)
-    fill(job)
-    forget_vectors(job)
+    ctx = make_job(**openai)
+    fill(ctx)
+    forget_vectors(ctx)
     embedder.texts.clear()
-    fetched = fill(job)
+    fetched = fill(ctx)
     assert (fetched.sent, fetched.requests) == (0, fetched.from_ledger)
     assert embedder.texts == []
-    assert texts_in(job) == 7
+    assert texts_in(ctx) == 7
 
 
 def test_texts_of_an_answer_that_was_not_settled_are_known_beside_others(
@@ -131,13 +131,13 @@ def test_texts_of_an_answer_that_was_not_settled_are_known_beside_others(
 ) -> None:
     from .conftest import FILMS
 
-    job = make_job(**openai)
-    fill(job)
-    vectors = forget_vectors(job)
+    ctx = make_job(**openai)
+    fill(ctx)
+    vectors = forget_vectors(ctx)
     embedder.texts.clear()
     fill(make_job([("Ran", 1985, ["War"]), *FILMS], **openai))
     assert embedder.texts == [["Ran 1985 War"]]
-    found = forget_vectors(job)
+    found = forget_vectors(ctx)
     assert found.join(vectors, on="text_key", how="semi").equals(vectors)
     assert found.height == vectors.height + 1
 
@@ -145,13 +145,13 @@ def test_texts_of_an_answer_that_was_not_settled_are_known_beside_others(
 def test_texts_without_a_vector_leave_the_artifact_partial(
     make_job: MakeJob, openai: dict[str, object]
 ) -> None:
-    job = make_job(**openai)
-    fill(job)
-    with job.store.write() as connection:
+    ctx = make_job(**openai)
+    fill(ctx)
+    with ctx.store.write() as connection:
         connection.execute("DELETE FROM embeddings WHERE context_id = 'c2'")
         item = "SELECT text_key FROM embeddings WHERE context_id = '' LIMIT 1"
         connection.execute(f"DELETE FROM embeddings WHERE text_key IN ({item})")
-    built = CANDIDATES.build(job)
+    built = CANDIDATES.build(ctx)
     assert built.failures is not None
     assert built.failures["context_id"].to_list() == ["", "c2"]
     assert "1 texts of items" in built.failures["reason"][0]
@@ -190,5 +190,5 @@ def test_a_basis_of_a_model_is_pinned_under_its_name(
 ) -> None:
     plain, embedded = make_job(), make_job(**openai)
     other = make_job(**{**openai, "remap__model": "demo-embedder-2"})
-    assert len({pin_name(job.config) for job in (plain, embedded, other)}) == 3
+    assert len({pin_name(ctx.config) for ctx in (plain, embedded, other)}) == 3
     assert embedded.frame("similarity_basis")["term"].to_list() == ["test demo-embedder"]

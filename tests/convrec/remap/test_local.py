@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from convrec.errors import ConfigError
-from convrec.stages.answers import ask
-from convrec.stages.base import Job
+from convrec.stages.answers import fetch_responses
+from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES
 from convrec.stages.remap.embedding import lacking_texts, space_name
 from convrec.stages.remap.local_encoder import Encoder
@@ -39,20 +39,22 @@ def test_a_folder_without_a_model_is_one_sentence(tmp_path: Path) -> None:
         Encoder(str(tmp_path))
 
 
-def test_a_folder_is_named_by_its_content(make_job: Callable[..., Job], tmp_path: Path) -> None:
+def test_a_folder_is_named_by_its_content(
+    make_job: Callable[..., StepContext], tmp_path: Path
+) -> None:
     names = []
     for name, text in (("a", "one"), ("b", "one"), ("c", "two")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "weights").write_text(text)
         folder = str(tmp_path / name)
-        job = make_job(remap__similarity="sentence-transformers", remap__model=folder)
-        names.append(space_name(job.config))
+        ctx = make_job(remap__similarity="sentence-transformers", remap__model=folder)
+        names.append(space_name(ctx.config))
     assert names[0] == names[1] != names[2]
     assert str(tmp_path) not in names[0]
 
 
 def test_minilm_finds_what_is_alike_and_encodes_only_what_is_new(
-    make_job: Callable[..., Job], minilm: Path, monkeypatch: pytest.MonkeyPatch
+    make_job: Callable[..., StepContext], minilm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from .conftest import FILMS
 
@@ -66,14 +68,14 @@ def test_minilm_finds_what_is_alike_and_encodes_only_what_is_new(
     monkeypatch.setattr(Encoder, "vectors", noted)
     settings = {"remap__similarity": "sentence-transformers", "remap__model": str(minilm)}
 
-    def fill(job: Job) -> None:
-        done = ask(CANDIDATES, job, run="r", spent_usd=0.0, progress=lambda *_: None)
+    def fill(ctx: StepContext) -> None:
+        done = fetch_responses(CANDIDATES, ctx, run="r", spent_usd=0.0, progress=lambda *_: None)
         assert (done.requests, done.sent) == (0, 0)
 
-    job = make_job(**settings)
-    fill(job)
-    assert lacking_texts(job).is_empty()
-    rows = CANDIDATES.build(job).rows.filter(context_id="c2").to_dicts()
+    ctx = make_job(**settings)
+    fill(ctx)
+    assert lacking_texts(ctx).is_empty()
+    rows = CANDIDATES.build(ctx).rows.filter(context_id="c2").to_dicts()
     near = {row["item_id"]: row["similarity"] for row in rows}
     assert near["Aliens (1986)"] > near["Heat (1995)"]  # its list begins with Alien
     encoded.clear()

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from convrec.stages.answers import ask
-from convrec.stages.base import Job
+from convrec.stages.answers import fetch_responses
+from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS, candidates
-from convrec.stages.remap.linked_titles import named
-from convrec.stages.remap.similarity import TfidfSpace, open_space
+from convrec.stages.remap.linked_titles import link_teacher_titles
+from convrec.stages.remap.similarity import TfidfSimilarity, open_similarity
 
 FIRST = ("Night", "Day", "Return", "Ghost", "River")
 LAST = ("Hunter", "Queen", "Road")
@@ -36,7 +36,7 @@ def lists(rng: np.random.Generator) -> list[tuple[str, int, str, int | None]]:
 
 @pytest.mark.parametrize("similarity", ["tfidf", "openai"])
 def test_candidates_are_those_of_a_dense_computation(
-    make_job: Callable[..., Job],
+    make_job: Callable[..., StepContext],
     openai: dict[str, Any],
     similarity: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -44,13 +44,13 @@ def test_candidates_are_those_of_a_dense_computation(
     monkeypatch.setattr(candidates, "CHUNK", 1)
     given = lists(np.random.default_rng(3))
     settings = {**openai, "remap__keep": 12, "list_length": 5, "reflect__top": 5}
-    job = make_job(FILMS, given, **{**settings, "remap__similarity": similarity})
-    ask(CANDIDATES, job, run="", spent_usd=0.0, progress=lambda *_: None)
-    rows = CANDIDATES.build(job).rows
+    ctx = make_job(FILMS, given, **{**settings, "remap__similarity": similarity})
+    fetch_responses(CANDIDATES, ctx, run="", spent_usd=0.0, progress=lambda *_: None)
+    rows = CANDIDATES.build(ctx).rows
 
-    found = named(job)
-    talks = job.frame("conversations").unique("context_id", maintain_order=True)
-    space = open_space(job, found, talks)
+    found = link_teacher_titles(ctx)
+    talks = ctx.frame("conversations").unique("context_id", maintain_order=True)
+    space = open_similarity(ctx, found, talks)
     p = np.zeros((2, found.items.height), np.float32)
     numbers = {row: n for n, row in enumerate(found.items.select("title", "year").rows())}
     for owner, rank, title, year in given:
@@ -64,7 +64,7 @@ def test_candidates_are_those_of_a_dense_computation(
     each = space.similar(csr_matrix(np.eye(found.items.height, dtype=np.float32)))
     scores = p @ identity + 0.3 * (p @ each) + 0.3 * space.talk(slice(0, 2))
     best = np.argsort(-np.round(scores, 5), axis=1, kind="stable")[:, :12]
-    ids = job.frame("catalog")["item_id"]
+    ids = ctx.frame("catalog")["item_id"]
     assert rows["item_id"].to_list() == [ids[int(n)] for n in best.ravel()]
     kept = np.take_along_axis(scores, best, axis=1).ravel()
     assert rows["score"].to_list() == pytest.approx(kept.tolist(), abs=1e-5)
@@ -75,24 +75,24 @@ def test_candidates_are_those_of_a_dense_computation(
     )
 
 
-def with_texts(job: Job, texts: list[str]) -> Job:
+def with_texts(ctx: StepContext, texts: list[str]) -> StepContext:
     """The job, its catalog's first items with these texts."""
-    catalog = job.frame("catalog")
+    catalog = ctx.frame("catalog")
     texts = [*texts, *[""] * (catalog.height - len(texts))]
-    frames = {**job.frames, "catalog": catalog.with_columns(text=pl.Series(texts))}
-    frames["similarity_basis"] = SIMILARITY_BASIS.build(replace(job, frames=frames)).rows
-    return replace(job, frames=frames)
+    frames = {**ctx.frames, "catalog": catalog.with_columns(text=pl.Series(texts))}
+    frames["similarity_basis"] = SIMILARITY_BASIS.build(replace(ctx, frames=frames)).rows
+    return replace(ctx, frames=frames)
 
 
 @pytest.mark.parametrize("words", [3, 30_000])
 def test_conversations_about_some_items_are_found_however_long_their_texts(
-    make_job: Callable[..., Job], words: int
+    make_job: Callable[..., StepContext], words: int
 ) -> None:
     rng = np.random.default_rng(1)
     letters = rng.choice(list("abcdefghij"), (words, 8))
-    job = with_texts(make_job(), ["crime " + " ".join(map("".join, letters)), "", "crime"])
-    talks = job.frame("conversations")
-    space = TfidfSpace(job, named(job), talks)
+    ctx = with_texts(make_job(), ["crime " + " ".join(map("".join, letters)), "", "crime"])
+    talks = ctx.frame("conversations")
+    space = TfidfSimilarity(ctx, link_teacher_titles(ctx), talks)
     columns = np.array([0, 2])
     found = np.zeros((talks.height, len(columns)), np.float32)
     row, column, score = space.talk_about(columns, talks["conversation"])

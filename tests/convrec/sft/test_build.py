@@ -7,11 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
-from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.config import Config
 from convrec.models.load import load_checkpoint
 from convrec.models.manifest import serving_settings
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.sft import SFT
 from convrec.stages.sft.build import training_rows
 
@@ -60,13 +60,13 @@ def test_one_row_a_demonstration_with_the_words_of_its_sample(micro: Config) -> 
 
 def test_step_builds_a_checkpoint_artifact(micro: Config, store: Store) -> None:
     spec = ArtifactSpec("conversations", "ingest", 1)
-    conversations = store.put(spec, Built(CONVERSATIONS))
+    conversations = store.put(spec, StepResult(CONVERSATIONS))
     made = demonstrations([("c1", None, "train", ROWS[0][1]), ("c3", None, "validation", "Up")])
-    shown = store.put(ArtifactSpec("demonstrations", "adjust", 1), Built(made))
+    shown = store.put(ArtifactSpec("demonstrations", "adjust", 1), StepResult(made))
     parents = {"conversations": conversations, "demonstrations": shown}
-    job = Job(config=micro, store=store, parents=parents, scratch=store.scratch())
-    spec = SFT.spec(job)
-    ref = store.put(spec, SFT.build(job), scratch=job.scratch)
+    ctx = StepContext(config=micro, store=store, parents=parents, scratch=store.scratch())
+    spec = SFT.spec(ctx)
+    ref = store.put(spec, SFT.build(ctx), scratch=ctx.scratch)
     row = store.read(ref.artifact_id).row(0, named=True)
     model = load_checkpoint(store.folder(ref.artifact_id)).model
     assert (row["path"], row["base"]) == (".", "tiny")
@@ -87,7 +87,7 @@ def test_serving_settings_stand_alone_for_any_list_length() -> None:
 
 def test_key_holds_what_can_change_the_weights(micro: Config, store: Store, tmp_path: Path) -> None:
     def key(config: Config) -> str:
-        return SFT.spec(Job(config=config, store=store)).artifact_id
+        return SFT.spec(StepContext(config=config, store=store)).artifact_id
 
     def with_base(folder: Path) -> Config:
         model = micro.model.model_copy(update={"base": str(folder)})

@@ -9,7 +9,7 @@ import pytest
 from convrec.config import Model
 from convrec.errors import ConfigError
 from convrec.models import gguf as packaged
-from convrec.models.gguf import is_packaged, packaged_file, packaged_folder
+from convrec.models.gguf import gguf_file, gguf_folder, is_gguf_package
 from convrec.models.load import load_student, load_tokenizer
 
 TEXTS = (
@@ -26,15 +26,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_only_known_names_are_packages() -> None:
-    assert is_packaged("smollm2")
-    assert not is_packaged("tiny")
-    assert not is_packaged("Qwen/Qwen2.5-0.5B-Instruct")
+    assert is_gguf_package("smollm2")
+    assert not is_gguf_package("tiny")
+    assert not is_gguf_package("Qwen/Qwen2.5-0.5B-Instruct")
 
 
 def test_a_missing_package_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(packaged.PACKAGES, "smollm2", "no_such_package")
     with pytest.raises(ConfigError, match=r"no-such-package.*pip install .*\[smollm2\]"):
-        packaged_file("smollm2")
+        gguf_file("smollm2")
 
 
 def test_what_breaks_off_leaves_nothing(
@@ -50,14 +50,14 @@ def test_what_breaks_off_leaves_nothing(
 
     monkeypatch.setattr(packaged, "_unpack", breaks)
     with pytest.raises(OSError, match="disk full"):
-        packaged_folder("smollm2")
+        gguf_folder("smollm2")
     assert list((here / "models").iterdir()) == []
 
     monkeypatch.setattr(packaged, "_unpack", lambda _, folder: (folder / "whole").touch())
-    folder = packaged_folder("smollm2")
+    folder = gguf_folder("smollm2")
     assert [path.name for path in folder.iterdir()] == ["whole"]
     monkeypatch.setattr(packaged, "_unpack", breaks)
-    assert packaged_folder("smollm2") == folder
+    assert gguf_folder("smollm2") == folder
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_the_real_model_becomes_a_plain_folder(here: Path, tmp_path: Path) -> No
     assert student.model.num_parameters() == 134_515_008
     (folder,) = (here / "models").iterdir()
     assert "quantization_config" not in json.loads((folder / "config.json").read_text())
-    file = packaged_file("smollm2")
+    file = gguf_file("smollm2")
     original = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     student.tokenizer.save_pretrained(tmp_path / "again")
     for tokenizer in (student.tokenizer, load_tokenizer(tmp_path / "again")):

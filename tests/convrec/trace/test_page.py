@@ -8,16 +8,16 @@ from html import unescape
 from rich.console import Console
 
 from convrec.artifacts import Store
-from convrec.artifacts.trace.conversation import follow
+from convrec.artifacts.trace.conversation import trace_conversation
 from convrec.artifacts.trace.html import trace_html
-from convrec.artifacts.trace.lineage_path import newest_line
+from convrec.artifacts.trace.lineage_path import newest_path
 from convrec.cli.trace import print_trace
 from tests.convrec.trace.world import EVIL, build
 
 
 def test_posts_and_titles_stand_in_the_page_as_text(store: Store) -> None:
     build(store)
-    page = str(trace_html(follow(store, "s0", newest_line(store, "s0"))))
+    page = str(trace_html(trace_conversation(store, "s0", newest_path(store, "s0"))))
     assert "<script" not in page
     shown = unescape(re.sub(r"<[^>]+>", "", page))
     assert shown.count(EVIL) >= 5  # post, raw line, link, candidate, demonstration, list
@@ -26,8 +26,8 @@ def test_posts_and_titles_stand_in_the_page_as_text(store: Store) -> None:
 
 def test_what_is_missing_leaves_no_gap(store: Store) -> None:
     ids = build(store)
-    line = newest_line(store, "s0", of=ids["teacher_lists"])
-    traced = follow(store, "s0", line)
+    line = newest_path(store, "s0", of=ids["teacher_lists"])
+    traced = trace_conversation(store, "s0", line)
     assert "Candidates" not in trace_html(traced)
     assert json.loads(json.dumps(traced))["candidates"] == []
 
@@ -35,7 +35,7 @@ def test_what_is_missing_leaves_no_gap(store: Store) -> None:
 def test_the_terminal_shows_every_text_as_it_is(store: Store) -> None:
     build(store)
     out = io.StringIO()
-    traced = follow(store, "s0", newest_line(store, "s0"))
+    traced = trace_conversation(store, "s0", newest_path(store, "s0"))
     traced["samples"][0]["conversation"] = "[bold]not markup[/bold] [/red]"
     print_trace(traced, Console(file=out, width=250))
     assert "[bold]not markup[/bold] [/red]" in out.getvalue()

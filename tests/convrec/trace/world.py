@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.artifacts.tables import KINDS
 
 EVIL = '<script>alert("x")</script> `rm` | end]:::cached %%{init: {}}%%'
@@ -89,6 +89,6 @@ def build(store: Store, name: str = "a") -> dict[str, str]:
         scratch = store.scratch() if kind == "checkpoint" else None
         failed = pl.DataFrame({"context_id": ["c1"], "reason": ["one pass"], "final": [True]})
         failures = failed if kind == "judgments" else None
-        made = store.put(spec, Built(frame, failures=failures), scratch=scratch)
+        made = store.put(spec, StepResult(frame, failures=failures), scratch=scratch)
         ids[kind] = made.artifact_id
     return ids

@@ -13,7 +13,7 @@ from convrec.stages.rank_grpo import train as rl
 from convrec.stages.rank_grpo.train import train_rank_grpo
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import format_line
-from convrec.training.metrics_log import Record
+from convrec.training.metrics_log import MetricsLog
 from tests.convrec.training.world import FILMS, SAMPLES, config
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -54,7 +54,7 @@ def test_the_trainer_takes_the_probabilities_that_the_sampler_had(
     settings = config(sampler="constrained", iterations=2, temperature=0.7)
     student = rl.load_checkpoint(checkpoint)
     task = rl.make_task(student, SAMPLES, [], LINES, TitleIndex(MORE), settings, 5)
-    trainer = rl.make_trainer(task, tmp_path, Record(tmp_path), lambda *_: None)
+    trainer = rl.make_trainer(task, tmp_path, MetricsLog(tmp_path), lambda *_: None)
     trainer.model.train()
     rows: list[dict[str, Any]] = [row for row in task.data for _ in range(2)]
     batch = trainer._generate_and_score_completions(rows[:4])

@@ -12,17 +12,17 @@ import polars as pl
 import pytest
 import torch
 
-from convrec.artifacts import ArtifactSpec, Built, Store
+from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.config import Config
 from convrec.errors import TrainingError
 from convrec.models.load import has_bf16, load_checkpoint
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.rank_grpo import train as rl
 from convrec.stages.rank_grpo.step import RANK_GRPO
 from convrec.stages.rank_grpo.train import train_rank_grpo
 from convrec.stages.rank_grpo.validation import Validation
 from convrec.titles.index import TitleIndex
-from convrec.training.metrics_log import Record
+from convrec.training.metrics_log import MetricsLog
 from convrec.utils.progress import silent
 from tests.convrec.training.world import FILMS, SAMPLES, Written, config, weights
 
@@ -127,22 +127,22 @@ def test_the_step_trains_on_the_train_split_and_is_stored(checkpoint: Path, stor
         (scratch / path.name).write_bytes(path.read_bytes())
     base = store.put(
         ArtifactSpec(kind="checkpoint", stage="sft", version=1),
-        Built(
+        StepResult(
             pl.DataFrame([{"path": ".", "base": "tiny", "parameters": 1, "manifest": "{}"}]),
         ),
         scratch=scratch,
     )
     rows = pl.DataFrame([*SAMPLES, SAMPLES[0] | {"split": "test", "conversation": None}])
     catalog = pl.DataFrame(FILMS, schema=["item_id", "title", "year"], orient="row")
-    job = Job(
+    ctx = StepContext(
         config=settings,
         store=store,
         parents={"checkpoint": base},
         frames={"conversations": rows, "catalog": catalog},
         scratch=store.scratch(),
     )
-    built = RANK_GRPO.build(job)
-    ref = store.put(RANK_GRPO.spec(job), built, scratch=job.scratch)
+    built = RANK_GRPO.build(ctx)
+    ref = store.put(RANK_GRPO.spec(ctx), built, scratch=ctx.scratch)
     row = store.read(ref.artifact_id).to_dicts()[0]
     assert (row["path"], row["base"]) == (".", base.artifact_id)
     assert (
@@ -288,6 +288,6 @@ def test_a_process_that_has_no_validation_sample_writes_nothing(
     student, one = load_checkpoint(checkpoint), SAMPLES[:1]
     task = rl.make_task(student, SAMPLES, one, (), TitleIndex(FILMS), settings, 5)
     trainer: Any = SimpleNamespace(accelerator=SimpleNamespace(num_processes=2, process_index=0))
-    validation = rl._validation(task, trainer, Record(tmp_path))
+    validation = rl._validation(task, trainer, MetricsLog(tmp_path))
     assert validation is not None
     assert validation.answer() == []

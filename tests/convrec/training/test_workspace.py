@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convrec.training.checkpoint import latest
-from convrec.training.metrics_log import METRICS, SAMPLES, Record
+from convrec.training.metrics_log import METRICS, SAMPLES, MetricsLog
 from convrec.utils.workspace import discard, workspace
 
 
@@ -42,20 +42,20 @@ def test_a_run_without_a_folder_leaves_none() -> None:
 
 
 def test_a_record_goes_on_after_its_checkpoint_and_drops_what_came_later(tmp_path: Path) -> None:
-    record = Record(tmp_path)
+    record = MetricsLog(tmp_path)
     for step in (1, 2, 3):
         record.add(step, {"loss": step / 3})
         record.sample(step, [{"completion": "Amélie (2001)"}])
     with (tmp_path / METRICS).open("a") as file:
         file.write('{"step": 4, "lo')  # a crash in the middle of a line
-    again = Record(tmp_path, 2)
+    again = MetricsLog(tmp_path, 2)
     again.add(3, {"loss": 9.0})
     assert again.points == [(1, "loss", 1 / 3), (2, "loss", 2 / 3), (3, "loss", 9.0)]
     lines = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
     assert lines == [{"step": step, "loss": value} for step, _, value in again.points]
     assert len((tmp_path / SAMPLES).read_text(encoding="utf-8").splitlines()) == 2
     assert again.mean("loss", 1, 2) == pytest.approx(0.5)
-    assert Record(tmp_path).points == []
+    assert MetricsLog(tmp_path).points == []
 
 
 def test_half_saved_and_foreign_checkpoints_are_not_gone_on_from(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from convrec.metrics.bootstrap import Bootstrap, Interval
 from convrec.stages.adjust import DEMONSTRATIONS
-from convrec.stages.base import Job
-from convrec.stages.evaluate.measures import Measures, Values
+from convrec.stages.base import StepContext
+from convrec.stages.evaluate.measures import Evaluator, Values
 from convrec.stages.evaluate.samples import Sample, by_context
 
 if TYPE_CHECKING:
@@ -20,25 +20,29 @@ Texts = Mapping[str, str]
 """Context → its list, one line an item."""
 
 
-def demonstrations(job: Job, roles: tuple[str, ...], frames: Mapping[str, pl.DataFrame]) -> Texts:
+def demonstrations(
+    ctx: StepContext, roles: tuple[str, ...], frames: Mapping[str, pl.DataFrame]
+) -> Texts:
     """The lists that the demonstrations step makes of the parents `roles` and of `frames`."""
     shared = {"catalog", "conversations"} | set(roles)
-    parents = {role: ref for role, ref in job.parents.items() if role in shared}
-    given = {role: frame for role, frame in job.frames.items() if role in shared}
-    made = DEMONSTRATIONS.build(Job(job.config, job.store, parents, frames={**given, **frames}))
+    parents = {role: ref for role, ref in ctx.parents.items() if role in shared}
+    given = {role: frame for role, frame in ctx.frames.items() if role in shared}
+    made = DEMONSTRATIONS.build(
+        StepContext(ctx.config, ctx.store, parents, frames={**given, **frames})
+    )
     return dict(made.rows.select("context_id", "completion").iter_rows())
 
 
-class Jury:
+class ListEvaluator:
     """Measures lists of fixed samples, `standard` protocol, with intervals over contexts."""
 
-    def __init__(self, job: Job, samples: list[Sample]) -> None:
+    def __init__(self, ctx: StepContext, samples: list[Sample]) -> None:
         self.samples = samples
-        self._measures = Measures(samples, job.frame("catalog"), job.config)
+        self._measures = Evaluator(samples, ctx.frame("catalog"), ctx.config)
         self._bootstrap = Bootstrap(
             [sample.context_id for sample in samples],
-            resamples=job.config.evaluate.bootstrap,
-            seed=job.config.seed,
+            resamples=ctx.config.evaluate.bootstrap,
+            seed=ctx.config.seed,
         )
 
     def values(self, texts: Texts) -> Values:

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built
+from convrec.artifacts import StepResult
 from convrec.errors import InputError
-from convrec.pipeline.experiments.ablation.evaluation import Jury, Texts, demonstrations
-from convrec.stages.base import Job, Step
+from convrec.pipeline.experiments.ablation.evaluation import ListEvaluator, Texts, demonstrations
+from convrec.stages.base import Step, StepContext
 from convrec.stages.evaluate.samples import Sample, held_out
 from convrec.stages.evaluate.systems import teacher_texts
 
@@ -33,31 +33,31 @@ METRICS = ("ndcg@20", "recall@20", "ndcg@5", "recall@5", "in_catalog")
 LEARNED = "adjusted"
 
 
-def rungs(job: Job) -> dict[str, Texts]:
+def rungs(ctx: StepContext) -> dict[str, Texts]:
     """The lists of each rung that this run has, in order."""
     import polars as pl
 
     lists: dict[str, Texts] = {
-        "raw": teacher_texts(job.frame("teacher_lists"), job.config.line_format)
+        "raw": teacher_texts(ctx.frame("teacher_lists"), ctx.config.line_format)
     }
-    linked = job.frame("candidates_linked").filter(pl.col("identity") > 0)
+    linked = ctx.frame("candidates_linked").filter(pl.col("identity") > 0)
     for step, rows in (
         ("fuzzy", linked),
-        ("similar", job.frame("candidates_similar")),
-        ("talk", job.frame("candidates")),
+        ("similar", ctx.frame("candidates_similar")),
+        ("talk", ctx.frame("candidates")),
     ):
-        lists[step] = demonstrations(job, (), {"candidates": rows})
-    if job.has("judgments"):
-        lists["judged"] = demonstrations(job, ("candidates", "judgments"), {})
-    if job.has("adjustment"):
-        lists[LEARNED] = demonstrations(job, ("candidates", "judgments", "adjustment"), {})
+        lists[step] = demonstrations(ctx, (), {"candidates": rows})
+    if ctx.has("judgments"):
+        lists["judged"] = demonstrations(ctx, ("candidates", "judgments"), {})
+    if ctx.has("adjustment"):
+        lists[LEARNED] = demonstrations(ctx, ("candidates", "judgments", "adjustment"), {})
     return lists
 
 
-def _build(job: Job) -> Built:
+def _build(ctx: StepContext) -> StepResult:
     import polars as pl
 
-    conversations, lists = job.frame("conversations"), rungs(job)
+    conversations, lists = ctx.frame("conversations"), rungs(ctx)
     test = held_out(conversations)
     if not test:
         raise InputError(
@@ -67,18 +67,20 @@ def _build(job: Job) -> Built:
     every = [
         sample for split in _splits(conversations) for sample in held_out(conversations, split)
     ]
-    rows = _climb("test", test, lists, job)
+    rows = _climb("test", test, lists, ctx)
     unlearned = {step: texts for step, texts in lists.items() if step != LEARNED}
-    rows += _climb("all", every, unlearned, job)
+    rows += _climb("all", every, unlearned, ctx)
     columns = ("split", "step", "metric", "value", "low", "high", "gain", "gain_low", "gain_high")
     frame = pl.DataFrame(rows, schema=[*columns, "n"], orient="row", infer_schema_length=None)
     frame = frame.with_columns(pl.col("gain", "gain_low", "gain_high").cast(pl.Float64))
-    return Built(frame, {f"{r[1]} {r[2]}": round(r[3], 4) for r in rows if r[0] == "test"})
+    return StepResult(frame, {f"{r[1]} {r[2]}": round(r[3], 4) for r in rows if r[0] == "test"})
 
 
-def _climb(split: str, samples: list[Sample], lists: dict[str, Texts], job: Job) -> list[Any]:
+def _climb(
+    split: str, samples: list[Sample], lists: dict[str, Texts], ctx: StepContext
+) -> list[Any]:
     """A row a rung and metric: value, gain over the rung before, and their intervals."""
-    jury, rows, before = Jury(job, samples), [], None
+    jury, rows, before = ListEvaluator(ctx, samples), [], None
     for step, texts in lists.items():
         values = jury.values(texts)
         found = jury.intervals(values, METRICS)

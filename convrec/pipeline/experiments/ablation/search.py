@@ -19,11 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from convrec.artifacts import Built
+from convrec.artifacts import StepResult
 from convrec.errors import InputError
-from convrec.pipeline.experiments.ablation.evaluation import Jury, Texts, demonstrations
+from convrec.pipeline.experiments.ablation.evaluation import ListEvaluator, Texts, demonstrations
 from convrec.stages.adjust import ADJUSTMENT
-from convrec.stages.base import Job, Step
+from convrec.stages.base import Step, StepContext
 from convrec.stages.evaluate.samples import held_out
 from convrec.stages.remap import CANDIDATES
 
@@ -50,20 +50,20 @@ class Setting(NamedTuple):
     length: int
 
 
-def _build(job: Job) -> Built:
-    samples = held_out(job.frame("conversations"), "validation")
+def _build(ctx: StepContext) -> StepResult:
+    samples = held_out(ctx.frame("conversations"), "validation")
     if not samples:
         raise InputError(
             "the validation split has no conversation with a ground truth, so nothing can be "
             "chosen on it; look at ingest.path, or set the weights by hand"
         )
-    search = _Search(job, Jury(job, samples))
+    search = _Search(ctx, ListEvaluator(ctx, samples))
     search.run("remap", search.remaps())
-    if job.has("judgments"):
+    if ctx.has("judgments"):
         search.run("reflect", search.reflects())
     search.run("length", search.lengths())
     rows = _frame(search.rows)
-    return Built(rows, {"settings tried": rows.height, **_figures(rows)})
+    return StepResult(rows, {"settings tried": rows.height, **_figures(rows)})
 
 
 def _frame(rows: list[Any]) -> pl.DataFrame:
@@ -80,19 +80,19 @@ def _frame(rows: list[Any]) -> pl.DataFrame:
 class _Search:
     """One search; `rows` are what it tried, `best` is what each round leaves for the next."""
 
-    def __init__(self, job: Job, jury: Jury) -> None:
+    def __init__(self, ctx: StepContext, jury: ListEvaluator) -> None:
         self.rows: list[Any] = []
-        self._job, self._jury = job, jury
-        config = job.config
+        self._job, self._jury = ctx, jury
+        config = ctx.config
         self._own = Setting(
             config.remap.similarity_weight,
             config.remap.conversation_weight,
-            config.reflect.weight if job.has("judgments") else 0.0,
+            config.reflect.weight if ctx.has("judgments") else 0.0,
             config.reflect.top,
             config.list_length,
         )
         self._best = self._own
-        self._talks = _talks(job.frame("conversations"))
+        self._talks = _talks(ctx.frame("conversations"))
         self._candidates: dict[tuple[float, float], pl.DataFrame] = {}
         self._texts: dict[Setting, Texts] = {}
 
@@ -151,8 +151,8 @@ class _Search:
             if "judgments" not in frames:
                 given.pop("judgments", None)
             catalog = {r: ref for r, ref in self._job.parents.items() if r == "catalog"}
-            job = Job(self._job.config, self._job.store, catalog, frames=given)
-            frames["adjustment"] = ADJUSTMENT.build(job).rows
+            ctx = StepContext(self._job.config, self._job.store, catalog, frames=given)
+            frames["adjustment"] = ADJUSTMENT.build(ctx).rows
         return demonstrations(self._job, (), frames)
 
     def _scored(self, setting: Setting) -> pl.DataFrame:
@@ -165,8 +165,8 @@ class _Search:
             lists = self._job.frame("teacher_lists")
             lists = lists.join(self._talks, on="context_id", how="semi", maintain_order="left")
             frames = {**self._job.frames, "conversations": self._talks, "teacher_lists": lists}
-            job = Job(config, self._job.store, self._job.parents, frames=frames)
-            self._candidates[weights] = CANDIDATES.build(job).rows
+            ctx = StepContext(config, self._job.store, self._job.parents, frames=frames)
+            self._candidates[weights] = CANDIDATES.build(ctx).rows
         return self._candidates[weights]
 
     def _judged(self, setting: Setting) -> pl.DataFrame:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built
+from convrec.artifacts import StepResult
 from convrec.errors import InputError
 from convrec.metrics.registry import Protocol
-from convrec.pipeline.experiments.algorithms.trainings import Training
+from convrec.pipeline.experiments.algorithms.trainings import TrainingRun
 from convrec.pipeline.graph import Node
-from convrec.stages.base import Job, Step
-from convrec.stages.evaluate.measures import Measures
+from convrec.stages.base import Step, StepContext
+from convrec.stages.evaluate.measures import Evaluator
 from convrec.stages.evaluate.metrics import METRICS, metrics_frame
 from convrec.stages.evaluate.paired import COMPARED
 from convrec.stages.evaluate.samples import SampleList, held_out
@@ -30,7 +30,7 @@ ROLE = "generations of "
 STANDARD: Protocol = "standard"
 
 
-def comparison_node(trained: Iterable[Training]) -> Node:
+def comparison_node(trained: Iterable[TrainingRun]) -> Node:
     """The node that measures these trainings; the first one's algorithm is the one compared."""
     reads = {name: name for name in ("catalog", "conversations", "generations_sft")}
     for one in trained:
@@ -47,24 +47,24 @@ def _step(first: str) -> Step:
     def config(settings: Config) -> dict[str, Any]:
         return {**METRICS.config(settings), "compared": first}
 
-    def build(job: Job) -> Built:
-        return _build(job, first)
+    def build(ctx: StepContext) -> StepResult:
+        return _build(ctx, first)
 
     return Step(stage="evaluate", kind="metrics", version=1, build=build, config=config)
 
 
-def _build(job: Job, first: str) -> Built:
-    samples = held_out(job.frame("conversations"))
+def _build(ctx: StepContext, first: str) -> StepResult:
+    samples = held_out(ctx.frame("conversations"))
     if not samples:
         raise InputError(
             "the test split has no conversation with a ground truth, so trainings cannot be "
             "compared; look at ingest.path"
         )
-    measures = Measures(samples, job.frame("catalog"), job.config)
-    lists: dict[str, list[SampleList]] = dict(system_lists(job, samples, measures.index))
+    measures = Evaluator(samples, ctx.frame("catalog"), ctx.config)
+    lists: dict[str, list[SampleList]] = dict(system_lists(ctx, samples, measures.index))
     algorithms: dict[str, list[SampleList]] = {}
-    for role in (role for role in job.parents if role.startswith(ROLE)):
-        made = generated(job.frame(role), samples)
+    for role in (role for role in ctx.parents if role.startswith(ROLE)):
+        made = generated(ctx.frame(role), samples)
         algorithms.setdefault(_algorithm(role), []).extend(made)
         lists[role.removeprefix(ROLE)] = made
     lists |= algorithms
@@ -77,4 +77,4 @@ def _build(job: Job, first: str) -> Built:
         difference = {name: a[name] - b[name] for name in COMPARED}
         rows += measures.rows(difference, system, versus, STANDARD)
     figures = {f"{r[0]} {r[3]}": round(r[4], 4) for r in rows if not r[1] and r[3] == "ndcg@20"}
-    return Built(metrics_frame(rows), figures)
+    return StepResult(metrics_frame(rows), figures)

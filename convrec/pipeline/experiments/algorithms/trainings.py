@@ -25,7 +25,7 @@ BEST = "validation_ndcg@20_best"
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingRun:
     """One training; `algorithm` is `rank_grpo`, `rank_grpo:REWARD`, or a baseline's name."""
 
     algorithm: str
@@ -60,25 +60,25 @@ class Training:
 
 def trainings(
     config: Config, algorithms: Sequence[str], rates: Mapping[str, Sequence[float]], seed: int
-) -> dict[str, list[Training]]:
+) -> dict[str, list[TrainingRun]]:
     """For each algorithm, one training a learning rate: those to choose between.
 
     An algorithm without `rates` is tried at half the profile's, the profile's, and twice that.
     Raises ConfigError for an algorithm or reward that is not known.
     """
     own = config.rank_grpo.learning_rate
-    found: dict[str, list[Training]] = {}
+    found: dict[str, list[TrainingRun]] = {}
     for algorithm in algorithms:
         _check(algorithm, config)
         tried = rates.get(algorithm) or (own / 2, own, own * 2)
-        found[algorithm] = [Training(algorithm, rate, seed) for rate in tried]
+        found[algorithm] = [TrainingRun(algorithm, rate, seed) for rate in tried]
     return found
 
 
-def best_rate(tried: Iterable[Training], refs: Mapping[str, ArtifactRef], store: Store) -> float:
+def best_rate(tried: Iterable[TrainingRun], refs: Mapping[str, ArtifactRef], store: Store) -> float:
     """The learning rate whose best NDCG@20 on validation is highest; the first of equals."""
 
-    def reached(training: Training) -> float:
+    def reached(training: TrainingRun) -> float:
         ref = refs[training.checkpoint().name]
         return float(store.header(ref.artifact_id).figures[BEST])
 

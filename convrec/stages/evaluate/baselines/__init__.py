@@ -2,6 +2,6 @@
 
 from convrec.stages.evaluate.baselines.knn import choose_k, knn
 from convrec.stages.evaluate.baselines.popularity import popularity
-from convrec.stages.evaluate.baselines.training import Training, read_training
+from convrec.stages.evaluate.baselines.training import TrainingData, read_training
 
-__all__ = ["Training", "choose_k", "knn", "popularity", "read_training"]
+__all__ = ["TrainingData", "choose_k", "knn", "popularity", "read_training"]

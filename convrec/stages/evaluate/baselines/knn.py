@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from convrec.metrics.ndcg import ndcg
 from convrec.metrics.relevance import Titled
-from convrec.stages.evaluate.baselines.training import Training
+from convrec.stages.evaluate.baselines.training import TrainingData
 from convrec.utils.tfidf import vectorizer
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ Neighbours = tuple[NDArray[np.int64], NDArray[np.float32]]
 """The nearest training posts of each sample, nearest first, and their similarities."""
 
 
-def knn(training: Training, samples: Sequence[Sample], n: int, k: int) -> list[list[Titled]]:
+def knn(training: TrainingData, samples: Sequence[Sample], n: int, k: int) -> list[list[Titled]]:
     """The `n` best items that each sample has not seen, by its `k` nearest training posts."""
     near = _neighbours(training, samples, k)
     return [training.named(rows) for rows in _ranked(training, samples, near, k, n)]
 
 
-def choose_k(training: Training, validation: Sequence[Sample]) -> int:
+def choose_k(training: TrainingData, validation: Sequence[Sample]) -> int:
     """The number of neighbours with the best NDCG@20 on validation, the smaller one on a tie."""
     if not validation:
         return DEFAULT_K
@@ -71,7 +71,7 @@ def _mark(relevance: NDArray[np.float64], rows: list[int], truths: list[set[int]
             relevance[rank] = 1.0
 
 
-def _neighbours(training: Training, samples: Sequence[Sample], k: int) -> Neighbours:
+def _neighbours(training: TrainingData, samples: Sequence[Sample], k: int) -> Neighbours:
     """The `k` nearest training posts of each sample's conversation, all where there are fewer."""
     tfidf = vectorizer()
     posts = tfidf.fit_transform(training.texts).T.tocsr()
@@ -92,7 +92,7 @@ def _neighbours(training: Training, samples: Sequence[Sample], k: int) -> Neighb
 
 
 def _ranked(
-    training: Training, samples: Sequence[Sample], near: Neighbours, k: int, n: int
+    training: TrainingData, samples: Sequence[Sample], near: Neighbours, k: int, n: int
 ) -> Iterator[list[int]]:
     """The catalog rows of each sample's list."""
     popular = training.by_popularity

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from convrec.metrics.relevance import Titled
-from convrec.stages.evaluate.baselines.training import Training
+from convrec.stages.evaluate.baselines.training import TrainingData
 
 if TYPE_CHECKING:
     from convrec.stages.evaluate.samples import Sample
 
 
-def popularity(training: Training, samples: Sequence[Sample], n: int) -> list[list[Titled]]:
+def popularity(training: TrainingData, samples: Sequence[Sample], n: int) -> list[list[Titled]]:
     """The `n` most often named items that each sample has not seen; ties by catalog row.
 
     A list is shorter where training answers name fewer items.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from convrec.catalog.items import link, of_splits
+from convrec.catalog.items import link_titles, of_splits
 from convrec.metrics.relevance import Titled
 from convrec.titles.index import YEAR_TOLERANCE
 from convrec.titles.normalize import exact_key
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingData:
     """Training posts with a ground truth in the catalog.
 
     `items` are the catalog's titles and years by row, `texts` one conversation a post, `truth`
@@ -65,14 +65,14 @@ class Training:
         return [self.items[row] for row in rows]
 
 
-def read_training(conversations: pl.DataFrame, catalog: pl.DataFrame) -> Training | None:
+def read_training(conversations: pl.DataFrame, catalog: pl.DataFrame) -> TrainingData | None:
     """The training split; None where no training answer names an item of the catalog."""
     import polars as pl
     from scipy.sparse import csr_matrix
 
     train = of_splits(conversations, {"train"})
     columns = ("sample_id", "context_id", "ground_truth")
-    named = link(train.select(columns), "ground_truth", catalog).unique(maintain_order=True)
+    named = link_titles(train.select(columns), "ground_truth", catalog).unique(maintain_order=True)
     if named.is_empty():
         return None
     posts = (
@@ -88,4 +88,4 @@ def read_training(conversations: pl.DataFrame, catalog: pl.DataFrame) -> Trainin
         (np.ones(len(rows), np.float32), (rows, columns_)), shape=(posts.height, catalog.height)
     )
     items = list(catalog.select("title", "year").iter_rows())
-    return Training(items, posts["conversation"].to_list(), truth)
+    return TrainingData(items, posts["conversation"].to_list(), truth)

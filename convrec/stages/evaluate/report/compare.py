@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
-    from convrec.artifacts import Header, Store
+    from convrec.artifacts import ArtifactRecord, Store
 
 RATES_SHOWN = ("in_catalog", "exact_n", "repeats", "popularity_rank", "popularity_gini")
 AT_LEAST = 2
 
 
-class Compared(NamedTuple):
+class ComparedRun(NamedTuple):
     """A run on the page: its name, its metrics artifact, and its figures by system and metric."""
 
     name: str
-    header: Header
+    header: ArtifactRecord
     config: dict[str, Any]
     systems: dict[str, dict[str, dict[str, Any]]]
 
 
-def read_run(store: Store, name: str) -> Compared:
+def read_run(store: Store, name: str) -> ComparedRun:
     """The figures of a run. Raises InputError where there is none, or it measured nothing."""
     from convrec.artifacts.runs import find_run
     from convrec.stages.evaluate.report.tables import cells
@@ -47,10 +47,10 @@ def read_run(store: Store, name: str) -> Compared:
     header = store.header(artifact_id)
     found = cells(store.read(artifact_id), "standard")
     systems = {system: row for (system, versus), row in found.items() if versus is None}
-    return Compared(called, header, config, systems)
+    return ComparedRun(called, header, config, systems)
 
 
-def comparison_page(runs: list[Compared]) -> str:
+def comparison_page(runs: list[ComparedRun]) -> str:
     """The page. Raises InputError for fewer than two runs."""
     from convrec.stages.evaluate.report.charts import Dot, dot_chart
     from convrec.stages.evaluate.report.step import render
@@ -93,7 +93,7 @@ def _differences(values: list[dict[str, Any]]) -> dict[str, list[str]]:
     return {key: row for key, row in rows.items() if len(set(row)) > 1}
 
 
-def plain_figures(run: Compared) -> dict[str, Any]:
+def plain_figures(run: ComparedRun) -> dict[str, Any]:
     """The figures of a run as `--json` writes them."""
     figures = {s: {m: cell["value"] for m, cell in row.items()} for s, row in run.systems.items()}
     return {"metrics_artifact": run.header.ref.artifact_id, "metrics": figures}

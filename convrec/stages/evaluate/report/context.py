@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Header
+from convrec.artifacts import ArtifactRecord
 from convrec.artifacts.lineage import family
 from convrec.artifacts.runs import revision
 from convrec.artifacts.trace.html import traces
@@ -15,7 +15,7 @@ from convrec.errors import ConfigError
 from convrec.llm.ledger import ledger_rows, summed
 from convrec.metrics.registry import WIDTH
 from convrec.stages.adjust.fit import CUT
-from convrec.stages.base import Job
+from convrec.stages.base import StepContext
 from convrec.stages.evaluate.calibration import Rated, calibration
 from convrec.stages.evaluate.metrics import NEIGHBOURS
 from convrec.stages.evaluate.report.charts import Dot, dot_chart, line_chart
@@ -37,45 +37,45 @@ _MEASURED = ("teacher_lists", "candidates", "judgments", "adjustment", "demonstr
 _SHOWN_ROWS = 8
 
 
-def gather(job: Job) -> dict[str, Any]:
+def gather(ctx: StepContext) -> dict[str, Any]:
     """Everything that the template needs, by name."""
-    metrics = job.frame("metrics")
-    samples = held_out(job.frame("conversations"))
-    index = TitleIndex(job.frame("catalog").select("item_id", "title", "year").iter_rows())
-    neighbours = job.store.header(job.parents["metrics"].artifact_id).figures.get(NEIGHBOURS)
-    picked = chosen(samples, job.config.seed)
-    lists = {s: x for s, x in system_lists(job, picked, index, neighbours).items() if x}
+    metrics = ctx.frame("metrics")
+    samples = held_out(ctx.frame("conversations"))
+    index = TitleIndex(ctx.frame("catalog").select("item_id", "title", "year").iter_rows())
+    neighbours = ctx.store.header(ctx.parents["metrics"].artifact_id).figures.get(NEIGHBOURS)
+    picked = chosen(samples, ctx.config.seed)
+    lists = {s: x for s, x in system_lists(ctx, picked, index, neighbours).items() if x}
     found = cells(metrics, "standard")
-    made = family(job.store, [ref.artifact_id for ref in job.parents.values()])
-    rated = calibration(job)
-    shown = examples(job, picked, lists, index)
+    made = family(ctx.store, [ref.artifact_id for ref in ctx.parents.values()])
+    rated = calibration(ctx)
+    shown = examples(ctx, picked, lists, index)
     return {
-        "profile": job.config.profile,
-        "description": job.config.description,
-        "n": job.config.list_length,
-        "settings": job.config,
+        "profile": ctx.config.profile,
+        "description": ctx.config.description,
+        "n": ctx.config.list_length,
+        "settings": ctx.config,
         "samples": len(samples),
         "posts": len({sample.context_id for sample in samples}),
-        "simulated": simulated(job.config),
+        "simulated": simulated(ctx.config),
         **tables(metrics),
-        "charts": _charts(found, rated, job.config.list_length),
+        "charts": _charts(found, rated, ctx.config.list_length),
         "rated": rated,
-        "curves": curves(job, COLOURS),
+        "curves": curves(ctx, COLOURS),
         "examples": shown,
         "traces": traces(
-            job.store,
+            ctx.store,
             [example.sample_id for example in shown],
-            [ref.artifact_id for ref in job.parents.values()],
+            [ref.artifact_id for ref in ctx.parents.values()],
         ),
-        "changed": what_changed(job, metrics, previous_metrics(job)),
-        "quarantine": _quarantine(job),
-        "adjustment": _adjustment(job),
+        "changed": what_changed(ctx, metrics, previous_metrics(ctx)),
+        "quarantine": _quarantine(ctx),
+        "adjustment": _adjustment(ctx),
         "measured": _measured(made),
-        "ledger": summed(ledger_rows(job.store), "stage,model"),
+        "ledger": summed(ledger_rows(ctx.store), "stage,model"),
         "lineage": made,
-        "command": _command(job),
+        "command": _command(ctx),
         "revision": revision(),
-        "config": json.dumps(shown_config(job.config), indent=2, ensure_ascii=False),
+        "config": json.dumps(shown_config(ctx.config), indent=2, ensure_ascii=False),
     }
 
 
@@ -96,13 +96,13 @@ def shown_config(config: Config) -> dict[str, Any]:
     return values
 
 
-def _command(job: Job) -> str:
+def _command(ctx: StepContext) -> str:
     """The command that makes this report again."""
-    if "generations_checkpoint" not in job.parents:
-        return command(job.config)
-    given = job.parents.get("checkpoint_given")
+    if "generations_checkpoint" not in ctx.parents:
+        return command(ctx.config)
+    given = ctx.parents.get("checkpoint_given")
     name = given.artifact_id if given else "FOLDER"
-    return command(job.config, f"evaluate --checkpoint {name} --profile")
+    return command(ctx.config, f"evaluate --checkpoint {name} --profile")
 
 
 def command(config: Config, what: str = "run") -> str:
@@ -164,10 +164,10 @@ def _dot(label: str, cell: Cell, colour: int) -> Dot:
     return Dot(label, cell["value"], cell["low"], cell["high"], colour)
 
 
-def _quarantine(job: Job) -> dict[str, Any]:
-    if "quarantine" not in job.parents:
+def _quarantine(ctx: StepContext) -> dict[str, Any]:
+    if "quarantine" not in ctx.parents:
         return {}
-    rows = job.frame("quarantine")
+    rows = ctx.frame("quarantine")
     return {
         "reasons": list(rows["reason"].value_counts(sort=True).iter_rows()),
         "rows": rows.head(_SHOWN_ROWS).to_dicts(),
@@ -175,17 +175,17 @@ def _quarantine(job: Job) -> dict[str, Any]:
     }
 
 
-def _adjustment(job: Job) -> dict[str, list[dict[str, Any]]]:
+def _adjustment(ctx: StepContext) -> dict[str, list[dict[str, Any]]]:
     """The items whose score the adjustment lowers and raises most, at the end of a list."""
     import polars as pl
 
-    if "adjustment" not in job.parents:
+    if "adjustment" not in ctx.parents:
         return {}
-    header = job.store.header(job.parents["adjustment"].artifact_id)
+    header = ctx.store.header(ctx.parents["adjustment"].artifact_id)
     cut = float(header.figures.get(CUT, 0.0))
-    titles = job.frame("catalog", "item_id", "title", "year")
+    titles = ctx.frame("catalog", "item_id", "title", "year")
     lift = pl.col("weight") * cut + pl.col("bias") - cut
-    rows = job.frame("adjustment").with_columns(lift=lift).join(titles, on="item_id")
+    rows = ctx.frame("adjustment").with_columns(lift=lift).join(titles, on="item_id")
     rows = rows.sort("lift", "item_id")
     lowered, raised = rows.filter(rows["lift"] < 0), rows.filter(rows["lift"] > 0)
     return {
@@ -194,7 +194,7 @@ def _adjustment(job: Job) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _measured(headers: list[Header]) -> dict[str, dict[str, Any]]:
+def _measured(headers: list[ArtifactRecord]) -> dict[str, dict[str, Any]]:
     """What the data stages found out about their own work, by stage and kind."""
     return {
         f"{header.ref.stage}: {header.ref.kind.replace('_', ' ')}": header.figures

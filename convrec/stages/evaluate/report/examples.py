@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from convrec.metrics.relevance import judge_lines, list_lines
+from convrec.metrics.relevance import list_lines, match_lines
 
 if TYPE_CHECKING:
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
     from convrec.stages.evaluate.samples import Sample, SampleList
     from convrec.titles.index import TitleIndex
     from convrec.titles.line_format import LineFormat
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = 4
 
 
-class Line(NamedTuple):
+class ExampleLine(NamedTuple):
     """One line of a list and its mark: hit, seen, repeat, outside, or nothing."""
 
     text: str
@@ -29,7 +29,7 @@ class Example(NamedTuple):
     sample_id: str
     conversation: str
     wanted: list[str]
-    lists: dict[str, list[Line]]
+    lists: dict[str, list[ExampleLine]]
 
 
 def chosen(samples: list[Sample], seed: int) -> list[Sample]:
@@ -38,14 +38,14 @@ def chosen(samples: list[Sample], seed: int) -> list[Sample]:
 
 
 def examples(
-    job: Job,
+    ctx: StepContext,
     samples: list[Sample],
     lists: dict[str, list[SampleList]],
     index: TitleIndex,
 ) -> list[Example]:
     """The samples with the lists of each system; of several draws the first is shown."""
-    said = dict(job.frame("conversations").select("sample_id", "conversation").iter_rows())
-    form = job.config.line_format
+    said = dict(ctx.frame("conversations").select("sample_id", "conversation").iter_rows())
+    form = ctx.config.line_format
     first = {
         system: {x.sample: x.completion for x in reversed(made)} for system, made in lists.items()
     }
@@ -64,7 +64,7 @@ def examples(
     ]
 
 
-def _marked(text: str, sample: Sample, index: TitleIndex, form: LineFormat) -> list[Line]:
+def _marked(text: str, sample: Sample, index: TitleIndex, form: LineFormat) -> list[ExampleLine]:
     lines = list_lines(text)
-    judged = judge_lines(lines, index, sample.seen, sample.ground_truth, form)
-    return [Line(line, found.mark) for line, found in zip(lines, judged, strict=True)]
+    judged = match_lines(lines, index, sample.seen, sample.ground_truth, form)
+    return [ExampleLine(line, found.mark) for line, found in zip(lines, judged, strict=True)]

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Header, Store
+from convrec.artifacts import ArtifactRecord, Store
 from convrec.artifacts.lineage import ancestors, descendants
 from convrec.artifacts.runs import revision
 from convrec.metrics.list_quality import RATES
@@ -44,7 +44,7 @@ def model_card(store: Store, checkpoint: str) -> str:
     """The card as markdown. Raises InputError for a checkpoint that is not there."""
     header = store.header(checkpoint)
     above = ancestors(store, checkpoint)
-    kinds: dict[str, Header] = {}
+    kinds: dict[str, ArtifactRecord] = {}
     for found in above:
         kinds.setdefault(found.ref.kind, found)
     row = store.read(checkpoint).row(0, named=True)
@@ -88,7 +88,7 @@ def _base(store: Store, checkpoint: str) -> str:
     return _base(store, base) if base.startswith("checkpoint-") else base
 
 
-def _data(above: Iterable[Header]) -> list[list[object]]:
+def _data(above: Iterable[ArtifactRecord]) -> list[list[object]]:
     rows: list[list[object]] = []
     for kind in ("conversations", "catalog", "teacher_lists", "judgments", "demonstrations"):
         for header in (h for h in above if h.ref.kind == kind):
@@ -108,7 +108,7 @@ def _how(kind: str, config: dict[str, Any]) -> str:
     return f"judge {text(config.get('judge'))}" if kind == "judgments" else "what it was shown"
 
 
-def _cost(store: Store, above: list[Header]) -> str:
+def _cost(store: Store, above: list[ArtifactRecord]) -> str:
     from convrec.llm.ledger import ledger_rows, summed
 
     seconds = sum(h.seconds for h in above if h.ref.kind == "checkpoint")
@@ -152,7 +152,7 @@ def _metrics(store: Store, checkpoint: str) -> str:
     return "Not measured yet: `convrec evaluate` does that."
 
 
-def _limits(kinds: dict[str, Header], serving: dict[str, Any]) -> list[str]:
+def _limits(kinds: dict[str, ArtifactRecord], serving: dict[str, Any]) -> list[str]:
     limits = [
         "It knows the catalog of its training only; after a change it needs a constrained sampler "
         "or new training.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 SHOWN = ("recall@5", "recall@20", "ndcg@5", "ndcg@20", "in_catalog", "exact_n", "repeats")
 
@@ -24,7 +24,7 @@ class Change(NamedTuple):
     apart: bool
 
 
-def previous_metrics(job: Job) -> str:
+def previous_metrics(ctx: StepContext) -> str:
     """The metrics that this profile's runs had before those of this job were made, or nothing.
 
     It is those that were made last before them: the answer stays the same when a run comes back to
@@ -32,27 +32,27 @@ def previous_metrics(job: Job) -> str:
     """
     from convrec.artifacts.runs import runs
 
-    current = job.parents.get("metrics")
-    if current is None or job.store.find(current.artifact_id) is None:
+    current = ctx.parents.get("metrics")
+    if current is None or ctx.store.find(current.artifact_id) is None:
         return ""
     known = {
         used.artifact_id
-        for run in runs(job.store)
-        if run.profile == job.config.profile
+        for run in runs(ctx.store)
+        if run.profile == ctx.config.profile
         for used in run.artifacts
         if used.node == "metrics"
     }
-    since = job.store.header(current.artifact_id).created_at
-    stored = (job.store.header(name) for name in known if job.store.find(name))
+    since = ctx.store.header(current.artifact_id).created_at
+    stored = (ctx.store.header(name) for name in known if ctx.store.find(name))
     earlier = [(h.created_at, h.ref.artifact_id) for h in stored if h.created_at < since]
     return max(earlier)[1] if earlier else ""
 
 
-def what_changed(job: Job, now: pl.DataFrame, artifact_id: str) -> dict[str, Any]:
+def what_changed(ctx: StepContext, now: pl.DataFrame, artifact_id: str) -> dict[str, Any]:
     """System → metric → Change, and which settings and inputs differ; empty without a previous."""
     if not artifact_id:
         return {}
-    then, cells = _cells(job.store.read(artifact_id)), _cells(now)
+    then, cells = _cells(ctx.store.read(artifact_id)), _cells(now)
     systems = {
         system: {
             name: _change(then[system, name], cells[system, name])
@@ -61,10 +61,10 @@ def what_changed(job: Job, now: pl.DataFrame, artifact_id: str) -> dict[str, Any
         }
         for system in dict.fromkeys(system for system, _ in cells)
     }
-    before, after = _parents(job, artifact_id), _parents(job, job.parents["metrics"].artifact_id)
+    before, after = _parents(ctx, artifact_id), _parents(ctx, ctx.parents["metrics"].artifact_id)
     return {
         "artifact_id": artifact_id,
-        "made": job.store.header(artifact_id).created_at,
+        "made": ctx.store.header(artifact_id).created_at,
         "systems": {system: changes for system, changes in systems.items() if changes},
         "new": [s for s in dict.fromkeys(s for s, _ in cells) if (s, "ndcg@20") not in then],
         "gone": [s for s in dict.fromkeys(s for s, _ in then) if (s, "ndcg@20") not in cells],
@@ -81,8 +81,8 @@ def _change(then: Found, now: Found) -> Change:
     return Change(then[0], now[0], apart)
 
 
-def _parents(job: Job, artifact_id: str) -> dict[str, str]:
-    return dict(job.store.header(artifact_id).parents)
+def _parents(ctx: StepContext, artifact_id: str) -> dict[str, str]:
+    return dict(ctx.store.header(artifact_id).parents)
 
 
 def _cells(metrics: pl.DataFrame) -> dict[tuple[str, str], Found]:

@@ -11,9 +11,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts import Built
+from convrec.artifacts import StepResult
 from convrec.errors import ConvrecError
-from convrec.stages.base import Job, Step
+from convrec.stages.base import Step, StepContext
 from convrec.stages.evaluate.report.context import gather, shown_config
 from convrec.stages.evaluate.report.previous_run import previous_metrics
 from convrec.utils.html import template
@@ -29,20 +29,20 @@ def render(contents: dict[str, Any], name: str = FILE) -> str:
     return template(Path(__file__).with_name(f"{name}.j2")).render(contents)
 
 
-def _build(job: Job) -> Built:
+def _build(ctx: StepContext) -> StepResult:
     import polars as pl
 
-    if job.scratch is None:
+    if ctx.scratch is None:
         raise ConvrecError("the report is a file; its step needs a scratch folder")
-    page = render(gather(job)).encode()
-    (job.scratch / FILE).write_bytes(page)
+    page = render(gather(ctx)).encode()
+    (ctx.scratch / FILE).write_bytes(page)
     row = {"path": [FILE], "sha256": [hashlib.sha256(page).hexdigest()]}
-    return Built(pl.DataFrame(row), {"kilobytes": round(len(page) / 1024)})
+    return StepResult(pl.DataFrame(row), {"kilobytes": round(len(page) / 1024)})
 
 
-def _inputs(job: Job) -> dict[str, str]:
+def _inputs(ctx: StepContext) -> dict[str, str]:
     """The earlier figures that stand beside the run's own."""
-    previous = previous_metrics(job)
+    previous = previous_metrics(ctx)
     return {"previous": previous} if previous else {}
 
 

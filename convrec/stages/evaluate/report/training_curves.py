@@ -10,7 +10,7 @@ from convrec.stages.evaluate.report.charts import Band, line_chart
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from convrec.stages.base import Job
+    from convrec.stages.base import StepContext
 
 FIRST = ("reward", "validation_ndcg@20", "validation_loss", "loss", "kl", "repeats")
 """Names of the curves that are shown at once, where there are any."""
@@ -28,18 +28,18 @@ class Curves(NamedTuple):
     others: dict[str, Markup]
 
 
-def curves(job: Job, colours: Mapping[str, int]) -> dict[str, Curves]:
+def curves(ctx: StepContext, colours: Mapping[str, int]) -> dict[str, Curves]:
     """Stage → its charts, for each checkpoint that recorded any.
 
     Curves by rank are left out: one chart for each would bury the others.
     """
     charts = {}
     for stage in ("sft", "rank_grpo"):
-        ref = job.parents.get(f"checkpoint_{stage}")
+        ref = ctx.parents.get(f"checkpoint_{stage}")
         if ref is None:
             continue
         lines: dict[str, list[tuple[float, float]]] = {}
-        for step, name, value in job.store.curves(ref.artifact_id).iter_rows():
+        for step, name, value in ctx.store.curves(ref.artifact_id).iter_rows():
             if "@rank" not in name:
                 lines.setdefault(name, []).append((step, value))
         drawn = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from convrec.stages.evaluate.baselines import Training, choose_k, knn, popularity, read_training
+from convrec.stages.evaluate.baselines import TrainingData, choose_k, knn, popularity, read_training
 from convrec.stages.evaluate.samples import Sample
 
 ITEMS = [("Heat", 1995), ("Ronin", 1998), ("Alien", 1979), ("Up", 2009), ("Up", 2015)]
@@ -23,7 +23,7 @@ def titled(rows: list[int]) -> list[dict[str, str | int]]:
 
 
 @pytest.fixture
-def training() -> Training:
+def training() -> TrainingData:
     rows = [(p, p, "train", text, [], titled(truth)) for p, (text, truth) in POSTS.items()]
     rows.append(("b2", "b", "train", POSTS["b"][0], [], titled([1])))
     rows.append(("t", "t", "test", "a heist", [], titled([2])))
@@ -41,35 +41,35 @@ def asking(text: str, seen: list[tuple[str, int | None]], truth: list[int]) -> S
     return Sample("s", "s", seen, [ITEMS[row] for row in truth], text)
 
 
-def test_popularity_counts_training_answers_and_leaves_seen_out(training: Training) -> None:
+def test_popularity_counts_training_answers_and_leaves_seen_out(training: TrainingData) -> None:
     plain, seen = asking("any", [], [0]), asking("any", [("ronin", None)], [0])
     assert training.mentions.tolist() == [1, 3, 1, 1, 0]
     assert popularity(training, [plain, seen], 2) == [[ITEMS[1], ITEMS[0]], [ITEMS[0], ITEMS[2]]]
 
 
-def test_a_seen_title_hides_its_year_and_those_beside_it(training: Training) -> None:
+def test_a_seen_title_hides_its_year_and_those_beside_it(training: TrainingData) -> None:
     assert training.seen([("Up", 2010)]) == {3}
     assert training.seen([("Up", None)]) == {3, 4}
     assert training.seen([("Brazil", 1985)]) == set()
 
 
-def test_knn_takes_the_answers_of_the_nearest_posts_first(training: Training) -> None:
+def test_knn_takes_the_answers_of_the_nearest_posts_first(training: TrainingData) -> None:
     made = knn(training, [asking("scary ship in space", [], [2])], 4, k=2)
     assert made == [[ITEMS[2], ITEMS[1], ITEMS[0], ITEMS[3]]]
 
 
-def test_knn_sums_over_neighbours_and_leaves_seen_out(training: Training) -> None:
+def test_knn_sums_over_neighbours_and_leaves_seen_out(training: TrainingData) -> None:
     one, two = asking("a heist crew", [], [1]), asking("a heist crew", [ITEMS[1]], [0])
     made = knn(training, [one, two], 2, k=4)
     assert made == [[ITEMS[1], ITEMS[0]], [ITEMS[0], ITEMS[2]]]
 
 
-def test_more_neighbours_than_posts_are_all_posts(training: Training) -> None:
+def test_more_neighbours_than_posts_are_all_posts(training: TrainingData) -> None:
     sample = asking("a heist crew", [], [1])
     assert knn(training, [sample], 3, k=500) == knn(training, [sample], 3, k=4)
 
 
-def test_k_is_chosen_on_validation(training: Training) -> None:
+def test_k_is_chosen_on_validation(training: TrainingData) -> None:
     assert choose_k(training, []) == 50
     assert choose_k(training, [asking("balloons", [], [3])]) == 4
 
