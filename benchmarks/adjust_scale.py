@@ -2,10 +2,10 @@
 
     python benchmarks/adjust_scale.py [--contexts 95753] [--candidates 50] [--items 7404]
 
-Makes random frames of that shape in memory (item popularity falls as 1/rank; half of the samples
-have a ground truth among their candidates), and runs both steps of adjust on them: the adjustment
-with its fit and its choice of the balance, and the demonstrations. The last line is JSON. Goals: a
-couple of minutes, and below 4 GB with the frames themselves.
+Creates random frames of that shape in memory (item popularity falls as 1/rank; half of the samples
+have a ground truth among their candidates) and runs both steps of adjust on them: the adjustment,
+including its fit and the choice of κ, and the demonstrations. The last line is JSON. Goals: a
+couple of minutes, and less than 4 GB including the frames.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def timed() -> dict[str, float]:
-    """Seconds by part; the fit and the choice of the balance add theirs when they run."""
+    """Seconds by part; the fit and the choice of κ add theirs when they run."""
     seconds: dict[str, float] = {}
     for name in ("read_in_order", "read_split", "listwise", "fit", "choose"):
         inner = getattr(fit, name)
@@ -90,7 +90,7 @@ def timed() -> dict[str, float]:
 
 
 def make_frames(contexts: int, width: int, items: int, seed: int) -> Frames:
-    """Catalog, conversations, candidates with every column that they have, judgments."""
+    """Catalog, conversations, candidates with all of their columns, judgments."""
     rng = np.random.default_rng(seed)
     owners = pl.Series([f"{n:016x}" for n in range(contexts)])
     ids = pl.Series([f"A Title of Some Length {n} ({1950 + n % 70})" for n in range(items)])
@@ -132,7 +132,7 @@ def make_frames(contexts: int, width: int, items: int, seed: int) -> Frames:
 
 
 def draw(rng: np.random.Generator, contexts: int, width: int, items: int) -> np.ndarray:
-    """(contexts, width) different items each, popular ones more often (Gumbel top-k in chunks)."""
+    """(contexts, width) distinct items, popular ones more often (Gumbel top-k in chunks)."""
     logs = -np.log(np.arange(1, items + 1) + 20.0)
     shown = np.empty((contexts, width), dtype=np.int64)
     for start in range(0, contexts, 2000):
@@ -145,7 +145,7 @@ def draw(rng: np.random.Generator, contexts: int, width: int, items: int) -> np.
 def make_samples(
     rng: np.random.Generator, owners: pl.Series, shown: np.ndarray, items: int
 ) -> pl.DataFrame:
-    """One sample a context, a second for every third: two seen titles, three in the truth."""
+    """One sample per context, two for every third: two seen titles, three in the ground truth."""
     contexts, width = shown.shape
     of = np.sort(np.concatenate([np.arange(contexts), np.arange(0, contexts, 3)]))
     truth = rng.integers(items, size=(len(of), 3))

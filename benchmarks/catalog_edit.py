@@ -1,14 +1,13 @@
-"""A catalog edit on the demo: what it asks, and that it equals a rebuild from nothing.
+"""A catalog edit on the demo: what it asks, and that it equals a rebuild from scratch.
 
     python benchmarks/catalog_edit.py [--profile demo] [--added 10] [--removed 10] [--renamed 5]
         [--seed 0] [--set section.key=value ...]
 
-Builds the data of a profile, edits its catalog at random, plans and builds again, and then once
-more in an empty warehouse that was given the similarity basis, the stored answers and the notes of
-who was asked about which pair. Checked: the edit asks the teacher nothing; the judge is asked about
-new (conversation, item, pass) pairs alone; the plan's bracket holds the bill; every artifact has
-the same id and the same rows as the rebuild. The last line is JSON; the exit status is 1 where a
-check failed.
+Builds the data of a profile, edits its catalog at random, plans and builds again. Then it builds
+once more in an empty warehouse that received the similarity basis, the stored answers and the pair
+index. Checks: the edit does not ask the teacher; the judge is asked about new (conversation, item,
+pass) pairs only; the plan's range contains the bill; every artifact has the same id and the same
+rows as the rebuild. The last line is JSON; the exit status is 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ CARRIED = ("llm_answers", "llm_judged")
 
 
 def edit(source: Path, target: Path, counts: argparse.Namespace) -> None:
-    """Write the catalog without some rows, with some renamed, and with some new ones."""
+    """Write the catalog with some rows removed, some renamed and some added."""
     rng = random.Random(counts.seed)
     with source.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
@@ -43,7 +42,7 @@ def edit(source: Path, target: Path, counts: argparse.Namespace) -> None:
         rows[place][title] += ": The Director's Cut"
     gone = set(touched[counts.renamed :])
     kept = [row for place, row in enumerate(rows) if place not in gone]
-    for number in range(counts.added):  # like some film that is there, under a new name
+    for number in range(counts.added):  # like an existing film, under a new name
         like = rng.choice(rows)
         kept.append({**like, title: f"The Unmade Sequel {number + 1}", "aliases": ""})
     with target.open("w", encoding="utf-8", newline="") as file:
@@ -71,14 +70,14 @@ def sent(store: Store, run: str) -> dict[str, int]:
 
 
 def judged(store: Store) -> set[tuple[Any, ...]]:
-    """The (conversation and judge, item, pass) that was asked about."""
+    """Each (conversation and judge, item, pass) that the judge was asked about."""
     with store.read_connection() as connection:
         query = "SELECT judge_key, unnest(items), pass FROM llm_judged"
         return set(connection.execute(query).fetchall())
 
 
 def carry(old: Store, new: Store) -> None:
-    """Give an empty warehouse the answers, who was asked about which pair, and the basis."""
+    """Copy the answers, the pair index and the basis into an empty warehouse."""
     with old.read_connection() as connection:
         tables = {name: connection.execute(f"SELECT * FROM {name}").pl() for name in CARRIED}
         pins = connection.execute("SELECT * FROM pins").pl()
@@ -94,13 +93,13 @@ def carry(old: Store, new: Store) -> None:
 
 
 def data_seconds(summary: dict[str, Any]) -> float:
-    """What the data stages took, the fit of adjust apart."""
+    """Seconds of the data stages, without the fit of adjust."""
     took = [e["seconds"] for e in summary["stages"] if e["kind"] != "adjustment"]
     return float(sum(took))
 
 
 def unequal(summaries: list[dict[str, Any]], stores: list[Store]) -> list[str]:
-    """Kinds whose artifact has another id or other rows."""
+    """Kinds whose artifacts differ in id or rows."""
     different = []
     for one, other in zip(*(summary["stages"] for summary in summaries), strict=True):
         ids = one["artifact_id"], other["artifact_id"]
@@ -159,10 +158,10 @@ def main() -> None:
     figures["checks"] = {
         "teacher asked nothing": not asked.get("recommend") and not plan["teacher"]["requests"],
         "every request was planned": asked.get("reflect", 0) >= plan["judge"]["requests"],
-        "bill in the bracket": plan["judge"]["usd_low"]
+        "bill within the range": plan["judge"]["usd_low"]
         <= second["llm"]["usd"]
         <= plan["judge"]["usd_high"],
-        "rebuild asked nobody": third["llm"]["sent"] == 0,
+        "rebuild sent nothing": third["llm"]["sent"] == 0,
         "equal to the rebuild": not figures["unequal to the rebuild"],
     }
     for name, value in figures.items():

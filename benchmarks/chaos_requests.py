@@ -2,16 +2,16 @@
 
     python benchmarks/chaos_requests.py [--runs 20] [--kills 2] [--seed 0]
 
-Each run has a warehouse of its own and a demo server that misbehaves at 35% of requests. The
-process group of `convrec run demo --until adjust` is killed with SIGKILL at random moments after
-requests have begun, some times, and then left to finish. Checked against a run without faults and
-kills, and against the server's own log:
+Each run has its own warehouse and a demo server that misbehaves on 35% of requests. The process
+group of `convrec run demo --until adjust` is killed with SIGKILL at random moments after requests
+have started, up to --kills times, and then left to finish. The result is compared with a run
+without faults and kills, and with the server's own log:
 
 - every run ends with the same artifact ids;
 - no request was sent again once its answer was stored;
-- at most `llm.max_concurrency` requests a kill were answered twice.
+- at most `llm.max_concurrency` requests per kill were answered twice.
 
-The last line is JSON; the exit status is 1 where a check failed.
+The last line is JSON; the exit status is 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def start(folder: Path, url: str) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes], folder: Path) -> dict[str, str]:
-    """Artifact kind → id, once the run has ended."""
+    """Artifact kind → id, after the run has ended."""
     if process.wait(PATIENCE):
         raise SystemExit(f"a run failed:\n{(folder / 'output.txt').read_text()[-3000:]}")
     stages = json.loads((folder / "run.json").read_text())["stages"]
@@ -114,7 +114,7 @@ def kill(process: subprocess.Popen[bytes], server: Server, rng: random.Random) -
 
 
 def stored(folder: Path) -> set[str]:
-    """The keys whose answers are kept, those in the spool among them."""
+    """The keys whose answers are stored, including those in the spool."""
     store = Store(folder / "home")
     ResponseStore(store)
     with store.read_connection() as connection:
@@ -161,7 +161,7 @@ def chaos(folder: Path, seed: int, kills: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--kills", type=int, default=2, help="At most so many in a run.")
+    parser.add_argument("--kills", type=int, default=2, help="Maximum number of kills per run.")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rows = []

@@ -1,13 +1,13 @@
-"""Training algorithms side by side on the demo: equal samples, one SFT checkpoint, several seeds.
+"""Compare training algorithms on the demo: equal samples, one SFT checkpoint, several seeds.
 
     python benchmarks/compare_training.py [ALGORITHM ...] [--profile demo] [--seeds 7 8 9]
         [--rates ALGORITHM=RATE[,RATE...] ...] [--home FOLDER] [--plot FILE.svg]
         [--set section.key=value ...]
 
-Builds the data and the SFT checkpoint where --home has none, then runs the flow
-`compare-training`: each algorithm's learning rate is chosen by NDCG@20 on validation with the first
-seed, then all seeds train with it and are measured on the test split. Prints the table with paired
-intervals and, with --plot, draws NDCG@20 on validation by step. The last line is JSON.
+Builds the data and the SFT checkpoint if --home has none, then runs the flow `compare-training`:
+each algorithm's learning rate is chosen by NDCG@20 on validation with the first seed, then all
+seeds train with it and are evaluated on the test split. Prints the table with paired intervals and,
+with --plot, draws NDCG@20 on validation by step. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def show(home: Path, summary: dict[str, Any], plot: Path | None) -> dict[str, An
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("algorithms", nargs="*", help="By default all; the first is compared.")
+    parser.add_argument("algorithms", nargs="*", help="Default: all. The first one is compared.")
     parser.add_argument("--profile", default="demo")
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
     parser.add_argument("--rates", nargs="+", default=[], metavar="ALGORITHM=RATE,...")
-    parser.add_argument("--home", type=Path, help="A warehouse to use and keep.")
-    parser.add_argument("--plot", type=Path, help="Where to draw the curves, an SVG file.")
+    parser.add_argument("--home", type=Path, help="Use this warehouse and keep it.")
+    parser.add_argument("--plot", type=Path, help="SVG file to draw the curves to.")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     options = parser.parse_args()
     from flows.cli import environment

@@ -2,10 +2,10 @@
 
     python benchmarks/demo_world.py [--seed 7] [--train 2000] [--validation 200] [--test 200]
 
-Prints a table and, as the last line, the same as JSON. The world is tuned to: popularity .10-.14,
-teacher .30-.36, oracle .70-.80 (NDCG@20 on test), so that a model of a million parameters has
-something to learn in minutes and Rank-GRPO something to add. The simulated teacher and judge are
-asked in process, with the pipeline's own prompts.
+Prints a table and, as the last line, the same as JSON. The world is tuned to popularity .10-.14,
+teacher .30-.36, oracle .70-.80 (NDCG@20 on test), so that a model of a million parameters can learn
+something in minutes and Rank-GRPO can add to it. The simulated teacher and judge are asked in
+process, with the pipeline's own prompts.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def teacher_items(text: str) -> list[Item]:
 
 
 def judge_agreement(rows: list[Row]) -> float:
-    """How much higher the judge rates films of the poster's taste than others, of 2 × L."""
+    """How much higher the judge rates films of the poster's taste than others, out of 2 × L."""
     ratings: dict[bool, list[int]] = {True: [], False: []}
     for row in rows:
         films = [film for film in (work_named(*x) for x in teacher_items(_text(row))) if film]
@@ -124,7 +124,7 @@ def _ranked(films: tuple[Work, ...], crowd: Counter[str], row: Row) -> list[str]
 
 
 def _resolved(items: list[Item]) -> list[str]:
-    """Aliases and years put right, repeats and what the catalog lacks left out."""
+    """Correct aliases and years; drop repeats and items outside the catalog."""
     films = dict.fromkeys(work_named(*item) for item in items)
     return [format_line(film.title, film.year) for film in films if film and film.crowd]
 
@@ -135,7 +135,7 @@ def _outside(answers: Any) -> float:
 
 
 def _taste(row: Row) -> str:
-    """The poster's taste: most of the answer's films have it."""
+    """The poster's taste: that of most films in the answer."""
     films = (work_named(t, int(y)) for t, y in row["groundtruth_with_release_year"])
     return Counter(film.taste for film in films if film).most_common(1)[0][0]
 

@@ -1,15 +1,15 @@
-"""The SFT data of a set as large as Reddit-v2, from stored answers; then a one-item catalog edit.
+"""Build the SFT data of a dataset of Reddit-v2's size from stored answers; then edit one item.
 
     python benchmarks/full_build.py [--contexts 95753] [--catalog FILE] [--items 1] [--keep FOLDER]
 
 Conversations, catalog and the teacher's lists are those of remap_scale.py. A warehouse is filled
-with the teacher's answers and, for every pair that the judge would be asked about, a judge's. Then
-each of these runs in a fresh process, as `build-sft-data` does: the full build from the answers in
-a warehouse without artifacts, a second run of it that finds everything made, and a rebuild after
-items were added to the catalog, whose new pairs were answered before; its candidates are scored
-where the edit reaches and copied elsewhere. Nothing is sent. Printed are seconds by artifact and
-peak memory; the last line is JSON. Goals: full build in 30 minutes and 6 GB, the edit in 5% of
-that, both without the fit of adjust.
+with the teacher's answers and with a judge's answer for every pair that would be asked. Each of
+these builds then runs in a fresh process, as `build-sft-data` does: the full build from the answers
+in a warehouse without artifacts; a second run that finds everything cached; and a rebuild after
+items were added to the catalog, whose new pairs are already answered. The rebuild scores candidates
+where the edit reaches and copies the others. Nothing is sent. Prints seconds by artifact and peak
+memory; the last line is JSON. Goals: the full build in 30 minutes and 6 GB, the edit in 5% of that,
+both without the fit of adjust.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def settings(folder: Path, catalog: str) -> dict[str, Any]:
     return {
         "ingest.path": str(folder / "train.jsonl"),
         "ingest.catalog": str(folder / catalog),
-        "llm.base_url": "http://127.0.0.1:9/v1",  # nobody listens: whatever is sent fails
+        "llm.base_url": "http://127.0.0.1:9/v1",  # no server: every request fails
         "llm.endpoint": "stored",
         "model.base": "tiny",
     }
@@ -60,7 +60,7 @@ def response(text: str) -> str:
 
 
 def teacher_answers(ctx: StepContext, folder: Path) -> Iterator[Response]:
-    """Every context's list, in the form that the prompt asks for."""
+    """The list of every context, in the format that the prompt asks for."""
     lists: list[list[str]] = []
     with (folder / "lists.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -76,7 +76,7 @@ def teacher_answers(ctx: StepContext, folder: Path) -> Iterator[Response]:
 
 
 def judge_answers(ctx: StepContext, rng: random.Random) -> Iterator[Response]:
-    """A rating for every pair that nobody was asked about."""
+    """A rating for every pair that has not been judged."""
     pairs, scale = pairs_of(ctx), ctx.config.reflect.scale
     for some in pairs.slices():
         for asked in pairs.asked(some):
@@ -97,7 +97,7 @@ def keep(answers: Iterator[Response], store: Store) -> int:
 
 
 def fill(folder: Path, home: Path, catalog: str) -> None:
-    """Answers for everything that a build of this catalog asks, and the artifacts on the way."""
+    """Answers for all requests of a build of this catalog, and the artifacts in between."""
     config = load("reddit-v2", settings(folder, catalog))
     store, refs = Store(home), {}
     for name in ("catalog", "conversations", "teacher_lists", "similarity_basis", "candidates"):
@@ -120,7 +120,7 @@ def fill(folder: Path, home: Path, catalog: str) -> None:
 
 
 def take_answers(source: Path, target: Path) -> None:
-    """Give a warehouse the answers of another, and what was bought for which stage; no more."""
+    """Copy the answers of a warehouse and their ledger entries into another, and nothing else."""
     for table in ("llm_answers", "llm_ledger"):
         file = source / f"{table}.parquet"
         with Store(source).read_connection() as connection:
@@ -134,7 +134,7 @@ def take_answers(source: Path, target: Path) -> None:
 
 
 def build(folder: Path, catalog: str) -> None:
-    """One run of build-sft-data in this process; its figures as JSON."""
+    """One run of build-sft-data in this process; prints its figures as JSON."""
     from flows.build_sft_data import build_sft_data
 
     started = time.perf_counter()
@@ -150,7 +150,7 @@ def build(folder: Path, catalog: str) -> None:
 
 
 def measured(home: Path, folder: Path, catalog: str) -> dict[str, Any]:
-    """The figures of one run in a fresh process, its start apart."""
+    """The figures of one run in a fresh process, without its startup."""
     environment = {**os.environ, "CONVREC_HOME": str(home), "OPENAI_API_KEY": "unused"}
     command = [sys.executable, __file__, "--child", str(folder), catalog]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -166,8 +166,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--contexts", type=int, default=95_753)
     parser.add_argument("--catalog", default="")
-    parser.add_argument("--items", type=int, default=1, help="Items that the edit adds.")
-    parser.add_argument("--keep", type=Path, help="Work in this folder, and go on from there.")
+    parser.add_argument("--items", type=int, default=1, help="Items added by the edit.")
+    parser.add_argument("--keep", type=Path, help="Work in this folder; reuse its contents.")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     from flows.cli import environment

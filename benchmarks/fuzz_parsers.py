@@ -1,12 +1,12 @@
-"""How the time of every parser of outside text grows: n characters and 4 n of hostile text.
+"""How the time of every parser of outside text grows: n and 4 n characters of hostile text.
 
     python -m benchmarks.fuzz_parsers [--size 16000] [--seconds 5]
 
-Each parser reads texts made of one piece over and over, between a beginning and an end that keep a
-pattern from matching, which is where a regular expression may go back over and over again. Linear
-time grows 4 times, quadratic 16 times. A call that takes longer than `--seconds` is ended, and
-counts as one that never ends. Prints the worst text of each parser; exit 1 where one grows more
-than MOST times and takes longer than NOTICED. The last line is JSON.
+Each parser reads texts that repeat one piece between a start and an end that prevent a match, which
+is where a regular expression may backtrack. Linear time grows 4 times, quadratic 16 times. A call
+that takes longer than `--seconds` is stopped and counts as endless. Prints the worst text of each
+parser; exits with 1 if one grows by more than MOST and takes longer than NOTICED. The last line is
+JSON.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from convrec.titles.normalize import exact_key, front_article, read_title, split
 from convrec.utils import markdown
 
 MOST = 8.0
-"""Times that four times the text may take: linear is 4, n log n a little more, quadratic 16."""
+"""Allowed growth for four times the text: linear is 4, n log n slightly more, quadratic 16."""
 
 NOTICED = 0.05
 """Seconds below which the growth of one call is noise."""
 
 ROUNDS = 3
-"""Times that a text is read, where it may be the worst; the quickest counts."""
+"""Repetitions for a text that may be the worst; the fastest counts."""
 
 ITEMS = [("a", "Alien", 1979), ("h", "Heat", 1995), ("s", "Se7en", None)]
 
@@ -69,7 +69,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--size", type=int, default=16_000, help="characters of the shorter text")
-    parser.add_argument("--seconds", type=float, default=5.0, help="when a call is ended")
+    parser.add_argument("--seconds", type=float, default=5.0, help="limit of one call")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, _too_long)
     rows = [_worst(name, parse, options.size, options.seconds) for name, parse in parsers().items()]
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def parsers() -> dict[str, Callable[[str], Any]]:
-    """Whatever reads text from outside, by name; a ValueError is an answer like another."""
+    """All parsers of outside text, by name; a ValueError is a valid result."""
     frame = pl.DataFrame(
         [
             {"item_id": i, "title": t, "year": y, "aliases": [], "genres": [], "text": ""}
@@ -127,7 +127,7 @@ def _asked(model: str, text: str) -> dict[str, Any]:
 
 
 def _worst(name: str, parse: Callable[[str], Any], size: int, patience: float) -> dict[str, Any]:
-    """The text that takes longest, its seconds, and the growth from n to 4 n."""
+    """The slowest text, its seconds, and the growth from n to 4 n."""
     worst: dict[str, Any] = {"parser": name, "seconds": 0.0, "growth": 0.0, "text": ""}
     for piece in PIECES:
         for before, after in AROUND:

@@ -1,9 +1,9 @@
-"""How the data build grows: a set of contexts, four times as many, and sixteen times.
+"""How the data build grows: a number of contexts, 4 times as many, and 16 times as many.
 
     python benchmarks/growth.py [--contexts 1000] [--catalog FILE] [--plot FILE.svg]
 
 Each size is a full build from stored answers as in full_build.py, in a fresh process and a fresh
-warehouse. A cost a context that does not rise from one size to the next is growth that is linear or
+warehouse. If the cost per context does not rise from one size to the next, growth is linear or
 better. With --plot, time and peak memory are drawn as multiples of those of the smallest size. The
 last line is JSON.
 """
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--contexts", type=int, default=1000)
     parser.add_argument("--catalog", default="")
-    parser.add_argument("--plot", type=Path, help="Where to draw the growth, an SVG file.")
+    parser.add_argument("--plot", type=Path, help="SVG file to draw the growth to.")
     options = parser.parse_args()
     from flows.cli import environment
 
@@ -53,7 +53,7 @@ def main() -> None:
             zip(TIMES, rows, strict=True), list(zip(TIMES, rows, strict=True))[1:], strict=False
         ):
             growth = after[key] / before[key] / (many / few)
-            what = f"{name} a context of the data build, ×{many} beside ×{few}"
+            what = f"data build, {name} per context, ×{many} vs. ×{few}"
             figures.append(figure(f"{what} ({after[key]:,} {unit})", [growth], 1))
     if options.plot is not None:
         from convrec.pipeline.experiments.algorithms.tables import picture

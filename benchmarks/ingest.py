@@ -1,12 +1,12 @@
-"""Ingest of as many samples as Reddit-v2 has, beside a polars scan and a DuckDB insert of them.
+"""Ingest of as many samples as Reddit-v2 has, compared with a polars scan and a DuckDB insert.
 
     python benchmarks/ingest.py [--samples 95753] [--rounds 3] [--catalog FILE]
 
-Samples and catalog are those of remap_scale.py, in the authors' schema. Ingest makes its three
-artifacts (catalog, conversations, quarantine) in a warehouse that does not exist yet; the other
-way reads the same JSON lines with polars, every column, and inserts them into a new DuckDB file.
-Each is a fresh process, its imports not counted. The last line is JSON. Goals: at most twice the
-processor seconds, and a peak of at most twice the file and 500 MB.
+Samples and catalog are those of remap_scale.py, in the authors' schema. Ingest builds its three
+artifacts (catalog, conversations, quarantine) in a new warehouse; the comparison reads every column
+of the same JSON lines with polars and inserts them into a new DuckDB file. Each is a fresh process;
+imports are not counted. The last line is JSON. Goals: at most twice the CPU time, and a peak of at
+most twice the file plus 500 MB.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main() -> None:
     what = f"ingest of {options.samples:,} samples"
     report(
         [
-            ratio(f"{what} beside a scan and an insert", costs["ingest"], costs["bare"], 2),
+            ratio(f"{what} vs. a scan and an insert", costs["ingest"], costs["bare"], 2),
             figure(
                 f"peak memory of {what} ({size:.0f} MB)",
                 [cost.peak_mb for cost in costs["ingest"]],

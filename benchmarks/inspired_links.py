@@ -1,18 +1,19 @@
-"""Real GPT-3.5 answers to INSPIRED: links and Recall the published way and ours.
+"""Real GPT-3.5 answers to INSPIRED: links and Recall of the published method and of convrec.
 
     python benchmarks/inspired_links.py [--links] [--published]
 
-The published way takes, for each title that the authors' code read, the nearest name within two
-edits, drops what was seen, and counts each (turn, ground-truth item) pair once; "authors' row" is
-what they printed. Ours reads the raw answers with `parse_answer`, links them to the INSPIRED items,
+The published method maps each title that the authors' code read to the nearest name within two
+edits, drops seen items, and counts each (turn, ground-truth item) pair once; "authors' row" is what
+they printed. convrec reads the raw answers with `parse_answer`, links them to the INSPIRED items,
 and counts the same pairs by item.
 
-Then the links that are not exact: for the published way the name is not the written title, for ours
-the method is not "exact". `--links` prints each distinct one of ours, `--published` each
-distinct one of theirs with what ours makes of the same title. Every line of both was read by eye:
-TRUE_TO_TITLE holds the published ones that are the film that was written, UNSURE those that may be;
-the others are another film ("Seven" is the one of 1979), a person or a word. All of ours are the
-film that was written (SEEN_BY_EYE); a new one has to be read. The last line is JSON.
+The benchmark then counts the links that are not exact: for the published method, the name differs
+from the written title; for convrec, the method is not "exact". `--links` prints each distinct one
+of ours, `--published` each distinct one of theirs with our link of the same title. All of them were
+reviewed by hand: TRUE_TO_TITLE contains the published ones that are the film that was written,
+UNSURE those that may be; the others are another film ("Seven" is the one of 1979), a person or a
+word. All of ours are the film that was written (SEEN_BY_EYE); review new ones before you add them.
+The last line is JSON.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ TRUE_TO_TITLE = frozenset(
         "The Intern.",
     }
 )
-"""Titles whose nearest name within two edits, but not equal, is the film that was written."""
+"""Titles whose nearest name within two edits differs, but is the film that was written."""
 
 UNSURE = frozenset({"How the Grinch Stole Christmas"})
 """The name is the television film of 1966; the title may also mean the film of 2000."""
@@ -68,7 +69,7 @@ SEEN_BY_EYE = frozenset(
         "The Intern.",
     }
 )
-"""Titles of our links that are not exact, each read by eye and found to be the film written."""
+"""Titles of our links that are not exact; each was reviewed and is the film written."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def our_turns(
 
 
 def published_links(extracted: Sequence[dict[str, Any]]) -> Counter[tuple[str, str]]:
-    """How often each (title, nearest name) that differs was taken for a link."""
+    """How often each differing (title, nearest name) was linked."""
     titles = (t for row in extracted for t in row["titles"])
     return Counter((t["title"], t["nearest"]) for t in titles if 0 < t["edit_distance"] <= EDITS)
 
@@ -180,7 +181,7 @@ def measure(show_links: bool, show_published: bool) -> dict[str, Any]:
 
 
 def judged(title: str) -> str:
-    """What reading said of the nearest name that the published way takes for a title."""
+    """The review's verdict on the nearest name that the published method links to a title."""
     if title in UNSURE:
         return "cannot tell"
     return "right" if title in TRUE_TO_TITLE else "false"
@@ -190,11 +191,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--links", action="store_true", help="our distinct links not exact")
-    parser.add_argument("--published", action="store_true", help="theirs, with ours beside them")
+    parser.add_argument("--links", action="store_true", help="print our links that are not exact")
+    parser.add_argument("--published", action="store_true", help="print theirs, together with ours")
     options = parser.parse_args()
     if not DATA.is_dir():
-        parser.error("the folder shared/data/inspired beside the checkout is absent; put it there")
+        parser.error("the folder shared/data/inspired next to the checkout is missing")
     result = measure(options.links, options.published)
     for name, value in result.items():
         print(f"{name}: {value}")

@@ -1,12 +1,12 @@
-"""Requests a second with the store on, beside the bare `openai` client, in one run.
+"""Requests per second with the store on, compared with the bare `openai` client, in one run.
 
     python benchmarks/llm_throughput.py [--requests 4000] [--concurrency 8 16 32] [--rounds 3]
 
-A loopback server in a process of its own answers at once with a list of 20 titles. Both clients
-send the same bodies (some 2 KB); the bare one keeps nothing, ours spools with fsync and commits to
-DuckDB. Rounds alternate, and medians and their ratio are printed. Then the peak memory of a fetch
-is measured at growing numbers of requests, each in a fresh process. The last line is JSON. Goals:
-at least 300 a second, a ratio of at least 0.7, and memory that does not grow with the requests.
+A loopback server in its own process answers at once with a list of 20 titles. Both clients send the
+same bodies (about 2 KB); the bare one stores nothing, ours spools with fsync and commits to DuckDB.
+Rounds alternate; medians and their ratio are printed. Then the peak memory of a fetch is measured
+at growing numbers of requests, each in a fresh process. The last line is JSON. Goals: at least 300
+per second, a ratio of at least 0.7, and memory that does not grow with the requests.
 """
 
 from __future__ import annotations

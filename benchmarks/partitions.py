@@ -1,13 +1,13 @@
-"""Stages over contexts by partition: time by their number on Dask, and memory at any size.
+"""Partitioned stages: time by number of partitions on Dask, and memory at any size.
 
     python benchmarks/partitions.py [--contexts 65536] [--partitions 1 2 4 8] [--workers 2]
     python benchmarks/partitions.py --contexts 1000000 --partitions 0 --runner process
 
 Conversations and the teacher's lists are generated as in remap_scale.py, over a catalog of
 `--items`. Ingest, remap and adjust each run in a fresh process, whose peak memory (and the highest
-of its workers) is printed; 0 partitions is the default, one per 32,768 contexts. remap is made
-once for each number of partitions; ids and rows must be equal. `--plot FILE` draws its time by
-their number. The last line is JSON.
+of its workers) is printed; 0 partitions is the default, one per 32,768 contexts. remap is built
+once per number of partitions; ids and rows must be equal. `--plot FILE` draws its time by number of
+partitions. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MEASURED = ("conversations", "candidates", *AFTER)
 
 
 def world(folder: Path, contexts: int, items: int) -> None:
-    """The files of remap_scale.py, over a catalog of so many items."""
+    """The files of remap_scale.py, over a catalog of `items` items."""
     import csv
     import random
 
@@ -59,7 +59,7 @@ def world(folder: Path, contexts: int, items: int) -> None:
 
 
 def teacher_lists(ctx: StepContext, folder: Path) -> StepResult:
-    """The generated lists as the `teacher_lists` artifact, never all of them in memory."""
+    """The generated lists as the `teacher_lists` artifact, streamed to bound memory."""
     import polars as pl
     from pyarrow.csv import open_csv
 
@@ -79,7 +79,7 @@ def teacher_lists(ctx: StepContext, folder: Path) -> StepResult:
 
 
 def make(name: str, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Make one artifact in this process; its id, rows, seconds and peak memory."""
+    """Build one artifact in this process; its id, rows, seconds and peak memory."""
     config = load("reddit-v2", {"ingest.path": str(folder / "train.jsonl"), **settings})
     store, node = Store(folder / "home"), NODES[name]
     refs: dict[str, ArtifactRef] = {h.ref.kind: h.ref for h in store.headers()}
@@ -113,7 +113,7 @@ def make(name: str, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def build(ctx: StepContext, name: str) -> tuple[StepResult, float]:
-    """The rows, and the seconds that its partitions took, a cluster's start with them."""
+    """The rows, and the seconds of the partitions, including the start of a cluster."""
     from prefect import flow
 
     from tasks.dask import on_dask
@@ -137,7 +137,7 @@ def build(ctx: StepContext, name: str) -> tuple[StepResult, float]:
 
 
 def digest(store: Store, ref: ArtifactRef) -> str:
-    """One number of all rows and their order."""
+    """One number for all rows and their order."""
     everything = "sum(hash(COLUMNS(* EXCLUDE (artifact_id)))::HUGEINT)"
     rows = store.select(ref.artifact_id, f"{everything}", "")
     return str(hash(rows.row(0)) % 10**12)
@@ -161,7 +161,7 @@ def child(name: str, folder: Path, settings: list[str]) -> dict[str, Any]:
 
 
 def plot(rows: list[dict[str, Any]], path: Path, note: str) -> None:
-    """Seconds of the partitions of remap by their number, as an SVG."""
+    """Seconds of remap by number of partitions, as an SVG."""
     from convrec.pipeline.experiments.algorithms.tables import picture
 
     points = [(float(row["partitions"]), float(row["partitions_seconds"])) for row in rows]
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--keep", type=Path, help="Work in this folder, and go on from there.")
+    parser.add_argument("--keep", type=Path, help="Work in this folder; reuse its contents.")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

@@ -1,15 +1,15 @@
-"""Planned beside measured memory: Qwen2-shaped models of several sizes trained here on the CPU.
+"""Planned and measured memory: Qwen2-shaped models of several sizes, trained on this CPU.
 
     python benchmarks/plan_memory.py [--sizes 128x4x32 256x6x32 512x8x32 1024x8x8]
 
-Each model (hidden x layers x rows of a batch, new weights) trains two steps of sft and of
-rank_grpo, in float32 and with bf16 autocast where the processor has it; each measure in a process
-of its own, after a training of a few tokens, so that what the libraries take for themselves is not
-counted. Measured are
+Each model (hidden x layers x rows per batch, new weights) trains two steps of sft and of rank_grpo,
+in float32 and, if the processor supports it, with bf16 autocast. Each measurement has its own
+process and starts after a training of a few tokens, so that memory of the libraries is not counted.
+Measured are
 
-tensors   the most that torch's allocator had given out, as its profiler tells: what a plan foresees
-returned  the rise of resident memory, with every freed block given back to the system at once
-resident  the same as training runs, which keeps freed memory for the next tensor
+tensors   the maximum that torch's allocator had handed out, by its profiler: what a plan predicts
+returned  the rise of resident memory, with every freed block returned to the system at once
+resident  the same during a normal training, which keeps freed memory for the next tensor
 
 The last line is JSON.
 """
@@ -39,7 +39,7 @@ from convrec.training.job import TrainingJob
 PROMPT, COMPLETION, GROUP = 96, 128, 8
 MEASURES = ("tensors", "returned", "resident")
 RETURNED = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
-"""glibc gives each block from 256 KiB on back as soon as it is freed."""
+"""glibc returns each block of 256 KiB or more as soon as it is freed."""
 
 TALK = "something slow and strange, with rain in every scene, please " * 40
 FILMS = [(str(i), f"Film {i}", 1950 + i % 70) for i in range(200)]
@@ -48,7 +48,7 @@ FILMS = [(str(i), f"Film {i}", 1950 + i % 70) for i in range(200)]
 def config(
     base: str, bf16: bool, batch: int, prompt: int = PROMPT, completion: int = COMPLETION
 ) -> Config:
-    """Two steps of a full batch, every row as long as it may be."""
+    """Two steps of a full batch with rows of maximum length."""
     return Config.model_validate(
         {
             "model": {
@@ -72,7 +72,7 @@ def config(
 
 
 def given(stage: Any, settings: Config, folder: Path) -> TrainingJob:
-    """Rows of one full batch, or posts for the lists of one."""
+    """Rows of one full batch, or the posts for its lists."""
     rows = settings.sft.batch_size
     lessons = pl.DataFrame({"prompt": [TALK] * rows, "completion": [TALK] * rows})
     posts = pl.DataFrame(
@@ -94,13 +94,13 @@ def given(stage: Any, settings: Config, folder: Path) -> TrainingJob:
 
 
 def resident(name: str) -> float:
-    """Bytes of this process: VmRSS now, or VmHWM, its peak."""
+    """Bytes of this process: VmRSS (now) or VmHWM (peak)."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def one(stage: str, bf16: bool, batch: int, measured: str, folder: Path) -> None:
-    """Train in this process, and print the bytes that were measured."""
+    """Train in this process and print the measured bytes."""
     import convrec.stages.rank_grpo.train
     import convrec.stages.sft.train
     from convrec.stages.rank_grpo.build import fit_rank_grpo
@@ -123,13 +123,13 @@ def one(stage: str, bf16: bool, batch: int, measured: str, folder: Path) -> None
         for module in modules:
             module.keep_freed_memory = kept
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
     fit(asked, lambda *said: None)
     print(json.dumps(resident("VmHWM") - before))
 
 
 def given_out(work: Callable[[], object], folder: Path) -> int:
-    """The most bytes that torch's allocator had given out at once while `work` ran."""
+    """The maximum bytes that torch's allocator had handed out while `work` ran."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
@@ -138,7 +138,7 @@ def given_out(work: Callable[[], object], folder: Path) -> int:
 
 
 def most_given_out(watched: Any, folder: Path) -> int:
-    """The same of a profile that has ended; `folder` takes its trace."""
+    """The same for a finished profile; its trace is written to `folder`."""
     watched.export_chrome_trace(str(folder / "trace.json"))
     events = json.loads((folder / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
     blocks = [(x["ts"], x["args"]) for x in events if x.get("name") == "[memory]"]
@@ -149,13 +149,13 @@ def most_given_out(watched: Any, folder: Path) -> int:
             held[block["Addr"]] = block["Bytes"]
             now += block["Bytes"]
         else:
-            now -= held.pop(block["Addr"], 0)  # 0: a block of the training before
+            now -= held.pop(block["Addr"], 0)  # 0: a block of the previous training
         most = max(most, now)
     return most
 
 
 def model_folder(folder: Path, hidden: int, layers: int) -> None:
-    """A Qwen2-shaped model with new weights and the whole vocabulary, and its tokenizer."""
+    """A Qwen2-shaped model with new weights and the full vocabulary, and its tokenizer."""
     made = Model(base="tiny", hidden=hidden, layers=layers)
     texts = [f"{title} ({year})" for _, title, year in FILMS] + [TALK]
     model, tokenizer = make_tiny(texts, made, 1)
@@ -221,7 +221,7 @@ def main() -> None:
         for stage in ("sft", "rank_grpo"):
             for bf16 in (False, True) if has_bf16() else (False,):
                 if bf16 and stage == "rank_grpo" and int(size.split("x")[0]) <= 512:
-                    continue  # so small a model is sampled and reinforced in float32
+                    continue  # a model this small is sampled and trained in float32
                 rows.append(measure(size, stage, bf16))
                 print(rows[-1], flush=True)
     print(json.dumps(rows))

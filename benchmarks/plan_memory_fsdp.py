@@ -1,12 +1,12 @@
-"""Planned beside measured memory under FSDP: two processes that have half of each weight.
+"""Planned and measured memory under FSDP: two processes that hold half of each weight.
 
     python -m benchmarks.plan_memory_fsdp [--sizes 256x6x32 512x8x16 1024x8x8]
 
-Each model (hidden x layers x rows of a batch, new weights) is trained by sft on the CPU with
-activations computed again, in float32 and with bf16 where the processor has it. Measured is what
-one process held in the second step: its parts of weights and optimizer, and the most that torch's
-allocator had given out beside them. What comes before and after (loading, gathering to save) is
-main memory where there are GPUs. The last line is JSON.
+Each model (hidden x layers x rows per batch, new weights) is trained by sft on the CPU with
+activation recomputation, in float32 and, if the processor supports it, in bf16. Measured is what
+one process held in the second step: its shards of weights and optimizer, plus the maximum that
+torch's allocator had handed out. What happens before and after (loading, gathering to save) uses
+main memory on a machine with GPUs. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Measured(TrainerCallback):
 
 
 def fit(given: TrainingJob, progress: Progress) -> Trained:
-    """What the processes run."""
+    """What each process runs."""
     assert given.working_folder is not None
     with tempfile.TemporaryDirectory(dir=given.working_folder) as folder:
         measured = Measured(Path(folder))

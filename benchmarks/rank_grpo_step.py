@@ -1,20 +1,20 @@
-"""What Rank-GRPO's step costs beside TRL's GRPO step, and its rank code beside a plain loop.
+"""The cost of a Rank-GRPO step compared with TRL's GRPO step, and of rank code with a plain loop.
 
     python benchmarks/rank_grpo_step.py [--prompts 8] [--group 8] [--rounds 21] [--threads 1]
 
 A model of the demo's size (4 layers, hidden 128, a vocabulary of 4,096) and lists of 20 lines of
 the demo catalog, some of them too short, too long, or with repeats.
 
-**Step.** Both trainers take the same prompts and lists, in turns, in one process: rewards,
-advantages, forward, backward and optimizer, with KL and without; sampling, which both would do
-alike, is left out, so that the ratio is the strictest one. The median of the rounds' ratios is
-printed. Goal: 1.10 at the most.
+**Step.** Both trainers take the same prompts and lists, alternating, in one process: rewards,
+advantages, forward, backward and optimizer, with and without KL. Sampling is the same in both and
+is left out, which makes the ratio stricter. Prints the median of the rounds' ratios. Goal: at most
+1.10.
 
-**Ranks.** Segmentation and rewards of one batch against a loop in the way of the published code:
-each token looked at, and decoded where it is not the newline token; each line cleaned by regular
-expressions again and again, then compared title by title. Its own protocol is followed, so the
-two do not agree about malformed lines. `warm` is as in training, where lines were read before
-(judged lists are forgotten, read lines are not); `cold` has forgotten both. Goal: 20 times.
+**Ranks.** Segmentation and rewards of one batch, compared with a loop written like the published
+code: each token is checked, and decoded unless it is the newline token; each line is cleaned by
+regular expressions repeatedly, then compared title by title. It follows its own protocol, so the
+two disagree about malformed lines. `warm` is as in training, where lines were parsed before
+(scored lists are not cached, parsed lines are); `cold` has neither. Goal: 20 times.
 
 The last line is JSON.
 """
@@ -55,7 +55,7 @@ Row = dict[str, Any]
 
 
 class World:
-    """The catalog, a model, prompts with what is true of them, and lists for them."""
+    """The catalog, a model, prompts with their ground truth, and lists for them."""
 
     def __init__(self, prompts: int, group: int, seed: int) -> None:
         rng = random.Random(seed)

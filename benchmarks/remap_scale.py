@@ -2,12 +2,12 @@
 
     python benchmarks/remap_scale.py [--contexts 95753] [--catalog FILE] [--until remap]
 
-Conversations are generated in the Reddit-v2 schema (posts of about 125 words, some of them titles),
-over the catalog of `../shared/data/reddit_v2` or, where that is absent, a generated one of 7,404
-items; the teacher names 20 titles a context, a few of them often and one in six outside the
-catalog. Each step runs in a fresh process, so that its peak is its own; the steps are the ones that
-a run uses, with the store on disk. The last line is JSON. Goals: remap and adjust in at most ten
-minutes and 4 GB on two cores.
+Generates conversations in the Reddit-v2 schema (posts of about 125 words, some of them titles) over
+the catalog of `../shared/data/reddit_v2` or, if that is absent, a generated one of 7,404 items. The
+teacher names 20 titles per context, a few of them often and one in six outside the catalog. Each
+step runs in a fresh process, so that its peak is its own. The steps are those of a run, with the
+store on disk. The last line is JSON. Goals: remap and adjust in at most ten minutes and 4 GB on two
+cores.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def read_catalog(file: str, rng: random.Random, vocabulary: list[str]) -> list[t
         return titles(rng, vocabulary, ITEMS)
     with path.open(encoding="utf-8", newline="") as lines:
         items = [(row["title"], int(row["year"] or 0)) for row in csv.DictReader(lines)]
-    return [item for item in items if item[1] > 1870]  # ingest refuses the others
+    return [item for item in items if item[1] > 1870]  # ingest rejects the others
 
 
 def generate(folder: Path, contexts: int, catalog_file: str) -> None:
@@ -121,7 +121,7 @@ def teacher_lists(ctx: StepContext, folder: Path) -> StepResult:
 
 
 def random_vectors(ctx: StepContext, dimensions: int) -> None:
-    """Give every text that is read a random vector, in place of a model."""
+    """Store a random vector for every text, instead of a model's."""
     import numpy as np
 
     from convrec.stages.remap.embedding import lacking_texts, space_name
@@ -135,7 +135,7 @@ def random_vectors(ctx: StepContext, dimensions: int) -> None:
 
 
 def run_step(name: str, folder: Path, settings: dict[str, Any], dimensions: int) -> None:
-    """Make one artifact, and print its id, rows, seconds and this process's peak."""
+    """Build one artifact and print its id, rows, seconds and this process's peak."""
     config: Config = load("reddit-v2", {"ingest.path": str(folder / "train.jsonl"), **settings})
     store, node = Store(folder / "home"), NODES[name]
     refs = {ref.kind: ref for ref in (header.ref for header in store.headers())}
@@ -176,9 +176,9 @@ def main() -> None:
     parser.add_argument("--until", choices=["remap", "adjust"], default="adjust")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument(
-        "--dimensions", type=int, default=0, help="Random vectors of this length for TF-IDF."
+        "--dimensions", type=int, default=0, help="Random vectors of this length, not TF-IDF."
     )
-    parser.add_argument("--keep", type=Path, help="Work in this folder, and go on from there.")
+    parser.add_argument("--keep", type=Path, help="Work in this folder; reuse its contents.")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

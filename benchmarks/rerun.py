@@ -1,11 +1,11 @@
-"""An unchanged re-run of a profile beside a Prefect flow of eight cached tasks that do nothing.
+"""An unchanged re-run of a profile, compared with a Prefect flow of eight cached no-op tasks.
 
     python benchmarks/rerun.py [--profile demo] [--rounds 5] [--home FOLDER]
 
-Both are whole processes of the same form: one Python that starts Prefect's server for itself, runs
-a flow whose tasks are all found in the cache, and ends. They take turns, so that what else the
-machine does meets both. Without --home the profile is run once first. The last line is JSON, with
-wall and processor seconds of every round. Goal: a ratio of at most 1.5.
+Both are whole processes of the same form: one Python process that starts its own Prefect server,
+runs a flow whose tasks are all cached, and ends. They alternate, so that other load on the machine
+affects both. Without --home the profile is run once first. The last line is JSON, with wall-clock
+and CPU seconds of every round. Goal: a ratio of at most 1.5.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> None:
             "re-run": lambda: whole(run, **ours),
             "nothing": lambda: whole(nothing, PREFECT_HOME=str(folder / "theirs")),
         }
-        costs = rounds(ways, options.rounds)  # the first run of both makes what the others find
+        costs = rounds(ways, options.rounds)  # the first run of each fills the cache
     ratios = [a.wall / b.wall for a, b in zip(costs["re-run"], costs["nothing"], strict=True)]
     figures = {
         **{name: [[round(x, 2) for x in one[:2]] for one in made] for name, made in costs.items()},

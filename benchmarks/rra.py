@@ -3,11 +3,10 @@
     python benchmarks/rra.py [demo] [inspired-replay] [--data FOLDER] [--home FOLDER]
         [--set section.key=value ...]
 
-Runs the flow `ablate-sft-data` for each profile in a warehouse of its own (or the one in --home,
-whose answers are used again), and prints every rung with its gain, paired on the same samples, and
-what the search on validation chose. INSPIRED needs the folder `inspired` of --data (by default
-`shared/data` beside this checkout); there is no stored judge for it, so its ladder has no reflect.
-The last line is JSON.
+Runs the flow `ablate-sft-data` for each profile in its own warehouse (or the one in --home, whose
+answers are reused). Prints every step with its gain, paired on the same samples, and the settings
+chosen on validation. INSPIRED needs the folder `inspired` of --data (default: `shared/data` next to
+this checkout). It has no stored judge, so its ablation has no reflect step. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def overrides_of(profile: str, data: Path) -> dict[str, Any]:
         return {}
     folder = data / "inspired"
     if not folder.is_dir():
-        raise SystemExit(f"{folder} is not there; give the folder with INSPIRED's as --data")
+        raise SystemExit(f"{folder} does not exist; pass the folder that contains it with --data")
     answers = folder / "gpt-3.5-turbo.batch_output.jsonl"
     return {"ingest.path": str(folder), "recommend.replay": str(answers)}
 
@@ -44,7 +43,7 @@ def show(home: Path, stages: list[dict[str, Any]]) -> dict[str, Any]:
     ablation, search = (store.read(ids[kind]) for kind in ("ablation", "search"))
     for split in ablation["split"].unique(maintain_order=True):
         n = ablation.filter(ablation["split"] == split)["n"][0]
-        heads = ["rung", "NDCG@20", "gain", "recall@20", "ndcg@5", "recall@5", "in catalog"]
+        heads = ["step", "NDCG@20", "gain", "recall@20", "ndcg@5", "recall@5", "in catalog"]
         table = Table(*heads, title=f"{split}: {n:,} samples")
         for row in ladder_rows(ablation, split):
             table.add_row(*row)
@@ -63,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("profiles", nargs="*", default=["demo", "inspired-replay"])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--home", type=Path, help="A warehouse to use and keep.")
+    parser.add_argument("--home", type=Path, help="Use this warehouse and keep it.")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     options = parser.parse_args()
     from flows.cli import environment

@@ -1,16 +1,16 @@
-"""Tokens a second of the project's decode loop, beside `generate` of transformers, in one run.
+"""Tokens per second of the project's decode loop and of transformers' `generate`, in one run.
 
     python benchmarks/sampling.py [--prompts 8] [--group 8] [--tokens 100] [--rounds 9]
 
 A random model of the demo's size (4 layers, hidden 128, a vocabulary of 4,096) answers short texts
-at temperature 1, in three ways: `generate` with its G samples a prompt, the free loop, and 20 lines
-of the demo catalog, none twice. Random weights hardly ever end a list, so that the first two write
-the same number of tokens. Rounds alternate; medians, and the median of the rounds' ratios, are
-printed. The last line is JSON. Goal: the free loop at 1.6 times `generate` or more.
+at temperature 1, in three ways: `generate` with G samples per prompt, the free loop, and 20 lines
+of the demo catalog without repeats. Random weights rarely end a list, so the first two generate the
+same number of tokens. Rounds alternate; prints medians, and the median of the rounds' ratios. The
+last line is JSON. Goal: the free loop at 1.6 times `generate` or more.
 
-Every way runs on `--threads 1` by default: with two threads that spin, `generate` loses most of its
-time wherever another process runs too, which would flatter the comparison (our loop always samples
-a small model on one). `--checkpoint FOLDER` measures a trained model, whose lists end by
+All ways run on `--threads 1` by default: with two spinning threads, `generate` loses most of its
+time as soon as another process runs, which would flatter the comparison (our loop always samples a
+small model on one thread). `--checkpoint FOLDER` measures a trained model, whose lists end by
 themselves.
 """
 
@@ -55,7 +55,7 @@ def tiny(lines: list[str], rng: random.Random) -> Student:
 
 
 def stock(student: Student, prompts: list[list[int]], group: int, tokens: int) -> int:
-    """Tokens that `generate` wrote, each list up to its end-of-sequence token."""
+    """Tokens that `generate` generated, each list up to its end-of-sequence token."""
     model, tokenizer = student
     batch = tokenizer.pad({"input_ids": prompts}, return_tensors="pt", padding_side="left")
     with torch.no_grad():
@@ -93,7 +93,7 @@ def ways(
 
 
 def measure(each: dict[str, Way], rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Tokens a second of every way in every round; the first round warms up and is left out."""
+    """Tokens per second by way and round; the first round warms up and is dropped."""
     rates: dict[str, list[float]] = {name: [] for name in each}
     written: dict[str, int] = {}
     for number in range(rounds + 1):
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=1, help="of torch, for every way")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads, for every way")
     parser.add_argument("--checkpoint", type=Path, help="a trained model instead of a random one")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

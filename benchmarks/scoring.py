@@ -1,14 +1,13 @@
-"""Scoring lists: `convrec score` beside plain loops as published evaluations have them.
+"""Scoring lists: `convrec score` compared with plain loops as in published evaluations.
 
     python benchmarks/scoring.py [--lists 1000000] [--plain 2000] [--catalog FILE]
 
-Makes lists of 20 catalog titles with seen titles and ground truths, in a file of --lists rows, and
-scores it as `convrec score` does: reading, judging, 1,000 bootstrap resamples and all. --plain
-rows more are scored by loops of our own, written as such code commonly is: every metric and
-cut-off walks the list again, and compares titles by edit distance (the C++ of `editdistance`; `pip
-install editdistance`). Both must agree on Recall and NDCG. Prints lists a second (by wall clock),
-the factor (by processor seconds, too, for a machine that others use), and the peak of memory; the
-last line is JSON.
+Writes a file of --lists rows (20 catalog titles, seen titles and ground truths) and scores it as
+`convrec score` does, including reading, matching and 1,000 bootstrap resamples. Loops written as
+such code commonly is score --plain more rows: every metric and cut-off walks the list again and
+compares titles by edit distance (the C++ of `editdistance`; `pip install editdistance`). Both must
+agree on Recall and NDCG. Prints lists per second (wall clock), the factor (also in CPU time, for a
+shared machine), and peak memory; the last line is JSON.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ LINE = re.compile(r"^(.*) \((\d{4})\)$")
 
 
 def make(path: Path, items: list[tuple[str, int]], lists: int) -> None:
-    """Lists of N different items; one ground truth is in most of them, two more may be."""
+    """Lists of N distinct items; most contain one ground truth, some contain two more."""
     rng = random.Random(7)
     with path.open("w", encoding="utf-8") as out:
         for at in range(lists):
@@ -55,7 +54,7 @@ def make(path: Path, items: list[tuple[str, int]], lists: int) -> None:
 
 
 def plain_score(path: Path, items: list[tuple[str, int]], lists: int) -> dict[str, float]:
-    """Every metric at every cut-off apart, titles compared by edit distance."""
+    """Compute every metric at every cut-off separately, with titles compared by edit distance."""
     try:
         from editdistance import eval as distance
     except ImportError:
@@ -105,7 +104,7 @@ def plain_ndcg(row: dict[str, Any], catalog: set[tuple[str, int]], k: int, d: An
 
 
 def distinct(catalog: Path) -> list[tuple[str, int]]:
-    """Titles with years, no two of which could be taken for each other."""
+    """Titles with years, no two of which can be confused."""
     frame = load_catalog(catalog, {}, years=True)[0]
     frame = frame.filter(
         pl.col("year").is_not_null() & (pl.col("title").str.to_lowercase().is_unique())
@@ -114,7 +113,7 @@ def distinct(catalog: Path) -> list[tuple[str, int]]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What `work` returns, and its wall clock and processor seconds."""
+    """What `work` returns, and its wall-clock and CPU seconds."""
     started, cpu = time.perf_counter(), time.process_time()
     found = work()
     return found, time.perf_counter() - started, time.process_time() - cpu

@@ -1,9 +1,9 @@
-"""The pictures in docs/images: a run's page, its lineage, the change report, the HTML report.
+"""The images in docs/images: a run's page, its lineage, the change report, the HTML report.
 
     python benchmarks/screenshots.py [--run FLOW_RUN_ID] [--out docs/images]
 
-Takes the newest run that a published catalog has started (or --run) from the Prefect server at
-PREFECT_API_URL, by default that of `make ui`, and the newest report from the warehouse. It needs
+Uses the newest run started by a published catalog (or --run) from the Prefect server at
+PREFECT_API_URL, by default that of `make ui`, and the newest report from the warehouse. Needs
 Chromium (Debian: apt-get install chromium) and the extra `browser`.
 """
 
@@ -29,7 +29,7 @@ OPTIONS = [
 ]
 SIZE = {"width": 1280, "height": 1000}
 SETTLE = 6000
-"""Milliseconds that a page may take to draw what has arrived."""
+"""Milliseconds allowed for a page to render."""
 
 
 def newest_run(client: Any) -> str:
@@ -52,14 +52,14 @@ def newest_run(client: Any) -> str:
 
 
 def artifact_ids(client: Any, run: str) -> dict[str, str]:
-    """Key → id of what the run left in the UI."""
+    """Key → id of the run's artifacts in the UI."""
     query = {"artifacts": {"flow_run_id": {"any_": [run]}}}
     found = client.request("POST", "/artifacts/filter", json=query).json()
     return {artifact["key"]: artifact["id"] for artifact in found if artifact["key"]}
 
 
 def shoot(page: Any, address: str, awaited: str, path: Path, *, scroll: str = "") -> None:
-    """Open a page, wait until `awaited` (a selector) is there, and keep what is to be seen."""
+    """Open a page, wait for the selector `awaited`, and save a screenshot."""
     page.goto(address)
     page.locator(awaited).first.wait_for(timeout=60_000)
     page.wait_for_timeout(SETTLE)

@@ -1,12 +1,12 @@
-"""How soon the command line answers: `convrec --help`, and `convrec plan demo`.
+"""How fast the command line responds: `convrec --help`, and `convrec plan demo`.
 
     python benchmarks/startup.py [--rounds 7] [--home FOLDER]
 
-Beside them a process that imports typer, duckdb, pydantic and rich, which any such tool needs. The
-plan is made twice: in a warehouse in which the demo has been run (--home; without it the demo is
-run first, which takes minutes) and in one that does not exist yet. Checked apart is that neither
-command imports torch, transformers or trl. The last line is JSON. Goals: help at most twice the
-imports; a plan in two seconds.
+`--help` is compared with a process that imports typer, duckdb, pydantic and rich, which any such
+tool needs. The plan is made twice: in a warehouse in which the demo has been run (--home; without
+it the demo is run first, which takes minutes) and in a new one. Also checks that neither command
+imports torch, transformers or trl. The last line is JSON. Goals: help at most twice the imports; a
+plan in two seconds.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
             options.rounds,
         )
         imported = {name: heavy(*name.split(), home=home) for name in ("--help", "plan demo")}
-    figures = [ratio("`convrec --help` beside the imports", costs["help"], costs["imports"], 2)]
+    figures = [ratio("`convrec --help` vs. its imports", costs["help"], costs["imports"], 2)]
     for name, where in (("plan", "after a run"), ("plan, empty", "in an empty warehouse")):
         figures.append(
             figure(
@@ -77,7 +77,7 @@ def main() -> None:
             )
         )
     counts = [float(sum(map(len, imported.values())))]
-    figures.append(figure("of torch, transformers, trl imported by them", counts, 0, "packages"))
+    figures.append(figure("torch, transformers, trl imported by them", counts, 0, "packages"))
     report(figures, costs=costs, imported=imported)
 
 

@@ -1,11 +1,11 @@
-"""An artifact of two million rows, written and read back, beside DuckDB's COPY to and from Parquet.
+"""Write and read an artifact of two million rows, compared with DuckDB's COPY to Parquet.
 
     python benchmarks/store.py [--rows 2000000] [--rounds 3]
 
 The rows are candidates: 20 for each of 100,000 conversations. One way is `Store.put` and
-`Store.read`, one transaction and one frame; the other `COPY ... TO` a Parquet file and a frame read
-from that. Writing and reading are fresh processes, imports and the making of the rows not counted.
-The last line is JSON. Goal: both together in at most 1.5 times the processor seconds.
+`Store.read`, one transaction and one frame; the other is `COPY ... TO` a Parquet file, and a frame
+read from it. Writing and reading are fresh processes; imports and the creation of the rows are not
+counted. The last line is JSON. Goal: both together in at most 1.5 times the CPU time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TOP = 20
 
 
 def candidates(count: int) -> pl.DataFrame:
-    """Rows of the kind, repeating where a run's do."""
+    """Candidate rows that repeat values as those of a run do."""
     import numpy as np
     import polars as pl
 
@@ -59,7 +59,7 @@ def artifact() -> Any:
 
 
 def write(folder: Path, count: int) -> None:
-    import pyarrow.dataset  # noqa: F401  # as DuckDB does, to look at a table
+    import pyarrow.dataset  # noqa: F401  # as DuckDB does to inspect a table
 
     from convrec.artifacts import StepResult, Store
 
@@ -129,12 +129,12 @@ def main() -> None:
         [Cost(*map(sum, zip(a, b, strict=True))) for a, b in zip(costs[to], costs[of], strict=True)]
         for to, of in (("put", "read"), ("copy to", "copy from"))
     ]
-    what = f"of {options.rows:,} rows beside DuckDB's COPY"
+    what = f"{options.rows:,} rows vs. DuckDB's COPY"
     report(
         [
-            ratio(f"writing and reading an artifact {what}", *both, 1.5),
-            ratio(f"writing alone, {what}", costs["put"], costs["copy to"]),
-            ratio(f"reading alone, {what}", costs["read"], costs["copy from"]),
+            ratio(f"write and read an artifact of {what}", *both, 1.5),
+            ratio(f"write only, {what}", costs["put"], costs["copy to"]),
+            ratio(f"read only, {what}", costs["read"], costs["copy from"]),
         ],
         costs=costs,
     )

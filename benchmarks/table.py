@@ -1,13 +1,13 @@
-"""All benchmarks, one after the other, and their figures as a page.
+"""Runs all benchmarks and writes their results as a page.
 
     python benchmarks/table.py [--quick] [--only NAME ...] [--home FOLDER] [--keep FOLDER]
         [--out FILE]
 
-Every figure on the page is read from the last line of the command that stands above it; nothing is
-typed. One that fails is shown as failed, with its last words, and the others go on. --home is a
-warehouse in which the demo has been run; without it the demo is run first. --keep is where
-full_build keeps its answers, which take minutes to make. --quick takes small sizes, which show that
-everything works and say little about speed. `make bench` runs this.
+Every figure on the page is read from the last line of the command shown above it; nothing is typed
+by hand. A benchmark that fails is shown as failed, with its last message, and the others continue.
+--home is a warehouse in which the demo has been run; without it the demo is run first. --keep is
+where full_build stores its answers, which take minutes to create. --quick uses small sizes, which
+show that everything works and say little about speed. `make bench` runs this.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ RUNS: dict[str, tuple[str, str]] = {
     "scoring": ("--lists 200000", "--lists 2000 --plain 200"),
     "llm_throughput": ("", "--requests 200 --concurrency 8 --rounds 1 --memory 200 800"),
 }
-"""Arguments by benchmark: in full, and quick."""
+"""Arguments by benchmark: full size, and --quick."""
 
 
 def machine() -> str:
-    """The processor, its cores, memory and how busy it is."""
+    """Processor, cores, memory and load."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -67,7 +67,7 @@ def commit() -> str:
 def run(
     name: str, arguments: str, folders: dict[str, str]
 ) -> tuple[list[dict[str, Any]], str, float]:
-    """(figures, what went wrong, seconds) of one benchmark."""
+    """(figures, error message, seconds) of one benchmark."""
     words = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *arguments.split()]
     words = [folders.get(word, word) for word in words]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -89,7 +89,7 @@ def run(
         read = READINGS.get(name, lambda data: data["figures"])
         return read(json.loads(lines[-1])), "", seconds
     except (ValueError, KeyError, TypeError) as error:
-        return [], f"its last line holds no figures ({error!r:.150})", seconds
+        return [], f"its last line contains no figures ({error!r:.150})", seconds
 
 
 def number(value: float) -> str:
@@ -112,17 +112,17 @@ def section(
     lines[-1] += f", {took:.0f} s."
     if wrong:
         return [*lines, "", f"**failed**: {text(wrong)}", ""]
-    head = "| what | median | range | by the clock | goal | reached |"
+    head = "| what | median | range | wall clock | goal | reached |"
     picture = ["", "![Time and peak memory by size](images/growth.svg)"] if name == "growth" else []
     return [*lines, "", head, "|---|---|---|---|---|---|", *map(row, figures), *picture, ""]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="Small sizes, to see that all work.")
+    parser.add_argument("--quick", action="store_true", help="Small sizes, to check that all work.")
     parser.add_argument("--only", nargs="+", choices=list(RUNS), default=list(RUNS))
     parser.add_argument("--home", help="A warehouse in which the demo has been run.")
-    parser.add_argument("--keep", default="", help="Where full_build works, and goes on from.")
+    parser.add_argument("--keep", default="", help="Working folder of full_build, which it reuses.")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
     options = parser.parse_args()
     left = [name for name in RUNS if name not in options.only]
@@ -130,12 +130,12 @@ def main() -> None:
         "# Benchmarks",
         "",
         f"Written by `make bench` on {time.strftime('%Y-%m-%d', time.gmtime())}, commit "
-        f"{commit()}{', with --quick: small sizes, which say little' if options.quick else ''}.",
+        f"{commit()}{', with --quick: small sizes, for testing' if options.quick else ''}.",
         f"Machine: {machine()}.",
         *(["Not run: " + ", ".join(left) + "."] if left else []),
         "",
-        "Where there is a figure by the clock, median and range are of processor seconds, the two "
-        "sides of a ratio taking turns; all others are by the clock.",
+        "Median and range are CPU time, and the two commands of a ratio alternate; wall-clock "
+        "figures are in their own column. Rows without a wall-clock figure are wall-clock time.",
         "",
     ]
     with tempfile.TemporaryDirectory() as temporary:

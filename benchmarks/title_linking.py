@@ -1,18 +1,18 @@
-"""Title linking on labelled titles: precision, recall, F1, and time beside a bare cdist.
+"""Title linking on labeled titles: precision, recall, F1, and time compared with a bare cdist.
 
     python benchmarks/title_linking.py [--rounds 7] [--errors] [--undated] [--unlabelled]
 
-The titles are MovieLens spellings labelled with items of another catalog, or with none. A link to
-the labelled item is right; recall is over titles that have one. `--undated` takes the years off and
-times that too: then every title that no rule finds is compared with the whole catalog.
-`--unlabelled` prints, to be read by eye, the links of further MovieLens titles without labels that
-are not exact or of another year; the rules against plurals and short titles behind a series name
-were made after reading them, so these titles are no test of those two rules.
+The titles are MovieLens spellings labeled with items of another catalog, or with none. A link to
+the labeled item is correct; recall is over titles that have one. `--undated` removes the years and
+times that, too: every title that no rule finds is then compared with the whole catalog.
+`--unlabelled` prints, for manual review, links of further MovieLens titles without labels that are
+not exact or differ in year. The rules against plurals and short titles after a series name were
+made after reading them, so these titles are no test of those two rules.
 
 Each round times `Linker(catalog)`, its `link_many` over the titles, and a bare
 `rapidfuzz.process.cdist` (fuzz.ratio, no cutoff) of the same titles against the catalog's titles,
-with one worker and with one a core; the ratios are of the medians, index building included. Other
-programs disturb single rounds, not the order of the medians. The last line is JSON.
+with one worker and with one per core. The ratios are of the medians and include index building.
+Other programs disturb single rounds, not the order of the medians. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "title_l
 
 
 def figures(wanted: Sequence[str | None], found: Sequence[str | None]) -> dict[str, Any]:
-    """Precision, recall and F1 of item ids, None where nothing is meant or found."""
+    """Precision, recall and F1 of item ids; None if nothing is meant or found."""
     right = sum(a is not None and a == b for a, b in zip(wanted, found, strict=True))
     made, meant = (sum(x is not None for x in xs) for xs in (found, wanted))
     precision, recall = right / max(made, 1), right / max(meant, 1)
@@ -50,7 +50,7 @@ def figures(wanted: Sequence[str | None], found: Sequence[str | None]) -> dict[s
 
 
 def unlabelled(labelled: Sequence[str], linker: Linker) -> dict[str, int]:
-    """Print the links worth reading of MovieLens titles that have no label; count all of them."""
+    """Print the links of unlabeled MovieLens titles that need review; count all of them."""
     facts = pl.read_csv(DATA.parent / "movie_facts" / "movies.csv")
     dated = ((t, y, t if y is None else f"{t} ({y})") for t, y, _ in facts.iter_rows())
     known = set(labelled)
@@ -72,7 +72,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def times(titles: Sequence[str], catalog: pl.DataFrame, rounds: int) -> dict[str, Any]:
-    """Medians in seconds of alternating rounds, and their ratios."""
+    """Medians in seconds over alternating rounds, and their ratios."""
     pairs: list[tuple[str, int | None]] = [(title, None) for title in titles]
     names, linker = catalog["title"].to_list(), Linker(catalog)
     works: dict[str, Callable[[], object]] = {
@@ -98,7 +98,7 @@ def show_errors(gold: pl.DataFrame, links: Sequence[Link | None]) -> None:
     for (query, item), link in zip(gold.iter_rows(), links, strict=True):
         if item != (link.item_id if link else None):
             made = f"{link.title} ({link.year}), {link.method}, {link.score}" if link else "no link"
-            print(f"{query}: labelled {item or 'not in the catalog'}; {made}")
+            print(f"{query}: labeled {item or 'not in the catalog'}; {made}")
 
 
 def main() -> None:
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--unlabelled", action="store_true", help="print links of further titles")
     options = parser.parse_args()
     if not DATA.is_dir():
-        parser.error("the folder shared/data/title_links beside the checkout is absent")
+        parser.error("the folder shared/data/title_links next to the checkout is missing")
     gold = pl.read_csv(DATA / "title_links.csv")
     catalog = load_catalog(DATA / "catalog.csv")[0]
     titles, wanted = gold["query"].to_list(), gold["item_id"].to_list()

@@ -1,9 +1,9 @@
-"""What the benchmarks share: ways to the same work that take turns, and figures of their rounds.
+"""Shared by the benchmarks: alternating rounds of several ways to do the same work, and results.
 
-Each round runs every way once, in a fresh process, so that what else the machine does meets all of
-them. A figure is the median and range over the rounds, of processor seconds, which other programs
-disturb less than the clock; the clock's stand beside it. A benchmark prints its figures as JSON in
-its last line, and `table.py` reads them there.
+Each round runs every way once, in a fresh process, so that other load on the machine affects all of
+them. A result is the median and range over the rounds of CPU seconds, which other programs disturb
+less than wall-clock time; wall-clock time is reported next to it. A benchmark prints its results as
+JSON in its last line, and `table.py` reads them there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Cost(NamedTuple):
-    """Seconds by the clock and of processor (children's too), and peak memory in MB."""
+    """Wall-clock seconds, CPU seconds (including children), and peak memory in MB."""
 
     wall: float
     cpu: float
@@ -31,7 +31,7 @@ class Cost(NamedTuple):
 
 
 def command(arguments: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with the tree importable; ends with what it said where it fails."""
+    """Run a command with the project importable; exit with its stderr if it fails."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     given = {**os.environ, "PYTHONPATH": path, **environment}
     done = subprocess.run(arguments, env=given, capture_output=True, text=True, check=False)
@@ -41,7 +41,7 @@ def command(arguments: Sequence[str], **environment: str) -> subprocess.Complete
 
 
 def whole(arguments: Sequence[str], **environment: str) -> Cost:
-    """The cost of a whole process, its start included; no memory."""
+    """The cost of a whole process, including its startup; no memory."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command(arguments, **environment)
     wall = time.perf_counter() - started
@@ -50,13 +50,13 @@ def whole(arguments: Sequence[str], **environment: str) -> Cost:
 
 
 def child(script: str, *arguments: str, **environment: str) -> Cost:
-    """The cost that a script's own process prints by `spent`, its start not included."""
+    """The cost that a script prints by `spent` in its own process, without its startup."""
     done = command([sys.executable, script, "--child", *arguments], **environment)
     return Cost(*json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def spent(work: Callable[[], object]) -> None:
-    """Do the work, and print its cost; memory is the whole process's."""
+    """Do the work and print its cost; memory is that of the whole process."""
     started, cpu = time.perf_counter(), time.process_time()
     work()
     cost = time.perf_counter() - started, time.process_time() - cpu
@@ -64,7 +64,7 @@ def spent(work: Callable[[], object]) -> None:
 
 
 def peak_mb() -> float:
-    """The most memory that this process held; ru_maxrss has that of the process it came from."""
+    """Peak memory of this process; ru_maxrss would include that of its parent."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
@@ -72,12 +72,12 @@ def peak_mb() -> float:
 def rounds(
     ways: Mapping[str, Callable[[], Cost]], number: int, warm: bool = True
 ) -> dict[str, list[Cost]]:
-    """Costs by way; `warm` adds a first round that does not count."""
+    """Costs by way; `warm` adds a first round that is dropped."""
     costs: dict[str, list[Cost]] = {name: [] for name in ways}
     for turn in range(number + warm):
         for name, way in ways.items():
             cost = way()
-            print(f"{name}: {cost.wall:.2f} s, {cost.cpu:.2f} s of processor", flush=True)
+            print(f"{name}: {cost.wall:.2f} s, {cost.cpu:.2f} s CPU", flush=True)
             if turn or not warm:
                 costs[name].append(cost)
     return costs
@@ -92,9 +92,9 @@ def figure(
     least: bool = False,
     clock: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """Median and range of one value a round beside its goal, the most or the least allowed.
+    """Median and range of one value per round, with its goal: the maximum or minimum allowed.
 
-    What is shown for comparison alone has None for a goal.
+    A figure without a goal (None) is shown for comparison only.
     """
     middle = statistics.median(values)
     row = {"what": what, "unit": unit, "median": middle, "low": min(values), "high": max(values)}
@@ -110,7 +110,7 @@ def figure(
 def ratio(
     what: str, ours: Sequence[Cost], theirs: Sequence[Cost], goal: float | None = None
 ) -> dict[str, Any]:
-    """How many times as much one way costs as the other, round by round."""
+    """The cost of `ours` divided by that of `theirs`, by round."""
     pairs = list(zip(ours, theirs, strict=True))
     clock = [a.wall / b.wall for a, b in pairs]
     return figure(what, [a.cpu / b.cpu for a, b in pairs], goal, clock=clock)

@@ -2,10 +2,10 @@
 
     python benchmarks/warehouse_writers.py [--writers 1 2 4 8] [--each 20] [--rows 40]
 
-Uses a warehouse of its own: a file in a temporary folder, or, where CONVREC_WAREHOUSE is set, the
-lake that it names, which should be empty. Each writer puts `each` artifacts of `rows` rows and
-finds each of them; all must be there afterwards. The last line is JSON: seconds of one put and one
-find with one writer, and puts a second by number of writers.
+Uses its own warehouse: a file in a temporary folder or, if CONVREC_WAREHOUSE is set, the lake that
+it names, which should be empty. Each writer puts `each` artifacts of `rows` rows and finds each of
+them; all must exist afterwards. The last line is JSON: seconds of one put and one find with one
+writer, and puts per second by number of writers.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def work(store: Store, each: int, rows: int) -> tuple[float, float]:
 
 
 def at_once(folder: Path, writers: int, each: int, rows: int) -> float:
-    """Puts a second, from the moment when all processes have the warehouse open."""
+    """Puts per second, counted once all processes have opened the warehouse."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(writers + 1)
     processes = [
