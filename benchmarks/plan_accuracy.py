@@ -2,8 +2,8 @@
 
     python benchmarks/plan_accuracy.py [--seeds 7 8] [--train 100 400]
 
-Each row plans with nothing stored, runs recommend, plans again, runs reflect, and compares with the
-ledger: the ends of each bracket over what was billed. The last line is JSON.
+Each row plans with nothing stored, runs recommend, plans again, runs reflect, and compares both
+ends of each range with the ledger. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from convrec.config import Config, load
 from convrec.llm.ledger import ledger_rows
 from convrec.pipeline.plan import make_plan
 from convrec.pipeline.reparse import llm_jobs
-from convrec.stages.answers import fetch_responses
+from convrec.stages.responses import fetch_responses
 
 
 def billed(store: Store, stage: str) -> float:

@@ -115,7 +115,7 @@ class TaskInput:
             requests = self.current.requests
             nothing = {**dict.fromkeys(LLM_FIGURES, 0), "usd": 0.0, "failed": 0, "reasons": {}}
             return {**nothing, "requests": requests, "from_ledger": requests}
-        from convrec.stages.answers import fetch_responses
+        from convrec.stages.responses import fetch_responses
 
         fetched = fetch_responses(
             self.node.step,

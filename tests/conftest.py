@@ -36,15 +36,24 @@ def postgres_server() -> Iterator[Postgres]:
 
 
 ON_BOTH = {
-    "test_store", "test_gc", "test_runs", "test_artifact_commands", "test_publish", "test_answers",
-    "test_batch", "test_judgments", "test_vectors", "test_follow", "test_forgetting",
-    "test_earlier",
-}  # fmt: skip
-"""Modules whose tests of a `store` run on a file, and in `make test-scale` on a lake."""
+    "artifacts.test_runs",
+    "artifacts.test_store",
+    "artifacts.trace.test_conversation",
+    "catalog.test_publish",
+    "cli.test_artifacts",
+    "llm.batch.test_run",
+    "llm.test_response_store",
+    "operations.test_forget",
+    "operations.test_gc",
+    "stages.reflect.test_judgments",
+    "stages.remap.test_incremental",
+    "stages.remap.test_vector_store",
+}
+"""Modules whose tests of a `store` run on a file, and in `make test-scale` on DuckLake."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    name = metafunc.module.__name__.rpartition(".")[2]
+    name = metafunc.module.__name__.removeprefix("tests.convrec.")
     if "warehouse" in metafunc.fixturenames and name in ON_BOTH:
         both = ["file", pytest.param("lake", marks=pytest.mark.scale)]
         metafunc.parametrize("warehouse", both, indirect=True)

@@ -19,7 +19,7 @@ Small = dict[str, Any]
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kinds whose requests were gone through."""
-    import convrec.stages.answers as module
+    import convrec.stages.responses as module
 
     kinds: list[str] = []
     whole = module.fetch_responses

@@ -10,8 +10,8 @@ from convrec.config import load
 from convrec.llm.fetch import FetchResult
 from convrec.llm.ledger import ledger_rows
 from convrec.pipeline.plan import make_plan
-from convrec.stages.answers import fetch_responses
 from convrec.stages.base import Step
+from convrec.stages.responses import fetch_responses
 from flows.pipeline import pipeline
 
 Small = dict[str, Any]
@@ -58,6 +58,6 @@ def test_without_embeddings_nothing_is_asked_for_remap(
         asked.append(step.kind)
         return fetch_responses(step, *given, **more)
 
-    monkeypatch.setattr("convrec.stages.answers.fetch_responses", noted)
+    monkeypatch.setattr("convrec.stages.responses.fetch_responses", noted)
     pipeline(profile="demo", overrides=small, until="remap")
     assert asked == ["teacher_lists"]

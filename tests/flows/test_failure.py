@@ -18,7 +18,7 @@ from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from tasks import failure
 from tasks.run import Run
-from tests.convrec.test_markdown import HOSTILE, one_line, shown
+from tests.convrec.utils.test_markdown import HOSTILE, one_line, shown
 from tests.flows.conftest import late
 from tests.flows.test_artifacts_in_prefect import artifacts_of
 from tests.imports import loaded

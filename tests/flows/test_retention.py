@@ -10,8 +10,8 @@ from convrec.artifacts import Store
 from convrec.operations.gc import Garbage, Leftover
 from flows.retention import retention
 from tasks.retention import page
-from tests.convrec.artifacts.test_gc import ids, put, run
-from tests.convrec.test_markdown import HOSTILE, one_line, shown
+from tests.convrec.operations.test_gc import ids, put, run
+from tests.convrec.utils.test_markdown import HOSTILE, one_line, shown
 
 ROOT = Path(__file__).resolve().parents[2]
 

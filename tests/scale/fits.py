@@ -22,7 +22,7 @@ from convrec.stages.sft.build import fit_sft
 from convrec.training.job import Fit, Trained, TrainingJob
 from convrec.training.launch import trained
 from convrec.utils.progress import Progress
-from tests.convrec.training.world import FILMS, ROWS, SAMPLES, VALIDATED, config
+from tests.convrec.stages.rank_grpo.world import FILMS, ROWS, SAMPLES, VALIDATED, config
 
 FITS: dict[str, Fit] = {"sft": fit_sft, "rank_grpo": fit_rank_grpo}
 TWO = {"launcher": "accelerate", "parallel": "ddp", "processes": 2}

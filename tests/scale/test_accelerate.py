@@ -12,7 +12,7 @@ from convrec.training.checkpoint import step_of
 from convrec.training.job import Fit
 from convrec.training.launch import trained
 from tests.convrec.rank_grpo.conftest import checkpoint
-from tests.convrec.training.world import recorded, weights
+from tests.convrec.stages.rank_grpo.world import recorded, weights
 from tests.scale import fits
 from tests.scale.conftest import Timed
 from tests.scale.fits import FITS, TWO, given, launch_killed

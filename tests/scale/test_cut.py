@@ -12,7 +12,7 @@ import torch
 from convrec.training.checkpoint import step_of
 from convrec.training.launch import trained
 from tests.convrec.rank_grpo.conftest import checkpoint
-from tests.convrec.training.world import recorded, weights
+from tests.convrec.stages.rank_grpo.world import recorded, weights
 from tests.scale import cut
 from tests.scale.conftest import Timed
 from tests.scale.fits import FITS, given, launch_killed

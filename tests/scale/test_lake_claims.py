@@ -15,8 +15,8 @@ from convrec.llm.batch.client import BatchClient
 from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import KeyStatus
 from convrec.operations.forget import forget_conversations
+from tests.convrec.llm.batch.test_run import BatchEndpoint, batches, in_batches
 from tests.convrec.llm.conftest import Endpoint, ask, endpoint
-from tests.convrec.llm.test_batch import BatchEndpoint, batches, in_batches
 from tests.convrec.llm.test_fetch_crashes import child
 from tests.servers import Postgres
 

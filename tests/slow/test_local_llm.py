@@ -25,7 +25,7 @@ from convrec.llm.fetch import FetchResult
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.reparse import llm_jobs
-from convrec.stages.answers import fetch_responses
+from convrec.stages.responses import fetch_responses
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from convrec.metrics.novelty import novelty, self_information
 from convrec.metrics.popularity import gini, head_items
 from convrec.metrics.popularity_rank import popularity_rank, popularity_ranks
-from convrec.stages.evaluate.measures import Evaluator, MetricRow
+from convrec.stages.evaluate.evaluator import Evaluator, MetricRow
 from convrec.stages.evaluate.samples import SampleList
 
 SPREAD = ("popularity_rank", "novelty", "catalog_coverage", "popularity_gini", "head_share")

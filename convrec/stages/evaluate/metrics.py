@@ -18,7 +18,7 @@ from convrec.metrics.list_quality import RATES
 from convrec.stages.base import Step, StepContext
 from convrec.stages.evaluate.baselines import choose_k, read_training
 from convrec.stages.evaluate.catalog_spread import catalog_spread_rows
-from convrec.stages.evaluate.measures import Evaluator, MetricRow, Values
+from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, Values
 from convrec.stages.evaluate.paired import COMPARED, DETECTABLE, OUTCOMES, paired_rows
 from convrec.stages.evaluate.samples import held_out
 from convrec.stages.evaluate.slices import SLICED, slices

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from convrec.metrics.registry import Protocol
-from convrec.stages.evaluate.measures import Evaluator, MetricRow, Values, complete
+from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, Values, complete
 
 COMPARED = ("ndcg@20", "ndcg@5", "recall@20", "recall@5")
 DETECTABLE = "detectable"

@@ -23,7 +23,7 @@ from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool
 
 from .conftest import Endpoint, ask, completion, config, refusal, wait_for
-from .test_answers import ANSWER, unknown
+from .test_response_store import ANSWER, unknown
 
 
 def test_an_interruption_keeps_what_is_in_flight(store: Store, endpoint: Endpoint) -> None:

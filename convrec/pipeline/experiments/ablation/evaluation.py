@@ -10,7 +10,7 @@ import numpy as np
 from convrec.metrics.bootstrap import Bootstrap, Interval
 from convrec.stages.adjust import DEMONSTRATIONS
 from convrec.stages.base import StepContext
-from convrec.stages.evaluate.measures import Evaluator, Values
+from convrec.stages.evaluate.evaluator import Evaluator, Values
 from convrec.stages.evaluate.samples import Sample, by_context
 
 if TYPE_CHECKING:

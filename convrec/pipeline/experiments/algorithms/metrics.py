@@ -17,7 +17,7 @@ from convrec.metrics.registry import Protocol
 from convrec.pipeline.experiments.algorithms.trainings import TrainingRun
 from convrec.pipeline.graph import Node
 from convrec.stages.base import Step, StepContext
-from convrec.stages.evaluate.measures import Evaluator
+from convrec.stages.evaluate.evaluator import Evaluator
 from convrec.stages.evaluate.metrics import METRICS, metrics_frame
 from convrec.stages.evaluate.paired import COMPARED
 from convrec.stages.evaluate.samples import SampleList, held_out

@@ -1,0 +1,39 @@
+"""The sft stage as a step: its key, its inputs and its build."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from convrec.artifacts import StepResult
+from convrec.models.identity import base_digest, prompt_settings
+from convrec.stages.base import Step, StepContext
+
+if TYPE_CHECKING:
+    from convrec.config import Config
+
+
+def _config(config: Config) -> dict[str, Any]:
+    return {
+        "seed": config.seed,
+        "sft": config.sft.model_dump(mode="json"),
+        "model": config.model.model_dump(mode="json"),
+        "prompt": prompt_settings(config),
+    }
+
+
+def _build(ctx: StepContext) -> StepResult:
+    from convrec.stages.sft.build import build_sft
+
+    return build_sft(ctx)
+
+
+SFT = Step(
+    stage="sft",
+    kind="checkpoint",
+    version=2,
+    build=_build,
+    config=_config,
+    inputs=lambda ctx: base_digest(ctx.config),
+    folder=True,
+)
+"""Parents: `conversations`, `demonstrations`. The checkpoint's folder is the artifact's folder."""

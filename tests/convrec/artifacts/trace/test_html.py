@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from html import unescape
+
+from rich.console import Console
+
+from convrec.artifacts import Store
+from convrec.artifacts.trace.conversation import trace_conversation
+from convrec.artifacts.trace.html import trace_html
+from convrec.artifacts.trace.lineage_path import newest_path
+from convrec.cli.trace import print_trace
+from tests.convrec.artifacts.trace.world import EVIL, build
+
+
+def test_posts_and_titles_stand_in_the_page_as_text(store: Store) -> None:
+    build(store)
+    page = str(trace_html(trace_conversation(store, "s0", newest_path(store, "s0"))))
+    assert "<script" not in page
+    shown = unescape(re.sub(r"<[^>]+>", "", page))
+    assert shown.count(EVIL) >= 5  # post, raw line, link, candidate, demonstration, list
+    assert '<span class="hit">Ronin (1998)</span> <em>hit</em>' in page
+
+
+def test_what_is_missing_leaves_no_gap(store: Store) -> None:
+    ids = build(store)
+    line = newest_path(store, "s0", of=ids["teacher_lists"])
+    traced = trace_conversation(store, "s0", line)
+    assert "Candidates" not in trace_html(traced)
+    assert json.loads(json.dumps(traced))["candidates"] == []
+
+
+def test_the_terminal_shows_every_text_as_it_is(store: Store) -> None:
+    build(store)
+    out = io.StringIO()
+    traced = trace_conversation(store, "s0", newest_path(store, "s0"))
+    traced["samples"][0]["conversation"] = "[bold]not markup[/bold] [/red]"
+    print_trace(traced, Console(file=out, width=250))
+    assert "[bold]not markup[/bold] [/red]" in out.getvalue()
+    assert EVIL in out.getvalue()

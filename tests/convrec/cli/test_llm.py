@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from typer.testing import CliRunner
+
+from convrec.artifacts import Store
+from convrec.cli.llm import app
+from convrec.demo import server
+from convrec.errors import InputError
+from convrec.llm.response_store import ResponseStore
+from tests.convrec.llm.test_response_store import ANSWER
+from tests.imports import loaded
+
+
+def test_the_ledger_as_table_and_json(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVREC_HOME", str(store.home))
+    assert "Nothing was sent yet" in CliRunner().invoke(app, ["ledger"]).output
+    ResponseStore(store).add([ANSWER])
+    told = CliRunner().invoke(app, ["ledger"]).output
+    assert "demo-teacher" in told
+    assert "reasoning" not in told  # nothing was
+    printed = CliRunner().invoke(app, ["ledger", "--json", "-"]).stdout
+    assert json.loads(printed) == {
+        "rows": [
+            {
+                "run": "r",
+                "stage": "recommend",
+                "model": "demo-teacher",
+                "day": ANSWER.created_at[:10],
+                "origin": "live",
+                "requests": 1,
+                "prompt_tokens": 100,
+                "cached_tokens": 0,
+                "completion_tokens": 50,
+                "reasoning_tokens": 0,
+                "usd": 0.5,
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--log", "."],
+        ["--log", "none/log.jsonl"],
+        ["--state", "file"],
+        ["--rpm", "0"],
+        ["--tpm", "-1"],
+        ["--latency-ms", "nan"],
+        ["--batch-seconds", "-1"],
+    ],
+)
+def test_a_demo_server_that_cannot_be_is_refused(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    monkeypatch.setattr(server, "demo_app", Mock(side_effect=AssertionError("it is served")))
+    ended = CliRunner().invoke(app, ["serve-demo", "--port", "0", *words])
+    assert getattr(ended.exception, "exit_code", ended.exit_code) == 2
+
+
+@pytest.mark.parametrize("option", ["--cancel", "--release"])
+def test_a_key_that_a_script_left_empty_is_no_batch(
+    option: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVREC_HOME", str(store.home))
+    with pytest.raises(InputError, match="no open batch ''"):
+        CliRunner().invoke(app, ["batches", option, ""], catch_exceptions=False)
+
+
+def test_the_commands_import_nothing_heavy() -> None:
+    heavy = ("openai", "uvicorn", "starlette", "polars", "torch")
+    assert loaded("import convrec.cli.llm", *heavy) == set()

@@ -1,0 +1,98 @@
+"""What a batch's output files may hold, and what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from convrec.artifacts import Store
+from convrec.demo.batch_api import BatchApiState
+from convrec.errors import EndpointError
+from convrec.llm.batch import BatchStore
+from convrec.llm.batch.client import BatchClient
+from convrec.llm.ledger import ledger_rows
+from tests.convrec.llm.conftest import ask
+
+from .test_run import BatchEndpoint, answered, batches, in_batches
+
+__all__ = ["batches"]
+
+
+def test_a_line_that_comes_twice_counts_once(
+    store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convrec.llm.batch.collect.LINES_AT_ONCE", 3)
+    download = BatchClient.download
+
+    def twice(control: BatchClient, file_id: str, path: Path) -> None:
+        download(control, file_id, path)
+        path.write_text(2 * path.read_text() + path.read_text().replace(": 50", ": 60"))
+
+    monkeypatch.setattr(BatchClient, "download", twice)
+    fetched = in_batches([ask(n) for n in range(4)], batches.start(), store)
+    (row,) = ledger_rows(store)
+    assert (row["requests"], row["completion_tokens"]) == (4, 200)
+    assert (fetched.completion_tokens, fetched.usd) == (200, pytest.approx(row["usd"]))
+
+
+def gives(monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]) -> None:
+    """Let the endpoint give its output files changed."""
+    content = BatchApiState.content
+
+    def changed(bureau: BatchApiState, file_id: str) -> bytes:
+        found = content(bureau, file_id)
+        return change(found) if b'"response"' in found else found
+
+    monkeypatch.setattr(BatchApiState, "content", changed)
+
+
+@pytest.mark.parametrize("line", [b"{no json", b'{"custom_id": 5, "response": {}}', b"\xff"])
+@pytest.mark.parametrize("place", [1, 5])
+def test_an_unreadable_line_is_put_aside_and_its_request_sent_again(
+    store: Store,
+    batches: BatchEndpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    line: bytes,
+    place: int,
+) -> None:
+    def change(output: bytes) -> bytes:
+        lines = output.splitlines()
+        if len(lines) == 6:
+            lines[place] = line
+        return b"\n".join([*lines, b""])
+
+    gives(monkeypatch, change)
+    requests = [ask(n) for n in range(6)]
+    fetched = in_batches(requests, batches.start(), store)
+    assert (fetched.sent, fetched.failures, answered(store, requests)) == (6, {}, 6)
+    assert batches.created == [6, 1]
+    row, _ = BatchStore(store).rows()
+    assert row.note == "completed; lines of its output that cannot be read: 1"
+    kept = store.home / "spool" / f"unread-{row.batch_key}.jsonl"
+    assert kept.read_bytes() == line + b"\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda output: b"<html>\nunder maintenance\n</html>\n",
+        lambda output: output[:-40],
+    ],
+)
+def test_what_is_no_output_file_ends_no_batch(
+    store: Store,
+    batches: BatchEndpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[bytes], bytes],
+) -> None:
+    requests = [ask(n) for n in range(6)]
+    url = batches.start()
+    with monkeypatch.context() as patch:
+        gives(patch, change)
+        with pytest.raises(EndpointError, match="the response is broken"):
+            in_batches(requests, url, store)
+    assert [row.state for row in BatchStore(store).rows()] == ["submitted"]
+    again = in_batches(requests, url, store, run="s")
+    assert (again.sent, again.from_ledger, batches.created) == (0, 6, [6])

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from convrec.artifacts import Store
+from convrec.config import Config, load
+from convrec.demo import complete
+from convrec.errors import InputError
+from convrec.llm.fetch import FetchResult
+from convrec.llm.ledger import ledger_rows
+from convrec.llm.response_store import ResponseStore
+from convrec.pipeline.reparse import import_file, llm_jobs, read_again
+from convrec.stages.responses import fetch_responses
+from flows.cli import app
+
+SMALL = {
+    "ingest.contexts": {"train": 6, "validation": 2, "test": 2},
+    "list_length": 5,
+    "reflect.top": 6,
+    "remap.keep": 8,
+}
+
+
+@pytest.fixture
+def config() -> Config:
+    return load("demo", SMALL)
+
+
+def answers_of(config: Config, store: Store, stage: str, custom_id: str) -> list[dict[str, Any]]:
+    for node, ctx in llm_jobs(config, store):
+        if node.stage == stage and node.step.requests is not None:
+            return [
+                {
+                    "id": "x",
+                    "custom_id": getattr(request, custom_id),
+                    "response": {"status_code": 200, "body": complete(dict(request.body))},
+                    "error": None,
+                }
+                for request in node.step.requests(ctx)
+            ]
+    raise AssertionError(stage)
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("custom_id", ["key", "owner"])
+def test_an_import_binds_lines_by_key_or_by_conversation(
+    config: Config, store: Store, tmp_path: Path, custom_id: str
+) -> None:
+    rows = answers_of(config, store, "recommend", custom_id)
+    file = write(tmp_path / "out.jsonl", [*rows, {**rows[0], "custom_id": "someone-else"}])
+    (teacher,) = import_file(file, config, "recommend", store)
+    assert (teacher.lines, teacher.bound, teacher.imported) == (len(rows) + 1, len(rows), len(rows))
+    assert ledger_rows(store) == []
+    (again,) = import_file(file, config, "recommend", store)
+    assert (again.bound, again.imported) == (len(rows), 0)
+
+
+def test_without_a_profile_only_open_batches_are_known(store: Store, tmp_path: Path) -> None:
+    row = {"custom_id": "talk-1", "response": None, "error": None}
+    with pytest.raises(InputError, match="--profile"):
+        import_file(write(tmp_path / "out.jsonl", [row]), None, "", store)
+
+
+def test_a_replay_about_other_conversations_is_refused_unless_all_is_answered(
+    store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "out.jsonl"
+    replay = {"recommend.source": "replay", "recommend.replay": str(file)}
+    config = load("demo", SMALL | replay)
+    node, ctx = next(llm_jobs(config, store))
+    rows = answers_of(config, store, "recommend", "owner")
+
+    def asked(answers: list[dict[str, Any]]) -> FetchResult:
+        write(file, answers)
+        return fetch_responses(node.step, ctx, run="r", spent_usd=0.0, progress=lambda *_: None)
+
+    for strangers in ([], [{**rows[0], "custom_id": "someone-else"}]):
+        with pytest.raises(InputError, match=f"no line of .*out.jsonl.*{rows[0]['custom_id']}"):
+            asked(strangers)
+    assert asked(rows[:2]).from_ledger == 2
+    with pytest.raises(InputError, match="no line of"):
+        asked([])
+    asked(rows)
+    assert asked([]).from_ledger == len(rows)
+
+
+def test_the_real_gpt_answers_import_at_no_cost(shared: Path, store: Store, tmp_path: Path) -> None:
+    folder = shared / "data" / "inspired"
+    config = load("inspired-replay", {"ingest.path": str(folder)})
+    done = import_file(folder / "gpt-3.5-turbo.batch_output.jsonl", config, "recommend", store)
+    assert done[0].lines == 228
+    assert done[0].bound == done[0].imported == 227  # one turn recommends nothing new
+    assert ledger_rows(store) == []
+
+
+def test_reading_again_sends_nothing_and_says_what_changed(
+    config: Config, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stage in ("recommend", "reflect"):
+        file = write(tmp_path / f"{stage}.jsonl", answers_of(config, store, stage, "key"))
+        import_file(file, config, stage, store)
+    for node, ctx in llm_jobs(config, store):
+        store.put(node.step.spec(ctx), node.step.build(ctx))
+    assert read_again(config, store)[0].state == "same"
+
+    from convrec.stages.recommend import step as recommend
+    from convrec.titles.line_format import parse_answer
+
+    monkeypatch.setattr(recommend, "parse_answer", lambda text, form: parse_answer(text, form)[1:])
+    first = read_again(config, store)[0]
+    assert (first.state, first.changed > 0) == ("unversioned", True)
+    assert ledger_rows(store) == []
+
+
+def test_the_commands_print_and_write_json(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("CONVREC_HOME", str(home))
+    file = write(tmp_path / "o.jsonl", answers_of(config, Store(home), "recommend", "owner"))
+    options = [
+        word for name, value in SMALL.items() for word in ("--set", f"{name}={json.dumps(value)}")
+    ]
+    run = CliRunner().invoke
+    imported = run(app, ["llm", "import", str(file), "--profile", "demo", *options])
+    assert "answers imported, 0 were known before" in imported.output
+    figures = json.loads(run(app, ["llm", "reparse", "demo", "--json", "-", *options]).stdout)
+    assert [row["stage"] for row in figures["stages"]] == ["recommend", "reflect"]
+    assert len(ResponseStore(Store(home)).digests([])) == 0
+
+
+def test_where_nothing_is_stored_the_sentence_is_about_that(
+    config: Config, store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="names a request of ours"):
+        import_file(write(tmp_path / "o.jsonl", []), config, "", store)
+    with pytest.raises(InputError, match="no answer of the teacher is stored for profile demo"):
+        read_again(config, store)

@@ -1,0 +1,55 @@
+"""A run killed with SIGKILL and run again ends byte for byte where an undisturbed run ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convrec.training.checkpoint import latest, step_of
+from convrec.training.metrics_log import SAMPLES
+from tests.convrec.stages.rank_grpo.world import train
+
+ROOT = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+
+def kill_at(step: int, kind: str, checkpoint: Path, out: Path, folder: Path) -> None:
+    command = [sys.executable, "-m", "tests.convrec.stages.rank_grpo.world", kind]
+    paths = [str(path) for path in (checkpoint, out, folder)]
+    ended = subprocess.run(
+        [*command, *paths, str(step)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "kills", "saved"),
+    [
+        ("rank_grpo", [5], [4]),
+        pytest.param("rank_grpo", [1, 4, 7], [0, 2, 6], marks=pytest.mark.slow),
+        pytest.param("twice", [3, 7], [2, 6], marks=pytest.mark.slow),
+        pytest.param("grpo", [7], [6], marks=pytest.mark.slow),
+        ("sft", [12], [10]),
+        pytest.param("sft_lora", [12, 18], [10, 15], marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    checkpoint: Path, tmp_path: Path, kind: str, kills: list[int], saved: list[int]
+) -> None:
+    folder, whole, out = tmp_path / "working", tmp_path / "whole", tmp_path / "out"
+    expected = train(kind, checkpoint, whole, tmp_path / "other")
+    for kill, step in zip(kills, saved, strict=True):
+        kill_at(kill, kind, checkpoint, out, folder)
+        assert step_of(latest(folder)) == step
+    steps: list[int] = []
+    curves = train(kind, checkpoint, out, folder, steps.append)
+    assert steps[0] > saved[-1]
+    assert curves == expected
+    for name in ("model.safetensors", SAMPLES):
+        if (whole / name).exists():
+            assert (out / name).read_bytes() == (whole / name).read_bytes(), name

