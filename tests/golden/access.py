@@ -207,7 +207,7 @@ def student_prompts(
     conversations: Sequence[tuple[str, str | None]], profile: str, overrides: Mapping[str, Any]
 ) -> list[str]:
     """What the student reads for (conversation, prompt of the data), before the chat template."""
-    from convrec.sft.prompts import student_prompt
+    from convrec.models.prompts import student_prompt
 
     config = load_config(profile, overrides)
     return [student_prompt(talk, given, config) for talk, given in conversations]
@@ -217,7 +217,7 @@ def rendered_prompts(folder: Path, texts: Sequence[str], most: int) -> list[tupl
     """The same in the chat template of a checkpoint, cut to `most` tokens, and its token ids."""
     from transformers import AutoTokenizer
 
-    from convrec.sft.prompts import encode_prompt, render_prompt
+    from convrec.models.prompts import encode_prompt, render_prompt
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return [
@@ -237,8 +237,9 @@ def artifact_id_of(
 
     For nodes whose id does not hang on what is stored.
     """
-    from convrec.artifacts import ArtifactRef, Job, Store
-    from convrec.pipeline import NODES
+    from convrec.artifacts import ArtifactRef, Store
+    from convrec.pipeline.graph import NODES
+    from convrec.stages.base import StepContext
 
     refs = {
         role: ArtifactRef(artifact_id=name, kind=kind, stage="", rows=1)
@@ -246,12 +247,12 @@ def artifact_id_of(
     }
     found = NODES[node]
     config = found.adapt(load_config(profile, overrides))
-    return str(found.step.spec(Job(config, Store(home), refs)).artifact_id)
+    return str(found.step.spec(StepContext(config, Store(home), refs)).artifact_id)
 
 
 def graph() -> dict[str, Any]:
     """The pipeline's nodes in order: what each makes, at which version, and what it reads."""
-    from convrec.pipeline import EXPERIMENTS, PIPELINE
+    from convrec.pipeline.graph import EXPERIMENTS, PIPELINE
 
     return {
         name: [
