@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import secrets
 import time
@@ -17,6 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from convrec.utils.files import atomic_path
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -249,9 +250,8 @@ def _outcome(row: dict[str, Any] | None) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_suffix(f".{secrets.token_hex(4)}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    with atomic_path(path) as part:
+        part.write_bytes(content)
 
 
 # -- routes ------------------------------------------------------------------------------------

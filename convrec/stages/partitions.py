@@ -9,13 +9,13 @@ bounded by the largest partition.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.parquet_rows import ParquetRows
+from convrec.utils.files import atomic_path
 from convrec.utils.workspace import workspace
 
 if TYPE_CHECKING:
@@ -179,16 +179,11 @@ def write_tables(tables: Iterator[pa.Table], path: Path, **options: Any) -> None
     """Write Arrow tables as `write_parquet` does frames; `options` are those of the writer."""
     from pyarrow.parquet import ParquetWriter
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     first = next(tables)
-    try:
-        with ParquetWriter(temporary, first.schema, **options) as writer:
-            writer.write_table(first, PARTITION)
-            for table in tables:
-                writer.write_table(table.cast(first.schema), PARTITION)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_path(path) as part, ParquetWriter(part, first.schema, **options) as writer:
+        writer.write_table(first, PARTITION)
+        for table in tables:
+            writer.write_table(table.cast(first.schema), PARTITION)
 
 
 def _table(folder: Path, name: str) -> Path:

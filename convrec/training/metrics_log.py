@@ -7,13 +7,14 @@ checkpoint and drops what came later, so its curves are those of an undisturbed 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+from convrec.utils.files import atomic_path
 
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 _SCHEMA = {"step": pl.Int32, "name": pl.String, "value": pl.Float64}
@@ -99,7 +100,5 @@ def _cut(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = _until(path, step)
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
+    with atomic_path(path) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
-    os.replace(part, path)

@@ -17,7 +17,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     If the block raises, the temporary file is deleted and `path` stays as it was.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield part
         os.replace(part, path)

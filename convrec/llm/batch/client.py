@@ -6,7 +6,6 @@ after a call that failed halfway we look whether it worked all the same.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from convrec.llm.batch.output import output_line
 from convrec.llm.client import Failure, not_connected, refused
 from convrec.llm.endpoint import is_loopback, public_url
 from convrec.llm.spool import unwritable
+from convrec.utils.files import atomic_path
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -114,22 +114,21 @@ class BatchClient:
 
         Lines among others that nobody can read are the endpoint's own where they come twice alike.
         """
-        part = path.with_suffix(".part")
         before = ""
 
         def fetch() -> None:
             nonlocal before
-            with self._client.files.with_streaming_response.content(file_id) as response:
-                _write(part, response)
-                plain = not response.headers.get("content-encoding")
-                length = response.headers.get("content-length")
-            if plain and length and int(length) != part.stat().st_size:
-                raise ValueError("a download that broke off")
-            if _unreadable(part):
-                last, before = before, file_digest(part)
-                if last != before:
-                    raise ValueError("a line that is none of Batch output")
-            os.replace(part, path)
+            with atomic_path(path) as part:
+                with self._client.files.with_streaming_response.content(file_id) as response:
+                    _write(part, response)
+                    plain = not response.headers.get("content-encoding")
+                    length = response.headers.get("content-length")
+                if plain and length and int(length) != part.stat().st_size:
+                    raise ValueError("a download that broke off")
+                if _unreadable(part):
+                    last, before = before, file_digest(part)
+                    if last != before:
+                        raise ValueError("a line that is none of Batch output")
 
         self._patiently(fetch)
 

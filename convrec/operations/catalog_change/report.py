@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convrec.utils.files import atomic_path
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -48,9 +50,8 @@ class ChangeReport:
     def write(self, path: Path) -> None:
         """Write `lines` as CSV, under a temporary name first."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        self.lines.write_csv(part)
-        part.replace(path)
+        with atomic_path(path) as part:
+            self.lines.write_csv(part)
 
 
 def change_report(store: Store, old_id: str, new_id: str) -> ChangeReport:

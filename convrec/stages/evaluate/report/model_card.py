@@ -18,6 +18,7 @@ from convrec.artifacts.runs import revision
 from convrec.metrics.list_quality import RATES
 from convrec.stages.evaluate.report.markdown import systems_markdown
 from convrec.stages.evaluate.report.tables import cells
+from convrec.utils.files import atomic_path
 from convrec.utils.markdown import code, plain_table, text
 
 if TYPE_CHECKING:
@@ -34,9 +35,8 @@ def write_card(store: Store, checkpoint: str) -> Path | None:
     path = store.folder(checkpoint) / FILE
     if not path.parent.is_dir():
         return None
-    part = path.with_name(f".{FILE}.{os.getpid()}")
-    part.write_text(model_card(store, checkpoint), encoding="utf-8")
-    os.replace(part, path)
+    with atomic_path(path) as part:
+        part.write_text(model_card(store, checkpoint), encoding="utf-8")
     return path
 
 
