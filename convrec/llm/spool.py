@@ -30,6 +30,7 @@ from typing import IO, TYPE_CHECKING
 
 from convrec.errors import WarehouseError, no_space
 from convrec.llm.response import Response
+from convrec.utils.locks import file_lock, try_file_lock
 
 if TYPE_CHECKING:
     from convrec.artifacts.ducklake.locks import LakeClaims
@@ -228,8 +229,7 @@ def _text(path: Path) -> str:
 def turn(folder: Path) -> Iterator[None]:
     """Hold the spool's lock, which is only ever held for milliseconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "turn.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with file_lock(folder / "turn.lock"):
         yield
 
 
@@ -277,13 +277,8 @@ def _segments_of(claims: Path) -> list[Path]:
 @contextlib.contextmanager
 def _if_dead(claims: Path) -> Iterator[bool]:
     """Whether the owner of a claims file is gone; if so, its lock is ours inside the block."""
-    with claims.open("r") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+    with try_file_lock(claims, create=False) as is_dead:
+        yield is_dead
 
 
 def _sync_folder(folder: Path) -> None:

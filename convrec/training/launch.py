@@ -9,7 +9,6 @@ file `alive` is still locked.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -29,8 +28,9 @@ import convrec
 from convrec.errors import TrainingError
 from convrec.training.job import Fit, Trained, TrainingJob
 from convrec.training.launch_errors import failure, port_was_taken
-from convrec.training.parallel import Parallel, ready
+from convrec.training.launch_settings import Parallel, ready
 from convrec.training.worker import ALIVE, CURVES, ERROR, FIGURES, SAID, WORKING
+from convrec.utils.locks import file_lock, try_file_lock
 from convrec.utils.progress import Progress
 from convrec.utils.workspace import workspace
 
@@ -149,8 +149,7 @@ def _job(folder: Path) -> Iterator[Path]:
     for left in folder.glob("launch-*/"):
         shutil.rmtree(left, ignore_errors=True)
     job_folder = Path(tempfile.mkdtemp(prefix="launch-", dir=folder))
-    with (job_folder / ALIVE).open("w") as alive:
-        fcntl.flock(alive, fcntl.LOCK_EX)
+    with file_lock(job_folder / ALIVE):
         try:
             yield job_folder
         finally:
@@ -160,15 +159,12 @@ def _job(folder: Path) -> Iterator[Path]:
 def _wait_for_others(folder: Path) -> None:
     """Wait until the processes of a run that was killed have noticed it and are gone."""
     until = time.monotonic() + PATIENCE
-    with (folder / WORKING).open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    while True:
+        with try_file_lock(folder / WORKING) as is_free:
+            if is_free:
                 return
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise TrainingError(
-                        f"processes of an earlier run still train in {folder}; end them, and run "
-                        "again"
-                    ) from None
-                time.sleep(0.1)
+        if time.monotonic() > until:
+            raise TrainingError(
+                f"processes of an earlier run still train in {folder}; end them, and run again"
+            )
+        time.sleep(0.1)

@@ -8,7 +8,6 @@ first process), or what went wrong (the first that fails).
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from convrec.errors import ConvrecError
 from convrec.training.job import Fit, TrainingJob
 from convrec.utils.distributed import LAUNCHED, is_first, process_count, wait_for_all
+from convrec.utils.locks import file_lock, try_file_lock
 from convrec.utils.progress import silent
 
 ALIVE, WORKING = "alive", "workers.lock"
@@ -33,8 +33,7 @@ def main(job_folder: Path, function: str) -> None:
     os.environ[LAUNCHED] = "1"
     given = TrainingJob.read(job_folder)
     assert given.working_folder is not None
-    with (given.working_folder / WORKING).open("a") as working:
-        fcntl.flock(working, fcntl.LOCK_SH)
+    with file_lock(given.working_folder / WORKING, shared=True):
         threading.Thread(target=_end_with_launcher, args=[job_folder / ALIVE], daemon=True).start()
         try:
             _train(job_folder, given, _named(function))
@@ -84,14 +83,12 @@ def _end_with_launcher(alive: Path) -> None:
     """End this process as soon as its launcher has: the lock of a process dies with it."""
     while True:
         try:
-            with alive.open("r") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.5)
-            continue
+            with try_file_lock(alive, shared=True, create=False) as is_free:
+                if is_free:
+                    os._exit(1)
         except FileNotFoundError:
-            pass
-        os._exit(1)
+            os._exit(1)
+        time.sleep(0.5)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ were launched together share it, and whoever launched them holds it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from convrec.utils.distributed import is_held
+from convrec.utils.locks import try_file_lock
 
 _LOCK = ".lock"
 
@@ -48,10 +48,5 @@ def discard(folder: Path) -> None:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[bool]:
     """Whether the folder's lock could be had; if so, it is held in the block."""
-    with (folder / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+    with try_file_lock(folder / _LOCK) as is_free:
+        yield is_free

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from convrec.artifacts.store import Store
 from convrec.artifacts.tables import utc_now
 from convrec.llm.requests import Request, Requests
 from convrec.llm.spool import unwritable
+from convrec.utils.locks import try_file_lock
 
 COLUMNS = "batch_key, endpoint, stage, run, state, requests, file_id, batch_id, note, created_at"
 
@@ -176,14 +175,7 @@ class BatchStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"batch-{batch_key}.lock"
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(path.open("w"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            # The file may have been removed by its last holder while we were opening it.
-            if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+            if not stack.enter_context(try_file_lock(path)):
                 yield False
                 return
             stack.callback(path.unlink, missing_ok=True)
