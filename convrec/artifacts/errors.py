@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from convrec.errors import WarehouseError, no_space
+from convrec.utils.error_text import first_line
 
 BROKEN = (
     duckdb.IOException,
@@ -36,7 +37,7 @@ def is_broken(error: duckdb.Error) -> bool:
 
 def problem(path: Path, error: duckdb.Error) -> WarehouseError:
     """What to raise where the file cannot be opened, read or written."""
-    text = str(error).splitlines()[0]
+    text = first_line(error)
     if no_space(error):
         return WarehouseError(
             f"there is no space left for {path}; free some and run again, or set CONVREC_HOME to a "

@@ -18,6 +18,7 @@ from convrec.artifacts.tables import (
     table_sql,
 )
 from convrec.errors import WarehouseError
+from convrec.utils.error_text import first_line
 
 JUDGED_PAIRS = """
 CREATE TABLE llm_judged (
@@ -104,7 +105,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, version: int) -> None:
         except duckdb.Error as error:
             raise WarehouseError(
                 f"the warehouse is of schema {version}, and the step to {number} failed "
-                f"({str(error).splitlines()[0]}); it stays as it was, and the convrec that made it "
+                f"({first_line(error)}); it stays as it was, and the convrec that made it "
                 "can go on using it"
             ) from None
     connection.execute(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convrec.errors import InputError
+from convrec.utils.error_text import first_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +22,6 @@ def read_table(path: Path, *, arrow: bool = False) -> pl.DataFrame:
     try:
         return pl.read_ipc_stream(path) if arrow else pl.read_parquet(path)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
     kind = "an Arrow file of datasets" if arrow else "Parquet"
     raise InputError(f"{path} cannot be read as {kind} ({reason}); write it again")

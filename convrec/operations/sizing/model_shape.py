@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from convrec.errors import InputError
+from convrec.utils.error_text import first_line
 
-MODELS = Path(__file__).parent / "models"
+MODEL_CONFIGS = Path(__file__).parent / "models"
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ def model_shape(name: str) -> ModelShape:
     from transformers import AutoConfig
 
     folder = Path(name).expanduser()
-    file = folder / "config.json" if folder.is_dir() else MODELS / f"{name.rpartition('/')[2]}.json"
+    file = folder / "config.json" if folder.is_dir() else MODEL_CONFIGS / f"{name.rpartition('/')[2]}.json"
     if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in MODELS.glob("*.json")))
+        known = ", ".join(sorted(path.stem for path in MODEL_CONFIGS.glob("*.json")))
         raise InputError(
             f"--model {name} is no folder with a config.json, and none of those that ship: {known}"
         )
@@ -74,19 +75,19 @@ def model_shape(name: str) -> ModelShape:
             layer = sum(weight.numel() for weight in inner.parameters())
             return ModelShape(name, config, model.num_parameters(), layer, linear)
     except (OSError, ValueError, AttributeError, KeyError) as error:
-        said = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+        said = first_line(error)
         raise InputError(f"{file} describes no causal language model ({said})") from None
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedActivations:
     """Bytes kept by each layer, and by what is around them."""
 
     layer: int
     rest: int
 
 
-def kept(
+def saved_activations(
     shape: ModelShape,
     rows: int,
     tokens: int,
@@ -94,13 +95,13 @@ def kept(
     bf16: bool,
     attention: str = "sdpa",
     adapters: tuple[int, tuple[str, ...]] = (0, ()),
-) -> Kept:
+) -> SavedActivations:
     """What autograd keeps of a forward pass over a batch (rows, tokens), the head left out.
 
     `adapters` are their rank and modules; with a rank of 0 all weights are trained.
     """
     one, two = (_saved(shape.config, n, rows, tokens, bf16, attention, adapters) for n in (1, 2))
-    return Kept(layer=two - one, rest=2 * one - two)
+    return SavedActivations(layer=two - one, rest=2 * one - two)
 
 
 def _saved(

@@ -16,6 +16,7 @@ from convrec.catalog.load import refuse_pickle
 from convrec.catalog.resolve import _CATALOGS, data_path
 from convrec.config import Config
 from convrec.errors import InputError
+from convrec.utils.error_text import first_line
 from convrec.utils.tables import read_table
 
 DIALOGUES = ("test.jsonl", "conversations.jsonl")
@@ -192,4 +193,4 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path} cannot be read as JSON ({first_line(error)})") from None

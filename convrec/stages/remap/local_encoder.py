@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from convrec.config import resolve_path
 from convrec.errors import ConfigError
+from convrec.utils.error_text import first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,7 @@ class Encoder:
             )
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"remap.model={model!r} cannot be loaded ({str(error).splitlines()[0]}); give a "
+                f"remap.model={model!r} cannot be loaded ({first_line(error)}); give a "
                 "folder that holds a sentence-transformers model, or a Hub name while online"
             ) from None
 

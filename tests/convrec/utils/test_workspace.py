@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from convrec.training.checkpoint import latest
+from convrec.training.checkpoint import latest_checkpoint
 from convrec.training.metrics_log import METRICS, SAMPLES, MetricsLog
 from convrec.utils.workspace import discard, workspace
 
@@ -59,9 +59,9 @@ def test_a_record_goes_on_after_its_checkpoint_and_drops_what_came_later(tmp_pat
 
 
 def test_half_saved_and_foreign_checkpoints_are_not_gone_on_from(tmp_path: Path) -> None:
-    assert latest(tmp_path) is None
+    assert latest_checkpoint(tmp_path) is None
     (tmp_path / ".saving").mkdir()
-    assert latest(tmp_path) is None
+    assert latest_checkpoint(tmp_path) is None
     (tmp_path / "checkpoint-3").mkdir()
     (tmp_path / "checkpoint-3" / "run.json").write_text('{"versions": {"torch": "0.4"}}')
-    assert latest(tmp_path) is None
+    assert latest_checkpoint(tmp_path) is None
