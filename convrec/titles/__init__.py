@@ -1,1 +1,1 @@
-"""What a written title means: line format, normalization, title index and linker."""
+"""Written titles: line formats, normalization, exact lookup and linking to catalog items."""

@@ -1,59 +1,60 @@
-"""Whether two similar names are one name in two spellings: looked at word by word.
+"""Whether two similar names are spelling variants of one name, compared word by word.
 
-A high ratio of whole strings says little ("Love and Basketball", "Love and Baseball"), so every
-word that only one of the names has must be a variant of one that only the other has.
+The similarity of whole strings says little ("Love and Basketball", "Love and Baseball"), so each
+word that occurs in one name only must be a variant of a word that occurs in the other only.
 """
 
 from __future__ import annotations
 
-from convrec.titles.normalize import ARTICLES, is_number
+from rapidfuzz.distance import OSA
 
-_SMALL = ARTICLES | {"and", "of"}
+from convrec.titles.normalize import ARTICLES, has_digit
+
+_SMALL_WORDS = ARTICLES | {"and", "of"}
 
 
-def same_words(one: list[str], other: list[str], dated: bool) -> bool:
-    """Whether two names, as plain words, differ by spelling and by small words only.
+def is_spelling_variant(one: list[str], other: list[str], years_known: bool) -> bool:
+    """Whether two names, as plain words, differ only in spelling and small words.
 
-    `dated` says that both years are known and near, which leaves room for more. Numbers must be
-    the same, and equal names are not looked at: whatever kept them apart before still does.
+    `years_known` states that both years are known and near, which permits larger differences.
+    Numbers must be equal. Equal names return False: something else already kept them apart.
     """
-    if [w for w in one if is_number(w)] != [w for w in other if is_number(w)] or one == other:
+    if [w for w in one if has_digit(w)] != [w for w in other if has_digit(w)] or one == other:
         return False
-    small = _SMALL if dated else ARTICLES
-    left, right = _only(one, other, small), _only(other, one, small)
+    ignored = _SMALL_WORDS if years_known else ARTICLES
+    left, right = _unmatched_words(one, other, ignored), _unmatched_words(other, one, ignored)
     if len(left) != len(right) or len(left) > max(1, len(one) // 3):
         return False
-    alone = len(one) == 1
-    return all(_variant(a, b, dated, alone) for a, b in zip(left, right, strict=True))
+    is_single = len(one) == 1
+    pairs = zip(left, right, strict=True)
+    return all(_is_word_variant(a, b, years_known, is_single) for a, b in pairs)
 
 
-def _only(one: list[str], other: list[str], small: frozenset[str]) -> list[str]:
+def _unmatched_words(one: list[str], other: list[str], ignored: frozenset[str]) -> list[str]:
     rest = list(other)
-    missing = []
+    unmatched = []
     for word in one:
         if word in rest:
             rest.remove(word)
-        elif word not in small:
-            missing.append(word)
-    return missing
+        elif word not in ignored:
+            unmatched.append(word)
+    return unmatched
 
 
-def _variant(one: str, other: str, dated: bool, alone: bool) -> bool:
-    """Whether two words are one word in two spellings; without a year only a slip of the pen is.
+def _is_word_variant(one: str, other: str, years_known: bool, is_single: bool) -> bool:
+    """Whether two words are one word in two spellings; without years, only a typing error counts.
 
-    A plural is another word: many a film has the plural of another's title.
+    A plural is a different word, because many films are named with the plural of another title.
     """
-    from rapidfuzz.distance import OSA
-
     shorter = min(len(one), len(other))
     if shorter < 5 or one[0] != other[0] or one == f"{other}s" or other == f"{one}s":
         return False
-    if dated:
+    if years_known:
         return OSA.distance(one, other) <= (1 if shorter < 8 else 2)
-    if _undoubled(one) == _undoubled(other) or sorted(one) == sorted(other):
+    if _collapse_doubles(one) == _collapse_doubles(other) or sorted(one) == sorted(other):
         return OSA.distance(one, other) == 1
-    return not alone and one[-1] == other[-1] and OSA.distance(one, other) == 1
+    return not is_single and one[-1] == other[-1] and OSA.distance(one, other) == 1
 
 
-def _undoubled(word: str) -> str:
+def _collapse_doubles(word: str) -> str:
     return "".join(c for c, before in zip(word, f" {word}", strict=False) if c != before)

@@ -7,22 +7,7 @@ import pytest
 
 from convrec.catalog.load import load_catalog
 from convrec.titles.linker import Linker
-
-Item = tuple[str, int | None]
-
-
-def linker(*items: Item, aliases: dict[str, list[str]] | None = None) -> Linker:
-    rows = [
-        {
-            "item_id": f"{title}|{year}",
-            "title": title,
-            "year": year,
-            "aliases": (aliases or {}).get(title, []),
-        }
-        for title, year in items
-    ]
-    schema = {"item_id": pl.String, "title": pl.String, "year": pl.Int32}
-    return Linker(pl.DataFrame(rows, schema={**schema, "aliases": pl.List(pl.String)}))
+from tests.support.catalogs import TitleAndYear, linker
 
 
 @pytest.mark.parametrize(
@@ -44,7 +29,7 @@ def linker(*items: Item, aliases: dict[str, list[str]] | None = None) -> Linker:
         ("Amélie 2001", ("Amélie", 2001), "exact"),
     ],
 )
-def test_what_is_meant_is_found(text: str, item: Item, method: str) -> None:
+def test_titles_link_by_each_method(text: str, item: TitleAndYear, method: str) -> None:
     catalog = linker(
         ("The Matrix", 1999),
         ("The Matrix Reloaded", 2003),
@@ -86,37 +71,37 @@ def test_what_is_meant_is_found(text: str, item: Item, method: str) -> None:
         ("???", ("The Big Sick", 2017)),
     ],
 )
-def test_nothing_is_linked_where_nothing_is_meant(text: str, item: Item) -> None:
+def test_other_titles_are_not_linked(text: str, item: TitleAndYear) -> None:
     assert linker(item).link(text) is None
 
 
-def test_years_choose_between_remakes_and_the_first_stands_for_a_bare_title() -> None:
+def test_years_select_a_remake_no_year_the_first() -> None:
     dune = linker(("Dune", 2021), ("Dune", 1984))
     assert [link and link.year for link in dune.link_many([
         ("Dune (1984)", None), ("Dune", 2020), ("Dune", None), ("Dune", 2000),
     ])] == [1984, 2021, 1984, None]  # fmt: skip
 
 
-def test_an_argument_overrules_the_year_in_the_text() -> None:
+def test_the_argument_overrides_the_year_in_the_text() -> None:
     link = linker(("Dune", 2021), ("Dune", 1984)).link("Dune (1984)", 2021)
     assert link is not None
     assert link.year == 2021
 
 
-def test_items_without_years_match_on_the_title_and_give_way_to_dated_ones() -> None:
+def test_undated_items_match_after_dated_ones() -> None:
     assert linker(("Hustlers", None)).link("Hustlers (2019)") is not None
     link = linker(("Hustlers", None), ("Hustlers", 2019)).link("Hustlers (2019)")
     assert link is not None
     assert link.year == 2019
 
 
-def test_aliases_of_the_catalog_are_used() -> None:
+def test_catalog_aliases_link() -> None:
     link = linker(("Dr. Mabuse", 1922), aliases={"Dr. Mabuse": ["The Gambler"]}).link("The Gambler")
     assert link is not None
     assert (link.title, link.method) == ("Dr. Mabuse", "alias")
 
 
-def test_links_come_in_the_order_of_the_titles_with_repeats() -> None:
+def test_links_keep_the_order_and_repeats_of_titles() -> None:
     catalog = linker(("Heat", 1995), ("Ronin", 1998))
     links = catalog.link_many([("Ronin", None), ("Nothing", None), ("Heat", None), ("Ronin", None)])
     assert [link and link.title for link in links] == ["Ronin", None, "Heat", "Ronin"]
@@ -126,7 +111,7 @@ def test_an_empty_catalog_links_nothing() -> None:
     assert linker().link_many([("Heat", 1995), ("Heat", None)]) == [None, None]
 
 
-def test_labelled_titles(shared: Path) -> None:
+def test_labeled_titles(shared: Path) -> None:
     """MovieLens spellings against the Reddit-Movie catalog, with the refusals."""
     folder = shared / "data" / "title_links"
     gold = pl.read_csv(folder / "title_links.csv")

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from convrec.titles.normalize import exact_key, read_title, split_bare_year, split_year, words
+from convrec.titles.normalize import (
+    exact_key,
+    parse_title,
+    plain_words,
+    split_bare_year,
+    split_year,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +28,7 @@ def test_split_year(text: str, rest: str, year: int | None) -> None:
     assert split_year(text) == (rest, year)
 
 
-def test_a_bare_year_is_split_only_on_request_and_only_when_usable() -> None:
+def test_a_bare_year_is_split_only_if_plausible() -> None:
     assert split_bare_year("Dune 2021") == ("Dune", 2021)
     assert split_bare_year("Blade Runner 2049") == ("Blade Runner 2049", None)
     assert split_bare_year("1984") == ("1984", None)
@@ -43,9 +49,9 @@ def test_a_bare_year_is_split_only_on_request_and_only_when_usable() -> None:
     ],
 )
 def test_names_of_a_title(text: str, names: list[str]) -> None:
-    found = read_title(text).names
+    found = parse_title(text).names
     assert list(found[: len(names)]) == names
-    assert len(found) <= len(names) + 1  # besides, the title with its brackets read as text
+    assert len(found) <= len(names) + 1  # the title with its brackets read as text may follow
 
 
 @pytest.mark.parametrize(
@@ -64,17 +70,17 @@ def test_names_of_a_title(text: str, names: list[str]) -> None:
         ("Schindler’s List", "Schindler's List"),
     ],
 )
-def test_words_that_count_as_the_same(one: str, other: str) -> None:
-    assert words(one) == words(other)
+def test_equal_words(one: str, other: str) -> None:
+    assert plain_words(one) == plain_words(other)
 
 
-def test_words_that_stay_apart() -> None:
-    assert words("Rocky II") != words("Rocky III")
-    assert words("I, Robot") == ["i", "robot"]
-    assert words("!!!") == []
+def test_different_words() -> None:
+    assert plain_words("Rocky II") != plain_words("Rocky III")
+    assert plain_words("I, Robot") == ["i", "robot"]
+    assert plain_words("!!!") == []
 
 
-def test_exact_key_forgives_case_quotes_and_spaces_only() -> None:
+def test_exact_key_ignores_case_quotes_and_spaces_only() -> None:
     assert exact_key("Molly’s  Game ") == exact_key("molly's game")
     assert exact_key("Amélie") != exact_key("Amelie")
 
@@ -82,6 +88,6 @@ def test_exact_key_forgives_case_quotes_and_spaces_only() -> None:
 @pytest.mark.timeout(60)  # milliseconds are enough
 @pytest.mark.parametrize("text", ["(" * 100_000, " " * 100_000 + "or", "a, " * 50_000 + "(1999"])
 def test_hostile_text_is_read_in_linear_time(text: str) -> None:
-    read_title(text)
+    parse_title(text)
     split_bare_year(text)
-    words(text)
+    plain_words(text)
