@@ -34,7 +34,7 @@ from turns import peak_mb
 from convrec.artifacts import Store
 from convrec.config import load
 from convrec.llm.prices import Usage
-from convrec.llm.response import Response, response_of
+from convrec.llm.response import Response, make_response
 from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.graph import NODES
 from convrec.stages.base import StepContext
@@ -67,10 +67,10 @@ def teacher_answers(ctx: StepContext, folder: Path) -> Iterator[Response]:
             if row["rank"] == "1":
                 lists.append([])
             lists[-1].append(f"{row['rank']}. {row['title']} ({row['year']})")
-    requests = NODES["teacher_lists"].step.requests
+    requests = NODES["teacher_lists"].step.responses.requests
     assert requests is not None
     for request, lines in zip(requests(ctx), lists, strict=True):
-        yield response_of(
+        yield make_response(
             request, response("\n".join(lines)), Usage(0, 0, 0), 0.0, run="fill", stage="recommend"
         )
 
@@ -85,7 +85,7 @@ def judge_answers(ctx: StepContext, rng: random.Random) -> Iterator[Response]:
                 for number in range(1, len(asked.items) + 1)
             ]
             text = response(json.dumps({"ratings": ratings}))
-            yield response_of(asked.request, text, Usage(0, 0, 0), 0.0, run="fill", stage="reflect")
+            yield make_response(asked.request, text, Usage(0, 0, 0), 0.0, run="fill", stage="reflect")
 
 
 def keep(answers: Iterator[Response], store: Store) -> int:
@@ -125,7 +125,7 @@ def take_answers(source: Path, target: Path) -> None:
         file = source / f"{table}.parquet"
         with Store(source).read_connection() as connection:
             connection.execute(f"COPY {table} TO '{file}'")
-        with Store(target).write() as connection:
+        with Store(target).transaction() as connection:
             connection.execute(
                 f"INSERT INTO {table} BY NAME SELECT * FROM '{file}' AS f "
                 f"WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE t.request_key = f.request_key)"

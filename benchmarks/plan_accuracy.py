@@ -18,7 +18,7 @@ from convrec.artifacts import Store
 from convrec.config import Config, load
 from convrec.llm.ledger import ledger_rows
 from convrec.pipeline.plan import make_plan
-from convrec.pipeline.reparse import llm_jobs
+from convrec.pipeline.reparse import response_nodes
 from convrec.stages.responses import fetch_responses
 
 
@@ -27,7 +27,7 @@ def billed(store: Store, stage: str) -> float:
 
 
 def buy(config: Config, store: Store, stage: str) -> None:
-    for node, ctx in llm_jobs(config, store):
+    for node, _, ctx in response_nodes(config, store):
         if node.stage == stage:
             fetch_responses(node.step, ctx, run="bench", spent_usd=0.0, progress=lambda *_: None)
 

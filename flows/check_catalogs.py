@@ -1,20 +1,20 @@
-"""check-catalogs: catalog files that were replaced by hand are published, on a schedule."""
+"""check-catalogs: publishes, on a schedule, catalog files that were replaced by hand."""
 
 from typing import Any
 
 from prefect import flow
 
-from tasks.watch_catalogs import check
+from tasks.watch_catalogs import publish_changed_files
 
 
 @flow(name="check-catalogs", flow_run_name="check-catalogs")
 def check_catalogs(dry_run: bool = False) -> list[dict[str, Any]]:
-    """Publish every watched catalog file that is another than before, and announce it.
+    """Publish and announce every watched catalog file that changed.
 
-    A file is watched where a profile in profiles/ names its catalog (`catalog:NAME`) and has been
-    built or published before. One that shrank is not published; the run fails and says so.
+    A file is watched if a profile in profiles/ names its catalog (`catalog:NAME`) and the catalog
+    has been built or published before. A file that shrank is not published, and the run fails.
 
     Args:
-        dry_run: Only say what would be published.
+        dry_run: Only report what would be published.
     """
-    return check(dry_run)
+    return publish_changed_files(dry_run)

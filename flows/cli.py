@@ -1,6 +1,6 @@
-"""The `convrec` command: runs flows, and mounts the command groups of the library.
+"""The `convrec` command: runs flows, and mounts the command groups of `convrec.cli`.
 
-Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+Commands import what they need when they run, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -72,19 +72,19 @@ def run(
     until: Annotated[str | None, typer.Option(help="Last stage to run.")] = None,
     refresh: Annotated[
         str | None,
-        typer.Option(help="Recompute from this stage on; buys no answer again."),
+        typer.Option(help="Recompute from this stage on; buys no response again."),
     ] = None,
     assignments: Assignments = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Run the pipeline of PROFILE: all eight stages, those that are unchanged from the cache."""
+    """Run the pipeline of PROFILE: all eight stages; unchanged ones come from the cache."""
     from convrec.catalog.versions import load_checked, unpublished
     from convrec.config import parse_overrides
 
     overrides = parse_overrides(assignments or [])
     _check_stage(until)
     _check_stage(refresh)
-    # Wrong input is refused before Prefect starts.
+    # Refuse wrong input before Prefect starts.
     if note := unpublished(load_checked(profile, overrides)):
         typer.echo(f"convrec: {note}", err=True)
     environment()
@@ -101,12 +101,12 @@ def evaluate(
     profile: Annotated[str, typer.Option(help="A shipped profile, or a path to a .toml file.")],
     checkpoint: Annotated[
         str,
-        typer.Option(help="Folder or id of a model; without it the profile's own are measured."),
+        typer.Option(help="Folder or id of a model; by default those of the profile."),
     ] = "",
     assignments: Assignments = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure checkpoints on the test split of a profile; trains nothing, asks nobody."""
+    """Score checkpoints on the test split of a profile; trains nothing, sends no LLM request."""
     from convrec.catalog.versions import load_checked
     from convrec.config import parse_overrides
 
@@ -126,7 +126,7 @@ def evaluate(
 
 def _run_flow(parameters: dict[str, Any], *, quiet: bool, flow: Any = None) -> dict[str, Any]:
     _refuse_full_disks()
-    # TRL and transformers still call each other by names that are about to go.
+    # TRL and transformers still call each other by deprecated names.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
     from prefect.settings import (
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -134,18 +134,18 @@ def _run_flow(parameters: dict[str, Any], *, quiet: bool, flow: Any = None) -> d
         temporary_settings,
     )
 
-    from flows.console import ConsoleWatcher, systems_table
+    from flows.console import ConsoleListener, systems_table
     from flows.pipeline import pipeline
-    from tasks.task_input import watcher
+    from tasks.listener import listener
 
     out = console(stderr=quiet)
-    with ConsoleWatcher(out) as shown:
-        token = watcher.set(shown)
+    with ConsoleListener(out) as shown:
+        token = listener.set(shown)
         try:
             with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
                 summary: dict[str, Any] = (flow or pipeline)(**parameters)
         finally:
-            watcher.reset(token)
+            listener.reset(token)
     if summary["metrics"]:
         out.print(systems_table(summary["metrics"]))
     llm = summary["llm"]
@@ -178,10 +178,10 @@ app.add_typer(train_app, name="train")
 
 
 def environment() -> None:
-    """Quiet, offline defaults; whatever the user has set stays as it is.
+    """Set quiet, offline defaults for what the user has not set.
 
-    OpenMP threads that spin while they wait make training many times slower as soon as another
-    process wants the same cores; waiting passively costs nothing that could be measured.
+    OpenMP threads that spin while they wait slow training down many times as soon as another
+    process uses the same cores; passive waiting has no measurable cost.
     """
     defaults = {
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -196,7 +196,7 @@ def environment() -> None:
 
 INTERRUPTED = 130
 FULL = 2**20
-"""Bytes free below which a run is not begun."""
+"""Free bytes that a run requires to start."""
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -204,8 +204,8 @@ def _terminated(number: int, frame: object) -> None:
 
 
 def main() -> None:
-    """Run the command line; an expected failure ends with one sentence and its exit code."""
-    # Prefect raises inside a run, so that it drains, and then hands the signal on to this.
+    """Run the command line; an expected failure prints one sentence and sets its exit code."""
+    # Inside a run Prefect raises, so the run drains, and then passes the signal on.
     signal.signal(signal.SIGTERM, _terminated)
     try:
         app(standalone_mode=True)
@@ -215,17 +215,17 @@ def main() -> None:
             typer.echo(f"To go on from here: {error.resume}", err=True)
         sys.exit(error.exit_code)
     except Exception as error:
-        if not (sentence := _of_this_machine(error)):
+        if not (sentence := _environment_problem(error)):
             raise
         sys.exit(f"convrec: {sentence}")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
-            typer.echo(_how_to_go_on(), err=True)
+            typer.echo(_resume_hint(), err=True)
         raise
 
 
 def _refuse_full_disks() -> None:
-    """Raise WarehouseError where a run could not write: Prefect's server would never answer."""
+    """Raise WarehouseError if a disk is full: Prefect's server would never answer."""
     from convrec.config import home
 
     places = {
@@ -241,11 +241,8 @@ def _refuse_full_disks() -> None:
             )
 
 
-def _of_this_machine(error: Exception) -> str:
-    """What to do about a full or read-only disk, or a Prefect server that is away or too busy.
-
-    Empty for other errors.
-    """
+def _environment_problem(error: Exception) -> str:
+    """What to do about a full or read-only disk or an unreachable Prefect server; else empty."""
     if no_space(error):
         return f"a disk is full ({error}); free some space and run again; what was paid for is kept"
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES):
@@ -269,11 +266,11 @@ def _of_this_machine(error: Exception) -> str:
     return ""
 
 
-def _how_to_go_on() -> str:
-    again = shlex.join(["convrec", *sys.argv[1:]])
+def _resume_hint() -> str:
+    command = shlex.join(["convrec", *sys.argv[1:]])
     return (
         "convrec: interrupted; every answer that was paid for is kept, and a batch that was "
-        f"submitted goes on. To go on from here: {again}"
+        f"submitted goes on. To go on from here: {command}"
     )
 
 

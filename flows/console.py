@@ -1,4 +1,4 @@
-"""What the terminal shows of a run: one line an artifact, a bar while something long goes on."""
+"""What the terminal shows of a run: a line for each artifact, a bar during long steps."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 PLAIN_EVERY = 15.0
-"""Seconds between two progress lines where the output is not a terminal."""
+"""Seconds between progress lines if the output is not a terminal."""
 
 HEADLINE = ("recall@5", "recall@20", "ndcg@5", "ndcg@20", "in_catalog", "format")
 
 
-class ConsoleWatcher:
-    """Follows a run on a rich console; a context manager."""
+class ConsoleListener:
+    """Shows a run on a rich console; a context manager."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -27,7 +27,7 @@ class ConsoleWatcher:
         self._task: TaskID | None = None
         self._shown = 0.0
 
-    def __enter__(self) -> ConsoleWatcher:
+    def __enter__(self) -> ConsoleListener:
         if self.console.is_terminal:
             self._bar.start()
         return self
@@ -42,7 +42,7 @@ class ConsoleWatcher:
             self._bar.stop()
 
     def progress(self, name: str, done: int, total: int, text: str) -> None:
-        """Move the bar, or print a line now and then."""
+        """Move the bar; without a terminal, print a line from time to time."""
         if self.console.is_terminal:
             if self._task is None:
                 self._task = self._bar.add_task(name, total=total)
@@ -51,7 +51,7 @@ class ConsoleWatcher:
             self._shown = time.monotonic()
             self.console.print(f"  {name}: {done}/{total} {text}")
 
-    def ended(self, entry: Mapping[str, Any], note: str) -> None:
+    def finished(self, entry: Mapping[str, Any], note: str) -> None:
         """Print the line of an artifact."""
         if self._task is not None:
             self._bar.remove_task(self._task)
@@ -67,7 +67,7 @@ class ConsoleWatcher:
 
 
 def systems_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:
-    """One line a system: Recall and NDCG at 5 and 20, in-catalog and format rates, on test."""
+    """Recall and NDCG at 5 and 20 and the in-catalog and format rates of each system, on test."""
     table = Table("system", *HEADLINE, title="test split, protocol `standard`")
     for system, figures in metrics.items():
         cells = (figures.get(name) for name in HEADLINE)

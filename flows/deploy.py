@@ -1,9 +1,9 @@
-"""`make deploy` and `make worker`: the deployments of prefect.yaml on the server in use.
+"""`make deploy` and `make worker`: apply the deployments of prefect.yaml to the current server.
 
-    python -m flows.deploy            # work pool, deployments, automations; may be run again
+    python -m flows.deploy            # work pool, deployments, automations; repeatable
     python -m flows.deploy worker     # a worker for the pool, until it is stopped
 
-The server is PREFECT_API_URL, or where that is not set the one of `make ui`.
+The server is PREFECT_API_URL, by default the one of `make ui`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 from convrec.config import ROOT
 
 POOL = "local"
-LOOK_EVERY = "2"
-"""Seconds between two looks of the worker at what is due; Prefect's own default is 10."""
+POLL_SECONDS = "2"
+"""Seconds between a worker's polls for scheduled runs; Prefect's default is 10."""
 
 
 def main(arguments: list[str]) -> int:
-    """Deploy, or work; the exit code of Prefect."""
+    """Deploy, or run a worker. Returns Prefect's exit code."""
     from prefect.settings import get_current_settings
 
     from tasks.catalog_event import LOCAL_URL
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     os.chdir(ROOT)
     os.environ["PREFECT_API_URL"] = get_current_settings().api.url or LOCAL_URL
     if arguments == ["worker"]:
-        os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", LOOK_EVERY)
+        os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", POLL_SECONDS)
         command = ["worker", "start", "--pool", POOL, "--type", "process", "--name", "convrec"]
         os.execv(sys.executable, _prefect(*command))  # noqa: S606
     if arguments:
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 
 def deploy() -> int:
-    """Make the pool where there is none, deploy everything, and apply the automations."""
+    """Create the work pool, deploy everything, and apply the automations."""
     command = _prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
     if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
         print(
@@ -48,15 +48,15 @@ def deploy() -> int:
             file=sys.stderr,
         )
         return 1
-    told = subprocess.run(
+    deployed = subprocess.run(
         _prefect("--no-prompt", "deploy", "--all"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    if told.returncode:  # what Prefect says of each that worked fills pages
-        print(told.stdout, file=sys.stderr)
-        return told.returncode
+    if deployed.returncode:  # on success Prefect prints pages
+        print(deployed.stdout, file=sys.stderr)
+        return deployed.returncode
     print(f"deployments applied at {os.environ['PREFECT_API_URL']}; `make worker` runs what is due")
     for name in automate():
         print(f"automation {name!r} applied")

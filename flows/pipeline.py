@@ -4,22 +4,15 @@ from typing import Any
 
 from prefect import flow
 
-from flows.parameters import Overrides, Profile, Refresh, Until
-from tasks.adjust import adjust
+from flows.parameters import Overrides, Profile, Refresh, Until, run_name
 from tasks.evaluate import evaluate
 from tasks.failure import crashed
-from tasks.ingest import ingest
 from tasks.lineage import lineage
-from tasks.rank_grpo import rank_grpo
-from tasks.recommend import recommend
-from tasks.reflect import reflect
-from tasks.remap import remap
 from tasks.run import Run
-from tasks.sft import expect_base, sft
-from tasks.sources import sources
+from tasks.stages import build_data, check_base_model, run_stage
 
 
-@flow(name="pipeline", flow_run_name="pipeline {profile}", on_crashed=[crashed])
+@flow(name="pipeline", flow_run_name=run_name, on_crashed=[crashed])
 def pipeline(
     profile: Profile = "demo",
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters
@@ -29,21 +22,17 @@ def pipeline(
     """Run every stage, up to `until`; returns the summary that `convrec run --json` writes.
 
     Args:
-        profile: A profile of `profiles/` by its name, as demo, or a .toml path.
+        profile: A profile that ships (demo, demo-books, inspired-replay, local-llm, reddit-v2,
+            redial, smollm2), or the path of a .toml file.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
         until: The last stage to run; empty runs all.
-        refresh: Recompute from this stage on; stored answers are never bought again.
+        refresh: Recompute from this stage on; stored responses are never bought again.
     """
     with Run(profile, overrides, until=until, refresh=refresh) as run:
-        expect_base(run)
-        ingest(run)
-        recommend(run)
-        remap(run)
-        reflect(run)
-        adjust(run)
-        sources(run)
-        sft(run)
-        rank_grpo(run)
+        check_base_model(run)
+        build_data(run)
+        run_stage(run, "sft")
+        run_stage(run, "rank_grpo")
         evaluate(run)
         lineage(run)
     return run.summary()

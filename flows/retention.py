@@ -1,4 +1,4 @@
-"""retention: deletes the artifacts and folders that nobody needs any more."""
+"""retention: deletes the artifacts and folders that are no longer needed."""
 
 from typing import Annotated, Any
 
@@ -6,7 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from convrec.operations.gc import DAYS, KEEP_RUNS
-from tasks.retention import tidy
+from tasks.retention import run_gc
 
 
 @flow(name="retention", flow_run_name="retention, keep {keep_runs} runs")
@@ -18,8 +18,8 @@ def retention(
     """Delete what no pin and none of the last runs needs; the same as `convrec artifacts gc`.
 
     Args:
-        keep_runs: So many runs of each flow and profile keep all that they used.
-        days: A training that nobody has touched for so long is given up.
-        delete: Without it the artifact `garbage` lists what would go, and nothing goes.
+        keep_runs: Keep everything used by this many last runs of each flow and profile.
+        days: Delete unfinished training workspaces older than this.
+        delete: Delete; otherwise only list in the artifact `garbage` what would be deleted.
     """
-    return tidy(keep_runs, days, delete).plain()
+    return run_gc(keep_runs, days, delete).plain()

@@ -1,4 +1,4 @@
-"""Somebody accepts the cost: the flow run waits in the UI, with a form, until they do or do not."""
+"""Approval of a cost: the flow run pauses in the UI with a form until somebody answers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pydantic import Field
 from convrec.operations.catalog_change.plan import ChangePlan
 from tasks.run import Run
 
-PATIENCE = 7 * 24 * 3600
-"""Seconds that a plan waits for an answer; after that the run fails, and nothing was sent."""
+TIMEOUT = 7 * 24 * 3600
+"""Seconds that a plan waits for an answer; after that the run fails and nothing was sent."""
 
-LOOK_EVERY = 3
-"""Seconds between two looks at whether there is an answer."""
+POLL_SECONDS = 3
 
 
 class Approval(RunInput):
@@ -29,15 +28,14 @@ class Approval(RunInput):
 
 
 def approved(run: Run, plan: ChangePlan) -> bool:
-    """Wait for the form, and take over its budget; whether the plan was accepted."""
+    """Wait for the form and apply its budget. Returns whether the plan was accepted."""
     low, high = plan.usd
     touched = "?" if plan.touched is None else f"{plan.touched:,}"
     form = Approval.with_initial_data(
         description=f"{plan.requests:,} requests, {low:.4f} to {high:.4f} USD, {touched} of "
         f"{plan.contexts:,} contexts touched. The artifact change-plan of this run says more.",
     )
-    answer = pause_flow_run(wait_for_input=form, timeout=PATIENCE, poll_interval=LOOK_EVERY)
+    answer = pause_flow_run(wait_for_input=form, timeout=TIMEOUT, poll_interval=POLL_SECONDS)
     if answer.accept and answer.max_usd is not None:
-        limited = run.config.llm.model_copy(update={"max_usd": answer.max_usd})
-        run.config = run.config.model_copy(update={"llm": limited})
+        run.limit_budget(answer.max_usd)
     return bool(answer.accept)

@@ -1,4 +1,4 @@
-"""Makes the Prefect task of a pipeline node: build, commit, and show the figures."""
+"""The Prefect tasks of a pipeline node: fetch its responses, build, commit, show the figures."""
 
 from __future__ import annotations
 
@@ -21,33 +21,35 @@ from prefect.runtime import flow_run, task_run
 
 from convrec.artifacts import ArtifactRef, Producer, StepResult, Store
 from convrec.errors import ConvrecError, InputError, WarehouseError, no_space
-from convrec.llm.read import explained
-from convrec.pipeline.graph import NODES, Node
+from convrec.llm.read import with_reasons
+from convrec.pipeline.graph import Node
 from convrec.stages.base import StepContext
-from convrec.stages.evaluate.report.model_card import write_card
+from convrec.stages.evaluate.report.model_card import write_model_card
 from convrec.utils.workspace import discard
 from tasks.cache import ArtifactCache
 from tasks.dask import on_dask
-from tasks.run_names import asking_name, run_name
+from tasks.fetch import fetch_missing
+from tasks.listener import listener
+from tasks.run_names import fetch_run_name, run_name
 from tasks.task_input import TaskInput
 
 SHOW_EVERY = 2.0
 """Seconds between two updates of a progress artifact."""
 
 
-class Progress:
-    """Shows how far a long step is: in the Prefect UI, and to whoever else watches."""
+class TaskProgress:
+    """Shows the progress of a long step in the Prefect UI and to the run's listener."""
 
-    def __init__(self, order: TaskInput, key: str) -> None:
-        self.order = order
+    def __init__(self, node: Node, key: str) -> None:
+        self.node = node
         self.key = key
         self.artifact: Any = None
         self.text = ""
         self.shown = time.monotonic()
 
     def __call__(self, done: int, total: int, text: str) -> None:
-        """Report `done` of `total`; the UI hears of it at most every SHOW_EVERY seconds."""
-        self.order.watch(done, total, text)
+        """Report `done` of `total`; the UI is updated at most every SHOW_EVERY seconds."""
+        listener.get().progress(self.node.name, done, total, text)
         self.text = text
         now = time.monotonic()
         if now - self.shown < SHOW_EVERY:
@@ -66,12 +68,12 @@ class Progress:
 
 
 def slug(*words: str) -> str:
-    """An artifact key as Prefect allows it: lower case, dashes."""
+    """An artifact key that Prefect accepts: lower case and dashes."""
     return "-".join(words).replace("_", "-")
 
 
-def may_pass(_task: Any, _run: Any, state: Any) -> bool:
-    """Retry only what waiting can mend: a locked warehouse, a full disk, a lost connection."""
+def is_retryable(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether waiting may help: a locked warehouse, a full disk, a lost connection."""
     try:
         state.result()
     except (WarehouseError, OSError):
@@ -81,9 +83,8 @@ def may_pass(_task: Any, _run: Any, state: Any) -> bool:
     return False
 
 
-def artifact_task(name: str | Node, **options: Any) -> Task[..., ArtifactRef]:
-    """The cached task of a node, or of the pipeline's node `name`; `options` are Prefect's."""
-    node = NODES[name] if isinstance(name, str) else name
+def artifact_task(node: Node, **options: Any) -> Task[..., ArtifactRef]:
+    """The cached task that makes a node's artifact; `options` are Prefect's."""
 
     @task(
         name=f"{node.stage}: {node.name}",
@@ -94,120 +95,130 @@ def artifact_task(name: str | Node, **options: Any) -> Task[..., ArtifactRef]:
         result_serializer="json",
         **options,
     )
-    def make(order: TaskInput, parents: Mapping[str, ArtifactRef]) -> ArtifactRef:
-        return build(order)
+    def make(task_input: TaskInput, parents: Mapping[str, ArtifactRef]) -> ArtifactRef:
+        return build(task_input)
 
     return make
 
 
-def build(order: TaskInput) -> ArtifactRef:
-    """Build the artifact of an order, unless another run has committed it meanwhile."""
-    node = order.node
-    workspace = _workspace(order)
-    if not order.refresh and (ref := order.store.find(order.artifact_id)) and not ref.partial:
-        order.found = True
-        _finish(order.store, ref, workspace)
+def fetch_task(node: Node) -> Task[..., dict[str, Any]]:
+    """The uncached task that fetches the responses which a node misses; figures of the calls."""
+
+    @task(
+        name=f"{node.stage}: ask for {node.name}",
+        task_run_name=fetch_run_name,
+        description="Sends the requests whose responses are not stored yet; sends none twice.",
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=2,
+        retry_delay_seconds=[5, 30],
+        retry_condition_fn=is_retryable,
+    )
+    def fetch(
+        task_input: TaskInput,
+        parents: Mapping[str, ArtifactRef],
+        run_id: str,
+        spent_usd: float,
+    ) -> dict[str, Any]:
+        progress = TaskProgress(node, slug("progress", "ask", node.name))
+        figures = fetch_missing(task_input, progress, run_id=run_id, spent_usd=spent_usd)
+        progress.finish()
+        if figures["sent"]:
+            rows = _figure_rows({name: figures[name] for name in figures if name != "reasons"})
+            create_table_artifact(
+                rows, key=slug("ask", node.name), description="requests of this run"
+            )
+        return figures
+
+    return fetch
+
+
+def build(task_input: TaskInput) -> ArtifactRef:
+    """Build and commit the artifact, unless another run has committed it in the meantime."""
+    node, store = task_input.node, task_input.store
+    workspace = _workspace(task_input)
+    ref = None if task_input.refresh else task_input.resolved.find()
+    if ref is not None and not ref.partial:
+        task_input.found = True
+        _after_commit(store, ref, workspace)
         return ref
     started = time.monotonic()
-    scratch = order.store.scratch() if node.step.folder else None
-    progress = Progress(order, slug("progress", node.name))
-    if order.refresh:
+    scratch = store.make_scratch_folder() if node.step.folder else None
+    if task_input.refresh:
         discard(workspace)
-    ctx = StepContext(
-        order.config,
-        order.store,
-        order.parents,
-        progress,
-        scratch,
-        workspace,
-        afresh=order.refresh,
+    progress = TaskProgress(node, slug("progress", node.name))
+    ctx = replace(
+        task_input.resolved.ctx,
+        progress=progress,
+        scratch=scratch,
+        workspace=workspace,
+        rebuild=task_input.refresh,
     )
-    if order.config.runner.kind == "dask":
+    if ctx.config.runner.kind == "dask":
         ctx = replace(ctx, spread=on_dask)
     try:
-        with closing(_explained(node.step.build(ctx), order)) as built:
+        with closing(_with_reasons(node.step.build(ctx), task_input)) as result:
             progress.finish()
-            _unchanged(order, ctx)
+            _refuse_changed_files(task_input, ctx)
             seconds = time.monotonic() - started
             producer = Producer(str(flow_run.id or ""), str(task_run.id or ""))
-            ref = order.store.put(
-                order.spec, built, producer=producer, seconds=seconds, scratch=scratch
+            ref = store.put(
+                task_input.resolved.spec,
+                result,
+                producer=producer,
+                seconds=seconds,
+                scratch=scratch,
             )
-        _finish(order.store, ref, workspace)
+        _after_commit(store, ref, workspace)
     except Exception as error:  # Rust libraries raise errors of their own for a full disk
         if isinstance(error, ConvrecError) or not no_space(error):
             raise
         raise WarehouseError(
-            f"there is no space left for {node.name} in {order.store.home}; free some and run "
+            f"there is no space left for {node.name} in {store.home}; free some and run "
             "again, or set CONVREC_HOME to a folder on another disk; what was made before is kept"
         ) from error
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
-    rows = [
-        {"figure": "rows", "value": ref.rows},
-        {"figure": "seconds", "value": round(seconds, 2)},
-    ]
-    rows += [{"figure": key, "value": value} for key, value in built.figures.items()]
-    create_table_artifact(rows, key=slug(node.name), description=ref.artifact_id)
+    figures = {"rows": ref.rows, "seconds": round(seconds, 2), **result.figures}
+    create_table_artifact(_figure_rows(figures), key=slug(node.name), description=ref.artifact_id)
     return ref
 
 
-def _explained(built: StepResult, order: TaskInput) -> StepResult:
-    """What was built, with the reasons of this run for what was not answered."""
-    if built.failures is None or not order.reasons:
-        return built
-    return replace(built, failures=explained(built.failures, order.reasons))
+def _figure_rows(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"figure": name, "value": value} for name, value in figures.items()]
 
 
-def _unchanged(order: TaskInput, ctx: StepContext) -> None:
-    """Raise InputError where files were changed after the artifact was named by their content."""
-    if order.node.stage == "ingest" and order.node.step.inputs(ctx) != order.spec.inputs:
+def _with_reasons(result: StepResult, task_input: TaskInput) -> StepResult:
+    """The result, with this run's reasons for the responses that are missing."""
+    if result.failures is None or not task_input.missing:
+        return result
+    return replace(result, failures=with_reasons(result.failures, task_input.missing))
+
+
+def _refuse_changed_files(task_input: TaskInput, ctx: StepContext) -> None:
+    """Raise InputError if files changed after the artifact was named by their content."""
+    node = task_input.node
+    if node.stage == "ingest" and node.step.inputs(ctx) != task_input.resolved.spec.inputs:
         raise InputError(
-            f"the files of {order.node.name} were changed while they were read; run again once "
+            f"the files of {node.name} were changed while they were read; run again once "
             "they are whole"
         )
 
 
-def _workspace(order: TaskInput) -> Path:
-    """Where the work on an artifact survives a crash; partitions may want a folder of their own."""
-    folder = order.config.runner.folder
-    if folder and not order.node.step.folder:
-        return Path(folder) / order.artifact_id
-    return order.store.home / "training" / order.artifact_id
+def _workspace(task_input: TaskInput) -> Path:
+    """The folder in which work on the artifact survives a crash.
+
+    Partitions may use a folder of their own, which all workers of a cluster can read.
+    """
+    folder = task_input.resolved.ctx.config.runner.folder
+    if folder and not task_input.node.step.folder:
+        return Path(folder) / task_input.artifact_id
+    return task_input.store.home / "training" / task_input.artifact_id
 
 
-def _finish(store: Store, ref: ArtifactRef, workspace: Path) -> None:
-    """What comes after the commit, also where a run was killed between the two."""
+def _after_commit(store: Store, ref: ArtifactRef, workspace: Path) -> None:
+    """What follows a commit, also if a run was killed right after it."""
     discard(workspace)
     if ref.kind == "checkpoint":
-        write_card(store, ref.artifact_id)
-
-
-def ask_task(name: str) -> Task[..., dict[str, Any]]:
-    """The uncached task that gets the answers a node still lacks; figures of the calls."""
-    node = NODES[name]
-
-    @task(
-        name=f"{node.stage}: ask for {name}",
-        task_run_name=asking_name,
-        description="Sends the requests whose answers are not stored yet; sends none twice.",
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=2,
-        retry_delay_seconds=[5, 30],
-        retry_condition_fn=may_pass,
-    )
-    def ask(
-        order: TaskInput, parents: Mapping[str, ArtifactRef], run_id: str, spent_usd: float
-    ) -> dict[str, Any]:
-        progress = Progress(order, slug("progress", "ask", name))
-        figures = order.ask(progress, run_id=run_id, spent_usd=spent_usd)
-        progress.finish()
-        if figures["sent"]:
-            shown = {key: value for key, value in figures.items() if key != "reasons"}
-            rows = [{"figure": key, "value": value} for key, value in shown.items()]
-            create_table_artifact(rows, key=slug("ask", name), description="requests of this run")
-        return figures
-
-    return ask
+        write_model_card(store, ref.artifact_id)

@@ -1,31 +1,29 @@
 """The cache policy: a task's cache key is the id of the artifact that it would make.
 
-The warehouse is the truth and Prefect's result record its shadow: a record whose artifact is gone,
-or is only partial, is unlinked before Prefect looks at it, so that a hit is never dangling.
+The warehouse is the source of truth. Before Prefect looks up a result record, the policy deletes
+the record of an artifact that is gone or only partial, so a cache hit never dangles.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect.cache_policies import CachePolicy
+from prefect.context import TaskRunContext
 
-if TYPE_CHECKING:
-    from prefect.context import TaskRunContext
-
-    from tasks.task_input import TaskInput
+from tasks.task_input import TaskInput
 
 
-def records(home: Path) -> Path:
-    """Where Prefect keeps the result records of a warehouse: beside it."""
+def result_records(home: Path) -> Path:
+    """The folder of Prefect's result records of a warehouse."""
     return home / "results"
 
 
 @dataclass
 class ArtifactCache(CachePolicy):
-    """Key = artifact id of the task's `order` parameter."""
+    """The cache key is the artifact id of the task's parameter `task_input`."""
 
     def compute_key(
         self,
@@ -34,10 +32,10 @@ class ArtifactCache(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """The artifact id; unlinks a record that no complete artifact stands behind."""
-        order: TaskInput = inputs["order"]
-        artifact_id = order.artifact_id
-        ref = order.store.find(artifact_id)
+        """The artifact id; deletes a result record without a complete artifact."""
+        task_input: TaskInput = inputs["task_input"]
+        ref = task_input.resolved.find()
         if ref is None or ref.partial:
-            (records(order.store.home) / artifact_id).unlink(missing_ok=True)
-        return artifact_id
+            record = result_records(task_input.store.home) / task_input.artifact_id
+            record.unlink(missing_ok=True)
+        return task_input.artifact_id

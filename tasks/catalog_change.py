@@ -1,4 +1,4 @@
-"""A catalog change in Prefect: the plan first, then the rebuild, the report of changes last."""
+"""A catalog change in Prefect: the plan before the rebuild, the report of changes after it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from convrec.operations.catalog_change.report import ChangeReport, change_report
 from tasks.run import Run
 
 TABLE_ROWS = 2000
-"""Changed demonstrations that the table in the UI lists; the file beside it has all."""
+"""Changed demonstrations that the table in the UI lists; the report's file has all."""
 
 
-def chosen(name: str, version: int | None) -> Version:
+def catalog_version(name: str, version: int | None) -> Version:
     """The published version to rebuild for, by default the newest. Raises CatalogError."""
     return find_version(Store(configuration.home()), name, version)
 
 
-def takers(name: str, given: Sequence[str] | None) -> list[str]:
-    """The profiles to rebuild: those given, else all in `profiles/` that take the catalog."""
-    found = list(given or users(name))
-    if not found:
+def profiles_using(name: str, profiles: Sequence[str] | None) -> list[str]:
+    """The profiles to rebuild, by default all in `profiles/` that use the catalog."""
+    names = list(profiles or users(name))
+    if not names:
         raise CatalogError(
             f'no profile takes catalog {name}: write ingest.catalog = "catalog:{name}" into one in '
             "profiles/, or give the parameter profile"
         )
-    return found
+    return names
 
 
 def with_version(overrides: Mapping[str, Any], version: Version) -> dict[str, Any]:
@@ -44,8 +44,11 @@ def with_version(overrides: Mapping[str, Any], version: Version) -> dict[str, An
     return {**overrides, "ingest.catalog": f"{PREFIX}{version.name}@{version.version}"}
 
 
-class Change:
-    """A run that rebuilds for a version. A plain class, so that Prefect does not walk it."""
+class CatalogChange:
+    """A run that rebuilds for a catalog version.
+
+    A plain class, because Prefect copies and inspects dataclasses among a task's parameters.
+    """
 
     def __init__(self, run: Run, version: Version) -> None:
         self.run = run
@@ -61,13 +64,13 @@ class Change:
         )
 
     def plan(self) -> ChangePlan:
-        """Show what the rebuild will touch and cost, before anything of it is done."""
-        made: ChangePlan = _show_plan(self)
-        self.before = made.before
-        return made
+        """Show what the rebuild will touch and cost, before it starts."""
+        plan: ChangePlan = _show_plan(self)
+        self.before = plan.before
+        return plan
 
     def report(self) -> dict[str, Any]:
-        """Show which demonstrations the rebuild changed, and both sets' measures; the counts."""
+        """Show which demonstrations changed and the figures of both sets. Returns the counts."""
         counts: dict[str, Any] = _show_report(self)
         return counts
 
@@ -78,14 +81,14 @@ class Change:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def _show_plan(change: Change) -> ChangePlan:
-    made = change_plan(change.run.config, change.run.store)
+def _show_plan(change: CatalogChange) -> ChangePlan:
+    plan = change_plan(change.run.config, change.run.store)
     create_markdown_artifact(
-        plan_page(made, change.title, change.run.config.line_format),
+        plan_page(plan, change.title, change.run.config.line_format),
         key="change-plan",
         description="what this catalog change touches and costs",
     )
-    return made
+    return plan
 
 
 @task(
@@ -94,7 +97,7 @@ def _show_plan(change: Change) -> ChangePlan:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def _show_report(change: Change) -> dict[str, Any]:
+def _show_report(change: CatalogChange) -> dict[str, Any]:
     new_id = change.run.refs["demonstrations"].artifact_id
     if change.before is None:
         create_markdown_artifact(
@@ -104,25 +107,27 @@ def _show_report(change: Change) -> dict[str, Any]:
             description="the first build with these settings",
         )
         return {"changed": None}
-    made = change_report(change.run.store, change.before.refs["demonstrations"].artifact_id, new_id)
+    report = change_report(
+        change.run.store, change.before.refs["demonstrations"].artifact_id, new_id
+    )
     path = report_path(change.run.store, change.before, new_id)
-    made.write(path)
-    _table(made)
+    report.write(path)
+    _show_table(report)
     create_markdown_artifact(
-        report_page(made, change.title, str(path)),
+        report_page(report, change.title, str(path)),
         key="change-report",
-        description=f"{made.changed.height:,} of {made.total:,} demonstrations changed",
+        description=f"{report.changed.height:,} of {report.total:,} demonstrations changed",
     )
     return {
-        "changed": made.changed.height,
-        "reordered": made.reordered,
-        "demonstrations": made.total,
+        "changed": report.changed.height,
+        "reordered": report.reordered,
+        "demonstrations": report.total,
         "lines": str(path),
     }
 
 
-def _table(made: ChangeReport) -> None:
-    """All changed demonstrations by name, up to TABLE_ROWS, as a table that can be searched."""
+def _show_table(report: ChangeReport) -> None:
+    """Write the changed demonstrations, up to TABLE_ROWS, as a searchable table."""
     rows = [
         {
             "demonstration": row["context_id"],
@@ -131,8 +136,8 @@ def _table(made: ChangeReport) -> None:
             "left": "; ".join(row["left"]),
             "moved": row["moved"],
         }
-        for row in made.changed.head(TABLE_ROWS).iter_rows(named=True)
+        for row in report.changed.head(TABLE_ROWS).iter_rows(named=True)
     ]
     if rows:
-        shown = f"{len(rows):,} of {made.changed.height:,}"
+        shown = f"{len(rows):,} of {report.changed.height:,}"
         create_table_artifact(rows, key="changed-demonstrations", description=shown)

@@ -1,4 +1,4 @@
-"""Tells Prefect that a catalog has a new version, so that deployments can act on it."""
+"""Announces a new catalog version to Prefect, so that deployments can act on it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from convrec.catalog.publish import Publication, mark_announced
 
 EVENT = "catalog.changed"
 LOCAL_URL = "http://127.0.0.1:4200/api"
-"""Where `make ui` serves; tried where PREFECT_API_URL is not set."""
+"""The server of `make ui`, used if PREFECT_API_URL is not set."""
 
 
 def announce(published: Publication, store: Store) -> str:
-    """Send the event about a version; why it could not be sent, or an empty string.
+    """Send the event about a version. Returns why it could not be sent, or an empty string.
 
     The event `catalog.changed` of resource `catalog.NAME` carries name, version, the profiles that
-    take the catalog, and how many items changed in which way.
+    use the catalog, and the number of items by kind of change.
     """
     version = published.version
     event = Event(
@@ -47,12 +47,12 @@ def announce(published: Publication, store: Store) -> str:
 
 
 def _send(events: list[dict[str, Any]]) -> str:
-    """Post events; unlike `emit_event` this says whether a server took them."""
+    """Post events; unlike `emit_event` this reports whether a server accepted them."""
     url = get_current_settings().api.url or LOCAL_URL
     with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
         try:
-            answer = client.request("POST", "/events", json=events)
-            answer.raise_for_status()
+            response = client.request("POST", "/events", json=events)
+            response.raise_for_status()
         except httpx.HTTPStatusError as error:
             return f"the Prefect server at {url} refused the event ({error.response.status_code})"
         except (httpx.HTTPError, RuntimeError) as error:

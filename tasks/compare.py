@@ -1,4 +1,4 @@
-"""compare: training algorithms side by side, each at the learning rate that validation prefers."""
+"""compare: training algorithms, each at the learning rate that is best on validation."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from tasks.run import Run
 
 
 @task(name="comparison tables", cache_policy=NO_CACHE, persist_result=False)
-def show(table: str, picture: str) -> None:
+def show_comparison(table: str, picture: str) -> None:
     """Write the table and the convergence plot as artifacts."""
     create_markdown_artifact(table, key="comparison", description="algorithms side by side")
     data = base64.b64encode(picture.encode()).decode()
@@ -37,10 +37,10 @@ def compare(
     seeds: Sequence[int],
     learning_rates: Mapping[str, Sequence[float]],
 ) -> dict[str, Any]:
-    """Choose each algorithm's learning rate on validation with the first seed; train, measure.
+    """Choose each algorithm's learning rate on validation with the first seed; train and score.
 
-    Returns `learning_rates`, those chosen, and `trained`, the ids of the checkpoints measured, both
-    by algorithm.
+    Returns, by algorithm, `learning_rates`, the chosen ones, and `trained`, the ids of the scored
+    checkpoints.
     """
     chosen: dict[str, float] = {}
     trained: list[TrainingRun] = []
@@ -48,11 +48,11 @@ def compare(
     tried = trainings(run.config, algorithms, learning_rates, seeds[0])
     for algorithm, candidates in tried.items():
         for candidate in candidates:
-            _make(run, candidate)
+            _train(run, candidate)
         chosen[algorithm] = best_rate(candidates, run.refs, run.store)
         for seed in seeds:
             training = TrainingRun(algorithm, chosen[algorithm], seed)
-            _make(run, training)
+            _train(run, training)
             lists = training.generations()
             run.make(lists, artifact_task(lists))
             trained.append(training)
@@ -61,11 +61,11 @@ def compare(
     node = comparison_node(trained)
     run.make(node, artifact_task(node))
     metrics = run.store.read(run.refs[node.name].artifact_id)
-    show(comparison_markdown(metrics, chosen), convergence(curves(run.store, ids)))
+    show_comparison(comparison_markdown(metrics, chosen), convergence(curves(run.store, ids)))
     return {"learning_rates": chosen, "trained": ids}
 
 
-def _make(run: Run, training: TrainingRun) -> None:
+def _train(run: Run, training: TrainingRun) -> None:
     node = training.checkpoint()
     if node.name not in run.refs:
         run.make(node, artifact_task(node, tags=["training"]))

@@ -1,7 +1,7 @@
-"""Partitions on a Dask cluster: one Prefect task each, on a cluster that is there or is started.
+"""Partitions on a Dask cluster, one Prefect task each; the cluster is an existing or a new one.
 
-A worker that dies takes its partition along; Dask gives that one to another worker. Workers need
-convrec, the warehouse and the folder of the partitions.
+If a worker dies, Dask gives its partition to another worker. Workers need convrec, the warehouse
+and the folder of the partitions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -20,24 +20,25 @@ from convrec.artifacts import ArtifactRef, Store
 from convrec.config import Config
 from convrec.errors import ConfigError
 from convrec.stages.base import StepContext
-
-if TYPE_CHECKING:
-    from convrec.stages.partitions import ContextPartition
+from convrec.stages.partitions import ContextPartition
 
 
-class Errand:
-    """What a worker needs to make a partition. A plain class, so that Prefect does not walk it."""
+class PartitionInput:
+    """What a worker needs to build a partition.
 
-    def __init__(self, ctx: StepContext, piece: ContextPartition) -> None:
+    A plain class, because Prefect copies and inspects dataclasses among a task's parameters.
+    """
+
+    def __init__(self, ctx: StepContext, partition: ContextPartition) -> None:
         self.config: Config = ctx.config
         self.parents: Mapping[str, ArtifactRef] = dict(ctx.parents)
         self.home: Path = ctx.store.home
-        self.piece = piece
+        self.partition = partition
 
 
 def _name() -> str:
-    piece = task_run.parameters["errand"].piece
-    return f"contexts {piece.start:,} to {piece.stop:,}"
+    part = task_run.parameters["partition_input"].partition
+    return f"contexts {part.start:,} to {part.stop:,}"
 
 
 @task(
@@ -47,20 +48,26 @@ def _name() -> str:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def partition(errand: Errand) -> int:
-    """Make a partition, unless its file is there; the number of its contexts."""
-    errand.piece.make(StepContext(errand.config, Store(errand.home), errand.parents))
-    return errand.piece.stop - errand.piece.start
+def build_partition(partition_input: PartitionInput) -> int:
+    """Build a partition, unless its file exists; returns the number of its contexts."""
+    partition = partition_input.partition
+    store = Store(partition_input.home)
+    partition.make(StepContext(partition_input.config, store, partition_input.parents))
+    return partition.stop - partition.start
 
 
-def on_dask(ctx: StepContext, pieces: Sequence[ContextPartition]) -> None:
-    """Have a cluster make the partitions that are not there. Raises ConfigError without Dask."""
-    waiting = [piece for piece in pieces if not piece.file.exists()]
-    done, total = pieces[-1].stop - sum(p.stop - p.start for p in waiting), pieces[-1].stop
-    if not waiting:
+def on_dask(ctx: StepContext, partitions: Sequence[ContextPartition]) -> None:
+    """Have a cluster build the missing partitions. Raises ConfigError without Dask."""
+    missing = [one for one in partitions if not one.file.exists()]
+    total = partitions[-1].stop
+    done = total - sum(one.stop - one.start for one in missing)
+    if not missing:
         return
     with _cluster(ctx.config) as runner:
-        futures = [runner.submit(partition, {"errand": Errand(ctx, one)}) for one in waiting]
+        futures = [
+            runner.submit(build_partition, {"partition_input": PartitionInput(ctx, one)})
+            for one in missing
+        ]
         for future in as_completed(futures):
             done += future.result()
             ctx.progress(done, total, "contexts")

@@ -1,4 +1,4 @@
-"""What a run that fails leaves in the Prefect UI: the sentence, the rows, and how to go on."""
+"""What a failed run shows in the Prefect UI: the reason, the rows, and the command to resume."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from convrec.config import STAGES
 from convrec.config.overrides import as_override
 from convrec.errors import ConvrecError, WarehouseError
 from convrec.utils import markdown
+from convrec.utils.error_text import type_and_first_line
 
 if TYPE_CHECKING:
     from prefect import Flow, State
@@ -23,26 +24,25 @@ if TYPE_CHECKING:
     from convrec.artifacts import ArtifactRef, Store
     from convrec.pipeline.graph import Node
 
-LEFT = {"key": "failure", "description": "why this run stopped, and how to go on"}
-"""The artifact of a run that did not end well."""
+FAILURE = {"key": "failure", "description": "why this run stopped, and how to go on"}
+"""The Prefect artifact of a failed run."""
 
 SHOWN_ROWS = 20
-LONGEST = 200
-"""Signs of a cell; the whole of it is in the warehouse."""
+MAX_CELL = 200
+"""Characters shown of a cell; the warehouse has all of it."""
 
-UNTIL = {"build-sft-data": "adjust", "train": "rank_grpo", "evaluate": ""}
-"""Up to which stage `convrec run` makes what a flow makes."""
+LAST_STAGE = {"build-sft-data": "adjust", "train": "rank_grpo", "evaluate": ""}
+"""Flow → the `--until` with which `convrec run` does the same."""
 
 
 def sentence(error: BaseException) -> str:
-    """One sentence for a person; of an error that nobody expected its type and its first line."""
+    """One sentence about an error; for an unexpected one its type and first line."""
     if isinstance(error, ConvrecError):
         return str(error)
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    return type_and_first_line(error)
 
 
-def leave(
+def publish_failure(
     error: BaseException,
     node: Node | None,
     parents: Mapping[str, ArtifactRef],
@@ -57,7 +57,7 @@ def leave(
     rows = offending_rows(error, parents, store)
     create_markdown_artifact(
         page(node, error, rows, command, retried=bool(deployment.id)),
-        **LEFT,
+        **FAILURE,
     )
 
 
@@ -76,42 +76,42 @@ def page(
         count = f"the first {SHOWN_ROWS} of {len(rows):,}" if len(rows) > SHOWN_ROWS else len(rows)
         parts += [
             f"### Rows that could not be used ({count})",
-            markdown.table(("row", "reason"), rows[:SHOWN_ROWS], LONGEST),
+            markdown.table(("row", "reason"), rows[:SHOWN_ROWS], MAX_CELL),
         ]
-    return "\n\n".join([*parts, *_going_on(command, retried=retried)])
+    return "\n\n".join([*parts, *_resume_section(command, retried=retried)])
 
 
 def crashed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """The same artifact where the run's process was killed: the hook `on_crashed` of a flow.
+    """Publish the failure of a run whose process was killed.
 
-    It is the worker that calls it, outside of the run.
+    A flow's `on_crashed` hook; the worker calls it, outside of the run.
     """
     if flow_run.deployment_id is None:
         return
     with get_client(sync_client=True) as client:
         name = client.read_deployment(flow_run.deployment_id).name
-        command = _deployed(f"{flow.name}/{name}", flow_run.parameters or {})
-        left = ArtifactCreate(
-            **LEFT,
+        command = _deployment_command(f"{flow.name}/{name}", flow_run.parameters or {})
+        artifact = ArtifactCreate(
+            **FAILURE,
             type="markdown",
             data="\n\n".join(
                 [
                     "## The process of this run ended",
                     markdown.text(state.message or "Nothing is known of why."),
-                    *_going_on(command, retried=True),
+                    *_resume_section(command, retried=True),
                     "Training goes on from its last saved step.",
                 ]
             ),
             flow_run_id=flow_run.id,
         )
-        client.create_artifact(left)
+        client.create_artifact(artifact)
 
 
-def _going_on(command: str, *, retried: bool) -> list[str]:
-    told = "What is made already comes from the cache."
+def _resume_section(command: str, *, retried: bool) -> list[str]:
+    note = "What is made already comes from the cache."
     if retried:
-        told = f"or press **Retry** on this run. {told}"
-    return ["### To go on from here", markdown.code(command), told]
+        note = f"or press **Retry** on this run. {note}"
+    return ["### To go on from here", markdown.code(command), note]
 
 
 def offending_rows(
@@ -130,23 +130,23 @@ def offending_rows(
 
 
 def resume_command(profile: str, node: Node | None) -> str:
-    """The command that does the rest of a run, with the same parameters."""
+    """The command that resumes a run with the same parameters."""
     parameters: dict[str, Any] = dict(flow_run.parameters or {})
     if parameters.get("refresh") and node is not None:
         asked, failed = (STAGES.index(stage) for stage in (parameters["refresh"], node.stage))
         parameters["refresh"] = STAGES[max(asked, failed)]
     flow = str(flow_run.flow_name or "pipeline")
     if deployment.id:
-        return _deployed(f"{flow}/{deployment.name}", parameters)
+        return _deployment_command(f"{flow}/{deployment.name}", parameters)
     if parameters.get("checkpoint"):
         options = (("--profile", profile), ("--checkpoint", parameters["checkpoint"]))
-        return typed(["evaluate"], options, parameters.get("overrides"))
-    until = parameters.get("until") if flow == "pipeline" else UNTIL.get(flow)
+        return convrec_command(["evaluate"], options, parameters.get("overrides"))
+    until = parameters.get("until") if flow == "pipeline" else LAST_STAGE.get(flow)
     options = (("--until", until), ("--refresh", parameters.get("refresh")))
-    return typed(["run", profile], options, parameters.get("overrides"))
+    return convrec_command(["run", profile], options, parameters.get("overrides"))
 
 
-def _deployed(name: str, parameters: Mapping[str, Any]) -> str:
+def _deployment_command(name: str, parameters: Mapping[str, Any]) -> str:
     words = ["prefect", "deployment", "run", name]
     for key, value in parameters.items():
         if value not in (None, "", {}):
@@ -154,10 +154,10 @@ def _deployed(name: str, parameters: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def typed(
+def convrec_command(
     command: list[str], options: Iterable[tuple[str, Any]], overrides: Mapping[str, Any] | None
 ) -> str:
-    """A command of convrec as somebody would type it."""
+    """A `convrec` command as it is typed in a shell."""
     words = ["convrec", *command]
     for option, value in options:
         if value:

@@ -1,4 +1,4 @@
-"""Housekeeping under Prefect: what nobody needs is deleted, and listed in an artifact."""
+"""Garbage collection under Prefect: what is not needed is deleted and listed in an artifact."""
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
@@ -9,20 +9,22 @@ from convrec.config import home
 from convrec.operations.gc import Garbage, collect, find_garbage
 from convrec.utils import markdown
 
-SHOWN = 200
+MAX_ROWS = 200
 """Rows of each table of the artifact."""
 
 
 @task(name="garbage", task_run_name="garbage", cache_policy=NO_CACHE, persist_result=False)
-def tidy(keep_runs: int, days: float, delete: bool) -> Garbage:
+def run_gc(keep_runs: int, days: float, delete: bool) -> Garbage:
     """Find, or delete, what `convrec artifacts gc` would, and list it in the artifact `garbage`."""
     store = Store(home())
     garbage = (collect if delete else find_garbage)(store, keep_runs=keep_runs, days=days)
-    create_markdown_artifact(page(garbage, deleted=delete), key="garbage", description="retention")
+    create_markdown_artifact(
+        garbage_page(garbage, deleted=delete), key="garbage", description="retention"
+    )
     return garbage
 
 
-def page(garbage: Garbage, *, deleted: bool) -> str:
+def garbage_page(garbage: Garbage, *, deleted: bool) -> str:
     """The markdown of the artifact."""
     counts = (
         f"{len(garbage.artifacts)} artifacts and {len(garbage.leftovers)} leftovers, "
@@ -30,9 +32,9 @@ def page(garbage: Garbage, *, deleted: bool) -> str:
     )
     artifacts = [
         (one.artifact_id, f"{one.rows:,}", f"{one.created_at:%Y-%m-%d %H:%M}", megabytes(one.bytes))
-        for one in garbage.artifacts[:SHOWN]
+        for one in garbage.artifacts[:MAX_ROWS]
     ]
-    leftovers = [(one.path, one.why, megabytes(one.bytes)) for one in garbage.leftovers[:SHOWN]]
+    leftovers = [(one.path, one.why, megabytes(one.bytes)) for one in garbage.leftovers[:MAX_ROWS]]
     return "\n\n".join(
         [
             f"## {'Deleted' if deleted else 'Would be deleted'}",

@@ -1,11 +1,10 @@
-"""One run of a flow: what was asked for, what each stage made, and the summary of it all."""
+"""One run of a flow: its configuration, what each stage made, and the summary of it all."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from prefect import Task
 from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
 
 from convrec import config as configuration
 from convrec.artifacts import ArtifactRef, Store
@@ -22,17 +22,23 @@ from convrec.catalog.versions import load_checked, pin_version
 from convrec.config import DATA_STAGES, STAGES, Config, StageName
 from convrec.config.schema import source_config
 from convrec.errors import ConvrecError, InputError
-from convrec.pipeline.graph import NODES, Node, of_stage
+from convrec.llm.ledger import billed_usage, spent_usd
+from convrec.pipeline.graph import Node, nodes_of
+from convrec.pipeline.resolve import ResolvedNode, Resolver
 from convrec.pipeline.sources import adopted
+from convrec.stages.evaluate import metrics_json
 from convrec.stages.fingerprint import record_cached
-from tasks import failure
-from tasks.cache import records
+from convrec.utils.files import atomic_path
+from tasks.cache import result_records
 from tasks.events import event
-from tasks.task_input import LLM_FIGURES, TaskInput, watcher
+from tasks.failure import convrec_command, publish_failure
+from tasks.fetch import LLM_FIGURES
+from tasks.listener import listener
+from tasks.task_input import TaskInput
 
 
-class Place:
-    """Where a run is: the node that it makes, and the run of the source that it makes it for."""
+class CurrentNode:
+    """The node that a run is making, and the run (its own or a source's) that it makes it for."""
 
     def __init__(self) -> None:
         self.run: Run | None = None
@@ -40,10 +46,10 @@ class Place:
 
 
 class Run:
-    """A flow's run: `with Run(profile, overrides) as run:` and then one stage after the other.
+    """A flow's run: `with Run(profile, overrides) as run:`, then one stage after the other.
 
     Raises ConfigError for a profile, key or value that is not allowed, CatalogError for a catalog
-    that is not there, WarehouseError for a warehouse that cannot be used.
+    that does not exist, WarehouseError for a warehouse that cannot be used.
     """
 
     def __init__(
@@ -57,16 +63,25 @@ class Run:
         config = load_checked(profile, overrides)
         self.profile = profile
         self.store = Store(configuration.home())
-        self.config: Config = pin_version(config, self.store)
+        self.resolver = Resolver(pin_version(config, self.store), self.store)
         self.run_id = str(flow_run.id or "")
-        self.refs: dict[str, ArtifactRef] = {}
         self.entries: list[dict[str, Any]] = []
         self.llm: dict[str, Any] = dict.fromkeys(LLM_FIGURES, 0)
         self.llm["usd"] = 0.0
         self._overrides = dict(overrides or {})
-        self._place = Place()
+        self._current = CurrentNode()
         self._until = STAGES.index(until) if until else len(STAGES)
         self._refresh = STAGES.index(refresh) if refresh else len(STAGES)
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the run."""
+        return self.resolver.config
+
+    @property
+    def refs(self) -> dict[str, ArtifactRef]:
+        """Node → its artifact, for the nodes made or found so far."""
+        return self.resolver.refs
 
     def __enter__(self) -> Run:
         if self.run_id:
@@ -88,21 +103,21 @@ class Run:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self._keep_record(COMPLETED if kind is None else kind.__name__)
+            self._write_record(COMPLETED if kind is None else kind.__name__)
         except (ConvrecError, OSError):
             if error is None:
-                raise  # else the error that ended the run says more
+                raise  # otherwise the error that ended the run says more
         if isinstance(error, Exception):
-            with contextlib.suppress(Exception):  # a server that is away, say; the error says more
+            with contextlib.suppress(Exception):  # such as an unreachable server
                 self._publish_failure(error)
 
     def _publish_failure(self, error: Exception) -> None:
-        run, node = self._place.run or self, self._place.node
-        parents = run.parents(node) if node else {}
-        failure.leave(error, node, parents, store=run.store, profile=run.profile)
+        run, node = self._current.run or self, self._current.node
+        parents = run.resolver.resolve(node).ctx.parents if node else {}
+        publish_failure(error, node, parents, store=run.store, profile=run.profile)
 
-    def _keep_record(self, outcome: str) -> None:
-        """Write down, in the warehouse and in a file, how the run ended."""
+    def _write_record(self, outcome: str) -> None:
+        """Record in the warehouse and in a file how the run ended."""
         if self.run_id:
             close_run(self.store, self.run_id, outcome)
         event("run ended", self.run_id, outcome=outcome)
@@ -114,154 +129,129 @@ class Run:
             "config": self.config.model_dump(mode="json"),
         }
         path = folder / f"{self.run_id or int(time.time())}.json"
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")
-        os.replace(part, path)
+        with atomic_path(path) as part:
+            part.write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")
 
     # -- what stages use -----------------------------------------------------------------------
 
     def make(
-        self, name: str | Node, task: Task[..., Any], ask: Task[..., Any] | None = None
+        self, node: Node, task: Task[..., Any], fetch_task: Task[..., Any] | None = None
     ) -> None:
-        """Have `task` make the artifact of a node, after `ask` got the answers it needs."""
-        node = NODES[name] if isinstance(name, str) else name
+        """Run the task of a node, after `fetch_task` got the LLM responses that it misses."""
         started = time.monotonic()
-        reason = self.skipped(node)
-        if reason:
+        if reason := self.skipped(node):
             self._record(node, "skipped", None, started, reason)
             return
-        self._place.run, self._place.node = self, node
-        parents = self.parents(node)
-        asked = []
-        if ask is not None:
-            asked = [
-                ask(
-                    self.task_input(node, parents),
-                    parents,
-                    self.run_id,
-                    self.spent(),
-                    return_state=True,
+        self._current.run, self._current.node = self, node
+        fetched = []
+        figures: dict[str, Any] = {"reasons": {}}
+        if fetch_task is not None:
+            task_input = TaskInput(self.resolve(node))
+            fetched = [
+                fetch_task(
+                    task_input, task_input.parents, self.run_id, self.spent(), return_state=True
                 )
             ]
-            figures = asked[0].result()
+            figures = fetched[0].result()
             for figure in LLM_FIGURES:
                 self.llm[figure] += figures[figure]
-            asked_for = {figure: figures[figure] for figure in LLM_FIGURES}
-            event(f"answers for {node.name}", self.run_id, **asked_for)
-        order = self.task_input(node, parents, figures["reasons"] if asked else None)
-        options: dict[str, Any] = {"result_storage": records(self.store.home)}
-        if order.refresh:
+            counts = {figure: figures[figure] for figure in LLM_FIGURES}
+            event(f"answers for {node.name}", self.run_id, **counts)
+        task_input = TaskInput(self.resolve(node), figures["reasons"])
+        options: dict[str, Any] = {"result_storage": result_records(self.store.home)}
+        if task_input.refresh:
             options["refresh_cache"] = True
-        state = task.with_options(**options)(order, parents, return_state=True, wait_for=asked)
+        state = task.with_options(**options)(
+            task_input, task_input.parents, return_state=True, wait_for=fetched
+        )
         ref = ArtifactRef.model_validate(state.result())
-        if name_of_pin := node.pin(self.config):
-            self.store.pin(name_of_pin, ref.artifact_id)
-        if asked and order.mark and not order.current and not ref.partial:
-            record_cached(self.store, order.mark, ref.artifact_id, figures["requests"])
+        if pin := node.pin(self.config):
+            self.store.pin(pin, ref.artifact_id)
+        resolved = task_input.resolved
+        if fetched and resolved.fingerprint and not resolved.cached and not ref.partial:
+            record_cached(self.store, resolved.fingerprint, ref.artifact_id, figures["requests"])
         self.refs[node.name] = ref
-        cached = state.name == "Cached" or order.found
+        cached = state.name == "Cached" or task_input.found
         self._record(node, "cached" if cached else "completed", ref, started)
-        self._place.run = self._place.node = None
+        self._current.run = self._current.node = None
 
-    def reuse(self, *stages: StageName) -> None:
-        """Take the artifacts of earlier stages as they are stored; build nothing, ask nobody.
+    def require_stored(self, *stages: StageName) -> None:
+        """Take the stored artifacts of earlier stages; build nothing and send nothing.
 
-        Raises InputError where one is missing: the data have changed since they were built.
+        Raises InputError if one is missing because the data changed since it was built.
         """
-        for stage in stages:
-            for node in of_stage(stage):
-                started = time.monotonic()
-                if reason := self.skipped(node):
-                    self._record(node, "skipped", None, started, reason)
-                    continue
-                order = self.task_input(node, self.parents(node))
-                ref = self.store.find(order.artifact_id)
-                if ref is None:
-                    until = [("--until", stages[-1])]
-                    command = failure.typed(["run", self.profile], until, self._overrides)
-                    trained = "" if stages[-1] in DATA_STAGES else " and train"
-                    raise InputError(
-                        f"{node.name} of profile {self.config.profile} is not built for these "
-                        f"inputs and settings; run `{command}` or its deployments "
-                        f"build-sft-data{trained} first"
-                    )
-                self.refs[node.name] = ref
-                self._record(node, "cached", ref, started)
+        for node in (node for stage in stages for node in nodes_of(stage)):
+            started = time.monotonic()
+            if reason := self.skipped(node):
+                self._record(node, "skipped", None, started, reason)
+                continue
+            ref = self.resolve(node).find()
+            if ref is None:
+                until = [("--until", stages[-1])]
+                command = convrec_command(["run", self.profile], until, self._overrides)
+                trained = "" if stages[-1] in DATA_STAGES else " and train"
+                raise InputError(
+                    f"{node.name} of profile {self.config.profile} is not built for these "
+                    f"inputs and settings; run `{command}` or its deployments "
+                    f"build-sft-data{trained} first"
+                )
+            self.refs[node.name] = ref
+            self._record(node, "cached", ref, started)
         for name in self.config.sources:
-            part = self.source(name)
-            part.reuse(*(stage for stage in stages if stage in DATA_STAGES))
-            self.take(name, part)
+            source = self.source(name)
+            source.require_stored(*(stage for stage in stages if stage in DATA_STAGES))
+            self.take(name, source)
+
+    def take_stored(self, *stages: StageName) -> None:
+        """Take the stored artifacts of some stages and leave out the others."""
+        for node in (node for stage in stages for node in nodes_of(stage)):
+            if self.skipped(node) or self.resolver.missing_inputs(node):
+                continue
+            if (ref := self.resolve(node).find()) is not None:
+                self.refs[node.name] = ref
 
     def source(self, name: str) -> Run:
-        """The run of a source: the same run with the source's configuration."""
-        part = copy.copy(self)
-        part.config, part.refs = source_config(self.config, name), {}
-        return part
+        """The run of a source: this run with the source's configuration."""
+        source = copy.copy(self)
+        source.resolver = Resolver(source_config(self.config, name), self.store)
+        return source
 
-    def take(self, name: str, part: Run) -> None:
-        """Take over what the run of a source has made."""
-        self.refs |= adopted(name, part.refs)
+    def take(self, name: str, source: Run) -> None:
+        """Take over the artifacts that the run of a source made."""
+        self.resolver.refs |= adopted(name, source.refs)
 
     # -- what tasks and flows ask --------------------------------------------------------------
 
     def spent(self) -> float:
-        """US dollars that this flow run was billed, in earlier attempts too."""
-        from convrec.llm.ledger import spent
-
-        return max(spent(self.store, self.run_id) if self.run_id else 0.0, self.llm["usd"])
+        """US dollars billed to this flow run, including its earlier attempts."""
+        return max(spent_usd(self.store, self.run_id) if self.run_id else 0.0, self.llm["usd"])
 
     def skipped(self, node: Node) -> str:
-        """Why this run goes without the node; empty where it does not."""
+        """Why this run goes without the node; empty if it does not."""
         if STAGES.index(node.stage) > self._until:
             return f"after --until {STAGES[self._until]}"
         return node.skipped(self.config)
 
-    def parents(self, node: Node) -> dict[str, ArtifactRef]:
-        """The references that the node's step reads, by role."""
-        reads = node.reads_in(self.config).items()
-        return {role: self.refs[name] for role, name in reads if name in self.refs}
-
-    def task_input(
-        self,
-        node: Node,
-        parents: Mapping[str, ArtifactRef],
-        reasons: Mapping[str, str] | None = None,
-    ) -> TaskInput:
-        """What the task of a node gets."""
-        return TaskInput(
-            node,
-            self.config,
-            self.store,
-            parents,
-            refresh=self.refreshes(node.stage),
-            pinned=self.pinned(node),
-            reasons=reasons,
-        )
-
-    def refreshes(self, stage: StageName) -> bool:
-        """Whether artifacts of this stage are recomputed though they are stored."""
-        from prefect.settings import get_current_settings
-
+    def resolve(self, node: Node) -> ResolvedNode:
+        """What a node resolves to in this run."""
         everything = bool(get_current_settings().tasks.refresh_cache)
-        return everything or STAGES.index(stage) >= self._refresh
+        refresh = everything or STAGES.index(node.stage) >= self._refresh
+        return self.resolver.resolve(node, refresh=refresh)
 
-    def pinned(self, node: Node) -> ArtifactRef | None:
-        """The artifact that stays in use for this node, unless it is refreshed."""
-        name = node.pin(self.config)
-        return self.store.pinned(name) if name and not self.refreshes(node.stage) else None
+    def limit_budget(self, max_usd: float) -> None:
+        """Stop this run before it costs more."""
+        llm = self.config.llm.model_copy(update={"max_usd": max_usd})
+        self.resolver.config = self.config.model_copy(update={"llm": llm})
 
     @property
     def report(self) -> Path | None:
         """The HTML report, once it is made."""
         ref = self.refs.get("report")
-        return self.store.fetched(ref.artifact_id) / "report.html" if ref else None
+        return self.store.fetch_folder(ref.artifact_id) / "report.html" if ref else None
 
     def summary(self) -> dict[str, Any]:
         """What `convrec run --json` writes: stages, requests, figures and the report."""
-        from convrec.llm.ledger import billed
-        from convrec.stages.evaluate import metrics_json
-
-        llm = {**self.llm, **(billed(self.store, self.run_id) if self.run_id else {})}
+        llm = {**self.llm, **(billed_usage(self.store, self.run_id) if self.run_id else {})}
         figures: dict[str, Any] = {"metrics": {}, "comparisons": []}
         if "metrics" in self.refs:
             figures = metrics_json(self.store.read(self.refs["metrics"].artifact_id))
@@ -291,4 +281,4 @@ class Run:
         if ref is not None and self.run_id:
             used = RunArtifact(node.name, ref.artifact_id, state, entry["seconds"])
             note_artifact(self.store, self.run_id, used)
-        watcher.get().ended(entry, note)
+        listener.get().finished(entry, note)

@@ -1,59 +1,56 @@
-"""What a task run is called in the Prefect UI: `remap · 2,000 contexts · 3f9c`.
+"""Names of task runs in the Prefect UI: `remap · 2,000 contexts · 3f9c`.
 
-The stage, which of its artifacts where it makes several, how much it works on, and the first signs
-of the artifact's hash, by which two runs of the same task can be told apart or seen to be the same.
+A name has the stage, the artifact if the stage makes several, the size of the input, and the start
+of the artifact's hash, which tells two runs of the same task apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convrec.artifacts import ArtifactRef, Store
 from convrec.artifacts.identity import short_hash
-from convrec.pipeline.graph import Node, of_stage
+from convrec.pipeline.graph import Node, nodes_of
 from convrec.stages.ingest.splits import SPLITS
+from tasks.task_input import TaskInput
 
-if TYPE_CHECKING:
-    from tasks.task_input import TaskInput
+MAIN_NODE = "candidates"
+"""The purpose of remap; only its other artifact is named in full."""
 
-MAIN = "candidates"
-"""What remap is there for; its other artifact is named in full."""
-
-_WORKS_ON = {"rank_grpo": ("train",), "evaluate": ("test",)}
+_SPLITS_READ = {"rank_grpo": ("train",), "evaluate": ("test",)}
 
 
 def run_name(parameters: Mapping[str, Any]) -> str:
-    """The name of the run of an artifact's task."""
-    order: TaskInput = parameters["order"]
+    """The name of a run of an artifact's task."""
+    task_input: TaskInput = parameters["task_input"]
     try:
-        signs = short_hash(order.artifact_id)
+        short = short_hash(task_input.artifact_id)
     except Exception:  # the task itself is about to fail with the same error
-        signs = ""
-    return title(order.node, order.parents, order.store, signs)
+        short = ""
+    return title(task_input.node, task_input.parents, task_input.store, short)
 
 
-def asking_name(parameters: Mapping[str, Any]) -> str:
-    """The name of the run of a task that asks for answers."""
-    order: TaskInput = parameters["order"]
-    return title(order.node, order.parents, order.store, "") + " · asking"
+def fetch_run_name(parameters: Mapping[str, Any]) -> str:
+    """The name of a run of a task that fetches responses."""
+    task_input: TaskInput = parameters["task_input"]
+    return title(task_input.node, task_input.parents, task_input.store, "") + " · asking"
 
 
-def title(node: Node, parents: Mapping[str, ArtifactRef], store: Store, signs: str) -> str:
+def title(node: Node, parents: Mapping[str, ArtifactRef], store: Store, short: str) -> str:
     """Stage, artifact, size and hash, as far as each is known."""
-    alone = len(of_stage(node.stage)) == 1 or node.name == MAIN
+    alone = len(nodes_of(node.stage)) == 1 or node.name == MAIN_NODE
     name = "" if alone else node.name.replace("_", " ")
-    return " · ".join(
-        part for part in (node.stage, name, size(node, parents, store), signs) if part
-    )
+    parts = (node.stage, name, input_size(node, parents, store), short)
+    return " · ".join(part for part in parts if part)
 
 
-def size(node: Node, parents: Mapping[str, ArtifactRef], store: Store) -> str:
-    """How much the node's step works on, told by its parents; empty where it reads from outside."""
+def input_size(node: Node, parents: Mapping[str, ArtifactRef], store: Store) -> str:
+    """The size of what the node's step reads; empty if it reads no artifact."""
     if node.stage == "sft" and "demonstrations" in parents:
         return f"{parents['demonstrations'].rows:,} demonstrations"
     if "conversations" in parents:
         figures = store.header(parents["conversations"].artifact_id).figures
-        splits = _WORKS_ON.get(node.stage, SPLITS)
+        splits = _SPLITS_READ.get(node.stage, SPLITS)
         return f"{sum(int(figures.get(f'contexts_{split}', 0)) for split in splits):,} contexts"
     return f"{parents['catalog'].rows:,} items" if "catalog" in parents else ""

@@ -1,4 +1,4 @@
-"""The scheduled look at catalog files, for teams who only drop one."""
+"""The scheduled check of catalog files, for teams that replace a file by hand."""
 
 from __future__ import annotations
 
@@ -18,46 +18,47 @@ from convrec.utils import markdown
 from tasks.catalog_event import announce
 
 
-def check(dry_run: bool) -> list[dict[str, Any]]:
-    """Publish what has changed; one row a watched file. Raises CatalogError for what was refused.
+def publish_changed_files(dry_run: bool) -> list[dict[str, Any]]:
+    """Publish the files that changed; one row for each watched file.
 
-    A version that could not be announced when it was published is announced now.
+    A version that could not be announced when it was published is announced now. Raises
+    CatalogError for files that were refused.
     """
     store = Store(configuration.home())
     rows: list[dict[str, Any]] = []
-    for found in watched(store):
-        outcome = "as before" if not found.changed else "changed"
+    for file in watched(store):
+        outcome = "as before" if not file.changed else "changed"
         if not dry_run:
-            outcome = _look(store, found)
-        rows.append({"catalog": found.name, "file": str(found.file), "outcome": outcome})
-    _show(rows)
+            outcome = _publish_file(store, file)
+        rows.append({"catalog": file.name, "file": str(file.file), "outcome": outcome})
+    _show_files(rows)
     refused = [row for row in rows if row["outcome"].startswith("refused")]
     if refused:
         raise CatalogError("; ".join(f"{row['catalog']} {row['outcome']}" for row in refused))
     return rows
 
 
-def _look(store: Store, found: Watched) -> str:
-    """Publish and announce one file where there is something to say; what became of it."""
+def _publish_file(store: Store, file: Watched) -> str:
+    """Publish and announce one file if there is something new. Returns the outcome."""
     try:
-        made: Publication | None = None
-        if found.changed:
-            made = publish(found.file, found.name, store)
-        elif (newest := newest_version(store, found.name)) and newest.announced_at is None:
-            made = publish(newest.path, found.name, store)
+        publication: Publication | None = None
+        if file.changed:
+            publication = publish(file.file, file.name, store)
+        elif (newest := newest_version(store, file.name)) and newest.announced_at is None:
+            publication = publish(newest.path, file.name, store)
     except ConvrecError as error:
         return f"refused: {error}"
-    if made is None:
+    if publication is None:
         return "as before"
-    problem = announce(made, store) if made.to_announce else ""
-    said = f"version {made.version.version}"
-    return f"{said}, not announced: {problem}" if problem else said
+    problem = announce(publication, store) if publication.to_announce else ""
+    outcome = f"version {publication.version.version}"
+    return f"{outcome}, not announced: {problem}" if problem else outcome
 
 
 @task(name="catalog files", cache_policy=NO_CACHE, persist_result=False)
-def _show(rows: list[dict[str, Any]]) -> None:
+def _show_files(rows: list[dict[str, Any]]) -> None:
     """Write the artifact `catalog-files`; its history is at /v2/artifacts/key/catalog-files."""
     table = markdown.table(
         ("catalog", "file", "outcome"), [tuple(row.values()) for row in rows], 400
     )
-    create_markdown_artifact(table, key="catalog-files", description="files that are watched")
+    create_markdown_artifact(table, key="catalog-files", description="watched files")

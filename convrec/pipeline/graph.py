@@ -1,7 +1,9 @@
-"""The pipeline as data: which artifact is made by which step, from which others, and when not.
+"""The pipeline as data: which step makes which artifact, from which others, and when it is skipped.
 
-Prefect runs it (`tasks/`), `convrec plan` walks it without running anything, and the docs draw it.
-A node's name is its role: the same word names it wherever another step reads it.
+Prefect runs the graph (`tasks/`), and `convrec.pipeline.resolve` answers what of it is stored. A
+node's name is its role: other steps read the artifact under the same word.
+
+To add a stage, add its `Node` here; `docs/extending.md` shows the rest.
 """
 
 from __future__ import annotations
@@ -10,24 +12,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from convrec.config import Config, StageName
-from convrec.pipeline.experiments.ablation import ABLATION, SEARCH
+from convrec.pipeline.experiments.ablation.ladder import ABLATION
+from convrec.pipeline.experiments.ablation.search import SEARCH
 from convrec.pipeline.sources import no_teacher, source_roles
 from convrec.stages.adjust import ADJUSTMENT, DEMONSTRATIONS
 from convrec.stages.base import Step
 from convrec.stages.evaluate import BASE_GENERATIONS, GENERATIONS, METRICS, REPORT
 from convrec.stages.ingest import CATALOG, CONVERSATIONS, QUARANTINE
-from convrec.stages.rank_grpo.step import RANK_GRPO
-from convrec.stages.recommend.step import TEACHER_LISTS
+from convrec.stages.rank_grpo import RANK_GRPO
+from convrec.stages.recommend import TEACHER_LISTS
 from convrec.stages.reflect import JUDGMENTS
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS, pin_name
 from convrec.stages.sft import SFT
 
 
-def _nothing(config: Config) -> str:
+def _never(config: Config) -> str:
     return ""
 
 
-def _itself(config: Config) -> Config:
+def _unchanged(config: Config) -> Config:
     return config
 
 
@@ -35,30 +38,33 @@ def _itself(config: Config) -> Config:
 class Node:
     """One artifact of a run.
 
-    `reads` maps the role under which the step knows a parent to the node that makes it; a parent
-    that is skipped is left out; `reads_in` has what the sources bring, too. `skipped` gives the
-    reason why this run goes without the node, or an empty string; `adapt` changes the run's
-    configuration for this node alone.
+    Attributes:
+        reads: Role under which the step knows a parent → node that makes it.
+        skipped: The reason why a configuration goes without the node, or an empty string.
+        pin: Name of the pin that keeps an artifact in use until it is refreshed, or empty.
+        adapt: Changes the run's configuration for this node alone.
+        optional: Leave the node out of a run's summary when it is skipped.
     """
 
     name: str
     step: Step
     reads: Mapping[str, str] = field(default_factory=dict)
-    skipped: Callable[[Config], str] = _nothing
-    pin: Callable[[Config], str] = _nothing
-    adapt: Callable[[Config], Config] = _itself
+    skipped: Callable[[Config], str] = _never
+    pin: Callable[[Config], str] = _never
+    adapt: Callable[[Config], Config] = _unchanged
+    optional: bool = False
 
     @property
     def stage(self) -> StageName:
         """The stage that the node belongs to."""
         return self.step.stage
 
-    def reads_in(self, config: Config) -> dict[str, str]:
-        """What the node reads under a configuration, by role."""
+    def inputs(self, config: Config) -> dict[str, str]:
+        """Role → node of everything that the node reads; for SFT that includes the sources."""
         return {**self.reads, **(source_roles(config) if self.stage == "sft" else {})}
 
 
-def _same(*names: str) -> dict[str, str]:
+def _by_name(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
 
@@ -90,49 +96,55 @@ PIPELINE: tuple[Node, ...] = (
     Node("catalog", CATALOG),
     Node("conversations", CONVERSATIONS),
     Node("quarantine", QUARANTINE),
-    Node("teacher_lists", TEACHER_LISTS, _same("conversations"), _provided),
-    Node("similarity_basis", SIMILARITY_BASIS, _same("catalog"), _provided, pin_name),
+    Node("teacher_lists", TEACHER_LISTS, _by_name("conversations"), _provided),
+    Node("similarity_basis", SIMILARITY_BASIS, _by_name("catalog"), _provided, pin_name),
     Node(
         "candidates",
         CANDIDATES,
-        _same("catalog", "conversations", "teacher_lists", "similarity_basis"),
+        _by_name("catalog", "conversations", "teacher_lists", "similarity_basis"),
         _provided,
     ),
-    Node("judgments", JUDGMENTS, _same("catalog", "conversations", "candidates"), _unjudged),
+    Node("judgments", JUDGMENTS, _by_name("catalog", "conversations", "candidates"), _unjudged),
     Node(
         "adjustment",
         ADJUSTMENT,
-        _same("catalog", "conversations", "candidates", "judgments"),
+        _by_name("catalog", "conversations", "candidates", "judgments"),
         _unadjusted,
     ),
     Node(
         "demonstrations",
         DEMONSTRATIONS,
-        _same("catalog", "conversations", "candidates", "judgments", "adjustment"),
+        _by_name("catalog", "conversations", "candidates", "judgments", "adjustment"),
         no_teacher,
     ),
-    Node("checkpoint_sft", SFT, _same("conversations", "demonstrations")),
+    Node("checkpoint_sft", SFT, _by_name("conversations", "demonstrations")),
     Node(
         "checkpoint_rank_grpo",
         RANK_GRPO,
-        {**_same("catalog", "conversations"), "checkpoint": "checkpoint_sft"},
+        {**_by_name("catalog", "conversations"), "checkpoint": "checkpoint_sft"},
     ),
-    Node("generations_base", BASE_GENERATIONS, _same("catalog", "conversations"), _no_base),
+    Node(
+        "generations_base",
+        BASE_GENERATIONS,
+        _by_name("catalog", "conversations"),
+        _no_base,
+        optional=True,
+    ),
     Node(
         "generations_sft",
         GENERATIONS,
-        {**_same("conversations"), "checkpoint": "checkpoint_sft"},
+        {**_by_name("conversations"), "checkpoint": "checkpoint_sft"},
     ),
     Node(
         "generations_rank_grpo",
         GENERATIONS,
-        {**_same("conversations"), "checkpoint": "checkpoint_rank_grpo"},
+        {**_by_name("conversations"), "checkpoint": "checkpoint_rank_grpo"},
     ),
-    Node("metrics", METRICS, _same("catalog", "conversations", *_LISTS, *_MODELS)),
+    Node("metrics", METRICS, _by_name("catalog", "conversations", *_LISTS, *_MODELS)),
     Node(
         "report",
         REPORT,
-        _same(
+        _by_name(
             "metrics",
             "catalog",
             "conversations",
@@ -155,7 +167,7 @@ def _remapped_by(**weights: float) -> Callable[[Config], Config]:
 
 
 _LADDER = ("teacher_lists", "candidates", "judgments", "adjustment")
-_REMAPS = _same("catalog", "conversations", "teacher_lists", "similarity_basis")
+_REMAPS = _by_name("catalog", "conversations", "teacher_lists", "similarity_basis")
 
 EXPERIMENTS: tuple[Node, ...] = (
     Node(
@@ -175,21 +187,21 @@ EXPERIMENTS: tuple[Node, ...] = (
     Node(
         "ablation",
         ABLATION,
-        _same("catalog", "conversations", "candidates_linked", "candidates_similar", *_LADDER),
+        _by_name("catalog", "conversations", "candidates_linked", "candidates_similar", *_LADDER),
         _provided,
     ),
     Node(
         "search",
         SEARCH,
-        _same("catalog", "conversations", "teacher_lists", "similarity_basis", "judgments"),
+        _by_name("catalog", "conversations", "teacher_lists", "similarity_basis", "judgments"),
         _provided,
     ),
 )
-"""What `ablate-sft-data` makes beside the pipeline."""
+"""What `ablate-sft-data` makes in addition to the pipeline."""
 
 NODES: dict[str, Node] = {node.name: node for node in (*PIPELINE, *EXPERIMENTS)}
 
 
-def of_stage(stage: StageName) -> tuple[Node, ...]:
+def nodes_of(stage: StageName) -> tuple[Node, ...]:
     """The nodes of a stage, in order."""
     return tuple(node for node in PIPELINE if node.stage == stage)

@@ -1,7 +1,7 @@
-"""The stages that read LLM answers, without asking anyone: import answers, read them again.
+"""The nodes that read LLM responses, without sending requests: import responses, parse them again.
 
-Both walk the pipeline as far as the judge. What is stored is taken as it is; what is not is made in
-memory from the answers at hand.
+Both resolve the pipeline up to the judge. Stored artifacts are used as they are; the others are
+built in memory from the responses at hand.
 """
 
 from __future__ import annotations
@@ -9,56 +9,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import polars as pl
+
+from convrec.artifacts import StepResult, Store
+from convrec.config import STAGES, Config
 from convrec.errors import InputError
+from convrec.llm.batch import BatchStore
+from convrec.llm.replay import ImportResult, import_batch_output
+from convrec.pipeline.graph import Node
+from convrec.pipeline.resolve import Resolver
+from convrec.stages.base import ResponseSource, StepContext
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from convrec.artifacts import StepResult, Store
-    from convrec.config import Config
-    from convrec.llm.replay import Imported
-    from convrec.pipeline.graph import Node
-    from convrec.stages.base import StepContext
-
-STAGES = ("ingest", "recommend", "remap", "reflect")
+RESPONSE_STAGES = STAGES[: STAGES.index("adjust")]
 
 
-def llm_jobs(config: Config, store: Store) -> Iterator[tuple[Node, StepContext]]:
-    """Each pipeline node that reads answers, with a job that can be built now.
+def response_nodes(
+    config: Config, store: Store
+) -> Iterator[tuple[Node, ResponseSource, StepContext]]:
+    """Each node that reads responses, with a context in which it can be built now.
 
-    Where no list of the teacher is stored there is nothing for the nodes after it.
+    Ends after the teacher's node if no teacher list is stored.
     """
-    from convrec.artifacts import ArtifactRef
-    from convrec.pipeline.graph import PIPELINE
-    from convrec.stages.base import StepContext
-
-    refs: dict[str, ArtifactRef] = {}
-    frames: dict[str, pl.DataFrame] = {}
-    for node in PIPELINE:
-        if node.stage not in STAGES or node.skipped(config):
-            continue
-        reads = {role: name for role, name in node.reads.items() if name in refs}
-        parents = {role: refs[name] for role, name in reads.items()}
-        made = {role: frames[name] for role, name in reads.items() if name in frames}
-        ctx = StepContext(config, store, parents, frames=made)
-        if node.step.asks(config):
-            if node.step.recall is not None:
-                node.step.recall(ctx)
-            yield node, ctx
-            if node.step.settle is not None:
-                node.step.settle(ctx)
-        pin = node.pin(config)
-        pinned = store.pinned(pin) if pin else None
-        artifact_id = pinned.artifact_id if pinned else node.step.spec(ctx).artifact_id
-        ref = store.find(artifact_id)
-        if ref is None:
-            frames[node.name] = rows = node.step.build(ctx).rows
-            ref = ArtifactRef(
-                artifact_id=artifact_id, kind=node.step.kind, stage=node.stage, rows=rows.height
-            )
-        refs[node.name] = ref
+    resolver = Resolver(config, store)
+    for node in resolver.nodes(RESPONSE_STAGES):
+        resolved = resolver.resolve(node)
+        source = node.step.responses
+        if source is not None and source.needed(config):
+            source.index_stored(resolved.ctx)
+            yield node, source, resolved.ctx
+            source.record(resolved.ctx)
+        ref = resolver.take(resolved)
         if ref.kind == "teacher_lists" and not ref.rows:
             return
 
@@ -66,43 +47,42 @@ def llm_jobs(config: Config, store: Store) -> Iterator[tuple[Node, StepContext]]
 # -- import ------------------------------------------------------------------------------------
 
 
-def import_file(file: Path, config: Config | None, stage: str, store: Store) -> list[Imported]:
-    """Store the answers of a Batch output file, one summary a stage that they were bound to.
+def import_file(file: Path, config: Config | None, stage: str, store: Store) -> list[ImportResult]:
+    """Store the responses of a Batch output file; one summary for each node that they belong to.
 
-    Without a configuration only requests that are in an open batch are known. Raises InputError
-    where no line is for a request of ours, or the file is not Batch output.
+    Without a configuration only the requests of open batches are known. Raises InputError if the
+    file is not Batch output or no line answers a known request.
     """
-    from convrec.llm.batch import BatchStore
-    from convrec.llm.replay import import_batch_output
-
     if config is None:
-        done = [import_batch_output(file, BatchStore(store).open_requests(), store)]
+        imported = [import_batch_output(file, BatchStore(store).open_requests(), store)]
     else:
-        done = []
-        for node, ctx in llm_jobs(config, store):
-            if node.step.requests is not None and stage in ("", node.stage):
-                # An answer that names only its conversation is the teacher's, unless we are told.
+        imported = []
+        for node, source, ctx in response_nodes(config, store):
+            if stage in ("", node.stage):
+                # A line that names only a conversation is the teacher's, unless --stage is given.
                 by_owner = node.stage in ("recommend", stage)
-                requests = node.step.requests(ctx)
-                done.append(import_batch_output(file, requests, store, by_owner=by_owner))
-    if not any(one.bound for one in done):
+                requests = source.requests(ctx)
+                imported.append(import_batch_output(file, requests, store, by_owner=by_owner))
+    if not any(one.bound for one in imported):
         raise InputError(
             f"no line of {file} names a request of ours: `custom_id` must be a request key of an "
             "open batch, or with --profile the id of one of that profile's conversations"
         )
-    return done
+    return imported
 
 
 # -- reparse -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What reading the stored answers of a stage again gave.
+class Reparsed:
+    """The outcome of parsing the stored responses of a stage again.
 
-    `changed` counts contexts whose rows differ from the newest earlier artifact of the kind made
-    from the same parents; `state` is `same`, `new` (stored under a new id), or `unversioned`: other
-    rows under the same id, because the parser changed and the step's version did not.
+    Attributes:
+        state: `same`; `new`, stored under a new id; or `unversioned`, other rows under the same id
+            because the parser changed and the step's version did not.
+        changed: Contexts whose rows differ from the newest earlier artifact of the kind with the
+            same parents.
     """
 
     stage: str
@@ -114,54 +94,52 @@ class Reading:
     changed: int
 
 
-def read_again(config: Config, store: Store) -> list[Reading]:
-    """Read the stored answers of each stage again and store what is new. Sends nothing.
+def reparse_responses(config: Config, store: Store) -> list[Reparsed]:
+    """Parse the stored responses of each stage again and store what is new. Sends nothing.
 
-    Raises InputError where none can be read as a list.
+    Raises InputError if no response can be parsed as a list.
     """
-    readings = [_read(node, ctx) for node, ctx in llm_jobs(config, store)]
-    if not any(reading.contexts for reading in readings):
+    reparsed = [_reparse(node, source, ctx) for node, source, ctx in response_nodes(config, store)]
+    if not any(one.contexts for one in reparsed):
         raise InputError(
             f"no answer of the teacher is stored for profile {config.profile}; `convrec run "
             f"{config.profile} --until recommend` asks for them, `convrec llm import` takes a file"
         )
-    return readings
+    return reparsed
 
 
-def _read(node: Node, ctx: StepContext) -> Reading:
+def _reparse(node: Node, source: ResponseSource, ctx: StepContext) -> Reparsed:
     store, step = ctx.store, node.step
-    if step.settle is not None:
-        step.settle(ctx)
-    built, spec = step.build(ctx), step.spec(ctx)
-    known = store.find(spec.artifact_id)
-    earlier = spec.artifact_id if known else _earlier(node, ctx)
-    changed = _changed(built, store.read(earlier)) if earlier else 0
-    state = "same" if known and not changed else "unversioned" if known else "new"
-    stored_parents = all(store.find(ref.artifact_id) for ref in ctx.parents.values())
-    if state == "new" and stored_parents:
-        store.put(spec, built)
-    failed = built.failures.height if built.failures is not None else 0
-    contexts = built.rows["context_id"].n_unique()
-    return Reading(node.stage, step.kind, spec.artifact_id, state, contexts, failed, changed)
+    source.record(ctx)
+    result, spec = step.build(ctx), step.spec(ctx)
+    stored = store.find(spec.artifact_id)
+    earlier = spec.artifact_id if stored else _newest_sibling(node, ctx)
+    changed = _count_changed(result, store.read(earlier)) if earlier else 0
+    state = "same" if stored and not changed else "unversioned" if stored else "new"
+    if state == "new" and all(store.find(ref.artifact_id) for ref in ctx.parents.values()):
+        store.put(spec, result)
+    failed = result.failures.height if result.failures is not None else 0
+    contexts = result.rows["context_id"].n_unique()
+    return Reparsed(node.stage, step.kind, spec.artifact_id, state, contexts, failed, changed)
 
 
-def _earlier(node: Node, ctx: StepContext) -> str:
-    """The newest artifact of this kind from the same parents; empty if there is none."""
+def _newest_sibling(node: Node, ctx: StepContext) -> str:
+    """The newest artifact of this kind with the same parents; empty if there is none."""
     parents = {role: ref.artifact_id for role, ref in ctx.parents.items()}
-    headers = [h for h in ctx.store.headers(node.step.kind) if h.parents == parents]
-    return headers[-1].ref.artifact_id if headers else ""
+    records = [one for one in ctx.store.headers(node.step.kind) if one.parents == parents]
+    return records[-1].ref.artifact_id if records else ""
 
 
-def _changed(built: StepResult, before: pl.DataFrame) -> int:
-    """Contexts whose rows differ, whichever side has them."""
+def _count_changed(result: StepResult, before: pl.DataFrame) -> int:
+    """Contexts whose rows differ on either side."""
     columns = before.columns
-    new, old = built.rows.select(columns).hash_rows(), before.hash_rows()
-    now, then = (
+    new_rows, old_rows = result.rows.select(columns).hash_rows(), before.hash_rows()
+    new, old = (
         frame.select("context_id")
         .with_columns(row=rows)
         .group_by("context_id", maintain_order=True)
         .agg("row")
-        for frame, rows in ((built.rows, new), (before, old))
+        for frame, rows in ((result.rows, new_rows), (before, old_rows))
     )
-    both = now.join(then, on="context_id", how="full", suffix="_then", coalesce=True)
-    return both.filter(both["row"].ne_missing(both["row_then"])).height
+    both = new.join(old, on="context_id", how="full", suffix="_old", coalesce=True)
+    return both.filter(both["row"].ne_missing(both["row_old"])).height

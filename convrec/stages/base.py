@@ -1,47 +1,53 @@
-"""A step: how one kind of artifact is named and built. Flows, `plan` and tests share it."""
+"""A step: how one kind of artifact is named and built.
+
+Flows, `convrec plan` and tests share the same steps. A step is data: functions of a `StepContext`
+and, where it reads LLM responses, a `ResponseSource`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import polars as pl
 
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec
 from convrec.artifacts.step_result import StepResult
+from convrec.artifacts.store import Store
+from convrec.config import Config, StageName
+from convrec.llm.requests import Request
 from convrec.utils.progress import Progress, silent
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from convrec.artifacts.store import Store
-    from convrec.config import Config, StageName
-    from convrec.llm.requests import Request
 
 
 class Partition(Protocol):
-    """A part of a step's rows that can be made by itself, in any process."""
+    """A part of a step's rows that any process can build on its own."""
 
     def make(self, ctx: StepContext) -> None:
-        """Write its rows to its file, unless they are there."""
+        """Write its rows to its file, unless the file exists."""
 
 
-def _here(ctx: StepContext, pieces: Sequence[Partition]) -> None:
-    """Make the partitions in this process, one after the other."""
-    for piece in pieces:
-        piece.make(ctx)
+def build_here(ctx: StepContext, partitions: Sequence[Partition]) -> None:
+    """Build the partitions in this process, one after the other."""
+    for partition in partitions:
+        partition.make(ctx)
 
 
 @dataclass(frozen=True)
 class StepContext:
-    """What a step sees: the configuration, the warehouse, and its parents.
+    """What a step reads: the configuration, the warehouse and its parents.
 
-    `parents` maps a role to the reference of an artifact. `progress(done, total, text)` may be
-    called as often as wanted. `scratch` is a fresh folder for a step that makes files: it becomes
-    the artifact's folder when the artifact is committed. `workspace` is a folder of this artifact
-    (made by the step that wants it) where work survives a crash until the artifact is committed.
-    `spread` has the partitions of a step made, here or elsewhere. `afresh` forbids to take rows of
-    an earlier artifact.
+    Attributes:
+        parents: Role → reference of a stored artifact.
+        frames: Role → rows of a parent that is not stored (`convrec plan` computes some in memory).
+        progress: Callback `progress(done, total, text)`.
+        scratch: An empty folder for a step that makes files. It becomes the artifact's folder when
+            the artifact is committed.
+        workspace: A folder of this artifact whose content survives a crash until the artifact is
+            committed. The step creates it when needed.
+        spread: Builds partitions, in this process or on a cluster.
+        rebuild: Do not reuse rows of an earlier artifact.
     """
 
     config: Config
@@ -51,58 +57,86 @@ class StepContext:
     scratch: Path | None = None
     workspace: Path | None = None
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    spread: Callable[[StepContext, Sequence[Partition]], None] = _here
-    afresh: bool = False
+    spread: Callable[[StepContext, Sequence[Partition]], None] = build_here
+    rebuild: bool = False
 
     def has(self, role: str) -> bool:
-        """Whether this parent is there; one that the run skips is not."""
+        """Whether this parent exists; a run may skip it."""
         return role in self.parents or role in self.frames
 
     def frame(self, role: str, *columns: str) -> pl.DataFrame:
-        """The rows of a parent, in order: all columns, or those named.
-
-        `frames` may hold some that are not stored (plan).
-        """
+        """The rows of a parent, in order: all columns, or those named."""
         if role in self.frames:
             frame = self.frames[role]
             return frame.select(columns) if columns else frame
         return self.store.read(self.parents[role].artifact_id, *columns)
 
     def rows(self, role: str, start: int, stop: int, *columns: str) -> pl.DataFrame:
-        """The rows of a parent from one number up to another, with `row`, their number."""
-        import polars as pl
-
+        """Rows `start` to `stop` (exclusive) of a parent, with their number in column `row`."""
         if role in self.frames:
             numbered = self.frames[role].select(columns).with_row_index("row")
             return numbered.slice(start, stop - start).cast({"row": pl.Int64})
         condition = f'AND "row" >= {start} AND "row" < {stop}'
-        return self.store.numbered(self.parents[role].artifact_id, columns, condition)
+        return self.store.read_ordered(self.parents[role].artifact_id, columns, condition)
 
 
-def _nothing(ctx: StepContext) -> dict[str, str]:
-    """No data from outside."""
+class ResponseSource:
+    """The LLM responses that a step reads.
+
+    A subclass implements `requests`. The other methods matter to steps that reuse responses in
+    units smaller than a request, such as rated pairs or embedded texts: their `requests` ask only
+    for units that are missing.
+    """
+
+    def needed(self, config: Config) -> bool:
+        """Whether a configuration needs responses at all."""
+        return True
+
+    def requests(self, ctx: StepContext) -> Collection[Request]:
+        """The requests whose stored responses the step reads."""
+        raise NotImplementedError
+
+    def repairs(self, ctx: StepContext) -> Collection[Request]:
+        """Follow-up requests for stored responses that cannot be used."""
+        return ()
+
+    def state(self, ctx: StepContext) -> str:
+        """A quick digest of all stored data that `Step.inputs` and `requests` may read.
+
+        Empty where there is none; then the requests themselves are looked up.
+        """
+        return ""
+
+    def index_stored(self, ctx: StepContext) -> None:
+        """Index the units in responses that earlier runs stored without indexing them."""
+
+    def open_batch_requests(self, ctx: StepContext) -> Collection[Request]:
+        """Requests in open batches that ask for missing units in other groups or words."""
+        return ()
+
+    def record(self, ctx: StepContext) -> None:
+        """Index the units of the responses to `requests`."""
+
+    def answered_count(self, ctx: StepContext) -> int:
+        """How many requests the units already indexed stand for."""
+        return 0
+
+
+def _no_inputs(ctx: StepContext) -> dict[str, str]:
     return {}
-
-
-def _always(config: Config) -> bool:
-    """Whatever the configuration."""
-    return True
 
 
 @dataclass(frozen=True)
 class Step:
     """One kind of artifact of one stage.
 
-    `config` picks what can change the rows, `inputs` names data from outside by digest, `requests`
-    lists the LLM requests whose stored answers the step reads, `repairs` those that follow from
-    answers which cannot be used, `build` makes the rows. `state` is a digest of all stored data
-    that `inputs` and `requests` may read, quicker than both; empty means: ask them. A step whose
-    answers are kept by something smaller than a request (pairs, texts) asks in `requests` only for
-    what is lacking; its `settle` notes what has been answered, `recall` what earlier runs had
-    answered and did not note, `ordered` gives the requests in open batches that ask for what is
-    lacking in other words, and `known` counts the requests that answered the rest. `asked` tells
-    whether a configuration needs answers at all. Raise `version` whenever the same inputs would
-    give other rows.
+    Attributes:
+        version: Raise it whenever the same inputs would give other rows.
+        build: Makes the rows.
+        config: Picks the configuration keys that can change the rows.
+        inputs: Names data from outside the warehouse's artifacts by digest.
+        responses: The LLM responses that the step reads, if any.
+        folder: Whether the artifact is a folder of files.
     """
 
     stage: StageName
@@ -110,23 +144,16 @@ class Step:
     version: int
     build: Callable[[StepContext], StepResult]
     config: Callable[[Config], dict[str, Any]]
-    inputs: Callable[[StepContext], dict[str, str]] = _nothing
-    state: Callable[[StepContext], str] | None = None
-    requests: Callable[[StepContext], Collection[Request]] | None = None
-    repairs: Callable[[StepContext], Collection[Request]] | None = None
-    recall: Callable[[StepContext], None] | None = None
-    ordered: Callable[[StepContext], Collection[Request]] | None = None
-    settle: Callable[[StepContext], None] | None = None
-    known: Callable[[StepContext], int] | None = None
-    asked: Callable[[Config], bool] = _always
+    inputs: Callable[[StepContext], dict[str, str]] = _no_inputs
+    responses: ResponseSource | None = None
     folder: bool = False
 
-    def asks(self, config: Config) -> bool:
-        """Whether answers are to be got before the artifact can be named."""
-        return self.requests is not None and self.asked(config)
+    def needs_responses(self, config: Config) -> bool:
+        """Whether responses must be stored before the artifact has a name."""
+        return self.responses is not None and self.responses.needed(config)
 
     def spec(self, ctx: StepContext) -> ArtifactSpec:
-        """The identity of what `build(job)` would make."""
+        """The identity of what `build(ctx)` would make."""
         return ArtifactSpec(
             kind=self.kind,
             stage=self.stage,

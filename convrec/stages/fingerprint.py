@@ -1,38 +1,35 @@
-"""Which artifact is current, without making its requests anew.
+"""Finding the artifact that is up to date without making its requests again.
 
-The id of an artifact that is made from stored answers hangs on every request and its answer. To
-make and look them all up takes a minute for as many contexts as Reddit-v2 has, in every run, plan
-and training. So a run notes under which mark (configuration, parents, and the state of the tables
-that the step reads) an artifact was found complete. Nothing but the same mark finds it again.
+The id of an artifact that reads LLM responses depends on every request and response. To make and
+look up the requests of a data set as large as Reddit-v2 takes a minute, in every run, plan and
+training. A run therefore records the fingerprint (configuration, parents, state of the tables that
+the step reads) under which an artifact was found complete.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from convrec.artifacts.identity import digest
+from convrec.artifacts.identity import ArtifactRef, digest
 from convrec.artifacts.retry import again
-
-if TYPE_CHECKING:
-    from convrec.artifacts.identity import ArtifactRef
-    from convrec.artifacts.store import Store
-    from convrec.stages.base import Step, StepContext
+from convrec.artifacts.store import Store
+from convrec.stages.base import Step, StepContext
 
 
 class CachedArtifact(NamedTuple):
-    """A complete artifact, and how many requests it is made from."""
+    """A complete artifact, and the number of requests that it is made from."""
 
     ref: ArtifactRef
     requests: int
 
 
 def fingerprint(step: Step, ctx: StepContext) -> str:
-    """The digest of all that the artifact could hang on; empty where that is not known so easily.
+    """The fingerprint under which the up-to-date artifact is cached; empty where there is none.
 
-    It holds the whole configuration but where the data lie, which the parents are made from: a
-    setting that changes nothing costs one look at the requests.
+    It covers the whole configuration except `ingest`, which the parents stand for. A setting that
+    changes nothing costs one lookup of the requests.
     """
-    state = step.state(ctx) if step.state is not None else ""
+    state = step.responses.state(ctx) if step.responses else ""
     if not state:
         return ""
     return digest(
@@ -45,23 +42,23 @@ def fingerprint(step: Step, ctx: StepContext) -> str:
     )
 
 
-def find_cached(store: Store, marked: str) -> CachedArtifact | None:
-    """The complete artifact that was noted under a mark, if it is still there."""
-    if not marked:
+def find_cached(store: Store, fingerprint: str) -> CachedArtifact | None:
+    """The complete artifact recorded under a fingerprint, if it is still stored."""
+    if not fingerprint:
         return None
     with store.read_connection() as connection:
-        found = connection.execute(
-            "SELECT artifact_id, requests FROM current_artifacts WHERE mark = ?", [marked]
+        row = connection.execute(
+            "SELECT artifact_id, requests FROM current_artifacts WHERE mark = ?", [fingerprint]
         ).fetchone()
-    ref = store.find(found[0]) if found else None
-    return CachedArtifact(ref, found[1]) if found and ref is not None and not ref.partial else None
+    ref = store.find(row[0]) if row else None
+    return CachedArtifact(ref, row[1]) if row and ref is not None and not ref.partial else None
 
 
 @again
-def record_cached(store: Store, marked: str, artifact_id: str, requests: int) -> None:
-    """Note that a complete artifact is the one of this mark, in place of its earlier marks."""
-    with store.write() as connection:
+def record_cached(store: Store, fingerprint: str, artifact_id: str, requests: int) -> None:
+    """Record a complete artifact under a fingerprint, in place of its earlier fingerprints."""
+    with store.transaction() as connection:
         connection.execute("DELETE FROM current_artifacts WHERE artifact_id = ?", [artifact_id])
         connection.execute(
-            "INSERT INTO current_artifacts VALUES (?, ?, ?)", [marked, artifact_id, requests]
+            "INSERT INTO current_artifacts VALUES (?, ?, ?)", [fingerprint, artifact_id, requests]
         )

@@ -1,19 +1,17 @@
-"""Getting the answers that a step still lacks: live, or from a file that was paid for before."""
+"""Fetching the LLM responses that a step still misses: live, in batches, or from a paid file."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from convrec.config import Config
 from convrec.errors import InputError
-
-if TYPE_CHECKING:
-    from convrec.config import Config
-    from convrec.llm.fetch import FetchResult
-    from convrec.llm.requests import Request
-    from convrec.stages.base import Step, StepContext
-    from convrec.utils.progress import Progress
+from convrec.llm.fetch import FetchResult, await_batches, fetch
+from convrec.llm.replay import import_batch_output
+from convrec.llm.requests import Request
+from convrec.stages.base import Step, StepContext
+from convrec.utils.progress import Progress
 
 
 def fetch_responses(
@@ -25,72 +23,69 @@ def fetch_responses(
     progress: Progress,
     key: str = "",
 ) -> FetchResult:
-    """Make sure that the answers to `step.requests(job)` are stored, sending none twice.
+    """Store the responses to all requests of a step; no request is sent twice.
 
-    Then the step's repairs, if it has any, are asked, always live: they are few, and a batch may
-    take a day. `key` is the API key where it is not in the environment. With
-    recommend.source=replay the teacher's answers come from the Batch output file instead. Raises
-    EndpointError, TooManyFailures, BudgetExceeded, or InputError for an unusable file, or one that
-    has none of the answers that are still needed because it is about other conversations.
+    Repairs follow, always live: they are few, and a batch may take a day. `key` is the API key if
+    it is not in the environment. With recommend.source=replay the teacher's responses come from
+    the Batch output file instead.
+
+    Raises EndpointError, TooManyFailures, BudgetExceeded, or InputError for an unusable file and
+    for one that has no response to this run's requests.
     """
-    from convrec.llm.fetch import FetchResult, await_batches, fetch
-
-    if step.requests is None:
-        raise ValueError(f"the step of {step.kind} asks nobody")
+    source = step.responses
+    if source is None:
+        raise ValueError(f"the step of {step.kind} reads no LLM responses")
     config = ctx.config
-    if step.recall is not None:
-        step.recall(ctx)
-        if step.ordered is not None and (batched := step.ordered(ctx)):
-            await_batches(
-                batched,
-                config=config,
-                store=ctx.store,
-                stage=step.stage,
-                run=run,
-                key=key,
-                progress=progress,
-            )
-            step.recall(ctx)
-    requests = step.requests(ctx)
-    if step.stage == "recommend" and config.recommend.source == "replay":
-        from convrec.llm.replay import import_batch_output
 
-        path = Path(config.recommend.replay)
-        imported = import_batch_output(path, requests, ctx.store)
-        if imported.failures and not imported.bound:
-            raise InputError(
-                f"no line of {path} names a conversation of this run: `custom_id` must be the id "
-                f"of one, such as {next(iter(requests)).owner!r}, or a request key of ours; set "
-                "recommend.replay to the output file of the batch that asked about them"
-            )
-        return imported
-    sources = {"recommend": config.recommend.source, "reflect": config.reflect.source}
-    source = sources.get(step.stage, "live")
-
-    def send(
-        requests: Collection[Request], config: Config, source: str, spent: float
-    ) -> FetchResult:
+    def send(requests: Collection[Request], config: Config, mode: str, spent: float) -> FetchResult:
         return fetch(
             requests,
             config=config,
             store=ctx.store,
             stage=step.stage,
             run=run,
-            source=source,
+            source=mode,
             key=key,
             progress=progress,
             spent_usd=spent,
         )
 
-    known = step.known(ctx) if step.known else 0
+    source.index_stored(ctx)
+    if batched := source.open_batch_requests(ctx):
+        await_batches(
+            batched,
+            config=config,
+            store=ctx.store,
+            stage=step.stage,
+            run=run,
+            key=key,
+            progress=progress,
+        )
+        source.index_stored(ctx)
+    requests = source.requests(ctx)
+    if step.stage == "recommend" and config.recommend.source == "replay":
+        return _replay(requests, ctx)
+    modes = {"recommend": config.recommend.source, "reflect": config.reflect.source}
+    answered = source.answered_count(ctx)
     try:
-        fetched = send(requests, config, source, spent_usd)
-    finally:  # also what a stage that stopped has bought: the next may ask for less, or for more
-        if step.settle is not None:
-            step.settle(ctx)
-    if step.repairs is not None and (repairs := step.repairs(ctx)):
-        # A handful: one that fails is a failed context, not a sign that the endpoint is ill.
-        patient = config.llm.model_copy(update={"max_failures": 1.0})
-        lenient = config.model_copy(update={"llm": patient})
+        fetched = send(requests, config, modes.get(step.stage, "live"), spent_usd)
+    finally:  # a fetch that stopped has bought responses too
+        source.record(ctx)
+    if repairs := source.repairs(ctx):
+        # A handful: one that fails is a failed context and says nothing about the endpoint.
+        lenient_llm = config.llm.model_copy(update={"max_failures": 1.0})
+        lenient = config.model_copy(update={"llm": lenient_llm})
         fetched += send(repairs, lenient, "live", spent_usd + fetched.usd)
-    return fetched + FetchResult(requests=known, from_ledger=known)
+    return fetched + FetchResult(requests=answered, from_ledger=answered)
+
+
+def _replay(requests: Collection[Request], ctx: StepContext) -> FetchResult:
+    path = Path(ctx.config.recommend.replay)
+    imported = import_batch_output(path, requests, ctx.store)
+    if imported.failures and not imported.bound:
+        raise InputError(
+            f"no line of {path} names a conversation of this run: `custom_id` must be the id "
+            f"of one, such as {next(iter(requests)).owner!r}, or a request key of ours; set "
+            "recommend.replay to the output file of the batch that asked about them"
+        )
+    return imported

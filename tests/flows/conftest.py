@@ -13,7 +13,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from convrec.artifacts import Store
 from convrec.config import load
-from convrec.pipeline.reparse import llm_jobs
+from convrec.pipeline.reparse import response_nodes
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,7 @@ def small() -> dict[str, object]:
 
 def late(file: Path, overrides: Mapping[str, Any]) -> dict[str, str]:
     """Overrides that replay a Batch output file without an answer: it failed, for one post."""
-    _, ctx = next(llm_jobs(load("demo", overrides), Store(file.with_suffix(".home"))))
+    _, _, ctx = next(response_nodes(load("demo", overrides), Store(file.with_suffix(".home"))))
     owner = ctx.frame("conversations")["context_id"][0]
     line = {"custom_id": owner, "response": None, "error": {"code": "batch_expired"}}
     file.write_text(json.dumps(line))

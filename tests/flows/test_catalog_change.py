@@ -85,9 +85,7 @@ def test_a_published_version_is_planned_rebuilt_and_reported(
 def test_a_plan_waits_until_somebody_answers(
     home: Path, small: Small, edited: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        approval, "PATIENCE", 240
-    )  # an answer that is lost fails, and waits no week
+    monkeypatch.setattr(approval, "TIMEOUT", 240)  # a lost answer fails soon, not in a week
     build_sft_data(profile="demo", overrides=small)
     publish(edited, "demo", Store(home))
     asked: list[str] = []

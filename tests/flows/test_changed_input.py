@@ -11,6 +11,7 @@ from convrec.artifacts import Store
 from convrec.config import load
 from convrec.errors import InputError
 from convrec.pipeline.graph import NODES
+from convrec.pipeline.resolve import Resolver
 from tasks.artifact import build
 from tasks.task_input import TaskInput
 
@@ -28,9 +29,9 @@ def test_a_file_that_changes_after_the_artifact_is_named_is_refused(
     rows = tmp_path / "train.jsonl"
     rows.write_text(lines("before"))
     config = load("reddit-v2", {"ingest.path": str(tmp_path)})
-    order = TaskInput(NODES[name], config, store, {})
-    named = order.artifact_id
+    task_input = TaskInput(Resolver(config, store).resolve(NODES[name]))
+    named = task_input.artifact_id
     rows.write_text(lines("after"))
     with pytest.raises(InputError, match="changed while they were read"):
-        build(order)
+        build(task_input)
     assert store.find(named) is None

@@ -19,7 +19,7 @@ Small = dict[str, Any]
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kinds whose requests were gone through."""
-    import convrec.stages.responses as module
+    import tasks.fetch as module
 
     kinds: list[str] = []
     whole = module.fetch_responses
@@ -28,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         kinds.append(step.kind)
         return whole(step, *args, **options)
 
-    monkeypatch.setattr(module, "ask", noted)
+    monkeypatch.setattr(module, "fetch_responses", noted)
     return kinds
 
 
@@ -61,7 +61,7 @@ def test_whatever_changed_is_seen(
 ) -> None:
     first = run(small)
     asked.clear()
-    with Store(home).write() as connection:
+    with Store(home).transaction() as connection:
         connection.execute(change)
     again = run(small)
     assert asked == [kind]

@@ -14,7 +14,7 @@ from convrec.artifacts import Store
 from convrec.errors import WarehouseError
 from convrec.operations.gc import find_garbage
 from flows.pipeline import pipeline
-from tasks.task_input import watcher
+from tasks.listener import listener
 
 AHEAD = timedelta(days=400)
 
@@ -27,20 +27,20 @@ class Thief:
 
     def progress(self, name: str, done: int, total: int, text: str) -> None: ...
 
-    def ended(self, entry: Mapping[str, Any], note: str) -> None:
+    def finished(self, entry: Mapping[str, Any], note: str) -> None:
         if entry["kind"] == "teacher_lists":
             self.path.rename(self.path.with_name("away"))
 
 
 def test_a_warehouse_that_goes_between_two_stages(home: Path, small: dict[str, Any]) -> None:
-    token = watcher.set(Thief(home))
+    token = listener.set(Thief(home))
     try:
         with pytest.raises(
             WarehouseError, match="was moved or deleted while convrec ran"
         ) as caught:
             pipeline(profile="demo", overrides=small, until="remap")
     finally:
-        watcher.reset(token)
+        listener.reset(token)
     assert caught.value.resume.startswith("convrec run demo --until remap")
     assert not (home / "warehouse.duckdb").exists()  # nothing was begun in its place
     (home / "away").rename(home / "warehouse.duckdb")
@@ -51,7 +51,7 @@ def test_a_clock_that_is_set_back(home: Path, small: dict[str, Any]) -> None:
     """Whatever is stored lies ahead: the same as a clock that went back after the run."""
     first = pipeline(profile="demo", overrides=small, until="adjust")
     store = Store(home)
-    with store.write() as connection:
+    with store.transaction() as connection:
         dated = connection.execute(
             "SELECT table_name, column_name FROM duckdb_columns() "
             "WHERE database_name = current_database() AND data_type = 'TIMESTAMP'"

@@ -58,6 +58,6 @@ def test_without_embeddings_nothing_is_asked_for_remap(
         asked.append(step.kind)
         return fetch_responses(step, *given, **more)
 
-    monkeypatch.setattr("convrec.stages.responses.fetch_responses", noted)
+    monkeypatch.setattr("tasks.fetch.fetch_responses", noted)
     pipeline(profile="demo", overrides=small, until="remap")
     assert asked == ["teacher_lists"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from convrec.demo.posts import generate
+from convrec.demo.posts import generate_rows
 from convrec.errors import ConvrecError
 from flows.pipeline import pipeline
 from tests.flows.conftest import late
@@ -40,7 +40,7 @@ def log() -> Iterator[Kept]:
 
 def data(folder: Path) -> dict[str, Any]:
     """The demo's posts, each with the marker, as a user's own files; some rows are broken."""
-    rows = generate(7, {"train": 12, "validation": 3, "test": 3})
+    rows = generate_rows(7, {"train": 12, "validation": 3, "test": 3})
     for row in rows:
         if isinstance(row, dict):
             row["prompt"][0]["content"] += f" {MARKER}"

@@ -73,7 +73,7 @@ def test_a_deleted_artifact_is_made_again(home: Path, small: Small) -> None:
     first = pipeline(profile="demo", overrides=small, until="adjust")
     store = Store(home)
     gone = next(e["artifact_id"] for e in first["stages"] if e["kind"] == "candidates")
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute("DELETE FROM candidates WHERE artifact_id = ?", [gone])
 
     second = pipeline(profile="demo", overrides=small, until="adjust")

@@ -11,7 +11,7 @@ from convrec.artifacts import Store, warehouse
 from convrec.config import load
 from convrec.llm.prices import Usage
 from convrec.llm.requests import Request
-from convrec.llm.response import response_of
+from convrec.llm.response import make_response
 from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.graph import Node
 from convrec.pipeline.plan import PlanBuilder, make_plan
@@ -84,7 +84,7 @@ def killed_with_an_answer(home: Path) -> str:
     request = Request("c1", "demo", {"model": "demo-judge", "messages": []})
     told = json.dumps({"choices": [{"message": {"content": "a"}}]})
     spool = ResponseStore(Store(home)).open_spool().__enter__()
-    spool.append([response_of(request, told, Usage(0, 0, 0), 0.5, run="r", stage="reflect")])
+    spool.append([make_response(request, told, Usage(0, 0, 0), 0.5, run="r", stage="reflect")])
     assert spool._claims is not None
     fcntl.flock(spool._claims, fcntl.LOCK_UN)
     return request.key
@@ -104,7 +104,7 @@ def test_a_process_that_is_killed_while_a_plan_reads_holds_it_up_no_longer(
 ) -> None:
     monkeypatch.setattr(warehouse, "LOCK_PATIENCE", 2.0)
     store = Store(home)
-    with store.reading():
+    with store.hold_connection():
         key = killed_with_an_answer(home)
         assert ResponseStore(store).digests([key]) == {}
     assert ResponseStore(store).digests([key])
@@ -114,12 +114,12 @@ def test_others_can_write_while_a_plan_computes(
     home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[bool] = []
-    price = PlanBuilder._price
+    add_cost = PlanBuilder._add_cost
 
     def noted(self: PlanBuilder, node: Node, ctx: Any) -> int | None:
-        held.append(self.store.is_reading)
-        return price(self, node, ctx)
+        held.append(self.resolver.store.is_connection_held)
+        return add_cost(self, node, ctx)
 
-    monkeypatch.setattr(PlanBuilder, "_price", noted)
+    monkeypatch.setattr(PlanBuilder, "_add_cost", noted)
     planned(home, small)
     assert held == [False, False]

@@ -9,7 +9,7 @@ from prefect.settings.models.server.root import ServerSettings
 from convrec.artifacts import Store
 from convrec.operations.gc import Garbage, Leftover
 from flows.retention import retention
-from tasks.retention import page
+from tasks.retention import garbage_page
 from tests.convrec.operations.test_gc import ids, put, run
 from tests.convrec.utils.test_markdown import HOSTILE, one_line, shown
 
@@ -32,7 +32,7 @@ def test_file_names_stand_in_the_artifact_as_text() -> None:
     garbage = Garbage(
         leftovers=[Leftover(name, "no artifact has this name", 1) for name in HOSTILE]
     )
-    cells = shown(page(garbage, deleted=False))
+    cells = shown(garbage_page(garbage, deleted=False))
     assert {one_line(name) for name in HOSTILE} <= set(cells)
 
 

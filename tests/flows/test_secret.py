@@ -4,17 +4,17 @@ import pytest
 from prefect.blocks.system import Secret
 
 from convrec.errors import ConfigError
-from tasks.task_input import secret
+from tasks.fetch import api_key
 
 KEY = "sk-planted-0123456789abcdef"
 
 
 def test_the_key_may_come_from_a_prefect_secret_block(home: object) -> None:
     Secret(value=KEY).save("openai-test", overwrite=True)
-    assert secret("openai-test") == KEY
-    assert secret("") == ""
+    assert api_key("openai-test") == KEY
+    assert api_key("") == ""
 
 
 def test_a_block_that_is_not_there_is_one_sentence(home: object) -> None:
     with pytest.raises(ConfigError, match=r"llm\.secret='nowhere'"):
-        secret("nowhere")
+        api_key("nowhere")

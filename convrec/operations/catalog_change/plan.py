@@ -59,9 +59,9 @@ class ChangePlan:
 
 def change_plan(config: Config, store: Store) -> ChangePlan:
     """Plan the data stages of a configuration whose catalog has changed. Raises InputError."""
-    from convrec.pipeline.plan import walk
+    from convrec.pipeline.plan import build_plan
 
-    made = walk(config, store)
+    made = build_plan(config, store)
     before = last_build(config, store)
     items = made.ctx.frame("catalog")
     old = store.read(before.refs["catalog"].artifact_id) if before else None
@@ -79,12 +79,12 @@ def change_plan(config: Config, store: Store) -> ChangePlan:
 
 def _touched(made: PlanBuilder, before: Build | None) -> int | None:
     """Contexts whose candidates are others, or stand in another order, than in the last build."""
-    if "candidates" not in made.refs and "candidates" not in made.frames:
+    if "candidates" not in made.resolver.refs and "candidates" not in made.resolver.frames:
         return None
     new = _orders(made.ctx.frame("candidates", *_ORDER))
     if before is None or not before.has("candidates"):
         return new.height
-    old = _orders(made.store.read(before.refs["candidates"].artifact_id, *_ORDER))
+    old = _orders(made.resolver.store.read(before.refs["candidates"].artifact_id, *_ORDER))
     both = new.join(old, on="context_id", how="full", suffix="_old")
     return both.filter(both["items"].ne_missing(both["items_old"])).height
 

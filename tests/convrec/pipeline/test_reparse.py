@@ -14,7 +14,7 @@ from convrec.errors import InputError
 from convrec.llm.fetch import FetchResult
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.response_store import ResponseStore
-from convrec.pipeline.reparse import import_file, llm_jobs, read_again
+from convrec.pipeline.reparse import import_file, response_nodes, reparse_responses
 from convrec.stages.responses import fetch_responses
 from flows.cli import app
 
@@ -32,8 +32,8 @@ def config() -> Config:
 
 
 def answers_of(config: Config, store: Store, stage: str, custom_id: str) -> list[dict[str, Any]]:
-    for node, ctx in llm_jobs(config, store):
-        if node.stage == stage and node.step.requests is not None:
+    for node, _, ctx in response_nodes(config, store):
+        if node.stage == stage:
             return [
                 {
                     "id": "x",
@@ -41,7 +41,7 @@ def answers_of(config: Config, store: Store, stage: str, custom_id: str) -> list
                     "response": {"status_code": 200, "body": complete(dict(request.body))},
                     "error": None,
                 }
-                for request in node.step.requests(ctx)
+                for request in node.step.responses.requests(ctx)
             ]
     raise AssertionError(stage)
 
@@ -76,7 +76,7 @@ def test_a_replay_about_other_conversations_is_refused_unless_all_is_answered(
     file = tmp_path / "out.jsonl"
     replay = {"recommend.source": "replay", "recommend.replay": str(file)}
     config = load("demo", SMALL | replay)
-    node, ctx = next(llm_jobs(config, store))
+    node, _, ctx = next(response_nodes(config, store))
     rows = answers_of(config, store, "recommend", "owner")
 
     def asked(answers: list[dict[str, Any]]) -> FetchResult:
@@ -108,15 +108,15 @@ def test_reading_again_sends_nothing_and_says_what_changed(
     for stage in ("recommend", "reflect"):
         file = write(tmp_path / f"{stage}.jsonl", answers_of(config, store, stage, "key"))
         import_file(file, config, stage, store)
-    for node, ctx in llm_jobs(config, store):
+    for node, _, ctx in response_nodes(config, store):
         store.put(node.step.spec(ctx), node.step.build(ctx))
-    assert read_again(config, store)[0].state == "same"
+    assert reparse_responses(config, store)[0].state == "same"
 
     from convrec.stages.recommend import step as recommend
-    from convrec.titles.line_format import parse_answer
+    from convrec.titles.line_format import parse_chat_list
 
-    monkeypatch.setattr(recommend, "parse_answer", lambda text, form: parse_answer(text, form)[1:])
-    first = read_again(config, store)[0]
+    monkeypatch.setattr(recommend, "parse_answer", lambda text, form: parse_chat_list(text, form)[1:])
+    first = reparse_responses(config, store)[0]
     assert (first.state, first.changed > 0) == ("unversioned", True)
     assert ledger_rows(store) == []
 
@@ -144,4 +144,4 @@ def test_where_nothing_is_stored_the_sentence_is_about_that(
     with pytest.raises(InputError, match="names a request of ours"):
         import_file(write(tmp_path / "o.jsonl", []), config, "", store)
     with pytest.raises(InputError, match="no answer of the teacher is stored for profile demo"):
-        read_again(config, store)
+        reparse_responses(config, store)

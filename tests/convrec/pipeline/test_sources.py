@@ -12,7 +12,7 @@ from convrec.errors import ConfigError
 from convrec.pipeline.graph import NODES, PIPELINE
 from convrec.pipeline.sources import adopted
 from convrec.stages.base import StepContext
-from convrec.stages.sft.build import lessons_of
+from convrec.stages.sft.build import training_splits
 
 OTHER = {"recommend": {"source": "provided"}, "ingest": {"format": "reddit-v2", "path": "else"}}
 
@@ -42,9 +42,9 @@ def test_a_profile_with_sources_asks_no_teacher_and_reads_theirs() -> None:
     assert skipped >= {"teacher_lists", "candidates", "judgments", "adjustment", "demonstrations"}
     assert not skipped & {"catalog", "conversations", "checkpoint_sft", "report"}
     node = NODES["checkpoint_sft"]
-    assert node.reads_in(plain) == node.reads
+    assert node.inputs(plain) == node.reads
     refs = {"conversations": 1, "demonstrations": 2, "catalog": 3}
-    assert set(node.reads_in(config)) - set(node.reads) == {
+    assert set(node.inputs(config)) - set(node.reads) == {
         *adopted("a", refs),
         *adopted("b", refs),
     }
@@ -96,7 +96,7 @@ def test_lessons_are_cut_and_never_held_out(store: Store) -> None:
             ("3", "validation", "B (2002)"),
         ),
     }
-    lessons = lessons_of(StepContext(config, store, frames=frames))
+    lessons = training_splits(StepContext(config, store, frames=frames))
     assert lessons == {
         "train": [("long", "A (2001)\nB (2002)")],
         "validation": [("kept", "B (2002)")],

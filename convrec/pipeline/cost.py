@@ -1,0 +1,128 @@
+"""The requests, tokens and dollars that a node would still spend, as `convrec plan` shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from convrec.artifacts import Store
+from convrec.llm.endpoint import endpoint_name
+from convrec.llm.estimate import CostEstimate, estimate_cost
+from convrec.llm.read import missing_requests
+from convrec.llm.requests import Request, distinct
+from convrec.pipeline.graph import Node
+from convrec.stages.base import StepContext
+from convrec.stages.ingest.contexts import contexts
+from convrec.stages.reflect.prompt import judge_body, typical_bytes
+from convrec.stages.remap.cost_estimate import EmbeddingCost, estimate_embedding_cost
+
+SAMPLE = 2000
+"""Conversations from which the length of a title line is taken."""
+
+TYPICAL_LINE = 21
+"""Bytes of "Title (year)" where the conversations name no title."""
+
+
+def cost_row(requests: int, cost: CostEstimate) -> dict[str, Any]:
+    """A cost as `convrec plan --json` writes it."""
+    return {
+        "requests": requests,
+        "usd_low": cost.usd_low,
+        "usd_high": cost.usd_high,
+        "prompt_tokens": round(cost.prompt_tokens),
+        "completion_tokens": round(cost.completion_tokens),
+    }
+
+
+def response_cost(node: Node, ctx: StepContext) -> tuple[dict[str, Any], int]:
+    """The cost of a node's missing responses, and how many are missing."""
+    if node.step.responses is None:
+        raise ValueError(f"{node.name} reads no LLM responses")
+    config, count = ctx.config, 0
+    teacher = node.stage == "recommend"
+    source = (config.recommend if teacher else config.reflect).source
+    requests = distinct(node.step.responses.requests(ctx))
+
+    def missing() -> Iterator[Request]:
+        nonlocal count
+        for request in missing_requests(requests, ctx.store):
+            count += 1
+            yield request
+
+    if source not in ("live", "batch"):  # a file is read
+        return cost_row(0, CostEstimate()), sum(1 for _ in missing())
+    list_bytes = _typical_list_bytes(ctx)
+    cost = estimate_cost(
+        missing(),
+        config=config,
+        store=ctx.store,
+        stage=node.stage,
+        kind="titles" if teacher else "ratings",
+        answer_bytes=lambda body: (
+            list_bytes if teacher else typical_bytes(body, config.reflect.scale)
+        ),
+        batch=source == "batch",
+    )
+    return cost_row(count, cost), count
+
+
+def embedding_cost(ctx: StepContext | None, known: StepContext) -> EmbeddingCost:
+    """What embedding would cost; before the lists are known, from catalog and conversations."""
+    frames = {role: known.frame(role) for role in ("catalog", "conversations")}
+    return estimate_embedding_cost(ctx or StepContext(known.config, known.store, frames=frames))
+
+
+def judge_cost_range(known: StepContext) -> dict[str, Any]:
+    """The judge's cost before candidates are known: between the shortest and longest lines."""
+    config, store = known.config, known.store
+    items = known.frame("catalog", "title", "year").iter_rows()
+    lines = sorted((config.line_format.format(title, year) for title, year in items), key=len)
+    conversations = contexts(known)
+    top, endpoint = config.reflect.top, endpoint_name(config)
+
+    def cost_of(shown: list[str]) -> CostEstimate:
+        requests = (
+            Request(owner, endpoint, judge_body(conversation, shown, config))
+            for owner, conversation in conversations.iter_rows()
+        )
+        return estimate_cost(
+            requests,
+            config=config,
+            store=store,
+            stage="reflect",
+            answer_bytes=lambda body: typical_bytes(body, config.reflect.scale),
+            sure=True,
+            batch=config.reflect.source == "batch",
+        ).times(config.reflect.passes)  # passes differ in order, not in length
+
+    used_before = _has_responses(store, config.reflect.model, endpoint)
+    low = 0.0 if used_before else cost_of(lines[:top]).usd_low
+    high = cost_of(lines[-top:])
+    low *= 1 - config.llm.max_failures
+    return cost_row(
+        conversations.height * config.reflect.passes,
+        CostEstimate(low, high.usd_high, high.prompt_tokens, high.completion_tokens),
+    )
+
+
+def _typical_list_bytes(ctx: StepContext) -> float:
+    """Bytes of a typical list: N lines as long as those of the titles in the conversations."""
+    config = ctx.config
+    titles = ctx.frame("conversations", "ground_truth", "seen")
+    lines = [
+        len(config.line_format.format(item["title"], item["year"]))
+        for row in titles.head(SAMPLE).iter_rows()
+        for items in row
+        for item in items or []
+    ]
+    mean = sum(lines) / len(lines) if lines else TYPICAL_LINE
+    return config.list_length * (mean + 1)
+
+
+def _has_responses(store: Store, model: str, endpoint: str) -> bool:
+    with store.read_connection() as connection:
+        count = connection.execute(
+            "SELECT count(*) FROM llm_answers WHERE model = ? AND endpoint = ?",
+            [model, endpoint],
+        ).fetchone()
+    return count != (0,)

@@ -1,0 +1,58 @@
+"""The stages as Prefect tasks: one for each node of the graph, with the options of its stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convrec.config import DATA_STAGES, StageName
+from convrec.errors import InputError
+from convrec.models.gguf import gguf_file, is_gguf_package
+from convrec.models.identity import base_error
+from convrec.pipeline.graph import NODES, nodes_of
+from tasks.artifact import artifact_task, fetch_task, is_retryable
+from tasks.run import Run
+
+OPTIONS: dict[StageName, dict[str, Any]] = {
+    "ingest": {
+        "retries": 2,
+        "retry_delay_seconds": [1, 5],
+        "retry_condition_fn": is_retryable,
+    },
+    "sft": {"tags": ["training"]},
+    "rank_grpo": {"tags": ["training"]},
+}
+"""Options of Prefect for the tasks of a stage."""
+
+TASKS = {name: artifact_task(node, **OPTIONS.get(node.stage, {})) for name, node in NODES.items()}
+FETCH_TASKS = {name: fetch_task(node) for name, node in NODES.items() if node.step.responses}
+
+
+def run_stage(run: Run, stage: StageName) -> None:
+    """Make the artifacts of a stage, after fetching the LLM responses that they miss."""
+    for node in nodes_of(stage):
+        if node.optional and run.skipped(node):
+            continue
+        fetches = node.step.needs_responses(run.config)
+        run.make(node, TASKS[node.name], FETCH_TASKS[node.name] if fetches else None)
+
+
+def build_data(run: Run) -> None:
+    """Run the data stages, for the profile and for each of its sources."""
+    for stage in DATA_STAGES:
+        run_stage(run, stage)
+    for name in run.config.sources:
+        source = run.source(name)
+        for stage in DATA_STAGES:
+            run_stage(source, stage)
+        run.take(name, source)
+
+
+def check_base_model(run: Run) -> None:
+    """Raise InputError or ConfigError if the model that this run will train is missing."""
+    if run.skipped(NODES["checkpoint_sft"]):
+        return
+    base = run.config.model.base
+    if problem := base_error(base):
+        raise InputError(problem)
+    if is_gguf_package(base):
+        gguf_file(base)
