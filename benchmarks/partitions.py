@@ -63,9 +63,9 @@ def teacher_lists(ctx: StepContext, folder: Path) -> StepResult:
     import polars as pl
     from pyarrow.csv import open_csv
 
-    from convrec.stages.partitions import spans
+    from convrec.stages.partitions import context_spans
 
-    owners = spans(ctx, "conversations")["context_id"]
+    owners = context_spans(ctx, "conversations")["context_id"]
 
     def frames() -> Iterator[pl.DataFrame]:
         for batch in open_csv(folder / "lists.csv"):
@@ -139,7 +139,7 @@ def build(ctx: StepContext, name: str) -> tuple[StepResult, float]:
 def digest(store: Store, ref: ArtifactRef) -> str:
     """One number for all rows and their order."""
     everything = "sum(hash(COLUMNS(* EXCLUDE (artifact_id)))::HUGEINT)"
-    rows = store.select(ref.artifact_id, f"{everything}", "")
+    rows = store.query(ref.artifact_id, f"{everything}", "")
     return str(hash(rows.row(0)) % 10**12)
 
 

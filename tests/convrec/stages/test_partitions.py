@@ -13,7 +13,7 @@ from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.config import load
 from convrec.stages import partitions
 from convrec.stages.base import StepContext
-from convrec.stages.partitions import CHUNK, ranges, rows_of, slices, spans
+from convrec.stages.partitions import CHUNK, ranges, rows_of_contexts, row_slices, context_spans
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
 from convrec.stages.remap import candidates as remapped
 
@@ -155,7 +155,7 @@ def test_ranges_begin_at_a_multiple_of_the_chunk(monkeypatch: pytest.MonkeyPatch
 def test_spans_are_those_of_all_rows_however_many_are_looked_at_together(
     ctx: StepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = {role: spans(ctx, role) for role in ("conversations", "teacher_lists")}
+    whole = {role: context_spans(ctx, role) for role in ("conversations", "teacher_lists")}
     assert whole["conversations"].rows() == [
         ("c0", 0, 0),
         ("c1", 1, 4),
@@ -165,8 +165,8 @@ def test_spans_are_those_of_all_rows_however_many_are_looked_at_together(
     for size in (1, 2, 5):
         monkeypatch.setattr(partitions, "ROWS", size)
         for role, found in whole.items():
-            assert spans(ctx, role).equals(found)
-            assert spans(replace(ctx, frames={role: ctx.frame(role)}), role).equals(found)
+            assert context_spans(ctx, role).equals(found)
+            assert context_spans(replace(ctx, frames={role: ctx.frame(role)}), role).equals(found)
 
 
 def test_rows_of_contexts_far_apart_are_read_without_those_between(
@@ -175,10 +175,10 @@ def test_rows_of_contexts_far_apart_are_read_without_those_between(
     monkeypatch.setattr(partitions, "SPARSE", 1)
     for role in ("conversations", "teacher_lists"):
         whole = ctx.rows(role, 0, 100, "context_id")
-        chosen = spans(ctx, role).filter(pl.col("context_id").is_in(["c0", "c6"]))
+        chosen = context_spans(ctx, role).filter(pl.col("context_id").is_in(["c0", "c6"]))
         own = whole.filter(pl.col("context_id").is_in(["c0", "c6"]))
-        assert rows_of(ctx, role, chosen, "context_id").equals(own)
-        assert rows_of(ctx, role, spans(ctx, role), "context_id").equals(whole)
+        assert rows_of_contexts(ctx, role, chosen, "context_id").equals(own)
+        assert rows_of_contexts(ctx, role, context_spans(ctx, role), "context_id").equals(whole)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
@@ -186,7 +186,7 @@ def test_rows_that_were_forgotten_leave_no_others_out(
     ctx: StepContext, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     before = ctx.frame("conversations", "context_id", "sample_id")
-    with ctx.store.write() as connection:
+    with ctx.store.transaction() as connection:
         connection.execute("DELETE FROM conversations WHERE context_id = 'c1'")
         connection.execute("UPDATE artifacts SET rows = 6 WHERE kind = 'conversations'")
     refs = {**ctx.parents}
@@ -194,9 +194,9 @@ def test_rows_that_were_forgotten_leave_no_others_out(
     ctx = replace(ctx, parents=refs)
     monkeypatch.setattr(partitions, "PARTITION", size)
     monkeypatch.setattr(partitions, "ROWS", size)
-    found = pl.concat(slices(ctx, "conversations", "context_id", "sample_id"))
+    found = pl.concat(row_slices(ctx, "conversations", "context_id", "sample_id"))
     assert found.drop("row").equals(before.filter(pl.col("context_id") != "c1"))
-    assert spans(ctx, "conversations")["last"].to_list() == [0, 2, 3, 5, 6, 7]
+    assert context_spans(ctx, "conversations")["last"].to_list() == [0, 2, 3, 5, 6, 7]
 
 
 def test_files_are_copied_in_bounded_memory_and_no_more_than_they(
@@ -217,5 +217,5 @@ def test_files_are_copied_in_bounded_memory_and_no_more_than_they(
     file = tmp_path / "rows.parquet"
     ctx.frame("catalog").write_parquet(file)
     ctx.store.put(ArtifactSpec("catalog", "ingest", 1), StepResult(ParquetRows((file,))))
-    with ctx.store.write() as connection:
+    with ctx.store.transaction() as connection:
         assert connection.execute(large).fetchall() == [(8_000_000,)]
