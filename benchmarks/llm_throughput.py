@@ -27,7 +27,7 @@ from typing import Any
 from convrec.artifacts import Store
 from convrec.config import Config
 from convrec.llm.fetch import fetch
-from convrec.llm.requests import Request, Requests
+from convrec.llm.requests import Request, LazyRequests
 
 TITLES = "\n".join(f"{n}. A Title of Some Length ({1990 + n})" for n in range(1, 21))
 
@@ -66,12 +66,12 @@ def body(number: int) -> dict[str, Any]:
     }
 
 
-def requests(count: int, salt: str) -> Requests:
+def requests(count: int, salt: str) -> LazyRequests:
     def make() -> Iterator[Request]:
         for number in range(count):
             yield Request(f"c{number}", "bench", {**body(number), "user": salt})
 
-    return Requests(make, count)
+    return LazyRequests(make, count)
 
 
 def ours(url: str, count: int, concurrency: int, salt: str, home: Path) -> float:

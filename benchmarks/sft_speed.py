@@ -24,11 +24,11 @@ BASES = {"tiny": 1, "smollm2": 20}
 
 def examples(count: int) -> list[tuple[str, str]]:
     """(conversation, twenty lines) of the demo's world."""
-    from convrec.demo.posts import generate
-    from convrec.demo.world import world
+    from convrec.demo.posts import generate_rows
+    from convrec.demo.world import load_world
 
-    rng, works = random.Random(7), world("films").works
-    posts = generate(7, {"train": count})
+    rng, works = random.Random(7), load_world("films").works
+    posts = generate_rows(7, {"train": count})
     return [
         (
             post["prompt"][0]["content"],

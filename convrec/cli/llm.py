@@ -76,9 +76,9 @@ def ledger(
     json_file: JsonFile = None,
 ) -> None:
     """Show what was sent and billed: requests, tokens and US dollars."""
-    from convrec.llm.ledger import ledger_rows, summed
+    from convrec.llm.ledger import ledger_rows, sum_rows
 
-    rows = summed(ledger_rows(_answers().store), by)
+    rows = sum_rows(ledger_rows(_answers().store), by)
     if json_file is not None:
         write_json({"rows": rows}, json_file)
     if not takes_stdout(json_file):

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from convrec.demo.faults import Faults
 
-Answer = Callable[[Any], tuple[int, dict[str, Any]]]
+Respond = Callable[[Any], tuple[int, dict[str, Any]]]
 """Request body → HTTP status and response body."""
 
 Handler = Callable[["Request"], Awaitable["Response"]]
 
 MAX_REQUESTS, MAX_BYTES = 50_000, 200_000_000
 URL = "/v1/chat/completions"
-HALF = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
+PARTIAL_FAULTS = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
 """Faults in which a batch ends with about half of its lines done."""
 
 
@@ -42,7 +42,7 @@ class BatchApiState:
     """Files and batches in one folder, which the first file makes."""
 
     folder: Path
-    answer: Answer
+    answer: Respond
     faults: Faults
     seconds: float
     log: Callable[[dict[str, Any]], None]
@@ -159,7 +159,7 @@ class BatchApiState:
         """What a batch is once all its lines were worked on, in no particular order."""
         rng = random.Random(batch["_seed"])
         rng.shuffle(lines)
-        status = HALF.get(batch["_fault"], "completed")
+        status = PARTIAL_FAULTS.get(batch["_fault"], "completed")
         upto = len(lines) if status == "completed" else (len(lines) + 1) // 2
         output: list[dict[str, Any]] = []
         refused: list[dict[str, Any]] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from convrec.artifacts.identity import digest
 from convrec.demo import judge, teacher
-from convrec.demo.world import world_meant
+from convrec.demo.world import detect_world
 from convrec.errors import InputError
 
 MODELS = ("demo-teacher", "demo-judge")
@@ -34,12 +34,12 @@ def complete(body: Mapping[str, Any]) -> dict[str, Any]:
     texts = _texts(body.get("messages"))
     conversation, asked = _cut("conversation", "\n".join(texts))
     candidates, instructions = _cut("candidates", asked)
-    here = world_meant(instructions if conversation else "")
+    here = detect_world(instructions if conversation else "")
     rng = random.Random(int(key[:16], 16))
     if model == "demo-teacher":
-        content = teacher.answer(conversation or asked, asked, rng, here)
+        content = teacher.respond(conversation or asked, asked, rng, here)
     else:
-        content = judge.answer(conversation, candidates, body.get("response_format"), rng, here)
+        content = judge.respond(conversation, candidates, body.get("response_format"), rng, here)
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     finish = "stop"
     if limit and _tokens([content]) > limit:

@@ -12,7 +12,7 @@ import random
 import re
 from typing import Any
 
-from convrec.demo.post_parser import read, work_named
+from convrec.demo.post_parser import find_work, parse_post
 from convrec.demo.world import Work, World
 from convrec.errors import InputError
 from convrec.titles.line_format import parse_line
@@ -29,7 +29,7 @@ FORGETS, BREAKS_OFF = 0.006, 0.004
 _CANDIDATE = re.compile(r"^[ \t]*(\d+)[.)][ \t]+(\S.*)$", re.MULTILINE)
 
 
-def answer(
+def respond(
     conversation: str, candidates: str, response_format: object, rng: random.Random, here: World
 ) -> str:
     """The judge's reply: `{"ratings": [{"candidate": 1, "rating": 2}, ...]}`.
@@ -38,7 +38,7 @@ def answer(
     there are none, or where the response schema has no bound of ratings.
     """
     scale = _scale(response_format)
-    taste = read(conversation, here).strongest()
+    taste = parse_post(conversation, here).strongest()
     if taste is not None and rng.random() < MISREAD:
         taste = here.tastes[taste].neighbour
     lines = _CANDIDATE.findall(candidates)
@@ -47,7 +47,7 @@ def answer(
     ratings = []
     for place, (number, line) in enumerate(lines):
         item = parse_line(line)
-        work = work_named(item.title, item.year, here) if item else None
+        work = find_work(item.title, item.year, here) if item else None
         lean = POSITION * (1 - 2 * place / max(len(lines) - 1, 1))
         opinion = _worth(work, taste, here) + lean + rng.gauss(0, NOISE)
         rating = max(-scale, min(scale, round(scale * opinion)))

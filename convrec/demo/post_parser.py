@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache
 
-from convrec.demo.world import Work, World, world
+from convrec.demo.world import Work, World, load_world
 from convrec.titles.normalize import exact_key
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -21,7 +21,7 @@ _CUE_WEIGHT = 1.5
 
 
 @dataclass
-class Reading:
+class ParsedPost:
     """Works named, in order, and the evidence for each taste."""
 
     works: list[Work] = field(default_factory=list)
@@ -32,12 +32,12 @@ class Reading:
         return max(self.tastes, key=lambda name: self.tastes[name], default=None)
 
 
-def read(text: str, here: World | None = None) -> Reading:
+def parse_post(text: str, here: World | None = None) -> ParsedPost:
     """Recognise works and taste words of a world (by default the films) in a conversation."""
-    here = here or world()
+    here = here or load_world()
     words = _WORD.findall(text)
     keys = [exact_key(word) for word in words]
-    reading = Reading()
+    reading = ParsedPost()
     place = 0
     while place < len(words):
         length, meaning = _longest(here, words, keys, place)
@@ -51,9 +51,9 @@ def read(text: str, here: World | None = None) -> Reading:
     return reading
 
 
-def work_named(title: str, year: int | None, here: World | None = None) -> Work | None:
+def find_work(title: str, year: int | None, here: World | None = None) -> Work | None:
     """The work of a world that a title means, the nearest year where several share it."""
-    works = _by_title(here or world()).get(exact_key(title), ())
+    works = _by_title(here or load_world()).get(exact_key(title), ())
     return min(works, key=lambda work: abs(work.year - (year or work.year)), default=None)
 
 

@@ -16,7 +16,7 @@ from calendar import timegm
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from convrec.demo.world import Work, World, WorldName, world
+from convrec.demo.world import Work, World, WorldName, load_world
 
 STRAY = 0.1
 """Chance that an answer's work is of the neighbouring taste."""
@@ -31,14 +31,14 @@ _MONTHS = {
 }
 
 
-def generate(seed: int, contexts: Mapping[str, int], of: WorldName = "films") -> list[Any]:
+def generate_rows(seed: int, contexts: Mapping[str, int], of: WorldName = "films") -> list[Any]:
     """Raw rows for `contexts[split]` posts of each split, in order of time within a split.
 
     A row is what a line of the authors' JSONL holds: `sample_id`, `prompt` (chat messages, here
     the bare conversation), `seen_titles`, `groundtruth_with_release_year` ([title, "year"] pairs)
     and `created_utc` (seconds). The broken rows stand among the train rows and come on top.
     """
-    rng, here = random.Random(seed), world(of)
+    rng, here = random.Random(seed), load_world(of)
     texts: set[str] = set()
     rows: list[Any] = []
     for split, months in _MONTHS.items():

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
     from starlette.responses import Response
 
-__all__ = ["FAULTS", "Faults", "Limits", "create_app", "demo_app", "serve", "server"]
+__all__ = ["FAULTS", "Faults", "Limits", "create_app", "create_server", "demo_app", "serve"]
 
-Complete = Callable[[dict[str, Any]], dict[str, Any]]
+BodyHandler = Callable[[dict[str, Any]], dict[str, Any]]
 
 HOST = "127.0.0.1"
 HANG_SECONDS = 600.0
@@ -42,10 +42,10 @@ HANG_SECONDS = 600.0
 
 
 def create_app(
-    complete: Complete,
+    complete: BodyHandler,
     models: Collection[str],
     *,
-    embed: Complete | None = None,
+    embed: BodyHandler | None = None,
     embedders: Collection[str] = (),
     faults: Faults | None = None,
     log: IO[str] | None = None,
@@ -149,7 +149,7 @@ def _unknown_model(body: Any, models: Collection[str]) -> Response | None:
     )
 
 
-def _embedded(body: Any, embed: Complete | None, models: Collection[str]) -> Response:
+def _embedded(body: Any, embed: BodyHandler | None, models: Collection[str]) -> Response:
     from starlette.responses import JSONResponse
 
     if embed is None:
@@ -162,7 +162,7 @@ def _embedded(body: Any, embed: Complete | None, models: Collection[str]) -> Res
         return _error(400, str(error), param="input")
 
 
-def _answer(body: Any, complete: Complete, models: Collection[str]) -> Response:
+def _answer(body: Any, complete: BodyHandler, models: Collection[str]) -> Response:
     from starlette.responses import JSONResponse
 
     if refused := _unknown_model(body, models):
@@ -240,7 +240,7 @@ def base_url(listener: socket.socket) -> str:
     return f"http://{HOST}:{listener.getsockname()[1]}/v1"
 
 
-def server(app: Starlette) -> uvicorn.Server:
+def create_server(app: Starlette) -> uvicorn.Server:
     """A quiet uvicorn server; `run(sockets=[listener])` serves, `should_exit` ends it."""
     import uvicorn
 
@@ -278,7 +278,7 @@ def demo_app(
 def main() -> None:
     """Serve the demo until standard input closes; the argument is a folder for its batches."""
     listener = bind(0)
-    running = server(demo_app(state=Path(sys.argv[1]) if sys.argv[1:] else None))
+    running = create_server(demo_app(state=Path(sys.argv[1]) if sys.argv[1:] else None))
 
     def watch() -> None:
         sys.stdin.buffer.read()
@@ -300,7 +300,7 @@ def serve(
         raise InputError(
             f"{log} cannot be written ({error.strerror}); give --log another file"
         ) from None
-    running = server(demo_app(log=file, **options))
+    running = create_server(demo_app(log=file, **options))
     ready(base_url(listener))
     try:
         running.run(sockets=[listener])

@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from convrec.demo.post_parser import Reading, read
+from convrec.demo.post_parser import ParsedPost, parse_post
 from convrec.demo.world import Work, World
 from convrec.titles.line_format import format_line
 
@@ -31,13 +31,13 @@ _COUNT = re.compile(r"\bexactly (\d+)\b", re.IGNORECASE)
 _MARKERS = ("", "", "", "{rank}. ", "{rank}. ", "{rank}. ", "{rank}) ", "- ")
 
 
-def answer(conversation: str, asked: str, rng: random.Random, here: World) -> str:
+def respond(conversation: str, asked: str, rng: random.Random, here: World) -> str:
     """The teacher's reply to a conversation; `asked`, the words around it, says "exactly N".
 
     Lines bear years where `asked` speaks of a year. `here` is the world that it speaks of.
     """
     count = int(found[1]) if (found := _COUNT.search(asked)) else 20
-    works = rank_works(read(conversation, here), count, rng, here)
+    works = rank_works(parse_post(conversation, here), count, rng, here)
     years = "year" in asked.lower()
     marker = rng.choice(_MARKERS)
     lines = [
@@ -48,7 +48,7 @@ def answer(conversation: str, asked: str, rng: random.Random, here: World) -> st
     return "\n".join(lines)
 
 
-def rank_works(reading: Reading, count: int, rng: random.Random, here: World) -> list[Work]:
+def rank_works(reading: ParsedPost, count: int, rng: random.Random, here: World) -> list[Work]:
     """`count` works for a post, best guess first; fewer only where the world has no more."""
     taste = reading.strongest()
     if taste is not None and rng.random() < MISREAD:

@@ -90,7 +90,7 @@ def world_files(name: WorldName = WORLDS[0]) -> tuple[Path, Path, Path]:
     return folder / "world.csv", folder / "tastes.toml", folder / "words.toml"
 
 
-def world(name: WorldName = WORLDS[0]) -> World:
+def load_world(name: WorldName = WORLDS[0]) -> World:
     """A world, read once."""
     return _world(name)
 
@@ -114,15 +114,15 @@ def _world(name: WorldName) -> World:
     return World(works, tastes, Words(**fields))
 
 
-def world_meant(instructions: str) -> World:
+def detect_world(instructions: str) -> World:
     """The world whose noun comes first in the words around a conversation; films without any."""
     found = _nouns().search(instructions)
-    return world(_world_of_noun()[found[0].lower()]) if found else world()
+    return load_world(_world_of_noun()[found[0].lower()]) if found else load_world()
 
 
 @cache
 def _world_of_noun() -> dict[str, WorldName]:
-    return {noun: name for name in WORLDS for noun in world(name).words.nouns}
+    return {noun: name for name in WORLDS for noun in load_world(name).words.nouns}
 
 
 @cache

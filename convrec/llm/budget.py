@@ -9,11 +9,11 @@ from typing import Any
 from convrec.llm.client import prompt_bytes
 from convrec.llm.prices import Usage
 
-UNBOUNDED_COMPLETION = 4096
+DEFAULT_MAX_COMPLETION = 4096
 """Completion tokens counted for a request that sets no maximum."""
 
 
-def upper_usage(body: Mapping[str, Any], read: int | None = None) -> Usage:
+def max_usage(body: Mapping[str, Any], read: int | None = None) -> Usage:
     """Tokens that one request cannot exceed: 3 bytes a prompt token, full completions.
 
     `read` is its `prompt_bytes`, where the caller has counted them.
@@ -24,7 +24,7 @@ def upper_usage(body: Mapping[str, Any], read: int | None = None) -> Usage:
     messages = body.get("messages")
     overhead = 16 + 8 * (len(messages) if isinstance(messages, list) else 1)
     prompt = math.ceil(read / 3) + overhead
-    most = body.get("max_completion_tokens") or body.get("max_tokens") or UNBOUNDED_COMPLETION
+    most = body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_MAX_COMPLETION
     return Usage(prompt=prompt, cached=0, completion=int(most) * int(body.get("n") or 1))
 
 

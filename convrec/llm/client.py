@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from convrec.llm.endpoint import is_loopback, public_url
 from convrec.llm.prices import Usage
-from convrec.llm.progress import duration
-from convrec.llm.rate_limit import number
+from convrec.llm.progress import format_duration
+from convrec.llm.rate_limit import parse_number
 from convrec.llm.requests import Request, route
 
 if TYPE_CHECKING:
@@ -32,16 +32,16 @@ _ONE_CONVERSATION = {
     "content_filter": "the endpoint's content filter refused the conversation (HTTP 400)",
 }
 _TOO_LONG = re.compile(r"maximum context length|context (window|size|length)|too long", re.I)
-SHORTEST_KEY = 8
+MIN_KEY_LENGTH = 8
 """Characters from which on a key is a secret rather than a placeholder."""
 
-LONGEST_PAUSE = 600.0
+MAX_RETRY_AFTER = 600.0
 """Seconds that an endpoint may ask to wait; a run that would wait longer stops and says so."""
 
-MOST_TOKENS = 10**9
+MAX_TOKENS = 10**9
 """In one response; a larger number is a mistake."""
 
-DEEPEST = 100
+MAX_DEPTH = 100
 """Levels of a response; a stored one is read again where the stack has less room than here."""
 
 _SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][\w*.\-]{6,}", re.I)
@@ -82,7 +82,7 @@ class EndpointClient:
         self._key = key
         self._timeout = timeout
         self._learn = learn
-        self._client = _client(base_url, key, timeout)
+        self._client = _openai_client(base_url, key, timeout)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -107,15 +107,15 @@ class EndpointClient:
         except (openai.APITimeoutError, TimeoutError):
             return Failure("transient", f"no answer within {self._timeout:g} s")
         except openai.APIConnectionError as error:
-            return not_connected(self.url, error)
+            return connection_failure(self.url, error)
         except openai.APIStatusError as error:
             self._learn(error.response.headers)
-            return refused(self.url, self._key, error, request.body)
+            return status_failure(self.url, self._key, error, request.body)
         self._learn(raw.headers)
-        return read_response(masked(raw.text, self._key), request.body)
+        return parse_response(mask_key(raw.text, self._key), request.body)
 
 
-def not_connected(url: str, error: Exception) -> Failure:
+def connection_failure(url: str, error: Exception) -> Failure:
     """What a call without any response means."""
     cause = type(error.__cause__).__name__
     if cause in ("UnsupportedProtocol", "InvalidURL", "LocalProtocolError"):
@@ -125,14 +125,14 @@ def not_connected(url: str, error: Exception) -> Failure:
     return Failure("transient", "the connection was dropped")
 
 
-def refused(url: str, key: str, error: APIStatusError, body: Mapping[str, Any]) -> Failure:
+def status_failure(url: str, key: str, error: APIStatusError, body: Mapping[str, Any]) -> Failure:
     """What an HTTP error status means."""
     said = error.body if isinstance(error.body, Mapping) else {}
-    wait = retry_after(error.response.headers)
-    return refusal(url, key, error.status_code, said, body, wait)
+    wait = retry_after_seconds(error.response.headers)
+    return error_failure(url, key, error.status_code, said, body, wait)
 
 
-def refusal(
+def error_failure(
     url: str,
     key: str,
     status: int,
@@ -165,9 +165,9 @@ def refusal(
     if status == 404:
         return terminal(f"has no {route(body)}; give llm.base_url as it ends, mostly in /v1")
     if status in (408, 409, 425, 429) or status >= 500:
-        if wait > LONGEST_PAUSE:
+        if wait > MAX_RETRY_AFTER:
             return terminal(
-                f"asks for a pause of {duration(wait)}{said}; what was answered is kept, "
+                f"asks for a pause of {format_duration(wait)}{said}; what was answered is kept, "
                 "so run again then to go on from here"
             )
         return Failure("transient", f"HTTP {status}{said}", status, wait)
@@ -180,20 +180,20 @@ def refusal(
     return Failure("request", f"HTTP {status}{said}", status, explained=False)
 
 
-def masked(text: str, key: str) -> str:
+def mask_key(text: str, key: str) -> str:
     """The text without the key, in case an endpoint repeats it."""
-    return text.replace(key, "…") if len(key) >= SHORTEST_KEY and key in text else text
+    return text.replace(key, "…") if len(key) >= MIN_KEY_LENGTH and key in text else text
 
 
 def _said(message: str, key: str, body: Mapping[str, Any]) -> str:
     """What the endpoint said in its error, where it can be shown."""
-    shown = _SECRET.sub("…", masked(" ".join(message.split()), key))[:160]
+    shown = _SECRET.sub("…", mask_key(" ".join(message.split()), key))[:160]
     if not shown or _repeats(shown, json.dumps(body, ensure_ascii=False)):
         return ""
     return f": {shown.rstrip('.')}"
 
 
-def read_response(text: str, body: Mapping[str, Any]) -> Success | Failure:
+def parse_response(text: str, body: Mapping[str, Any]) -> Success | Failure:
     """Tell an answer from a broken or empty response; the words in it are not looked at."""
     try:
         response = json.loads(text)
@@ -218,8 +218,8 @@ def _deeper(value: object, levels: int) -> bool:
 
 def _lack(response: Mapping[str, Any], body: Mapping[str, Any]) -> str:
     """What a response holds in place of an answer; empty where it is whole."""
-    if _deeper(response, DEEPEST):
-        return f"more than {DEEPEST} levels"
+    if _deeper(response, MAX_DEPTH):
+        return f"more than {MAX_DEPTH} levels"
     if "input" in body:
         data = response.get("data")
         count = len(data) if isinstance(data, list) else 0
@@ -240,14 +240,14 @@ def prompt_bytes(body: Mapping[str, Any]) -> int:
     return len(json.dumps(read, ensure_ascii=False).encode())
 
 
-def retry_after(headers: Mapping[str, str]) -> float:
+def retry_after_seconds(headers: Mapping[str, str]) -> float:
     """Seconds to wait that the endpoint asks for, in any of its three forms; 0 without one."""
     for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         value = headers.get(name)
         if not value:
             continue
         try:
-            return max(0.0, number(value) * scale)
+            return max(0.0, parse_number(value) * scale)
         except ValueError:
             try:
                 return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
@@ -291,7 +291,7 @@ def _reported(usage: Mapping[str, Any], mute: bool) -> Usage:
 def _count(group: object, name: str) -> int:
     """A number of tokens, 0 where it is absent. Raises ValueError where it cannot be one."""
     number = int(group.get(name) or 0) if isinstance(group, Mapping) else 0
-    if not 0 <= number <= MOST_TOKENS:
+    if not 0 <= number <= MAX_TOKENS:
         raise ValueError
     return number
 
@@ -304,7 +304,7 @@ def _repeats(message: str, text: str) -> bool:
     return any(message[i : i + _ECHO] in text for i in range(max(1, len(message) - _ECHO + 1)))
 
 
-def _client(base_url: str, key: str, timeout: float) -> AsyncOpenAI:
+def _openai_client(base_url: str, key: str, timeout: float) -> AsyncOpenAI:
     """An `openai` client that leaves retries to us, and asks no proxy for this machine."""
     import openai
 

@@ -11,24 +11,24 @@ from convrec.llm.dispatcher import Dispatcher
 from convrec.llm.progress import FetchStats
 from convrec.llm.requests import Request
 
-SHOW_EVERY = 0.2
+PROGRESS_INTERVAL = 0.2
 """Seconds between two reports of progress."""
 
 
-def deliver(missing: Iterator[Request], errand: FetchContext) -> list[Request]:
+def dispatch(missing: Iterator[Request], errand: FetchContext) -> list[Request]:
     """Send requests live until each has an end; those that an open batch will answer are returned.
 
     Raises what stopped the courier; an interruption drains what is in flight first.
     """
     with errand.answers.open_spool() as spool:
         courier = Dispatcher(missing, errand, spool)
-        _Delivery(courier).wait(errand.tally)
+        _DispatchThread(courier).wait(errand.tally)
     if courier.error:
         raise courier.error
     return courier.queue.batched
 
 
-class _Delivery(threading.Thread):
+class _DispatchThread(threading.Thread):
     """Waited for by an event of its own: a `join` that Ctrl-C interrupts believes, in CPython 3.11,
     that the thread has ended.
     """
@@ -61,7 +61,7 @@ class _Delivery(threading.Thread):
         """Start, report until the end, and raise what went wrong; drain when interrupted."""
         self.start()
         try:
-            while not self._ended.wait(SHOW_EVERY):
+            while not self._ended.wait(PROGRESS_INTERVAL):
                 tally.show()
         except BaseException:
             tally.note = "stopping: what is in flight is kept, nothing more is sent"

@@ -14,14 +14,14 @@ import random
 from collections.abc import Iterator, Mapping
 
 from convrec.errors import BudgetExceeded, ConvrecError, EndpointError
-from convrec.llm.budget import upper_usage
+from convrec.llm.budget import max_usage
 from convrec.llm.client import EndpointClient, Failure, Success
 from convrec.llm.context import FetchContext
 from convrec.llm.prices import Usage, cost
 from convrec.llm.queue import QueuedRequest, RequestQueue
 from convrec.llm.rate_limit import RateLimiter
 from convrec.llm.requests import Request
-from convrec.llm.response import response_of
+from convrec.llm.response import make_response
 from convrec.llm.spool import Spool
 from convrec.llm.writer import ResponseWriter
 
@@ -31,7 +31,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.25, 30.0
 UNREACHABLE_AFTER = 4
 """Attempts of one request after which an endpoint that never answered counts as unreachable."""
 
-UNEXPLAINED = 10
+MAX_UNEXPLAINED = 10
 """Refusals without a known reason, and no answer at all, after which the run stops."""
 
 
@@ -115,7 +115,7 @@ class Dispatcher:
         """The next request, with its most in tokens and dollars known."""
         work = self.queue.next(now, 8 * self._settings.max_concurrency if self._reached else 1)
         if work and not work.tokens:
-            most = upper_usage(work.request.body)
+            most = max_usage(work.request.body)
             work.tokens = most.prompt + most.completion
             work.bound = cost(self._errand.price(work.request), most)
         return work
@@ -171,7 +171,7 @@ class Dispatcher:
         self._budget.bill(usd, work.bound)
         self._tally.bill(usage, usd)
         await self._keeper.keep(
-            response_of(request, response, usage, usd, run=errand.run, stage=errand.stage)
+            make_response(request, response, usage, usd, run=errand.run, stage=errand.stage)
         )
 
     def _succeeded(self) -> None:
@@ -187,8 +187,8 @@ class Dispatcher:
         elif failure.kind == "request":
             self._tally.failures[work.request.key] = failure.reason
             self._unexplained += not failure.explained
-            if self._unexplained >= UNEXPLAINED and not self._answered:
-                self._stop(self._given_up(f"refused the first {UNEXPLAINED} requests", failure))
+            if self._unexplained >= MAX_UNEXPLAINED and not self._answered:
+                self._stop(self._given_up(f"refused the first {MAX_UNEXPLAINED} requests", failure))
         else:
             self._again(work, failure)
 

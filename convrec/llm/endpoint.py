@@ -19,12 +19,12 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from convrec.config import Config
-from convrec.config.paths import is_address
+from convrec.config.paths import is_http_url
 from convrec.errors import ConfigError, EndpointError
 
 DEFAULT_URL = "https://api.openai.com/v1"
 EMBEDDED = "demo"
-START_PATIENCE = 60.0
+START_TIMEOUT = 60.0
 """Seconds that the embedded server may take to be healthy."""
 
 
@@ -84,7 +84,7 @@ def public_url(url: str) -> str:
 
 def _configured_url(config: Config) -> str:
     given = os.environ.get("OPENAI_BASE_URL", "")
-    if given and not config.llm.base_url and not is_address(given):
+    if given and not config.llm.base_url and not is_http_url(given):
         raise ConfigError(
             f"OPENAI_BASE_URL={given} is no address; set it to one as http://127.0.0.1:8000/v1, or "
             "unset it"
@@ -125,7 +125,7 @@ def _embedded(state: Path | None) -> Iterator[str]:
 
 def _healthy(url: str, child: subprocess.Popen[bytes]) -> bool:
     parts = urlsplit(url)
-    deadline = time.monotonic() + START_PATIENCE
+    deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline and child.poll() is None:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
         try:

@@ -13,21 +13,21 @@ from dataclasses import astuple, dataclass, field
 from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
-from convrec.llm.budget import upper_usage
+from convrec.llm.budget import max_usage
 from convrec.llm.client import prompt_bytes
 from convrec.llm.prices import Usage, batch_discount, cost, price_of, token_rates
-from convrec.llm.read import text_of
+from convrec.llm.read import response_text
 from convrec.llm.requests import Request, distinct
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import Store
     from convrec.config import Config
 
-SAMPLE = 400
-ENOUGH = 20
+MAX_SAMPLE = 400
+MIN_SAMPLE = 20
 """Past answers from which the next ones can be judged."""
 
-Expected = Callable[[Mapping[str, Any]], float]
+ExpectedBytes = Callable[[Mapping[str, Any]], float]
 """Bytes of the answer that a request body asks for."""
 
 
@@ -59,7 +59,7 @@ class CostEstimate:
 
 
 @dataclass
-class _Pile:
+class _RequestTotals:
     """The requests of one model, added up: counts, bytes, and the dearest that they can be."""
 
     first: Request
@@ -75,7 +75,7 @@ class _Pile:
         """Whether nothing is said: embeddings."""
         return not self.most.completion
 
-    def add(self, request: Request, expected: Expected) -> None:
+    def add(self, request: Request, expected: ExpectedBytes) -> None:
         messages = request.body.get("messages")
         self.requests += 1
         if "input" not in request.body:
@@ -84,11 +84,11 @@ class _Pile:
         self.message_bytes += _message_bytes(request.body)
         self.all_bytes += everything
         self.answer_bytes += expected(request.body)
-        self.most = self.most + upper_usage(request.body, everything)
+        self.most = self.most + max_usage(request.body, everything)
 
 
 @dataclass(frozen=True)
-class _Experience:
+class _PastUsage:
     """Bytes a prompt token (of all that is sent, of messages alone) and completion tokens a byte
     expected, with relative deviations.
     """
@@ -101,14 +101,14 @@ class _Experience:
     completion_spread: float
 
 
-def estimate(
+def estimate_cost(
     requests: Iterable[Request],
     *,
     config: Config,
     store: Store,
     stage: str = "",
     kind: str = "titles",
-    answer_bytes: Expected | None = None,
+    answer_bytes: ExpectedBytes | None = None,
     sure: bool = False,
     batch: bool = False,
 ) -> CostEstimate:
@@ -122,10 +122,10 @@ def estimate(
     half the price. Embeddings say nothing: what is read is all that is billed. Raises ConfigError
     for a model without a price.
     """
-    piles: dict[str, _Pile] = {}
+    piles: dict[str, _RequestTotals] = {}
     for request in distinct(requests):
         model = str(request.body.get("model"))
-        piles.setdefault(model, _Pile(request)).add(request, answer_bytes or _alike)
+        piles.setdefault(model, _RequestTotals(request)).add(request, answer_bytes or _alike)
     total = CostEstimate()
     for model, pile in piles.items():
         past = _experience(store, model, pile.first, stage, answer_bytes or _alike)
@@ -148,7 +148,7 @@ def _message_bytes(body: Mapping[str, Any]) -> int:
     return prompt_bytes(body if "input" in body else {"messages": body.get("messages")})
 
 
-def _anything(pile: _Pile, model: str, config: Config) -> CostEstimate:
+def _anything(pile: _RequestTotals, model: str, config: Config) -> CostEstimate:
     """Every possible bill: prompts of 3 to 6 bytes a token, one completion token to the maximum."""
     price = price_of(model, config)
     cheapest = price.input if price.cached_input is None else price.cached_input
@@ -156,7 +156,7 @@ def _anything(pile: _Pile, model: str, config: Config) -> CostEstimate:
     return CostEstimate(low, cost(price, pile.most), pile.most.prompt, pile.most.completion)
 
 
-def _from_past(pile: _Pile, past: _Experience, model: str, config: Config) -> CostEstimate:
+def _from_past(pile: _RequestTotals, past: _PastUsage, model: str, config: Config) -> CostEstimate:
     price = price_of(model, config)
     # Requests may be shorter than those of the past, and then the schema, if the endpoint counts it
     # at all, is a larger share of them: the truth lies between the two ways of counting.
@@ -176,7 +176,9 @@ def _from_past(pile: _Pile, past: _Experience, model: str, config: Config) -> Co
     return CostEstimate(max(0.0, low - half), high + half, sum(prompts) / 2, told)
 
 
-def _from_bytes(pile: _Pile, model: str, config: Config, store: Store, kind: str) -> CostEstimate:
+def _from_bytes(
+    pile: _RequestTotals, model: str, config: Config, store: Store, kind: str
+) -> CostEstimate:
     """A bill from bytes a token; the low end leaves out the schema, which few endpoints count."""
     price, rates = price_of(model, config), token_rates(model)
     measured = None if pile.mute else _elsewhere(store, pile.first)
@@ -202,20 +204,20 @@ def _elsewhere(store: Store, like: Request) -> tuple[float, float] | None:
             "FROM llm_ledger AS ledger JOIN llm_answers AS answer USING (request_key) "
             "WHERE ledger.endpoint = ? AND ledger.completion_tokens > 0 "
             "ORDER BY ledger.created_at DESC LIMIT ?",
-            [like.endpoint, SAMPLE],
+            [like.endpoint, MAX_SAMPLE],
         ).fetchall()
-    if len(rows) < ENOUGH:
+    if len(rows) < MIN_SAMPLE:
         return None
     asked = sum(prompt_bytes(json.loads(body)) for body, _, _, _ in rows)
-    texts = (text_of(json.loads(response))[0] or "" for _, response, _, _ in rows)
+    texts = (response_text(json.loads(response))[0] or "" for _, response, _, _ in rows)
     told = sum(len(text.encode()) for text in texts)
     prompt, completion = (sum(tokens) for tokens in zip(*(row[2:] for row in rows), strict=True))
     return (asked / prompt, told / completion) if told and prompt else None
 
 
 def _experience(
-    store: Store, model: str, like: Request, stage: str, expected: Expected
-) -> _Experience | None:
+    store: Store, model: str, like: Request, stage: str, expected: ExpectedBytes
+) -> _PastUsage | None:
     """What the last bought answers of this model and endpoint measured, in this stage if given."""
     with store.read_connection() as connection:
         rows = connection.execute(
@@ -223,9 +225,9 @@ def _experience(
             "FROM llm_ledger AS ledger JOIN llm_answers AS answer USING (request_key) "
             "WHERE ledger.model = ? AND ledger.endpoint = ? AND (? = '' OR ledger.stage = ?) "
             "ORDER BY ledger.created_at DESC LIMIT ?",
-            [model, like.endpoint, stage, stage, SAMPLE],
+            [model, like.endpoint, stage, stage, MAX_SAMPLE],
         ).fetchall()
-    if len(rows) < ENOUGH:
+    if len(rows) < MIN_SAMPLE:
         return None
     bodies = [json.loads(body) for body, _, _ in rows]
     sizes, hoped = [prompt_bytes(body) for body in bodies], [max(1.0, expected(b)) for b in bodies]
@@ -235,7 +237,7 @@ def _experience(
     ratios = [size / token for size, token in zip(sizes, tokens, strict=True)]
     told = [completion / bytes_ for completion, bytes_ in zip(completions, hoped, strict=True)]
     ratio, mean = sum(sizes) / sum(tokens), sum(completions) / sum(hoped)
-    return _Experience(
+    return _PastUsage(
         answers=len(rows),
         bytes_per_token=ratio,
         message_bytes_per_token=bare / sum(tokens),

@@ -18,7 +18,7 @@ from convrec.errors import TooManyFailures
 from convrec.llm.batch import collect_ended, send_in_batches, wait_for_batches
 from convrec.llm.budget import Budget
 from convrec.llm.context import FetchContext
-from convrec.llm.dispatch_thread import deliver
+from convrec.llm.dispatch_thread import dispatch
 from convrec.llm.endpoint import api_key, open_endpoint
 from convrec.llm.progress import FetchStats
 from convrec.llm.requests import Request, chunks, distinct
@@ -163,7 +163,7 @@ def _missing(
 
 def _send_live(left: Iterator[Request], errand: FetchContext) -> None:
     """Send call by call; what waits in a batch is waited for, and sent if that gives nothing."""
-    while batched := deliver(left, errand):
+    while batched := dispatch(left, errand):
         wait_for_batches(batched, errand)
         left = iter(batched)
 

@@ -52,7 +52,7 @@ def ledger_rows(store: Store) -> list[LedgerRow]:
     ]
 
 
-def summed(rows: Iterable[LedgerRow], by: str) -> list[dict[str, Any]]:
+def sum_rows(rows: Iterable[LedgerRow], by: str) -> list[dict[str, Any]]:
     """Rows added up by the named columns (`run,model`), in order of first appearance.
 
     Raises InputError for a column that is none to sum by.
@@ -74,15 +74,15 @@ def _number(name: str, value: float) -> float | int:
     return float(value) if name == "usd" else int(value)
 
 
-def spent(store: Store, run: str) -> float:
+def spent_usd(store: Store, run: str) -> float:
     """US dollars that a run has paid so far, also for what a crashed attempt left in the spool."""
     from convrec.llm.response_store import ResponseStore
 
     ResponseStore(store)  # saves what crashed processes left in the spool
-    return float(billed(store, run)["usd"])
+    return float(billed_usage(store, run)["usd"])
 
 
-def billed(store: Store, run: str) -> dict[str, float]:
+def billed_usage(store: Store, run: str) -> dict[str, float]:
     """prompt_tokens, completion_tokens and usd of a run, of its earlier attempts too."""
     names = ("prompt_tokens", "completion_tokens", "usd")
     sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)

@@ -19,9 +19,9 @@ from typing import Any
 from convrec.config import Config, Price
 from convrec.errors import ConfigError
 
-TABLE = Path(__file__).with_name("prices.toml")
+PRICE_TABLE = Path(__file__).with_name("prices.toml")
 
-FEWEST_TO_REASON = 4000
+MIN_REASONING_TOKENS = 4000
 """Tokens that a model which reasons is given at least: with few it ends before it has answered."""
 
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
@@ -100,17 +100,17 @@ def chat_limits(model: str, setting: str, max_tokens: int, temperature: float) -
     """
     if not token_rates(model).get("reasoning"):
         return {"temperature": temperature, "max_tokens": max_tokens}
-    if max_tokens < FEWEST_TO_REASON:
+    if max_tokens < MIN_REASONING_TOKENS:
         raise ConfigError(
             f"{setting}={max_tokens} is too few for {model}, which counts its reasoning in and "
-            f"would end before it has answered; set {setting} to {FEWEST_TO_REASON} or more"
+            f"would end before it has answered; set {setting} to {MIN_REASONING_TOKENS} or more"
         )
     return {"max_completion_tokens": max_tokens}
 
 
 @lru_cache(maxsize=1)
 def _table() -> Mapping[str, Any]:
-    return tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    return tomllib.loads(PRICE_TABLE.read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=1)

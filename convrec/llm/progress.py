@@ -54,11 +54,11 @@ class FetchStats:
             parts.append(f"{tokens:,} tokens, ${self.usd:.4f} of about ${whole:.4f}")
             if left:
                 seconds = (time.monotonic() - self.started) * left / self.answered
-                parts.append(f"{duration(seconds)} left")
+                parts.append(f"{format_duration(seconds)} left")
         return "; ".join([*parts, self.note] if self.note else parts)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A time as people say it: `40 s`, `12 min`, `3 h 20 min`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"

@@ -19,10 +19,10 @@ from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool
 
-CHUNK = 512
+CHUNK_SIZE = 512
 """Requests claimed at once."""
 
-POLL = 0.5
+POLL_INTERVAL = 0.5
 """Seconds between looks at answers that another process is buying."""
 
 
@@ -86,13 +86,13 @@ class RequestQueue:
 
     def low(self, now: float) -> bool:
         """Whether `refill` would find something to claim, and it is time to."""
-        if len(self._fresh) > CHUNK // 2:
+        if len(self._fresh) > CHUNK_SIZE // 2:
             return False
         return not self._dry or (bool(self._elsewhere) and now >= self._poll_at)
 
     async def refill(self, now: float) -> None:
         """Claim the next chunk, leaving out what is answered and what others are asking for."""
-        self._poll_at = now + POLL
+        self._poll_at = now + POLL_INTERVAL
         chunk = self._polled() if self._dry else await asyncio.to_thread(self._draw)
         if not chunk:
             return
@@ -105,12 +105,12 @@ class RequestQueue:
         self._elsewhere.extend(by_key[key] for key in claim.elsewhere)
 
     def _draw(self) -> list[QueuedRequest]:
-        requests = list(islice(self._stream, CHUNK))
-        self._dry = len(requests) < CHUNK
+        requests = list(islice(self._stream, CHUNK_SIZE))
+        self._dry = len(requests) < CHUNK_SIZE
         first, self._drawn = self._drawn, self._drawn + len(requests)
         return [
             QueuedRequest(0.0, number, request) for number, request in enumerate(requests, first)
         ]
 
     def _polled(self) -> list[QueuedRequest]:
-        return [self._elsewhere.popleft() for _ in range(min(CHUNK, len(self._elsewhere)))]
+        return [self._elsewhere.popleft() for _ in range(min(CHUNK_SIZE, len(self._elsewhere)))]

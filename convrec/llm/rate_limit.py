@@ -12,21 +12,21 @@ from collections.abc import Mapping
 from math import isfinite
 
 MINUTE = 60.0
-BURST = 2.0
+BURST_SECONDS = 2.0
 """Seconds of a configured rate that may go at once after a rest."""
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([\d.]+)(ms|s|m|h|d)")
-LONGEST = 40
+MAX_DURATION_LENGTH = 40
 """Characters of a duration."""
 
 
-class Bucket:
+class TokenBucket:
     """Units that refill at `rate` a second up to `capacity`; a rate of 0 is no limit."""
 
     def __init__(self, per_minute: int | None, now: float) -> None:
         self.rate = (per_minute or 0) / MINUTE
-        self.capacity = max(1.0, self.rate * BURST)
+        self.capacity = max(1.0, self.rate * BURST_SECONDS)
         self._level = self.capacity
         self._at = now
 
@@ -56,8 +56,8 @@ class RateLimiter:
     """The limits of one endpoint. Times are seconds of one monotonic clock."""
 
     def __init__(self, max_rpm: int | None, max_tpm: int | None, now: float) -> None:
-        self._set = {"requests": Bucket(max_rpm, now), "tokens": Bucket(max_tpm, now)}
-        self._told = {"requests": Bucket(None, now), "tokens": Bucket(None, now)}
+        self._set = {"requests": TokenBucket(max_rpm, now), "tokens": TokenBucket(max_tpm, now)}
+        self._told = {"requests": TokenBucket(None, now), "tokens": TokenBucket(None, now)}
 
     def delay(self, tokens: float, now: float) -> float:
         """Seconds until a request of `tokens` (prompt and most of completion) may go."""
@@ -78,26 +78,27 @@ class RateLimiter:
         for what, bucket in self._told.items():
             try:
                 limit, remaining = (
-                    number(headers[f"x-ratelimit-{name}-{what}"]) for name in ("limit", "remaining")
+                    parse_number(headers[f"x-ratelimit-{name}-{what}"])
+                    for name in ("limit", "remaining")
                 )
-                reset = seconds(headers[f"x-ratelimit-reset-{what}"])
+                reset = parse_duration(headers[f"x-ratelimit-reset-{what}"])
             except (KeyError, ValueError):
                 continue
             bucket.learn(limit, remaining, reset, now)
 
 
-def seconds(text: str) -> float:
+def parse_duration(text: str) -> float:
     """A duration as endpoints write it (`120ms`, `6m0s`, `1h2m3s`, `8.64`), in seconds.
 
     Raises ValueError for anything else.
     """
-    parts = _PART.findall(text) if len(text) <= LONGEST else []
+    parts = _PART.findall(text) if len(text) <= MAX_DURATION_LENGTH else []
     if parts and "".join(number + unit for number, unit in parts) == text:
         return sum(float(number) * _UNITS[unit] for number, unit in parts)
-    return number(text)
+    return parse_number(text)
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """A number as endpoints write it. Raises ValueError for anything else, and for no end."""
     value = float(text)
     if not isfinite(value):

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from convrec.artifacts import Store
     from convrec.config import Config
 
-NO_ANSWER = "no answer is stored for this request"
+NO_RESPONSE = "no answer is stored for this request"
 
 
-def answers_digest(requests: Iterable[Request], store: Store) -> str:
+def responses_digest(requests: Iterable[Request], store: Store) -> str:
     """The digest of what would be used: every request key with the digest of its stored answer."""
     answers, total = ResponseStore(store), sha256()
     for chunk in chunks(requests):
@@ -31,7 +31,7 @@ def answers_digest(requests: Iterable[Request], store: Store) -> str:
     return total.hexdigest()
 
 
-def answers_state(config: Config, store: Store, model: str, stage: str, notes: str = "") -> str:
+def responses_state(config: Config, store: Store, model: str, stage: str, notes: str = "") -> str:
     """The digest of the endpoint, of a model's answers, and of a further table, `notes`.
 
     Answers that were bought for another stage do not count. Empty where answers come from a file.
@@ -62,10 +62,10 @@ def stored_texts(
         responses = answers.responses([request.key for request in chunk])
         for request in chunk:
             response = responses.get(request.key)
-            yield (request, *(text_of(response) if response else (None, NO_ANSWER)))
+            yield (request, *(response_text(response) if response else (None, NO_RESPONSE)))
 
 
-def unanswered(requests: Iterable[Request], store: Store) -> Iterator[Request]:
+def missing_requests(requests: Iterable[Request], store: Store) -> Iterator[Request]:
     """The requests to which no answer is stored, in order."""
     answers = ResponseStore(store)
     for chunk in chunks(requests):
@@ -73,7 +73,7 @@ def unanswered(requests: Iterable[Request], store: Store) -> Iterator[Request]:
         yield from (request for request in chunk if request.key not in stored)
 
 
-def text_of(response: Mapping[str, Any]) -> tuple[str | None, str]:
+def response_text(response: Mapping[str, Any]) -> tuple[str | None, str]:
     """(the text of a response, why there is none); half a character in it becomes a "?"."""
     message = response["choices"][0].get("message")
     said = message if isinstance(message, Mapping) else {}
@@ -84,16 +84,16 @@ def text_of(response: Mapping[str, Any]) -> tuple[str | None, str]:
     return (text, "") if text else (None, f"no text: {refusal or 'empty content'}")
 
 
-def explained(failures: pl.DataFrame, reasons: Mapping[str, str]) -> pl.DataFrame:
+def with_reasons(failures: pl.DataFrame, reasons: Mapping[str, str]) -> pl.DataFrame:
     """Failures as `failed_contexts` has them; `reasons` say why a context has no answer."""
     import polars as pl
 
-    why = pl.col("context_id").replace_strict(reasons, default=NO_ANSWER, return_dtype=pl.String)
-    told = pl.when(pl.col("reason") == NO_ANSWER).then(why).otherwise("reason")
+    why = pl.col("context_id").replace_strict(reasons, default=NO_RESPONSE, return_dtype=pl.String)
+    told = pl.when(pl.col("reason") == NO_RESPONSE).then(why).otherwise("reason")
     return failures.with_columns(reason=told)
 
 
-def failed_contexts(failed: Sequence[tuple[str, str, bool]]) -> pl.DataFrame:
+def failures_frame(failed: Sequence[tuple[str, str, bool]]) -> pl.DataFrame:
     """Failures as an artifact keeps them, from (context_id, reason, final)."""
     import polars as pl
 

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convrec.artifacts.store import Store
-from convrec.llm.batch.output import read_lines, read_outcome
+from convrec.llm.batch.output import line_outcome, read_output_lines
 from convrec.llm.client import Failure
 from convrec.llm.fetch import FetchResult, reasons_by_context
 from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
-from convrec.llm.response import Response, response_of
+from convrec.llm.response import Response, make_response
 from convrec.llm.response_store import ResponseStore
 
 
 @dataclass(frozen=True)
-class Imported(FetchResult):
+class ImportResult(FetchResult):
     """A fetch from a file of `lines`; the numbers of others that nobody can read are `unreadable`.
 
     `bound` lines name a request of ours; of these `imported` were new answers, and `unusable` are
@@ -37,7 +37,7 @@ class Imported(FetchResult):
 
 def import_batch_output(
     path: Path, requests: Iterable[Request], store: Store, *, by_owner: bool = True
-) -> Imported:
+) -> ImportResult:
     """Store the answers that a Batch output file has for `requests`.
 
     A line names our request key or, with `by_owner`, a context that has one request here.
@@ -56,16 +56,16 @@ def import_batch_output(
     reasons: dict[str, str] = {}
     unreadable: list[int] = []
     lines = bound = 0
-    for row in read_lines(path, lambda number, line: unreadable.append(number)):
+    for row in read_output_lines(path, lambda number, line: unreadable.append(number)):
         named = by_id.get(row["custom_id"], {})
         lines += 1
         bound += bool(named)
         for key, request in named.items():
-            outcome = read_outcome(row, request)
+            outcome = line_outcome(row, request)
             if isinstance(outcome, Failure):
                 reasons[key] = f"{path.name}: {outcome.reason}"
             elif key not in found:
-                found[key] = response_of(
+                found[key] = make_response(
                     request, outcome.response, NO_USAGE, 0.0, run="", stage="", origin="imported"
                 )
     answers = ResponseStore(store)
@@ -77,7 +77,7 @@ def import_batch_output(
     if unreadable:
         absent += f" among those that can be read; line {unreadable[0]} cannot"
     failures = {key: reasons.get(key, absent) for key in sorted(missing)}
-    return Imported(
+    return ImportResult(
         requests=len(wanted),
         from_ledger=len(wanted) - len(missing),
         failures=failures,

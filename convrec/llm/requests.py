@@ -47,7 +47,7 @@ def route(body: Mapping[str, Any]) -> str:
     return "/embeddings" if "input" in body else "/chat/completions"
 
 
-class Requests(Collection[Request]):
+class LazyRequests(Collection[Request]):
     """The requests of a stage, made anew at each pass, so that memory does not grow with them.
 
     `make` starts a pass; `count` is how many requests a pass gives, or counts them when that is

@@ -37,7 +37,7 @@ class Response:
     owner: str = ""
 
 
-def response_of(
+def make_response(
     request: Request,
     response: str,
     usage: Usage,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.identity import digest
 from convrec.artifacts.retry import again
+from convrec.artifacts.warehouse import WriteMode
 from convrec.errors import WarehouseError
 from convrec.llm import spool
 from convrec.llm.requests import Request
@@ -59,7 +60,7 @@ class ResponseStore:
 
         Within a block of `Store.reading` they stay where they are.
         """
-        if self.store.is_reading:
+        if self.store.is_connection_held:
             return 0
         return spool.recover(self.folder, self.add)
 
@@ -69,7 +70,7 @@ class ResponseStore:
 
     def asked_elsewhere(self, keys: Collection[str]) -> set[str]:
         """Those of `keys` that another process, on whatever host, is asking for."""
-        asked = spool.busy(self.folder).intersection(keys)
+        asked = spool.claimed_keys(self.folder).intersection(keys)
         if (claims := self._shared_claims()) is not None:
             asked |= claims.busy(keys)
             claims.close()
@@ -114,9 +115,9 @@ class ResponseStore:
         """Commit answers and what they cost in one transaction; repeats change nothing."""
         if not answers:
             return
-        incoming = answer_table(answers)
-        with self.store.write(growing=True) as connection:
-            insert(connection, incoming)
+        incoming = response_table(answers)
+        with self.store.transaction(WriteMode.APPEND) as connection:
+            insert_responses(connection, incoming)
 
     def standing(self, keys: Collection[str]) -> KeyStatus:
         """Which of `keys` are answered, and which are in a batch that has not ended."""
@@ -146,7 +147,7 @@ class ResponseStore:
             ).fetchall()
 
 
-def insert(connection: duckdb.DuckDBPyConnection, incoming: pa.Table) -> None:
+def insert_responses(connection: duckdb.DuckDBPyConnection, incoming: pa.Table) -> None:
     """Insert answers (columns of `Answer` and response_digest) and their bills; repeats nothing."""
     connection.register("incoming", incoming)
     connection.execute(_NEW_LEDGER_ROWS)
@@ -154,7 +155,7 @@ def insert(connection: duckdb.DuckDBPyConnection, incoming: pa.Table) -> None:
     connection.unregister("incoming")
 
 
-def answer_table(answers: Sequence[Response]) -> pa.Table:
+def response_table(answers: Sequence[Response]) -> pa.Table:
     """Answers as `insert` takes them."""
     import polars as pl
 

@@ -60,12 +60,12 @@ class Spool:
 
     def __enter__(self) -> Spool:
         try:
-            with turn(self.folder):
+            with spool_lock(self.folder):
                 self._write_claims()
             self._reserve_path.write_bytes(bytes(RESERVE))
         except OSError as error:
             self._reserve_path.unlink(missing_ok=True)
-            raise unwritable(self.folder, error) from None
+            raise spool_write_error(self.folder, error) from None
         return self
 
     def __exit__(
@@ -76,7 +76,7 @@ class Spool:
     ) -> None:
         self.seal()
         self._reserve_path.unlink(missing_ok=True)
-        with turn(self.folder):
+        with spool_lock(self.folder):
             if not _segments_of(self._claims_path):
                 self._claims_path.unlink(missing_ok=True)
         if self.shared is not None:
@@ -99,10 +99,10 @@ class Spool:
                 if self.full or not no_space(error):
                     raise
                 self._reserve_path.unlink(missing_ok=True)
-                self.full = unwritable(self.folder, error)
+                self.full = spool_write_error(self.folder, error)
                 self._write(data)
         except OSError as error:
-            raise unwritable(self.folder, error) from None
+            raise spool_write_error(self.folder, error) from None
 
     def _write(self, data: bytes) -> None:
         """Append to the segment, wholly or not at all."""
@@ -135,8 +135,8 @@ class Spool:
         they let go of a key only when its answer is committed, so no key falls between. The keys
         of a process that died count as asked for until `recover` has saved its answers.
         """
-        with turn(self.folder):
-            asked = busy(self.folder, besides=self._claims_path)
+        with spool_lock(self.folder):
+            asked = claimed_keys(self.folder, besides=self._claims_path)
             if self.shared is not None:
                 asked |= set(keys) - self.shared.take([key for key in keys if key not in asked])
             known = standing(list(keys))
@@ -151,7 +151,7 @@ class Spool:
 
     def release(self, keys: Collection[str]) -> None:
         """Let go of keys whose answers are committed, or that failed for good."""
-        with turn(self.folder):
+        with spool_lock(self.folder):
             self.claimed.difference_update(keys)
             self._write_claims()
             if self.shared is not None:
@@ -179,7 +179,7 @@ class Spool:
             fresh.replace(self._claims_path)
         except OSError as error:
             fresh.unlink(missing_ok=True)
-            raise unwritable(self.folder, error) from None
+            raise spool_write_error(self.folder, error) from None
         if self._claims is not None:
             self._claims.close()
         self._claims = file
@@ -203,13 +203,13 @@ class Claim:
     batched: set[str]
 
 
-def busy(folder: Path, besides: Path | None = None) -> set[str]:
+def claimed_keys(folder: Path, besides: Path | None = None) -> set[str]:
     """The keys that processes are asking for now."""
     paths = (path for path in folder.glob("*.claims") if path != besides)
     return {key for path in paths for key in _text(path).split()}
 
 
-def busy_owners(folder: Path) -> int:
+def count_live_owners(folder: Path) -> int:
     """How many living processes may be keeping answers. To be called inside `turn`."""
     alive = 0
     for claims in folder.glob("*.claims"):
@@ -226,7 +226,7 @@ def _text(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def turn(folder: Path) -> Iterator[None]:
+def spool_lock(folder: Path) -> Iterator[None]:
     """Hold the spool's lock, which is only ever held for milliseconds."""
     folder.mkdir(parents=True, exist_ok=True)
     with file_lock(folder / "turn.lock"):
@@ -241,7 +241,7 @@ def recover(folder: Path, commit: Callable[[list[Response]], object]) -> int:
     if not any(folder.glob("*.claims")):
         return 0
     found = 0
-    with turn(folder):
+    with spool_lock(folder):
         for claims in sorted(folder.glob("*.claims")):
             with _if_dead(claims) as dead:
                 if not dead:
@@ -289,7 +289,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def unwritable(folder: Path, error: OSError) -> WarehouseError:
+def spool_write_error(folder: Path, error: OSError) -> WarehouseError:
     """What to raise where the spool cannot be written."""
     return WarehouseError(
         f"answers cannot be kept in {folder} ({error.strerror or error}); free some space or give "

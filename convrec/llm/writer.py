@@ -10,10 +10,10 @@ from convrec.llm.response import Response
 from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool
 
-GROUP = 500
+COMMIT_SIZE = 500
 """Answers in one commit to the warehouse."""
 
-INTERVAL = 2.0
+COMMIT_INTERVAL = 2.0
 """Seconds after which fewer are committed too."""
 
 
@@ -54,12 +54,12 @@ class ResponseWriter:
         while self._arrived or not self._closing:
             if not self._arrived:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(INTERVAL):
+                    async with asyncio.timeout(COMMIT_INTERVAL):
                         await self._wake.wait()
                 self._wake.clear()
             await self._sync()
-            late = asyncio.get_running_loop().time() - self._committed_at > INTERVAL
-            if len(self._uncommitted) >= GROUP or (self._uncommitted and late):
+            late = asyncio.get_running_loop().time() - self._committed_at > COMMIT_INTERVAL
+            if len(self._uncommitted) >= COMMIT_SIZE or (self._uncommitted and late):
                 await self._start_commit()
 
     async def _sync(self) -> None:

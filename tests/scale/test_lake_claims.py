@@ -13,14 +13,11 @@ from convrec.artifacts import Store
 from convrec.errors import WarehouseError
 from convrec.llm.batch.client import BatchClient
 from convrec.llm.response_store import ResponseStore
-from convrec.llm.spool import KeyStatus
 from convrec.operations.forget import forget_conversations
-from tests.convrec.llm.batch.test_run import BatchEndpoint, batches, in_batches
-from tests.convrec.llm.conftest import Endpoint, ask, endpoint
-from tests.convrec.llm.test_fetch_crashes import child
 from tests.servers import Postgres
-
-__all__ = ["batches", "endpoint"]
+from tests.support.batch_endpoint import batch_endpoint, fetch_in_batches
+from tests.support.llm_endpoint import fetch_in_child, make_request, running_endpoint
+from tests.support.stored_responses import nothing_stored
 
 pytestmark = pytest.mark.scale
 
@@ -35,57 +32,57 @@ def hosts(
     return Store(tmp_path / "one"), Store(tmp_path / "two")
 
 
-def nothing(keys: list[str]) -> KeyStatus:
-    return KeyStatus(set(), set())
-
-
-def test_a_key_is_claimed_by_one_host_until_it_lets_go(
+def test_a_key_is_claimed_by_one_host_at_a_time(
     hosts: tuple[Store, Store], postgres_server: Postgres
 ) -> None:
     one, two = map(ResponseStore, hosts)
     with one.open_spool() as here, two.open_spool() as there:
-        assert here.claim(["a", "b"], nothing).mine == ["a", "b"]
-        claim = there.claim(["b", "c"], nothing)
+        assert here.claim(["a", "b"], nothing_stored).mine == ["a", "b"]
+        claim = there.claim(["b", "c"], nothing_stored)
         assert (claim.mine, claim.elsewhere) == (["c"], ["b"])
         assert two.asked_elsewhere(["a", "b", "d"]) == {"a", "b"}
 
         postgres_server.control("restart")
-        here.claim(["e"], nothing)
-        assert there.claim(["a", "e"], nothing).elsewhere == ["a", "e"]
+        here.claim(["e"], nothing_stored)
+        assert there.claim(["a", "e"], nothing_stored).elsewhere == ["a", "e"]
 
         here.release(["b"])
-        assert there.claim(["b"], nothing).mine == ["b"]
+        assert there.claim(["b"], nothing_stored).mine == ["b"]
         with pytest.raises(WarehouseError, match="asking an endpoint"):
             forget_conversations(["x"], Store(hosts[0].home.parent / "three"))
     with one.open_spool() as here:
-        assert here.claim(["a", "b", "c", "e"], nothing).elsewhere == []
+        assert here.claim(["a", "b", "c", "e"], nothing_stored).elsewhere == []
 
 
-def test_two_hosts_share_the_work(hosts: tuple[Store, Store], endpoint: Endpoint) -> None:
-    endpoint.latency = 0.01
-    both = [child(host.home, endpoint.url, 150) for host in hosts]
-    counts = [tuple(map(int, p.communicate(timeout=120)[0].split())) for p in both]
+def test_two_hosts_share_the_work(hosts: tuple[Store, Store]) -> None:
+    with running_endpoint() as endpoint:
+        endpoint.latency = 0.01
+        both = [fetch_in_child(host.home, endpoint.url, 150) for host in hosts]
+        counts = [tuple(map(int, p.communicate(timeout=120)[0].split())) for p in both]
     assert [found + sent for found, sent in counts] == [150, 150]
     assert sum(sent for _, sent in counts) == 150
     assert set(endpoint.counts.values()) == {1}
 
 
-def test_a_batch_that_one_host_is_submitting_is_left_to_it_by_the_other(
-    hosts: tuple[Store, Store], batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
+def test_one_host_submits_a_batch(
+    hosts: tuple[Store, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests = [ask(n) for n in range(6)]
-    url = batches.start()
-    real, others = BatchClient.upload, []
+    requests = [make_request(n) for n in range(6)]
+    upload, others = BatchClient.upload, []
 
-    def upload(self: BatchClient, path: Path, name: str) -> str:
+    def slow_upload(self: BatchClient, path: Path, name: str) -> str:
         if not others:
-            other = threading.Thread(target=in_batches, args=(requests, url, hosts[1], "other"))
+            other = threading.Thread(
+                target=fetch_in_batches, args=(requests, url, hosts[1], "other")
+            )
             others.append(other)
             other.start()
             time.sleep(4)
-        return real(self, path, name)
+        return upload(self, path, name)
 
-    monkeypatch.setattr(BatchClient, "upload", upload)
-    in_batches(requests, url, hosts[0])
-    others[0].join(60)
-    assert batches.created == [6]
+    monkeypatch.setattr(BatchClient, "upload", slow_upload)
+    with batch_endpoint(tmp_path / "endpoint") as batches:
+        url = batches.start()
+        fetch_in_batches(requests, url, hosts[0])
+        others[0].join(60)
+        assert batches.created == [6]

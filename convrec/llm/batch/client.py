@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from convrec.artifacts.identity import file_digest
 from convrec.errors import EndpointError
-from convrec.llm.batch.output import output_line
-from convrec.llm.client import Failure, not_connected, refused
+from convrec.llm.batch.output import parse_output_line
+from convrec.llm.client import Failure, connection_failure, status_failure
 from convrec.llm.endpoint import is_loopback, public_url
-from convrec.llm.spool import unwritable
+from convrec.llm.spool import spool_write_error
 from convrec.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0
 """Seconds of back-off after the first failed attempt, and at most."""
 
-METADATA = "convrec_batch"
-PAGE = 100
+METADATA_KEY = "convrec_batch"
+PAGE_SIZE = 100
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class BatchClient:
                     input_file_id=file_id,
                     endpoint="/v1/chat/completions",
                     completion_window="24h",
-                    metadata={METADATA: batch_key},
+                    metadata={METADATA_KEY: batch_key},
                 ),
                 "batch",
             )
@@ -75,7 +75,7 @@ class BatchClient:
         """The id of the newest batch input file of this name; empty if there is none."""
 
         def look() -> str:
-            for file in _listed(self._client.files.list(purpose="batch", limit=PAGE)):
+            for file in _listed(self._client.files.list(purpose="batch", limit=PAGE_SIZE)):
                 if file.filename == name:
                     return _id(file, "file")
             return ""
@@ -86,8 +86,8 @@ class BatchClient:
         """The id of the batch with our key in its metadata; empty if there is none."""
 
         def look() -> str:
-            for batch in _listed(self._client.batches.list(limit=PAGE)):
-                if (batch.metadata or {}).get(METADATA) == batch_key:
+            for batch in _listed(self._client.batches.list(limit=PAGE_SIZE)):
+                if (batch.metadata or {}).get(METADATA_KEY) == batch_key:
                     return _id(batch, "batch")
             return ""
 
@@ -161,7 +161,7 @@ class BatchClient:
         try:
             return act()
         except openai.APIConnectionError as error:
-            return not_connected(self.url, error)
+            return connection_failure(self.url, error)
         except openai.APIStatusError as error:
             return self._status(error)
         except (openai.APIResponseValidationError, ValueError, AttributeError, TypeError):
@@ -176,7 +176,7 @@ class BatchClient:
                 "API set recommend.source=live and reflect.source=live; where it lost a batch, "
                 "`convrec llm batches` shows it, and --release KEY sets its requests free",
             )
-        failure = refused(self.url, self._key, error, {})
+        failure = status_failure(self.url, self._key, error, {})
         if failure.kind == "request":
             return Failure("terminal", f"{self.url} refused the batch: {failure.reason}")
         return failure
@@ -220,7 +220,7 @@ def _write(path: Path, response: Any) -> None:
                     return
                 file.write(block)
     except OSError as error:
-        raise unwritable(path.parent, error) from None
+        raise spool_write_error(path.parent, error) from None
 
 
 def _unreadable(path: Path) -> int:
@@ -232,7 +232,7 @@ def _unreadable(path: Path) -> int:
     line = b""
     with path.open("rb") as file:
         for line in filter(bytes.strip, file):
-            good = output_line(line) is not None
+            good = parse_output_line(line) is not None
             readable, unreadable = readable + good, unreadable + (not good)
     if unreadable and (not readable or not (good or line.endswith(b"\n"))):
         raise ValueError("a download that broke off")

@@ -11,23 +11,23 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from convrec.llm.batch.client import BatchClient
-from convrec.llm.batch.output import read_lines, read_outcome
-from convrec.llm.batch.store import BatchRecord, BatchStore, unread_file
+from convrec.llm.batch.output import line_outcome, read_output_lines
+from convrec.llm.batch.store import BatchRecord, BatchStore, unreadable_file
 from convrec.llm.client import Failure, Success
 from convrec.llm.context import FetchContext
 from convrec.llm.prices import NO_USAGE, Usage, cost
 from convrec.llm.requests import chunks
-from convrec.llm.response import Response, response_of
-from convrec.llm.spool import unwritable
+from convrec.llm.response import Response, make_response
+from convrec.llm.spool import spool_write_error
 
 if TYPE_CHECKING:
     from openai.types import Batch
 
-LINES_AT_ONCE = 1000
+LINES_PER_COMMIT = 1000
 
 
 @dataclass
-class Collected:
+class CollectedBatch:
     """What a batch gave: answered keys, failures for good by key, and what was billed.
 
     `terminal` is a refusal that would meet every request alike, `unreadable` the number of lines
@@ -44,11 +44,11 @@ class Collected:
 
 def collect(
     batch: Batch, row: BatchRecord, book: BatchStore, control: BatchClient, errand: FetchContext
-) -> Collected:
+) -> CollectedBatch:
     """Download the output and error files of an ended batch and store what they hold."""
-    collected = Collected()
+    collected = CollectedBatch()
     moment = ended_at(batch)
-    unread = unread_file(book.folder, row.batch_key)
+    unread = unreadable_file(book.folder, row.batch_key)
     unread.unlink(missing_ok=True)
 
     def put_aside(number: int, line: bytes) -> None:
@@ -57,13 +57,13 @@ def collect(
             with unread.open("ab") as file:
                 file.write(line)
         except OSError as error:
-            raise unwritable(book.folder, error) from None
+            raise spool_write_error(book.folder, error) from None
 
     for file_id in (batch.output_file_id, batch.error_file_id):
         if file_id:
             path = book.folder / f"batch-{row.batch_key}.{file_id}.jsonl"
             control.download(file_id, path)
-            for lines in chunks(read_lines(path, put_aside), LINES_AT_ONCE):
+            for lines in chunks(read_output_lines(path, put_aside), LINES_PER_COMMIT):
                 _store(lines, row, moment, book, errand, collected)
             path.unlink()
     return collected
@@ -82,7 +82,7 @@ def _store(
     moment: datetime,
     book: BatchStore,
     errand: FetchContext,
-    collected: Collected,
+    collected: CollectedBatch,
 ) -> None:
     requests = book.requests(row, [line["custom_id"] for line in lines])
     answers: list[Response] = []
@@ -90,12 +90,12 @@ def _store(
         request = requests.get(line["custom_id"])
         if request is None or request.key in collected.answered:
             continue  # somebody else's, which says nothing about our requests, or a line again
-        outcome = read_outcome(line, request, url=errand.base_url, key=errand.key)
+        outcome = line_outcome(line, request, url=errand.base_url, key=errand.key)
         if outcome.usage:
             usd = cost(errand.price(request), outcome.usage, batch=True)
             collected.usage, collected.usd = collected.usage + outcome.usage, collected.usd + usd
             answers.append(
-                response_of(
+                make_response(
                     request,
                     outcome.response if isinstance(outcome, Success) else "",
                     outcome.usage,
@@ -110,7 +110,7 @@ def _store(
     errand.answers.add(answers)
 
 
-def _sort(key: str, outcome: Success | Failure, collected: Collected) -> None:
+def _sort(key: str, outcome: Success | Failure, collected: CollectedBatch) -> None:
     if isinstance(outcome, Success):
         collected.answered.add(key)
     elif outcome.kind == "request":

@@ -12,7 +12,7 @@ from convrec.llm.batch.store import BatchRecord, BatchStore
 from convrec.llm.endpoint import api_key, endpoint_name, open_endpoint
 from convrec.llm.response_store import ResponseStore
 
-BY_US = "cancelled by us"
+CANCELLED_NOTE = "cancelled by us"
 
 
 def cancel_batch(batch_key: str, config: Config, answers: ResponseStore) -> None:
@@ -36,7 +36,7 @@ def cancel_batch(batch_key: str, config: Config, answers: ResponseStore) -> None
                     book.end(row, "never submitted")
                     return
                 # The note comes first: a run that waits may see the end before we return.
-                book.note(row, batch_id=batch_id, state="submitted", note=BY_US)
+                book.note(row, batch_id=batch_id, state="submitted", note=CANCELLED_NOTE)
                 control.cancel(batch_id)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from convrec.errors import InputError
-from convrec.llm.client import Failure, Success, masked, read_response, refusal
+from convrec.llm.client import Failure, Success, error_failure, mask_key, parse_response
 from convrec.llm.requests import Request
 
 
-def read_lines(
+def read_output_lines(
     path: Path, unreadable: Callable[[int, bytes], object] = lambda number, line: None
 ) -> Iterator[dict[str, Any]]:
     """The lines of an output or error file, as objects with `custom_id` and `response`.
@@ -26,7 +26,7 @@ def read_lines(
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
-                if (row := output_line(line)) is None:
+                if (row := parse_output_line(line)) is None:
                     first = first or number
                     unreadable(number, line)
                 else:
@@ -44,7 +44,7 @@ def read_lines(
         )
 
 
-def output_line(line: bytes) -> dict[str, Any] | None:
+def parse_output_line(line: bytes) -> dict[str, Any] | None:
     """A line of Batch output; None for what is none."""
     try:
         row = json.loads(line)
@@ -54,7 +54,7 @@ def output_line(line: bytes) -> dict[str, Any] | None:
     return row if good else None
 
 
-def read_outcome(
+def line_outcome(
     row: Mapping[str, Any], request: Request, *, url: str = "the batch", key: str = ""
 ) -> Success | Failure:
     """The answer in a line, or why it holds none.
@@ -70,6 +70,8 @@ def read_outcome(
         said = body.get("error") if isinstance(body, dict) else error
         said = said if isinstance(said, dict) else error
         number = status if isinstance(status, int) and status != 200 else 500
-        failure = refusal(url, key, number, said if isinstance(said, dict) else {}, request.body)
+        failure = error_failure(
+            url, key, number, said if isinstance(said, dict) else {}, request.body
+        )
         return Failure(failure.kind, f"the batch reports {failure.reason}", failure.status)
-    return read_response(masked(json.dumps(body), key), request.body)
+    return parse_response(mask_key(json.dumps(body), key), request.body)

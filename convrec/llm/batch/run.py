@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from convrec.errors import BudgetExceeded, ConfigError, EndpointError
 from convrec.llm.batch.client import BatchClient
-from convrec.llm.batch.collect import Collected, collect
-from convrec.llm.batch.manage import BY_US
+from convrec.llm.batch.collect import CollectedBatch, collect
+from convrec.llm.batch.manage import CANCELLED_NOTE
 from convrec.llm.batch.store import BatchDraft, BatchRecord, BatchStore, input_line
-from convrec.llm.budget import upper_usage
+from convrec.llm.budget import max_usage
 from convrec.llm.context import FetchContext
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.prices import cost
@@ -22,12 +22,12 @@ from convrec.llm.requests import Request, chunks, distinct
 if TYPE_CHECKING:
     from openai.types import Batch
 
-ENDED = ("completed", "expired", "cancelled", "failed")
+FINAL_STATES = ("completed", "expired", "cancelled", "failed")
 TOO_MANY_TOKENS = "token_limit_exceeded"
 FIRST_LOOK = 0.5
 """Seconds until the first look at a batch; each pause is twice the last, up to poll_seconds."""
 
-PACK = 500
+REQUESTS_PER_COMMIT = 500
 """Requests recorded in one transaction."""
 
 
@@ -42,7 +42,7 @@ def send_in_batches(
     still sent and waited for.
     """
     with closing(_control(errand)) as control:
-        sender = _Sender(errand, control)
+        sender = _BatchSender(errand, control)
         sender.resume()
         while True:
             sender.pack(left)
@@ -59,7 +59,7 @@ def wait_for_batches(requests: Iterable[Request], errand: FetchContext) -> None:
     A batch that was never submitted, and whose owner is gone, is dissolved: its requests are free.
     """
     with closing(_control(errand)) as control:
-        sender = _Sender(errand, control, submits=False)
+        sender = _BatchSender(errand, control, submits=False)
         sender.wanted = {request.key for request in requests}
         sender.wait()
 
@@ -79,13 +79,13 @@ def collect_ended(errand: FetchContext) -> None:
     if not left:
         return
     with closing(_control(errand)) as control:
-        sender = _Sender(errand, control, submits=False)
+        sender = _BatchSender(errand, control, submits=False)
         for row in left:
             with suppress(EndpointError, ConfigError):  # whoever waits for this one hears of it
                 sender.look(row.batch_key)
 
 
-class _Sender:
+class _BatchSender:
     """One fetch by batches. `wanted` are the keys that have neither an answer nor a failure, `sent`
     those that we submitted.
 
@@ -126,7 +126,7 @@ class _Sender:
             self._reserve(self._bound(request))
 
     def _bound(self, request: Request) -> float:
-        return cost(self._errand.price(request), upper_usage(request.body), batch=True)
+        return cost(self._errand.price(request), max_usage(request.body), batch=True)
 
     def _reserve(self, bound: float) -> None:
         self._errand.budget.reserve(bound)
@@ -138,7 +138,7 @@ class _Sender:
         self._errand.tally.note = "packing batches"
         with self._errand.answers.open_spool() as spool, ExitStack() as locks:
             draft: BatchDraft | None = None
-            for chunk in chunks(left, PACK):
+            for chunk in chunks(left, REQUESTS_PER_COMMIT):
                 self._errand.answers.recover()
                 by_key = {request.key: request for request in chunk}
                 claim = spool.claim(list(by_key), self._errand.answers.standing)
@@ -268,7 +268,7 @@ class _Sender:
             return 0
         batch = self._control.batch(row.batch_id)
         counts = batch.request_counts
-        if batch.status not in ENDED:
+        if batch.status not in FINAL_STATES:
             return counts.completed + counts.failed if counts else 0
         with self._book.holding(batch_key) as ours:
             row = self._book.row(batch_key)
@@ -282,7 +282,7 @@ class _Sender:
         note: str = batch.status
         if batch.status == "failed":
             note = self._failed(batch, row)
-        elif batch.status == "cancelled" and row.note == BY_US:
+        elif batch.status == "cancelled" and row.note == CANCELLED_NOTE:
             self._refusal = (
                 f"batch {row.batch_key} was cancelled; what it had answered is kept, so run again "
                 "to send the rest"
@@ -310,7 +310,7 @@ class _Sender:
 
     # -- accounts ------------------------------------------------------------------------------
 
-    def _count(self, row: BatchRecord, collected: Collected) -> None:
+    def _count(self, row: BatchRecord, collected: CollectedBatch) -> None:
         self._refusal = self._refusal or collected.terminal
         if not self._submits:
             return

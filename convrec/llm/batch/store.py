@@ -13,13 +13,14 @@ from pathlib import Path
 from convrec.artifacts.retry import again
 from convrec.artifacts.store import Store
 from convrec.artifacts.tables import utc_now
-from convrec.llm.requests import Request, Requests
-from convrec.llm.spool import unwritable
+from convrec.artifacts.warehouse import WriteMode
+from convrec.llm.requests import LazyRequests, Request
+from convrec.llm.spool import spool_write_error
 from convrec.utils.locks import try_file_lock
 
 COLUMNS = "batch_key, endpoint, stage, run, state, requests, file_id, batch_id, note, created_at"
 
-ROWS_AT_ONCE = 2000
+FETCH_SIZE = 2000
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class BatchStore:
         A batch that has ended meanwhile stays as it is.
         """
         sets = ", ".join(f"{name} = ?" for name in changes)
-        with self.store.write() as connection:
+        with self.store.transaction() as connection:
             connection.execute(
                 f"UPDATE llm_batches SET {sets}, updated_at = ? "  # noqa: S608
                 "WHERE batch_key = ? AND state != 'ended'",
@@ -94,7 +95,7 @@ class BatchStore:
     @again
     def end(self, row: BatchRecord, note: str) -> None:
         """Set the requests of a batch free: they are answered, or may be sent again."""
-        with self.store.write() as connection:
+        with self.store.transaction() as connection:
             connection.execute(
                 "DELETE FROM llm_batch_requests WHERE batch_key = ?", [row.batch_key]
             )
@@ -131,7 +132,7 @@ class BatchStore:
             ).fetchall()
         return {key for (key,) in found}
 
-    def open_requests(self, run: str | None = None) -> Requests:
+    def open_requests(self, run: str | None = None) -> LazyRequests:
         """The requests of all batches that have not ended; of one run, or of all."""
         held = "FROM llm_batch_requests JOIN llm_batches USING (batch_key) "
         of_run = "WHERE $1 IS NULL OR run = $1"
@@ -140,7 +141,7 @@ class BatchStore:
             with self.store.read_connection() as connection:
                 query = f"SELECT owner, endpoint, body {held} {of_run}"
                 found = connection.execute(query, [run])
-                while some := found.fetchmany(ROWS_AT_ONCE):
+                while some := found.fetchmany(FETCH_SIZE):
                     for owner, endpoint, body in some:
                         yield Request(owner, endpoint, json.loads(body))
 
@@ -149,7 +150,7 @@ class BatchStore:
                 query = f"SELECT count(*) {held} {of_run}"
                 return int(connection.execute(query, [run]).fetchall()[0][0])
 
-        return Requests(make, count)
+        return LazyRequests(make, count)
 
     def write_input(self, row: BatchRecord, path: Path) -> None:
         """Write the batch's input file: one line a request, `custom_id` is the request key."""
@@ -161,10 +162,10 @@ class BatchStore:
             )
             try:
                 with path.open("w", encoding="utf-8") as file:
-                    while some := found.fetchmany(ROWS_AT_ONCE):
+                    while some := found.fetchmany(FETCH_SIZE):
                         file.writelines(input_line(key, body) for key, body in some)
             except OSError as error:
-                raise unwritable(path.parent, error) from None
+                raise spool_write_error(path.parent, error) from None
 
     @contextlib.contextmanager
     def holding(self, batch_key: str) -> Iterator[bool]:
@@ -239,7 +240,7 @@ class BatchDraft:
             }
         ).to_arrow()
         endpoint, stage, run = self._names
-        with self._book.store.write(growing=True) as connection:
+        with self._book.store.transaction(WriteMode.APPEND) as connection:
             connection.execute(
                 "INSERT INTO llm_batches SELECT ?, ?, ?, ?, 'draft', 0, '', '', '', ?, ? WHERE "
                 "NOT EXISTS (SELECT 1 FROM llm_batches AS known WHERE known.batch_key = ?)",
@@ -260,7 +261,7 @@ def remove_transfers(folder: Path, batch_key: str = "*") -> None:
             path.unlink(missing_ok=True)
 
 
-def unread_file(folder: Path, batch_key: str = "*") -> Path:
+def unreadable_file(folder: Path, batch_key: str = "*") -> Path:
     """Where lines of a batch's output lie that nobody could read."""
     return folder / f"unread-{batch_key}.jsonl"
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from convrec.artifacts.identity import digest
-from convrec.llm.read import NO_ANSWER, stored_texts, text_of
+from convrec.llm.read import NO_RESPONSE, stored_texts, response_text
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
 from convrec.stages.reflect.prompt import read_ratings, repair_body
@@ -31,7 +31,7 @@ class Lack(NamedTuple):
     @property
     def final(self) -> bool:
         """Whether asking again would cost and change nothing."""
-        return self.reason != NO_ANSWER
+        return self.reason != NO_RESPONSE
 
 
 class ParsedRatings(NamedTuple):
@@ -128,7 +128,7 @@ def _read(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
         broken: dict[str, tuple[str, str]] = {}
         keys = dict(wanted.join(some, on="request").select("request_key", "request").iter_rows())
         for key, response in answers.responses(keys).items():
-            text, reason = text_of(response)
+            text, reason = response_text(response)
             if text is None:
                 lacking[keys[key]] = Lack(reason)
                 continue

@@ -33,8 +33,8 @@ def estimate_embedding_cost(ctx: StepContext) -> EmbeddingCost:
     without them, the high end as if each were a new one outside the catalog. Raises ConfigError for
     a model without a price.
     """
-    from convrec.llm.estimate import CostEstimate, estimate
-    from convrec.llm.read import unanswered
+    from convrec.llm.estimate import CostEstimate, estimate_cost
+    from convrec.llm.read import missing_requests
 
     if not embeds(ctx.config):
         return EmbeddingCost(0, 0, CostEstimate())
@@ -43,11 +43,11 @@ def estimate_embedding_cost(ctx: StepContext) -> EmbeddingCost:
 
     def counted() -> Iterator[Request]:
         nonlocal count
-        for request in unanswered(embedding_requests(known), ctx.store):
+        for request in missing_requests(embedding_requests(known), ctx.store):
             count += 1
             yield request
 
-    bill = estimate(counted(), config=ctx.config, store=ctx.store, stage="remap")
+    bill = estimate_cost(counted(), config=ctx.config, store=ctx.store, stage="remap")
     return EmbeddingCost(texts, count, bill if known is ctx else bill + _titles_to_come(ctx))
 
 

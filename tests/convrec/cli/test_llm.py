@@ -12,14 +12,14 @@ from convrec.cli.llm import app
 from convrec.demo import server
 from convrec.errors import InputError
 from convrec.llm.response_store import ResponseStore
-from tests.convrec.llm.test_response_store import ANSWER
 from tests.imports import loaded
+from tests.support.stored_responses import RESPONSE
 
 
 def test_the_ledger_as_table_and_json(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVREC_HOME", str(store.home))
     assert "Nothing was sent yet" in CliRunner().invoke(app, ["ledger"]).output
-    ResponseStore(store).add([ANSWER])
+    ResponseStore(store).add([RESPONSE])
     told = CliRunner().invoke(app, ["ledger"]).output
     assert "demo-teacher" in told
     assert "reasoning" not in told  # nothing was
@@ -30,7 +30,7 @@ def test_the_ledger_as_table_and_json(store: Store, monkeypatch: pytest.MonkeyPa
                 "run": "r",
                 "stage": "recommend",
                 "model": "demo-teacher",
-                "day": ANSWER.created_at[:10],
+                "day": RESPONSE.created_at[:10],
                 "origin": "live",
                 "requests": 1,
                 "prompt_tokens": 100,

@@ -11,14 +11,14 @@ import pytest
 
 from convrec.config import ROOT, load
 from convrec.demo import complete
-from convrec.demo.post_parser import read, work_named
-from convrec.demo.posts import generate
-from convrec.demo.world import WORLDS, World, world, world_meant
+from convrec.demo.post_parser import find_work, parse_post
+from convrec.demo.posts import generate_rows
+from convrec.demo.world import WORLDS, World, detect_world, load_world
 from convrec.stages.ingest.source import read_conversations
 from convrec.stages.recommend.step import teacher_messages
-from convrec.titles.line_format import parse_answer
+from convrec.titles.line_format import parse_chat_list
 
-BOOKS = world("books")
+BOOKS = load_world("books")
 
 
 def asked(text: str, profile: str) -> dict[str, Any]:
@@ -28,42 +28,42 @@ def asked(text: str, profile: str) -> dict[str, Any]:
 
 def known(answer: str, here: World) -> float:
     """Share of the lines that name a work of a world."""
-    return mean(work_named(*item, here) is not None for _, item in parse_answer(answer))
+    return mean(find_work(*item, here) is not None for _, item in parse_chat_list(answer))
 
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_world_is_whole(name) -> None:
-    here = world(name)
+    here = load_world(name)
     assert {work.taste for work in here.works} == set(here.tastes)
     for taste in here.tastes.values():
         assert taste.neighbour in set(here.tastes) - {taste.name}
         assert len(here.of_taste(taste.name)) >= 15
         for cue in taste.cues:
-            assert read(cue, here).strongest() == taste.name
+            assert parse_post(cue, here).strongest() == taste.name
 
 
 def test_what_a_reader_wants_gives_the_taste_away() -> None:
     for taste in BOOKS.tastes.values():
-        told = [read(want, BOOKS).strongest() for want in taste.wants]
+        told = [parse_post(want, BOOKS).strongest() for want in taste.wants]
         assert told.count(taste.name) == len(told), list(zip(taste.wants, told, strict=True))
 
 
 def test_the_noun_of_the_instructions_tells_the_world() -> None:
-    assert world_meant("Recommend a novel, not a film") is BOOKS
-    assert world_meant("You recommend movies.") is world()
-    assert world_meant("Bookmakers and filmography") is world()
-    assert world_meant("") is world()
+    assert detect_world("Recommend a novel, not a film") is BOOKS
+    assert detect_world("You recommend movies.") is load_world()
+    assert detect_world("Bookmakers and filmography") is load_world()
+    assert detect_world("") is load_world()
 
 
 def test_one_process_answers_both_domains() -> None:
     text = "I loved Dune and Solaris. Looking for space."
     assert known(asked(text, "demo-books"), BOOKS) == 1
-    assert known(asked(text, "demo"), world()) == 1
+    assert known(asked(text, "demo"), load_world()) == 1
     assert "(" not in asked(text, "demo-books")
 
 
 def test_a_post_about_the_other_world_changes_nothing() -> None:
-    assert known(asked("I love books, novels and Dune", "demo"), world()) == 1
+    assert known(asked("I love books, novels and Dune", "demo"), load_world()) == 1
     assert known(asked("the movie was better", "demo-books"), BOOKS) == 1
 
 
@@ -101,11 +101,11 @@ def test_the_worlds_books_are_those_of_the_shipped_catalog() -> None:
 
 
 def test_posts_speak_of_books_and_their_authors() -> None:
-    rows = [r for r in generate(7, {"train": 200}, "books") if isinstance(r, dict)]
+    rows = [r for r in generate_rows(7, {"train": 200}, "books") if isinstance(r, dict)]
     texts = [r["prompt"][0]["content"] for r in rows if "broken" not in r["sample_id"]]
     assert 0.2 < mean(" by " in text for text in texts) < 0.6
     assert not any("movie" in text.lower() or "film" in text.lower() for text in texts)
-    assert all(read(text, BOOKS).strongest() for text in texts)
+    assert all(parse_post(text, BOOKS).strongest() for text in texts)
 
 
 def test_ingest_takes_every_good_row_and_quarantines_the_broken_ones() -> None:

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from convrec.demo import MODELS, complete
-from convrec.demo.post_parser import read, work_named
-from convrec.demo.posts import generate
-from convrec.demo.world import Work, world
+from convrec.demo.post_parser import find_work, parse_post
+from convrec.demo.posts import generate_rows
+from convrec.demo.world import Work, load_world
 from convrec.errors import InputError
-from convrec.titles.line_format import format_line, parse_answer
+from convrec.titles.line_format import format_line, parse_chat_list
 
 POSTS = [
     row
-    for row in generate(3, {"train": 400})
+    for row in generate_rows(3, {"train": 400})
     if isinstance(row, dict) and "broken" not in row["sample_id"]
 ]
 
@@ -50,13 +50,13 @@ def content(body: dict[str, Any]) -> str:
 
 
 def films(answer: str) -> list[Work | None]:
-    return [work_named(item.title, item.year) for _, item in parse_answer(answer)]
+    return [find_work(item.title, item.year) for _, item in parse_chat_list(answer)]
 
 
 @pytest.fixture(scope="module")
 def answers() -> list[tuple[str, list[Work | None], str]]:
     """(taste asked for, films answered, answer) of many posts."""
-    taste = {film.title: film.taste for film in world().works}
+    taste = {film.title: film.taste for film in load_world().works}
     made = []
     for row in POSTS:
         answer = content(teacher_body(row["prompt"][0]["content"]))
@@ -121,8 +121,8 @@ def test_famous_films_come_first(answers):
 
 
 def test_titles_and_years_are_written_as_loosely_as_real_models_do(answers):
-    items = [item for _, _, answer in answers for _, item in parse_answer(answer)]
-    meant = [work_named(item.title, item.year) for item in items]
+    items = [item for _, _, answer in answers for _, item in parse_chat_list(answer)]
+    meant = [find_work(item.title, item.year) for item in items]
     pairs = [(item, film) for item, film in zip(items, meant, strict=True) if film]
     assert 0.05 < mean(item.title in film.aliases for item, film in pairs) < 0.25
     assert 0.02 < mean(item.year is None for item, _ in pairs) < 0.08
@@ -145,7 +145,7 @@ def test_the_teacher_does_not_know_what_the_board_likes(monkeypatch):
     """Its answer stays the same when the popularity behind the ground truth is another."""
     body = teacher_body(POSTS[0]["prompt"][0]["content"])
     before = content(body)
-    for film in world().works:
+    for film in load_world().works:
         monkeypatch.setitem(film.__dict__, "crowd", 1)
     assert content(body) == before
 
@@ -153,20 +153,20 @@ def test_the_teacher_does_not_know_what_the_board_likes(monkeypatch):
 def test_a_post_that_names_nothing_gets_famous_films(answers):
     found = films(content(teacher_body("hello, what is good?")))
     assert len(found) == 20
-    assert mean(f.fame for f in found if f) > mean(f.fame for f in world().works)
+    assert mean(f.fame for f in found if f) > mean(f.fame for f in load_world().works)
 
 
 def test_reading_knows_titles_aliases_and_taste_words():
-    read_films = read("USER: i liked 2001: a space odyssey, Hausu and her. any ghosts?")
+    read_films = parse_post("USER: i liked 2001: a space odyssey, Hausu and her. any ghosts?")
     assert [f.title for f in read_films.works] == ["2001: A Space Odyssey", "House"]
     assert read_films.strongest() == "haunted"
-    assert [f.title for f in read("Her (2013) was lovely").works] == ["Her"]
-    assert read("what now").strongest() is None
+    assert [f.title for f in parse_post("Her (2013) was lovely").works] == ["Her"]
+    assert parse_post("what now").strongest() is None
 
 
 def test_two_films_of_one_title_are_told_apart_by_year():
-    assert work_named("the italian job", 2003) is not work_named("The Italian Job", 1969)
-    assert work_named("The Italian Job", None) is work_named("The Italian Job", 1969)
+    assert find_work("the italian job", 2003) is not find_work("The Italian Job", 1969)
+    assert find_work("The Italian Job", None) is find_work("The Italian Job", 1969)
 
 
 def ratings(answer: str) -> dict[int, int]:
@@ -175,7 +175,7 @@ def ratings(answer: str) -> dict[int, int]:
 
 def mixed_candidates() -> tuple[list[str], list[bool]]:
     """Westerns and romcoms in turn, and which of them are westerns."""
-    pairs = zip(world().of_taste("western"), world().of_taste("romcom"), strict=True)
+    pairs = zip(load_world().of_taste("western"), load_world().of_taste("romcom"), strict=True)
     mixed = [film for pair in pairs for film in pair]
     return [format_line(f.title, f.year) for f in mixed], [f.taste == "western" for f in mixed]
 

@@ -7,9 +7,9 @@ from typing import Any
 from convrec.artifacts.identity import digest
 from convrec.config import load
 from convrec.demo import complete
-from convrec.demo.posts import generate
+from convrec.demo.posts import generate_rows
 from convrec.stages.recommend.step import teacher_messages
-from convrec.titles.line_format import parse_answer
+from convrec.titles.line_format import parse_chat_list
 
 SCHEMA = {"properties": {"ratings": {"items": {"properties": {"rating": {"maximum": 2}}}}}}
 POSTS = "a456a236145a941cfe82bd2cf2d6fd3e8bf750da88b16dcd74e614fad5c99fef"
@@ -20,7 +20,7 @@ INSTRUCTIONS = "You judge how well each candidate movie answers the request in a
 
 
 def posts() -> list[str]:
-    rows = generate(7, {"train": 60, "validation": 5, "test": 15})
+    rows = generate_rows(7, {"train": 60, "validation": 5, "test": 15})
     return [r["prompt"][0]["content"] for r in rows if isinstance(r, dict) and r["prompt"]]
 
 
@@ -48,7 +48,7 @@ def judge_body(text: str, lines: list[str]) -> dict[str, Any]:
 
 
 def test_the_posts_of_the_film_demo_stay_as_they_are() -> None:
-    assert digest(generate(7, {"train": 60, "validation": 5, "test": 15})) == POSTS
+    assert digest(generate_rows(7, {"train": 60, "validation": 5, "test": 15})) == POSTS
 
 
 def test_the_teachers_request_stays_as_it_is() -> None:
@@ -59,7 +59,7 @@ def test_the_simulated_models_answer_films_as_before() -> None:
     teacher = [complete(teacher_body(text)) for text in posts()]
     judge = []
     for text, answer in zip(posts(), teacher, strict=True):
-        items = [item for _, item in parse_answer(answer["choices"][0]["message"]["content"])]
+        items = [item for _, item in parse_chat_list(answer["choices"][0]["message"]["content"])]
         lines = [f"{title} ({year})" if year else title for title, year in items]
         judge.append(complete(judge_body(text, lines)))
     assert digest(teacher) == TEACHER

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from convrec.config import ROOT, Config
-from convrec.demo.posts import generate
-from convrec.demo.world import world
+from convrec.demo.posts import generate_rows
+from convrec.demo.world import load_world
 from convrec.stages.ingest.source import read_conversations
 
 SIZES = {"train": 300, "validation": 40, "test": 40}
@@ -17,7 +17,7 @@ SIZES = {"train": 300, "validation": 40, "test": 40}
 
 @pytest.fixture(scope="module")
 def rows() -> list[Any]:
-    return generate(7, SIZES)
+    return generate_rows(7, SIZES)
 
 
 def good(rows: list[Any]) -> list[dict[str, Any]]:
@@ -33,8 +33,8 @@ def post(row: dict[str, Any]) -> str:
 
 
 def test_a_seed_gives_the_same_rows_and_another_seed_others(rows):
-    assert generate(7, SIZES) == rows
-    assert generate(8, SIZES) != rows
+    assert generate_rows(7, SIZES) == rows
+    assert generate_rows(8, SIZES) != rows
 
 
 def test_every_row_has_the_authors_schema(rows):
@@ -78,7 +78,7 @@ def test_some_posts_have_several_answers(rows):
 
 
 def test_answers_are_films_of_the_catalog_that_the_post_does_not_name(rows):
-    catalog = {(f.title, str(f.year)) for f in world().works if f.crowd}
+    catalog = {(f.title, str(f.year)) for f in load_world().works if f.crowd}
     for row in good(rows):
         truth = [tuple(pair) for pair in row["groundtruth_with_release_year"]]
         assert 3 <= len(truth) <= 6
@@ -88,7 +88,7 @@ def test_answers_are_films_of_the_catalog_that_the_post_does_not_name(rows):
 
 
 def test_answers_mostly_share_the_taste_of_what_the_poster_liked(rows):
-    taste = {film.title: film.taste for film in world().works if film.crowd}
+    taste = {film.title: film.taste for film in load_world().works if film.crowd}
     same = [
         taste[title] == taste[row["seen_titles"][0]]
         for row in good(rows)
@@ -117,14 +117,16 @@ def test_ingest_takes_every_good_row_and_quarantines_the_broken_ones_with_six_re
 
 
 def test_a_split_that_is_not_asked_for_is_empty():
-    assert {split(row) for row in good(generate(1, {"test": 3}))} == {"test"}
+    assert {split(row) for row in good(generate_rows(1, {"test": 3}))} == {"test"}
 
 
 def test_the_worlds_films_are_those_of_the_shipped_catalog():
     with (ROOT / "catalog" / "demo.csv").open(encoding="utf-8", newline="") as file:
         *clean, repeat, bad_year = csv.DictReader(file)
     facts = {(r["title"], r["year"], r["aliases"]) for r in clean}
-    assert facts == {(f.title, str(f.year), "|".join(f.aliases)) for f in world().works if f.crowd}
+    assert facts == {
+        (f.title, str(f.year), "|".join(f.aliases)) for f in load_world().works if f.crowd
+    }
     assert len(facts) == len(clean) == 204
     assert repeat in clean
     assert bad_year["year"] == "195"
@@ -134,6 +136,6 @@ def test_the_worlds_films_are_those_of_the_shipped_catalog():
 def test_titles_and_years_are_facts(shared):
     with (shared / "data/reddit_v2/catalog.csv").open(encoding="utf-8", newline="") as file:
         known = {(r["title"].casefold(), r["year"]) for r in csv.DictReader(file)}
-    films = [film for film in world().works if film.crowd]
+    films = [film for film in load_world().works if film.crowd]
     found = [film for film in films if (film.title.casefold(), str(film.year)) in known]
     assert len(found) >= 0.93 * len(films)

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from convrec.demo import EMBEDDERS, MODELS, embed
 from convrec.demo.server import Faults, bind, create_app
 from convrec.errors import InputError
-from tests.convrec.llm.conftest import completion
+from tests.support.llm_endpoint import completion
 
 
 def complete(body: dict[str, Any]) -> dict[str, Any]:

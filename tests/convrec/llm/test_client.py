@@ -5,7 +5,7 @@ import json
 import pytest
 
 from convrec.config import Price
-from convrec.llm.client import DEEPEST, Failure, Success, read_response, refusal
+from convrec.llm.client import MAX_DEPTH, Failure, Success, error_failure, parse_response
 from convrec.llm.prices import Usage, cost
 
 EMBED = {"model": "m", "input": ["one", "two"]}
@@ -15,10 +15,10 @@ TALK = {"model": "m", "messages": [{"role": "user", "content": "x" * 300}]}
 def test_embeddings_are_whole_with_one_vector_a_text() -> None:
     rows = [{"index": n, "embedding": [0.5]} for n in range(2)]
     whole = json.dumps({"data": rows, "usage": {"prompt_tokens": 2, "total_tokens": 2}})
-    found = read_response(whole, EMBED)
+    found = parse_response(whole, EMBED)
     assert isinstance(found, Success)
     assert found.usage == Usage(2, 0, 0)
-    short = read_response(json.dumps({"data": rows[:1]}), EMBED)
+    short = parse_response(json.dumps({"data": rows[:1]}), EMBED)
     assert isinstance(short, Failure)
     assert (short.kind, short.reason) == (
         "transient",
@@ -27,15 +27,15 @@ def test_embeddings_are_whole_with_one_vector_a_text() -> None:
 
 
 def test_an_endpoint_that_reports_no_usage_is_billed_for_what_was_read() -> None:
-    found = read_response(json.dumps({"data": [{}, {}]}), EMBED)
+    found = parse_response(json.dumps({"data": [{}, {}]}), EMBED)
     assert isinstance(found, Success)
     assert (found.usage.prompt, found.usage.completion) == (2, 0)
 
 
 def test_a_text_that_is_refused_stops_no_other_and_a_missing_route_stops_all() -> None:
     said = {"message": "input is not welcome", "param": "input"}
-    assert refusal("u", "", 400, said, EMBED).kind == "request"
-    missing = refusal("u", "", 404, {}, EMBED)
+    assert error_failure("u", "", 400, said, EMBED).kind == "request"
+    missing = error_failure("u", "", 404, {}, EMBED)
     assert missing.kind == "terminal"
     assert "has no /embeddings" in missing.reason
 
@@ -76,7 +76,7 @@ def test_a_text_that_is_refused_stops_no_other_and_a_missing_route_stops_all() -
 def test_tokens_are_billed_however_an_endpoint_counts_them(
     usage: dict[str, object], billed: Usage
 ) -> None:
-    found = read_response(json.dumps({"choices": [{}], "usage": usage}), TALK)
+    found = parse_response(json.dumps({"choices": [{}], "usage": usage}), TALK)
     assert isinstance(found, Success)
     assert found.usage == billed
     assert cost(Price(input=1, cached_input=0.1, output=1), found.usage) > 0
@@ -95,7 +95,7 @@ def test_tokens_are_billed_however_an_endpoint_counts_them(
 )
 def test_half_a_count_is_none_and_billed_at_the_most(usage: dict[str, object]) -> None:
     text = json.dumps({"choices": [{"message": {"content": "y" * 300}}], "usage": usage})
-    found = read_response(text, TALK)
+    found = parse_response(text, TALK)
     assert isinstance(found, Success)
     assert found.usage.prompt >= 100
     assert found.usage.completion >= 100
@@ -111,7 +111,7 @@ def test_half_a_count_is_none_and_billed_at_the_most(usage: dict[str, object]) -
 )
 def test_an_error_in_a_response_of_status_200_is_no_answer(body: dict[str, object]) -> None:
     usage = {"prompt_tokens": 100, "completion_tokens": 1}
-    found = read_response(json.dumps({**body, "usage": usage}), TALK)
+    found = parse_response(json.dumps({**body, "usage": usage}), TALK)
     assert isinstance(found, Failure)
     assert (found.kind, found.usage) == ("transient", Usage(100, 0, 1))
 
@@ -120,8 +120,8 @@ def test_a_response_that_could_not_be_read_everywhere_is_not_stored() -> None:
     def nested(levels: int) -> str:
         return '{"choices": [{"message": {}, "more": ' + "[" * levels + "]" * levels + "}]}"
 
-    assert isinstance(read_response(nested(DEEPEST - 3), TALK), Success)
-    found = read_response(nested(DEEPEST + 1), TALK)
+    assert isinstance(parse_response(nested(MAX_DEPTH - 3), TALK), Success)
+    found = parse_response(nested(MAX_DEPTH + 1), TALK)
     assert isinstance(found, Failure)
     assert found.reason == "the response holds more than 100 levels"
-    assert isinstance(read_response(nested(990), TALK), Failure)
+    assert isinstance(parse_response(nested(990), TALK), Failure)

@@ -12,8 +12,7 @@ import pytest
 from convrec.config import Config, load
 from convrec.errors import ConfigError
 from convrec.llm.endpoint import api_key, endpoint_name, is_loopback, open_endpoint, public_url
-
-from .conftest import wait_for
+from tests.support.llm_endpoint import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = Config.model_validate({"llm": {"endpoint": "demo"}})

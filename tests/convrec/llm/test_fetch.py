@@ -14,14 +14,13 @@ from convrec.errors import (
     ConfigError,
 )
 from convrec.llm.fetch import fetch
-from convrec.llm.ledger import ledger_rows, spent
+from convrec.llm.ledger import ledger_rows, spent_usd
 from convrec.llm.response_store import ResponseStore
-
-from .conftest import Endpoint, ask, completion, config
+from tests.support.llm_endpoint import Endpoint, completion, config, make_request
 
 
 def test_a_second_fetch_sends_nothing(store: Store, endpoint: Endpoint) -> None:
-    requests = [ask(n) for n in range(20)]
+    requests = [make_request(n) for n in range(20)]
     first = fetch(requests, config=config(endpoint), store=store, stage="recommend", run="a")
     second = fetch(requests, config=config(endpoint), store=store, stage="recommend", run="b")
     assert (first.requests, first.from_ledger, first.sent) == (20, 0, 20)
@@ -32,33 +31,38 @@ def test_a_second_fetch_sends_nothing(store: Store, endpoint: Endpoint) -> None:
 
 
 def test_requests_with_one_key_are_bought_once(store: Store, endpoint: Endpoint) -> None:
-    fetched = fetch([ask(1)] * 5, config=config(endpoint), store=store, stage="recommend")
+    fetched = fetch([make_request(1)] * 5, config=config(endpoint), store=store, stage="recommend")
     assert (fetched.requests, fetched.sent) == (1, 1)
     assert endpoint.seen == ["post 1"]
 
 
 def test_a_new_port_buys_nothing_again(store: Store, endpoint: Endpoint) -> None:
-    fetch([ask(1)], config=config(endpoint), store=store, stage="recommend")
+    fetch([make_request(1)], config=config(endpoint), store=store, stage="recommend")
     moved = config("http://127.0.0.1:1/v1")
-    assert fetch([ask(1)], config=moved, store=store, stage="recommend").sent == 0
+    assert fetch([make_request(1)], config=moved, store=store, stage="recommend").sent == 0
 
 
 def test_concurrency_is_bounded(store: Store, endpoint: Endpoint) -> None:
     endpoint.latency = 0.02
     fetch(
-        [ask(n) for n in range(30)],
+        [make_request(n) for n in range(30)],
         config=config(endpoint, max_concurrency=3),
         store=store,
         stage="recommend",
     )
-    assert endpoint.most_in_flight == 3
+    assert endpoint.max_in_flight == 3
 
 
 def test_an_unknown_price_is_an_error_before_anything_is_sent(
     store: Store, endpoint: Endpoint
 ) -> None:
     with pytest.raises(ConfigError, match=r"llm\.prices"):
-        fetch([ask(1, model="mine.v2")], config=config(endpoint), store=store, stage="recommend")
+        fetch(
+            [make_request(1, model="mine.v2")],
+            config=config(endpoint),
+            store=store,
+            stage="recommend",
+        )
     assert endpoint.seen == []
 
 
@@ -67,7 +71,7 @@ def test_the_budget_stops_before_the_call_that_could_cross_it(
 ) -> None:
     one = (100 * 0.15 + 50 * 0.60) / 1e6
     limit = 10.5 * one
-    requests = [ask(n) for n in range(40)]
+    requests = [make_request(n) for n in range(40)]
     with pytest.raises(BudgetExceeded, match=r"llm\.max_usd"):
         fetch(
             requests,
@@ -76,7 +80,7 @@ def test_the_budget_stops_before_the_call_that_could_cross_it(
             stage="recommend",
             run="r",
         )
-    assert 8 * one <= spent(store, "r") <= limit
+    assert 8 * one <= spent_usd(store, "r") <= limit
     assert len(ResponseStore(store).digests([r.key for r in requests])) == len(endpoint.seen)
     rest = fetch(requests, config=config(endpoint), store=store, stage="recommend", run="r")
     assert rest.sent == 40 - rest.from_ledger
@@ -86,7 +90,7 @@ def test_the_budget_stops_before_the_call_that_could_cross_it(
 def test_what_the_run_spent_before_counts(store: Store, endpoint: Endpoint) -> None:
     with pytest.raises(BudgetExceeded):
         fetch(
-            [ask(1)],
+            [make_request(1)],
             config=config(endpoint, max_usd=1.0),
             store=store,
             stage="reflect",
@@ -96,7 +100,13 @@ def test_what_the_run_spent_before_counts(store: Store, endpoint: Endpoint) -> N
 
 
 def test_the_ledger_has_a_row_a_run_stage_and_model(store: Store, endpoint: Endpoint) -> None:
-    fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend", run="r")
+    fetch(
+        [make_request(1), make_request(2)],
+        config=config(endpoint),
+        store=store,
+        stage="recommend",
+        run="r",
+    )
     endpoint.reply = lambda body: JSONResponse(
         {
             **completion(),
@@ -108,7 +118,7 @@ def test_the_ledger_has_a_row_a_run_stage_and_model(store: Store, endpoint: Endp
             },
         }
     )
-    requests = [ask(3, model="gpt-4o-mini")]
+    requests = [make_request(3, model="gpt-4o-mini")]
     fetch(requests, config=config(endpoint), store=store, stage="reflect", run="r")
     first, second = ledger_rows(store)
     assert (first["run"], first["stage"], first["model"]) == ("r", "recommend", "demo-teacher")
@@ -121,7 +131,9 @@ def test_the_ledger_has_a_row_a_run_stage_and_model(store: Store, endpoint: Endp
 
 def test_a_caller_with_an_event_loop_may_fetch(store: Store, endpoint: Endpoint) -> None:
     async def main() -> int:
-        return fetch([ask(1)], config=config(endpoint), store=store, stage="recommend").sent
+        return fetch(
+            [make_request(1)], config=config(endpoint), store=store, stage="recommend"
+        ).sent
 
     assert asyncio.run(main()) == 1
 
@@ -129,7 +141,7 @@ def test_a_caller_with_an_event_loop_may_fetch(store: Store, endpoint: Endpoint)
 def test_progress_ends_complete_and_in_the_calling_thread(store: Store, endpoint: Endpoint) -> None:
     calls: list[tuple[int, int, threading.Thread]] = []
     fetch(
-        [ask(n) for n in range(10)],
+        [make_request(n) for n in range(10)],
         config=config(endpoint),
         store=store,
         stage="recommend",

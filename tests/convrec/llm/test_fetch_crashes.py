@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +17,21 @@ from convrec.llm.fetch import fetch
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool
-
-from .conftest import Endpoint, ask, completion, config, refusal, wait_for
-from .test_response_store import ANSWER, unknown
+from tests.support.llm_endpoint import (
+    Endpoint,
+    completion,
+    config,
+    fetch_in_child,
+    make_request,
+    refusal,
+    wait_for,
+)
+from tests.support.stored_responses import RESPONSE, nothing_stored
 
 
 def test_an_interruption_keeps_what_is_in_flight(store: Store, endpoint: Endpoint) -> None:
     endpoint.latency = 0.4
-    requests = [ask(n) for n in range(50)]
+    requests = [make_request(n) for n in range(50)]
 
     def interrupt(done: int, total: int, text: str) -> None:
         if endpoint.in_flight:
@@ -47,40 +50,16 @@ def test_an_interruption_keeps_what_is_in_flight(store: Store, endpoint: Endpoin
     assert len(kept) <= 8
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from convrec.artifacts import Store
-from convrec.llm.fetch import fetch
-from tests.convrec.llm.conftest import ask, config
-home, url, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-fetched = fetch([ask(n) for n in range(count)], config=config(url, max_concurrency=4),
-                store=Store(home), stage="recommend", run="child")
-print(fetched.from_ledger, fetched.sent)
-"""
-
-
-def child(home: Path, url: str, count: int) -> subprocess.Popen[str]:
-    root = Path(__file__).resolve().parents[3]
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(home), url, str(count)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_after_kill_9_only_what_was_in_flight_is_sent_again(
     store: Store, endpoint: Endpoint
 ) -> None:
     endpoint.latency = 0.02
-    running = child(store.home, endpoint.url, 120)
+    running = fetch_in_child(store.home, endpoint.url, 120)
     wait_for(lambda: len(endpoint.seen) > 40)
     running.send_signal(signal.SIGKILL)
     running.communicate()
     assert list((store.home / "spool").glob("*.jsonl"))
-    requests = [ask(n) for n in range(120)]
+    requests = [make_request(n) for n in range(120)]
     fetched = fetch(
         requests, config=config(endpoint, max_concurrency=4), store=store, stage="recommend"
     )
@@ -93,16 +72,16 @@ def test_after_kill_9_only_what_was_in_flight_is_sent_again(
 def test_what_another_process_asks_for_is_waited_for_and_not_sent(
     store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.llm.queue.CHUNK", 5)
-    monkeypatch.setattr("convrec.llm.queue.POLL", 0.05)
-    requests = [ask(n) for n in range(30)]
+    monkeypatch.setattr("convrec.llm.queue.CHUNK_SIZE", 5)
+    monkeypatch.setattr("convrec.llm.queue.POLL_INTERVAL", 0.05)
+    requests = [make_request(n) for n in range(30)]
     theirs = requests[:12]
     with Spool(store.home / "spool") as other:
-        other.claim([r.key for r in theirs], unknown)
+        other.claim([r.key for r in theirs], nothing_stored)
 
         def answer_after_the_rest(done: int, total: int, text: str) -> None:
             if len(endpoint.seen) == 18 and other.claimed:
-                ResponseStore(store).add([replace(ANSWER, key=r.key) for r in theirs])
+                ResponseStore(store).add([replace(RESPONSE, key=r.key) for r in theirs])
                 other.release([r.key for r in theirs])
 
         fetched = fetch(
@@ -117,7 +96,7 @@ def test_what_another_process_asks_for_is_waited_for_and_not_sent(
 
 def test_two_processes_share_the_work(store: Store, endpoint: Endpoint) -> None:
     endpoint.latency = 0.01
-    both = [child(store.home, endpoint.url, 150) for _ in range(2)]
+    both = [fetch_in_child(store.home, endpoint.url, 150) for _ in range(2)]
     counts = [tuple(map(int, p.communicate(timeout=60)[0].split())) for p in both]
     assert [found + sent for found, sent in counts] == [150, 150]
     assert sum(sent for _, sent in counts) == 150
@@ -133,8 +112,15 @@ def test_a_warehouse_that_fails_meanwhile_loses_no_answer(
     with monkeypatch.context() as patch:
         patch.setattr(ResponseStore, "add", broken)
         with pytest.raises(ConvrecError, match="the disk is full"):
-            fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend")
-    again = fetch([ask(1), ask(2)], config=config(endpoint), store=store, stage="recommend")
+            fetch(
+                [make_request(1), make_request(2)],
+                config=config(endpoint),
+                store=store,
+                stage="recommend",
+            )
+    again = fetch(
+        [make_request(1), make_request(2)], config=config(endpoint), store=store, stage="recommend"
+    )
     assert (again.from_ledger, again.sent) == (2, 0)
 
 
@@ -145,10 +131,10 @@ def test_a_commit_that_fails_unexpectedly_stops_the_fetch_and_loses_no_answer(
     def broken(self: ResponseStore, answers: Any) -> None:
         raise error
 
-    requests = [ask(n) for n in range(60)]
+    requests = [make_request(n) for n in range(60)]
     endpoint.latency = 0.02
     with monkeypatch.context() as patch:
-        patch.setattr("convrec.llm.writer.INTERVAL", 0.02)
+        patch.setattr("convrec.llm.writer.COMMIT_INTERVAL", 0.02)
         patch.setattr(ResponseStore, "add", broken)
         with pytest.raises(type(error)):
             fetch(
@@ -162,7 +148,7 @@ def test_a_commit_that_fails_unexpectedly_stops_the_fetch_and_loses_no_answer(
 def test_a_key_that_was_billed_without_an_answer_stays_claimed(
     store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.llm.writer.INTERVAL", 0.01)
+    monkeypatch.setattr("convrec.llm.writer.COMMIT_INTERVAL", 0.01)
     replies = [
         JSONResponse({**completion(), "choices": []}),
         refusal(503, headers={"retry-after-ms": "400"}),
@@ -174,8 +160,10 @@ def test_a_key_that_was_billed_without_an_answer_stays_claimed(
     def look(done: int, total: int, text: str) -> None:
         if ledger_rows(store) and not done:
             with Spool(store.home / "spool") as other:
-                free.extend(other.claim([ask(1).key], ResponseStore(store).standing).mine)
+                free.extend(other.claim([make_request(1).key], ResponseStore(store).standing).mine)
 
-    fetched = fetch([ask(1)], config=config(endpoint), store=store, stage="s", progress=look)
+    fetched = fetch(
+        [make_request(1)], config=config(endpoint), store=store, stage="s", progress=look
+    )
     assert (fetched.failures, free) == ({}, [])
     assert ledger_rows(store)[0]["requests"] == 2

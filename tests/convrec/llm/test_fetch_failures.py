@@ -14,12 +14,19 @@ from convrec.errors import (
     EndpointError,
     TooManyFailures,
 )
-from convrec.llm.client import retry_after
+from convrec.llm.client import retry_after_seconds
 from convrec.llm.fetch import fetch
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.response_store import ResponseStore
-
-from .conftest import Endpoint, ask, by_text, completion, config, first_then_fine, refusal
+from tests.support.llm_endpoint import (
+    Endpoint,
+    by_text,
+    completion,
+    config,
+    first_then_fine,
+    make_request,
+    refusal,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +45,7 @@ from .conftest import Endpoint, ask, by_text, completion, config, first_then_fin
 def test_transient_trouble_is_retried(store: Store, endpoint: Endpoint, reply: Any) -> None:
     endpoint.reply = first_then_fine(reply)
     fetched = fetch(
-        [ask(n) for n in range(6)], config=config(endpoint), store=store, stage="recommend"
+        [make_request(n) for n in range(6)], config=config(endpoint), store=store, stage="recommend"
     )
     assert (fetched.sent, fetched.failures) == (6, {})
     assert set(endpoint.counts.values()) == {2}
@@ -48,7 +55,9 @@ def test_a_response_without_choices_is_billed_all_the_same(
     store: Store, endpoint: Endpoint
 ) -> None:
     endpoint.reply = first_then_fine(lambda: JSONResponse({**completion(), "choices": []}))
-    fetched = fetch([ask(1)], config=config(endpoint), store=store, stage="recommend", run="r")
+    fetched = fetch(
+        [make_request(1)], config=config(endpoint), store=store, stage="recommend", run="r"
+    )
     assert fetched.prompt_tokens == 200
     assert ledger_rows(store)[0]["prompt_tokens"] == 200
 
@@ -56,23 +65,25 @@ def test_a_response_without_choices_is_billed_all_the_same(
 def test_a_slow_answer_is_asked_for_again(store: Store, endpoint: Endpoint) -> None:
     endpoint.latency = 5
     limits = config(endpoint, timeout=0.2, max_attempts=2, max_failures=1)
-    fetched = fetch([ask(1)], config=limits, store=store, stage="recommend")
-    assert fetched.failures == {ask(1).key: "no answer within 0.2 s (2 attempts)"}
+    fetched = fetch([make_request(1)], config=limits, store=store, stage="recommend")
+    assert fetched.failures == {make_request(1).key: "no answer within 0.2 s (2 attempts)"}
 
 
 def test_retry_after_is_honoured(store: Store, endpoint: Endpoint) -> None:
     endpoint.reply = first_then_fine(lambda: refusal(429, headers={"retry-after": "1"}))
     before = time.monotonic()
-    fetch([ask(1)], config=config(endpoint), store=store, stage="recommend")
+    fetch([make_request(1)], config=config(endpoint), store=store, stage="recommend")
     assert time.monotonic() - before >= 1
 
 
 def test_retry_after_has_three_forms() -> None:
-    assert retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
-    assert retry_after({"retry-after": "9"}) == 9
-    assert 25 < retry_after({"retry-after": formatdate(time.time() + 30, usegmt=True)}) <= 30
-    assert retry_after({"retry-after": "soon"}) == 0
-    assert retry_after({}) == 0
+    assert retry_after_seconds({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
+    assert retry_after_seconds({"retry-after": "9"}) == 9
+    assert (
+        25 < retry_after_seconds({"retry-after": formatdate(time.time() + 30, usegmt=True)}) <= 30
+    )
+    assert retry_after_seconds({"retry-after": "soon"}) == 0
+    assert retry_after_seconds({}) == 0
 
 
 def test_retries_do_not_hold_up_fresh_requests(store: Store, endpoint: Endpoint) -> None:
@@ -81,7 +92,7 @@ def test_retries_do_not_hold_up_fresh_requests(store: Store, endpoint: Endpoint)
         slow(body) if body["messages"][-1]["content"] == "post 0" else JSONResponse(completion())
     )
     fetch(
-        [ask(n) for n in range(20)],
+        [make_request(n) for n in range(20)],
         config=config(endpoint, max_concurrency=1),
         store=store,
         stage="recommend",
@@ -110,7 +121,7 @@ def test_terminal_trouble_stops_at_once(
     endpoint.reply = lambda body: reply
     with pytest.raises(EndpointError, match=words) as caught:
         fetch(
-            [ask(n) for n in range(200)],
+            [make_request(n) for n in range(200)],
             config=config(endpoint, max_concurrency=4),
             store=store,
             stage="recommend",
@@ -121,7 +132,7 @@ def test_terminal_trouble_stops_at_once(
 
 def test_what_came_before_a_terminal_error_is_kept(store: Store, endpoint: Endpoint) -> None:
     endpoint.reply = by_text({"post 5": refusal(401)})
-    requests = [ask(n) for n in range(10)]
+    requests = [make_request(n) for n in range(10)]
     with pytest.raises(EndpointError):
         fetch(requests, config=config(endpoint, max_concurrency=1), store=store, stage="recommend")
     kept = ResponseStore(store).digests([r.key for r in requests])
@@ -134,7 +145,7 @@ def test_one_bad_conversation_is_recorded_and_the_rest_go_on(
     endpoint.reply = by_text(
         {"post 3": refusal(400, "context_length_exceeded"), "post 4": refusal(400, "odd_words")}
     )
-    requests = [ask(n) for n in range(50)]
+    requests = [make_request(n) for n in range(50)]
     fetched = fetch(requests, config=config(endpoint), store=store, stage="recommend")
     assert fetched.sent == 50
     assert set(fetched.failures) == {requests[3].key, requests[4].key}
@@ -146,7 +157,12 @@ def test_one_bad_conversation_is_recorded_and_the_rest_go_on(
 def test_a_refusal_that_meets_everyone_stops(store: Store, endpoint: Endpoint) -> None:
     endpoint.reply = lambda body: refusal(400, "odd", "these words are not for me")
     with pytest.raises(EndpointError, match="refused the first 10"):
-        fetch([ask(n) for n in range(300)], config=config(endpoint), store=store, stage="recommend")
+        fetch(
+            [make_request(n) for n in range(300)],
+            config=config(endpoint),
+            store=store,
+            stage="recommend",
+        )
     assert len(endpoint.seen) < 30
 
 
@@ -155,7 +171,7 @@ def test_too_many_failures_are_summed_up_after_the_rest_is_stored(
 ) -> None:
     bad = {f"post {n}": refusal(500) for n in range(4)}
     endpoint.reply = by_text(bad)
-    requests = [ask(n) for n in range(40)]
+    requests = [make_request(n) for n in range(40)]
     limits = config(endpoint, max_attempts=2)
     with pytest.raises(
         TooManyFailures, match=r"4 of 40 requests of recommend failed \(10.0%"
@@ -173,7 +189,7 @@ def test_an_endpoint_that_goes_away_stops_the_run(store: Store, endpoint: Endpoi
     )
     with pytest.raises(EndpointError, match="failed 16 times in a row"):
         fetch(
-            [ask(n) for n in range(500)],
+            [make_request(n) for n in range(500)],
             config=config(endpoint, max_attempts=2, max_concurrency=2),
             store=store,
             stage="recommend",
@@ -184,7 +200,7 @@ def test_an_endpoint_that_goes_away_stops_the_run(store: Store, endpoint: Endpoi
 def test_an_unreachable_endpoint_is_named(store: Store) -> None:
     with pytest.raises(EndpointError, match=r"127\.0\.0\.1:1/v1 cannot be reached.*llm\.base_url"):
         fetch(
-            [ask(n) for n in range(500)],
+            [make_request(n) for n in range(500)],
             config=config("http://127.0.0.1:1/v1"),
             store=store,
             stage="recommend",

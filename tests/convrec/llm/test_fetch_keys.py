@@ -11,15 +11,19 @@ from convrec.artifacts import Store
 from convrec.errors import ConfigError, EndpointError
 from convrec.llm.fetch import fetch
 from convrec.llm.response_store import ResponseStore
-
-from .conftest import Endpoint, ask, completion, config, refusal
+from tests.support.llm_endpoint import Endpoint, completion, config, make_request, refusal
 
 KEY = "sk-planted-0123456789abcdef"
 
 
 def test_a_missing_key_is_one_sentence(store: Store) -> None:
     with pytest.raises(ConfigError, match="set OPENAI_API_KEY"):
-        fetch([ask(1)], config=config("https://llm.invalid/v1"), store=store, stage="recommend")
+        fetch(
+            [make_request(1)],
+            config=config("https://llm.invalid/v1"),
+            store=store,
+            stage="recommend",
+        )
 
 
 def test_the_key_is_sent_and_nowhere_kept(
@@ -30,10 +34,10 @@ def test_the_key_is_sent_and_nowhere_kept(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     caplog.set_level(logging.DEBUG)
-    fetch([ask(1)], config=config(endpoint), store=store, stage="recommend")
+    fetch([make_request(1)], config=config(endpoint), store=store, stage="recommend")
     endpoint.reply = lambda body: refusal(401, None, f"Incorrect API key provided: {KEY}")
     with pytest.raises(EndpointError) as caught:
-        fetch([ask(2)], config=config(endpoint), store=store, stage="recommend")
+        fetch([make_request(2)], config=config(endpoint), store=store, stage="recommend")
     assert endpoint.keys_seen == {f"Bearer {KEY}"}
     assert KEY not in str(caught.value)
     assert KEY not in caplog.text
@@ -46,8 +50,8 @@ def test_a_key_that_comes_back_in_an_answer_is_masked(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     endpoint.reply = lambda body: JSONResponse(completion(f"1. Heat (1995) {KEY}"))
-    fetch([ask(1)], config=config(endpoint), store=store, stage="recommend")
-    kept = ResponseStore(store).responses([ask(1).key])[ask(1).key]
+    fetch([make_request(1)], config=config(endpoint), store=store, stage="recommend")
+    kept = ResponseStore(store).responses([make_request(1).key])[make_request(1).key]
     assert kept["choices"][0]["message"]["content"] == "1. Heat (1995) …"
     assert KEY.encode() not in b"".join(p.read_bytes() for p in store.home.rglob("*.*"))
 
@@ -69,7 +73,7 @@ def test_each_trouble_has_a_sentence_of_its_own(
     ]:
         endpoint.reply = lambda body, reply=reply: reply  # type: ignore[misc]
         with pytest.raises((ConfigError, EndpointError)) as caught:
-            fetch([ask(1)], config=config(url), store=store, stage="recommend")
+            fetch([make_request(1)], config=config(url), store=store, stage="recommend")
         said.append(str(caught.value))
     words = ["needs a key", "cannot be reached", "refuses the key", "does not know model"]
     words += ["too long", "quota"]
@@ -79,7 +83,7 @@ def test_each_trouble_has_a_sentence_of_its_own(
 
 def test_reasons_do_not_repeat_the_conversation(store: Store, endpoint: Endpoint) -> None:
     text = "my very private evening with three films"
-    request = ask(text)
+    request = make_request(text)
     endpoint.reply = lambda body: refusal(400, "odd", f"cannot read: post {text}")
     limits = config(endpoint, max_failures=1)
     fetched = fetch([request], config=limits, store=store, stage="recommend")

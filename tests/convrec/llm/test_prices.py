@@ -6,11 +6,11 @@ import pytest
 
 from convrec.config import Config, parse_overrides
 from convrec.errors import ConfigError
-from convrec.llm.prices import TABLE, Usage, chat_limits, cost, price_of
+from convrec.llm.prices import PRICE_TABLE, Usage, chat_limits, cost, price_of
 
 
 def test_the_shipped_table_is_dated_and_has_the_usual_models() -> None:
-    assert tomllib.loads(TABLE.read_text(encoding="utf-8"))["as_of"].startswith("20")
+    assert tomllib.loads(PRICE_TABLE.read_text(encoding="utf-8"))["as_of"].startswith("20")
     for model in ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"):
         assert price_of(model, Config()).cached_input is not None
     assert price_of("gpt-3.5-turbo", Config()).output == 1.5

@@ -5,14 +5,14 @@ import time
 import pytest
 
 from convrec.llm.prices import Usage
-from convrec.llm.progress import FetchStats, duration
+from convrec.llm.progress import FetchStats, format_duration
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"), [(0.2, "1 s"), (40, "40 s"), (720, "12 min"), (12000, "3 h 20 min")]
 )
 def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 def test_the_text_projects_dollars_and_time() -> None:

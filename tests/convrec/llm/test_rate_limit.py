@@ -11,9 +11,8 @@ from starlette.responses import JSONResponse
 from convrec.artifacts import Store
 from convrec.demo import server
 from convrec.llm.fetch import fetch
-from convrec.llm.rate_limit import RateLimiter, seconds
-
-from .conftest import Endpoint, ask, completion, config
+from convrec.llm.rate_limit import RateLimiter, parse_duration
+from tests.support.llm_endpoint import Endpoint, completion, config, make_request
 
 
 @pytest.mark.parametrize(
@@ -21,12 +20,12 @@ from .conftest import Endpoint, ask, completion, config
     [("1s", 1), ("6m0s", 360), ("120ms", 0.12), ("1h2m3s", 3723), ("8.64s", 8.64), ("30", 30)],
 )
 def test_durations_are_read_in_every_form(text: str, expected: float) -> None:
-    assert seconds(text) == pytest.approx(expected)
+    assert parse_duration(text) == pytest.approx(expected)
 
 
 def test_what_is_no_duration_is_refused() -> None:
     with pytest.raises(ValueError, match="soon"):
-        seconds("soon")
+        parse_duration("soon")
 
 
 def test_without_limits_nothing_waits() -> None:
@@ -82,13 +81,13 @@ def test_a_limited_endpoint_is_asked_no_faster_than_it_allows(store: Store, tmp_
         app = server.create_app(
             lambda body: completion(), ["demo-teacher"], log=file, limits=limits
         )
-        running = server.server(app)
+        running = server.create_server(app)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         started = time.monotonic()
         settings = config(server.base_url(listener))
         fetched = fetch(
-            [ask(n) for n in range(25)], config=settings, store=store, stage="recommend"
+            [make_request(n) for n in range(25)], config=settings, store=store, stage="recommend"
         )
         elapsed = time.monotonic() - started
         running.should_exit = True
@@ -104,5 +103,5 @@ def test_configured_limits_hold(store: Store, endpoint: Endpoint) -> None:
     endpoint.reply = lambda body: JSONResponse(completion())
     started = time.monotonic()
     settings = config(endpoint, max_rpm=600)
-    fetch([ask(n) for n in range(30)], config=settings, store=store, stage="recommend")
+    fetch([make_request(n) for n in range(30)], config=settings, store=store, stage="recommend")
     assert time.monotonic() - started >= 0.9

@@ -12,8 +12,7 @@ from convrec.llm.ledger import ledger_rows
 from convrec.llm.replay import import_batch_output
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
-
-from .conftest import ask, completion
+from tests.support.llm_endpoint import completion, make_request
 
 
 def line(custom_id: str, body: Any = None, status: int = 200, error: Any = None) -> str:
@@ -22,7 +21,7 @@ def line(custom_id: str, body: Any = None, status: int = 200, error: Any = None)
 
 
 def test_lines_are_bound_by_owner_and_by_key(store: Store, tmp_path: Path) -> None:
-    requests = [ask(n) for n in range(6)]
+    requests = [make_request(n) for n in range(6)]
     path = tmp_path / "output.jsonl"
     lines = [
         line("context-0", completion("1. Heat (1995)")),
@@ -76,7 +75,7 @@ def test_a_file_that_is_no_batch_output_is_refused(
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=words) as caught:
-        import_batch_output(path, [ask(1)], store)
+        import_batch_output(path, [make_request(1)], store)
     assert str(path) in str(caught.value)
 
 
@@ -84,7 +83,7 @@ def test_lines_that_cannot_be_read_keep_the_others_from_nobody(
     store: Store, tmp_path: Path
 ) -> None:
     path = tmp_path / "output.jsonl"
-    requests = [ask(n) for n in range(3)]
+    requests = [make_request(n) for n in range(3)]
     lines = [line(request.owner, completion()) for request in requests[:2]]
     path.write_text("".join([lines[0], "\nnot json\n", lines[1]]))
     done = import_batch_output(path, requests, store)
@@ -96,7 +95,7 @@ def test_lines_that_cannot_be_read_keep_the_others_from_nobody(
 def test_conversations_with_one_text_have_the_same_reason(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "output.jsonl"
     path.write_text(line("context-0", error={"code": "batch_expired", "message": "late"}))
-    first = ask(0)
+    first = make_request(0)
     twin = Request("context-9", first.endpoint, first.body)
     done = import_batch_output(path, [first, twin], store)
     told = "output.jsonl: the batch reports batch_expired"

@@ -13,17 +13,14 @@ from convrec.errors import EndpointError
 from convrec.llm.batch import BatchStore
 from convrec.llm.batch.client import BatchClient
 from convrec.llm.ledger import ledger_rows
-from tests.convrec.llm.conftest import ask
-
-from .test_run import BatchEndpoint, answered, batches, in_batches
-
-__all__ = ["batches"]
+from tests.support.batch_endpoint import BatchEndpoint, fetch_in_batches, stored_count
+from tests.support.llm_endpoint import make_request
 
 
 def test_a_line_that_comes_twice_counts_once(
     store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.llm.batch.collect.LINES_AT_ONCE", 3)
+    monkeypatch.setattr("convrec.llm.batch.collect.LINES_PER_COMMIT", 3)
     download = BatchClient.download
 
     def twice(control: BatchClient, file_id: str, path: Path) -> None:
@@ -31,7 +28,7 @@ def test_a_line_that_comes_twice_counts_once(
         path.write_text(2 * path.read_text() + path.read_text().replace(": 50", ": 60"))
 
     monkeypatch.setattr(BatchClient, "download", twice)
-    fetched = in_batches([ask(n) for n in range(4)], batches.start(), store)
+    fetched = fetch_in_batches([make_request(n) for n in range(4)], batches.start(), store)
     (row,) = ledger_rows(store)
     assert (row["requests"], row["completion_tokens"]) == (4, 200)
     assert (fetched.completion_tokens, fetched.usd) == (200, pytest.approx(row["usd"]))
@@ -64,9 +61,9 @@ def test_an_unreadable_line_is_put_aside_and_its_request_sent_again(
         return b"\n".join([*lines, b""])
 
     gives(monkeypatch, change)
-    requests = [ask(n) for n in range(6)]
-    fetched = in_batches(requests, batches.start(), store)
-    assert (fetched.sent, fetched.failures, answered(store, requests)) == (6, {}, 6)
+    requests = [make_request(n) for n in range(6)]
+    fetched = fetch_in_batches(requests, batches.start(), store)
+    assert (fetched.sent, fetched.failures, stored_count(store, requests)) == (6, {}, 6)
     assert batches.created == [6, 1]
     row, _ = BatchStore(store).rows()
     assert row.note == "completed; lines of its output that cannot be read: 1"
@@ -87,12 +84,12 @@ def test_what_is_no_output_file_ends_no_batch(
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[bytes], bytes],
 ) -> None:
-    requests = [ask(n) for n in range(6)]
+    requests = [make_request(n) for n in range(6)]
     url = batches.start()
     with monkeypatch.context() as patch:
         gives(patch, change)
         with pytest.raises(EndpointError, match="the response is broken"):
-            in_batches(requests, url, store)
+            fetch_in_batches(requests, url, store)
     assert [row.state for row in BatchStore(store).rows()] == ["submitted"]
-    again = in_batches(requests, url, store, run="s")
+    again = fetch_in_batches(requests, url, store, run="s")
     assert (again.sent, again.from_ledger, batches.created) == (0, 6, [6])

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.config import Config
-from convrec.demo import server
 from convrec.errors import BudgetExceeded, EndpointError, InputError
 from convrec.llm.batch import BatchStore, cancel_batch, release_batch
 from convrec.llm.batch.client import BatchClient
@@ -25,83 +22,13 @@ from convrec.llm.ledger import ledger_rows
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool
-from tests.convrec.llm.conftest import Endpoint, ask, completion, config
-
-REPO = Path(__file__).resolve().parents[3]
-
-
-class BatchEndpoint:
-    """The demo server's Batch API around a scripted model; `log` is what it did."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.seen: list[str] = []
-        self.reply: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: completion()
-        self._running: Any = None
-
-    def start(self, faults: str = "", batch_seconds: float = 0.0, seed: int = 0) -> str:
-        listener = server.bind(0)
-        self.log_file = (self.folder / "log.jsonl").open("a", encoding="utf-8")
-        app = server.create_app(
-            self._complete,
-            ["demo-teacher"],
-            faults=server.Faults.parse(faults, seed=seed),
-            log=self.log_file,
-            state=self.folder / "state",
-            batch_seconds=batch_seconds,
-        )
-        self._running = server.server(app)
-        self._thread = threading.Thread(
-            target=self._running.run, kwargs={"sockets": [listener]}, daemon=True
-        )
-        self._thread.start()
-        self.url = server.base_url(listener)
-        return self.url
-
-    def stop(self) -> None:
-        if self._running:
-            self._running.should_exit = True
-            self._thread.join(10)
-            self.log_file.close()
-
-    @property
-    def log(self) -> list[dict[str, Any]]:
-        lines = (self.folder / "log.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
-
-    @property
-    def created(self) -> list[int]:
-        return [row["requests"] for row in self.log if row["outcome"] == "created"]
-
-    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
-        self.seen.append(body["messages"][-1]["content"])
-        return self.reply(body)
-
-
-@pytest.fixture
-def batches(tmp_path: Path) -> Iterator[BatchEndpoint]:
-    folder = tmp_path / "endpoint"
-    folder.mkdir()
-    endpoint = BatchEndpoint(folder)
-    yield endpoint
-    endpoint.stop()
-
-
-def in_batches(
-    requests: list[Request], url: str, store: Store, run: str = "r", **llm: Any
-) -> FetchResult:
-    batch = {"poll_seconds": 0.05, **llm.pop("batch", {})}
-    settings = config(url, batch=batch, **llm)
-    return fetch(requests, config=settings, store=store, stage="recommend", run=run, source="batch")
-
-
-def answered(store: Store, requests: list[Request]) -> int:
-    return len(ResponseStore(store).digests([r.key for r in requests]))
+from tests.support.batch_endpoint import BatchEndpoint, fetch_in_batches, stored_count
+from tests.support.llm_endpoint import ROOT, Endpoint, completion, config, make_request
 
 
 def test_a_batch_answers_at_half_the_price(store: Store, batches: BatchEndpoint) -> None:
-    requests = [ask(n) for n in range(20)]
-    fetched = in_batches([*requests, ask(0)], batches.start(), store)
+    requests = [make_request(n) for n in range(20)]
+    fetched = fetch_in_batches([*requests, make_request(0)], batches.start(), store)
     assert (fetched.requests, fetched.from_ledger, fetched.sent) == (20, 0, 20)
     assert fetched.usd == pytest.approx(20 * (100 * 0.15 + 50 * 0.60) / 1e6 / 2)
     assert fetched.failures == {}
@@ -109,15 +36,15 @@ def test_a_batch_answers_at_half_the_price(store: Store, batches: BatchEndpoint)
     assert (row["origin"], row["requests"], row["run"]) == ("batch", 20, "r")
     assert batches.created == [20]
     assert BatchStore(store).rows()[0].state == "ended"
-    again = in_batches(requests, batches.url, store, run="s")
+    again = fetch_in_batches(requests, batches.url, store, run="s")
     assert (again.from_ledger, again.sent, again.usd) == (20, 0, 0.0)
     assert batches.created == [20]
 
 
 def test_answers_are_joined_by_custom_id(store: Store, batches: BatchEndpoint) -> None:
     batches.reply = lambda body: completion(body["messages"][-1]["content"])
-    requests = [ask(n) for n in range(30)]
-    in_batches(requests, batches.start(), store)
+    requests = [make_request(n) for n in range(30)]
+    fetch_in_batches(requests, batches.start(), store)
     responses = ResponseStore(store).responses([r.key for r in requests])
     told = [responses[r.key]["choices"][0]["message"]["content"] for r in requests]
     assert told == [f"post {n}" for n in range(30)]
@@ -125,19 +52,21 @@ def test_answers_are_joined_by_custom_id(store: Store, batches: BatchEndpoint) -
 
 def test_batches_are_split_by_requests_and_by_bytes(store: Store, batches: BatchEndpoint) -> None:
     url = batches.start()
-    in_batches([ask(n) for n in range(10)], url, store, batch={"max_requests": 4})
+    fetch_in_batches([make_request(n) for n in range(10)], url, store, batch={"max_requests": 4})
     assert sorted(batches.created) == [2, 4, 4]
-    in_batches([ask(f"x{n}") for n in range(10)], url, store, batch={"max_bytes": 900})
+    fetch_in_batches(
+        [make_request(f"x{n}") for n in range(10)], url, store, batch={"max_bytes": 900}
+    )
     assert all(size <= 4 for size in batches.created[3:])
     assert sum(batches.created) == 20
 
 
 def test_an_expired_batch_is_finished_by_another(store: Store, batches: BatchEndpoint) -> None:
     url = batches.start("batch_expired:1")
-    requests = [ask(n) for n in range(16)]
-    fetched = in_batches(requests, url, store, batch={"max_rounds": 9})
+    requests = [make_request(n) for n in range(16)]
+    fetched = fetch_in_batches(requests, url, store, batch={"max_rounds": 9})
     assert (fetched.requests, fetched.sent, fetched.failures) == (16, 16, {})
-    assert answered(store, requests) == 16
+    assert stored_count(store, requests) == 16
     assert (
         sorted(batches.seen) == sorted(f"post {n}" for n in range(16))
         or len(set(batches.seen)) == 16
@@ -146,9 +75,9 @@ def test_an_expired_batch_is_finished_by_another(store: Store, batches: BatchEnd
 
 
 def test_what_no_batch_answers_is_recorded(store: Store, batches: BatchEndpoint) -> None:
-    requests = [ask(n) for n in range(3)]
+    requests = [make_request(n) for n in range(3)]
     url = batches.start("batch_expired:1")
-    fetched = in_batches(requests, url, store, batch={"max_rounds": 1}, max_failures=1.0)
+    fetched = fetch_in_batches(requests, url, store, batch={"max_rounds": 1}, max_failures=1.0)
     assert set(fetched.failures.values()) == {"no answer in 1 batches"}
     assert len(fetched.failures) == 1
 
@@ -160,29 +89,29 @@ def test_lines_with_errors_are_sent_again_or_recorded(store: Store, batches: Bat
         return completion()
 
     batches.reply = reply
-    requests = [ask(n) for n in range(40)]
+    requests = [make_request(n) for n in range(40)]
     url = batches.start("429:0.1,500:0.1,drop:0.05,truncate:0.05")
-    fetched = in_batches(requests, url, store, batch={"max_rounds": 20}, max_attempts=30)
+    fetched = fetch_in_batches(requests, url, store, batch={"max_rounds": 20}, max_attempts=30)
     assert set(fetched.failures) == {requests[3].key}
     assert "too long" in fetched.failures[requests[3].key]
-    assert answered(store, requests) == 39
+    assert stored_count(store, requests) == 39
 
 
 def test_a_batch_with_too_many_tokens_is_halved(store: Store, batches: BatchEndpoint) -> None:
     url = batches.start("batch_failed:0.5", seed=9)
-    requests = [ask(n) for n in range(16)]
-    in_batches(requests, url, store)
-    assert answered(store, requests) == 16
+    requests = [make_request(n) for n in range(16)]
+    fetch_in_batches(requests, url, store)
+    assert stored_count(store, requests) == 16
     assert len(batches.created) > 1
 
 
 def test_a_refused_batch_is_one_sentence_and_sets_its_requests_free(
     store: Store, batches: BatchEndpoint
 ) -> None:
-    requests = [ask(n, model="gpt-4o-mini") for n in range(4)]
+    requests = [make_request(n, model="gpt-4o-mini") for n in range(4)]
     url = batches.start()
     with pytest.raises(EndpointError, match="model_not_found"):
-        in_batches(requests, url, store)
+        fetch_in_batches(requests, url, store)
     assert ResponseStore(store).standing([r.key for r in requests]).batched == set()
 
 
@@ -191,12 +120,12 @@ def test_control_calls_that_stumble_submit_nothing_twice(
     store: Store, batches: BatchEndpoint, seed: int
 ) -> None:
     faults = "429:0.1,500:0.1,drop:0.1,garbage:0.05,truncate:0.05,empty:0.05"
-    requests = [ask(n) for n in range(6)]
+    requests = [make_request(n) for n in range(6)]
     url = batches.start(faults, seed=seed)
     # Lines stumble too; every round sends only what is missing, so no answered line comes twice.
-    in_batches(requests, url, store, batch={"max_rounds": 50}, max_attempts=40)
+    fetch_in_batches(requests, url, store, batch={"max_rounds": 50}, max_attempts=40)
     good = [row["key"] for row in batches.log if row["outcome"] == "200" and "batch" in row]
-    assert answered(store, requests) == 6
+    assert stored_count(store, requests) == 6
     uploads = [row["filename"] for row in batches.log if row["outcome"] == "uploaded"]
     assert len(uploads) == len(set(uploads))
     assert len(batches.created) == len(uploads)
@@ -206,9 +135,9 @@ def test_control_calls_that_stumble_submit_nothing_twice(
 def test_a_live_run_waits_for_what_a_batch_will_answer(
     store: Store, batches: BatchEndpoint
 ) -> None:
-    requests = [ask(n) for n in range(8)]
+    requests = [make_request(n) for n in range(8)]
     url = batches.start(batch_seconds=1.0)
-    thread = threading.Thread(target=in_batches, args=(requests[:6], url, store))
+    thread = threading.Thread(target=fetch_in_batches, args=(requests[:6], url, store))
     thread.start()
     while not batches.created:
         time.sleep(0.01)
@@ -221,14 +150,14 @@ def test_a_live_run_waits_for_what_a_batch_will_answer(
 
 
 def test_the_budget_sends_what_it_surely_bears(store: Store, batches: BatchEndpoint) -> None:
-    requests = [ask(n) for n in range(40)]
+    requests = [make_request(n) for n in range(40)]
     batches.reply = lambda body: completion(prompt=20, output=40)
     url = batches.start()
     with pytest.raises(BudgetExceeded, match=r"llm\.max_usd"):
-        in_batches(requests, url, store, max_usd=0.0003)
+        fetch_in_batches(requests, url, store, max_usd=0.0003)
     spent = sum(row["usd"] for row in ledger_rows(store))
     assert 0 < spent <= 0.0003
-    rest = in_batches(requests, url, store, run="s")
+    rest = fetch_in_batches(requests, url, store, run="s")
     assert rest.from_ledger + rest.sent == 40
     assert sum(batches.created) == 40
 
@@ -236,16 +165,16 @@ def test_the_budget_sends_what_it_surely_bears(store: Store, batches: BatchEndpo
 def test_the_budget_counts_what_an_earlier_attempt_of_the_run_has_submitted(
     store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests = [ask(n) for n in range(40)]
+    requests = [make_request(n) for n in range(40)]
     batches.reply = lambda body: completion(prompt=20, output=40)
     url = batches.start(batch_seconds=0.3)
     with monkeypatch.context() as patch:
         patch.setattr("convrec.llm.batch.client.BatchClient.batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            in_batches(requests, url, store, max_usd=0.0003)
+            fetch_in_batches(requests, url, store, max_usd=0.0003)
     submitted = sum(batches.created)
     with pytest.raises(BudgetExceeded, match=r"llm\.max_usd"):
-        in_batches(requests, url, store, max_usd=0.0003)
+        fetch_in_batches(requests, url, store, max_usd=0.0003)
     assert 0 < submitted < 40
     assert sum(row["usd"] for row in ledger_rows(store)) <= 0.0003
 
@@ -254,10 +183,10 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from convrec.artifacts import Store
-from convrec.llm.batch import control, run as batch_run
-from convrec.llm.batch.store import Book
-from tests.convrec.llm.conftest import ask
-from tests.convrec.llm.batch.test_run import in_batches
+from convrec.llm.batch.client import BatchClient
+from convrec.llm.batch.store import BatchDraft, BatchStore
+from tests.support.batch_endpoint import fetch_in_batches
+from tests.support.llm_endpoint import make_request
 
 home, url, moment = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 
@@ -272,22 +201,22 @@ def after(owner, name):
     setattr(owner, name, act)
 
 if moment == "while packing":
-    after(__import__("convrec.llm.batch.store", fromlist=["x"]).Draft, "write")
+    after(BatchDraft, "write")
 elif moment == "before upload":
-    control.Control.upload = die
+    BatchClient.upload = die
 elif moment == "after upload":
-    after(control.Control, "upload")
+    after(BatchClient, "upload")
 elif moment == "before create":
-    control.Control.create = die
+    BatchClient.create = die
 elif moment == "after create":
-    after(control.Control, "create")
+    after(BatchClient, "create")
 elif moment == "while polling":
-    after(control.Control, "batch")
+    after(BatchClient, "batch")
 elif moment == "while downloading":
-    after(control.Control, "download")
+    after(BatchClient, "download")
 elif moment == "after storing":
-    Book.end = die
-in_batches([ask(n) for n in range(12)], url, Store(home))
+    BatchStore.end = die
+fetch_in_batches([make_request(n) for n in range(12)], url, Store(home))
 """
 
 MOMENTS = (
@@ -310,17 +239,17 @@ def test_killed_at_any_moment_it_submits_once_and_loses_nothing(
     url = batches.start(batch_seconds=0.3)
     killed = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(home), url, moment],
-        cwd=REPO,
-        env={**os.environ, "PYTHONPATH": str(REPO)},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=60,
     )
     assert killed.returncode == -signal.SIGKILL
-    requests = [ask(n) for n in range(12)]
+    requests = [make_request(n) for n in range(12)]
     store = Store(home)
-    fetched = in_batches(requests, url, store, run="second")
+    fetched = fetch_in_batches(requests, url, store, run="second")
     assert batches.created == [12]
     assert fetched.requests == 12
-    assert answered(store, requests) == 12
+    assert stored_count(store, requests) == 12
     rows = ledger_rows(store)
     assert sum(row["requests"] for row in rows) == 12
     submitted = moment not in ("while packing", "before upload", "after upload", "before create")
@@ -331,13 +260,13 @@ def test_killed_at_any_moment_it_submits_once_and_loses_nothing(
 def test_a_batch_that_we_cancel_stops_the_run_and_keeps_what_it_has(
     store: Store, batches: BatchEndpoint
 ) -> None:
-    requests = [ask(n) for n in range(10)]
+    requests = [make_request(n) for n in range(10)]
     url = batches.start(batch_seconds=60)
     caught: list[BaseException] = []
 
     def run() -> None:
         try:
-            in_batches(requests, url, store)
+            fetch_in_batches(requests, url, store)
         except EndpointError as error:
             caught.append(error)
 
@@ -352,16 +281,16 @@ def test_a_batch_that_we_cancel_stops_the_run_and_keeps_what_it_has(
         time.sleep(0.05)
     thread.join(30)
     assert "was cancelled" in str(caught[0])
-    assert answered(store, requests) == 5
+    assert stored_count(store, requests) == 5
     batches.stop()
-    rest = in_batches(requests, batches.start(), store, run="s")
+    rest = fetch_in_batches(requests, batches.start(), store, run="s")
     assert (rest.from_ledger, rest.sent) == (5, 5)
 
 
 def test_a_batch_that_its_endpoint_lost_can_be_released(
     store: Store, batches: BatchEndpoint
 ) -> None:
-    requests = [ask(n) for n in range(4)]
+    requests = [make_request(n) for n in range(4)]
     with Spool(store.home / "spool"):
         draft = BatchStore(store).draft("test", "recommend", "r")
         draft.write(requests)
@@ -369,9 +298,9 @@ def test_a_batch_that_its_endpoint_lost_can_be_released(
     BatchStore(store).note(row, state="submitted", batch_id="batch_gone")
     url = batches.start()
     with pytest.raises(EndpointError, match="--release KEY"):
-        in_batches(requests, url, store)
+        fetch_in_batches(requests, url, store)
     release_batch(row.batch_key, ResponseStore(store))
-    assert in_batches(requests, url, store).sent == 4
+    assert fetch_in_batches(requests, url, store).sent == 4
 
 
 def abandoned(requests: list[Request], url: str, store: Store) -> None:
@@ -379,7 +308,7 @@ def abandoned(requests: list[Request], url: str, store: Store) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("convrec.llm.batch.client.BatchClient.batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            in_batches(requests, url, store, run="first")
+            fetch_in_batches(requests, url, store, run="first")
 
 
 @pytest.mark.parametrize("source", ["live", "batch"])
@@ -387,14 +316,19 @@ def test_a_batch_that_nobody_wants_any_more_is_collected_and_billed(
     store: Store, batches: BatchEndpoint, source: str
 ) -> None:
     url = batches.start()
-    old = [ask(n) for n in range(6)]
+    old = [make_request(n) for n in range(6)]
     abandoned(old, url, store)
     settings = config(url, batch={"poll_seconds": 0.05})
     fetched = fetch(
-        [ask("new")], config=settings, store=store, stage="recommend", run="second", source=source
+        [make_request("new")],
+        config=settings,
+        store=store,
+        stage="recommend",
+        run="second",
+        source=source,
     )
     assert (fetched.requests, fetched.sent) == (1, 1)
-    assert answered(store, old) == 6
+    assert stored_count(store, old) == 6
     bill = {row["run"]: row["requests"] for row in ledger_rows(store)}
     assert bill == {"first": 6, "second": 1}
     assert {row.state for row in BatchStore(store).rows()} == {"ended"}
@@ -402,9 +336,9 @@ def test_a_batch_that_nobody_wants_any_more_is_collected_and_billed(
 
 def test_a_lost_batch_that_nobody_wants_stops_nobody(store: Store, batches: BatchEndpoint) -> None:
     url = batches.start()
-    BatchStore(store).draft("test", "recommend", "first").write([ask("old")])
+    BatchStore(store).draft("test", "recommend", "first").write([make_request("old")])
     BatchStore(store).note(BatchStore(store).rows()[0], state="submitted", batch_id="batch_gone")
-    assert in_batches([ask("new")], url, store).sent == 1
+    assert fetch_in_batches([make_request("new")], url, store).sent == 1
     assert [row.state for row in BatchStore(store).rows()] == ["submitted", "ended"]
 
 
@@ -412,7 +346,7 @@ def test_a_batch_is_not_ended_while_a_run_submits_it(
     store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = batches.start()
-    requests = [ask(n) for n in range(6)]
+    requests = [make_request(n) for n in range(6)]
     create = BatchClient.create
 
     def meanwhile(control: BatchClient, file_id: str, batch_key: str) -> str:
@@ -423,16 +357,16 @@ def test_a_batch_is_not_ended_while_a_run_submits_it(
         return create(control, file_id, batch_key)
 
     monkeypatch.setattr(BatchClient, "create", meanwhile)
-    assert in_batches(requests, url, store).sent == 6
+    assert fetch_in_batches(requests, url, store).sent == 6
     assert batches.created == [6]
-    assert answered(store, requests) == 6
+    assert stored_count(store, requests) == 6
 
 
 def test_a_batch_is_cancelled_at_its_own_endpoint_alone(
     store: Store, batches: BatchEndpoint
 ) -> None:
     url = batches.start(batch_seconds=60)
-    abandoned([ask(1)], url, store)
+    abandoned([make_request(1)], url, store)
     (row,) = BatchStore(store).rows()
     other = Config.model_validate({"llm": {"base_url": url, "endpoint": "other"}})
     with pytest.raises(InputError, match=r"is for test, and profile .* asks other"):
@@ -443,9 +377,9 @@ def test_a_batch_is_cancelled_at_its_own_endpoint_alone(
 def test_an_endpoint_without_batches_can_be_asked_call_by_call_afterwards(
     store: Store, endpoint: Endpoint
 ) -> None:
-    requests = [ask(n) for n in range(4)]
+    requests = [make_request(n) for n in range(4)]
     with pytest.raises(EndpointError, match=r"recommend\.source=live"):
-        in_batches(requests, endpoint.url, store)
+        fetch_in_batches(requests, endpoint.url, store)
     live = fetch(requests, config=config(endpoint), store=store, stage="recommend", run="live")
     assert (live.sent, live.failures) == (4, {})
     assert {row.note for row in BatchStore(store).rows()} == {"never submitted"}
@@ -455,7 +389,7 @@ def test_what_another_run_collects_of_our_batch_is_sent_and_not_found(
     store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = batches.start()
-    requests = [ask(n) for n in range(6)]
+    requests = [make_request(n) for n in range(6)]
     others: list[FetchResult] = []
     look = BatchClient.batch
 
@@ -469,7 +403,7 @@ def test_what_another_run_collects_of_our_batch_is_sent_and_not_found(
         return batch
 
     monkeypatch.setattr(BatchClient, "batch", meanwhile)
-    fetched = in_batches(requests, url, store)
+    fetched = fetch_in_batches(requests, url, store)
     assert (fetched.requests, fetched.from_ledger, fetched.sent) == (6, 0, 6)
     assert (others[0].requests, others[0].from_ledger, others[0].sent) == (6, 6, 0)
     assert batches.created == [6]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from convrec.artifacts import Store
 from convrec.llm.prices import Usage
 from convrec.llm.requests import Request
-from convrec.llm.response import response_of
+from convrec.llm.response import make_response
 from convrec.llm.response_store import ResponseStore
 from convrec.stages.reflect.parse import _exact, first_readings
 from convrec.stages.reflect.prompt import read_ratings
@@ -70,7 +70,7 @@ def test_what_is_read_in_columns_is_what_is_read_one_by_one(said: list[str]) -> 
 def keep(store: Store, number: int, response: str) -> str:
     body = {"model": "judge", "messages": [{"role": "user", "content": str(number)}]}
     request = Request(f"c{number}", "here", body)
-    answer = response_of(request, response, Usage(0, 0, 0), 0.0, run="r", stage="reflect")
+    answer = make_response(request, response, Usage(0, 0, 0), 0.0, run="r", stage="reflect")
     ResponseStore(store).add([answer])
     return request.key
 

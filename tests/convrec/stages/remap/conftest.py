@@ -95,7 +95,7 @@ class Embedder:
         app = server.create_app(
             lambda body: {}, [], embed=noted, embedders=EMBEDDERS, log=self._file
         )
-        self._server = server.server(app)
+        self._server = server.create_server(app)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, daemon=True
         )

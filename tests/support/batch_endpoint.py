@@ -1,0 +1,89 @@
+"""The demo server's Batch API around a scripted model, and fetches through it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from convrec.artifacts import Store
+from convrec.demo import server
+from convrec.llm.fetch import FetchResult, fetch
+from convrec.llm.requests import Request
+from convrec.llm.response_store import ResponseStore
+from tests.support.llm_endpoint import completion, config
+
+
+class BatchEndpoint:
+    """`reply` answers each body; `log` holds what the server did."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seen: list[str] = []
+        self.reply: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: completion()
+        self._running: Any = None
+
+    def start(self, faults: str = "", batch_seconds: float = 0.0, seed: int = 0) -> str:
+        listener = server.bind(0)
+        self.log_file = (self.folder / "log.jsonl").open("a", encoding="utf-8")
+        app = server.create_app(
+            self._complete,
+            ["demo-teacher"],
+            faults=server.Faults.parse(faults, seed=seed),
+            log=self.log_file,
+            state=self.folder / "state",
+            batch_seconds=batch_seconds,
+        )
+        self._running = server.create_server(app)
+        self._thread = threading.Thread(
+            target=self._running.run, kwargs={"sockets": [listener]}, daemon=True
+        )
+        self._thread.start()
+        self.url = server.base_url(listener)
+        return self.url
+
+    def stop(self) -> None:
+        if self._running:
+            self._running.should_exit = True
+            self._thread.join(10)
+            self.log_file.close()
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        lines = (self.folder / "log.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    @property
+    def created(self) -> list[int]:
+        """Requests in each batch that was created."""
+        return [row["requests"] for row in self.log if row["outcome"] == "created"]
+
+    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.seen.append(body["messages"][-1]["content"])
+        return self.reply(body)
+
+
+@contextmanager
+def batch_endpoint(folder: Path) -> Iterator[BatchEndpoint]:
+    """An endpoint with its files in a new `folder`, stopped at the end of the block."""
+    folder.mkdir()
+    endpoint = BatchEndpoint(folder)
+    try:
+        yield endpoint
+    finally:
+        endpoint.stop()
+
+
+def fetch_in_batches(
+    requests: list[Request], url: str, store: Store, run: str = "r", **llm: Any
+) -> FetchResult:
+    batch = {"poll_seconds": 0.05, **llm.pop("batch", {})}
+    settings = config(url, batch=batch, **llm)
+    return fetch(requests, config=settings, store=store, stage="recommend", run=run, source="batch")
+
+
+def stored_count(store: Store, requests: list[Request]) -> int:
+    return len(ResponseStore(store).digests([r.key for r in requests]))
