@@ -23,8 +23,12 @@ import polars as pl
 
 from convrec.artifacts import Store
 from convrec.config import Config
-from convrec.stages.adjust import ADJUSTMENT, DEMONSTRATIONS, fit
-from convrec.stages.adjust import popularity_penalty as balance
+from convrec.stages.adjust import (
+    ADJUSTMENT,
+    DEMONSTRATIONS,
+    adjustment,
+    popularity_penalty,
+)
 from convrec.stages.base import StepContext
 
 TITLED = pl.List(pl.Struct({"title": pl.String, "year": pl.Int32}))
@@ -46,9 +50,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ctx = StepContext(config, Store(Path(folder)), {}, frames=frames)
         started = time.perf_counter()
-        adjustment = ADJUSTMENT.build(ctx)
+        fitted = ADJUSTMENT.build(ctx)
         seconds["adjustment"] = time.perf_counter() - started
-        ctx = StepContext(config, ctx.store, {}, frames={**frames, "adjustment": adjustment.rows})
+        ctx = StepContext(config, ctx.store, {}, frames={**frames, "adjustment": fitted.rows})
         started = time.perf_counter()
         demonstrations = DEMONSTRATIONS.build(ctx)
         seconds["demonstrations"] = time.perf_counter() - started
@@ -56,7 +60,7 @@ def main() -> None:
     figures["total_seconds"] = round(seconds["adjustment"] + seconds["demonstrations"], 1)
     figures["peak_mb"] = peak_mb()
     figures["lists"] = demonstrations.rows.height
-    figures["adjustment"] = dict(adjustment.figures)
+    figures["adjustment"] = dict(fitted.figures)
     for name, value in figures.items():
         print(f"{name}: {value}")
     print(json.dumps(figures))
@@ -65,8 +69,14 @@ def main() -> None:
 def timed() -> dict[str, float]:
     """Seconds by part; the fit and the choice of κ add theirs when they run."""
     seconds: dict[str, float] = {}
-    for name in ("read_in_order", "read_split", "listwise", "fit", "choose"):
-        inner = getattr(fit, name)
+    for name in (
+        "read_ordered_candidates",
+        "read_split",
+        "listwise_data",
+        "fit_parameters",
+        "choose_penalty",
+    ):
+        inner = getattr(adjustment, name)
 
         def outer(*args: Any, _name: str = name, _inner: Any = inner, **more: Any) -> Any:
             started = time.perf_counter()
@@ -75,8 +85,8 @@ def timed() -> dict[str, float]:
             seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - started
             return made
 
-        setattr(fit, name, outer)
-    rise = balance.gini_rise
+        setattr(adjustment, name, outer)
+    rise = popularity_penalty.gini_change_bound
 
     def gini_rise(*args: Any) -> float:
         started = time.perf_counter()
@@ -85,7 +95,7 @@ def timed() -> dict[str, float]:
         seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - started
         return found
 
-    balance.gini_rise = gini_rise
+    popularity_penalty.gini_change_bound = gini_rise
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""Arrays that are too many for memory: blocks of them on disk, read again and again."""
+"""Tuples of arrays that together exceed memory, kept on disk and iterated many times."""
 
 from __future__ import annotations
 
@@ -6,40 +6,35 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
-    Arrays = tuple[np.ndarray, ...]
+Arrays = tuple[np.ndarray, ...]
 
 
 class ArraySpill:
-    """Tuples of arrays in order. A single one stays in memory; more are written as they come.
+    """A re-iterable sequence of array tuples, in input order.
 
-    What is read from disk is mapped, so it can be sliced without reading the rest.
+    A single tuple stays in memory. Two or more are written to a temporary folder as they arrive
+    and memory-mapped when read, so slicing one does not load all of it.
     """
 
-    def __init__(self, made: Iterable[Arrays]) -> None:
-        import numpy as np
-
-        left = iter(made)
-        self._kept = list(islice(left, 2))
+    def __init__(self, blocks: Iterable[Arrays]) -> None:
+        iterator = iter(blocks)
+        self._in_memory = list(islice(iterator, 2))
         self._files: list[list[Path]] = []
-        if len(self._kept) < 2:
+        if len(self._in_memory) < 2:
             return
         self._folder = tempfile.TemporaryDirectory(prefix="convrec-adjust-")
-        for number, arrays in enumerate(chain(self._kept, left)):
+        for number, arrays in enumerate(chain(self._in_memory, iterator)):
             stem = Path(self._folder.name) / f"{number:06}"
-            files = [stem.with_suffix(f".{place}.npy") for place in range(len(arrays))]
+            files = [stem.with_suffix(f".{position}.npy") for position in range(len(arrays))]
             for file, array in zip(files, arrays, strict=True):
                 np.save(file, array)
             self._files.append(files)
-        self._kept = []
+        self._in_memory = []
 
     def __iter__(self) -> Iterator[Arrays]:
-        import numpy as np
-
-        yield from self._kept
+        yield from self._in_memory
         for files in self._files:
             yield tuple(np.lib.format.open_memmap(file, mode="r") for file in files)

@@ -1,97 +1,96 @@
-"""Candidates as adjust reads them: flat arrays, context after context, seen items left out.
+"""Scored candidates as flat arrays: context after context, items seen in the conversation removed.
 
-A context is a row of a table of contexts, an item a row of the catalog.
+A context number is a row of a table of contexts; an item number is a row of the catalog.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
 
 from convrec.catalog.items import of_splits
 from convrec.stages.adjust.item_links import read_seen
-from convrec.stages.partitions import PARTITION, extent, spans
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    import numpy as np
-    import polars as pl
-
-    from convrec.stages.base import StepContext
+from convrec.stages.base import StepContext
+from convrec.stages.partitions import PARTITION, row_range, context_spans
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Scored candidates; context c owns the positions starts[c] to starts[c] + lengths[c].
+    """Candidates of some contexts.
 
-    The score is s_reflect where a judge rated the candidate, s_remap elsewhere. A context whose
-    candidates are all seen stays, with none.
+    Context c has the positions starts[c] to starts[c] + lengths[c]. A context whose candidates were
+    all seen stays, with length 0.
+
+    Attributes:
+        contexts: One row a context: context_id, context (its number), split.
+        items: (candidates,) Catalog rows.
+        scores: (candidates,) s_reflect of judged candidates, s_remap of the others.
+        starts: (contexts,) Position of a context's first candidate.
+        lengths: (contexts,) Number of candidates of a context.
     """
 
-    contexts: pl.DataFrame  # context_id, context (its row), split
+    contexts: pl.DataFrame
     items: np.ndarray
     scores: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
 
     @property
-    def numbers(self) -> np.ndarray:
-        """The number of each context: its row among all that were asked for."""
+    def context_numbers(self) -> np.ndarray:
+        """(contexts,) The number of each context."""
         return self.contexts["context"].to_numpy()
 
     @property
-    def owners(self) -> np.ndarray:
-        """The number of the context of each position."""
-        import numpy as np
-
-        return np.repeat(self.numbers, self.lengths)
+    def candidate_contexts(self) -> np.ndarray:
+        """(candidates,) The number of each candidate's context."""
+        return np.repeat(self.context_numbers, self.lengths)
 
 
 def read_contexts(ctx: StepContext, splits: Collection[str] | None = None) -> pl.DataFrame:
-    """The contexts of `splits` that have candidates: context (their number), context_id, split.
+    """Read the contexts of `splits` that have candidates: context (number), context_id, split.
 
-    They stand by split and id, whatever the order of the samples, so that sums come out the same to
-    the last bit.
+    They are sorted by split and id, so floating-point sums do not depend on the order of samples.
     """
     samples = of_splits(ctx.frame("conversations", "context_id", "split"), splits)
     return (
         samples.unique("context_id", keep="first", maintain_order=True)
-        .join(spans(ctx, "candidates"), on="context_id", how="semi")
+        .join(context_spans(ctx, "candidates"), on="context_id", how="semi")
         .sort("split", "context_id")
         .with_row_index("context")
     )
 
 
 def candidate_blocks(ctx: StepContext, contexts: pl.DataFrame) -> Iterator[Candidates]:
-    """The candidates of `contexts`, PARTITION of them at a time, as their rows follow each other.
+    """Iterate over the candidates of `contexts`, PARTITION contexts a block; at least one block.
 
-    In a block contexts stand in the order of their numbers, their candidates best remapped first.
-    There is at least one block.
+    Blocks follow the order of the candidates' rows. Within a block contexts are ordered by number
+    and a context's candidates by falling s_remap.
     """
-    import numpy as np
-    import polars as pl
-
     catalog = ctx.frame("catalog", "item_id").with_row_index("item")
     seen = read_seen(ctx, contexts)
     roles = ("candidates", "judgments") if ctx.has("judgments") else ("candidates",)
-    placed = [
-        contexts.join(spans(ctx, role), on="context_id", how="left", maintain_order="left")
+    row_ranges = {
+        role: contexts.join(context_spans(ctx, role), on="context_id", how="left", maintain_order="left")
         for role in roles
-    ]
-    order = placed[0]["first"].arg_sort()
+    }
+    order = row_ranges["candidates"]["first"].arg_sort()
     for start in range(0, max(contexts.height, 1), PARTITION):
         chosen = order.slice(start, PARTITION).sort()
-        rows, *moved = (
-            _coded(ctx, role, of[chosen], catalog) for role, of in zip(roles, placed, strict=True)
-        )
-        for judged in moved:
+        scores = {
+            role: _read_scores(ctx, role, ranges[chosen], catalog)
+            for role, ranges in row_ranges.items()
+        }
+        rows = scores["candidates"]
+        if "judgments" in scores:
             rows = rows.join(
-                judged.rename({"score": "moved"}),
+                scores["judgments"].rename({"score": "judged"}),
                 on=["context", "item"],
                 how="left",
                 maintain_order="left",
-            ).with_columns(pl.coalesce("moved", "score").alias("score"))
+            ).with_columns(score=pl.coalesce("judged", "score"))
         rows = rows.join(seen, on=["context", "item"], how="anti", maintain_order="left")
         rows = rows.sort("context", maintain_order=True)
         block = contexts[chosen]
@@ -106,11 +105,11 @@ def candidate_blocks(ctx: StepContext, contexts: pl.DataFrame) -> Iterator[Candi
         )
 
 
-def _coded(
+def _read_scores(
     ctx: StepContext, role: str, contexts: pl.DataFrame, catalog: pl.DataFrame
 ) -> pl.DataFrame:
-    """Columns context, item, score of the contexts, which know their first and last row."""
-    rows = ctx.rows(role, *extent(contexts), "context_id", "item_id", "score")
+    """Read columns context, item, score of `contexts`, which have their first and last row."""
+    rows = ctx.rows(role, *row_range(contexts), "context_id", "item_id", "score")
     return (
         rows.join(contexts.select("context_id", "context"), on="context_id", maintain_order="left")
         .select("context", "item_id", "score")

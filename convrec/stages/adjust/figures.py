@@ -1,72 +1,73 @@
-"""What adjust does to the lists, in figures: popularity and ranking, before and after.
+"""Figures of what Adjust does: popularity and ranking of the lists before and after it.
 
-"before" are the N best by s_reflect, "after" the N best by s_final, seen items left out of both.
-Popularity is read as in `convrec.metrics.popularity`: the Gini coefficient over the whole catalog,
-catalog coverage, and the share of the head, the 50 items most often in training ground truth.
-Recall and NDCG follow the `standard` protocol.
+"before" are the top N by s_reflect, "after" the top N by s_final, both without seen items.
+Popularity: Gini coefficient, catalog coverage and share of the head, the HEAD_SIZE items most
+frequent in training ground truth. Ranking: Recall and NDCG of the `standard` protocol.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from convrec.metrics.coverage import coverage
+from convrec.metrics.gini import gini
+from convrec.metrics.head_share import HEAD_SIZE, head_items, head_share
 from convrec.metrics.ndcg import ndcg
-from convrec.metrics.popularity import HEAD, coverage, gini, head_items, head_share
 from convrec.metrics.recall import recall
-from convrec.stages.adjust.top_n import NONE, item_counts
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from convrec.stages.adjust.split import Answers
+from convrec.stages.adjust.item_links import GroundTruth
+from convrec.stages.adjust.top_n import NO_ITEM, item_counts
 
 CUTOFF = 20
-Tops = Mapping[str, "np.ndarray"]
-"""When ("before", "after") → the lists of `convrec.stages.adjust.top_n.top_items`."""
+TopLists = Mapping[str, np.ndarray]
+"""Lists as from `convrec.stages.adjust.top_n.top_items`, by "before" and "after"."""
 
 
-def popularity_figures(tops: Tops, mentions: np.ndarray, split: str) -> dict[str, float]:
-    """Gini, coverage and head share of the lists of a split; `mentions` as in `head_items`."""
+def popularity_figures(lists: TopLists, mentions: np.ndarray, split: str) -> dict[str, float]:
+    """Gini, coverage and head share of a split's lists; `mentions` as in `head_items`."""
     head = head_items(mentions)
-    measures: dict[str, Callable[[NDArray[np.float64]], float]] = {
-        "popularity Gini": lambda counts: float(gini(counts)),
+    metrics: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+        "popularity Gini": gini,
         "catalog coverage": coverage,
-        f"top-{HEAD} share": lambda counts: head_share(counts, head),
+        f"top-{HEAD_SIZE} share": lambda counts: head_share(counts, head),
     }
     return {
-        f"{split} {name} {when}": round(measure(item_counts(top, len(mentions))), 4)
-        for name, measure in measures.items()
-        for when, top in tops.items()
+        f"{split} {name} {when}": round(float(metric(item_counts(top, len(mentions)))), 4)
+        for name, metric in metrics.items()
+        for when, top in lists.items()
         if len(top)
     }
 
 
-def ranking_figures(tops: Tops, split: Answers) -> dict[str, float]:
-    """Recall@20 and NDCG@20 over the samples of a split; none where it has no sample."""
-    if split.samples.is_empty():
+def ranking_figures(lists: TopLists, truth: GroundTruth) -> dict[str, float]:
+    """Recall@20 and NDCG@20 over the samples of a split; empty without a sample."""
+    if truth.samples.is_empty():
         return {}
-    found = {when: ranking(top, split) for when, top in tops.items()}
+    values = {when: mean_recall_ndcg(top, truth) for when, top in lists.items()}
     return {
-        f"{split.name} {name} {when}": round(values[column], 4)
-        for column, name in enumerate((f"Recall@{CUTOFF}", f"NDCG@{CUTOFF}"))
-        for when, values in found.items()
+        f"{truth.split} {name} {when}": round(both[position], 4)
+        for position, name in enumerate((f"Recall@{CUTOFF}", f"NDCG@{CUTOFF}"))
+        for when, both in values.items()
     }
 
 
-def ranking(top: np.ndarray, split: Answers) -> tuple[float, float]:
-    """(Recall@20, NDCG@20) of the lists, one a context, over at least one sample."""
-    import numpy as np
+def mean_recall_ndcg(top: np.ndarray, truth: GroundTruth) -> tuple[float, float]:
+    """Compute mean Recall@20 and NDCG@20 over at least one sample.
 
-    listed = top[split.samples["context"].to_numpy(), :CUTOFF].astype(np.int64)
-    sample, of, item = (
+    Args:
+        top: (contexts, N) Catalog rows, as from `top_items`.
+        truth: Samples and items whose `context` is a row of `top`.
+    """
+    listed = top[truth.samples["context"].to_numpy(), :CUTOFF].astype(np.int64)
+    sample, item_sample, item = (
         column.to_numpy().astype(np.int64)
-        for column in (split.samples["sample"], split.truth["sample"], split.truth["item"])
+        for column in (truth.samples["sample"], truth.items["sample"], truth.items["item"])
     )
-    hits = np.isin((sample[:, None] << 32) + listed, (of << 32) + item) & (listed != NONE)
-    sizes = split.samples["size"].to_numpy().astype(np.int64)
-    relevance = hits.astype(np.float64)
+    hits = np.isin((sample[:, None] << 32) + listed, (item_sample << 32) + item)
+    relevance = (hits & (listed != NO_ITEM)).astype(np.float64)
+    sizes = truth.samples["size"].to_numpy().astype(np.int64)
     return (
         float(recall(relevance, sizes, CUTOFF).mean()),
         float(ndcg(relevance, sizes, CUTOFF).mean()),

@@ -1,70 +1,72 @@
-"""What conversations name, seen or wanted, as rows of the catalog."""
+"""Titles in conversations, seen or in the ground truth, linked to rows of the catalog."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
 
 from convrec.catalog.items import ItemLinker, of_splits
-from convrec.stages.partitions import slices
+from convrec.stages.base import StepContext
+from convrec.stages.partitions import row_slices
 
-if TYPE_CHECKING:
-    import numpy as np
-    import polars as pl
 
-    from convrec.stages.base import StepContext
+@dataclass(frozen=True)
+class GroundTruth:
+    """The ground truth of the samples of one split.
+
+    Attributes:
+        split: Name of the split.
+        samples: One row a sample with a ground truth and candidates: sample (its number), context,
+            size (number of titles in the ground truth).
+        items: One row a ground-truth title that the catalog has: sample, context, item.
+    """
+
+    split: str
+    samples: pl.DataFrame
+    items: pl.DataFrame
 
 
 def read_seen(ctx: StepContext, contexts: pl.DataFrame) -> pl.DataFrame:
-    """What each of `contexts` (context_id, context) has seen: columns context and item."""
-    import polars as pl
-
-    linker, found = _linker(ctx), []
-    for samples in slices(ctx, "conversations", "context_id", "seen"):
-        own = samples.join(contexts.select("context_id", "context"), on="context_id")
-        found.append(linker.link(own.select("context", "seen"), "seen"))
-    return pl.concat(found)
+    """Read the items seen in each of `contexts` (context_id, context): columns context, item."""
+    linker, parts = _item_linker(ctx), []
+    for samples in row_slices(ctx, "conversations", "context_id", "seen"):
+        chosen = samples.join(contexts.select("context_id", "context"), on="context_id")
+        parts.append(linker.link(chosen.select("context", "seen"), "seen"))
+    return pl.concat(parts)
 
 
-def read_truth(
-    ctx: StepContext, split: str, contexts: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The samples of a split that have a ground truth and one of `contexts`, and its titles.
-
-    (sample, context, size: how many titles; sample, context, item: one row a title that the catalog
-    has.)
-    """
-    import polars as pl
-
-    linker, count = _linker(ctx), 0
-    found: list[tuple[pl.DataFrame, pl.DataFrame]] = []
-    for samples in slices(ctx, "conversations", "context_id", "split", "ground_truth"):
-        own = (
-            of_splits(samples, {split})
+def read_ground_truth(ctx: StepContext, split: str, contexts: pl.DataFrame) -> GroundTruth:
+    """Read the ground truth of a split's samples in `contexts` (context_id, context)."""
+    linker, count = _item_linker(ctx), 0
+    samples: list[pl.DataFrame] = []
+    items: list[pl.DataFrame] = []
+    for rows in row_slices(ctx, "conversations", "context_id", "split", "ground_truth"):
+        chosen = (
+            of_splits(rows, {split})
             .select("context_id", "ground_truth", size=pl.col("ground_truth").list.len())
             .filter(pl.col("size") > 0)
             .join(contexts.select("context_id", "context"), on="context_id", maintain_order="left")
             .drop("context_id")
             .with_row_index("sample", offset=count)
         )
-        count += own.height
-        titles = linker.link(own.drop("size"), "ground_truth").unique()
-        found.append((own.drop("ground_truth"), titles))
-    samples, truth = map(pl.concat, zip(*found, strict=True))
-    return samples, truth
+        count += chosen.height
+        samples.append(chosen.drop("ground_truth"))
+        items.append(linker.link(chosen.drop("size"), "ground_truth").unique())
+    return GroundTruth(split, pl.concat(samples), pl.concat(items))
 
 
-def training_mentions(ctx: StepContext) -> np.ndarray:
-    """How many training samples have each catalog item in their ground truth, candidate or not."""
-    import numpy as np
-
-    linker = _linker(ctx)
+def ground_truth_counts(ctx: StepContext) -> np.ndarray:
+    """(items,) In how many training samples each catalog item is a ground truth."""
+    linker = _item_linker(ctx)
     counts = np.zeros(ctx.frame("catalog", "item_id").height)
-    for samples in slices(ctx, "conversations", "split", "ground_truth"):
-        own = of_splits(samples, {"train"}).select("row", "ground_truth")
-        items = linker.link(own, "ground_truth").unique()["item"].to_numpy()
+    for samples in row_slices(ctx, "conversations", "split", "ground_truth"):
+        train = of_splits(samples, {"train"}).select("row", "ground_truth")
+        items = linker.link(train, "ground_truth").unique()["item"].to_numpy()
         counts += np.bincount(items, minlength=len(counts))
     return counts
 
 
-def _linker(ctx: StepContext) -> ItemLinker:
+def _item_linker(ctx: StepContext) -> ItemLinker:
     return ItemLinker(ctx.frame("catalog", "item_id", "title", "year"))

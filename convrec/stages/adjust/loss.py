@@ -1,108 +1,125 @@
-"""The listwise softmax cross-entropy of candidate lists, and what it is learned from.
+"""The listwise loss of Adjust: softmax cross-entropy of s_final over a context's candidates.
 
-For a sample with ground truth G among its candidates
+For a sample whose ground truth G is among its candidates,
 
-    loss = −(1/|G|) Σ_{g∈G} log softmax(w_j·s_j + b_j)_g,
+    loss = −(1/|G|) Σ_{g∈G} log softmax_j(w_j·s_j + b_j)_g,    s = s_reflect − c,
 
-averaged over samples, plus (pull·Σ(w − 1)² + bias_pull·Σb²) / samples. Samples that answer one
-context share its candidates, so their targets are added and the softmax is taken once a context.
-The loss is convex in (w, b).
+averaged over samples, plus (pull·Σ(w − 1)² + bias_pull·Σb²) / samples. The loss is convex in
+(w, b). Samples of one context share its candidates: their targets are added, and the softmax is
+computed once. The paper's softmax is over the whole catalog (`convrec.stages.adjust.adjustment`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
 
 from convrec.stages.adjust.array_spill import ArraySpill
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    import numpy as np
-
-    from convrec.stages.adjust.split import Split
+from convrec.stages.adjust.candidates import Candidates
+from convrec.stages.adjust.split_data import SplitData
 
 
-class Lists(NamedTuple):
-    """Lists with a ground truth in flat arrays; list i starts at starts[i]; none is empty."""
+class ListBlock(NamedTuple):
+    """Candidate lists with a ground truth in flat arrays, none of them empty.
 
-    items: np.ndarray  # catalog row of each candidate
-    scores: np.ndarray  # s_reflect, centred
-    target: np.ndarray  # summed over samples: 1/|G| on ground truth, 0 elsewhere
+    Attributes:
+        items: (candidates,) Catalog rows.
+        scores: (candidates,) s_reflect − c.
+        target: (candidates,) Sum over the context's samples of 1/|G| for a ground truth, else 0.
+        starts: (lists,) Position of each list's first candidate.
+    """
+
+    items: np.ndarray
+    scores: np.ndarray
+    target: np.ndarray
     starts: np.ndarray
 
 
-class Listwise(NamedTuple):
-    """Blocks of `Lists`, gone through at every step of a fit, and how many samples they are of."""
+class ListwiseData(NamedTuple):
+    """Data of the loss: `ListBlock`s, iterated once an evaluation, and their number of samples."""
 
     blocks: Iterable[tuple[np.ndarray, ...]]
     samples: int
 
 
-def listwise(split: Split, centre: float = 0.0) -> Listwise:
-    """The lists of a split with at least one ground truth in them; scores less `centre`."""
-    found = _Found(split, centre)
-    return Listwise(ArraySpill(found), found.samples)
+def listwise_data(split: SplitData, center: float = 0.0) -> ListwiseData:
+    """Collect the lists of a split that contain a ground truth; `center` is c."""
+    samples = 0
+
+    def blocks() -> Iterator[ListBlock]:
+        nonlocal samples
+        for candidates in split.candidates:
+            hits = _ground_truth_hits(candidates, split.ground_truth.items)
+            if not hits.is_empty():
+                samples += hits["sample"].n_unique()
+                yield _list_block(candidates, hits, center)
+
+    spilled = ArraySpill(blocks())
+    return ListwiseData(spilled, samples)
 
 
-class _Found:
-    """The lists of each block; `samples` counts while they are gone through."""
+def _ground_truth_hits(candidates: Candidates, truth: pl.DataFrame) -> pl.DataFrame:
+    """Candidates that are a ground truth: sample, context, position and share (1/|G|)."""
+    items = {"context": candidates.candidate_contexts, "item": candidates.items}
+    positions = pl.DataFrame(items).with_row_index("position")
+    return (
+        truth.join(positions, on=["context", "item"])
+        .with_columns((1.0 / pl.len().over("sample")).alias("share"))
+        .sort("position", "share")  # sums do not depend on the order of samples
+    )
 
-    def __init__(self, split: Split, centre: float) -> None:
-        self._split, self._centre, self.samples = split, centre, 0
 
-    def __iter__(self) -> Iterator[Lists]:
-        import numpy as np
-        import polars as pl
-
-        for block in self._split.candidates:
-            place = pl.DataFrame({"context": block.owners, "item": block.items})
-            hits = (
-                self._split.truth.join(place.with_row_index("at"), on=["context", "item"])
-                .with_columns((1.0 / pl.len().over("sample")).alias("share"))
-                .sort("at", "share")  # the same sums in whatever order the samples came
-            )
-            if hits.is_empty():
-                continue
-            self.samples += hits["sample"].n_unique()
-            target = np.bincount(
-                hits["at"].to_numpy(), hits["share"].to_numpy(), minlength=len(block.items)
-            )
-            chosen = np.isin(block.numbers, hits["context"].to_numpy())
-            kept = np.repeat(chosen, block.lengths)
-            lengths = block.lengths[chosen]
-            yield Lists(
-                items=block.items[kept],
-                scores=block.scores[kept] - self._centre,
-                target=target[kept],
-                starts=np.cumsum(lengths) - lengths,
-            )
+def _list_block(candidates: Candidates, hits: pl.DataFrame, center: float) -> ListBlock:
+    """The lists of the contexts with a hit."""
+    target = np.bincount(
+        hits["position"].to_numpy(), hits["share"].to_numpy(), minlength=len(candidates.items)
+    )
+    chosen = np.isin(candidates.context_numbers, hits["context"].to_numpy())
+    kept = np.repeat(chosen, candidates.lengths)
+    lengths = candidates.lengths[chosen]
+    return ListBlock(
+        items=candidates.items[kept],
+        scores=candidates.scores[kept] - center,
+        target=target[kept],
+        starts=np.cumsum(lengths) - lengths,
+    )
 
 
 def listwise_loss(
-    parameters: np.ndarray, data: Listwise, pull: float = 0.0, bias_pull: float = 0.0
+    parameters: np.ndarray, data: ListwiseData, pull: float = 0.0, bias_pull: float = 0.0
 ) -> tuple[float, np.ndarray]:
-    """(loss, gradient) at `parameters` = concat(w, b), each one a catalog item."""
-    import numpy as np
+    """Compute the regularized loss and its gradient.
 
+    Args:
+        parameters: (2 · items,) concat(w, b).
+        data: The lists.
+        pull: Regularization of w towards 1.
+        bias_pull: Regularization of b towards 0.
+
+    Returns:
+        The loss and its gradient, (2 · items,).
+    """
     loss, gradient = 0.0, np.zeros(len(parameters))
     for block in data.blocks:
-        part, slope = _loss(parameters, Lists(*block), data.samples)
-        loss += part
-        gradient += slope
+        block_loss, block_gradient = _cross_entropy(parameters, ListBlock(*block), data.samples)
+        loss += block_loss
+        gradient += block_gradient
     count = len(parameters) // 2
-    away = parameters - np.repeat([1.0, 0.0], count)
+    offset = parameters - np.repeat([1.0, 0.0], count)
     scale = np.repeat([pull, bias_pull], count) / data.samples
-    return float(loss + scale @ away**2), gradient + 2 * scale * away
+    return float(loss + scale @ offset**2), gradient + 2 * scale * offset
 
 
-def _loss(parameters: np.ndarray, lists: Lists, samples: int) -> tuple[float, np.ndarray]:
-    """The cross-entropy of some of the lists over all `samples`, and its gradient."""
-    import numpy as np
-
+def _cross_entropy(
+    parameters: np.ndarray, block: ListBlock, samples: int
+) -> tuple[float, np.ndarray]:
+    """The block's part of the mean over `samples` of the cross-entropy, and its gradient."""
     count = len(parameters) // 2
     weight, bias = parameters[:count], parameters[count:]
-    items, scores, target, starts = lists
+    items, scores, target, starts = block
     lengths = np.diff(starts, append=len(items))
     logits = weight[items]
     logits *= scores
@@ -116,5 +133,5 @@ def _loss(parameters: np.ndarray, lists: Lists, samples: int) -> tuple[float, np
     error -= target
     error /= samples
     np.multiply(error, scores, out=logits)
-    slope = [np.bincount(items, of, minlength=count) for of in (logits, error)]
-    return float(loss), np.concatenate(slope)
+    gradient = [np.bincount(items, part, minlength=count) for part in (logits, error)]
+    return float(loss), np.concatenate(gradient)

@@ -1,97 +1,114 @@
-"""What a teacher's favourite loses: the part of the bias that evens the lists out.
+"""The popularity penalty: the part of b that lowers items which the teacher lists often.
 
-The bias of item j gets −κ·log((q_j + q̄) / 2q̄), q_j being how often j stands in the training lists
-by s_reflect, q̄ the mean over the catalog: logit adjustment (Menon et al., arXiv 2007.07314) by the
-frequency with which the teacher recommends. An item listed as often as the average stays, one
-never listed gains at most κ·log 2, so noise at the end of a long catalog is not lifted.
+The bias of item j gets −κ·log((q_j + q̄) / 2q̄), with q_j the number of training lists by s_reflect
+that contain j and q̄ its mean over the catalog. This is logit adjustment (Menon et al., arXiv
+2007.07314) by the frequency with which the teacher recommends; the paper has no such term. An item
+of average frequency is unchanged, and an unlisted one gains at most κ·log 2, so the long tail of a
+large catalog is not lifted into the lists.
 
-κ is `adjust.balance`; unless it is set it is chosen on validation: of the STRENGTHS at which the
-popularity Gini of the lists is lower than before adjust beyond its noise (contexts resampled in
-pairs, upper 97.5% end below 0), the one with the highest NDCG@20, the smaller on a tie. Where none
-is, as with few conversations, 0: without evidence nothing is lowered. Without validation samples
-the train split stands in.
+κ is `adjust.balance`. Unless set, it is chosen from STRENGTHS on validation (on train without
+validation samples): of the strengths at which the popularity Gini falls beyond noise, the one with
+the highest NDCG@20, the smaller on a tie. Where the Gini falls for none, κ = 0. "Beyond noise": the
+97.5% quantile of the change is below 0 when contexts are resampled in pairs.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from convrec.metrics.popularity import gini
-from convrec.stages.adjust.figures import ranking
-from convrec.stages.adjust.top_n import NONE, final_scores, top_items
+import numpy as np
+
+from convrec.metrics.gini import gini
+from convrec.stages.adjust.figures import mean_recall_ndcg
+from convrec.stages.adjust.split_data import SplitData
+from convrec.stages.adjust.top_n import NO_ITEM, final_scores, top_items
 
 if TYPE_CHECKING:
-    import numpy as np
     from scipy.sparse import csr_array
-
-    from convrec.stages.adjust.split import Split
 
 STRENGTHS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 RESAMPLES = 200
-LEVEL = 0.975
+QUANTILE = 0.975
 
 
 class PenaltyChoice(NamedTuple):
-    """The balance, the lists before and with it, and whether their Gini is surely lower."""
+    """κ, the lists without and with w, b and the penalty, and whether the Gini surely falls."""
 
     balance: float
     before: np.ndarray
     after: np.ndarray
-    lower: bool
+    lowers_gini: bool
 
 
-def excess(listed: np.ndarray) -> np.ndarray:
-    """log((q_j + q̄) / 2q̄) of each catalog item; `listed` is q, with at least one item listed."""
-    import numpy as np
+def log_listing_ratio(listed: np.ndarray) -> np.ndarray:
+    """Compute log((q_j + q̄) / 2q̄).
 
+    Args:
+        listed: (items,) q, how often each catalog item is listed; at least one is above 0.
+
+    Returns:
+        (items,) The penalty at κ = 1.
+    """
     mean = listed.mean()
     return np.asarray(np.log((listed + mean) / (2.0 * mean)))
 
 
-def choose(
-    split: Split,
+def choose_penalty(
+    split: SplitData,
     n: int,
     weight: np.ndarray,
     bias: np.ndarray,
-    favour: np.ndarray,
-    fixed: float | None,
+    listing_ratio: np.ndarray,
+    balance: float | None,
 ) -> PenaltyChoice:
-    """The balance for w and b; `favour` is `excess`, `fixed` the only strength to try if given."""
-    candidates = split.candidates.whole()
+    """Choose κ for lists of length `n`.
+
+    Args:
+        split: Candidates and ground truth to choose on.
+        n: List length.
+        weight: (items,) w.
+        bias: (items,) b without the penalty.
+        listing_ratio: (items,) As from `log_listing_ratio`.
+        balance: The only κ to try; None tries STRENGTHS.
+    """
+    candidates = split.candidates.read_all()
     before = top_items(candidates, n)
     count = len(weight)
-    tried: list[PenaltyChoice] = []
-    for balance in STRENGTHS if fixed is None else (fixed,):
-        scores = final_scores(candidates, weight, bias - balance * favour)
+    choices: list[PenaltyChoice] = []
+    for strength in STRENGTHS if balance is None else (balance,):
+        scores = final_scores(candidates, weight, bias - strength * listing_ratio)
         after = top_items(candidates, n, scores)
-        tried.append(PenaltyChoice(balance, before, after, gini_rise(before, after, count) < 0))
-    surely = [choice for choice in tried if choice.lower]
-    return max(surely or tried[:1], key=lambda choice: ranking(choice.after, split)[1])
+        lowers_gini = gini_change_bound(before, after, count) < 0
+        choices.append(PenaltyChoice(strength, before, after, lowers_gini))
+    eligible = [choice for choice in choices if choice.lowers_gini] or choices[:1]
+    return max(eligible, key=lambda choice: mean_recall_ndcg(choice.after, split.ground_truth)[1])
 
 
-def gini_rise(before: np.ndarray, after: np.ndarray, count: int) -> float:
-    """The upper end of Gini(after) − Gini(before) when contexts are drawn again, in pairs.
+def gini_change_bound(before: np.ndarray, after: np.ndarray, count: int) -> float:
+    """Bootstrap the upper bound (QUANTILE) of Gini(after) − Gini(before).
 
-    `before` and `after` are lists of the same contexts, `count` the items of the catalog.
+    Args:
+        before: (contexts, N) Lists, as from `top_items`.
+        after: (contexts, N) Other lists of the same contexts.
+        count: Number of catalog items.
     """
-    import numpy as np
-
     contexts = len(before)
     if not contexts:
         return 0.0
     rng = np.random.default_rng(0)
-    first, second = _by_item(before, count), _by_item(after, count)
-    rises = np.zeros(RESAMPLES)
-    for at in range(RESAMPLES):
+    lists_before, lists_after = _incidence(before, count), _incidence(after, count)
+    changes = np.zeros(RESAMPLES)
+    for resample in range(RESAMPLES):
         drawn = np.bincount(rng.integers(contexts, size=contexts), minlength=contexts)
-        rises[at] = gini(second @ drawn.astype(np.float64)) - gini(first @ drawn.astype(np.float64))
-    return float(np.quantile(rises, LEVEL))
+        draws = drawn.astype(np.float64)
+        changes[resample] = gini(lists_after @ draws) - gini(lists_before @ draws)
+    return float(np.quantile(changes, QUANTILE))
 
 
-def _by_item(top: np.ndarray, count: int) -> csr_array:
-    """(items, contexts) with 1 where a list has an item."""
-    import numpy as np
+def _incidence(top: np.ndarray, count: int) -> csr_array:
+    """(items, contexts) 1 where a list contains an item."""
     from scipy.sparse import csr_array
 
-    owner, rank = np.nonzero(top != NONE)
-    return csr_array((np.ones(len(owner)), (top[owner, rank], owner)), shape=(count, len(top)))
+    context, rank = np.nonzero(top != NO_ITEM)
+    ones = np.ones(len(context))
+    return csr_array((ones, (top[context, rank], context)), shape=(count, len(top)))

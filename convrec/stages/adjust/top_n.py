@@ -1,80 +1,81 @@
-"""The N best candidates of every context, as one array."""
+"""s_final of candidates, and the top N of every context as one array."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
+import numpy as np
+
+from convrec.stages.adjust.candidates import Candidates
 from convrec.stages.partitions import PARTITION
 from convrec.utils.topk import top_columns
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+NO_ITEM = -1
+"""Fills a list past its end."""
 
-    import numpy as np
 
-    from convrec.stages.adjust.candidates import Candidates
+def final_scores(candidates: Candidates, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Compute s_final = w ⊙ s_reflect + b.
 
-NONE = -1
-"""Stands where a list has ended."""
+    Args:
+        candidates: Candidates with s_reflect.
+        weight: (items,) w.
+        bias: (items,) b.
+
+    Returns:
+        (candidates,) s_final.
+    """
+    return np.asarray(weight[candidates.items] * candidates.scores + bias[candidates.items])
 
 
 def top_items(candidates: Candidates, n: int, scores: np.ndarray | None = None) -> np.ndarray:
-    """(contexts, n) catalog rows, best first, NONE past the end; ties keep the candidates' order.
+    """Select the `n` best candidates of each context; ties keep the candidates' order.
 
-    `scores`, one a candidate, stands in for the candidates' own.
+    Args:
+        candidates: Candidates of the contexts.
+        n: List length.
+        scores: (candidates,) Scores in place of the candidates' own.
+
+    Returns:
+        (contexts, n) int32 catalog rows, best first, NO_ITEM past the end.
     """
-    import numpy as np
-
     scores = candidates.scores if scores is None else scores
-    top = np.full((len(candidates.lengths), n), NONE, dtype=np.int32)
-    for contexts, rows in _blocks(candidates):
+    top = np.full((len(candidates.lengths), n), NO_ITEM, dtype=np.int32)
+    for contexts, positions in _context_slices(candidates):
         lengths = candidates.lengths[contexts]
         width = max(n, int(lengths.max()))
-        held = np.arange(width) < lengths[:, None]  # row by row, as the candidates lie
-        block, items = np.full(held.shape, -np.inf), np.full(held.shape, NONE, dtype=np.int32)
-        block[held], items[held] = scores[rows], candidates.items[rows]
-        top[contexts] = np.take_along_axis(items, top_columns(block, n), axis=1)
+        filled = np.arange(width) < lengths[:, None]
+        padded, items = np.full(filled.shape, -np.inf), np.full(filled.shape, NO_ITEM, np.int32)
+        padded[filled], items[filled] = scores[positions], candidates.items[positions]
+        top[contexts] = np.take_along_axis(items, top_columns(padded, n), axis=1)
     return top
 
 
-def _blocks(candidates: Candidates) -> Iterator[tuple[slice, slice]]:
-    """PARTITION contexts at a time, with their candidates: what is sorted is never everything."""
+def _context_slices(candidates: Candidates) -> Iterator[tuple[slice, slice]]:
+    """Slices of PARTITION contexts and of their candidates; bounds the padded arrays."""
     ends = candidates.starts + candidates.lengths
     for start in range(0, len(ends), PARTITION):
         stop = min(start + PARTITION, len(ends))
         yield slice(start, stop), slice(int(candidates.starts[start]), int(ends[stop - 1]))
 
 
-def cut_score(blocks: Iterable[Candidates], n: int) -> float:
+def mean_cutoff_score(blocks: Iterable[Candidates], n: int) -> float:
     """The mean score at rank `n`, or at the last rank of a shorter list; 0 without a list."""
-    import numpy as np
-
-    cuts = [np.empty(0)]
+    parts = [np.empty(0)]
     for block in blocks:
-        held = block.lengths > 0
-        order = np.lexsort((-block.scores, block.owners))
-        last = block.starts[held] + np.minimum(block.lengths[held], n) - 1
-        cuts.append(block.scores[order[last]])
-    found = np.concatenate(cuts)
-    return float(found.mean()) if len(found) else 0.0
+        filled = block.lengths > 0
+        order = np.lexsort((-block.scores, block.candidate_contexts))
+        last = block.starts[filled] + np.minimum(block.lengths[filled], n) - 1
+        parts.append(block.scores[order[last]])
+    scores = np.concatenate(parts)
+    return float(scores.mean()) if len(scores) else 0.0
 
 
-def final_scores(candidates: Candidates, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """s_final = w·s + b of every candidate."""
-    import numpy as np
-
-    return np.asarray(weight[candidates.items] * candidates.scores + bias[candidates.items])
-
-
-def times_listed(blocks: Iterable[Candidates], n: int, count: int) -> np.ndarray:
-    """How often each of `count` catalog items is among the `n` best."""
-    import numpy as np
-
+def listing_counts(blocks: Iterable[Candidates], n: int, count: int) -> np.ndarray:
+    """(count,) How often each catalog item is among the `n` best of a context."""
     return sum((item_counts(top_items(block, n), count) for block in blocks), np.zeros(count))
 
 
 def item_counts(top: np.ndarray, count: int) -> np.ndarray:
-    """How often each of `count` catalog items stands in the lists."""
-    import numpy as np
-
-    return np.bincount(top[top != NONE], minlength=count).astype(np.float64)
+    """(count,) How often each catalog item is in the lists."""
+    return np.bincount(top[top != NO_ITEM], minlength=count).astype(np.float64)

@@ -1,4 +1,4 @@
-"""A small world with a known bias: the teacher likes the first items, posters name others."""
+"""A small world with a known bias: the teacher prefers the first items, users name others."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ def titled(*numbers: int) -> list[dict[str, Any]]:
 def make_world(seed: int = 0) -> Frames:
     """Catalog, conversations (some contexts have two samples), candidates, judgments."""
     rng = np.random.default_rng(seed)
-    fame = 1.0 / (1.0 + np.arange(ITEMS))
+    popularity = 1.0 / (1.0 + np.arange(ITEMS))
     samples: list[dict[str, Any]] = []
     candidates: list[dict[str, Any]] = []
     judgments: list[dict[str, Any]] = []
     for split, count in SPLITS.items():
         for number in range(count):
-            owner = f"{split}{number:03}"
-            shown = rng.choice(ITEMS, size=12, replace=False, p=fame / fame.sum())
-            scores = rng.random(12) + fame[shown]
+            context = f"{split}{number:03}"
+            shown = rng.choice(ITEMS, size=12, replace=False, p=popularity / popularity.sum())
+            scores = rng.random(12) + popularity[shown]
             shown, scores = shown[np.argsort(-scores)], np.sort(scores)[::-1]
             for rank, (item, score) in enumerate(zip(shown, scores, strict=True)):
-                row = {"context_id": owner, "item_id": f"i{item}", "score": float(score)}
+                row = {"context_id": context, "item_id": f"i{item}", "score": float(score)}
                 candidates.append({**row, "rank": rank + 1})
                 if rank < 6:
                     judgments.append({**row, "score": float(score + rng.normal() / 2)})
-            for answer in range(1 + number % 2):
+            for sample in range(1 + number % 2):
                 liked = rng.choice(shown[shown >= 4]) if (shown >= 4).any() else shown[0]
                 other = 99 if number % 3 == 0 else int(rng.integers(ITEMS))
                 samples.append(
                     {
-                        "sample_id": f"{owner}/{answer}",
-                        "context_id": owner,
+                        "sample_id": f"{context}/{sample}",
+                        "context_id": context,
                         "split": split,
-                        "conversation": owner,
+                        "conversation": context,
                         "prompt": None,
                         "seen": titled(int(shown[0])),
                         "ground_truth": titled(*dict.fromkeys([int(liked), other])),
@@ -78,8 +78,8 @@ def world() -> Frames:
 
 
 @pytest.fixture
-def job_of(store: Store) -> Callable[..., StepContext]:
-    """A job over frames; keywords are settings of adjust."""
+def make_ctx(store: Store) -> Callable[..., StepContext]:
+    """A step context over frames; keywords are settings of `adjust`."""
 
     def make(frames: Frames, **adjust: Any) -> StepContext:
         config = Config.model_validate(

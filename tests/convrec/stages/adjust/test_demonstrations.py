@@ -11,15 +11,15 @@ from convrec.stages.adjust import ADJUSTMENT, DEMONSTRATIONS
 from convrec.stages.base import StepContext
 
 Frames = dict[str, pl.DataFrame]
-Jobs = Callable[..., StepContext]
+MakeCtx = Callable[..., StepContext]
 
 
-def adjusted(frames: Frames, job_of: Jobs) -> Frames:
-    return {**frames, "adjustment": ADJUSTMENT.build(job_of(frames)).rows}
+def adjusted(frames: Frames, make_ctx: MakeCtx) -> Frames:
+    return {**frames, "adjustment": ADJUSTMENT.build(make_ctx(frames)).rows}
 
 
-def test_one_list_a_context_in_the_order_of_the_conversations(world: Frames, job_of: Jobs) -> None:
-    rows = DEMONSTRATIONS.build(job_of(adjusted(world, job_of))).rows
+def test_one_list_per_context_in_conversation_order(world: Frames, make_ctx: MakeCtx) -> None:
+    rows = DEMONSTRATIONS.build(make_ctx(adjusted(world, make_ctx))).rows
     order = world["conversations"]["context_id"].unique(maintain_order=True)
     assert rows["context_id"].to_list() == order.to_list()
     assert rows["sample_id"].null_count() == rows.height
@@ -29,8 +29,8 @@ def test_one_list_a_context_in_the_order_of_the_conversations(world: Frames, job
     assert first["completion"].split("\n") == expected
 
 
-def test_no_list_names_what_the_conversation_named(world: Frames, job_of: Jobs) -> None:
-    rows = DEMONSTRATIONS.build(job_of(adjusted(world, job_of))).rows
+def test_lists_leave_out_seen_items(world: Frames, make_ctx: MakeCtx) -> None:
+    rows = DEMONSTRATIONS.build(make_ctx(adjusted(world, make_ctx))).rows
     seen = world["conversations"].select("context_id", pl.col("seen").list.first()).unique()
     both = rows.join(seen.unnest("seen"), on="context_id", how="left")
     assert not any(
@@ -38,17 +38,15 @@ def test_no_list_names_what_the_conversation_named(world: Frames, job_of: Jobs) 
     )
 
 
-def test_an_item_the_adjustment_does_not_know_keeps_its_score(world: Frames, job_of: Jobs) -> None:
+def test_an_item_without_adjustment_keeps_its_score(world: Frames, make_ctx: MakeCtx) -> None:
     none = pl.DataFrame({"item_id": ["gone"], "weight": [9.0], "bias": [9.0]})
-    plain = DEMONSTRATIONS.build(job_of(world))
-    same = DEMONSTRATIONS.build(job_of({**world, "adjustment": none}))
+    plain = DEMONSTRATIONS.build(make_ctx(world))
+    same = DEMONSTRATIONS.build(make_ctx({**world, "adjustment": none}))
     assert plain.rows.equals(same.rows)
     assert "test popularity Gini after" not in plain.figures
 
 
-def test_a_context_whose_items_are_all_seen_keeps_an_empty_list(
-    world: Frames, job_of: Jobs
-) -> None:
+def test_a_context_with_only_seen_items_has_an_empty_list(world: Frames, make_ctx: MakeCtx) -> None:
     frames = dict(world)
     everything = world["catalog"].select(
         pl.struct("title", pl.col("year").cast(pl.Int32)).implode()
@@ -59,23 +57,25 @@ def test_a_context_whose_items_are_all_seen_keeps_an_empty_list(
         .otherwise("seen")
         .alias("seen")
     )
-    built = DEMONSTRATIONS.build(job_of(frames))
+    built = DEMONSTRATIONS.build(make_ctx(frames))
     row = built.rows.filter(pl.col("context_id") == "train001").row(0, named=True)
     assert (row["items"], row["completion"]) == ([], "")
     assert built.figures["shorter than list_length"] == 1
 
 
-def test_a_context_the_teacher_failed_on_has_no_list(world: Frames, job_of: Jobs) -> None:
+def test_a_context_without_a_teacher_list_has_no_row(world: Frames, make_ctx: MakeCtx) -> None:
     frames = dict(world)
     for name in ("candidates", "judgments"):
         frames[name] = world[name].filter(pl.col("context_id") != "train001")
-    rows = DEMONSTRATIONS.build(job_of(frames)).rows
+    rows = DEMONSTRATIONS.build(make_ctx(frames)).rows
     assert "train001" not in rows["context_id"].to_list()
     assert rows.height == 139
 
 
-def test_test_answers_change_neither_rows_nor_figures(world: Frames, job_of: Jobs) -> None:
-    frames = adjusted(world, job_of)
+def test_test_ground_truth_changes_neither_rows_nor_figures(
+    world: Frames, make_ctx: MakeCtx
+) -> None:
+    frames = adjusted(world, make_ctx)
     truth = frames["conversations"]["ground_truth"]
     changed = dict(frames)
     changed["conversations"] = frames["conversations"].with_columns(
@@ -84,13 +84,13 @@ def test_test_answers_change_neither_rows_nor_figures(world: Frames, job_of: Job
         .otherwise(truth)
         .alias("ground_truth")
     )
-    one, other = (DEMONSTRATIONS.build(job_of(f)) for f in (frames, changed))
+    one, other = (DEMONSTRATIONS.build(make_ctx(f)) for f in (frames, changed))
     assert one.rows.equals(other.rows)
     assert one.figures == other.figures
 
 
-def test_figures_compare_before_and_after(world: Frames, job_of: Jobs) -> None:
-    figures = DEMONSTRATIONS.build(job_of(adjusted(world, job_of))).figures
+def test_figures_compare_before_and_after(world: Frames, make_ctx: MakeCtx) -> None:
+    figures = DEMONSTRATIONS.build(make_ctx(adjusted(world, make_ctx))).figures
     assert figures["train lists"] == 60
     for name in ("train popularity Gini", "test catalog coverage", "validation Recall@20"):
         assert {f"{name} before", f"{name} after"} <= set(figures)
@@ -99,16 +99,16 @@ def test_figures_compare_before_and_after(world: Frames, job_of: Jobs) -> None:
     )
 
 
-def test_lists_that_the_data_bring_are_taken_as_they_are(world: Frames, job_of: Jobs) -> None:
+def test_provided_completions_are_unchanged(world: Frames, make_ctx: MakeCtx) -> None:
     written = "Film 3 (1993)\nFilm 99 (2001)\nno such line\nFilm 4 (1994)\n"
-    brought = [written, "", None]
+    provided = [written, "", None]
     frames = dict(world)
     frames["conversations"] = (
         world["conversations"]
         .head(3)
-        .with_columns(pl.Series("completion", brought, dtype=pl.String))
+        .with_columns(pl.Series("completion", provided, dtype=pl.String))
     )
-    ctx = job_of(frames)
+    ctx = make_ctx(frames)
     recommend = ctx.config.recommend.model_copy(update={"source": "provided"})
     ctx = replace(ctx, config=ctx.config.model_copy(update={"recommend": recommend}))
     built = DEMONSTRATIONS.build(ctx)

@@ -6,16 +6,16 @@ import numpy as np
 import polars as pl
 from scipy.optimize import check_grad
 
-from convrec.stages.adjust.loss import Lists, Listwise, listwise, listwise_loss
+from convrec.stages.adjust.loss import ListBlock, ListwiseData, listwise_data, listwise_loss
 from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
-from convrec.stages.adjust.split import read_split
+from convrec.stages.adjust.split_data import read_split
 from convrec.stages.base import StepContext
 
 
-def two_lists() -> Listwise:
-    return Listwise(
+def two_lists() -> ListwiseData:
+    return ListwiseData(
         [
-            Lists(
+            ListBlock(
                 items=np.array([0, 1, 2, 1, 2]),
                 scores=np.array([0.5, 1.0, 0.2, 0.3, 0.9]),
                 target=np.array([1.0, 0.0, 0.0, 0.5, 0.5]),
@@ -35,10 +35,10 @@ def test_the_loss_is_the_listwise_softmax_cross_entropy() -> None:
     assert np.isclose(loss, (first + second) / 2)
 
 
-def test_two_samples_of_one_context_cost_what_they_cost_apart() -> None:
-    apart = Listwise(
+def test_two_samples_of_one_context_cost_the_same_merged() -> None:
+    separate = ListwiseData(
         [
-            Lists(
+            ListBlock(
                 items=np.array([0, 1, 0, 1]),
                 scores=np.array([0.5, 1.0, 0.5, 1.0]),
                 target=np.array([1.0, 0.0, 0.5, 0.5]),
@@ -47,9 +47,9 @@ def test_two_samples_of_one_context_cost_what_they_cost_apart() -> None:
         ],
         2,
     )
-    together = Listwise(
+    merged = ListwiseData(
         [
-            Lists(
+            ListBlock(
                 items=np.array([0, 1]),
                 scores=np.array([0.5, 1.0]),
                 target=np.array([1.5, 0.5]),
@@ -59,11 +59,13 @@ def test_two_samples_of_one_context_cost_what_they_cost_apart() -> None:
         2,
     )
     point = np.array([1.2, 0.7, -0.3, 0.4])
-    for one, other in zip(listwise_loss(point, apart), listwise_loss(point, together), strict=True):
+    for one, other in zip(
+        listwise_loss(point, separate), listwise_loss(point, merged), strict=True
+    ):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
-def test_the_gradient_is_right() -> None:
+def test_the_gradient_matches_finite_differences() -> None:
     point = np.random.default_rng(0).normal(size=6)
     data = two_lists()
     error = check_grad(
@@ -74,11 +76,11 @@ def test_the_gradient_is_right() -> None:
     assert error < 1e-6
 
 
-def test_the_pulls_are_towards_weight_one_and_bias_zero() -> None:
+def test_regularization_is_towards_weight_1_and_bias_0() -> None:
     moved = np.array([1.0, 1, 2, 0, 0, 3])
-    pulled, _ = listwise_loss(moved, two_lists(), 1.0, 2.0)
+    regularized, _ = listwise_loss(moved, two_lists(), 1.0, 2.0)
     free, _ = listwise_loss(moved, two_lists())
-    assert np.isclose(pulled - free, (1.0 + 2.0 * 9.0) / 2)
+    assert np.isclose(regularized - free, (1.0 + 2.0 * 9.0) / 2)
 
 
 def test_huge_scores_do_not_overflow() -> None:
@@ -87,8 +89,8 @@ def test_huge_scores_do_not_overflow() -> None:
     assert np.isfinite(gradient).all()
 
 
-def test_seen_items_and_unreachable_ground_truth_are_left_out(
-    job_of: Callable[..., StepContext],
+def test_seen_items_and_unlisted_ground_truth_are_left_out(
+    make_ctx: Callable[..., StepContext],
 ) -> None:
     def titles(*numbers: int) -> list[dict[str, object]]:
         return [{"title": f"Film {n}", "year": None} for n in numbers]
@@ -114,10 +116,10 @@ def test_seen_items_and_unreachable_ground_truth_are_left_out(
             }
         ),
     }
-    ctx = job_of(frames)
-    data = listwise(read_split(ctx, "train", read_ordered_candidates(ctx)), centre=0.5)
+    ctx = make_ctx(frames)
+    data = listwise_data(read_split(ctx, "train", read_ordered_candidates(ctx)), center=0.5)
     [(items, scores, target, _)] = data.blocks
-    assert items.tolist() == [1, 0], "c is seen, and y's list has no ground truth"
+    assert items.tolist() == [1, 0], "c is seen, and the list of y has no ground truth"
     np.testing.assert_allclose(scores, [0.3, 0.2])
     np.testing.assert_allclose(target, [0.5, 1.5])
     assert data.samples == 2

@@ -4,11 +4,17 @@ import numpy as np
 import polars as pl
 
 from convrec.stages.adjust.candidates import Candidates
-from convrec.stages.adjust.top_n import NONE, cut_score, final_scores, item_counts, top_items
+from convrec.stages.adjust.top_n import (
+    NO_ITEM,
+    final_scores,
+    item_counts,
+    mean_cutoff_score,
+    top_items,
+)
 
 
 def candidates() -> Candidates:
-    """Two contexts of three and two candidates, and between them one whose items are all seen."""
+    """Contexts of three, no and two candidates."""
     return Candidates(
         contexts=pl.DataFrame({"context_id": ["c1", "c2", "c3"], "context": [0, 1, 2]}),
         items=np.array([0, 1, 2, 0, 1]),
@@ -18,9 +24,9 @@ def candidates() -> Candidates:
     )
 
 
-def test_the_best_in_order_ties_as_they_came() -> None:
-    assert top_items(candidates(), 2).tolist() == [[0, 1], [NONE, NONE], [1, 0]]
-    assert top_items(candidates(), 3).tolist() == [[0, 1, 2], [NONE] * 3, [1, 0, NONE]]
+def test_ties_keep_the_order_of_candidates() -> None:
+    assert top_items(candidates(), 2).tolist() == [[0, 1], [NO_ITEM, NO_ITEM], [1, 0]]
+    assert top_items(candidates(), 3).tolist() == [[0, 1, 2], [NO_ITEM] * 3, [1, 0, NO_ITEM]]
 
 
 def test_weight_and_bias_move_items() -> None:
@@ -28,11 +34,11 @@ def test_weight_and_bias_move_items() -> None:
     assert top_items(candidates(), 3, scores)[0].tolist() == [2, 1, 0]
 
 
-def test_the_cut_is_the_mean_score_at_rank_n_or_at_the_end() -> None:
-    assert np.isclose(cut_score([candidates()], 2), (0.5 + 0.1) / 2)
-    assert np.isclose(cut_score([candidates()], 9), (0.5 + 0.1) / 2)
-    assert np.isclose(cut_score([candidates()], 1), (0.9 + 0.2) / 2)
+def test_cutoff_score_is_the_mean_at_rank_n_or_the_last() -> None:
+    assert np.isclose(mean_cutoff_score([candidates()], 2), (0.5 + 0.1) / 2)
+    assert np.isclose(mean_cutoff_score([candidates()], 9), (0.5 + 0.1) / 2)
+    assert np.isclose(mean_cutoff_score([candidates()], 1), (0.9 + 0.2) / 2)
 
 
-def test_counts_are_of_the_whole_catalog() -> None:
+def test_item_counts_cover_the_whole_catalog() -> None:
     assert item_counts(top_items(candidates(), 2), 4).tolist() == [2, 2, 0, 0]

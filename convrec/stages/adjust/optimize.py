@@ -1,0 +1,118 @@
+"""L-BFGS on the listwise loss, with early stopping on validation.
+
+The initial point w = 1, b = 0 (lists unchanged) is iteration 0 and is kept unless a later iterate
+has a lower validation loss. Nothing is random. BLAS runs on one thread: with several, sums are
+added in another order, and threads wait longer than they compute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convrec.config import Adjust
+from convrec.stages.adjust.loss import ListwiseData, listwise_loss
+from convrec.utils.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The fitted parameters and how the search ended.
+
+    Attributes:
+        parameters: (2 · items,) concat(w, b).
+        best_iteration: Iteration that they are from; 0 is the initial point.
+        iterations: Iterations that ran.
+        stop_reason: Why the search ended.
+    """
+
+    parameters: np.ndarray
+    best_iteration: int
+    iterations: int
+    stop_reason: str
+
+    @property
+    def weight(self) -> np.ndarray:
+        """(items,) w."""
+        return self.parameters[: len(self.parameters) // 2]
+
+    @property
+    def bias(self) -> np.ndarray:
+        """(items,) b."""
+        return self.parameters[len(self.parameters) // 2 :]
+
+
+def initial_parameters(count: int) -> np.ndarray:
+    """(2 · count,) w = 1 and b = 0: the lists unchanged."""
+    return np.concatenate([np.ones(count), np.zeros(count)])
+
+
+def fit_parameters(
+    train: ListwiseData,
+    validation: ListwiseData,
+    count: int,
+    settings: Adjust,
+    progress: Progress = silent,
+) -> FitResult:
+    """Find the iterate with the lowest validation loss; the last one without validation samples.
+
+    Args:
+        train: Data of the loss.
+        validation: Data for early stopping.
+        count: Number of catalog items.
+        settings: Regularization, `patience` (iterations without a lower validation loss) and
+            `max_iterations`.
+        progress: Called after each iteration.
+    """
+    from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        stopping = _EarlyStopping(validation, count, settings, progress)
+        result = minimize(
+            listwise_loss,
+            stopping.best,
+            args=(train, settings.pull, settings.bias_pull),
+            jac=True,
+            method="L-BFGS-B",
+            callback=stopping,
+            options={"maxiter": settings.max_iterations},
+        )
+    reason = "converged" if result.success else "max_iterations"
+    if not validation.samples:
+        return FitResult(result.x, stopping.iteration, stopping.iteration, reason)
+    if stopping.stopped:
+        reason = "validation no better"
+    return FitResult(stopping.best, stopping.best_iteration, stopping.iteration, reason)
+
+
+class _EarlyStopping:
+    """SciPy callback that keeps the best iterate and raises StopIteration when patience ends."""
+
+    def __init__(
+        self, validation: ListwiseData, count: int, settings: Adjust, progress: Progress
+    ) -> None:
+        self._validation, self._settings, self._progress = validation, settings, progress
+        self.best = initial_parameters(count)
+        self._lowest = self._loss(self.best)
+        self.best_iteration = self.iteration = 0
+        self.stopped = False
+
+    def __call__(self, intermediate_result: Any) -> None:
+        self.iteration += 1
+        self._progress(self.iteration, self._settings.max_iterations, "fitting")
+        loss = self._loss(intermediate_result.x)
+        without_gain = self.iteration - self.best_iteration
+        if loss < self._lowest:
+            self._lowest, self.best_iteration = loss, self.iteration
+            self.best = intermediate_result.x.copy()
+        elif self._validation.samples and without_gain >= self._settings.patience:
+            self.stopped = True
+            raise StopIteration
+
+    def _loss(self, parameters: np.ndarray) -> float:
+        if not self._validation.samples:
+            return float("inf")
+        return listwise_loss(parameters, self._validation)[0]
