@@ -1,7 +1,6 @@
-"""The typed configuration: profiles (TOML files), overrides, and what they resolve to.
+"""The typed configuration: profiles (TOML files) and overrides.
 
-A profile is a commented TOML file in `profiles/` or anywhere on disk; the resolved configuration is
-kept with every run.
+The resolved configuration is stored with every run.
 """
 
 from convrec.config.loading import load

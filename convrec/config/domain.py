@@ -1,17 +1,17 @@
-"""What is recommended, and in which words: the part of a profile that says films or books.
+"""What is recommended, and the words for it: the section that says movies or books.
 
-Every text in which a domain shows is a template here; the defaults are films. Only settings that
-differ from the defaults enter an artifact's key, so that a new setting rebuilds nothing.
+Every text that mentions the domain is a template here. The defaults are for movies.
 """
 
 from __future__ import annotations
 
 from string import Formatter
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from convrec.titles.line_format import LINE, LINE_WITHOUT_YEAR
+from convrec.config.base import Section
+from convrec.titles.line_format import DEFAULT_LINE, DEFAULT_LINE_WITHOUT_YEAR
 
 TEACHER = (
     "You recommend {plural}. You get a conversation and answer with exactly {n} different {plural} "
@@ -23,76 +23,78 @@ STUDENT = (
     "first, one a line, written as {form}. Write nothing else, repeat none, and leave out every "
     "{noun} that they name themselves.\n\n{conversation}"
 )
-_WORDS = ("n", "noun", "plural", "form")
-_FIELDS = {
+_PROMPT_FIELDS = ("n", "noun", "plural", "form")
+_TEMPLATE_FIELDS = {
     "line": ("title", "year"),
     "line_without_year": ("title",),
-    "teacher": _WORDS,
-    "student": (*_WORDS, "conversation"),
+    "teacher": _PROMPT_FIELDS,
+    "student": (*_PROMPT_FIELDS, "conversation"),
 }
-"""The fields of each template; those of a line must all be there, and once."""
 
 
-class Domain(BaseModel):
-    """What is recommended, as prompts name it, and how a list of it is written."""
+class Domain(Section):
+    """What is recommended, how prompts name it, and how a list is written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    later_keys: ClassVar = frozenset({"plural", "line", "line_without_year", "teacher", "student"})
 
-    noun: str = Field("movie", min_length=1, description="One of what is recommended.")
-    plural: str = Field("", description="Several of them; empty: the noun and an s.")
-    line: str = Field(LINE, description="A line of a list, over {title} and {year}.")
+    noun: str = Field("movie", min_length=1, description="Singular noun for an item.")
+    plural: str = Field("", description="Plural of the noun; empty: the noun with an s.")
+    line: str = Field(
+        DEFAULT_LINE, description="Template of a line in a list, with {title} and {year}."
+    )
     line_without_year: str = Field(
-        LINE_WITHOUT_YEAR,
-        description="A line over {title} alone: where an item has no year, and everywhere with "
+        DEFAULT_LINE_WITHOUT_YEAR,
+        description="Template with {title} alone, for items without a year, and for all items with "
         "recommend.years=false.",
     )
     teacher: str = Field(
-        TEACHER, description="What the teacher is told, over {n}, {noun}, {plural} and {form}."
+        TEACHER,
+        description="Template of the teacher's system message; may use {n}, {noun}, {plural} and "
+        "{form}.",
     )
     student: str = Field(
         STUDENT,
-        description="What the student reads with model.prompt=instruct, over the same and "
-        "{conversation}.",
+        description="Template of the student's prompt with model.prompt=instruct; needs "
+        "{conversation}, may use {n}, {noun}, {plural} and {form}.",
     )
 
-    @field_validator(*_FIELDS)
+    @field_validator(*_TEMPLATE_FIELDS)
     @classmethod
-    def _known_fields(cls, value: str, info: Any) -> str:
-        allowed = _FIELDS[info.field_name]
-        names = _fields(value, allowed)
+    def _check_template(cls, value: str, info: Any) -> str:
+        allowed = _TEMPLATE_FIELDS[info.field_name]
+        names = _template_fields(value, allowed)
         if info.field_name.startswith("line"):
             if sorted(names) != sorted(allowed) or value != " ".join(value.split()):
                 raise ValueError(
-                    f"a line holds {_braced(allowed)} once each, and no line break or outer space"
+                    f"a line must contain {_in_braces(allowed)} exactly once, and no line breaks, "
+                    "double spaces, or spaces at either end"
                 )
         elif "conversation" in allowed and "conversation" not in names:
-            raise ValueError("the conversation must stand in it, as {conversation}")
+            raise ValueError("the template must contain {conversation}")
         return value
 
     def __str__(self) -> str:
         return self.noun
 
     @property
-    def many(self) -> str:
-        """The plural."""
+    def plural_noun(self) -> str:
+        """`plural`, or the noun with an s."""
         return self.plural or f"{self.noun}s"
 
-    def changed(self, *names: str) -> dict[str, str]:
-        """Those of the named settings that are not the default, for an artifact's key."""
-        return self.model_dump(include=set(names), exclude_defaults=True)
 
-
-def _fields(template: str, allowed: tuple[str, ...]) -> list[str]:
-    """The names of a template's fields. Raises ValueError where one is not allowed as it is."""
+def _template_fields(template: str, allowed: tuple[str, ...]) -> list[str]:
+    """The field names in a template. Raises ValueError for any field not in `allowed`."""
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
-        raise ValueError(f"{error}; a brace that is meant is written twice") from None
+        raise ValueError(f"{error}; write {{{{ or }}}} for a literal brace") from None
     for _, name, spec, conversion in parts:
         if name is not None and (name not in allowed or spec or conversion):
-            raise ValueError(f"{{{name}}} is no field of it; allowed are {_braced(allowed)}")
+            raise ValueError(
+                f"{{{name}}} is not a field of this template; allowed: {_in_braces(allowed)}"
+            )
     return [name for _, name, _, _ in parts if name]
 
 
-def _braced(names: tuple[str, ...]) -> str:
+def _in_braces(names: tuple[str, ...]) -> str:
     return " and ".join(f"{{{name}}}" for name in names)

@@ -1,7 +1,7 @@
-"""Profiles and overrides become a configuration, or one sentence that says what is wrong.
+"""Loads a profile with overrides, or raises a ConfigError of one sentence.
 
-Overrides are either dotted (`rank_grpo.steps=40`) or nested (`{"rank_grpo": {"steps": 40}}`).
-Unknown keys are refused with the nearest known one.
+Overrides are dotted (`rank_grpo.steps=40`) or nested (`{"rank_grpo": {"steps": 40}}`). An unknown
+key is an error that suggests the nearest known key.
 """
 
 from __future__ import annotations
@@ -21,35 +21,41 @@ from convrec.errors import ConfigError
 
 
 def load(profile: str, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a profile, by shipped name or path to a TOML file, and apply overrides.
+    """Read a profile, by shipped name or by path to a TOML file, and apply overrides.
 
-    Raises ConfigError for an unknown profile, unreadable TOML, an unknown key or a bad value.
+    Raises ConfigError for an unknown profile, invalid TOML, an unknown key or an invalid value.
     """
     path = _profile_path(profile)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML ({error}); mend that line") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8") from None
-    except RecursionError:
-        raise ConfigError(f"{path} is nested too deep for a profile") from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror})") from None
+    values = _read_toml(path)
     values.setdefault("profile", path.stem)
     if isinstance(values.get("domain"), str):
         values["domain"] = {"noun": values["domain"]}
     for key, value in (overrides or {}).items():
-        named = key == "domain" and isinstance(value, str)
-        _merge(values, ["domain", "noun"] if named else str(key).split("."), value)
+        is_noun = key == "domain" and isinstance(value, str)
+        _merge(values, ["domain", "noun"] if is_noun else str(key).split("."), value)
     try:
-        loaded = Config.model_validate(values)
-        loaded.model_dump_json()
+        config = Config.model_validate(values)
+        config.model_dump_json()
     except ValidationError as error:
-        raise ConfigError(_explain(error, path.stem)) from None
+        raise ConfigError(_describe_error(error, path.stem)) from None
     except PydanticSerializationError:
-        raise ConfigError("an override holds half a character; type its value again") from None
-    return loaded
+        raise ConfigError(
+            "an override contains text that is not valid Unicode; enter its value again"
+        ) from None
+    return config
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML ({error}); correct that line") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply for a profile") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror})") from None
 
 
 def _profile_path(profile: str) -> Path:
@@ -60,7 +66,8 @@ def _profile_path(profile: str) -> Path:
     if path.suffix == ".toml" and path.is_file():
         return path
     raise ConfigError(
-        f"no profile {profile!r}: give one of {', '.join(shipped)}, or the path of a .toml file"
+        f"there is no profile {profile!r}; use one of {', '.join(shipped)}, or the path of a "
+        ".toml file"
     )
 
 
@@ -78,28 +85,33 @@ def _merge(values: dict[str, Any], keys: list[str], value: Any) -> None:
         values[last] = value
 
 
-def _explain(error: ValidationError, profile: str) -> str:
+def _describe_error(error: ValidationError, profile: str) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "the configuration"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = list(_keys(Config))
-        near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
-        section = where[: where.rfind(".") + 1]
-        inner = [k.removeprefix(section).partition(".") for k in known if k.startswith(section)]
-        allowed = dict.fromkeys(f"{section}{name}{'.*' if dot else ''}" for name, dot, _ in inner)
-        hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed or known)}"
-        return f"unknown key {where} in profile {profile}: {hint}{more}"
+        return f"unknown key {where} in profile {profile}: {_suggest_key(where)}{more}"
     message = first["msg"].removeprefix("Value error, ")
-    hidden = first["loc"] == () or first["type"] == "secret"
-    given = "" if hidden else f"={first['input']!r:.100}"
-    return f"{where}{given} cannot be used in profile {profile}: {message}{more}"
+    is_hidden = first["loc"] == () or first["type"] == "secret"
+    value = "" if is_hidden else f"={first['input']!r:.100}"
+    return f"{where}{value} is invalid in profile {profile}: {message}{more}"
 
 
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+def _suggest_key(unknown: str) -> str:
+    keys = list(dotted_keys(Config))
+    if nearest := difflib.get_close_matches(unknown, keys, n=1, cutoff=0.5):
+        return f"did you mean {nearest[0]}?"
+    section = unknown[: unknown.rfind(".") + 1]
+    inner = [key.removeprefix(section).partition(".") for key in keys if key.startswith(section)]
+    allowed = dict.fromkeys(f"{section}{name}{'.*' if dot else ''}" for name, dot, _ in inner)
+    return f"allowed keys: {', '.join(allowed or keys)}"
+
+
+def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    """All keys of a configuration model, nested ones as `section.key`."""
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _keys(kind, f"{prefix}{name}.")
+            yield from dotted_keys(kind, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"

@@ -1,4 +1,4 @@
-"""Keys that are set on a command line."""
+"""Configuration overrides as they are written on a command line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from convrec.errors import ConfigError
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
-    """Read `section.key=value` strings; a value that is JSON is taken as JSON, else as text."""
+    """Parse `section.key=value` strings. A value that is not JSON is kept as text.
+
+    Raises ConfigError for a string of another form.
+    """
     overrides: dict[str, Any] = {}
     for assignment in assignments:
-        key, found, text = assignment.partition("=")
-        if not found or not key.strip():
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
             raise ConfigError(
-                f"--set {assignment!r} is not of the form section.key=value, as in seed=3"
+                f"--set {assignment!r} is invalid; write section.key=value, for example seed=3"
             )
         try:
             value = json.loads(text)
@@ -26,17 +29,17 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
     return overrides
 
 
-def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted keys, as `--set` names them."""
-    found: dict[str, Any] = {}
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted key, as `--set` names them."""
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            found.update(flattened(value, f"{prefix}{key}."))
+            flat.update(flatten(value, f"{prefix}{key}."))
         else:
-            found[f"{prefix}{key}"] = value
-    return found
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
-def as_override(value: Any) -> str:
+def format_override(value: Any) -> str:
     """A value as `--set` takes it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Where things are: the project, its profiles, and the folder of the warehouse."""
+"""Paths and addresses: the project root, its profiles, the warehouse, and checks of user input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from convrec.errors import InputError
 
-_FOUR_NUMBERS = re.compile(r"\d+(?:\.\d+){3}")
+_IPV4 = re.compile(r"\d+(?:\.\d+){3}")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,63 +18,66 @@ ROOT = Path(__file__).resolve().parents[2]
 def home() -> Path:
     """The folder of the warehouse: `CONVREC_HOME`, by default `.convrec/` in the project root.
 
-    It need not be there. Raises InputError where it cannot be a folder.
+    The folder may not exist yet. Raises InputError if it cannot be a folder.
     """
-    given = os.environ.get("CONVREC_HOME")
-    folder = (resolve_path(given, "CONVREC_HOME") if given else ROOT / ".convrec").resolve()
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    if not there.is_dir():
-        raise InputError(f"CONVREC_HOME cannot be {folder}: {there} is no folder; give another")
+    setting = os.environ.get("CONVREC_HOME")
+    folder = (resolve_path(setting, "CONVREC_HOME") if setting else ROOT / ".convrec").resolve()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise InputError(
+            f"CONVREC_HOME={folder} is invalid: {existing} is not a directory; choose another path"
+        )
     return folder
 
 
-def resolve_path(given: str, what: str) -> Path:
-    """The path that a setting or an option gives, with `~` read; it need not be there.
+def resolve_path(text: str, setting: str) -> Path:
+    """`text` as a path, with `~` expanded. The path may not exist.
 
-    Raises InputError for one that no file can have, or that may not be looked at.
+    Raises InputError, naming `setting`, for a path that no file can have or that is not accessible.
     """
     try:
-        path = Path(given).expanduser()
+        path = Path(text).expanduser()
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return path
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"{what}={given[:100]!r} is no path that can be used ({reason}); give another"
+            f"{setting}={text[:100]!r} is not a usable path ({reason}); choose another path"
         ) from None
     return path
 
 
-def is_address(url: str) -> bool:
-    """Whether a server can be asked at a URL."""
+def is_http_url(url: str) -> bool:
+    """Whether a URL is HTTP(S) with a valid host and port."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        whole = parts.scheme in ("http", "https") and host and parts.port != 0
-        if "[" in parts.netloc or _FOUR_NUMBERS.fullmatch(host):
+        is_complete = parts.scheme in ("http", "https") and host and parts.port != 0
+        if "[" in parts.netloc or _IPV4.fullmatch(host):
             ipaddress.ip_address(host)
         else:
             host.encode("ascii").decode("idna").encode("idna")
-    except ValueError:  # a port out of range, a bracket that is not closed, 1.2.3.999, a..b
+    except ValueError:  # a port out of range, an unclosed bracket, 1.2.3.999, a..b
         return False
-    return bool(whole) and url.isprintable() and " " not in url
+    return bool(is_complete) and url.isprintable() and " " not in url
 
 
-def lake_address() -> tuple[str, str]:
-    """Where the warehouse is a lake: its address, and the place of its data; else two empty texts.
+def lake_settings() -> tuple[str, str]:
+    """(`CONVREC_WAREHOUSE`, `CONVREC_LAKE_DATA`); both empty if the warehouse is a DuckDB file.
 
-    `CONVREC_WAREHOUSE=ducklake:postgres:...` and `CONVREC_LAKE_DATA`. The folder of `home` then has
-    what belongs to one host: the spool, trainings that go on, and copies of files.
+    The first is an address such as ducklake:postgres:..., the second the folder or bucket of the
+    data. With a lake, `home` holds what belongs to one host: the spool, unfinished trainings, and
+    copies of files.
     """
     return os.environ.get("CONVREC_WAREHOUSE", ""), os.environ.get("CONVREC_LAKE_DATA", "")
 
 
 def has_warehouse() -> bool:
-    """Whether there is a warehouse already, so that looking at it makes none."""
-    return bool(lake_address()[0]) or (home() / "warehouse.duckdb").exists()
+    """Whether a warehouse exists, so that a read-only command does not create one."""
+    return bool(lake_settings()[0]) or (home() / "warehouse.duckdb").exists()
 
 
 def profiles() -> dict[str, Path]:
-    """The profiles that ship, by name."""
+    """The shipped profiles by name."""
     return {p.stem: p for p in sorted((ROOT / "profiles").glob("*.toml"))}

@@ -1,11 +1,12 @@
-"""The sections of a configuration, their keys, and what is allowed in them."""
+"""The configuration as a whole, and the checks that involve several sections."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from convrec.config.base import Section
 from convrec.config.domain import Domain
 from convrec.config.sections import (
     Adjust,
@@ -18,7 +19,6 @@ from convrec.config.sections import (
     Reflect,
     Remap,
     Runner,
-    Section,
     Sft,
     SourceSection,
     Train,
@@ -28,13 +28,13 @@ from convrec.titles.line_format import LineFormat, line_format
 
 
 class Config(Section):
-    """Everything a run is asked to do."""
+    """All settings of a run."""
 
-    profile: str = ""
-    description: str = ""
-    seed: int = Field(7, ge=0, lt=2**32)
+    profile: str = Field("", description="Name of the profile; by default its file name.")
+    description: str = Field("", description="One sentence about the profile, for reports.")
+    seed: int = Field(7, ge=0, lt=2**32, description="Seed of everything random.")
     domain: Domain = Domain()
-    list_length: int = Field(20, gt=0, description="N: items in a recommended list.")
+    list_length: int = Field(20, gt=0, description="Items in a recommended list [N].")
     ingest: Ingest = Ingest()
     recommend: Recommend = Recommend()
     remap: Remap = Remap()
@@ -48,23 +48,23 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
     llm: Llm = Llm()
     sources: dict[str, dict[SourceSection, dict[str, Any]]] = Field(
-        {}, description="Other data that SFT learns from: by name, the settings that differ."
+        {}, description="Additional SFT data: by name, the settings that differ from the profile."
     )
 
     @property
     def line_format(self) -> LineFormat:
-        """How the items of a list are written."""
+        """How the items of a list are written, from `domain` and `recommend.years`."""
         return line_format(
             self.domain.line if self.recommend.years else "", self.domain.line_without_year
         )
 
     @field_validator("domain", mode="before")
     @classmethod
-    def _noun_alone(cls, value: Any) -> Any:
+    def _expand_noun(cls, value: Any) -> Any:
         return {"noun": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _sources_agree(self) -> Config:
+    def _check_consistency(self) -> Config:
         if self.recommend.source == "replay" and not self.recommend.replay:
             raise ValueError("recommend.source=replay needs recommend.replay, a Batch output file")
         if self.reflect.enabled and self.reflect.top < self.list_length:
@@ -81,25 +81,23 @@ class Config(Section):
 
 
 def source_config(config: Config, name: str) -> Config:
-    """The configuration that makes the demonstrations of a source.
+    """The configuration that builds the demonstrations of one of `config.sources`.
 
-    Raises ConfigError where a setting cannot be used, or where the source would write its lists in
-    another form than the profile's.
+    Raises ConfigError for an invalid setting, or if the lists of the source would have another line
+    format than the profile's.
     """
-    from pydantic import ValidationError
-
     values = config.model_dump(exclude={"sources"})
     for section, changed in config.sources[name].items():
         values[section] = {**values[section], **changed}
     try:
-        made = type(config).model_validate(values)
+        resolved = type(config).model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(("sources", name, *map(str, first["loc"])))
         raise ConfigError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
-    if made.line_format is not config.line_format:
+    if resolved.line_format is not config.line_format:
         raise ConfigError(
-            f"sources.{name}.recommend.years differs from the profile's recommend.years, so that "
-            "the student would learn two kinds of line; set both alike"
+            f"sources.{name}.recommend.years differs from the profile's recommend.years, which "
+            "would teach the student two line formats; use the same value"
         )
-    return made
+    return resolved

@@ -1,4 +1,4 @@
-"""The eight stages, in order; the same word everywhere."""
+"""The names of the eight stages, in order."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ StageName = Literal[
 ]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 DATA_STAGES = STAGES[: STAGES.index("sft")]
-"""Those that end in demonstrations; the others train and measure."""
+"""The stages that build SFT data, up to demonstrations."""

@@ -99,7 +99,7 @@ def _fit_figures(
 
 
 def _config(config: Config) -> dict[str, Any]:
-    return {**config.adjust.model_dump(mode="json"), "list_length": config.list_length}
+    return {**config.adjust.identity_settings(), "list_length": config.list_length}
 
 
 ADJUSTMENT = Step(stage="adjust", kind="adjustment", version=3, build=_build, config=_config)

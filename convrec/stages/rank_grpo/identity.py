@@ -17,9 +17,9 @@ def config_subset(config: Config) -> dict[str, Any]:
         "list_length": config.list_length,
         "years": config.recommend.years,
         "prompt": prompt_settings(config),
-        "model": config.model.model_dump(
-            mode="json", include={"max_prompt_tokens", "max_completion_tokens", "bf16"}
+        "model": config.model.identity_settings(
+            "max_prompt_tokens", "max_completion_tokens", "bf16"
         ),
-        "rank_grpo": config.rank_grpo.model_dump(mode="json", exclude={"save_every", "vllm_url"}),
-        **config.domain.changed("line", "line_without_year"),
+        "rank_grpo": config.rank_grpo.identity_settings(exclude={"save_every", "vllm_url"}),
+        **config.domain.identity_settings("line", "line_without_year"),
     }

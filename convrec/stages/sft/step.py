@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def _config(config: Config) -> dict[str, Any]:
     return {
         "seed": config.seed,
-        "sft": config.sft.model_dump(mode="json"),
-        "model": config.model.model_dump(mode="json"),
+        "sft": config.sft.identity_settings(),
+        "model": config.model.identity_settings(),
         "prompt": prompt_settings(config),
     }
 

@@ -1,4 +1,4 @@
-"""What a domain is: its words, its templates, and which artifacts know of them."""
+"""The domain: its nouns, its templates, and which of them enter an artifact id."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ BOOKS = {"domain": {"noun": "story", "plural": "stories"}, "recommend": {"years"
 
 def test_a_noun_alone_is_a_domain() -> None:
     assert Config.model_validate({"domain": "book"}).domain == Domain(noun="book")
-    assert config.load("demo", {"domain": "book"}).domain.many == "books"
+    assert config.load("demo", {"domain": "book"}).domain.plural_noun == "books"
     kept = config.load("demo-books", {"domain": "novel"}).domain
     assert (kept.noun, kept.teacher) == ("novel", config.load("demo-books").domain.teacher)
-    assert config.load("demo", {"domain.noun": "song"}).domain.many == "songs"
+    assert config.load("demo", {"domain.noun": "song"}).domain.plural_noun == "songs"
 
 
-def test_noun_plural_and_form_stand_in_both_prompts() -> None:
+def test_both_prompts_use_noun_plural_and_format() -> None:
     asked = Config.model_validate(BOOKS)
     rules = teacher_messages("x", asked)[0]["content"]
     assert "exactly 20 different stories" in rules
@@ -46,26 +46,26 @@ def test_prompts_are_templates() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("line", "{title}", "{title} and {year} once each"),
-        ("line", "{title} {title} {year}", "once each"),
-        ("line", "{title}\n{year}", "no line break"),
-        ("line_without_year", "{title} ({year})", "{year} is no field of it"),
-        ("teacher", "{catalog}", "allowed are {n} and {noun} and {plural} and {form}"),
-        ("teacher", "{n.__class__}", "is no field of it"),
-        ("teacher", "{n!r}", "is no field of it"),
-        ("teacher", "{", "a brace that is meant is written twice"),
-        ("student", "no talk", "as {conversation}"),
+        ("line", "{title}", "{title} and {year} exactly once"),
+        ("line", "{title} {title} {year}", "exactly once"),
+        ("line", "{title}\n{year}", "no line breaks"),
+        ("line_without_year", "{title} ({year})", "{year} is not a field"),
+        ("teacher", "{catalog}", "allowed: {n} and {noun} and {plural} and {form}"),
+        ("teacher", "{n.__class__}", "is not a field"),
+        ("teacher", "{n!r}", "is not a field"),
+        ("teacher", "{", "for a literal brace"),
+        ("student", "no talk", "must contain {conversation}"),
         ("noun", "", "at least 1 character"),
     ],
 )
-def test_a_template_that_cannot_be_used_gets_one_sentence(key: str, value: str, says: str) -> None:
+def test_an_invalid_template_is_one_sentence(key: str, value: str, says: str) -> None:
     with pytest.raises(ConfigError) as error:
         config.load("demo", {f"domain.{key}": value})
     assert says in str(error.value)
     assert f"domain.{key}" in str(error.value)
 
 
-def test_the_default_domain_is_in_no_key_and_another_one_is() -> None:
+def test_only_another_domain_enters_an_id() -> None:
     plain = Config.model_validate({"model": {"prompt": "instruct"}})
     assert prompt_settings(plain) == {
         "prompt": "instruct",
@@ -73,26 +73,26 @@ def test_the_default_domain_is_in_no_key_and_another_one_is() -> None:
         "list_length": 20,
         "years": True,
     }
-    assert plain.domain.changed("line", "student", "plural") == {}
+    assert plain.domain.identity_settings("line", "student", "plural") == {}
     other = Config.model_validate({**BOOKS, "model": {"prompt": "instruct"}})
     assert prompt_settings(other)["plural"] == "stories"
 
 
-def test_a_checkpoint_is_served_in_the_words_that_it_was_trained_with() -> None:
+def test_a_checkpoint_is_served_with_its_domain() -> None:
     trained = config.load("demo-books")
     served = Config.model_validate(serving_settings(trained))
     assert student_prompt("x", None, served) == student_prompt("x", None, trained)
     assert served.line_format is trained.line_format
     assert served.ingest.columns == trained.ingest.columns
-    old = serving_settings(trained) | {"domain": "movie"}  # as checkpoints had it before
+    old = serving_settings(trained) | {"domain": "movie"}  # the manifest of an older checkpoint
     assert Config.model_validate(old).domain == Domain()
 
 
-def test_the_worlds_of_the_configuration_are_those_that_ship() -> None:
+def test_configured_worlds_are_shipped() -> None:
     field = Ingest.model_fields["world"]
     assert get_args(field.annotation) == WORLDS
 
 
-def test_demo_books_asks_another_teacher_request_than_the_films() -> None:
+def test_books_and_movies_have_different_requests() -> None:
     films, books = (digest(teacher_messages("x", config.load(p))) for p in ("demo", "demo-books"))
     assert films != books

@@ -15,11 +15,11 @@ def test_every_shipped_profile_loads(name: str) -> None:
     assert loaded.description
 
 
-def test_the_profiles_that_ship() -> None:
+def test_shipped_profiles() -> None:
     assert set(config.profiles()) >= {"demo", "reddit-v2", "inspired-replay", "redial"}
 
 
-def test_overrides_dotted_and_nested() -> None:
+def test_dotted_and_nested_overrides_are_equal() -> None:
     dotted = config.load("demo", {"rank_grpo.steps": 3, "seed": 9})
     nested = config.load("demo", {"rank_grpo": {"steps": 3}, "seed": 9})
     assert dotted == nested
@@ -27,7 +27,7 @@ def test_overrides_dotted_and_nested() -> None:
     assert dotted.sft == config.load("demo").sft
 
 
-def test_assignments_are_json_where_they_are_json() -> None:
+def test_assignments_are_json_or_text() -> None:
     parsed = config.parse_overrides(["seed=3", "llm.max_usd=0.5", "ingest.path=data/x", "a.b=true"])
     assert parsed == {"seed": 3, "llm.max_usd": 0.5, "ingest.path": "data/x", "a.b": True}
 
@@ -37,39 +37,42 @@ def test_assignments_are_json_where_they_are_json() -> None:
     [
         ({"rank_grpo.stepz": 3}, "did you mean rank_grpo.steps"),
         ({"nothing": 1}, "unknown key nothing"),
-        ({"foo.bar": 1}, "allowed are profile, description, seed, domain.*, list_length, ingest.*"),
-        ({"llm.prices.m": {"input": 1, "output": 1, "@" * 40: 1}}, "allowed are profile, "),
+        (
+            {"foo.bar": 1},
+            "allowed keys: profile, description, seed, domain.*, list_length, ingest.*",
+        ),
+        ({"llm.prices.m": {"input": 1, "output": 1, "@" * 40: 1}}, "allowed keys: profile, "),
         ({"rank_grpo.reward": "exp:0.5"}, "exp:2.0"),
         ({"rank_grpo.steps": -1}, "greater than 0"),
         ({"ingest.format": "netflix"}, "'demo', 'reddit-v2', 'inspired' or 'redial'"),
         ({"seed.x": 1}, "seed is a value"),
         ({"recommend.source": "replay"}, "needs recommend.replay"),
         ({"remap.keep": 5}, "remap.keep=5"),
-        ({"llm.base_url": "127.0.0.1:8000/v1"}, "give an address as in http://"),
+        ({"llm.base_url": "127.0.0.1:8000/v1"}, "use an address such as http://"),
         ({"model.base": ""}, "at least 1 character"),
-        ({"llm.base_url": "ftp://x"}, "give an address as in http://"),
-        ({"llm.base_url": "http://"}, "give an address as in http://"),
-        ({"llm.base_url": "http://h ost/v1"}, "give an address as in http://"),
-        ({"llm.base_url": "http://127.0.0.1:99999/v1"}, "give an address as in http://"),
-        ({"llm.base_url": "http://1.2.3.999/v1"}, "give an address as in http://"),
-        ({"llm.base_url": "http://a..b/v1"}, "give an address as in http://"),
-        ({"llm.base_url": "http://host/\0"}, "give an address as in http://"),
-        ({"llm.base_url": "http://☃/v1"}, "give an address as in http://"),
+        ({"llm.base_url": "ftp://x"}, "use an address such as http://"),
+        ({"llm.base_url": "http://"}, "use an address such as http://"),
+        ({"llm.base_url": "http://h ost/v1"}, "use an address such as http://"),
+        ({"llm.base_url": "http://127.0.0.1:99999/v1"}, "use an address such as http://"),
+        ({"llm.base_url": "http://1.2.3.999/v1"}, "use an address such as http://"),
+        ({"llm.base_url": "http://a..b/v1"}, "use an address such as http://"),
+        ({"llm.base_url": "http://host/\0"}, "use an address such as http://"),
+        ({"llm.base_url": "http://☃/v1"}, "use an address such as http://"),
     ],
 )
-def test_a_bad_override_gets_one_sentence(overrides: dict[str, object], message: str) -> None:
+def test_an_invalid_override_is_one_sentence(overrides: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         config.load("demo", overrides)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_an_unknown_profile_names_those_that_ship() -> None:
+def test_an_unknown_profile_lists_shipped_profiles() -> None:
     with pytest.raises(ConfigError, match="inspired-replay"):
         config.load("dmeo")
 
 
-def test_a_profile_of_ones_own(tmp_path: Path) -> None:
+def test_a_profile_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('seed = 5\n[model]\nbase = "tiny"\n')
     assert config.load(str(path)).seed == 5
@@ -78,6 +81,6 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         config.load(str(path))
 
 
-def test_an_assignment_without_a_value() -> None:
+def test_an_assignment_needs_a_value() -> None:
     with pytest.raises(ConfigError, match=r"section\.key=value"):
         config.parse_overrides(["seed"])

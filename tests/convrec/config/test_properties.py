@@ -1,9 +1,8 @@
-"""Any override loads, or gets one sentence; nothing secret comes back in it."""
+"""Any override loads or raises an error of one sentence, which never shows a secret."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +10,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from convrec import config
-from convrec.config import Config, resolve_path
-from convrec.config.loading import _keys
-from convrec.errors import ConvrecError, InputError
+from convrec.config import Config
+from convrec.config.loading import dotted_keys
+from convrec.errors import ConvrecError
 
-KEYS = [*_keys(Config), "sources.a.ingest.path", "sources.b", "ingest", "llm", "no", "a\nb", ""]
+KEYS = [
+    *dotted_keys(Config),
+    "sources.a.ingest.path",
+    "sources.b",
+    "ingest",
+    "llm",
+    "no",
+    "a\nb",
+    "",
+]
 SCALARS = (
     st.none()
     | st.booleans()
@@ -34,7 +42,7 @@ VALUES = st.recursive(
 )
 
 
-def survives(profile: str, overrides: dict[str, Any]) -> None:
+def loads_or_raises(profile: str, overrides: dict[str, Any]) -> None:
     try:
         loaded = config.load(profile, overrides)
     except ConvrecError as error:
@@ -55,8 +63,8 @@ def survives(profile: str, overrides: dict[str, Any]) -> None:
 @example({"seed": -1})
 @example({"rank_grpo.overflow": float("nan")})
 @example({"domain": {"noun": {}}})
-def test_any_override_loads_or_gets_a_sentence(overrides: dict[str, Any]) -> None:
-    survives("demo", overrides)
+def test_any_override_loads_or_is_one_sentence(overrides: dict[str, Any]) -> None:
+    loads_or_raises("demo", overrides)
 
 
 @settings(max_examples=100, deadline=None)
@@ -64,40 +72,15 @@ def test_any_override_loads_or_gets_a_sentence(overrides: dict[str, Any]) -> Non
 @example("seed=" + "1" * 5000)
 @example("seed=" + "[" * 10_000)
 @example('llm.base_url="\\ud800"')
-def test_any_assignment_loads_or_gets_a_sentence(assignment: str) -> None:
+def test_any_assignment_loads_or_is_one_sentence(assignment: str) -> None:
     try:
         overrides = config.parse_overrides([assignment])
     except ConvrecError:
         return
-    survives("demo", overrides)
+    loads_or_raises("demo", overrides)
 
 
-@pytest.mark.parametrize("name", ["~no-such-user/x", "a\0b", "x" * 5000, "loop/x"])
-def test_a_path_that_no_file_can_have_is_refused(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("loop").symlink_to("loop")
-    with pytest.raises(InputError, match="give another"):
-        resolve_path(name, "ingest.path")
-    survives(f"{name}.toml", {})
-    if "\0" not in name:
-        monkeypatch.setenv("CONVREC_HOME", name)
-        with pytest.raises(InputError, match="CONVREC_HOME"):
-            config.home()
-
-
-@pytest.mark.parametrize("name", ["file", "file/sub"])
-def test_a_home_that_is_a_file_is_refused(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("CONVREC_HOME", str(tmp_path / name))
-    with pytest.raises(InputError, match=r"CONVREC_HOME.*file is no folder"):
-        config.home()
-
-
-def test_an_address_with_a_password_is_refused_and_not_shown() -> None:
+def test_a_password_in_an_address_is_not_shown() -> None:
     with pytest.raises(ConvrecError, match="OPENAI_BASE_URL") as refused:
         config.load("demo", {"llm.base_url": "https://me:hunter2@llm.example/v1"})
     assert "hunter2" not in str(refused.value)

@@ -1,0 +1,37 @@
+"""The sections of a configuration: their keys, defaults and allowed values.
+
+A description has the unit of a number, and the paper's symbol in brackets.
+"""
+
+from convrec.config.sections.data import Adjust, Ingest, Recommend, Reflect, Remap, SourceSection
+from convrec.config.sections.llm import Batch, Llm, Price
+from convrec.config.sections.runner import Runner
+from convrec.config.sections.training import (
+    Evaluate,
+    Lora,
+    Model,
+    RankGrpo,
+    SamplerName,
+    Sft,
+    Train,
+)
+
+__all__ = [
+    "Adjust",
+    "Batch",
+    "Evaluate",
+    "Ingest",
+    "Llm",
+    "Lora",
+    "Model",
+    "Price",
+    "RankGrpo",
+    "Recommend",
+    "Reflect",
+    "Remap",
+    "Runner",
+    "SamplerName",
+    "Sft",
+    "SourceSection",
+    "Train",
+]

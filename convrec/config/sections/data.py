@@ -1,0 +1,135 @@
+"""The sections of the data stages: ingest, recommend, remap, reflect and adjust."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from convrec.config.base import Section
+
+SourceSection = Literal["ingest", "recommend", "remap", "reflect", "adjust"]
+
+
+class Ingest(Section):
+    """The input: conversations and the catalog."""
+
+    later_keys: ClassVar = frozenset({"columns"})
+
+    format: Literal["demo", "reddit-v2", "inspired", "redial"] = Field(
+        "reddit-v2", description="Format of the conversations; `demo` generates them."
+    )
+    path: str = Field("", description="File or folder with the conversations.")
+    catalog: str = Field(
+        "",
+        description="CSV or Parquet catalog. `catalog:NAME` is the newest published version of "
+        "NAME, `catalog:NAME@3` is version 3. Empty: the catalog next to the conversations.",
+    )
+    columns: dict[Literal["title", "year", "item_id", "aliases", "genres"], str] = Field(
+        default={},
+        description="Column names in the catalog file, where they differ from convrec's.",
+    )
+    world: Literal["films", "books"] = Field(
+        "films", description="Subject of the posts of format `demo`."
+    )
+    limit: int = Field(
+        0, ge=0, description="Use only the first N contexts of each split; 0 uses all."
+    )
+    contexts: dict[Literal["train", "validation", "test"], Annotated[int, Field(gt=0)]] = Field(
+        default={"train": 2000, "validation": 200, "test": 200},
+        description="Posts to generate per split, for format `demo` only.",
+    )
+
+    @property
+    def column_names(self) -> dict[str, str]:
+        """`columns` with plain keys: convrec's name of a column to the file's name."""
+        return {str(name): column for name, column in self.columns.items()}
+
+
+class Recommend(Section):
+    """The teacher LLM."""
+
+    source: Literal["live", "batch", "replay", "provided"] = Field(
+        "live",
+        description="`live` sends single requests, `batch` uses the Batch API at half the price, "
+        "`replay` reads responses from a file, `provided` takes the lists in the data.",
+    )
+    replay: str = Field(
+        "", description="OpenAI Batch output file for `replay`, joined by conversation id."
+    )
+    model: str = Field("gpt-4o-mini", description="Model name of the teacher.")
+    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
+    max_tokens: int = Field(
+        600, gt=0, description="Maximum tokens of a response, including reasoning."
+    )
+    years: bool = Field(True, description="Write lists with years (`domain.line`) or without them.")
+
+
+class Remap(Section):
+    """Teacher items to catalog items: s_remap = p·(S + I) + λ·s_conv."""
+
+    similarity: Literal["tfidf", "sentence-transformers", "openai"] = Field(
+        "tfidf",
+        description="Similarity model for S and s_conv: TF-IDF of title, year and genres, a local "
+        "model (extra `st`), or embeddings from the endpoint in `llm`.",
+    )
+    model: str = Field(
+        "",
+        description="Embedding model: a folder, a Hub name, or the endpoint's model name. "
+        "Empty: all-MiniLM-L6-v2 or text-embedding-3-small.",
+    )
+    similarity_weight: float = Field(
+        0.3, ge=0, description="Weight of item similarity relative to the identity [S]."
+    )
+    conversation_weight: float = Field(
+        0.3, ge=0, description="Weight of the conversation's similarity to an item [λ]."
+    )
+    keep: int = Field(50, gt=0, description="Candidates to keep per context.")
+
+
+class Reflect(Section):
+    """The judge LLM: s_reflect = s_remap + γ·(rating/L)."""
+
+    enabled: bool = Field(True, description="Rate candidates; false skips the stage.")
+    source: Literal["live", "batch"] = Field(
+        "live", description="`live` sends single requests, `batch` uses the Batch API."
+    )
+    model: str = Field("gpt-4o-mini", description="Model name of the judge.")
+    response_format: Literal["json_schema", "json_object", "text"] = Field(
+        "json_schema",
+        description="Structured output that the endpoint supports: a JSON schema (OpenAI, vLLM, "
+        "llama-server), a JSON object (llama-cpp-python, which gets the schema as well), or none.",
+    )
+    top: int = Field(30, gt=0, description="Candidates to rate per context [N_r].")
+    passes: int = Field(
+        2, gt=0, description="Ratings per candidate, each pass in a different order."
+    )
+    debias: bool = Field(False, description="Subtract the fitted effect of the position.")
+    scale: int = Field(2, gt=0, description="Ratings range from −L to +L [L].")
+    weight: float = Field(0.5, ge=0, description="Score added by the highest rating [γ].")
+    max_characters: int = Field(
+        6000,
+        gt=0,
+        description="Maximum characters of a conversation; a longer one keeps both its ends.",
+    )
+    max_tokens: int = Field(
+        600, gt=0, description="Maximum tokens of a response, including reasoning."
+    )
+
+
+class Adjust(Section):
+    """Popularity adjustment: s_final = w ⊙ s_reflect + b, fitted on training ground truth."""
+
+    pull: float = Field(0.5, ge=0, description="Regularization of the weights [w] towards 1.")
+    bias_pull: float = Field(128, ge=0, description="Regularization of the biases [b] towards 0.")
+    balance: float | None = Field(
+        None,
+        ge=0,
+        description="Penalty for items that the teacher lists often [κ]. Empty: selected on "
+        "validation, the best ranking of those that lower the Gini coefficient of popularity.",
+    )
+    patience: int = Field(
+        10, gt=0, description="Stop after N iterations without a lower validation loss."
+    )
+    max_iterations: int = Field(200, gt=0, description="Maximum iterations of the fit.")
+    enabled: bool = Field(True, description="Adjust scores; false skips the stage.")

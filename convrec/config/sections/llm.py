@@ -1,0 +1,92 @@
+"""The section of the LLM endpoint: address, budget, rate limits and prices."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from convrec.config.base import Section
+from convrec.config.paths import is_http_url
+
+
+class Price(Section):
+    """US dollars per million tokens."""
+
+    input: float = Field(ge=0, description="Price of input tokens.")
+    cached_input: float | None = Field(
+        None, ge=0, description="Price of cached input tokens; empty: as `input`."
+    )
+    output: float = Field(ge=0, description="Price of output tokens.")
+
+
+class Batch(Section):
+    """The Batch API: batch sizes and polling."""
+
+    max_requests: int = Field(50_000, gt=0, le=50_000, description="Maximum requests in a batch.")
+    max_bytes: int = Field(
+        200_000_000, gt=0, le=200_000_000, description="Maximum bytes of a batch file."
+    )
+    poll_seconds: float = Field(30, gt=0, description="Seconds between status requests.")
+    max_rounds: int = Field(
+        3, gt=0, description="Batches in which a request may be sent before it counts as failed."
+    )
+
+
+class Llm(Section):
+    """The endpoint of teacher and judge.
+
+    Its API key comes from OPENAI_API_KEY or a Prefect Secret block, never from the configuration.
+    """
+
+    base_url: str = Field(
+        "", description="Address of the endpoint. Empty: OPENAI_BASE_URL, or the demo server."
+    )
+    endpoint: str = Field(
+        "", description="Name of the endpoint in request keys. Empty: the base URL."
+    )
+    max_usd: float | None = Field(
+        None, ge=0, description="Budget in US dollars; stop before the request that exceeds it."
+    )
+    secret: str = Field(
+        "", description="Prefect Secret block with the API key. Empty: OPENAI_API_KEY."
+    )
+    max_concurrency: int = Field(8, gt=0, le=4096, description="Maximum concurrent requests.")
+    max_rpm: int | None = Field(
+        None,
+        gt=0,
+        description="Maximum requests per minute. Empty: as the response headers allow.",
+    )
+    max_tpm: int | None = Field(
+        None, gt=0, description="Maximum tokens per minute. Empty: as the response headers allow."
+    )
+    max_attempts: int = Field(10, gt=0, description="Maximum attempts per request.")
+    max_failures: float = Field(
+        0.05, ge=0, le=1, description="Share of requests that may fail before the run fails."
+    )
+    timeout: float = Field(120, gt=0, description="Seconds until a request times out.")
+    prices: dict[str, Price] = Field(
+        default={}, description="Prices by model, added to the shipped price table."
+    )
+    batch: Batch = Batch()
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_no_secret(cls, value: str) -> str:
+        if urlsplit(value).username is not None:
+            raise PydanticCustomError(
+                "secret",
+                "the address contains a user or password, and settings are stored and shown; "
+                "set OPENAI_BASE_URL in the environment instead",
+            )
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_address(cls, value: str) -> str:
+        if value and not is_http_url(value):
+            raise ValueError(
+                "use an address such as http://127.0.0.1:8000/v1, or leave the key empty"
+            )
+        return value
