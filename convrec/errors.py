@@ -78,7 +78,7 @@ class TrainingError(ConvrecError):
     """Training cannot go on (out of memory, loss not finite, nothing to train on)."""
 
 
-def no_space(error: BaseException) -> bool:
+def is_disk_full(error: BaseException) -> bool:
     """Whether a full disk is to blame; libraries that are no Python hand on the words alone."""
     full = (errno.ENOSPC, errno.EDQUOT)
     return (isinstance(error, OSError) and error.errno in full) or any(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def frame(kind: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+def artifact_frame(kind: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Rows as a frame with the columns and types of a kind of artifact."""
     import polars as pl
 

@@ -16,10 +16,10 @@ from convrec.errors import InputError
 
 def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`, in hex."""
-    return text_digest(canonical(value))
+    return text_digest(canonical_json(value))
 
 
-def canonical(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """The canonical JSON of `value`."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Build:
+class PreviousBuild:
     """The data artifacts of an earlier run, by kind; all of them are still stored."""
 
     run_id: str
@@ -31,7 +31,9 @@ class Build:
         return kind in self.refs
 
 
-def last_build(config: Config, store: Store, *, until: str = "demonstrations") -> Build | None:
+def find_last_build(
+    config: Config, store: Store, *, until: str = "demonstrations"
+) -> PreviousBuild | None:
     """The last run of the profile with the same data settings that got as far as kind `until`.
 
     None where there is none, or where its artifacts are gone.
@@ -50,7 +52,7 @@ def last_build(config: Config, store: Store, *, until: str = "demonstrations") -
         refs = {kind: store.find(artifact_id) for kind, artifact_id in kinds.items()}
         kept = {kind: ref for kind, ref in refs.items() if ref is not None}
         if until in kept and "catalog" in kept:
-            return Build(str(record.get("flow_run_id", "")), kept)
+            return PreviousBuild(str(record.get("flow_run_id", "")), kept)
     return None
 
 

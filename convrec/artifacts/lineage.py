@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from convrec.artifacts.identity import short_hash
 from convrec.errors import InputError
-from convrec.utils.markdown import mermaid_label, text
+from convrec.utils.markdown import escape, mermaid_label
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,7 +42,7 @@ def descendants(store: Store, artifact_id: str) -> list[ArtifactRecord]:
     return [header for header in headers if header.ref.artifact_id in found]
 
 
-def family(store: Store, artifact_ids: Iterable[str]) -> list[ArtifactRecord]:
+def with_ancestors(store: Store, artifact_ids: Iterable[str]) -> list[ArtifactRecord]:
     """These artifacts and all that they were made from, parents before children."""
     known = {header.ref.artifact_id: header for header in store.headers()}
     found: dict[str, ArtifactRecord] = {}
@@ -78,7 +78,7 @@ def direct_edges(headers: Collection[ArtifactRecord]) -> list[tuple[str, str]]:
     ]
 
 
-def mermaid(
+def lineage_markdown(
     store: Store,
     artifact_ids: Collection[str],
     cached: Collection[str] = (),
@@ -91,7 +91,7 @@ def mermaid(
     a longer path implies is left out of the drawing, so that it can be read; all of them stand in
     the table below it. No text of a post is in it.
     """
-    headers = family(store, artifact_ids)
+    headers = with_ancestors(store, artifact_ids)
     state = {h.ref.artifact_id: _state(h, artifact_ids, cached) for h in headers}
     number = {h.ref.artifact_id: f"a{n}" for n, h in enumerate(headers)}
     called = {h.ref.artifact_id: _called(h, names or {}) for h in headers}
@@ -157,12 +157,12 @@ def _table(
         run = header.producer.flow_run_id
         link = f"[{run[:8]}]({_page(header)})" if run else ""
         parents = ", ".join(sorted(map(_short, set(header.parents.values()))))
-        cells = (name, text(called[name]), f"{header.ref.rows:,}", state[name], parents, link)
+        cells = (name, escape(called[name]), f"{header.ref.rows:,}", state[name], parents, link)
         rows.append(f"| {' | '.join(cells)} |")
     return rows
 
 
-def catalog_of(store: Store, checkpoint: str) -> pl.DataFrame:
+def checkpoint_catalog(store: Store, checkpoint: str) -> pl.DataFrame:
     """The catalog that a checkpoint was trained with. Raises InputError where it is gone."""
     from convrec.artifacts.lineage import ancestors
 

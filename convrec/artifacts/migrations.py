@@ -9,18 +9,18 @@ from __future__ import annotations
 import duckdb
 
 from convrec.artifacts.tables import (
-    CATALOGS,
-    CURRENT,
-    EMBEDDINGS,
-    JUDGED,
-    RUNS,
+    CATALOGS_SQL,
+    CURRENT_ARTIFACTS_SQL,
+    EMBEDDINGS_SQL,
+    JUDGED_SQL,
+    RUNS_SQL,
     SCHEMA_VERSION,
     table_sql,
 )
 from convrec.errors import WarehouseError
 from convrec.utils.error_text import first_line
 
-JUDGED_PAIRS = """
+JUDGED_PAIRS_SQL = """
 CREATE TABLE llm_judged (
     judge_key VARCHAR, item VARCHAR, pass INTEGER, position INTEGER, shown INTEGER,
     request_key VARCHAR, context_id VARCHAR
@@ -55,14 +55,14 @@ MIGRATIONS = {
             FROM judgments;
         DROP TABLE judgments;
         ALTER TABLE judgments_by_pass RENAME TO judgments;
-        {JUDGED_PAIRS}
-        {EMBEDDINGS}
+        {JUDGED_PAIRS_SQL}
+        {EMBEDDINGS_SQL}
         {table_sql("ablation")}
         {table_sql("search")}
     """,  # noqa: S608
     # Runs. Of earlier ones the warehouse knows what they made, but not what they found made.
     4: f"""
-        {RUNS}
+        {RUNS_SQL}
         INSERT INTO run_artifacts
             SELECT flow_run_id, kind, artifact_id, 'completed', seconds, created_at
             FROM artifacts WHERE flow_run_id <> '';
@@ -71,15 +71,15 @@ MIGRATIONS = {
             FROM run_artifacts GROUP BY run_id;
     """,  # noqa: S608
     # Published catalogs.
-    5: CATALOGS,
+    5: CATALOGS_SQL,
     # Metrics of a part of the test set.
     6: "ALTER TABLE metrics ADD COLUMN slice VARCHAR;",
     # Artifacts found complete, so that their requests need not be made to name them.
-    7: CURRENT,
+    7: CURRENT_ARTIFACTS_SQL,
     # One row a request of the judge instead of one a pair: a thirtieth of the rows.
     8: f"""
         ALTER TABLE llm_judged RENAME TO llm_judged_pairs;
-        {JUDGED}
+        {JUDGED_SQL}
         INSERT INTO llm_judged
             SELECT judge_key, pass, list(pair.item ORDER BY position), request_key, min(asked.owner)
             FROM (

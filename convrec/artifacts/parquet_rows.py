@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-ROW_GROUP = 122_880
+ROW_GROUP_SIZE = 122_880
 """Rows that DuckDB compresses together."""
 
 
@@ -51,7 +51,7 @@ class ParquetRows:
 
     def insert(self, connection: duckdb.DuckDBPyConnection, kind: str, artifact_id: str) -> None:
         """Insert the rows into the table of their kind."""
-        columns, start = columns_of(kind), 0
+        columns, start = column_list(kind), 0
         for file, height in zip(self.files, self.heights, strict=True):
             connection.execute(
                 f'INSERT INTO "{kind}" (artifact_id, "row", {columns}) '  # noqa: S608
@@ -62,7 +62,7 @@ class ParquetRows:
             start += height
 
 
-def insert(
+def insert_rows(
     connection: duckdb.DuckDBPyConnection,
     kind: str,
     artifact_id: str,
@@ -83,9 +83,9 @@ def insert(
     for place, column in enumerate(numbered):
         if column.dtype.is_nested():  # text views in lists that are all empty lie misaligned
             table = table.set_column(place, column.name, column.to_arrow())
-    batches = table.to_batches(max_chunksize=ROW_GROUP)
+    batches = table.to_batches(max_chunksize=ROW_GROUP_SIZE)
     connection.register("built_rows", pa.Table.from_batches(batches, table.schema))
-    columns = columns_of(kind)
+    columns = column_list(kind)
     connection.execute(
         f'INSERT INTO "{kind}" (artifact_id, "row", {columns}) '  # noqa: S608
         f'SELECT ?, "row", {columns} FROM built_rows',
@@ -93,6 +93,6 @@ def insert(
     )
 
 
-def columns_of(kind: str) -> str:
+def column_list(kind: str) -> str:
     """The columns of a kind's own, as SQL."""
     return ", ".join(f'"{name}"' for name in KINDS[kind])

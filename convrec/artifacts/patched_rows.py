@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.parquet_rows import ROW_GROUP, ParquetRows, columns_of
+from convrec.artifacts.parquet_rows import ROW_GROUP_SIZE, ParquetRows, column_list
 from convrec.errors import WarehouseError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from convrec.artifacts.identity import ArtifactRef
     from convrec.artifacts.store import Store
 
-BLOCK = 8 * ROW_GROUP
+SORT_BLOCK_ROWS = 8 * ROW_GROUP_SIZE
 """Rows that are sorted at once."""
 
 
@@ -40,7 +40,7 @@ class PatchedRows(ParquetRows):
 
         made = super().frame()
         columns = [name for name in made.columns if name != "row"]
-        others = self.store.numbered(self.earlier.artifact_id, columns)
+        others = self.store.read_ordered(self.earlier.artifact_id, columns)
         rows = others.join(made, on="row", how="anti").select(made.columns)
         return pl.concat([rows, made]).sort("row").drop("row")
 
@@ -49,7 +49,7 @@ class PatchedRows(ParquetRows):
 
         Raises WarehouseError where the earlier rows are gone.
         """
-        columns = f'"row", {columns_of(kind)}'
+        columns = f'"row", {column_list(kind)}'
         statement = (
             "WITH made AS (SELECT * FROM read_parquet($files)) "  # noqa: S608
             f'INSERT INTO "{kind}" (artifact_id, {columns}) SELECT $made, {columns} FROM ('
@@ -63,8 +63,8 @@ class PatchedRows(ParquetRows):
             "earlier": self.earlier.artifact_id,
         }
         done = 0
-        for start in range(0, self.height, BLOCK):
-            place = {"start": start, "stop": start + BLOCK}
+        for start in range(0, self.height, SORT_BLOCK_ROWS):
+            place = {"start": start, "stop": start + SORT_BLOCK_ROWS}
             done += connection.execute(statement, values | place).fetchall()[0][0]
         if done != self.height:
             raise WarehouseError(

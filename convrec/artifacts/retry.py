@@ -10,19 +10,19 @@ from typing import ParamSpec, TypeVar
 
 from convrec.errors import CommitError
 
-PATIENCE = 120.0
+RETRY_TIMEOUT = 120.0
 """Seconds that a block waits for its turn, for a server that went away, or to be committed."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def again(function: Callable[P, T]) -> Callable[P, T]:
+def with_retries(function: Callable[P, T]) -> Callable[P, T]:
     """Run a function anew while its one block was not committed; for PATIENCE at most."""
 
     @functools.wraps(function)
     def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
-        deadline, wait = time.monotonic() + PATIENCE, 0.02
+        deadline, wait = time.monotonic() + RETRY_TIMEOUT, 0.02
         while True:
             try:
                 return function(*args, **kwargs)

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from convrec import __version__
-from convrec.artifacts.retry import again
+from convrec.artifacts.retry import with_retries
 from convrec.artifacts.tables import utc_now
 from convrec.config import ROOT
 from convrec.errors import InputError
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 RUNNING, COMPLETED, UNRECORDED = "running", "completed", "unrecorded"
 """States of a run; one that failed has the name of its error."""
 
-EARLIER = "earlier"
+EARLIER_ATTEMPT = "earlier"
 """State of what an earlier attempt of a run had: nobody is to delete it until one completes."""
 
-SHORTEST_PREFIX = 4
+MIN_PREFIX = 4
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class RunRecord:
     artifacts: list[RunArtifact] = field(default_factory=list)
 
 
-def revision() -> str:
+def code_revision() -> str:
     """The commit of the code, with `-dirty` where files differ from it; without git the version."""
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
@@ -73,8 +73,8 @@ def revision() -> str:
     return told.stdout.strip() or __version__
 
 
-@again
-def open_run(
+@with_retries
+def start_run(
     store: Store,
     run_id: str,
     *,
@@ -87,35 +87,47 @@ def open_run(
 
     What the earlier attempt had stays EARLIER until one completes: it will be wanted again.
     """
-    row = [run_id, flow, profile, _json(overrides), _json(config), revision(), RUNNING, utc_now()]
-    with store.write() as connection:
+    row = [
+        run_id,
+        flow,
+        profile,
+        _json(overrides),
+        _json(config),
+        code_revision(),
+        RUNNING,
+        utc_now(),
+    ]
+    with store.transaction() as connection:
         connection.execute("DELETE FROM runs WHERE run_id = ?", [run_id])
-        connection.execute("UPDATE run_artifacts SET state = ? WHERE run_id = ?", [EARLIER, run_id])
+        connection.execute(
+            "UPDATE run_artifacts SET state = ? WHERE run_id = ?", [EARLIER_ATTEMPT, run_id]
+        )
         connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", row)
 
 
-@again
-def note_artifact(store: Store, run_id: str, used: RunArtifact) -> None:
+@with_retries
+def add_run_artifact(store: Store, run_id: str, used: RunArtifact) -> None:
     """Note that a run has an artifact."""
     row = [run_id, used.node, used.artifact_id, used.state, used.seconds, utc_now()]
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute("INSERT INTO run_artifacts VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
-@again
-def close_run(store: Store, run_id: str, state: str) -> None:
+@with_retries
+def finish_run(store: Store, run_id: str, state: str) -> None:
     """Note how a run ended: COMPLETED, or the name of the error."""
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute(
             "UPDATE runs SET state = ?, ended_at = ? WHERE run_id = ?", [state, utc_now(), run_id]
         )
         if state == COMPLETED:
             connection.execute(
-                "DELETE FROM run_artifacts WHERE run_id = ? AND state = ?", [run_id, EARLIER]
+                "DELETE FROM run_artifacts WHERE run_id = ? AND state = ?",
+                [run_id, EARLIER_ATTEMPT],
             )
 
 
-def runs(store: Store) -> list[RunRecord]:
+def list_runs(store: Store) -> list[RunRecord]:
     """All runs, the newest first."""
     with store.read_connection() as connection:
         rows = connection.execute(
@@ -125,7 +137,7 @@ def runs(store: Store) -> list[RunRecord]:
         used = connection.execute(
             "SELECT run_id, node, artifact_id, state, seconds FROM run_artifacts "
             "WHERE state <> ? ORDER BY noted_at, node",
-            [EARLIER],
+            [EARLIER_ATTEMPT],
         ).fetchall()
     artifacts: dict[str, list[RunArtifact]] = {}
     for run_id, *values in used:
@@ -151,13 +163,13 @@ def _record(row: tuple[Any, ...], artifacts: list[RunArtifact]) -> RunRecord:
 
 def find_run(store: Store, name: str) -> RunRecord:
     """The run whose id is, or begins with, `name`. Raises InputError where there is not one."""
-    found = [run for run in runs(store) if run.run_id.startswith(name)]
-    if len(name) < SHORTEST_PREFIX or len(found) != 1:
+    found = [run for run in list_runs(store) if run.run_id.startswith(name)]
+    if len(name) < MIN_PREFIX or len(found) != 1:
         wrong = f"{len(found)} runs have an id that begins with {name!r}"
-        if len(name) < SHORTEST_PREFIX:
+        if len(name) < MIN_PREFIX:
             wrong = f"{name!r} is too short for a run"
         raise InputError(
-            f"{wrong}; give {SHORTEST_PREFIX} or more signs of one that "
+            f"{wrong}; give {MIN_PREFIX} or more signs of one that "
             "`convrec artifacts list --runs` shows"
         )
     return found[0]

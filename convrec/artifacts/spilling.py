@@ -12,7 +12,7 @@ import tempfile
 from typing import Any
 
 
-def own_folder() -> dict[str, Any]:
+def private_spill_folder() -> dict[str, Any]:
     """The setting that gives an instance a folder of its own, made and removed when it spills."""
     name = f"convrec-duckdb-{os.getpid()}-{secrets.token_hex(4)}"
     return {"temp_directory": os.path.join(tempfile.gettempdir(), name)}

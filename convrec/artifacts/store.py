@@ -12,12 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts.ducklake.blobs import MARK
+from convrec.artifacts.ducklake.blobs import MARKER_FILE
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, file_digest
-from convrec.artifacts.parquet_rows import ROW_GROUP, ParquetRows, insert
-from convrec.artifacts.retry import again
-from convrec.artifacts.tables import KINDS, MEMBERS, utc_now
-from convrec.artifacts.warehouse import DENSE_GROUP, Warehouse
+from convrec.artifacts.parquet_rows import ROW_GROUP_SIZE, ParquetRows, insert_rows
+from convrec.artifacts.retry import with_retries
+from convrec.artifacts.tables import ARTIFACT_TABLES, KINDS, utc_now
+from convrec.artifacts.warehouse import LONG_TEXT_ROW_GROUP, Warehouse, WriteMode
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ class Store(Warehouse):
         if self.find(artifact_id) is None:
             raise self._unknown(artifact_id)
         kind = artifact_id.rpartition("-")[0]
-        return self.numbered(artifact_id, columns or tuple(KINDS[kind])).drop("row")
+        return self.read_ordered(artifact_id, columns or tuple(KINDS[kind])).drop("row")
 
-    def numbered(
+    def read_ordered(
         self, artifact_id: str, columns: Sequence[str], condition: str = ""
     ) -> pl.DataFrame:
         """Rows of an artifact that is known to be there, in order, with `row`, their number.
@@ -110,10 +110,10 @@ class Store(Warehouse):
         to sort two million of them.
         """
         wanted = ", ".join(f'"{name}"' for name in ("row", *columns))
-        found = self.select(artifact_id, wanted, condition)
+        found = self.query(artifact_id, wanted, condition)
         return found if found["row"].is_sorted() else found.sort("row")
 
-    def select(self, artifact_id: str, wanted: str, rest: str) -> pl.DataFrame:
+    def query(self, artifact_id: str, wanted: str, rest: str) -> pl.DataFrame:
         """What SQL makes of the rows of an artifact that is known to be there."""
         kind = artifact_id.rpartition("-")[0]
         with self.read_connection() as connection:
@@ -170,7 +170,7 @@ class Store(Warehouse):
             partial=partial,
         )
 
-    @again
+    @with_retries
     def _commit(
         self,
         spec: ArtifactSpec,
@@ -181,18 +181,20 @@ class Store(Warehouse):
         file: str,
     ) -> None:
         artifact_id = spec.artifact_id
-        small = rows.height < ROW_GROUP
-        dense = rows.height > DENSE_GROUP and (small or spec.kind in LONG_TEXTS)
-        with self.write(
-            dense=dense, bulk=type(rows) is ParquetRows, apart=artifact_id
-        ) as connection:
+        small = rows.height < ROW_GROUP_SIZE
+        mode = WriteMode.DEFAULT
+        if rows.height > LONG_TEXT_ROW_GROUP and (small or spec.kind in LONG_TEXTS):
+            mode |= WriteMode.LONG_TEXT
+        if type(rows) is ParquetRows:
+            mode |= WriteMode.BULK
+        with self.transaction(mode, scope=artifact_id) as connection:
             known = connection.execute(
                 "SELECT count(*) FROM artifacts WHERE artifact_id = ?", [artifact_id]
             ).fetchone()
-            tables = (spec.kind, *MEMBERS)
+            tables = (spec.kind, *ARTIFACT_TABLES)
             for table in tables if known != (0,) else ():  # all of an artifact, or nothing
                 connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])  # noqa: S608
-            insert(connection, spec.kind, artifact_id, rows)
+            insert_rows(connection, spec.kind, artifact_id, rows)
             connection.executemany(
                 "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [header]
             )
@@ -247,7 +249,7 @@ class Store(Warehouse):
 
     def _unknown(self, artifact_id: str) -> InputError:
         return InputError(
-            f"no artifact {artifact_id} in {self.where}; `convrec artifacts list` shows them"
+            f"no artifact {artifact_id} in {self.location}; `convrec artifacts list` shows them"
         )
 
     def curves(self, artifact_id: str) -> pl.DataFrame:
@@ -278,10 +280,10 @@ class Store(Warehouse):
             ).fetchone()
         return self.find(found[0]) if found else None
 
-    @again
+    @with_retries
     def pin(self, name: str, artifact_id: str) -> None:
         """Keep using this artifact under `name` until another is pinned."""
-        with self.write() as connection:
+        with self.transaction() as connection:
             connection.execute("DELETE FROM pins WHERE name = ?", [name])
             connection.execute(
                 "INSERT INTO pins VALUES (?, ?, ?)",
@@ -294,10 +296,10 @@ class Store(Warehouse):
             rows = connection.execute("SELECT name, artifact_id FROM pins ORDER BY name").fetchall()
         return dict(rows)
 
-    @again
+    @with_retries
     def unpin(self, artifact_id: str) -> list[str]:
         """Take away the pins of an artifact; their names."""
-        with self.write() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(
                 "SELECT name FROM pins WHERE artifact_id = ? ORDER BY name", [artifact_id]
             ).fetchall()
@@ -310,14 +312,14 @@ class Store(Warehouse):
         """Where an artifact that consists of files has them on this host."""
         return self.home / FILES / artifact_id
 
-    def fetched(self, artifact_id: str) -> Path:
+    def fetch_folder(self, artifact_id: str) -> Path:
         """The folder of an artifact, with its files: a lake's are copied where they are not here.
 
         Raises WarehouseError where they cannot be.
         """
-        return self.kept(f"{FILES}/{artifact_id}")
+        return self.fetch_file(f"{FILES}/{artifact_id}")
 
-    def kept(self, name: str, sha256: str = "") -> Path:
+    def fetch_file(self, name: str, sha256: str = "") -> Path:
         """The folder, or the file with this digest, `name` below the home.
 
         A lake's is copied where it is not here.
@@ -325,7 +327,7 @@ class Store(Warehouse):
         place = self.home / name
         if self.lake is None or not (file := self.lake.file_of(name)):
             return place
-        mark = place / MARK
+        mark = place / MARKER_FILE
         if place.is_file():
             here = file_digest(place) == sha256
         else:
@@ -334,7 +336,7 @@ class Store(Warehouse):
             self.lake.depot.fetch(file, place)
         return place
 
-    def keep(self, connection: duckdb.DuckDBPyConnection, source: Path, name: str) -> str:
+    def store_file(self, connection: duckdb.DuckDBPyConnection, source: Path, name: str) -> str:
         """Keep a copy of a file as `name`, in a write block; the SHA-256 of the copy."""
         if self.lake is not None:
             self.lake.point(connection, name, self.lake.depot.send(source, name))
@@ -347,7 +349,7 @@ class Store(Warehouse):
         os.replace(part, path)
         return file_digest(path)
 
-    def scratch(self) -> Path:
+    def make_scratch_folder(self) -> Path:
         """A fresh folder on the warehouse's disk, for files that are still being made."""
         parent = self.home / FILES
         parent.mkdir(exist_ok=True)

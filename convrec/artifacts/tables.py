@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 SCHEMA_VERSION = 8
 
-STORAGE = "STORAGE_VERSION 'v1.3.0'"
+STORAGE_OPTION = "STORAGE_VERSION 'v1.3.0'"
 """How a warehouse file is attached for writing: the first format whose dictionaries cost little.
 
 An older file becomes one of this format with the first write.
@@ -147,10 +147,10 @@ KINDS: dict[str, dict[str, str]] = {
     },
 }
 
-MEMBERS = ("artifacts", "lineage", "failures", "curves")
+ARTIFACT_TABLES = ("artifacts", "lineage", "failures", "curves")
 """Tables beside its own that have rows of an artifact."""
 
-JUDGED = """
+JUDGED_SQL = """
 CREATE TABLE llm_judged (
     judge_key VARCHAR, pass INTEGER, items VARCHAR[], request_key VARCHAR, context_id VARCHAR
 );
@@ -161,17 +161,17 @@ CREATE TABLE llm_judged (
 the order shown.
 """
 
-EMBEDDINGS = """
+EMBEDDINGS_SQL = """
 CREATE TABLE embeddings (model VARCHAR, text_key VARCHAR, context_id VARCHAR, vector FLOAT[]);
 """
 """Vectors by model and SHA-256 of the text; `context_id` is empty for the text of an item."""
 
-CURRENT = """
+CURRENT_ARTIFACTS_SQL = """
 CREATE TABLE current_artifacts (mark VARCHAR, artifact_id VARCHAR, requests BIGINT);
 """
 """Artifacts that were found complete, by the digest of all that they hang on (`current.py`)."""
 
-RUNS = """
+RUNS_SQL = """
 CREATE TABLE runs (
     run_id VARCHAR, flow VARCHAR, profile VARCHAR, overrides VARCHAR, config VARCHAR,
     revision VARCHAR, state VARCHAR, started_at TIMESTAMP, ended_at TIMESTAMP
@@ -183,7 +183,7 @@ CREATE TABLE run_artifacts (
 """
 """Which runs there were, and which artifact each of them made, or found made, for which node."""
 
-CATALOGS = """
+CATALOGS_SQL = """
 CREATE TABLE catalog_versions (
     name VARCHAR, version INTEGER, sha256 VARCHAR, file VARCHAR, source VARCHAR, items BIGINT,
     quarantined BIGINT, compared_with VARCHAR, published_at TIMESTAMP, announced_at TIMESTAMP
@@ -195,7 +195,7 @@ CREATE TABLE catalog_changes (
 """
 """Published catalogs, and what each version changed: added, removed, renamed or changed items."""
 
-COMMON = f"""
+COMMON_SQL = f"""
 CREATE TABLE meta (key VARCHAR, value VARCHAR);
 CREATE TABLE artifacts (
     artifact_id VARCHAR, kind VARCHAR, stage VARCHAR, version INTEGER, config VARCHAR,
@@ -225,17 +225,17 @@ CREATE TABLE llm_batches (
 CREATE TABLE llm_batch_requests (
     batch_key VARCHAR, request_key VARCHAR, owner VARCHAR, model VARCHAR, body VARCHAR
 );
-{JUDGED}
-{EMBEDDINGS}
-{CURRENT}
-{RUNS}
-{CATALOGS}
+{JUDGED_SQL}
+{EMBEDDINGS_SQL}
+{CURRENT_ARTIFACTS_SQL}
+{RUNS_SQL}
+{CATALOGS_SQL}
 INSERT INTO meta VALUES
     ('convrec', 'warehouse'), ('schema_version', '{SCHEMA_VERSION}'), ('store_id', uuid()::VARCHAR);
 """  # noqa: S608
 
 
-def literal(text: str) -> str:
+def sql_literal(text: str) -> str:
     """A text as an SQL literal, where SQL takes no bound value."""
     return "'" + text.replace("'", "''") + "'"
 
@@ -253,4 +253,4 @@ def table_sql(kind: str) -> str:
 
 def creation_sql() -> str:
     """SQL that makes every table of an empty warehouse."""
-    return COMMON + "".join(map(table_sql, KINDS))
+    return COMMON_SQL + "".join(map(table_sql, KINDS))

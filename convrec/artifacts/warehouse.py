@@ -21,6 +21,7 @@ threads compress, and they are spilled; a join may need more.
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import random
 import secrets
@@ -32,28 +33,45 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from convrec.artifacts.errors import gone, is_broken, is_taken, problem
+from convrec.artifacts.duckdb_errors import (
+    is_file_error,
+    is_locked,
+    missing_file_error,
+    warehouse_error,
+)
 from convrec.artifacts.migrations import migrate
-from convrec.artifacts.pandas_later import ask_pandas_later
-from convrec.artifacts.spilling import own_folder
-from convrec.artifacts.tables import SCHEMA_VERSION, STORAGE, creation_sql, literal
-from convrec.config.paths import lake_address
+from convrec.artifacts.spilling import private_spill_folder
+from convrec.artifacts.tables import SCHEMA_VERSION, STORAGE_OPTION, creation_sql, sql_literal
+from convrec.config.paths import lake_settings
 from convrec.errors import WarehouseError
 
 if TYPE_CHECKING:
     from convrec.artifacts.ducklake.connection import Lake
 
-LOCK_PATIENCE = 120.0
+LOCK_TIMEOUT = 120.0
 """Seconds that a process waits for its turn before it gives up."""
 
-GROWING_GROUP = 2048
+APPEND_ROW_GROUP = 2048
 """Rows in a row group of a table that grows by small commits; DuckDB's smallest."""
 
-DENSE_GROUP = 30_720
+LONG_TEXT_ROW_GROUP = 30_720
 """Rows in a row group of an artifact of long texts, or one that fills none of DuckDB's size."""
 
 WRITER_MEMORY = 2**28
 """Bytes a thread, of at least two, that DuckDB may take while it copies files."""
+
+
+class WriteMode(enum.Flag):
+    """What a transaction writes: it decides the size of row groups and the memory limit."""
+
+    DEFAULT = 0
+    APPEND = enum.auto()
+    """One of many small commits to the same table, such as responses."""
+    LONG_TEXT = enum.auto()
+    """An artifact of long texts, or one that does not fill a row group of DuckDB's size."""
+    BULK = enum.auto()
+    """An artifact whose rows are copied from Parquet files."""
+
 
 Opener = Callable[[], contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]]
 
@@ -62,8 +80,7 @@ class _Base:
     """A DuckDB instance, and how many blocks use each file that is attached to it."""
 
     def __init__(self, config: dict[str, str | bool | int | float | list[str]]) -> None:
-        self.connection = duckdb.connect(config={**config, **own_folder()})
-        ask_pandas_later(self.connection)
+        self.connection = duckdb.connect(config={**config, **private_spill_folder()})
         self.users: dict[Path, int] = {}
 
 
@@ -112,7 +129,7 @@ class _Instance:
             if base is None:
                 base = self._bases[os.getpid()] = _Base(self._config)
             if path not in base.users:
-                place = literal(str(path))
+                place = sql_literal(str(path))
                 base.connection.execute(f"ATTACH {place} AS {_name(path)} ({self._mode})")
             base.users[path] = base.users.get(path, 0) + 1
         return base
@@ -138,8 +155,10 @@ def _name(path: Path) -> str:
 
 
 _READER = _Instance("READ_ONLY", {})
-_WRITER = _Instance(f"READ_WRITE, {STORAGE}", {"max_vacuum_tasks": 0})
-_DENSE = _Instance(f"READ_WRITE, {STORAGE}, ROW_GROUP_SIZE {DENSE_GROUP}", {"max_vacuum_tasks": 0})
+_WRITER = _Instance(f"READ_WRITE, {STORAGE_OPTION}", {"max_vacuum_tasks": 0})
+_DENSE = _Instance(
+    f"READ_WRITE, {STORAGE_OPTION}, ROW_GROUP_SIZE {LONG_TEXT_ROW_GROUP}", {"max_vacuum_tasks": 0}
+)
 
 
 class Warehouse:
@@ -148,14 +167,14 @@ class Warehouse:
     Where CONVREC_WAREHOUSE (or `lake`: its address and the place of its data) names a lake, to that
     one instead; the folder then has what belongs to this host. `where` names it in messages. Raises
     WarehouseError where the file is read-only, damaged or gone, not a convrec warehouse, newer than
-    this version, or stays locked for longer than LOCK_PATIENCE, and where its disk is full.
+    this version, or stays locked for longer than LOCK_TIMEOUT, and where its disk is full.
     """
 
     def __init__(self, home: Path, lake: tuple[str, str] | None = None) -> None:
         self.home = home
-        self.lake = _lake(*(lake_address() if lake is None else lake))
+        self.lake = _lake(*(lake_settings() if lake is None else lake))
         self.path = home / "warehouse.duckdb"
-        self.where = str(self.path) if self.lake is None else self.lake.where
+        self.location = str(self.path) if self.lake is None else self.lake.location
         self._kept: duckdb.DuckDBPyConnection | None = None
         self._held = contextlib.ExitStack()
         try:
@@ -172,7 +191,7 @@ class Warehouse:
         with self.read_connection() as connection:
             version = self._version(connection)
         if version < SCHEMA_VERSION:
-            with self.write() as connection:
+            with self.transaction() as connection:
                 migrate(connection, self._version(connection))
 
     @contextlib.contextmanager
@@ -189,11 +208,11 @@ class Warehouse:
             yield connection
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def hold_connection(self) -> Iterator[None]:
         """One connection for all reads of the block, which has one thread and writes nothing.
 
         Opening the file takes longer than most reads do. No other process can write meanwhile, so
-        long work stands in a block of `let_go`.
+        long work stands in a block of `release_connection`.
         """
         if self._kept is not None:
             yield
@@ -206,7 +225,7 @@ class Warehouse:
                 self._kept = None
 
     @contextlib.contextmanager
-    def let_go(self) -> Iterator[None]:
+    def release_connection(self) -> Iterator[None]:
         """Within a block of `reading`, if there is one: everybody can write until this one ends."""
         if self._kept is None:
             yield
@@ -219,29 +238,28 @@ class Warehouse:
             self._kept = self._held.enter_context(self.read_connection())
 
     @property
-    def is_reading(self) -> bool:
+    def is_connection_held(self) -> bool:
         """Whether a block of `reading` goes on, in which nothing can be written."""
         return self._kept is not None
 
     @contextlib.contextmanager
-    def write(
-        self, *, growing: bool = False, dense: bool = False, bulk: bool = False, apart: str = ""
+    def transaction(
+        self, mode: WriteMode = WriteMode.DEFAULT, *, scope: str = ""
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection inside one transaction: all of the block is committed, or nothing.
 
-        `growing` is for one of many small commits to the same table, as of answers, `dense` for an
-        artifact of some DENSE_GROUPs, `bulk` for one whose rows are copied from files. Blocks that
-        name different things, `apart`, touch no row of each other's: a lake runs them at once.
+        On a lake, transactions with different scopes run at the same time: they must not touch the
+        same rows. A transaction without a scope runs alone.
         """
         if self.lake is not None:
-            with self.lake.write(apart) as connection:
+            with self.lake.transaction(scope) as connection:
                 yield connection
             return
         if not self.path.exists():
-            raise gone(self.path)
-        writer = _DENSE if dense else _WRITER
-        opener = self._grower if growing else lambda: writer.connection(self.path)
-        bounded = _bounded if bulk else contextlib.nullcontext
+            raise missing_file_error(self.path)
+        writer = _DENSE if WriteMode.LONG_TEXT in mode else _WRITER
+        opener = self._grower if WriteMode.APPEND in mode else lambda: writer.connection(self.path)
+        bounded = _bounded if WriteMode.BULK in mode else contextlib.nullcontext
         with self._open(opener) as connection, bounded(connection):
             connection.begin()
             try:
@@ -257,7 +275,9 @@ class Warehouse:
         part = self.home / f".warehouse-{secrets.token_hex(8)}.duckdb"
         try:
             with contextlib.closing(duckdb.connect()) as connection:
-                connection.execute(f"ATTACH {literal(str(part))} AS made ({STORAGE}); USE made")
+                connection.execute(
+                    f"ATTACH {sql_literal(str(part))} AS made ({STORAGE_OPTION}); USE made"
+                )
                 connection.execute(creation_sql())
                 connection.execute("USE memory; DETACH made")
             try:
@@ -267,18 +287,21 @@ class Warehouse:
             except OSError:  # a file system without hard links
                 os.replace(part, self.path)
         except duckdb.Error as error:
-            raise problem(self.path, error) from None
+            raise warehouse_error(self.path, error) from None
         finally:
             part.unlink(missing_ok=True)
 
-    def open_for_writing(self) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
+    def exclusive_connection(self) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
         """A connection that keeps every other process out, for the length of the block."""
         return self._open(lambda: _WRITER.connection(self.path))
 
     @contextlib.contextmanager
     def _grower(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with contextlib.closing(duckdb.connect(config=own_folder())) as connection:
-            place, options = literal(str(self.path)), f"{STORAGE}, ROW_GROUP_SIZE {GROWING_GROUP}"
+        with contextlib.closing(duckdb.connect(config=private_spill_folder())) as connection:
+            place, options = (
+                sql_literal(str(self.path)),
+                f"{STORAGE_OPTION}, ROW_GROUP_SIZE {APPEND_ROW_GROUP}",
+            )
             connection.execute(f"ATTACH {place} AS warehouse ({options})")
             connection.execute("USE warehouse")
             yield connection
@@ -290,23 +313,23 @@ class Warehouse:
             try:
                 yield connection
             except duckdb.Error as error:
-                if not is_broken(error):
+                if not is_file_error(error):
                     raise
-                raise problem(self.path, error) from None
+                raise warehouse_error(self.path, error) from None
 
     def _turn(self, stack: contextlib.ExitStack, opener: Opener) -> duckdb.DuckDBPyConnection:
         """Open the file, once no other process has it; `stack` closes it."""
-        deadline = time.monotonic() + LOCK_PATIENCE
+        deadline = time.monotonic() + LOCK_TIMEOUT
         wait = 0.005
         while True:
             try:
                 return stack.enter_context(opener())
             except duckdb.Error as error:
-                if not is_taken(error):
-                    raise problem(self.path, error) from None
+                if not is_locked(error):
+                    raise warehouse_error(self.path, error) from None
                 if time.monotonic() > deadline:
                     raise WarehouseError(
-                        f"{self.path} stayed locked by another process for {LOCK_PATIENCE:.0f} s; "
+                        f"{self.path} stayed locked by another process for {LOCK_TIMEOUT:.0f} s; "
                         "end that process, or set CONVREC_HOME to another folder"
                     ) from None
             time.sleep(wait * random.uniform(0.5, 1.5))
@@ -320,13 +343,13 @@ class Warehouse:
             meta = {}
         if meta.get("convrec") != "warehouse":
             raise WarehouseError(
-                f"{self.where} holds something else than a warehouse, and stays untouched; "
+                f"{self.location} holds something else than a warehouse, and stays untouched; "
                 "set CONVREC_HOME to an empty folder, or CONVREC_WAREHOUSE to an empty database"
             )
         version = int(meta["schema_version"])
         if version > SCHEMA_VERSION:
             raise WarehouseError(
-                f"{self.where} was made by a newer convrec (schema {version}, this "
+                f"{self.location} was made by a newer convrec (schema {version}, this "
                 f"one reads up to {SCHEMA_VERSION}); upgrade convrec, or use another CONVREC_HOME"
             )
         return version
@@ -335,6 +358,6 @@ class Warehouse:
 def _lake(address: str, data: str) -> Lake | None:
     if not address:
         return None
-    from convrec.artifacts.ducklake.connection import lake_at
+    from convrec.artifacts.ducklake.connection import open_lake
 
-    return lake_at(address, data, os.getpid())
+    return open_lake(address, data, os.getpid())

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convrec.cli.copy import copy
-from convrec.cli.maintenance import ArtifactId, gc, home_store, list_runs, pin, pins, unpin
-from convrec.cli.output import JsonFile, console, takes_stdout, whole, write_json
+from convrec.cli.maintenance import ArtifactId, gc, open_store, pin, pins, print_runs, unpin
+from convrec.cli.output import JsonFile, console, fold_cells, is_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.artifacts.store import ArtifactRecord
@@ -60,18 +60,18 @@ def list_artifacts(
     if kind is not None and kind not in KINDS:
         raise InputError(f"{kind!r} is no kind of artifact; the kinds are {', '.join(KINDS)}")
     if runs:
-        list_runs(home_store(), json_file)
+        print_runs(open_store(), json_file)
         return
-    store = home_store()
+    store = open_store()
     headers = store.headers(kind)
     if run:
         used = {one.artifact_id for one in find_run(store, run).artifacts}
         headers = [header for header in headers if header.ref.artifact_id in used]
     if json_file is not None:
         write_json([_plain(header) for header in headers], json_file)
-    if not headers and not takes_stdout(json_file):
-        typer.echo(f"no {kind or 'artifact'} was made yet in {store.where}")
-    elif not takes_stdout(json_file):
+    if not headers and not is_stdout(json_file):
+        typer.echo(f"no {kind or 'artifact'} was made yet in {store.location}")
+    elif not is_stdout(json_file):
         table = Table(
             Column("artifact", no_wrap=True),
             "stage",
@@ -90,7 +90,7 @@ def list_artifacts(
                 f"{header.seconds:.1f}",
                 header.producer.flow_run_id[:8],
             )
-        console().print(whole(table))
+        console().print(fold_cells(table))
 
 
 @app.command()
@@ -103,7 +103,7 @@ def show(
     """Show an artifact's header, figures, failures and first rows."""
     import polars as pl
 
-    store = home_store()
+    store = open_store()
     header = store.header(artifact_id)
     frame = store.read(artifact_id)
     if context and "context_id" in frame.columns:
@@ -116,7 +116,7 @@ def show(
             "rows_shown": frame.head(rows).to_dicts(),
         }
         write_json(value, json_file)
-        if takes_stdout(json_file):
+        if is_stdout(json_file):
             return
     shown = console()
     for key, value in _plain(header).items():
@@ -164,9 +164,9 @@ def export(
 
     from convrec.errors import InputError
 
-    store = home_store()
+    store = open_store()
     frame = store.read(artifact_id)
-    folder = store.fetched(artifact_id)
+    folder = store.fetch_folder(artifact_id)
     if folder.is_dir() and not file.suffix:
         if file.exists():
             raise InputError(f"{file} exists already; give the name of a folder that does not")
@@ -209,7 +209,7 @@ def lineage(
     """Show what an artifact was made from, what was made from it, and which runs made them."""
     from convrec.artifacts.lineage import ancestors, descendants, direct_edges
 
-    store = home_store()
+    store = open_store()
     above = ancestors(store, artifact_id)
     below = descendants(store, artifact_id)
     if json_file is not None:
@@ -218,7 +218,7 @@ def lineage(
         others = [header for header in below if header.ref.artifact_id != artifact_id]
         used_by = [{"relation": "used_by", **_plain(header)} for header in others]
         write_json([itself, *made_from, *used_by], json_file)
-        if takes_stdout(json_file):
+        if is_stdout(json_file):
             return
     parents = {h.ref.artifact_id: list(h.parents.items()) for h in above}
     children: dict[str, list[tuple[str, str]]] = {h.ref.artifact_id: [] for h in below}

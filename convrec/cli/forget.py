@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from convrec.cli.output import JsonFile, console, takes_stdout, write_json
+from convrec.cli.output import JsonFile, console, is_stdout, write_json
 
 
 def forget(
@@ -32,7 +32,7 @@ def forget(
     done = forget_conversations(conversation, store)
     if json_file is not None:
         write_json(vars(done), json_file)
-    if takes_stdout(json_file):
+    if is_stdout(json_file):
         return
     shown = console()
     table = Table("table", "rows removed")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convrec.cli.output import JsonFile, console, takes_stdout, whole, write_json
+from convrec.cli.output import JsonFile, console, fold_cells, is_stdout, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 ArtifactId = Annotated[str, typer.Argument(metavar="ID", help="An artifact id.")]
 
-KEPT = "kept/"
+KEEP_PREFIX = "kept/"
 """Under this prefix stand artifacts that somebody pinned for no other reason than to keep them."""
 
-SHOWN_LEFTOVERS = 20
+MAX_LEFTOVERS_SHOWN = 20
 
 
-def home_store() -> Store:
+def open_store() -> Store:
     """The warehouse of CONVREC_HOME."""
     from convrec.artifacts.store import Store
     from convrec.config import home
@@ -32,19 +32,19 @@ def home_store() -> Store:
     return Store(home())
 
 
-def list_runs(store: Store, json_file: Path | None) -> None:
+def print_runs(store: Store, json_file: Path | None) -> None:
     """Print the runs, the newest first, each with what was set and what it made."""
     from rich.table import Column, Table
 
-    from convrec.artifacts.runs import COMPLETED, runs
+    from convrec.artifacts.runs import COMPLETED, list_runs
 
-    found = runs(store)
+    found = list_runs(store)
     if json_file is not None:
         write_json([asdict(run) for run in found], json_file)
-    if takes_stdout(json_file):
+    if is_stdout(json_file):
         return
     if not found:
-        typer.echo(f"no run was noted yet in {store.where}")
+        typer.echo(f"no run was noted yet in {store.location}")
         return
     table = Table(
         Column("run", no_wrap=True), "flow", "profile", "set", "code", "state", "started (UTC)",
@@ -63,7 +63,7 @@ def list_runs(store: Store, json_file: Path | None) -> None:
             str(made),
             str(len(run.artifacts) - made),
         )
-    console().print(whole(table), markup=False)
+    console().print(fold_cells(table), markup=False)
 
 
 def pin(
@@ -77,31 +77,31 @@ def pin(
     With the --name of another pin, put this artifact in its place: runs use the similarity basis
     that is pinned for their profile.
     """
-    store = home_store()
+    store = open_store()
     store.header(artifact_id)
-    store.pin(name or f"{KEPT}{artifact_id}", artifact_id)
-    typer.echo(f"{artifact_id} is pinned as {name or KEPT + artifact_id}")
+    store.pin(name or f"{KEEP_PREFIX}{artifact_id}", artifact_id)
+    typer.echo(f"{artifact_id} is pinned as {name or KEEP_PREFIX + artifact_id}")
 
 
 def pins(json_file: JsonFile = None) -> None:
     """List what is pinned, and for which use."""
     from rich.table import Table
 
-    found = home_store().pins()
+    found = open_store().pins()
     if json_file is not None:
         write_json(found, json_file)
-    if not takes_stdout(json_file):
+    if not is_stdout(json_file):
         table = Table("name", "artifact")
         for name, artifact_id in found.items():
             table.add_row(name, artifact_id)
-        console().print(whole(table))
+        console().print(fold_cells(table))
 
 
 def unpin(
     artifact_id: ArtifactId,
 ) -> None:
     """Take away every pin of an artifact; it stays until `gc` finds that nothing needs it."""
-    store = home_store()
+    store = open_store()
     names = store.unpin(artifact_id)
     if not names:
         store.header(artifact_id)  # an id that nothing has is a slip of the hand
@@ -123,13 +123,13 @@ def gc(
     Also folders of trainings that are finished or given up, and what crashed runs left behind.
     Stored answers, embeddings, the ledger and the list of runs stay.
     """
-    from convrec.operations.gc import collect, find_garbage
+    from convrec.operations.gc import collect_garbage, find_garbage
 
-    store = home_store()
-    garbage = (collect if yes else find_garbage)(store, keep_runs=keep_runs, days=days)
+    store = open_store()
+    garbage = (collect_garbage if yes else find_garbage)(store, keep_runs=keep_runs, days=days)
     if json_file is not None:
         write_json({"deleted": yes, **garbage.plain()}, json_file)
-    if not takes_stdout(json_file):
+    if not is_stdout(json_file):
         _print(garbage, deleted=yes)
 
 
@@ -142,12 +142,12 @@ def _print(garbage: Garbage, *, deleted: bool) -> None:
         made = f"{part.created_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(part.artifact_id, f"{part.rows:,}", made, f"{part.bytes / 1e6:.1f}")
     if garbage.artifacts:
-        shown.print(whole(table))
-    for left in garbage.leftovers[:SHOWN_LEFTOVERS]:
+        shown.print(fold_cells(table))
+    for left in garbage.leftovers[:MAX_LEFTOVERS_SHOWN]:
         line = f"{left.path}  {left.bytes / 1e6:.1f} MB, {left.why}"
         shown.print(line, markup=False, soft_wrap=True)
-    if len(garbage.leftovers) > SHOWN_LEFTOVERS:
-        shown.print(f"... and {len(garbage.leftovers) - SHOWN_LEFTOVERS} more")
+    if len(garbage.leftovers) > MAX_LEFTOVERS_SHOWN:
+        shown.print(f"... and {len(garbage.leftovers) - MAX_LEFTOVERS_SHOWN} more")
     counts = (
         f"{len(garbage.artifacts)} artifacts and {len(garbage.leftovers)} leftovers "
         f"({garbage.bytes / 1e6:.1f} MB of files); {garbage.kept} artifacts are kept"

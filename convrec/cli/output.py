@@ -22,7 +22,7 @@ PIPE_WIDTH = 160
 
 def _place_for_json(path: Path | None) -> Path | None:
     """The path itself; said before a long run begins, not after. Raises InputError."""
-    if path is None or takes_stdout(path):
+    if path is None or is_stdout(path):
         return path
     if os.path.isdir(path):
         raise _unwritable(path, "Is a directory")
@@ -64,12 +64,12 @@ def _unwritable(path: Path, reason: str | None) -> InputError:
     )
 
 
-def takes_stdout(path: Path | None) -> bool:
+def is_stdout(path: Path | None) -> bool:
     """Whether the JSON goes to stdout, so that nothing else may."""
     return str(path) == "-"
 
 
-def whole(table: Table) -> Table:
+def fold_cells(table: Table) -> Table:
     """The table itself, with cells that fold where the terminal is narrow instead of being cut."""
     for column in table.columns:
         if not column.no_wrap:

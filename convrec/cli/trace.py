@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.cli.output import JsonFile, console, takes_stdout, write_json
+from convrec.cli.output import JsonFile, console, is_stdout, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,16 +27,16 @@ def trace(
     """Follow one conversation: teacher's lines, links, ratings, scores, demonstration, lists."""
     from convrec.artifacts import Store
     from convrec.artifacts.trace.conversation import trace_conversation
-    from convrec.artifacts.trace.lineage_path import newest_path
+    from convrec.artifacts.trace.lineage_path import find_lineage_path
     from convrec.config import home
 
     store = Store(home())
     traced = trace_conversation(
-        store, conversation, newest_path(store, conversation, run=run, of=of)
+        store, conversation, find_lineage_path(store, conversation, run=run, of=of)
     )
     if json_file is not None:
         write_json(traced, json_file)
-    if not takes_stdout(json_file):
+    if not is_stdout(json_file):
         print_trace(traced, console())
 
 

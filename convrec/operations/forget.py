@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.tables import KINDS, STORAGE, literal
+from convrec.artifacts.tables import KINDS, STORAGE_OPTION, sql_literal
 from convrec.errors import InputError, WarehouseError
 from convrec.operations.forget_files import remove_from_files
 from convrec.stages.reflect import sanitize
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from convrec.artifacts import Store
 
-MARKED = [
+CONTEXT_TABLES = [
     *(kind for kind, columns in KINDS.items() if "context_id" in columns),
     "failures",
     "embeddings",
 ]
 """Tables whose rows name their context."""
 
-SHORTEST_CUT = 500
+MIN_TRUNCATED_LENGTH = 500
 """Characters from which on a text that goes on differently may be the same one, cut."""
 
 _ANSWERS = """
@@ -46,7 +46,7 @@ WHERE contains(body, opening || escaped || closing)
 
 
 @dataclass
-class Forgotten:
+class ForgetReport:
     """What was removed: rows by table, reports, and the checkpoints that were trained on it."""
 
     conversations: list[str]
@@ -55,18 +55,20 @@ class Forgotten:
     checkpoints: list[str] = field(default_factory=list)
 
 
-def forget_conversations(names: Sequence[str], store: Store, *, dry_run: bool = False) -> Forgotten:
+def forget_conversations(
+    names: Sequence[str], store: Store, *, dry_run: bool = False
+) -> ForgetReport:
     """Remove conversations, named by context or sample, and every trace of their text.
 
     With `dry_run` only counts. Raises InputError for a name that is in no table, WarehouseError
     while another process is asking an endpoint or has the file open.
     """
     from convrec.llm.response_store import ResponseStore
-    from convrec.llm.spool import busy_owners, turn
+    from convrec.llm.spool import count_live_owners, spool_lock
 
     answers = ResponseStore(store)  # saves what crashed processes left in the spool
-    with turn(store.home / "spool"):
-        if busy_owners(store.home / "spool") or answers.asked_on_any_host():
+    with spool_lock(store.home / "spool"):
+        if count_live_owners(store.home / "spool") or answers.asked_on_any_host():
             raise WarehouseError(
                 "a run is asking an endpoint right now and may be keeping answers to this "
                 "conversation; wait for it to end, or stop it, and run this again"
@@ -74,7 +76,7 @@ def forget_conversations(names: Sequence[str], store: Store, *, dry_run: bool = 
         with _rewritten(store, keep=dry_run) as connection:
             contexts = _contexts(names, connection)
             texts = _mark(contexts, connection)
-            forgotten = Forgotten(contexts, checkpoints=_checkpoints(connection))
+            forgotten = ForgetReport(contexts, checkpoints=_checkpoints(connection))
             forgotten.reports = _reports(connection)
             marked = _checkpoints(connection, split="validation")
             forgotten.removed = _remove(forgotten.reports, connection)
@@ -134,7 +136,7 @@ def _mark(contexts: list[str], connection: duckdb.DuckDBPyConnection) -> list[st
     for text in texts:  # which another conversation, that is gone by now, may have read first
         connection.execute("INSERT INTO gone_embeddings VALUES (?)", [text_key(cut(text))])
     for table in ("llm_answers", "llm_batch_requests"):
-        sql = _ANSWERS.format(table=table, key="request_key", shortest=SHORTEST_CUT)
+        sql = _ANSWERS.format(table=table, key="request_key", shortest=MIN_TRUNCATED_LENGTH)
         connection.execute(sql)
     return texts
 
@@ -180,7 +182,7 @@ def _remove(reports: list[str], connection: duckdb.DuckDBPyConnection) -> dict[s
         "EXISTS (SELECT 1 FROM forgotten WHERE contains(raw, context_id)) OR "
         "EXISTS (SELECT 1 FROM forgotten_texts WHERE contains(raw, escaped))",
     )
-    for table in MARKED:
+    for table in CONTEXT_TABLES:
         delete(table, "context_id IN (SELECT context_id FROM forgotten)")
     delete("embeddings", "text_key IN (SELECT key FROM gone_embeddings)")
     for table in ("llm_answers", "llm_batch_requests"):
@@ -214,7 +216,7 @@ def _rewritten(store: Store, *, keep: bool) -> Iterator[duckdb.DuckDBPyConnectio
     if store.lake is not None:
         from convrec.artifacts.ducklake.maintenance import named_files, purge
 
-        with store.lake.read() if keep else store.lake.write() as connection:
+        with store.lake.read() if keep else store.lake.transaction() as connection:
             named = named_files(connection)
             yield connection
         if not keep:
@@ -222,9 +224,9 @@ def _rewritten(store: Store, *, keep: bool) -> Iterator[duckdb.DuckDBPyConnectio
         return
     fresh = store.home / "warehouse.rewriting.duckdb"
     if fresh.exists() and not keep:  # one that was cut off, or whose disk was full, has to end
-        with store.open_for_writing() as connection:
+        with store.exclusive_connection() as connection:
             _write_anew(connection, fresh, store.path)
-    with store.open_for_writing() as connection:
+    with store.exclusive_connection() as connection:
         connection.begin()
         try:
             yield connection
@@ -244,7 +246,7 @@ def _write_anew(connection: duckdb.DuckDBPyConnection, fresh: Path, path: Path) 
     for left in (fresh, Path(f"{fresh}.wal")):
         left.unlink(missing_ok=True)
     name = connection.execute("SELECT current_database()").fetchone()
-    connection.execute(f"ATTACH {literal(str(fresh))} AS fresh ({STORAGE})")
+    connection.execute(f"ATTACH {sql_literal(str(fresh))} AS fresh ({STORAGE_OPTION})")
     connection.execute(f'COPY FROM DATABASE "{name[0] if name else ""}" TO fresh')
     connection.execute("DETACH fresh")
     # Whoever opens the new file would take the old one's log, by its name, for its own.

@@ -30,11 +30,11 @@ def remove_from_files(
     Also files of the embedded endpoint that hold a text. `checkpoints` may name a context in their
     samples; in a lake their new file is named in the transaction of `connection`.
     """
-    from convrec.llm.batch.store import remove_transfers, unread_file
+    from convrec.llm.batch.store import remove_transfers, unreadable_file
     from convrec.training.metrics_log import SAMPLES
 
     remove_transfers(store.home / "spool")
-    everywhere = unread_file(store.home / "spool")  # whose they are nobody can say
+    everywhere = unreadable_file(store.home / "spool")  # whose they are nobody can say
     for path in everywhere.parent.glob(everywhere.name):
         path.unlink()
     for report in reports:
@@ -46,7 +46,7 @@ def remove_from_files(
     for folder in _workspaces(store.home / "training", connection):
         _clear(folder, contexts)
     for checkpoint in checkpoints:
-        folder = store.fetched(checkpoint)
+        folder = store.fetch_folder(checkpoint)
         if _cut_samples(folder / SAMPLES, contexts) and store.lake is not None:
             name = str(folder.relative_to(store.home))
             store.lake.point(connection, name, store.lake.depot.send(folder, name))
@@ -95,12 +95,12 @@ def _clear(folder: Path, contexts: Collection[str]) -> None:
     What a living process works in stays to it.
     """
     from convrec.training.metrics_log import SAMPLES
-    from convrec.utils.workspace import discard, locked
+    from convrec.utils.workspace import remove_workspace, try_lock_workspace
 
     if not folder.name.startswith("checkpoint-"):
-        discard(folder)
+        remove_workspace(folder)
         return
-    with locked(folder) as ours:
+    with try_lock_workspace(folder) as ours:
         for given in folder.glob("launch-*/") if ours else ():
             shutil.rmtree(given, ignore_errors=True)
         if ours:

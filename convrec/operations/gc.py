@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convrec.artifacts.runs import COMPLETED, RUNNING, UNRECORDED
-from convrec.artifacts.tables import MEMBERS, utc_now
-from convrec.utils.workspace import discard
+from convrec.artifacts.tables import ARTIFACT_TABLES, utc_now
+from convrec.utils.workspace import remove_workspace
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 KEEP_RUNS = 10
 """Runs of each flow and profile that keep what they used; failed ones since do not count."""
 
-DAYS = 7.0
+ABANDONED_DAYS = 7.0
 """After so many days untouched, a run is not going on and a training is not coming back."""
 
-CENTURY = 36_500
+MAX_DAYS = 36_500
 """Days; a longer time ends before the calendar of Python begins."""
 
-STRAY_DAYS = 1.0
+UNNAMED_DAYS = 1.0
 """Age from which a folder or an artifact that nothing names is nobody's work in progress."""
 
 
 @dataclass(frozen=True)
-class Unneeded:
+class UnneededArtifact:
     """An artifact that can go, and the bytes of its files."""
 
     artifact_id: str
@@ -62,7 +62,7 @@ class Leftover:
 class Garbage:
     """What can go, or what went; `kept` counts the artifacts that stay."""
 
-    artifacts: list[Unneeded] = field(default_factory=list)
+    artifacts: list[UnneededArtifact] = field(default_factory=list)
     leftovers: list[Leftover] = field(default_factory=list)
     kept: int = 0
 
@@ -76,7 +76,9 @@ class Garbage:
         return {**asdict(self), "bytes": self.bytes}
 
 
-def find_garbage(store: Store, *, keep_runs: int = KEEP_RUNS, days: float = DAYS) -> Garbage:
+def find_garbage(
+    store: Store, *, keep_runs: int = KEEP_RUNS, days: float = ABANDONED_DAYS
+) -> Garbage:
     """What could be deleted; deletes nothing."""
     with store.read_connection() as connection:
         needed = _needed(connection, keep_runs, days)
@@ -84,16 +86,18 @@ def find_garbage(store: Store, *, keep_runs: int = KEEP_RUNS, days: float = DAYS
     return Garbage(unneeded, list(_leftovers(store, days)), kept=len(needed))
 
 
-def collect(store: Store, *, keep_runs: int = KEEP_RUNS, days: float = DAYS) -> Garbage:
+def collect_garbage(
+    store: Store, *, keep_runs: int = KEEP_RUNS, days: float = ABANDONED_DAYS
+) -> Garbage:
     """Delete what nobody needs; returns what went.
 
     Rows go first, in one transaction that looks again at what is needed, then files: a crash in
     between leaves folders that nothing names, which the next call removes.
     """
-    with store.write() as connection:
+    with store.transaction() as connection:
         needed = _needed(connection, keep_runs, days)
         unneeded = _unneeded(store, connection, needed)
-        for table in (*dict.fromkeys(part.kind for part in unneeded), *MEMBERS):
+        for table in (*dict.fromkeys(part.kind for part in unneeded), *ARTIFACT_TABLES):
             for part in unneeded:
                 connection.execute(
                     f'DELETE FROM "{table}" WHERE artifact_id = ?',  # noqa: S608
@@ -109,7 +113,7 @@ def collect(store: Store, *, keep_runs: int = KEEP_RUNS, days: float = DAYS) -> 
     for leftover in _leftovers(store, days):
         path = Path(leftover.path)
         if path.parent == store.home / "training":
-            discard(path)
+            remove_workspace(path)
         elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -117,9 +121,9 @@ def collect(store: Store, *, keep_runs: int = KEEP_RUNS, days: float = DAYS) -> 
         if not path.exists():
             leftovers.append(leftover)
     if store.lake is not None:
-        from convrec.artifacts.ducklake.maintenance import tidy
+        from convrec.artifacts.ducklake.maintenance import maintain
 
-        tidy(store.lake)
+        maintain(store.lake)
     return Garbage(unneeded, leftovers, kept=len(needed))
 
 
@@ -141,8 +145,8 @@ def _needed(connection: duckdb.DuckDBPyConnection, keep_runs: int, days: float) 
             "done": COMPLETED,
             "unrecorded": UNRECORDED,
             "running": RUNNING,
-            "since": now - timedelta(days=min(days, CENTURY)),
-            "stray": now - timedelta(days=STRAY_DAYS),
+            "since": now - timedelta(days=min(days, MAX_DAYS)),
+            "stray": now - timedelta(days=UNNAMED_DAYS),
         },
     ).fetchall()
     parents: dict[str, list[str]] = {}
@@ -162,12 +166,12 @@ def _needed(connection: duckdb.DuckDBPyConnection, keep_runs: int, days: float) 
 
 def _unneeded(
     store: Store, connection: duckdb.DuckDBPyConnection, needed: set[str]
-) -> list[Unneeded]:
+) -> list[UnneededArtifact]:
     rows = connection.execute(
         "SELECT artifact_id, kind, rows, created_at FROM artifacts ORDER BY created_at, artifact_id"
     ).fetchall()
     return [
-        Unneeded(name, kind, count, created_at, _size(store.folder(name)))
+        UnneededArtifact(name, kind, count, created_at, _size(store.folder(name)))
         for name, kind, count, created_at in rows
         if name not in needed
     ]
@@ -184,7 +188,7 @@ def _leftovers(store: Store, days: float) -> Iterator[Leftover]:
             yield Leftover(str(folder), why, _size(folder))
     for parent in ("files", "results"):
         for path in _inside(store.home / parent):
-            if path.name not in stored and _age(path) > STRAY_DAYS:
+            if path.name not in stored and _age(path) > UNNAMED_DAYS:
                 yield Leftover(str(path), "no artifact has this name", _size(path))
 
 

@@ -15,7 +15,7 @@ from convrec.errors import InputError, WarehouseError
 if TYPE_CHECKING:
     from convrec.artifacts.store import Store
 
-KEYS: dict[str, tuple[str, ...]] = {
+ROW_KEYS: dict[str, tuple[str, ...]] = {
     "llm_answers": ("request_key",),
     "llm_ledger": ("request_key", "created_at"),
     "llm_batches": ("batch_key",),
@@ -38,7 +38,7 @@ def copy_warehouse(source: Store, target: Store) -> dict[str, int]:
     Raises WarehouseError where the lake does not hold every row and file afterwards, as when it had
     others of the same name before.
     """
-    from convrec.artifacts.tables import KINDS, MEMBERS
+    from convrec.artifacts.tables import ARTIFACT_TABLES, KINDS
 
     copied: dict[str, int] = {}
     lake = target.lake
@@ -52,26 +52,26 @@ def copy_warehouse(source: Store, target: Store) -> dict[str, int]:
             if name not in kept:
                 kept[name] = lake.depot.send(source.home / name, name)
                 copied["files"] = copied.get("files", 0) + 1
-                with target.write() as connection:
+                with target.transaction() as connection:
                     lake.point(connection, name, kept[name])
         for header in source.headers():
             if target.find(header.ref.artifact_id) is None:
                 for table, count in _copy_artifact(target, header.ref.artifact_id).items():
                     copied[table] = copied.get(table, 0) + count
-        for table, keys in KEYS.items():
+        for table, keys in ROW_KEYS.items():
             if count := _copy_table(target, table, keys):
                 copied[table] = count
-        _verify(source, target, [*KINDS, *MEMBERS, *KEYS], kept)
+        _verify(source, target, [*KINDS, *ARTIFACT_TABLES, *ROW_KEYS], kept)
     return copied
 
 
 @contextlib.contextmanager
 def _attached(source: Store, target: Store) -> Iterator[None]:
     """The file as `source` beside the lake, for reading."""
-    from convrec.artifacts.tables import literal
+    from convrec.artifacts.tables import sql_literal
 
     assert target.lake is not None
-    target.lake.call(f"ATTACH {literal(str(source.path))} AS source (READ_ONLY)")
+    target.lake.call(f"ATTACH {sql_literal(str(source.path))} AS source (READ_ONLY)")
     try:
         yield
     finally:
@@ -89,12 +89,12 @@ def _wanted_files(source: Store) -> Iterator[str]:
 
 
 def _copy_artifact(target: Store, artifact_id: str) -> dict[str, int]:
-    from convrec.artifacts.tables import MEMBERS
+    from convrec.artifacts.tables import ARTIFACT_TABLES
 
     kind = artifact_id.rpartition("-")[0]
     copied = {}
-    with target.write() as connection:
-        for table in (kind, *MEMBERS):
+    with target.transaction() as connection:
+        for table in (kind, *ARTIFACT_TABLES):
             connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])  # noqa: S608
             done = connection.execute(
                 f'INSERT INTO "{table}" BY NAME '  # noqa: S608
@@ -107,7 +107,7 @@ def _copy_artifact(target: Store, artifact_id: str) -> dict[str, int]:
 
 def _copy_table(target: Store, table: str, keys: tuple[str, ...]) -> int:
     same = " AND ".join(f'known."{key}" IS NOT DISTINCT FROM moved."{key}"' for key in keys)
-    with target.write() as connection:
+    with target.transaction() as connection:
         done = connection.execute(
             f'INSERT INTO "{table}" BY NAME SELECT * FROM source."{table}" AS moved '  # noqa: S608
             f'WHERE NOT EXISTS (SELECT 1 FROM "{table}" AS known WHERE {same})'
@@ -137,7 +137,7 @@ def _verify(source: Store, target: Store, tables: list[str], kept: dict[str, str
     if lacking:
         told = ", ".join(f"{count:,} of {name}" for name, count in lacking.items())
         raise WarehouseError(
-            f"{target.where} lacks rows or files of {source.where} after the copy: {told}; where "
+            f"{target.location} lacks rows or files of {source.location} after the copy: {told}; where "
             "it had others of the same name before, it kept those: look at both, or copy into an "
             "empty database"
         )

@@ -8,7 +8,7 @@ LAUNCHED = "CONVREC_LAUNCHED"
 """Set in processes whose launcher holds the working folder."""
 
 
-def is_held() -> bool:
+def has_launcher() -> bool:
     """Whether the working folder is held by whoever launched this process, and shared."""
     return LAUNCHED in os.environ or process_count() > 1
 
@@ -25,19 +25,19 @@ def is_first() -> bool:
 
 def is_sharded() -> bool:
     """Whether a process holds but a part of the weights, as FSDP and ZeRO-3 have it."""
-    return _uses("FSDP") or _uses("DEEPSPEED")
+    return _uses_plugin("FSDP") or _uses_plugin("DEEPSPEED")
 
 
-def is_saved() -> bool:
+def can_checkpoint() -> bool:
     """Whether a training of these processes can be saved, to go on later; DeepSpeed's cannot."""
-    return not is_sharded() or (_uses("FSDP") and os.environ.get("FSDP_VERSION") == "2")
+    return not is_sharded() or (_uses_plugin("FSDP") and os.environ.get("FSDP_VERSION") == "2")
 
 
-def _uses(what: str) -> bool:
+def _uses_plugin(what: str) -> bool:
     return os.environ.get(f"ACCELERATE_USE_{what}", "").lower() == "true"
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Go on when all processes have come here."""
     if process_count() > 1:
         import torch

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def template(path: Path) -> Template:
+def load_template(path: Path) -> Template:
     """The template in a file of this package."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

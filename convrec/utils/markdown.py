@@ -15,11 +15,11 @@ _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _MERMAID_SAFE = re.compile(r"[^\w ,.·–—()-]|[_]")
 _SPACE = re.compile(r"\s+")
 _BREAKS = frozenset("\r\n\u2028\u2029\x0b\x0c\x85")
-LINE_SIGN = " ↵ "
+LINE_BREAK_SYMBOL = " ↵ "
 """Stands for a line break where a text has to stay on one line."""
 
 
-def text(value: object, longest: int = 0) -> str:
+def escape(value: object, longest: int = 0) -> str:
     """`value` as markdown that shows it as it is, on one line; also right in a cell of a table.
 
     With `longest` what is longer is cut, and ends in an ellipsis.
@@ -27,20 +27,22 @@ def text(value: object, longest: int = 0) -> str:
     return _PUNCTUATION.sub(_escaped, _one_line(value, longest))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], longest: int = 0) -> str:
+def escaped_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], longest: int = 0
+) -> str:
     """A markdown table of texts from outside; a number is set to the right."""
-    lines = [[text(cell, longest) for cell in row] for row in rows]
-    head = f"| {' | '.join(map(text, columns))} |"
+    lines = [[escape(cell, longest) for cell in row] for row in rows]
+    head = f"| {' | '.join(map(escape, columns))} |"
     return "\n".join([head, "|---" * len(columns) + "|", *(f"| {' | '.join(x)} |" for x in lines)])
 
 
-def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A markdown table of words and figures that need no escaping."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
 
 
-def code(command: str) -> str:
+def code_block(command: str) -> str:
     """A block of code that holds `command`, whatever backticks are in it."""
     longest = max((len(run) for run in re.findall(r"`+", command)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -60,7 +62,7 @@ def _one_line(value: object, longest: int) -> str:
 
 
 def _one_space(run: re.Match[str]) -> str:
-    return run[0] if _BREAKS.isdisjoint(run[0]) else LINE_SIGN
+    return run[0] if _BREAKS.isdisjoint(run[0]) else LINE_BREAK_SYMBOL
 
 
 def _shown(sign: str) -> bool:

@@ -8,5 +8,5 @@ Progress = Callable[[int, int, str], None]
 """Called with what is done, all there is to do, and a text for people."""
 
 
-def silent(done: int, total: int, text: str) -> None:
+def no_progress(done: int, total: int, text: str) -> None:
     """Report nothing."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 
-def vectorizer(basis: pl.DataFrame | None = None) -> TfidfVectorizer:
+def tfidf_vectorizer(basis: pl.DataFrame | None = None) -> TfidfVectorizer:
     """A TF-IDF vectoriser: unfitted, or restored from the rows of a basis."""
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from convrec.utils.distributed import is_held
+from convrec.utils.distributed import has_launcher
 from convrec.utils.locks import try_file_lock
 
 _LOCK = ".lock"
@@ -23,12 +23,12 @@ _LOCK = ".lock"
 def workspace(folder: Path | None) -> Iterator[Path]:
     """`folder`, made where it is missing and locked in the block; a temporary one without it."""
     with contextlib.ExitStack() as stack:
-        if folder is not None and is_held():
+        if folder is not None and has_launcher():
             yield folder
             return
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            if stack.enter_context(locked(folder)):
+            if stack.enter_context(try_lock_workspace(folder)):
                 yield folder
                 return
         # Beside the other: `convrec artifacts gc` finds there what a killed training leaves behind.
@@ -37,16 +37,16 @@ def workspace(folder: Path | None) -> Iterator[Path]:
         yield Path(stack.enter_context(temporary))
 
 
-def discard(folder: Path) -> None:
+def remove_workspace(folder: Path) -> None:
     """Remove a working folder, unless another process trains in it."""
     if folder.is_dir():
-        with locked(folder) as ours:
+        with try_lock_workspace(folder) as ours:
             if ours:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[bool]:
+def try_lock_workspace(folder: Path) -> Iterator[bool]:
     """Whether the folder's lock could be had; if so, it is held in the block."""
     with try_file_lock(folder / _LOCK) as is_free:
         yield is_free

@@ -18,13 +18,14 @@ from typing import Any
 
 from convrec.artifacts.identity import file_digest
 from convrec.errors import WarehouseError
+from convrec.utils.error_text import first_line
 
-MARK = ".depot"
+MARKER_FILE = ".depot"
 """In a folder that came from the depot, or went there: the name of the file there."""
 
 _INSIDE = "content"
 
-_WRITTEN_LATER = {MARK, "README.md"}
+_WRITTEN_LATER = {MARKER_FILE, "README.md"}
 """What does not make a folder another one: a model card is written again when it is measured."""
 
 
@@ -55,7 +56,7 @@ class BlobStore:
         """Store a file or folder that `name` is to mean; returns the name of the file made."""
         file = f"{name.replace('/', '.')}.{uuid.uuid4().hex[:12]}.tar"
         if path.is_dir():
-            (path / MARK).write_text(file, encoding="utf-8")
+            (path / MARKER_FILE).write_text(file, encoding="utf-8")
         try:
             with (
                 self._fs.open_output_stream(f"{self._root}/{file}") as stream,
@@ -118,8 +119,7 @@ class BlobStore:
             self._fs.delete_file(f"{self._root}/{file}")
 
     def _problem(self, what: str, file: str, error: Exception) -> WarehouseError:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
         return WarehouseError(
-            f"{self.place}/{file} cannot be {what} ({text}); see that the place is there and that "
-            "this user may write to it (S3: the AWS_ variables), and run again"
+            f"{self.place}/{file} cannot be {what} ({first_line(error)}); check that it exists "
+            "and that this user may write to it (S3: the AWS_ variables), and run again"
         )

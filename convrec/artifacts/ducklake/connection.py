@@ -2,7 +2,7 @@
 
 DuckLake has no unique constraints, so what the file's lock does for a file is done by advisory
 locks of Postgres, which die with their session: a block has its turn alone, or together with the
-blocks that write `apart` from each other. A conflict that DuckLake finds nevertheless, or a server
+blocks that have different scopes. A conflict that DuckLake finds nevertheless, or a server
 that goes away, ends the block with CommitError; `again` runs it anew. Each transaction carries a
 mark, so that one whose commit was cut off is looked up rather than guessed.
 """
@@ -20,10 +20,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from convrec.artifacts.ducklake.setup import extension, place_of, psycopg_module, s3_secret
-from convrec.artifacts.retry import PATIENCE, again
-from convrec.artifacts.spilling import own_folder
-from convrec.artifacts.tables import creation_sql, literal
+from convrec.artifacts.ducklake.setup import (
+    extension_file,
+    import_psycopg,
+    resolve_data_path,
+    s3_secret_sql,
+)
+from convrec.artifacts.retry import RETRY_TIMEOUT, with_retries
+from convrec.artifacts.spilling import private_spill_folder
+from convrec.artifacts.tables import creation_sql, sql_literal
 from convrec.errors import CommitError, WarehouseError
 
 if TYPE_CHECKING:
@@ -31,9 +36,9 @@ if TYPE_CHECKING:
 
     from convrec.artifacts.ducklake.blobs import BlobStore
 
-PREFIX = "ducklake:postgres:"
+ADDRESS_PREFIX = "ducklake:postgres:"
 
-FIRST_PATIENCE = 10.0
+CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a server that this process has not reached yet."""
 
 TABLES, FILES = "tables", "files"
@@ -54,7 +59,7 @@ T = TypeVar("T")
 
 
 @functools.cache
-def lake_at(address: str, data: str, process: int) -> Lake:
+def open_lake(address: str, data: str, process: int) -> Lake:
     """The lake of an address, one object a process. Raises WarehouseError for a wrong address."""
     return Lake(address, data)
 
@@ -66,22 +71,22 @@ class Lake:
     """
 
     def __init__(self, address: str, data: str) -> None:
-        if not address.startswith(PREFIX):
+        if not address.startswith(ADDRESS_PREFIX):
             raise WarehouseError(
                 "CONVREC_WAREHOUSE is no address of a lake; leave it out for a file in "
-                f'CONVREC_HOME, or write "{PREFIX}host=HOST dbname=NAME"'
+                f'CONVREC_HOME, or write "{ADDRESS_PREFIX}host=HOST dbname=NAME"'
             )
-        self._pg = psycopg_module()
-        self.address = address.removeprefix(PREFIX)
+        self._pg = import_psycopg()
+        self.address = address.removeprefix(ADDRESS_PREFIX)
         try:
             known = self._pg.conninfo.conninfo_to_dict(self.address)
         except self._pg.Error:  # whose words may hold the password
             raise WarehouseError(
-                f"the text after {PREFIX} in CONVREC_WAREHOUSE is no Postgres connection string; "
-                f'write "{PREFIX}host=HOST dbname=NAME"'
+                f"the text after {ADDRESS_PREFIX} in CONVREC_WAREHOUSE is no Postgres connection string; "
+                f'write "{ADDRESS_PREFIX}host=HOST dbname=NAME"'
             ) from None
         self._password = str(known.pop("password", "") or "")
-        self.where = PREFIX + self._pg.conninfo.make_conninfo(**known)
+        self.location = ADDRESS_PREFIX + self._pg.conninfo.make_conninfo(**known)
         self._data = data
         self._guard = threading.Lock()
         self._base: duckdb.DuckDBPyConnection | None = None
@@ -99,15 +104,15 @@ class Lake:
                 raise self._problem(error) from None
 
     @contextlib.contextmanager
-    def write(self, apart: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
+    def transaction(self, scope: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection inside one transaction: all of the block is committed, or nothing.
 
-        Blocks that name different things, `apart`, may be in it at once; others wait. Raises
+        Transactions with different scopes run at the same time; others wait. Raises
         CommitError where nothing was committed and the same block may be tried again.
         """
         mark = uuid.uuid4().hex
         with contextlib.ExitStack() as stack:
-            turn = stack.enter_context(self.patiently(lambda: self._turn(apart)))
+            turn = stack.enter_context(self.patiently(lambda: self._turn(scope)))
             connection = stack.enter_context(contextlib.closing(self.patiently(self._begin)))
             try:
                 connection.execute("CALL ducklake_set_commit_message('lake', 'convrec', ?)", [mark])
@@ -124,7 +129,7 @@ class Lake:
                     return
                 raise problem from None
 
-    @again
+    @with_retries
     def call(self, statement: str) -> None:
         """Run a statement of DuckLake's upkeep, outside any transaction."""
         with contextlib.closing(self.patiently(self._cursor)) as connection:
@@ -204,7 +209,7 @@ class Lake:
         """This process's DuckDB instance with the lake attached."""
         with self._guard:
             if self._base is None:
-                base = duckdb.connect(config=own_folder())
+                base = duckdb.connect(config=private_spill_folder())
                 try:
                     self._attach(base, make)
                 except BaseException:
@@ -216,18 +221,22 @@ class Lake:
     def _attach(self, base: duckdb.DuckDBPyConnection, make: bool) -> None:
         if make and not self._data:
             raise WarehouseError(
-                f"there is no warehouse yet at {self.where}; set CONVREC_LAKE_DATA to the folder, "
-                "or to the s3://bucket/prefix, that is to hold its data"
+                f"there is no warehouse at {self.location} yet; set CONVREC_LAKE_DATA to the "
+                "folder or s3://bucket/prefix for its data"
             )
         for name in ("ducklake", "postgres_scanner", "httpfs"):
-            base.execute(f"LOAD {literal(str(extension(name)))}")
-        if secret := s3_secret():
+            base.execute(f"LOAD {sql_literal(str(extension_file(name)))}")
+        if secret := s3_secret_sql():
             base.execute(secret)
         base.execute("SET ducklake_max_retry_count = 100")
         options = f"CREATE_IF_NOT_EXISTS {str(make).lower()}"
         if self._data:
-            options += f", DATA_PATH {literal(place_of(self._data) + '/' + TABLES + '/')}"
-        base.execute(f"ATTACH {literal(f'ducklake:postgres:{self.address}')} AS lake ({options})")
+            options += (
+                f", DATA_PATH {sql_literal(resolve_data_path(self._data) + '/' + TABLES + '/')}"
+            )
+        base.execute(
+            f"ATTACH {sql_literal(f'ducklake:postgres:{self.address}')} AS lake ({options})"
+        )
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         base = self._attached()
@@ -249,14 +258,14 @@ class Lake:
 
     # -- turns ---------------------------------------------------------------------------------
 
-    def _turn(self, apart: str) -> psycopg.Connection[Any]:
+    def _turn(self, scope: str) -> psycopg.Connection[Any]:
         """A session that holds the turn until it is closed."""
         session = self.session()
         try:
-            session.execute(f"SET lock_timeout = '{PATIENCE:.0f}s'".encode())
-            if apart:
+            session.execute(f"SET lock_timeout = '{RETRY_TIMEOUT:.0f}s'".encode())
+            if scope:
                 session.execute("SELECT pg_advisory_lock_shared(%s, 0)", [_TURN])
-                session.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [_TURN + 1, apart])
+                session.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [_TURN + 1, scope])
             else:
                 session.execute("SELECT pg_advisory_lock(%s, 0)", [_TURN])
         except BaseException:
@@ -281,22 +290,22 @@ class Lake:
 
     def patiently(self, act: Callable[[], T]) -> T:
         """What `act` gives, once the server is there. Raises WarehouseError where it is not."""
-        patience = FIRST_PATIENCE if self._base is None else PATIENCE
+        patience = CONNECT_TIMEOUT if self._base is None else RETRY_TIMEOUT
         deadline, wait = time.monotonic() + patience, 0.05
         while True:
             try:
                 return act()
             except self._pg.errors.LockNotAvailable:
                 raise WarehouseError(
-                    f"other processes kept writing to {self.where} for {PATIENCE:.0f} s; "
+                    f"other processes kept writing to {self.location} for {RETRY_TIMEOUT:.0f} s; "
                     "end the one that hangs (pg_locks, locktype advisory), and run again"
                 ) from None
             except (duckdb.Error, self._pg.Error) as error:
-                if not _passing(error):
+                if not is_transient(error):
                     raise self._unusable(error) from None
                 if time.monotonic() > deadline:
                     raise WarehouseError(
-                        f"{self.where} could not be reached for {patience:.0f} s "
+                        f"{self.location} could not be reached for {patience:.0f} s "
                         f"({self._told(error)}); start the server, or correct CONVREC_WAREHOUSE"
                     ) from None
             time.sleep(wait * random.uniform(0.5, 1.5))
@@ -304,9 +313,9 @@ class Lake:
 
     def _problem(self, error: Exception) -> Exception:
         """What to raise for an error of a block: itself where the statement is at fault."""
-        if _passing(error):
+        if is_transient(error):
             return CommitError(
-                f"nothing was written to {self.where} ({self._told(error)}); run it again"
+                f"nothing was written to {self.location} ({self._told(error)}); run it again"
             )
         if isinstance(error, (duckdb.ProgrammingError, duckdb.DataError)):
             return error
@@ -314,7 +323,7 @@ class Lake:
 
     def _unusable(self, error: Exception) -> WarehouseError:
         return WarehouseError(
-            f"{self.where} cannot be used ({self._told(error)}); see docs/scale.md for what a "
+            f"{self.location} cannot be used ({self._told(error)}); see docs/scale.md for what a "
             "warehouse on DuckLake needs"
         )
 
@@ -322,11 +331,11 @@ class Lake:
         """An error in one line, without the connection string and its password."""
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         text = lines[-1] if "Failed to commit" in lines[0] else lines[0]
-        text = text.rpartition('": ')[2].replace(self.address, self.where).strip()
+        text = text.rpartition('": ')[2].replace(self.address, self.location).strip()
         return text.replace(self._password, "***") if self._password else text
 
 
-def _passing(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether the same may succeed a little later: a conflict, or a server that went away."""
     signs = (
         "ransaction conflict",

@@ -14,7 +14,7 @@ from convrec.artifacts.ducklake.connection import FILES, Lake
 if TYPE_CHECKING:
     import duckdb
 
-KEPT_DAYS = 1.0
+RETENTION_DAYS = 1.0
 """Earlier states stay so long, for blocks that still read them; nobody's files too."""
 
 _CALLS = (
@@ -31,16 +31,16 @@ WHERE (table_id, column_id) IN (
 """DuckLake remembers the least and the greatest value that a column ever had: whole texts."""
 
 
-def tidy(lake: Lake) -> None:
+def maintain(lake: Lake) -> None:
     """Merge small files, and remove earlier states and files that nothing has named for a day."""
     _point_only_at_artifacts(lake)
     for call in _CALLS:
         lake.call(call)
-    old = f"now() - INTERVAL {KEPT_DAYS * 24:.0f} HOUR"
+    old = f"now() - INTERVAL {RETENTION_DAYS * 24:.0f} HOUR"
     lake.call(f"CALL ducklake_expire_snapshots('lake', older_than => {old})")
     lake.call(f"CALL ducklake_cleanup_old_files('lake', older_than => {old})")
     lake.call(f"CALL ducklake_delete_orphaned_files('lake', older_than => {old})")
-    _remove_unnamed(lake, before=datetime.now(UTC) - timedelta(days=KEPT_DAYS))
+    _remove_unnamed(lake, before=datetime.now(UTC) - timedelta(days=RETENTION_DAYS))
 
 
 def named_files(connection: duckdb.DuckDBPyConnection) -> set[str]:
@@ -60,14 +60,14 @@ def purge(lake: Lake, named: Collection[str] = ()) -> None:
         lake.call(call)
     lake.call("CALL ducklake_expire_snapshots('lake', older_than => now())")
     lake.call("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
-    _remove_unnamed(lake, before=datetime.now(UTC) - timedelta(days=KEPT_DAYS), at_once=named)
+    _remove_unnamed(lake, before=datetime.now(UTC) - timedelta(days=RETENTION_DAYS), at_once=named)
     with lake.alone() as session:
         session.execute(_NO_TEXTS)
 
 
 def _point_only_at_artifacts(lake: Lake) -> None:
     """Take away the names of files whose artifacts are gone."""
-    with lake.write() as connection:
+    with lake.transaction() as connection:
         connection.execute(
             "DELETE FROM kept_files WHERE starts_with(name, $1) "
             "AND name NOT IN (SELECT $1 || artifact_id FROM artifacts)",

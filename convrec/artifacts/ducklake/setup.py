@@ -9,16 +9,16 @@ from typing import Any
 
 import duckdb
 
-from convrec.artifacts.tables import literal
+from convrec.artifacts.tables import sql_literal
 from convrec.errors import WarehouseError
 
 
-def place_of(data: str) -> str:
+def resolve_data_path(data: str) -> str:
     """The data's place without a slash at its end: an absolute folder, or s3://bucket/prefix."""
     return data.rstrip("/") if data.startswith("s3://") else str(Path(data).expanduser().resolve())
 
 
-def extension(name: str) -> Path:
+def extension_file(name: str) -> Path:
     """The file of a DuckDB extension that came as a package: nothing is downloaded at run time."""
     spec = find_spec(f"duckdb_extension_{name}")
     places = spec.submodule_search_locations if spec is not None else None
@@ -29,7 +29,7 @@ def extension(name: str) -> Path:
     return path
 
 
-def psycopg_module() -> Any:
+def import_psycopg() -> Any:
     """The module psycopg, with what is used of it. Raises WarehouseError where it is not there."""
     try:
         import psycopg
@@ -47,7 +47,7 @@ def _lacking(what: str) -> WarehouseError:
     )
 
 
-def s3_secret() -> str:
+def s3_secret_sql() -> str:
     """The SQL that tells DuckDB of the S3 keys in the environment; empty without them."""
     key, secret = (os.environ.get(f"AWS_{n}", "") for n in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
     if not key or not secret:
@@ -60,5 +60,5 @@ def s3_secret() -> str:
         scheme, _, host = endpoint.rpartition("://")
         options |= {"ENDPOINT": host.rstrip("/"), "URL_STYLE": "path"}
         options["USE_SSL"] = "false" if scheme == "http" else "true"
-    told = ", ".join(f"{name} {literal(value)}" for name, value in options.items())
+    told = ", ".join(f"{name} {sql_literal(value)}" for name, value in options.items())
     return f"CREATE SECRET (TYPE s3, {told})"

@@ -9,9 +9,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from convrec.metrics.relevance import list_lines, match_lines, titled
+from convrec.metrics.relevance import list_lines, match_lines, titles_and_years
 from convrec.titles.index import TitleIndex
-from convrec.titles.line_format import LINE, LINE_WITHOUT_YEAR, LineFormat, format_line, line_format
+from convrec.titles.line_format import (
+    DEFAULT_LINE,
+    DEFAULT_LINE_WITHOUT_YEAR,
+    LineFormat,
+    format_line,
+    line_format,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -92,7 +98,7 @@ def _rows(store: Store, line: LineagePath, role: str, name: str) -> Rows:
     rows: Rows = found.to_dicts()
     for row in rows if kind == "conversations" else ():
         for column in ("seen", "ground_truth"):
-            row[column] = titled(row[column])
+            row[column] = titles_and_years(row[column])
     return rows
 
 
@@ -111,7 +117,9 @@ def _form(line: LineagePath) -> LineFormat:
     """How the line's lists are written: what the demonstrations' key says of it."""
     header = line.headers.get("demonstrations")
     config = header.config if header else {}
-    return line_format(config.get("line", LINE), config.get("line_without_year", LINE_WITHOUT_YEAR))
+    return line_format(
+        config.get("line", DEFAULT_LINE), config.get("line_without_year", DEFAULT_LINE_WITHOUT_YEAR)
+    )
 
 
 def _sample(sample: dict[str, Any], form: LineFormat) -> dict[str, Any]:
@@ -238,7 +246,7 @@ def _lists(
                     "sample_id": row["sample_id"],
                     "draw": row["draw"],
                     "lines": [
-                        {"rank": rank, "text": text, "mark": at.mark}
+                        {"rank": rank, "text": text, "mark": at.status}
                         for rank, (text, at) in enumerate(zip(texts, judged, strict=True), start=1)
                     ],
                 }

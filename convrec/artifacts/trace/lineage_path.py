@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from convrec.artifacts.identity import short_hash
-from convrec.artifacts.lineage import descendants, family
-from convrec.artifacts.runs import RunRecord, find_run, runs
+from convrec.artifacts.lineage import descendants, with_ancestors
+from convrec.artifacts.runs import RunRecord, find_run, list_runs
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class LineagePath:
         return self.headers[role].ref.artifact_id if role in self.headers else None
 
 
-def newest_path(store: Store, name: str, *, run: str = "", of: str = "") -> LineagePath:
+def find_lineage_path(store: Store, name: str, *, run: str = "", of: str = "") -> LineagePath:
     """The line of the conversation `name` (a context_id or sample_id) in the newest run with it.
 
     `run`, the id of a run or its start, or `of`, an artifact, picks another line. Raises InputError
@@ -49,25 +49,25 @@ def newest_path(store: Store, name: str, *, run: str = "", of: str = "") -> Line
             "`conversations` artifact, as `convrec artifacts show ID` prints them"
         )
     if of:
-        return path_of(store, name, [store.header(of).ref.artifact_id])
+        return lineage_path_through(store, name, [store.header(of).ref.artifact_id])
     if run:
         record = find_run(store, run)
-        return path_of(store, name, _stored(store, record), record)
-    for record in runs(store):
+        return lineage_path_through(store, name, _stored(store, record), record)
+    for record in list_runs(store):
         if {used.artifact_id for used in record.artifacts} & set(homes):
-            return path_of(store, name, _stored(store, record), record)
+            return lineage_path_through(store, name, _stored(store, record), record)
     last = descendants(store, homes[0])[-1]
-    return path_of(store, name, [last.ref.artifact_id])
+    return lineage_path_through(store, name, [last.ref.artifact_id])
 
 
-def path_of(
+def lineage_path_through(
     store: Store, name: str, artifact_ids: Collection[str], run: RunRecord | None = None
 ) -> LineagePath:
     """The line of a conversation among some artifacts and all that they were made from.
 
     Raises InputError where the conversation is in none of them.
     """
-    members = family(store, artifact_ids)
+    members = with_ancestors(store, artifact_ids)
     having = set(_homes(store, name))
     homes = [header for header in members if header.ref.artifact_id in having]
     if not homes:

@@ -7,39 +7,39 @@ from convrec.artifacts.runs import (
     COMPLETED,
     RUNNING,
     RunArtifact,
-    close_run,
+    add_run_artifact,
+    code_revision,
     find_run,
-    note_artifact,
-    open_run,
-    revision,
-    runs,
+    finish_run,
+    list_runs,
+    start_run,
 )
 from convrec.errors import InputError
 
 
 def started(store: Store, run_id: str) -> None:
     overrides = {"rank_grpo.steps": 3}
-    open_run(store, run_id, flow="pipeline", profile="demo", overrides=overrides, config={"a": 1})
+    start_run(store, run_id, flow="pipeline", profile="demo", overrides=overrides, config={"a": 1})
 
 
 def test_a_run_is_noted_from_its_start_to_its_end(store: Store) -> None:
     started(store, "abcd-1")
-    note_artifact(store, "abcd-1", RunArtifact("catalog", "catalog-1", COMPLETED, 0.5))
-    (run,) = runs(store)
+    add_run_artifact(store, "abcd-1", RunArtifact("catalog", "catalog-1", COMPLETED, 0.5))
+    (run,) = list_runs(store)
     assert (run.state, run.ended_at) == (RUNNING, None)
     assert run.overrides == {"rank_grpo.steps": 3}
     assert run.artifacts == [RunArtifact("catalog", "catalog-1", COMPLETED, 0.5)]
-    assert run.revision == revision() != ""
+    assert run.revision == code_revision() != ""
 
-    close_run(store, "abcd-1", "BudgetExceeded")
+    finish_run(store, "abcd-1", "BudgetExceeded")
     assert find_run(store, "abcd").state == "BudgetExceeded"
 
 
 def test_a_retry_takes_the_place_of_the_run(store: Store) -> None:
     started(store, "abcd-1")
-    note_artifact(store, "abcd-1", RunArtifact("catalog", "catalog-1", COMPLETED, 0.5))
+    add_run_artifact(store, "abcd-1", RunArtifact("catalog", "catalog-1", COMPLETED, 0.5))
     started(store, "abcd-1")
-    (run,) = runs(store)
+    (run,) = list_runs(store)
     assert run.artifacts == []
 
 

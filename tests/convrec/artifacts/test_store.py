@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactSpec, Producer, StepResult, Store
-from convrec.artifacts.frames import frame
-from convrec.artifacts.lineage import ancestors, mermaid
-from convrec.artifacts.migrations import JUDGED_PAIRS
-from convrec.artifacts.parquet_rows import ROW_GROUP
+from convrec.artifacts.frames import artifact_frame
+from convrec.artifacts.lineage import ancestors, lineage_markdown
+from convrec.artifacts.migrations import JUDGED_PAIRS_SQL
+from convrec.artifacts.parquet_rows import ROW_GROUP_SIZE
 from convrec.artifacts.tables import SCHEMA_VERSION
-from convrec.artifacts.warehouse import DENSE_GROUP, GROWING_GROUP
+from convrec.artifacts.warehouse import APPEND_ROW_GROUP, LONG_TEXT_ROW_GROUP, WriteMode
 from convrec.errors import InputError, WarehouseError
 
 
@@ -59,13 +59,13 @@ def test_rows_header_and_lineage_come_back(store: Store) -> None:
 
 def test_rows_come_back_in_order_however_they_lie(store: Store) -> None:
     ref = store.put(spec(), StepResult(quarantine(["b", "a", "c"])))
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute('CREATE TEMP TABLE turned AS FROM quarantine ORDER BY "row" DESC')
         connection.execute("DELETE FROM quarantine")
         connection.execute('INSERT INTO quarantine FROM turned ORDER BY "row" DESC')
         connection.execute("DROP TABLE turned")
     assert store.read(ref.artifact_id)["reason"].to_list() == ["b", "a", "c"]
-    some = store.numbered(ref.artifact_id, ["reason"], 'AND "row" > 0')
+    some = store.read_ordered(ref.artifact_id, ["reason"], 'AND "row" > 0')
     assert some.rows() == [(1, "a"), (2, "c")]
 
 
@@ -79,7 +79,9 @@ def test_putting_the_same_id_again_replaces_it(store: Store) -> None:
 def test_lists_that_are_all_empty_are_stored_without_a_warning(
     store: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    items = frame("catalog", [{"item_id": "x", "title": "Heat", "aliases": [], "genres": []}])
+    items = artifact_frame(
+        "catalog", [{"item_id": "x", "title": "Heat", "aliases": [], "genres": []}]
+    )
     spec = ArtifactSpec("catalog", "ingest", 1, {})
     for rows in (items, pl.concat([items, items], rechunk=False)):
         store.put(spec, StepResult(rows))
@@ -113,7 +115,7 @@ def test_failures_that_are_final_leave_an_artifact_whole(store: Store) -> None:
 
 def test_pruned_rows_are_not_found(store: Store) -> None:
     ref = store.put(spec(), StepResult(quarantine(["a", "b"])))
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute('DELETE FROM quarantine WHERE "row" = 1')
     assert store.find(ref.artifact_id) is None
     with pytest.raises(InputError, match="no artifact"):
@@ -121,7 +123,7 @@ def test_pruned_rows_are_not_found(store: Store) -> None:
 
 
 def test_a_checkpoint_without_its_folder_is_not_found(store: Store) -> None:
-    scratch = store.scratch()
+    scratch = store.make_scratch_folder()
     (scratch / "model.safetensors").write_text("weights")
     rows = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
     made = ArtifactSpec("checkpoint", "sft", 1)
@@ -159,14 +161,14 @@ def test_processes_that_write_at_once_all_finish(tmp_path: Path) -> None:
 def test_who_reads_on_lets_others_write_in_between(tmp_path: Path) -> None:
     store = Store(tmp_path)
     writer = multiprocessing.get_context("spawn").Process(target=_write_many, args=(tmp_path, "a"))
-    with store.reading():
-        with store.let_go():
+    with store.hold_connection():
+        with store.release_connection():
             writer.start()
             writer.join(60)
         assert writer.exitcode == 0
-        assert store.is_reading
+        assert store.is_connection_held
         assert len(store.headers()) == 10
-    assert not store.is_reading
+    assert not store.is_connection_held
 
 
 def test_a_foreign_duckdb_file_is_refused_and_untouched(tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ def test_a_file_that_is_no_database_is_refused_and_untouched(tmp_path: Path) -> 
 
 
 def test_a_newer_warehouse_is_refused(store: Store) -> None:
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     with pytest.raises(WarehouseError, match="newer convrec"):
         Store(store.home)
@@ -206,7 +208,7 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_lineage_is_drawn_with_links_to_the_runs(store: Store) -> None:
     parent = store.put(spec("p"), StepResult(quarantine(["x"])), producer=Producer("run-1", "t"))
     child = store.put(spec("c", rows=parent.artifact_id), StepResult(quarantine(["y"])))
-    drawn = mermaid(store, [parent.artifact_id, child.artifact_id], {parent.artifact_id})
+    drawn = lineage_markdown(store, [parent.artifact_id, child.artifact_id], {parent.artifact_id})
     assert 'click a0 href "/v2/runs/flow-run/run-1"' in drawn
     assert "a0 --> a1" in drawn
     assert "class a0 cached" in drawn
@@ -217,7 +219,7 @@ def test_an_implied_edge_is_left_out_of_the_drawing_but_not_of_the_table(store: 
     two = store.put(spec("2", rows=one.artifact_id), StepResult(quarantine(["y"])))
     both = spec("3", rows=two.artifact_id, first=one.artifact_id)
     three = store.put(both, StepResult(quarantine(["z"])))
-    drawn = mermaid(store, [one.artifact_id, two.artifact_id, three.artifact_id])
+    drawn = lineage_markdown(store, [one.artifact_id, two.artifact_id, three.artifact_id])
     assert "a0 --> a1" in drawn
     assert "a1 --> a2" in drawn
     assert "a0 --> a2" not in drawn
@@ -237,17 +239,17 @@ def test_a_table_that_grows_keeps_small_row_groups(tmp_path: Path) -> None:
         return int(counts[0]) if counts else 0
 
     for _ in range(12):
-        with store.write(growing=True) as connection:
+        with store.transaction(WriteMode.APPEND) as connection:
             connection.execute(
                 "INSERT INTO llm_answers (request_key, body) SELECT range, 'b' FROM range(500)"
             )
     store.put(spec(), StepResult(quarantine(["x"])))
-    assert 500 < largest_group() <= GROWING_GROUP
+    assert 500 < largest_group() <= APPEND_ROW_GROUP
 
 
 def test_reads_of_one_block_share_a_connection(store: Store) -> None:
     ref = store.put(spec(), StepResult(quarantine(["x"])))
-    with store.reading():
+    with store.hold_connection():
         assert store.find(ref.artifact_id) == ref
         with store.read_connection() as one, store.read_connection() as other:
             assert one is other
@@ -283,7 +285,8 @@ def test_a_warehouse_whose_making_was_cut_off_is_made_again(
 
 
 @pytest.mark.parametrize(
-    ("rows", "group"), [(DENSE_GROUP + 1, DENSE_GROUP), (ROW_GROUP + 1, ROW_GROUP)]
+    ("rows", "group"),
+    [(LONG_TEXT_ROW_GROUP + 1, LONG_TEXT_ROW_GROUP), (ROW_GROUP_SIZE + 1, ROW_GROUP_SIZE)],
 )
 def test_rows_that_fill_no_row_group_come_in_smaller_ones(
     tmp_path: Path, rows: int, group: int
@@ -305,10 +308,10 @@ def test_rows_that_fill_no_row_group_come_in_smaller_ones(
 
 def test_a_warehouse_of_the_schema_before_is_brought_to_this_one(store: Store) -> None:
     """The last step, on a lake too, whose tables change by other statements than a file's."""
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute("DROP TABLE llm_judged")
-    with store.write() as connection:
-        connection.execute(JUDGED_PAIRS)
+    with store.transaction() as connection:
+        connection.execute(JUDGED_PAIRS_SQL)
         connection.execute(
             "INSERT INTO llm_judged VALUES ('j', 'Ronin', 1, 2, 2, 'r', 'c'), "
             "('j', 'Heat', 1, 1, 2, 'r', 'c')"
@@ -323,7 +326,7 @@ def test_a_warehouse_of_the_schema_before_is_brought_to_this_one(store: Store) -
 
 def test_no_two_instances_spill_into_one_folder(store: Store) -> None:
     """Into one, as DuckDB's own default is, they crash: they give their files the same names."""
-    blocks = [store.read_connection(), store.write(), store.write(growing=True)]
+    blocks = [store.read_connection(), store.transaction(), store.transaction(WriteMode.APPEND)]
     found = []
     for block in blocks[: 1 if store.lake else 3]:  # a lake has one instance a process
         with block as connection:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from convrec.artifacts import ArtifactSpec, StepResult, Store
-from convrec.artifacts.lineage import descendants, direct_edges, mermaid
+from convrec.artifacts.lineage import descendants, direct_edges, lineage_markdown
 from convrec.cli.artifacts import app
 from convrec.errors import InputError
 from tests.convrec.operations.test_gc import ids, put, run
@@ -58,7 +58,7 @@ def test_runs_and_what_they_used_are_listed(home: Store) -> None:
 def test_a_kind_that_there_is_not_is_refused(home: Store) -> None:
     with pytest.raises(InputError, match=r"'foo' is no kind .* catalog, "):
         said("list", "--kind", "foo")
-    assert said("list", "--kind", "catalog") == f"no catalog was made yet in {home.where}\n"
+    assert said("list", "--kind", "catalog") == f"no catalog was made yet in {home.location}\n"
 
 
 def test_gc_only_shows_until_it_is_told_and_leaves_what_is_pinned(home: Store) -> None:
@@ -89,7 +89,7 @@ def test_a_pin_with_a_name_takes_the_place_of_another(home: Store) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_from_outside_breaks_neither_drawing_nor_table(store: Store, name: str) -> None:
     made = put(store, "a")
-    drawn = mermaid(store, [made], names={made: name})
+    drawn = lineage_markdown(store, [made], names={made: name})
     lines = drawn.splitlines()
     assert lines[3:5] == ["```mermaid", "flowchart TB"]
     assert lines.count("```") == 1

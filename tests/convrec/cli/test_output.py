@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.testing import CliRunner
 
-from convrec.cli.output import JsonFile, whole, write_json
+from convrec.cli.output import JsonFile, fold_cells, write_json
 from convrec.errors import InputError
 
 
@@ -41,7 +41,7 @@ def test_a_narrow_terminal_folds_cells_and_cuts_none() -> None:
     table = Table("a", "b", "c")
     table.add_row(text, text, text)
     narrow = Console(width=40, file=io.StringIO())
-    narrow.print(whole(table))
+    narrow.print(fold_cells(table))
     said = narrow.file.getvalue()
     assert "…" not in said
     assert Counter(said) >= Counter(text * 3)

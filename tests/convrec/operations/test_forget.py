@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from convrec.artifacts import StepResult, Store
 from convrec.artifacts.identity import ArtifactSpec
-from convrec.artifacts.runs import open_run
+from convrec.artifacts.runs import start_run
 from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError, WarehouseError
 from convrec.llm.response import Response
 from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import KeyStatus, Spool
-from convrec.operations.forget import MARKED, forget_conversations
+from convrec.operations.forget import CONTEXT_TABLES, forget_conversations
 from convrec.stages.remap.texts import text_key
 from flows.cli import app
 
@@ -94,12 +94,12 @@ def full(store: Store) -> Store:
     ResponseStore(store).add(
         [answer("k1", "c1", SECRET), answer("k2", "c2", OTHER), answer("k3", "", SECRET)]
     )
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute(
             "INSERT INTO llm_judged (items, request_key, context_id) VALUES "
             "(['Heat'], 'k9', 'c1'), (['Heat'], 'k2', 'c2'), (['Heat'], 'k3', 'c0')"
         )
-    scratch = store.scratch()
+    scratch = store.make_scratch_folder()
     (scratch / "report.html").write_text(SECRET)
     report = pl.DataFrame({"path": ["p"], "sha256": ["x"]})
     store.put(spec("report", conversations=made.artifact_id), StepResult(report), scratch=scratch)
@@ -123,7 +123,7 @@ def traces(home: Path, *words: str) -> list[str]:
 
 
 def test_every_table_with_a_context_is_covered() -> None:
-    assert set(MARKED) >= {k for k, columns in KINDS.items() if "context_id" in columns}
+    assert set(CONTEXT_TABLES) >= {k for k, columns in KINDS.items() if "context_id" in columns}
 
 
 @pytest.mark.parametrize("name", ["c1", "s2"])
@@ -145,7 +145,7 @@ def test_vectors_go_and_so_do_requests_that_hold_the_text_among_others(full: Sto
         told = {"data": [{"index": n, "embedding": [0.0]} for n in range(len(texts))]}
         given = replace(answer(key, "c0", ""), body=body, response=json.dumps(told))
         ResponseStore(full).add([given])
-    with full.write() as connection:
+    with full.transaction() as connection:
         connection.execute(
             "INSERT INTO embeddings VALUES ('m', 'k1', 'c1', [0.5]), ('m', 'k2', 'c2', [0.5]), "
             "('m', 'k3', '', [0.5])"
@@ -179,7 +179,7 @@ def test_everything_else_stays_and_is_found(full: Store) -> None:
 
 def test_checkpoints_trained_on_it_are_named(full: Store) -> None:
     parent = full.headers("conversations")[0].ref.artifact_id
-    scratch = full.scratch()
+    scratch = full.make_scratch_folder()
     rows = pl.DataFrame({"path": ["p"], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
     ref = full.put(spec("checkpoint", conversations=parent), StepResult(rows), scratch=scratch)
     assert forget_conversations(["c1"], full).checkpoints == [ref.artifact_id]
@@ -227,7 +227,7 @@ def test_the_command_says_what_it_removed(full: Store, monkeypatch: pytest.Monke
 
 
 def test_a_vector_goes_by_its_text_whoever_had_it_made(full: Store) -> None:
-    with full.write() as connection:
+    with full.transaction() as connection:
         connection.execute(
             "INSERT INTO embeddings VALUES ('m', $1, 'gone long ago', [0.5])", [text_key(SECRET)]
         )
@@ -235,7 +235,7 @@ def test_a_vector_goes_by_its_text_whoever_had_it_made(full: Store) -> None:
 
 
 def test_files_beside_the_warehouse_name_it_no_more(full: Store, tmp_path: Path) -> None:
-    open_run(
+    start_run(
         full,
         "r",
         flow="f",
@@ -261,7 +261,7 @@ def test_files_beside_the_warehouse_name_it_no_more(full: Store, tmp_path: Path)
     talks = full.headers("conversations")[0].ref
     held_out = full.read(talks.artifact_id).with_columns(split=pl.lit("validation"))
     parent = full.put(replace(spec("conversations"), version=2), StepResult(held_out)).artifact_id
-    scratch = full.scratch()
+    scratch = full.make_scratch_folder()
     (scratch / "samples.jsonl").write_text("\n".join(lines) + "\n")
     rows = pl.DataFrame({"path": ["p"], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
     ref = full.put(spec("checkpoint", conversations=parent), StepResult(rows), scratch=scratch)
@@ -273,12 +273,12 @@ def test_files_beside_the_warehouse_name_it_no_more(full: Store, tmp_path: Path)
         "best-1.safetensors",
         "samples.jsonl",
     ]
-    for folder in (training, full.fetched(ref.artifact_id)):
+    for folder in (training, full.fetch_folder(ref.artifact_id)):
         assert (folder / "samples.jsonl").read_text() == lines[1] + "\n"
     assert (tmp_path / "elsewhere" / "notes").exists()
     shutil.rmtree(full.folder(ref.artifact_id))
     if full.lake is not None:  # another host gets the one without it
-        kept = full.fetched(ref.artifact_id) / "samples.jsonl"
+        kept = full.fetch_folder(ref.artifact_id) / "samples.jsonl"
         assert kept.read_text() == lines[1] + "\n"
 
 

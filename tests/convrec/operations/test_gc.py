@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactSpec, StepResult, Store
-from convrec.artifacts.runs import COMPLETED, RunArtifact, close_run, note_artifact, open_run
-from convrec.operations.gc import collect, find_garbage
+from convrec.artifacts.runs import COMPLETED, RunArtifact, add_run_artifact, finish_run, start_run
+from convrec.operations.gc import collect_garbage, find_garbage
 
 ROWS = pl.DataFrame({"source": ["f"], "line": [1], "reason": ["r"], "raw": [""]})
 FILES = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
@@ -23,7 +23,7 @@ def put(store: Store, name: str, *parents: str) -> str:
 
 
 def put_checkpoint(store: Store, name: str, *parents: str) -> str:
-    scratch = store.scratch()
+    scratch = store.make_scratch_folder()
     (scratch / "model.safetensors").write_text("weights")
     spec = ArtifactSpec("checkpoint", "sft", 1, {"name": name}, {p: p for p in parents})
     return store.put(spec, StepResult(FILES), scratch=scratch).artifact_id
@@ -32,11 +32,11 @@ def put_checkpoint(store: Store, name: str, *parents: str) -> str:
 def run(
     store: Store, run_id: str, *artifacts: str, flow: str = "pipeline", end: bool = True
 ) -> None:
-    open_run(store, run_id, flow=flow, profile="demo", overrides={}, config={})
+    start_run(store, run_id, flow=flow, profile="demo", overrides={}, config={})
     for artifact_id in artifacts:
-        note_artifact(store, run_id, RunArtifact("n", artifact_id, COMPLETED, 0.1))
+        add_run_artifact(store, run_id, RunArtifact("n", artifact_id, COMPLETED, 0.1))
     if end:
-        close_run(store, run_id, COMPLETED)
+        finish_run(store, run_id, COMPLETED)
 
 
 def ids(store: Store) -> set[str]:
@@ -59,7 +59,7 @@ def test_the_last_runs_and_all_that_they_were_made_from_stay(store: Store) -> No
     assert [one.artifact_id for one in planned.artifacts] == [second]
     assert len(ids(store)) == 4
 
-    assert collect(store, keep_runs=1) == planned
+    assert collect_garbage(store, keep_runs=1) == planned
     assert ids(store) == {root, first, third}
     assert store.find(second) is None
     assert find_garbage(store, keep_runs=1).artifacts == []
@@ -71,7 +71,7 @@ def test_failed_runs_do_not_push_out_the_last_one_that_completed(store: Store) -
     run(store, "1", good)
     for n in range(3):
         run(store, f"failed-{n}", half, end=False)
-        close_run(store, f"failed-{n}", "BudgetExceeded")
+        finish_run(store, f"failed-{n}", "BudgetExceeded")
     planned = find_garbage(store, keep_runs=1)
     assert [one.artifact_id for one in planned.artifacts] == [older]
 
@@ -79,17 +79,17 @@ def test_failed_runs_do_not_push_out_the_last_one_that_completed(store: Store) -
 def test_what_a_failed_run_had_stays_while_it_is_tried_again(store: Store) -> None:
     made, other = put_checkpoint(store, "a"), put(store, "other")
     run(store, "1", made, other, end=False)
-    close_run(store, "1", "TrainingError")
-    with store.write() as connection:
+    finish_run(store, "1", "TrainingError")
+    with store.transaction() as connection:
         connection.execute("UPDATE artifacts SET created_at = created_at - INTERVAL 2 DAY")
     run(store, "1", end=False)
-    assert collect(store).artifacts == []
-    close_run(store, "1", "InputError")
-    assert collect(store).artifacts == []
+    assert collect_garbage(store).artifacts == []
+    finish_run(store, "1", "InputError")
+    assert collect_garbage(store).artifacts == []
     run(store, "1", end=False)
-    note_artifact(store, "1", RunArtifact("checkpoint_sft", made, COMPLETED, 0.1))
-    close_run(store, "1", COMPLETED)
-    assert [one.artifact_id for one in collect(store).artifacts] == [other]
+    add_run_artifact(store, "1", RunArtifact("checkpoint_sft", made, COMPLETED, 0.1))
+    finish_run(store, "1", COMPLETED)
+    assert [one.artifact_id for one in collect_garbage(store).artifacts] == [other]
 
 
 def test_a_pinned_checkpoint_keeps_what_it_was_made_from(store: Store) -> None:
@@ -99,14 +99,14 @@ def test_a_pinned_checkpoint_keeps_what_it_was_made_from(store: Store) -> None:
     store.pin("kept/it", checkpoint)
     (store.home / "results").mkdir()
     (store.home / "results" / gone).write_text("{}")
-    collect(store, keep_runs=0)
+    collect_garbage(store, keep_runs=0)
     assert ids(store) == {data, checkpoint}
     assert store.folder(checkpoint).is_dir()
     assert not store.folder(gone).exists()
     assert not (store.home / "results" / gone).exists()
 
     assert store.unpin(checkpoint) == ["kept/it"]
-    collect(store, keep_runs=0)
+    collect_garbage(store, keep_runs=0)
     assert ids(store) == set()
 
 
@@ -121,13 +121,13 @@ def test_what_a_run_that_goes_on_has_used_stays(store: Store) -> None:
 def test_an_artifact_of_no_run_stays_for_a_day(store: Store) -> None:
     made = put(store, "a")
     assert find_garbage(store, keep_runs=0).artifacts == []
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute("UPDATE artifacts SET created_at = created_at - INTERVAL 2 DAY")
     assert [one.artifact_id for one in find_garbage(store, keep_runs=0).artifacts] == [made]
 
 
 def test_answers_and_everything_else_that_was_paid_for_stay(store: Store) -> None:
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute("INSERT INTO llm_answers (request_key) VALUES ('k')")
         connection.execute("INSERT INTO llm_ledger (request_key, usd) VALUES ('k', 1.5)")
         connection.execute("INSERT INTO llm_judged (judge_key) VALUES ('k')")
@@ -137,7 +137,7 @@ def test_answers_and_everything_else_that_was_paid_for_stay(store: Store) -> Non
         (store.home / folder / "kept").write_text("x")
         age(store.home / folder, 100)
     run(store, "1", put(store, "a"))
-    collect(store, keep_runs=0)
+    collect_garbage(store, keep_runs=0)
     assert ids(store) == set()
     with store.read_connection() as connection:
         for table in ("llm_answers", "llm_ledger", "llm_judged", "embeddings", "runs"):
@@ -148,13 +148,13 @@ def test_answers_and_everything_else_that_was_paid_for_stay(store: Store) -> Non
 
 @pytest.mark.parametrize("days", [2, 0])
 def test_stray_folders_go_when_they_are_old(store: Store, days: float) -> None:
-    strays = [store.scratch(), store.home / "files" / "checkpoint-of-a-crash"]
+    strays = [store.make_scratch_folder(), store.home / "files" / "checkpoint-of-a-crash"]
     strays[1].mkdir()
     (strays[1] / "model.safetensors").write_text("weights")
     for stray in strays:
         age(stray, days)
     kept = put_checkpoint(store, "kept")
-    gone = {one.path for one in collect(store).leftovers}
+    gone = {one.path for one in collect_garbage(store).leftovers}
     assert gone == ({str(stray) for stray in strays} if days else set())
     assert all(stray.exists() == (not days) for stray in strays)
     assert store.find(kept)
@@ -174,5 +174,8 @@ def test_trainings_that_ended_or_were_given_up_go_and_one_that_goes_on_stays(sto
         fcntl.flock(lock, fcntl.LOCK_EX)
         planned = {one.path for one in find_garbage(store).leftovers}
         assert planned == {str(finished), str(given_up), str(locked)}
-        assert {one.path for one in collect(store).leftovers} == {str(finished), str(given_up)}
+        assert {one.path for one in collect_garbage(store).leftovers} == {
+            str(finished),
+            str(given_up),
+        }
     assert sorted(training.iterdir()) == sorted([yesterday, locked])

@@ -32,16 +32,16 @@ def shown(source: str) -> list[str]:
 
 
 def one_line(value: str) -> str:
-    return re.sub(r"\s*\n+\s*", markdown.LINE_SIGN, value.strip())
+    return re.sub(r"\s*\n+\s*", markdown.LINE_BREAK_SYMBOL, value.strip())
 
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_a_text_is_shown_as_it_is(value: str) -> None:
-    assert shown(markdown.text(value)) == [one_line(value)]
+    assert shown(markdown.escape(value)) == [one_line(value)]
 
 
 def test_texts_stay_in_their_cells() -> None:
-    source = markdown.table(("a|b", "c"), [(value, 1) for value in HOSTILE])
+    source = markdown.escaped_table(("a|b", "c"), [(value, 1) for value in HOSTILE])
     assert shown(source) == [part for value in HOSTILE for part in (one_line(value), "1")]
 
 
@@ -50,19 +50,19 @@ def test_random_texts_are_shown_as_they_are() -> None:
     signs = [chr(n) for n in range(33, 127)] + [" a", "\n", "é"]
     for _ in range(300):
         value = "x" + "".join(rng.choices(signs, k=rng.randint(1, 40)))
-        assert shown(markdown.text(value)) == [one_line(value)], value
+        assert shown(markdown.escape(value)) == [one_line(value)], value
 
 
 def test_control_signs_and_turned_writing_become_spaces() -> None:
-    assert markdown.text("a\x00b\u202ec") == "a b c"
+    assert markdown.escape("a\x00b\u202ec") == "a b c"
 
 
 def test_a_long_text_is_cut() -> None:
-    assert markdown.text("abcdef", 4) == "abc…"
+    assert markdown.escape("abcdef", 4) == "abc…"
 
 
 def test_a_command_with_backticks_stays_in_its_block() -> None:
-    html = MarkdownIt("commonmark").render(markdown.code("run `x` ```y```\n# z"))
+    html = MarkdownIt("commonmark").render(markdown.code_block("run `x` ```y```\n# z"))
     assert html == "<pre><code>run `x` ```y```\n# z\n</code></pre>\n"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from convrec.training.checkpoint import latest_checkpoint
 from convrec.training.metrics_log import METRICS, SAMPLES, MetricsLog
-from convrec.utils.workspace import discard, workspace
+from convrec.utils.workspace import remove_workspace, workspace
 
 
 def test_a_folder_is_found_again_and_removed_when_told(tmp_path: Path) -> None:
@@ -19,9 +19,9 @@ def test_a_folder_is_found_again_and_removed_when_told(tmp_path: Path) -> None:
     with workspace(folder) as second:
         assert second == folder
         assert (second / "file").read_text() == "kept"
-    discard(folder)
+    remove_workspace(folder)
     assert not folder.exists()
-    discard(folder)
+    remove_workspace(folder)
 
 
 def test_a_taken_folder_is_left_to_its_owner(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_taken_folder_is_left_to_its_owner(tmp_path: Path) -> None:
             assert second != first
             assert not list(second.iterdir())
         assert not second.exists()
-        discard(first)
+        remove_workspace(first)
         assert (first / "file").exists()
 
 

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 
 from convrec.artifacts import Store
-from convrec.artifacts.runs import COMPLETED, RunArtifact, note_artifact, open_run
+from convrec.artifacts.runs import COMPLETED, RunArtifact, add_run_artifact, start_run
 from convrec.artifacts.trace.conversation import trace_conversation
-from convrec.artifacts.trace.lineage_path import newest_path
+from convrec.artifacts.trace.lineage_path import find_lineage_path
 from convrec.errors import InputError
 from tests.convrec.artifacts.trace.world import EVIL, POST, build
 
 
 def traced(store: Store, name: str, **options: str) -> dict[str, Any]:
-    return trace_conversation(store, name, newest_path(store, name, **options))
+    return trace_conversation(store, name, find_lineage_path(store, name, **options))
 
 
 def test_one_sample_is_followed_through_all_stages(store: Store) -> None:
@@ -84,9 +84,9 @@ def test_lists_of_a_checkpoint_are_marked_for_each_sample(store: Store) -> None:
 def test_the_line_of_the_newest_run_is_taken_and_another_can_be_asked_for(store: Store) -> None:
     old, new = build(store, "old"), build(store, "new")
     for run_id, ids in (("run-1", old), ("run-2", new), ("run-3", {})):
-        open_run(store, run_id, flow="pipeline", profile="demo", overrides={}, config={})
+        start_run(store, run_id, flow="pipeline", profile="demo", overrides={}, config={})
         for kind, name in ids.items():
-            note_artifact(store, run_id, RunArtifact(kind, name, COMPLETED, 0.1))
+            add_run_artifact(store, run_id, RunArtifact(kind, name, COMPLETED, 0.1))
     assert traced(store, "s0")["run"]["run_id"] == "run-2"
     assert traced(store, "s0")["artifacts"]["demonstrations"] == new["demonstrations"]
     earlier = traced(store, "s0", run="run-1")
@@ -94,10 +94,10 @@ def test_the_line_of_the_newest_run_is_taken_and_another_can_be_asked_for(store:
     behind = traced(store, "s0", of=old["candidates"])["artifacts"]
     assert behind.keys() == {"catalog", "conversations", "teacher_lists", "candidates"}
     with pytest.raises(InputError, match="is not in the line of"):
-        newest_path(store, "s0", of=old["catalog"])
+        find_lineage_path(store, "s0", of=old["catalog"])
 
 
 def test_an_unknown_conversation_is_refused(store: Store) -> None:
     build(store)
     with pytest.raises(InputError, match="no conversation 'nobody'"):
-        newest_path(store, "nobody")
+        find_lineage_path(store, "nobody")

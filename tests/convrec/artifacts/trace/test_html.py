@@ -9,15 +9,15 @@ from rich.console import Console
 
 from convrec.artifacts import Store
 from convrec.artifacts.trace.conversation import trace_conversation
-from convrec.artifacts.trace.html import trace_html
-from convrec.artifacts.trace.lineage_path import newest_path
+from convrec.artifacts.trace.html import render_trace
+from convrec.artifacts.trace.lineage_path import find_lineage_path
 from convrec.cli.trace import print_trace
 from tests.convrec.artifacts.trace.world import EVIL, build
 
 
 def test_posts_and_titles_stand_in_the_page_as_text(store: Store) -> None:
     build(store)
-    page = str(trace_html(trace_conversation(store, "s0", newest_path(store, "s0"))))
+    page = str(render_trace(trace_conversation(store, "s0", find_lineage_path(store, "s0"))))
     assert "<script" not in page
     shown = unescape(re.sub(r"<[^>]+>", "", page))
     assert shown.count(EVIL) >= 5  # post, raw line, link, candidate, demonstration, list
@@ -26,16 +26,16 @@ def test_posts_and_titles_stand_in_the_page_as_text(store: Store) -> None:
 
 def test_what_is_missing_leaves_no_gap(store: Store) -> None:
     ids = build(store)
-    line = newest_path(store, "s0", of=ids["teacher_lists"])
+    line = find_lineage_path(store, "s0", of=ids["teacher_lists"])
     traced = trace_conversation(store, "s0", line)
-    assert "Candidates" not in trace_html(traced)
+    assert "Candidates" not in render_trace(traced)
     assert json.loads(json.dumps(traced))["candidates"] == []
 
 
 def test_the_terminal_shows_every_text_as_it_is(store: Store) -> None:
     build(store)
     out = io.StringIO()
-    traced = trace_conversation(store, "s0", newest_path(store, "s0"))
+    traced = trace_conversation(store, "s0", find_lineage_path(store, "s0"))
     traced["samples"][0]["conversation"] = "[bold]not markup[/bold] [/red]"
     print_trace(traced, Console(file=out, width=250))
     assert "[bold]not markup[/bold] [/red]" in out.getvalue()

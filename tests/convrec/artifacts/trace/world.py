@@ -86,7 +86,7 @@ def build(store: Store, name: str = "a") -> dict[str, str]:
         frame = pl.DataFrame([{**empty, **row} for row in rows], infer_schema_length=None)
         parents = {role: ids[role] for role in READS.get(kind, [])}
         spec = ArtifactSpec(kind, STAGES.get(kind, "any"), 1, {"name": name}, parents)
-        scratch = store.scratch() if kind == "checkpoint" else None
+        scratch = store.make_scratch_folder() if kind == "checkpoint" else None
         failed = pl.DataFrame({"context_id": ["c1"], "reason": ["one pass"], "final": [True]})
         failures = failed if kind == "judgments" else None
         made = store.put(spec, StepResult(frame, failures=failures), scratch=scratch)
