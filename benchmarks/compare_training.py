@@ -40,22 +40,22 @@ def show(home: Path, summary: dict[str, Any], plot: Path | None) -> dict[str, An
 
     from convrec.artifacts import Store
     from convrec.pipeline.experiments.algorithms.tables import (
+        column_headers,
         comparison_rows,
-        convergence,
-        curves,
-        heads,
+        convergence_svg,
+        validation_curves,
     )
 
     store, chosen = Store(home), summary["learning_rates"]
     last = [entry for entry in summary["stages"] if entry["kind"] == "metrics"][-1]
     metrics = store.read(last["artifact_id"])
-    table = Table(*heads(next(iter(chosen))), title="test split, protocol `standard`")
+    table = Table(*column_headers(next(iter(chosen))), title="test split, protocol `standard`")
     for row in comparison_rows(metrics, chosen):
         table.add_row(*row)
     Console(width=170).print(table)
-    lines = curves(store, summary["trained"])
+    lines = validation_curves(store, summary["trained"])
     if plot is not None:
-        plot.write_text(convergence(lines), encoding="utf-8")
+        plot.write_text(convergence_svg(lines), encoding="utf-8")
         print(f"convergence plot: {plot}")
     columns = ["system", "versus", "metric", "value", "low", "high", "n"]
     kept = metrics.filter(~metrics["metric"].str.contains("@rank")).select(columns)

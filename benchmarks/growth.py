@@ -56,14 +56,14 @@ def main() -> None:
             what = f"data build, {name} per context, ×{many} vs. ×{few}"
             figures.append(figure(f"{what} ({after[key]:,} {unit})", [growth], 1))
     if options.plot is not None:
-        from convrec.pipeline.experiments.algorithms.tables import picture
+        from convrec.pipeline.experiments.algorithms.tables import lines_svg
 
         lines = {
             name: [(times, row[key] / rows[0][key]) for times, row in zip(TIMES, rows, strict=True)]
             for name, (key, _) in PARTS.items()
         }
         across = f"times {options.contexts:,} contexts (multiples of the smallest)"
-        drawn = picture({**lines, "linear": [(t, float(t)) for t in TIMES]}, across)
+        drawn = lines_svg({**lines, "linear": [(t, float(t)) for t in TIMES]}, across)
         options.plot.write_text(drawn + "\n", encoding="utf-8")
     report(figures, sizes=rows)
 

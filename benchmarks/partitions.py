@@ -162,11 +162,11 @@ def child(name: str, folder: Path, settings: list[str]) -> dict[str, Any]:
 
 def plot(rows: list[dict[str, Any]], path: Path, note: str) -> None:
     """Seconds of remap by number of partitions, as an SVG."""
-    from convrec.pipeline.experiments.algorithms.tables import picture
+    from convrec.pipeline.experiments.algorithms.tables import lines_svg
 
     points = [(float(row["partitions"]), float(row["partitions_seconds"])) for row in rows]
     lines = {note: points}
-    path.write_text(picture(lines, "partitions (seconds)"), "utf-8")
+    path.write_text(lines_svg(lines, "partitions (seconds)"), "utf-8")
 
 
 def main() -> None:

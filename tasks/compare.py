@@ -10,11 +10,15 @@ from prefect.cache_policies import NO_CACHE
 
 from convrec.pipeline.experiments.algorithms import (
     TrainingRun,
-    best_rate,
+    best_learning_rate,
     comparison_node,
-    trainings,
+    plan_training_runs,
 )
-from convrec.pipeline.experiments.algorithms.tables import comparison_markdown, convergence, curves
+from convrec.pipeline.experiments.algorithms.tables import (
+    comparison_markdown,
+    convergence_svg,
+    validation_curves,
+)
 from tasks.artifact import artifact_task
 from tasks.run import Run
 
@@ -45,27 +49,29 @@ def compare(
     chosen: dict[str, float] = {}
     trained: list[TrainingRun] = []
     ids: dict[str, list[str]] = {}
-    tried = trainings(run.config, algorithms, learning_rates, seeds[0])
+    tried = plan_training_runs(run.config, algorithms, learning_rates, seeds[0])
     for algorithm, candidates in tried.items():
         for candidate in candidates:
             _train(run, candidate)
-        chosen[algorithm] = best_rate(candidates, run.refs, run.store)
+        chosen[algorithm] = best_learning_rate(candidates, run.refs, run.store)
         for seed in seeds:
             training = TrainingRun(algorithm, chosen[algorithm], seed)
             _train(run, training)
-            lists = training.generations()
+            lists = training.generations_node()
             run.make(lists, artifact_task(lists))
             trained.append(training)
-            ref = run.refs[training.checkpoint().name]
+            ref = run.refs[training.checkpoint_node().name]
             ids.setdefault(algorithm, []).append(ref.artifact_id)
     node = comparison_node(trained)
     run.make(node, artifact_task(node))
     metrics = run.store.read(run.refs[node.name].artifact_id)
-    show_comparison(comparison_markdown(metrics, chosen), convergence(curves(run.store, ids)))
+    show_comparison(
+        comparison_markdown(metrics, chosen), convergence_svg(validation_curves(run.store, ids))
+    )
     return {"learning_rates": chosen, "trained": ids}
 
 
 def _train(run: Run, training: TrainingRun) -> None:
-    node = training.checkpoint()
+    node = training.checkpoint_node()
     if node.name not in run.refs:
         run.make(node, artifact_task(node, tags=["training"]))

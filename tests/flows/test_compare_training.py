@@ -7,7 +7,11 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.errors import ConfigError
-from convrec.pipeline.experiments.algorithms.tables import comparison_markdown, convergence, curves
+from convrec.pipeline.experiments.algorithms.tables import (
+    comparison_markdown,
+    convergence_svg,
+    validation_curves,
+)
 from flows.compare_training import compare_training
 from flows.pipeline import pipeline
 
@@ -50,9 +54,9 @@ def test_every_algorithm_starts_from_one_checkpoint_and_is_measured(
 
     table = comparison_markdown(metrics, first["learning_rates"])
     assert len(table.splitlines()) == 2 + len(systems)
-    lines = curves(store, first["trained"])
+    lines = validation_curves(store, first["trained"])
     assert set(lines) == {"rank_grpo", "rank_grpo:log", "grpo"}
-    picture = convergence(lines)
+    picture = convergence_svg(lines)
     assert picture.count("<polyline") == 3
     assert ">rank_grpo:log</text>" in picture
 
@@ -65,7 +69,7 @@ def test_an_unknown_algorithm_is_refused_with_what_is_allowed(
     home: Path, small: dict[str, Any]
 ) -> None:
     pipeline(profile="demo", overrides=small, until="sft")
-    with pytest.raises(ConfigError, match=r"'ppo' cannot be compared: allowed are rank_grpo, grpo"):
+    with pytest.raises(ConfigError, match=r"unknown algorithm 'ppo': choose from rank_grpo, grpo"):
         compare_training(profile="demo", overrides=small, algorithms=["ppo"])
     with pytest.raises(ConfigError, match="exp:Γ"):
         compare_training(profile="demo", overrides=small, algorithms=["rank_grpo:linear"])

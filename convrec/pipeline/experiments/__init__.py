@@ -1,1 +1,1 @@
-"""Experiments: nodes that measure the pipeline and are not part of it."""
+"""Experiments: nodes that measure the pipeline and are no part of it."""

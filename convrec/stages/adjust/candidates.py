@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from convrec.catalog.items import of_splits
+from convrec.catalog.item_links import filter_splits
 from convrec.stages.adjust.item_links import read_seen
 from convrec.stages.base import StepContext
-from convrec.stages.partitions import PARTITION, row_range, context_spans
+from convrec.stages.partitions import PARTITION, context_spans, row_range
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def read_contexts(ctx: StepContext, splits: Collection[str] | None = None) -> pl
 
     They are sorted by split and id, so floating-point sums do not depend on the order of samples.
     """
-    samples = of_splits(ctx.frame("conversations", "context_id", "split"), splits)
+    samples = filter_splits(ctx.frame("conversations", "context_id", "split"), splits)
     return (
         samples.unique("context_id", keep="first", maintain_order=True)
         .join(context_spans(ctx, "candidates"), on="context_id", how="semi")
@@ -73,7 +73,9 @@ def candidate_blocks(ctx: StepContext, contexts: pl.DataFrame) -> Iterator[Candi
     seen = read_seen(ctx, contexts)
     roles = ("candidates", "judgments") if ctx.has("judgments") else ("candidates",)
     row_ranges = {
-        role: contexts.join(context_spans(ctx, role), on="context_id", how="left", maintain_order="left")
+        role: contexts.join(
+            context_spans(ctx, role), on="context_id", how="left", maintain_order="left"
+        )
         for role in roles
     }
     order = row_ranges["candidates"]["first"].arg_sort()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from convrec.catalog.items import ItemLinker, of_splits
+from convrec.catalog.item_links import ItemLinker, filter_splits
 from convrec.stages.base import StepContext
 from convrec.stages.partitions import row_slices
 
@@ -44,7 +44,7 @@ def read_ground_truth(ctx: StepContext, split: str, contexts: pl.DataFrame) -> G
     items: list[pl.DataFrame] = []
     for rows in row_slices(ctx, "conversations", "context_id", "split", "ground_truth"):
         chosen = (
-            of_splits(rows, {split})
+            filter_splits(rows, {split})
             .select("context_id", "ground_truth", size=pl.col("ground_truth").list.len())
             .filter(pl.col("size") > 0)
             .join(contexts.select("context_id", "context"), on="context_id", maintain_order="left")
@@ -62,7 +62,7 @@ def ground_truth_counts(ctx: StepContext) -> np.ndarray:
     linker = _item_linker(ctx)
     counts = np.zeros(ctx.frame("catalog", "item_id").height)
     for samples in row_slices(ctx, "conversations", "split", "ground_truth"):
-        train = of_splits(samples, {"train"}).select("row", "ground_truth")
+        train = filter_splits(samples, {"train"}).select("row", "ground_truth")
         items = linker.link(train, "ground_truth").unique()["item"].to_numpy()
         counts += np.bincount(items, minlength=len(counts))
     return counts

@@ -14,7 +14,7 @@ import numpy as np
 
 from convrec.config import Adjust
 from convrec.stages.adjust.loss import ListwiseData, listwise_loss
-from convrec.utils.progress import Progress, silent
+from convrec.utils.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def fit_parameters(
     validation: ListwiseData,
     count: int,
     settings: Adjust,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> FitResult:
     """Find the iterate with the lowest validation loss; the last one without validation samples.
 

@@ -1,4 +1,4 @@
-"""What each part of Remap–Reflect–Adjust is worth, and which settings suit the data."""
+"""Ablation of Remap, Reflect and Adjust, and a search for their settings."""
 
 from convrec.pipeline.experiments.ablation.ladder import ABLATION
 from convrec.pipeline.experiments.ablation.search import SEARCH

@@ -1,55 +1,51 @@
-"""Lists that a part of the method would make, and what they are worth on the samples of a split."""
+"""Lists from a part of the method, and their metrics on fixed samples."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from convrec.metrics.bootstrap import Bootstrap, Interval
 from convrec.stages.adjust import DEMONSTRATIONS
 from convrec.stages.base import StepContext
-from convrec.stages.evaluate.evaluator import Evaluator, Values
-from convrec.stages.evaluate.samples import Sample, by_context
+from convrec.stages.evaluate.evaluator import Evaluator, MetricValues
+from convrec.stages.evaluate.samples import Sample, lists_by_context
 
-if TYPE_CHECKING:
-    import polars as pl
-
-Texts = Mapping[str, str]
+ListTexts = Mapping[str, str]
 """Context → its list, one line an item."""
 
 
-def demonstrations(
+def build_lists(
     ctx: StepContext, roles: tuple[str, ...], frames: Mapping[str, pl.DataFrame]
-) -> Texts:
-    """The lists that the demonstrations step makes of the parents `roles` and of `frames`."""
-    shared = {"catalog", "conversations"} | set(roles)
+) -> ListTexts:
+    """Run the demonstrations step on catalog, conversations, the parents `roles` and `frames`."""
+    shared = {"catalog", "conversations", *roles}
     parents = {role: ref for role, ref in ctx.parents.items() if role in shared}
-    given = {role: frame for role, frame in ctx.frames.items() if role in shared}
-    made = DEMONSTRATIONS.build(
-        StepContext(ctx.config, ctx.store, parents, frames={**given, **frames})
-    )
-    return dict(made.rows.select("context_id", "completion").iter_rows())
+    in_memory = {role: frame for role, frame in ctx.frames.items() if role in shared}
+    step_ctx = StepContext(ctx.config, ctx.store, parents, frames={**in_memory, **frames})
+    rows = DEMONSTRATIONS.build(step_ctx).rows
+    return dict(rows.select("context_id", "completion").iter_rows())
 
 
 class ListEvaluator:
-    """Measures lists of fixed samples, `standard` protocol, with intervals over contexts."""
+    """Scores lists for fixed samples (`standard` protocol); intervals resample contexts."""
 
     def __init__(self, ctx: StepContext, samples: list[Sample]) -> None:
         self.samples = samples
-        self._measures = Evaluator(samples, ctx.frame("catalog"), ctx.config)
+        self._evaluator = Evaluator(samples, ctx.frame("catalog"), ctx.config)
         self._bootstrap = Bootstrap(
             [sample.context_id for sample in samples],
             resamples=ctx.config.evaluate.bootstrap,
             seed=ctx.config.seed,
         )
 
-    def values(self, texts: Texts) -> Values:
-        """Metric → one value a sample; 0 where a context has no list: it recommends nothing."""
-        found = self._measures.values(by_context(texts, self.samples), "standard")
-        return {name: np.nan_to_num(values) for name, values in found.items()}
+    def values(self, texts: ListTexts) -> MetricValues:
+        """Compute each metric by sample; a sample whose context has no list scores 0."""
+        values = self._evaluator.values(lists_by_context(texts, self.samples), "standard")
+        return {name: np.nan_to_num(by_sample) for name, by_sample in values.items()}
 
-    def intervals(self, values: Values, metrics: tuple[str, ...]) -> list[Interval]:
-        """The mean of each metric over the samples, with its interval."""
+    def intervals(self, values: MetricValues, metrics: tuple[str, ...]) -> list[Interval]:
+        """Compute the mean of each metric over the samples, with its confidence interval."""
         return self._bootstrap.intervals(np.column_stack([values[name] for name in metrics]))

@@ -2,42 +2,38 @@
 
     raw         the teacher's lines as written; only an exact title and year counts
     fuzzy       + linked titles: p·I
-    similar     + items like those that were named: p·(S + I)
-    talk        + what the conversation is like: p·(S + I) + λ·s_conv, which is s_remap
-    judged      + the judge's ratings: s_reflect
-    adjusted    + weight and bias by item: s_final
+    similar     + similarity to the listed items: p·(S + I)
+    talk        + similarity to the conversation: s_remap = p·(S + I) + λ·s_conv
+    judged      + the judge's ratings: s_reflect = s_remap + γ·rating/L
+    adjusted    + weight and bias by item: s_final = w ⊙ s_reflect + b
 
-Every rung but the first is a list of unseen catalog items, made by the demonstrations step itself
-from what the rung has. Each is measured on the test split beside its gain over the rung before it,
-paired on the same samples. The rungs that learn nothing stand for all splits too, as `all`: more
-samples, and slightly flattered where λ or γ was chosen on a part of them.
+Every step of the ladder but `raw` is a list of unseen catalog items, built by the demonstrations
+step from the scores so far. Each is scored on the test split, with its gain over the step before,
+paired by sample. Steps that learn nothing are also scored on all splits together (`all`): more
+samples, but slightly optimistic if λ or γ was chosen on some of them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from convrec.artifacts import StepResult
+from convrec.config import Config
 from convrec.errors import InputError
-from convrec.pipeline.experiments.ablation.evaluation import ListEvaluator, Texts, demonstrations
+from convrec.pipeline.experiments.ablation.evaluation import ListEvaluator, ListTexts, build_lists
 from convrec.stages.base import Step, StepContext
-from convrec.stages.evaluate.samples import Sample, held_out
+from convrec.stages.evaluate.samples import Sample, held_out_samples
 from convrec.stages.evaluate.systems import teacher_texts
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from convrec.config import Config
-
 METRICS = ("ndcg@20", "recall@20", "ndcg@5", "recall@5", "in_catalog")
-LEARNED = "adjusted"
+LEARNED_STEP = "adjusted"
 
 
-def rungs(ctx: StepContext) -> dict[str, Texts]:
-    """The lists of each rung that this run has, in order."""
-    import polars as pl
-
-    lists: dict[str, Texts] = {
+def ladder_lists(ctx: StepContext) -> dict[str, ListTexts]:
+    """Build the lists of each step whose inputs exist, in order."""
+    lists: dict[str, ListTexts] = {
         "raw": teacher_texts(ctx.frame("teacher_lists"), ctx.config.line_format)
     }
     linked = ctx.frame("candidates_linked").filter(pl.col("identity") > 0)
@@ -46,56 +42,49 @@ def rungs(ctx: StepContext) -> dict[str, Texts]:
         ("similar", ctx.frame("candidates_similar")),
         ("talk", ctx.frame("candidates")),
     ):
-        lists[step] = demonstrations(ctx, (), {"candidates": rows})
+        lists[step] = build_lists(ctx, (), {"candidates": rows})
     if ctx.has("judgments"):
-        lists["judged"] = demonstrations(ctx, ("candidates", "judgments"), {})
+        lists["judged"] = build_lists(ctx, ("candidates", "judgments"), {})
     if ctx.has("adjustment"):
-        lists[LEARNED] = demonstrations(ctx, ("candidates", "judgments", "adjustment"), {})
+        lists[LEARNED_STEP] = build_lists(ctx, ("candidates", "judgments", "adjustment"), {})
     return lists
 
 
 def _build(ctx: StepContext) -> StepResult:
-    import polars as pl
-
-    conversations, lists = ctx.frame("conversations"), rungs(ctx)
-    test = held_out(conversations)
+    conversations, lists = ctx.frame("conversations"), ladder_lists(ctx)
+    test = held_out_samples(conversations)
     if not test:
         raise InputError(
             "the test split has no conversation with a ground truth, so there is nothing to "
-            "compare on; look at ingest.path"
+            "compare on; check ingest.path"
         )
-    every = [
-        sample for split in _splits(conversations) for sample in held_out(conversations, split)
-    ]
-    rows = _climb("test", test, lists, ctx)
-    unlearned = {step: texts for step, texts in lists.items() if step != LEARNED}
-    rows += _climb("all", every, unlearned, ctx)
+    splits = conversations["split"].unique(maintain_order=True)
+    every = [sample for split in splits for sample in held_out_samples(conversations, split)]
+    rows = _score_lists("test", test, lists, ctx)
+    unlearned = {step: texts for step, texts in lists.items() if step != LEARNED_STEP}
+    rows += _score_lists("all", every, unlearned, ctx)
     columns = ("split", "step", "metric", "value", "low", "high", "gain", "gain_low", "gain_high")
     frame = pl.DataFrame(rows, schema=[*columns, "n"], orient="row", infer_schema_length=None)
     frame = frame.with_columns(pl.col("gain", "gain_low", "gain_high").cast(pl.Float64))
     return StepResult(frame, {f"{r[1]} {r[2]}": round(r[3], 4) for r in rows if r[0] == "test"})
 
 
-def _climb(
-    split: str, samples: list[Sample], lists: dict[str, Texts], ctx: StepContext
+def _score_lists(
+    split: str, samples: list[Sample], lists: dict[str, ListTexts], ctx: StepContext
 ) -> list[Any]:
-    """A row a rung and metric: value, gain over the rung before, and their intervals."""
-    jury, rows, before = ListEvaluator(ctx, samples), [], None
+    """One row a step and metric: value, gain over the step before, and their intervals."""
+    evaluator, rows, previous = ListEvaluator(ctx, samples), [], None
     for step, texts in lists.items():
-        values = jury.values(texts)
-        found = jury.intervals(values, METRICS)
+        values = evaluator.values(texts)
+        intervals = evaluator.intervals(values, METRICS)
         gains: list[Any] = [(None, None, None)] * len(METRICS)
-        if before is not None:
-            gained = {name: values[name] - before[name] for name in METRICS}
-            gains = list(jury.intervals(gained, METRICS))
-        for metric, value, gain in zip(METRICS, found, gains, strict=True):
+        if previous is not None:
+            differences = {name: values[name] - previous[name] for name in METRICS}
+            gains = list(evaluator.intervals(differences, METRICS))
+        for metric, value, gain in zip(METRICS, intervals, gains, strict=True):
             rows.append((split, step, metric, *value, *gain, len(samples)))
-        before = values
+        previous = values
     return rows
-
-
-def _splits(conversations: pl.DataFrame) -> list[str]:
-    return conversations["split"].unique(maintain_order=True).to_list()
 
 
 def _config(config: Config) -> dict[str, Any]:
@@ -103,7 +92,7 @@ def _config(config: Config) -> dict[str, Any]:
         "list_length": config.list_length,
         "bootstrap": config.evaluate.bootstrap,
         "seed": config.seed,
-        **config.line_format.key,
+        **config.line_format.identity_settings,
     }
 
 

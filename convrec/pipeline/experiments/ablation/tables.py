@@ -1,16 +1,13 @@
-"""The ablation and the search as tables for people."""
+"""The ablation and the settings search as markdown tables."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import polars as pl
 
 from convrec.pipeline.experiments.ablation.ladder import METRICS
-from convrec.utils.markdown import plain_table
+from convrec.utils.markdown import markdown_table
 
-if TYPE_CHECKING:
-    import polars as pl
-
-TITLES = {
+STEP_LABELS = {
     "raw": "raw, exact match",
     "fuzzy": "+ fuzzy links",
     "similar": "+ similarity S",
@@ -21,45 +18,45 @@ TITLES = {
 
 
 def ladder_rows(ablation: pl.DataFrame, split: str) -> list[list[str]]:
-    """One row a rung: its name, NDCG@20 with interval, its gain with interval, other metrics."""
+    """One row a step: label, NDCG@20 and its gain with intervals, then the other metrics."""
     rows = []
-    found = ablation.filter(ablation["split"] == split)
-    for (step,), metrics in found.group_by("step", maintain_order=True):
+    chosen = ablation.filter(ablation["split"] == split)
+    for (step,), metrics in chosen.group_by("step", maintain_order=True):
         by_name = {row["metric"]: row for row in metrics.iter_rows(named=True)}
-        first = by_name["ndcg@20"]
-        gain = "" if first["gain"] is None else _interval(first, "gain", "+.4f")
+        ndcg = by_name["ndcg@20"]
+        gain = "" if ndcg["gain"] is None else _interval(ndcg, "gain", "+.4f")
         others = [f"{by_name[name]['value']:.4f}" for name in METRICS[1:]]
-        rows.append([TITLES[str(step)], _interval(first, "", ".4f"), gain, *others])
+        rows.append([STEP_LABELS[str(step)], _interval(ndcg, "", ".4f"), gain, *others])
     return rows
 
 
 def ladder_markdown(ablation: pl.DataFrame) -> str:
-    """Both splits as markdown tables."""
+    """Format the ablation, one table a split."""
     parts = []
     for (split, n), _ in ablation.group_by("split", "n", maintain_order=True):
-        heads = ["rung", "NDCG@20", "gain", *METRICS[1:]]
+        headers = ["step", "NDCG@20", "gain", *METRICS[1:]]
         parts += [
             f"### {split}: {n:,} samples",
             "",
-            plain_table(heads, ladder_rows(ablation, str(split))),
+            markdown_table(headers, ladder_rows(ablation, str(split))),
             "",
         ]
     return "\n".join(parts)
 
 
 def search_markdown(search: pl.DataFrame) -> str:
-    """Every setting tried; the last column says which was chosen."""
-    heads = ["round", "weight of S", "λ", "γ", "N_r", "N", "NDCG@20 on validation", ""]
+    """Format every tried setting; the last column marks chosen, best and configured ones."""
+    headers = ["round", "weight of S", "λ", "γ", "N_r", "N", "NDCG@20 on validation", ""]
     rows = []
     for row in search.iter_rows(named=True):
-        marks = [mark for mark in ("chosen", "best", "configured") if row[mark]]
+        flags = [flag for flag in ("chosen", "best", "configured") if row[flag]]
         cells = [row["round"], *(f"{row[name]:g}" for name in search.columns[1:6])]
-        rows.append([*cells, _interval(row, "", ".4f"), ", ".join(marks)])
-    return plain_table(heads, rows)
+        rows.append([*cells, _interval(row, "", ".4f"), ", ".join(flags)])
+    return markdown_table(headers, rows)
 
 
-def _interval(row: dict[str, float], prefix: str, form: str) -> str:
+def _interval(row: dict[str, float], prefix: str, number_format: str) -> str:
     value = row[prefix or "value"]
     ends = (row[f"{prefix}_{end}" if prefix else end] for end in ("low", "high"))
-    low, high = (format(end, form) for end in ends)
-    return f"{value:{form}} [{low}, {high}]"
+    low, high = (format(end, number_format) for end in ends)
+    return f"{value:{number_format}} [{low}, {high}]"

@@ -1,6 +1,10 @@
-"""Training algorithms side by side: one SFT checkpoint, equal samples, several seeds."""
+"""Comparison of training algorithms: one SFT checkpoint, equal samples, several seeds."""
 
-from convrec.pipeline.experiments.algorithms.metrics import comparison_node
-from convrec.pipeline.experiments.algorithms.trainings import TrainingRun, best_rate, trainings
+from convrec.pipeline.experiments.algorithms.comparison import comparison_node
+from convrec.pipeline.experiments.algorithms.training_runs import (
+    TrainingRun,
+    best_learning_rate,
+    plan_training_runs,
+)
 
-__all__ = ["TrainingRun", "best_rate", "comparison_node", "trainings"]
+__all__ = ["TrainingRun", "best_learning_rate", "comparison_node", "plan_training_runs"]

@@ -1,62 +1,67 @@
-"""A comparison of trainings for people: a markdown table, and the curves as a picture."""
+"""The comparison of training runs as a markdown table, and its learning curves as an SVG."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from convrec.utils.markdown import plain_table
+import polars as pl
+from markupsafe import Markup
 
-if TYPE_CHECKING:
-    import polars as pl
+from convrec.artifacts import Store
+from convrec.stages.evaluate.report.charts import line_chart
+from convrec.utils.markdown import markdown_table
 
-    from convrec.artifacts import Store
-
-CURVE = "validation_ndcg@20"
-SHOWN = ("ndcg@20", "ndcg@5", "recall@20", "in_catalog", "exact_n", "repeats")
+CURVE_METRIC = "validation_ndcg@20"
+TABLE_METRICS = ("ndcg@20", "ndcg@5", "recall@20", "in_catalog", "exact_n", "repeats")
 Curves = Mapping[str, Sequence[tuple[float, float]]]
+"""Name → points (x, y)."""
 
 
-def comparison_rows(metrics: pl.DataFrame, chosen: Mapping[str, float]) -> list[list[str]]:
-    """One row a system: learning rate, metrics, and NDCG@20 less that of SFT with its interval."""
-    versus: dict[tuple[str, str], str] = {}
+def comparison_rows(metrics: pl.DataFrame, learning_rates: Mapping[str, float]) -> list[list[str]]:
+    """One row a system: learning rate, metrics, and its differences in NDCG@20 with intervals.
+
+    Args:
+        metrics: Rows of the comparison artifact.
+        learning_rates: Chosen learning rate of each algorithm, the compared one first.
+    """
+    differences: dict[tuple[str, str], str] = {}
     values: dict[str, dict[str, str]] = {}
     for row in metrics.iter_rows(named=True):
         if row["versus"] is None:
             values.setdefault(row["system"], {})[row["metric"]] = f"{row['value']:.3f}"
         elif row["metric"] == "ndcg@20":
             interval = f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-            versus[row["system"], row["versus"]] = interval
-    first = next(iter(chosen))
+            differences[row["system"], row["versus"]] = interval
+    first = next(iter(learning_rates))
     rows = []
-    for system, found in values.items():
-        rate = f"{chosen[system]:g}" if system in chosen else ""
-        cells = [found.get(name, "") for name in SHOWN]
-        beside = [versus.get((system, "sft"), ""), versus.get((first, system), "")]
-        rows.append([system, rate, *cells, *beside])
+    for system, by_metric in values.items():
+        rate = f"{learning_rates[system]:g}" if system in learning_rates else ""
+        cells = [by_metric.get(name, "") for name in TABLE_METRICS]
+        pairs = ((system, "sft"), (first, system))
+        rows.append([system, rate, *cells, *(differences.get(pair, "") for pair in pairs)])
     return rows
 
 
-def heads(first: str) -> list[str]:
-    """The names of the columns of `comparison_rows`."""
-    return ["system", "learning rate", *SHOWN, "NDCG@20 over sft", f"{first} over it"]
+def column_headers(first: str) -> list[str]:
+    """The column headers of `comparison_rows`."""
+    return ["system", "learning rate", *TABLE_METRICS, "NDCG@20 over sft", f"{first} over it"]
 
 
-def comparison_markdown(metrics: pl.DataFrame, chosen: Mapping[str, float]) -> str:
-    """The table of a comparison, with what was chosen on validation."""
-    first = next(iter(chosen))
-    return plain_table(heads(first), comparison_rows(metrics, chosen))
+def comparison_markdown(metrics: pl.DataFrame, learning_rates: Mapping[str, float]) -> str:
+    """Format `comparison_rows` as a markdown table."""
+    headers = column_headers(next(iter(learning_rates)))
+    return markdown_table(headers, comparison_rows(metrics, learning_rates))
 
 
-def curves(store: Store, trained: Mapping[str, Sequence[str]]) -> Curves:
-    """NDCG@20 on validation by step for each algorithm, the mean over its checkpoints' ids."""
+def validation_curves(store: Store, checkpoints: Mapping[str, Sequence[str]]) -> Curves:
+    """Read NDCG@20 on validation by step, averaged over the checkpoint ids of each algorithm."""
     points: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for algorithm, checkpoints in trained.items():
-        for artifact_id in checkpoints:
+    for algorithm, artifact_ids in checkpoints.items():
+        for artifact_id in artifact_ids:
             frame = store.curves(artifact_id)
             for step, name, value in frame.select("step", "name", "value").iter_rows():
-                if name == CURVE:
+                if name == CURVE_METRIC:
                     points[algorithm][step].append(value)
     return {
         algorithm: [(step, sum(values) / len(values)) for step, values in sorted(steps.items())]
@@ -73,24 +78,20 @@ text.c0, text.c1, text.c2, text.c3, text.c4, text.c5 { stroke-width: .3; font-si
 </style>"""
 
 
-def convergence(lines: Curves) -> str:
-    """The curves of trainings by step."""
-    return picture(lines, "step (validation NDCG@20)")
+def convergence_svg(curves: Curves) -> str:
+    """Draw the learning curves of training runs."""
+    return lines_svg(curves, "step (validation NDCG@20)")
 
 
-def picture(lines: Curves, across: str) -> str:
-    """Lines as an SVG picture that needs nothing else, its legend inside."""
-    from markupsafe import Markup
-
-    from convrec.stages.evaluate.report.charts import line_chart
-
-    colours = {name: position % 6 for position, name in enumerate(lines)}
-    chart = str(line_chart(lines, across=across, colours=colours))
+def lines_svg(curves: Curves, x_label: str) -> str:
+    """Draw curves as a self-contained SVG with a legend."""
+    colors = {name: position % 6 for position, name in enumerate(curves)}
+    chart = str(line_chart(curves, x_label=x_label, colors=colors))
     legend = "".join(
         Markup('<text x="{}" y="{}" class="c{}">{}</text>').format(
-            250, 130 + 10 * colour, colour, name
+            250, 130 + 10 * color, color, name
         )
-        for name, colour in colours.items()
+        for name, color in colors.items()
     )
     start, end = chart.index(">") + 1, chart.rindex("</svg>")
     opening = chart[:start].replace(

@@ -1,4 +1,4 @@
-"""A world of nine films: the teacher writes one title its own way and names one nobody has."""
+"""Nine films. The teacher spells one title differently and lists one outside the catalog."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILMS = [
     ("Speed", 1994, "chase bus bomb"),
     ("Rocky", 1976, "boxing sport"),
 ]
-ASKED = {  # what each post is about, what the teacher writes, what another user recommends
+POSTS = {  # conversation, teacher list, ground truth
     "space": ("space horror", ["Thing, The (1982)", "Nowhere Film (1990)"], ["The Thing", "Alien"]),
     "crime": ("robbery crime", ["Ronin (1998)", "Speed (1994)"], ["Heat", "Ronin"]),
     "child": ("comedy child", ["Big (1988)", "Rocky (1976)"], ["Elf", "Big"]),
@@ -39,22 +39,22 @@ def config() -> Config:
 
 
 @pytest.fixture
-def make_job(store: Store, config: Config) -> Callable[..., StepContext]:
-    """A job with all that ablation and search read, the judge's `ratings` by title among it."""
+def make_ctx(store: Store, config: Config) -> Callable[..., StepContext]:
+    """A step context with all that ablation and search read; `ratings` by item id."""
 
     def make(ratings: dict[str, int] | None = None) -> StepContext:
         frames = world()
         for name in ("similarity_basis", "candidates", "candidates_linked", "candidates_similar"):
             node = NODES[name]
-            frames[name] = node.step.build(ctx(node.adapt(config), store, frames)).rows
+            frames[name] = node.step.build(ctx_of(node.adapt(config), store, frames)).rows
         if ratings is not None:
             frames["judgments"] = judged(frames["candidates"], ratings, config)
-        return ctx(config, store, frames)
+        return ctx_of(config, store, frames)
 
     return make
 
 
-def ctx(config: Config, store: Store, frames: dict[str, pl.DataFrame]) -> StepContext:
+def ctx_of(config: Config, store: Store, frames: dict[str, pl.DataFrame]) -> StepContext:
     return StepContext(config, store, frames=frames)
 
 
@@ -70,33 +70,33 @@ def world() -> dict[str, pl.DataFrame]:
         },
         schema_overrides={"aliases": pl.List(pl.String), "genres": pl.List(pl.String)},
     )
-    talks: list[dict[str, Any]] = []
+    samples: list[dict[str, Any]] = []
     lists: list[dict[str, Any]] = []
     for split in ("train", "validation", "test"):
-        for name, (talk, written, truth) in ASKED.items():
-            owner = f"{split}-{name}"
-            talks.append(
+        for name, (conversation, lines, truth) in POSTS.items():
+            context = f"{split}-{name}"
+            samples.append(
                 {
-                    "sample_id": owner,
-                    "context_id": owner,
+                    "sample_id": context,
+                    "context_id": context,
                     "split": split,
                     "created_utc": 1,
-                    "conversation": talk,
-                    "prompt": talk,
+                    "conversation": conversation,
+                    "prompt": conversation,
                     "seen": [],
                     "ground_truth": [{"title": t, "year": YEAR[t]} for t in truth],
                     "completion": "",
                 }
             )
-            for rank, line in enumerate(written, start=1):
+            for rank, line in enumerate(lines, start=1):
                 title, _, year = line.rstrip(")").rpartition(" (")
-                row = {"context_id": owner, "rank": rank, "line": line, "title": title}
+                row = {"context_id": context, "rank": rank, "line": line, "title": title}
                 lists.append({**row, "year": int(year)})
     titled = pl.List(pl.Struct({"title": pl.String, "year": pl.Int32}))
     return {
         "catalog": catalog,
         "conversations": pl.DataFrame(
-            talks, schema_overrides={"seen": titled, "ground_truth": titled}
+            samples, schema_overrides={"seen": titled, "ground_truth": titled}
         ),
         "teacher_lists": pl.DataFrame(lists, schema_overrides={"rank": pl.Int32, "year": pl.Int32}),
     }
