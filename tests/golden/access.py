@@ -1,7 +1,7 @@
-"""Where the golden tests touch the package: the one file to mend when something is renamed.
+"""The golden tests' only imports from the package: update this file after a rename.
 
-Everything else in this folder goes through public surfaces: the `convrec` command, the Prefect
-server, files and SQL tables of a warehouse. What has no such surface is reached from here.
+The other files of this folder use public surfaces: the `convrec` command, Prefect's API, and the
+files and SQL tables of a warehouse.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 OUTSIDE = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "CONVREC_WAREHOUSE", "CONVREC_LAKE_DATA")
-"""Variables of the environment that would change what a command does."""
+"""Environment variables that change what a command does."""
 
 
 # -- the command line --------------------------------------------------------------------------
 
 
 def command_line() -> tuple[Any, Any]:
-    """The Typer app of `convrec`, and the function that the installed command calls."""
+    """The Typer app of `convrec`, and the entry point of the installed command."""
     from flows.cli import app, main
 
     return app, main
@@ -39,7 +39,7 @@ def command_line() -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended, and what it wrote."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -47,13 +47,13 @@ class Ended:
 
     @property
     def json(self) -> Any:
-        """What `--json -` wrote."""
+        """The output of `--json -`."""
         assert self.code == 0, self.err
         return json.loads(self.out)
 
 
 class Typed(io.TextIOWrapper):
-    """A standard input that is no terminal."""
+    """A standard input that is not a terminal."""
 
     def __init__(self, text: str) -> None:
         super().__init__(io.BytesIO(text.encode()), encoding="utf-8")
@@ -62,7 +62,7 @@ class Typed(io.TextIOWrapper):
 def convrec(
     *words: str | Path, home: Path, stdin: Any = "", env: Mapping[str, str] | None = None
 ) -> Ended:
-    """Run a command of `convrec` in this process, with a warehouse in `home`."""
+    """Run a `convrec` command in this process with the warehouse in `home`."""
     _, main = command_line()
     before, arguments, given = dict(os.environ), sys.argv, sys.stdin
     handler = signal.getsignal(signal.SIGTERM)
@@ -89,14 +89,14 @@ def convrec(
 
 
 def sets(overrides: Mapping[str, Any]) -> list[str]:
-    """Overrides as options of a command."""
+    """Overrides as `--set` options."""
     return [
         word for key, value in overrides.items() for word in ("--set", f"{key}={as_text(value)}")
     ]
 
 
 def as_text(value: Any) -> str:
-    """A value as `--set` takes it."""
+    """A value in the form that `--set` parses."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -106,7 +106,7 @@ PACKAGES = ("convrec", "tasks", "flows")
 
 
 def definitions() -> dict[str, Any]:
-    """Every Prefect flow and task that the packages define, in a process of its own."""
+    """Every Prefect flow and task that the packages define, found in a fresh process."""
     program = (
         "import json\n"
         "from tests.golden.access import found_definitions\n"
@@ -125,7 +125,7 @@ def definitions() -> dict[str, Any]:
 
 
 def found_definitions() -> dict[str, Any]:
-    """The same, in this process. Whatever the modules are called, all of them are imported."""
+    """The same in this process: import every module of the packages, then look for instances."""
     from prefect import Flow, Task
 
     for package in ("tasks", "flows"):
@@ -170,7 +170,7 @@ def found_definitions() -> dict[str, Any]:
 
 
 def form(flow: Any) -> dict[str, Any]:
-    """The parameters of a flow as its form shows them, without the prose."""
+    """The parameter schema of a flow without descriptions."""
     schema = flow.parameters.model_dump()
     return {
         "required": sorted(schema.get("required") or []),
@@ -187,13 +187,13 @@ def bare(field: Any) -> Any:
 
 
 def deployed_flow(entrypoint: str) -> Any:
-    """The flow of an entrypoint of prefect.yaml."""
+    """The flow behind an entrypoint of prefect.yaml."""
     module, _, name = entrypoint.partition(":")
     found = importlib.import_module(module.removesuffix(".py").replace("/", "."))
     return getattr(found, name)
 
 
-# -- what has no public surface ----------------------------------------------------------------
+# -- without a public surface ------------------------------------------------------------------
 
 
 def load_config(profile: str, overrides: Mapping[str, Any]) -> Any:
@@ -206,7 +206,7 @@ def load_config(profile: str, overrides: Mapping[str, Any]) -> Any:
 def student_prompts(
     conversations: Sequence[tuple[str, str | None]], profile: str, overrides: Mapping[str, Any]
 ) -> list[str]:
-    """What the student reads for (conversation, prompt of the data), before the chat template."""
+    """The student's prompts for (conversation, given prompt) pairs, before the chat template."""
     from convrec.models.prompts import student_prompt
 
     config = load_config(profile, overrides)
@@ -214,7 +214,7 @@ def student_prompts(
 
 
 def rendered_prompts(folder: Path, texts: Sequence[str], most: int) -> list[tuple[str, list[int]]]:
-    """The same in the chat template of a checkpoint, cut to `most` tokens, and its token ids."""
+    """Prompts in a checkpoint's chat template, truncated to `most` tokens, with their token ids."""
     from transformers import AutoTokenizer
 
     from convrec.models.prompts import encode_prompt, render_prompt
@@ -233,9 +233,9 @@ def artifact_id_of(
     profile: str,
     overrides: Mapping[str, Any],
 ) -> str:
-    """The id that a node of the pipeline would have; `parents` are role → (artifact id, kind).
+    """The artifact id of a pipeline node; `parents` maps a role to (artifact id, kind).
 
-    For nodes whose id does not hang on what is stored.
+    Works for nodes whose id does not depend on stored responses.
     """
     from convrec.artifacts import ArtifactRef, Store
     from convrec.pipeline.graph import NODES
@@ -251,7 +251,7 @@ def artifact_id_of(
 
 
 def graph() -> dict[str, Any]:
-    """The pipeline's nodes in order: what each makes, at which version, and what it reads."""
+    """The nodes of the pipeline in order, with stage, kind, version and parents."""
     from convrec.pipeline.graph import EXPERIMENTS, PIPELINE
 
     return {
@@ -271,14 +271,14 @@ def graph() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def events_of_catalogs() -> Iterator[list[dict[str, Any]]]:
-    """The events that are sent while the block lasts: what a Prefect server would be told."""
+    """Collect the events sent to Prefect inside the block."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from tests.golden.stubs import recorder
 
-    with recorder() as (url, told), temporary_settings({PREFECT_API_URL: f"{url}/api"}):
+    with recorder() as (url, received), temporary_settings({PREFECT_API_URL: f"{url}/api"}):
         events: list[dict[str, Any]] = []
         yield events
-        for path, _, body in told:
+        for path, _, body in received:
             if path.endswith("/events"):
                 events.extend(body)

@@ -1,25 +1,23 @@
-"""Golden values: what must not change while the package is rebuilt, kept in `tests/golden/*.json`.
+"""Golden tests compare the public contracts with the values in `tests/golden/*.json`.
 
-The values are compared, never written, unless that is asked for:
+A normal run only compares. To rewrite the files (pretty-printed, sorted keys):
 
     WRITE_GOLDEN=1 python -m pytest tests/golden
 
-writes every file anew (pretty-printed, keys sorted) and passes; the change is then read with
-`git diff tests/golden`. A value that differs on purpose is a change of a contract, and belongs in
-CHANGELOG.md.
+Review the result with `git diff tests/golden`. A value that changes on purpose changes a contract:
+say so in CHANGELOG.md. Prose (help texts, messages, reasons) is not compared.
 
-One Prefect server and one warehouse with a whole tiny run serve all tests here (`demo`). What a
-run writes is looked at through the command line, SQL and Prefect's API; the few names of the
-package that cannot be avoided stand in `access.py`.
+The tests share one Prefect server and one complete tiny run (`demo`). They inspect runs through
+the command line, SQL and Prefect's API; `access.py` holds the few imports from the package.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -29,27 +27,42 @@ from tests.golden.worlds import SMALL, Asked, Demo, make_demo, make_reddit, run,
 
 HERE = Path(__file__).parent
 
-Golden = Callable[[str, Any], None]
+
+class Golden(Protocol):
+    """Compares a value with tests/golden/NAME.json; `nearly` allows for rounding."""
+
+    def __call__(self, name: str, value: Any, *, nearly: bool = False) -> None: ...
+
+
+def near(value: Any, known: Any) -> Any:
+    """`value`, with each number that equals the known one but for rounding replaced by it."""
+    if isinstance(value, dict) and isinstance(known, dict):
+        return {key: near(inner, known.get(key)) for key, inner in value.items()}
+    if isinstance(value, list) and isinstance(known, list) and len(value) == len(known):
+        return [near(*pair) for pair in zip(value, known, strict=True)]
+    numbers = isinstance(value, float | int) and isinstance(known, float | int)
+    return known if numbers and value == pytest.approx(known, rel=1e-4, abs=2e-4) else value
 
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
-    """Compare a value with tests/golden/NAME.json, or write it there with WRITE_GOLDEN=1."""
+    """Compare a value with tests/golden/NAME.json; with WRITE_GOLDEN=1, write it there."""
 
-    def check(name: str, value: Any) -> None:
+    def check(name: str, value: Any, *, nearly: bool = False) -> None:
         path = HERE / f"{name}.json"
         text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         if os.environ.get("WRITE_GOLDEN"):
             path.write_text(text, encoding="utf-8")
             return
-        assert json.loads(text) == json.loads(path.read_text(encoding="utf-8"))
+        found, known = json.loads(text), json.loads(path.read_text(encoding="utf-8"))
+        assert (near(found, known) if nearly else found) == known
 
     return check
 
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
-    """A Prefect server of these tests."""
+    """A temporary Prefect server."""
     with (
         prefect_test_harness(server_startup_timeout=90),
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
@@ -59,13 +72,13 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def demo(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """The whole demo in the smallest size, run twice."""
+    """The complete demo in a tiny size, run twice."""
     return make_demo(tmp_path_factory.mktemp("demo"))
 
 
 @pytest.fixture(scope="session")
 def books(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Asked:
-    """The demo of the other domain, up to adjust."""
+    """The books demo up to adjust."""
     home = tmp_path_factory.mktemp("books")
     return Asked(home, run("demo-books", SMALL, home, "--until", "adjust"), [])
 
@@ -89,7 +102,7 @@ def reddit(
 def reasoning(
     prefect_server: None, reddit_files: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Asked:
-    """The same with models that reason, and an endpoint that knows no schema."""
+    """The same with reasoning models and an endpoint without JSON schemas."""
     changes = {
         "recommend.model": "o4-mini",
         "recommend.max_tokens": 4000,

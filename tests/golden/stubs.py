@@ -1,4 +1,4 @@
-"""Servers on loopback that write down what they are told: an LLM endpoint, a Prefect API."""
+"""Loopback servers that record requests: an LLM endpoint, a Prefect API."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Told = list[tuple[str, dict[str, str], Any]]
-"""Method and path, headers (names in lower case) and body of each request, in order.
+Received = list[tuple[str, dict[str, str], Any]]
+"""Method and path, lower-case headers and body of each request, in order.
 
-A body that is no JSON is text."""
+A body that is not JSON is kept as text.
+"""
 
 Reply = tuple[int, Any]
-"""HTTP status, and what is sent as JSON, or text as it is."""
+"""HTTP status and body; text is sent unchanged, everything else as JSON."""
 
 
 def _nothing(path: str, headers: dict[str, str], body: Any) -> Reply:
@@ -29,9 +30,9 @@ def _nothing(path: str, headers: dict[str, str], body: Any) -> Reply:
 @contextlib.contextmanager
 def recorder(
     reply: Callable[[str, dict[str, str], Any], Reply] = _nothing,
-) -> Iterator[tuple[str, Told]]:
-    """The address of a server, and what it has been told so far."""
-    told: Told = []
+) -> Iterator[tuple[str, Received]]:
+    """Serve until the block ends; the address, and the requests recorded so far."""
+    received: Received = []
     turn = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -44,7 +45,7 @@ def recorder(
             path = f"{self.command} {self.path}"
             headers = {name.lower(): value for name, value in self.headers.items()}
             with turn:
-                told.append((path, headers, body))
+                received.append((path, headers, body))
                 status, answer = reply(path, headers, body)
             data = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
             self.send_response(status)
@@ -56,23 +57,23 @@ def recorder(
         do_GET = do_DELETE = do_POST  # noqa: N815 - as http.server looks for them
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Nothing goes to the terminal."""
+            """Keep the terminal quiet."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", told
+            yield f"http://127.0.0.1:{server.server_address[1]}", received
         finally:
             server.shutdown()
             thread.join()
 
 
 class Llm:
-    """A teacher, a judge and an embedder, by rule; a request depends on no other.
+    """A rule-based teacher, judge and embedder; a response depends only on its request.
 
-    The judge's first answer about a conversation that has the word of `broken` in it cannot be
-    used, and the first of all requests meets a 500 where `fails`.
+    The judge's first answer about a conversation that contains the word `broken` is unusable. With
+    `fails`, the very first request gets a 500.
     """
 
     def __init__(self, titles: list[str], broken: str, *, fails: bool = True) -> None:
@@ -97,14 +98,14 @@ class Llm:
         return 200, _completion(body, text)
 
     def _list(self, said: str) -> list[str]:
-        """Every title once, from one on that the words choose."""
+        """Titles in a fixed order; a hash of the conversation selects the first."""
         start = int(_hex(said.partition("<conversation>")[2]), 16) % len(self.titles)
         count = int(next(iter(re.findall(r"exactly (\d+)", said)), "5"))
         return [self.titles[(start + 3 * n) % len(self.titles)] for n in range(count)]
 
 
 class BatchApi:
-    """Files and batches in memory; a batch is completed as soon as it is made."""
+    """Files and batches in memory; a batch completes immediately."""
 
     def __init__(self, llm: Llm) -> None:
         self.llm = llm

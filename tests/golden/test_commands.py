@@ -1,4 +1,4 @@
-"""The tree of commands and options, and exit codes for wrong usage. No help text is pinned."""
+"""The tree of commands and options, and the exit codes of wrong usage. Help texts may change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TYPES = {"str": "text", "int": "integer", "float": "float", "bool": "boolean", "
 
 
 def kind(annotation: Any) -> Any:
-    """The type of a parameter as one sees it on the command line."""
+    """The type of a parameter on the command line."""
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return [choice.value for choice in annotation]
     arguments = [a for a in getattr(annotation, "__args__", ()) if a is not type(None)]
@@ -26,7 +26,7 @@ def kind(annotation: Any) -> Any:
 
 
 def parameter(found: Any) -> dict[str, Any]:
-    """What can be written for an argument or an option, and what it is when nothing is."""
+    """Everything about an argument or option except its help text."""
     option = found.param_type_name == "option"
     default = found.default.value if isinstance(found.default, enum.Enum) else found.default
     default = str(default) if isinstance(default, Path) else default
@@ -49,7 +49,7 @@ def parameter(found: Any) -> dict[str, Any]:
 
 
 def tree(command: Any) -> dict[str, Any]:
-    """A command with all that is below it; arguments in order, options by name."""
+    """A command and its subcommands; arguments in order, options by name."""
     every = [parameter(found) for found in command.params]
     made: dict[str, Any] = {
         "arguments": [one for one in every if one["kind"] == "argument"],
@@ -65,7 +65,7 @@ def tree(command: Any) -> dict[str, Any]:
 
 
 def leaves(command: Any, words: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
-    """Every command that does something, with the words that call it."""
+    """Every command that is not a group, with the words that call it."""
     below = getattr(command, "commands", None)
     if below is None:
         return [(words, command)]
@@ -161,7 +161,7 @@ def test_exit_codes_of_wrong_input(golden: Golden, tmp_path: Path) -> None:
 
 
 class Interrupted:
-    """A standard input at which somebody presses Ctrl-C."""
+    """A standard input that receives Ctrl-C."""
 
     def isatty(self) -> bool:
         return False

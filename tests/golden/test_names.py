@@ -1,4 +1,4 @@
-"""Names that others hold on to: flows, tasks, deployments, automations, events, keys in the UI."""
+"""Names that users rely on: flows, tasks, deployments, automations, events, artifact keys."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_runs_as_prefect_shows_them(golden: Golden, demo: Demo) -> None:
 
 
 def seen_by_prefect(summary: dict[str, Any]) -> dict[str, Any]:
-    """A flow run with its task runs and artifacts; what is measured by the clock is left out."""
+    """A flow run with its task runs and artifacts, without times."""
     one = FlowRunFilter(id=FlowRunFilterId(any_=[summary["flow_run_id"]]))
     of_it = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[summary["flow_run_id"]]))
     with get_client(sync_client=True) as client:
@@ -93,7 +93,7 @@ def seen_by_prefect(summary: dict[str, Any]) -> dict[str, Any]:
                         for role, sources in task.task_inputs.items()
                         for source in sources
                         if source.input_type == "task_run"
-                        # Prefect takes any object that it meets again for an input.
+                        # Prefect tracks inputs by object identity, so shared values add edges.
                         if role == "wait_for" or not names[source.id].endswith("asking")
                     }
                 ),
@@ -103,13 +103,13 @@ def seen_by_prefect(summary: dict[str, Any]) -> dict[str, Any]:
         "artifacts": {
             str(artifact.key): {"type": artifact.type, "figures": figures(artifact.data)}
             for artifact in artifacts
-            if artifact.type != "progress"  # shown only of what takes seconds
+            if artifact.type != "progress"  # exists only for slow steps
         },
     }
 
 
 def figures(data: Any) -> list[str] | None:
-    """The names in a table of figures."""
+    """The figure names in a table artifact."""
     table = json.loads(data) if isinstance(data, str) and data.startswith("[") else data
     if not isinstance(table, list):
         return None
@@ -117,12 +117,12 @@ def figures(data: Any) -> list[str] | None:
 
 
 def test_the_log_has_a_line_an_event(golden: Golden, demo: Demo) -> None:
-    told = {}
+    received = {}
     for name, summary in (("first", demo.first), ("again", demo.again)):
         run = f"run={summary['flow_run_id']}"
         ours = [line for line in demo.log if run in line]
-        told[name] = [re.sub(r"=\S+", "", line) for line in ours]
-    golden("log", told)
+        received[name] = [re.sub(r"=\S+", "", line) for line in ours]
+    golden("log", received)
 
 
 def test_the_event_of_a_published_catalog(golden: Golden, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every word that a teacher, a judge, an embedder or a student reads, and every request key."""
+"""Every prompt of teacher, judge, embedder and student, and every request key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORDER BY bill.stage, owner, body
 """
 
 IN_FULL = 3
-"""Requests of a stage that are kept word for word; of the others their digests are."""
+"""Requests per stage stored in full; the others as digests."""
 
 
 def sha256(text: str) -> str:
@@ -28,7 +28,7 @@ def sha256(text: str) -> str:
 
 
 def requests(home: Path) -> dict[str, Any]:
-    """Stage → its requests: key, digest of the body as stored, owner; some in full."""
+    """Stage → its requests: key, owner, digest of the stored body; the first in full."""
     stages: dict[str, Any] = {}
     for stage, key, owner, endpoint, model, body, origin, response in rows(home, ASKED):
         found = stages.setdefault(stage, {"keys": {}, "in_full": [], "repairs": []})
@@ -46,7 +46,7 @@ def requests(home: Path) -> dict[str, Any]:
 
 
 def key_of(endpoint: str, body: Any) -> str:
-    """The key as it is documented: SHA-256 of the canonical JSON of endpoint name and body."""
+    """The documented key: SHA-256 of the canonical JSON of endpoint name and body."""
     value = {"endpoint": endpoint, "body": body}
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sha256(text)
@@ -69,16 +69,16 @@ def test_requests_to_models_that_reason(golden: Golden, reasoning: Asked) -> Non
 
 
 def test_the_wire_carries_key_and_body(golden: Golden, reddit: Asked) -> None:
-    """What the endpoint was told is what is stored, under the key that is stored with it."""
+    """The endpoint receives the stored body under the stored key."""
     stored = {key: json.loads(body) for _, key, _, _, _, body, *_ in rows(reddit.home, ASKED)}
     endpoint = str(REDDIT["llm.endpoint"])
-    for _, headers, body in reddit.told:
+    for _, headers, body in reddit.received:
         key = headers["x-client-request-id"]
         assert key == key_of(endpoint, body)
         assert stored[key] == body
-    assert {headers["x-client-request-id"] for _, headers, _ in reddit.told} == set(stored)
-    paths = sorted({path for path, _, _ in reddit.told})
-    golden("wire", {"paths": paths, "sent again": len(reddit.told) - len(stored)})
+    assert {headers["x-client-request-id"] for _, headers, _ in reddit.received} == set(stored)
+    paths = sorted({path for path, _, _ in reddit.received})
+    golden("wire", {"paths": paths, "sent again": len(reddit.received) - len(stored)})
 
 
 def test_vectors_are_kept_by_text(golden: Golden, reddit: Asked) -> None:
@@ -99,7 +99,7 @@ def test_what_the_judge_was_shown(golden: Golden, demo: Demo) -> None:
 def test_batches_are_bound_by_request_keys(
     golden: Golden, reddit: Asked, reddit_files: Path, tmp_path: Path
 ) -> None:
-    """The same requests under the same keys; the file that goes to the endpoint names them."""
+    """A batch contains the live requests; each `custom_id` is a request key."""
     source = {"recommend.source": "batch"}
     made = make_reddit(tmp_path, reddit_files, "--until", "recommend", **source)
     for kind in ("conversations", "teacher_lists"):
@@ -109,15 +109,15 @@ def test_batches_are_bound_by_request_keys(
     assert keys == {key for (key,) in rows(tmp_path, asked)}
 
     [(batch_key,)] = rows(tmp_path, "SELECT batch_key FROM llm_batches")
-    uploads = [body for path, _, body in made.told if path == "POST /v1/files"]
+    uploads = [body for path, _, body in made.received if path == "POST /v1/files"]
     lines = re.findall(r'^{"custom_id".*$', uploads[0], re.MULTILINE)
     named = [json.loads(line)["custom_id"] for line in lines]
     assert named == sorted(keys)
     columns = "endpoint, stage, state, requests, file_id, batch_id, note"
     found = {
-        "told": [
+        "received": [
             [path, body if path.endswith("batches") and body else ""]
-            for path, _, body in made.told
+            for path, _, body in made.received
             if "/files/" not in path or "content" in path
         ],
         "file": re.findall(r'filename="([^"]+)"', uploads[0]),
@@ -135,7 +135,7 @@ def ids(made: Asked, kind: str) -> list[str]:
 
 
 def test_prompts_of_the_student(golden: Golden, demo: Demo, books: Asked, reddit: Asked) -> None:
-    """Plain, in an instruction, and as the data give it; then in the chat template, cut to size."""
+    """Plain, instruct and given prompts, then the same in the chat template, truncated."""
     query = "SELECT conversation, prompt FROM conversations ORDER BY sample_id"
     found = {}
     worlds = {

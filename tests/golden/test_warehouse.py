@@ -1,4 +1,4 @@
-"""The schema of a warehouse, the files beside it, and the spool: what others read and recover."""
+"""The schema of a warehouse, the files of a home, and the format of the spool."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_records_of_the_spool(golden: Golden, demo: Demo) -> None:
 
 
 def test_claims_name_the_requests_of_the_run(demo: Demo) -> None:
-    """Every request that was sent was claimed by its key, and its line had that key."""
+    """Every request is claimed and spooled under its key."""
     sent = {key for (key,) in rows(demo.home, "SELECT request_key FROM llm_ledger")}
     stored = {key for (key,) in rows(demo.home, "SELECT request_key FROM llm_answers")}
     assert sent == stored == demo.claimed == demo.spooled

@@ -1,4 +1,4 @@
-"""The small runs that golden values are taken from."""
+"""The tiny runs behind the golden values."""
 
 from __future__ import annotations
 
@@ -29,17 +29,24 @@ SMALL: dict[str, Any] = {
     "reflect.top": 8,
     "remap.keep": 12,
     "sft.epochs": 1,
-    "rank_grpo.steps": 1,
-    "rank_grpo.prompts_per_step": 2,
-    "rank_grpo.group_size": 2,
+    "rank_grpo.steps": 2,
+    "rank_grpo.prompts_per_step": 4,
+    "rank_grpo.group_size": 4,
+    "rank_grpo.learning_rate": 2e-2,
+    "rank_grpo.eval_every": 1,
+    "rank_grpo.sampler": "constrained",
+    "evaluate.sampler": "constrained",
     "evaluate.bootstrap": 20,
 }
-"""Overrides that make a demo small; every stage still does real work."""
+"""Overrides for a tiny demo in which every stage still does real work.
+
+After two steps an unconstrained student writes no catalog item, so sampling is `constrained`.
+"""
 
 
 @dataclass
 class Demo:
-    """A whole run of the demo, the same again, and what was seen of both from outside."""
+    """A complete demo run, its repetition, and what was observed of both."""
 
     home: Path
     first: dict[str, Any] = field(default_factory=dict)
@@ -52,7 +59,7 @@ class Demo:
 
 
 def make_demo(home: Path) -> Demo:
-    """Run the demo, all eight stages, and run it again."""
+    """Run all eight stages of the demo twice."""
     made = Demo(home)
     with logged() as made.log, watched(home, made):
         made.first = run("demo", SMALL, home)
@@ -61,14 +68,14 @@ def make_demo(home: Path) -> Demo:
 
 
 def run(profile: str | Path, overrides: dict[str, Any], home: Path, *more: str) -> dict[str, Any]:
-    """What `convrec run --json` writes."""
+    """The JSON of `convrec run`."""
     words = ("run", profile, *sets(overrides), *more, "--json", "-")
     found: dict[str, Any] = convrec(*words, home=home).json
     return found
 
 
 def rows(home: Path, query: str) -> list[tuple[Any, ...]]:
-    """What SQL finds in the warehouse of a home."""
+    """Query the warehouse of a home."""
     path = str(home / "warehouse.duckdb")
     with contextlib.closing(duckdb.connect(path, read_only=True)) as connection:
         return connection.execute(query).fetchall()
@@ -76,7 +83,7 @@ def rows(home: Path, query: str) -> list[tuple[Any, ...]]:
 
 @contextlib.contextmanager
 def logged() -> Iterator[list[str]]:
-    """The lines that are logged while the block lasts, each once."""
+    """Collect log messages inside the block, each record once."""
     lines: list[str] = []
     met: set[int] = set()
 
@@ -87,7 +94,7 @@ def logged() -> Iterator[list[str]]:
                 kept.append(record)
                 lines.append(record.getMessage())
 
-    kept: list[logging.LogRecord] = []  # so that no id is given twice
+    kept: list[logging.LogRecord] = []  # keeps ids from being reused
     handler = Kept(logging.INFO)
     loggers = [logging.getLogger(name) for name in ("", "prefect", "convrec")]
     for logger in loggers:
@@ -99,7 +106,7 @@ def logged() -> Iterator[list[str]]:
             logger.removeHandler(handler)
 
 
-# -- what is written while a run goes on -------------------------------------------------------
+# -- observing files during a run --------------------------------------------------------------
 
 _watching: list[tuple[str, set[str]]] = []
 
@@ -118,10 +125,10 @@ _hooks: list[bool] = []
 
 @contextlib.contextmanager
 def watched(home: Path, made: Demo) -> Iterator[None]:
-    """Note which files this process opens in a home, and what the spool holds at each fsync."""
+    """Record the files this process opens in a home, and the spool's content at each fsync."""
     if not _hooks:
         _hooks.append(True)
-        sys.addaudithook(_audit)  # there is no taking it away; it does nothing but in this block
+        sys.addaudithook(_audit)  # cannot be removed; inactive outside the block
     real = os.fsync
 
     def fsync(handle: Any) -> None:
@@ -153,7 +160,7 @@ def watched(home: Path, made: Demo) -> Iterator[None]:
 
 
 def plain_name(name: str) -> str:
-    """A file's name without what differs from run to run."""
+    """A file name with the parts that vary between runs replaced."""
     name = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>", name)
     name = re.sub(r"\b\d+-[0-9a-f]{8}(?=[-.])", "<pid>-<hex>", name)
     name = re.sub(r"(?<=<hex>)-\d+(?=\.jsonl)", "-<n>", name)
@@ -165,7 +172,7 @@ def plain_name(name: str) -> str:
 
 
 def shape(value: Any) -> dict[str, Any]:
-    """Key path → the JSON types found there; the items of a list are one, `[]`."""
+    """Key path → JSON types found there; list items are merged under `[]`."""
     found: dict[str, set[str]] = {}
     _shape(value, "", found)
     return {path or ".": sorted(kinds) for path, kinds in found.items()}
@@ -215,7 +222,7 @@ INSTRUCTIONS = (
 )
 
 BROKEN = "zebra"
-"""A word whose conversation the judge of `Llm` answers badly at first."""
+"""The word that makes the first answer of the `Llm` judge unusable."""
 
 POSTS: list[tuple[str, float, list[Any], list[Any], list[str]]] = [
     ("Something tense like Heat (1995)?", 1.60e9, [["Heat", "1995"]], [["Se7en", "1995"]], []),
@@ -247,11 +254,11 @@ POSTS: list[tuple[str, float, list[Any], list[Any], list[str]]] = [
     ),
     ('Robots & loneliness; "quiet" ones', 1.6705e9, [], [["Moon", 2009], ["Stalker", 1979]], []),
 ]
-"""Conversation, time, seen, ground truth, and the list that the data bring along."""
+"""Conversation, time, seen titles, ground truth, and the provided list."""
 
 
 def write_reddit(folder: Path) -> Path:
-    """Files in the authors' schema: several users to a post, bad rows, odd signs, a long post."""
+    """Write data in the authors' schema: several users per post, bad rows, a long post."""
     lines: list[str] = []
     for number, (talk, when, seen, truth, listed) in enumerate(POSTS):
         answer = listed or ["Heat (1995)", "Ran (1985)", "8½ (1963)", "Moon (2009)", "Alien (1979)"]
@@ -265,7 +272,7 @@ def write_reddit(folder: Path) -> Path:
             "created_utc": when,
         }
         lines.append(json.dumps(row, ensure_ascii=False))
-        if number % 4 == 0:  # another user answers the same post
+        if number % 4 == 0:  # a second user answered this post
             other = {**row, "sample_id": f"post-{number}-b", "completion": "\n".join(answer[::-1])}
             lines.append(json.dumps({**other, "groundtruth_with_release_year": [["Ran", "1985"]]}))
     lines += ['{"prompt": "no more"}', "not JSON", lines[0]]
@@ -282,27 +289,27 @@ REDDIT: dict[str, Any] = {
     "llm.endpoint": "https://api.openai.com/v1",
     "llm.max_concurrency": 2,
 }
-"""The profile reddit-v2 with lists as short as the catalog of these files needs."""
+"""The profile reddit-v2 with lists short enough for the catalog of these files."""
 
 
 @dataclass
 class Asked:
-    """A run that asked an endpoint, and what that endpoint was told."""
+    """A run against a stub endpoint, and the requests that the endpoint received."""
 
     home: Path
     summary: dict[str, Any]
-    told: list[tuple[str, dict[str, str], Any]]
+    received: list[tuple[str, dict[str, str], Any]]
 
 
 TITLES = ["Heat (1995)", "Seven (1995)", "Alien", "Zardoz (1974)", "The Thing (1982)", "8 1/2"]
-"""What the teacher of these tests knows; some of it is in no catalog, some is written loosely."""
+"""The titles the stub teacher knows: some outside the catalog, some written loosely."""
 
 
 def make_reddit(home: Path, folder: Path, *more: str, **changes: Any) -> Asked:
-    """Run reddit-v2 up to adjust, with a server of these tests as teacher, judge and embedder."""
+    """Run reddit-v2 up to adjust with a stub as teacher, judge and embedder."""
     batch = changes.get("recommend.source") == "batch"
     llm = Llm(TITLES, BROKEN, fails=not batch)
-    with recorder(BatchApi(llm) if batch else llm) as (url, told):
+    with recorder(BatchApi(llm) if batch else llm) as (url, received):
         overrides = {**REDDIT, "ingest.path": str(folder), "llm.base_url": f"{url}/v1", **changes}
         until = more or ("--until", "adjust")
-        return Asked(home, run("reddit-v2", overrides, home, *until), told)
+        return Asked(home, run("reddit-v2", overrides, home, *until), received)

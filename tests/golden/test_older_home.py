@@ -1,0 +1,184 @@
+"""A home written by an earlier convrec opens: every stage is cached and no request is sent.
+
+`make_older_home.py` made it and names the commit.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.golden.access import convrec, sets
+from tests.golden.conftest import HERE
+from tests.golden.make_older_home import BATCH, VECTORS
+from tests.golden.worlds import REDDIT, SMALL, rows, run
+
+NOWHERE = "http://127.0.0.1:9/v1"
+"""An endpoint without a server: any request to it fails."""
+
+
+@dataclass
+class Older:
+    """An older home, and the summaries of the runs that made it."""
+
+    home: Path
+    said: dict[str, Any]
+
+    def artifact(self, stage: str) -> str:
+        found = [e["artifact_id"] for e in self.said["demo"]["stages"] if e["stage"] == stage]
+        return str(found[0])
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Older:
+    folder = tmp_path / "older"
+    with tarfile.open(HERE / "older-home.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    said = json.loads((folder / "said.json").read_text(encoding="utf-8"))
+    return Older(folder / "home", said)
+
+
+def facts(summary: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """The artifacts of a run, without states and times."""
+    return [(e["stage"], e["kind"], e["artifact_id"], e["rows"]) for e in summary["stages"]]
+
+
+def counts(home: Path) -> list[tuple[Any, ...]]:
+    """Counts that a fully cached run does not change."""
+    return rows(
+        home,
+        "SELECT (SELECT count(*) FROM artifacts), (SELECT count(*) FROM llm_answers), "
+        "(SELECT count(*) FROM llm_ledger), (SELECT count(*) FROM llm_judged), "
+        "(SELECT count(*) FROM embeddings), (SELECT max(created_at) FROM artifacts)",
+    )
+
+
+def test_an_older_home_is_planned_as_cached(older: Older) -> None:
+    words = ("plan", "demo", *sets(SMALL), "--json", "-")
+    plan = convrec(*words, home=older.home).json
+    assert {stage["state"] for stage in plan["stages"]} == {"cached"}
+    assert len(plan["stages"]) == len(older.said["demo"]["stages"])
+    assert all(figures["requests"] == 0 for figures in plan["llm"].values())
+
+
+def test_the_demo_in_an_older_home_is_cached(older: Older, prefect_server: None) -> None:
+    before, said = counts(older.home), older.said["demo"]
+    assert {e["state"] for e in said["stages"]} == {"completed"}
+    again = run("demo", {**SMALL, "llm.base_url": NOWHERE}, older.home)
+    assert {e["state"] for e in again["stages"]} == {"cached"}
+    assert facts(again) == facts(said)
+    assert again["llm"]["sent"] == 0
+    assert again["llm"]["requests"] == again["llm"]["from_ledger"] == said["llm"]["requests"]
+    assert again["metrics"] == said["metrics"]
+    assert again["comparisons"] == said["comparisons"]
+    assert counts(older.home) == before
+
+
+def test_reddit_in_an_older_home_is_cached(
+    older: Older, prefect_server: None, reddit_files: Path
+) -> None:
+    before, said = counts(older.home), older.said["reddit"]
+    elsewhere = {**REDDIT, "ingest.path": str(reddit_files), "llm.base_url": NOWHERE}
+    again = run("reddit-v2", {**elsewhere, **VECTORS}, older.home, "--until", "adjust")
+    made = [e["state"] for e in again["stages"] if e["artifact_id"]]
+    assert set(made) == {"cached"}
+    assert facts(again) == facts(said)
+    assert again["llm"]["sent"] == 0
+    batch = run("reddit-v2", {**elsewhere, **BATCH}, older.home, "--until", "recommend")
+    assert {e["state"] for e in batch["stages"] if e["artifact_id"]} == {"cached"}
+    assert facts(batch) == facts(older.said["batch"])
+    assert counts(older.home) == before
+
+
+def test_older_answers_are_read_as_they_were(older: Older) -> None:
+    words = ("llm", "reparse", "demo", *sets(SMALL), "--json", "-")
+    parsed = convrec(*words, home=older.home).json
+    assert {(one["state"], one["changed"]) for one in parsed["stages"]} == {("same", 0)}
+
+
+def test_an_older_home_can_be_looked_at(older: Older) -> None:
+    def asked(*words: str) -> Any:
+        return convrec(*words, "--json", "-", home=older.home).json
+
+    listed = {one["artifact_id"] for one in asked("artifacts", "list")}
+    said = {e["artifact_id"] for one in older.said.values() for e in one["stages"]}
+    assert listed == said - {None}
+    runs = {one["run_id"]: one for one in asked("artifacts", "list", "--runs")}
+    for one in older.said.values():
+        assert runs[one["flow_run_id"]]["state"] == "completed"
+        assert runs[one["flow_run_id"]]["revision"].startswith("43e927c")
+    checkpoint = older.artifact("rank_grpo")
+    shown = asked("artifacts", "show", checkpoint)
+    assert shown["flow_run_id"] == older.said["demo"]["flow_run_id"]
+    assert len(asked("artifacts", "lineage", checkpoint)) > 9
+    context = rows(older.home, "SELECT context_id FROM demonstrations WHERE split = 'test'")[0][0]
+    traced = asked("artifacts", "trace", "--conversation", context)
+    assert traced["lists"]
+    assert traced["demonstrations"]
+    bills = asked("llm", "ledger", "--by", "run")["rows"]
+    sent = {one["flow_run_id"]: one["llm"]["sent"] for one in older.said.values()}
+    assert {row["run"]: row["requests"] for row in bills} == sent
+    assert [one["state"] for one in asked("llm", "batches")["batches"]] == ["ended"]
+    assert [one["version"] for one in asked("catalog", "versions", "older")] == [1, 2]
+    changes = asked("catalog", "versions", "older@2")
+    assert sorted(one["change"] for one in changes) == ["added", "removed"]
+
+
+def test_an_older_checkpoint_still_recommends(older: Older, tmp_path: Path) -> None:
+    words = ("recommend", "Something like Heat (1995)", "--json", "-", "--checkpoint")
+    items = convrec(*words, older.artifact("rank_grpo"), home=older.home).json["items"]
+    assert len(set(items)) == 5
+    assert "Heat (1995)" not in items
+    export = ("export", older.artifact("sft"), tmp_path / "model")
+    assert convrec(*export, home=older.home).code == 0
+
+
+def test_a_catalog_can_be_published_in_an_older_home(older: Older, tmp_path: Path) -> None:
+    folder = older.home / "catalogs" / "older"
+    newest = sorted(folder.iterdir())[-1]
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(newest.read_bytes())
+    words = ("catalog", "publish", copy, "--name", "older", "--yes", "--json", "-")
+    published = convrec(*words, home=older.home).json
+    assert (published["new"], published["version"]) == (False, 2)
+
+
+ANSWER = {
+    "key": "5f" * 32,
+    "endpoint": "demo",
+    "model": "demo-teacher",
+    "body": '{"model": "demo-teacher", "messages": []}',
+    "response": '{"choices": [{"message": {"content": "Heat (1995)"}}]}',
+    "origin": "live",
+    "created_at": "2026-01-02T03:04:05.678901",
+    "run": "a-run-that-was-killed",
+    "stage": "recommend",
+    "prompt_tokens": 12,
+    "cached_tokens": 3,
+    "completion_tokens": 4,
+    "reasoning_tokens": 1,
+    "usd": 0.25,
+    "owner": "a-context",
+}
+"""A spool line of a process that was killed before it committed."""
+
+
+def test_what_a_killed_process_left_is_saved(older: Older) -> None:
+    spool = older.home / "spool"
+    spool.mkdir(exist_ok=True)
+    (spool / "4242-0123abcd.claims").write_text(f"{ANSWER['key']}\n{'6e' * 32}\n")
+    (spool / "4242-0123abcd.reserve").write_bytes(bytes(2**20))
+    cut = '{"key": "' + "6e" * 32
+    (spool / "4242-0123abcd-1.jsonl").write_text(json.dumps(ANSWER) + "\n" + cut)
+    words = ("llm", "ledger", "--by", "run", "--json", "-")
+    bills = {row["run"]: row for row in convrec(*words, home=older.home).json["rows"]}
+    assert bills["a-run-that-was-killed"]["usd"] == 0.25
+    assert bills["a-run-that-was-killed"]["requests"] == 1
+    query = f"SELECT owner, response FROM llm_answers WHERE request_key = '{ANSWER['key']}'"
+    assert rows(older.home, query) == [(ANSWER["owner"], ANSWER["response"])]
+    assert [path.name for path in spool.iterdir()] == ["turn.lock"]
