@@ -29,7 +29,7 @@ import polars as pl
 
 from convrec.catalog.load import load_catalog
 from convrec.config import ROOT
-from convrec.metrics.registry import CUTOFFS
+from convrec.metrics.batch import CUTOFFS
 from convrec.stages.evaluate.score import score_file
 
 N = 20

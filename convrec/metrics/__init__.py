@@ -1,1 +1,4 @@
-"""Ranking metrics, one per file: pure functions of lines, relevance and the catalog."""
+"""Ranking metrics: pure functions of arrays, one metric a file, listed in `registry`.
+
+`matcher` and `protocols` turn the text of recommended lists into the arrays that metrics read.
+"""

@@ -1,4 +1,4 @@
-"""Hit@k, the hit rate: the share of lists with any hit among the first k positions."""
+"""Hit@k, the hit rate: the share of lists with at least one hit in the first k lines."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def hit(relevance: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """1 where one of the first k positions hits, else 0, one value a list.
+def hit_rate(relevance: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Compute Hit@k = 1 if max_{j≤k} rel_j > 0, else 0. Its mean over lists is the hit rate.
 
-    `relevance` is (lists, positions) of 0 and 1. The mean over lists is the hit rate at k; with one
-    ground truth a list it equals Recall@k.
+    With one ground truth for each list it equals Recall@k.
+
+    Args:
+        relevance: (lists, positions) 1 where a line hits a ground truth, else 0.
+        k: Number of positions that count.
+
+    Returns:
+        (lists,) 0 or 1 for each list.
     """
     return np.asarray(relevance[:, :k].any(axis=1), dtype=np.float64)

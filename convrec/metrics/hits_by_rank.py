@@ -1,6 +1,7 @@
-"""Hit rate by rank: how often the line at each rank earns a ground truth.
+"""Hit rate by rank: the share of lists whose line at a given rank is a hit.
 
-A list that is ranked well to its end falls slowly here; one that is good at the top only, fast.
+The curve over ranks falls slowly for a list that is ranked well to its end, and quickly for one
+that is good only at the top.
 """
 
 from __future__ import annotations
@@ -9,9 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def hits_by_rank(relevance: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
-    """1 where the line at `rank` (counted from 1) earns a ground truth, else 0, one value a list.
+def hits_at_rank(relevance: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
+    """Return rel_rank. Its mean over lists is the hit rate at that rank.
 
-    `relevance` is (lists, positions). Its mean over lists is the hit rate at that rank.
+    Args:
+        relevance: (lists, positions) 1 where a line hits a ground truth, else 0.
+        rank: Rank of the line, from 1.
+
+    Returns:
+        (lists,) 0 or 1 for each list.
     """
     return relevance[:, rank - 1]

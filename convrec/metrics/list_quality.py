@@ -1,55 +1,74 @@
-"""Rates: what kind of lines a list is made of, whether or not they hit.
+"""List quality: how well a list keeps to the catalog and the format, whether or not it hits.
 
-All are shares of the lines *written* among the first N. A missing line is neither good nor bad
-here (`exact_n` and recall pay for it); a list without any line counts 0 everywhere.
+in_catalog   the line is a catalog item (same title, years at most 2 apart)
+format       the line is "Title (year)"; any text if the catalog has no years
+repeats      the line repeats an earlier line of the list
+seen         the line is an item that the conversation has already named
+exact_n      1 if the list has exactly N lines, blank lines included, else 0
 
-in_catalog   the line names a catalog item (title equal, years within 2)
-format       the line reads "Title (year)"; any words at all where the catalog has no years
-repeats      the line names what an earlier line of the list named
-seen         the line names an item that the conversation had already named
-exact_n      1 where the list has exactly N lines, blank ones counted, else 0
+All but `exact_n` are shares of the lines *written* among the first N. Missing lines do not count
+here; `exact_n` and Recall penalize them. A list without lines gets 0 everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convrec.metrics.matcher import Matches
 from convrec.metrics.relevance import MatchedLine
 
-if TYPE_CHECKING:
-    from convrec.metrics.matcher import Matches
-
-RATES = ("in_catalog", "format", "exact_n", "repeats", "seen")
+QUALITY_METRICS = ("in_catalog", "format", "exact_n", "repeats", "seen")
 
 
-def list_rates(
+def quality_of_list(
     lines: Sequence[MatchedLine], written: int, n: int, *, years: bool
 ) -> tuple[float, ...]:
-    """The RATES of one list, in that order.
+    """Compute the list quality of one list.
 
-    `lines` are the judged first `n` lines, `written` is how many the list has in all, `years`
-    says whether a well-formed line carries a year.
+    Args:
+        lines: The matched lines of the list, at most the first `n`.
+        written: Number of lines in the whole list.
+        n: Number of lines asked for.
+        years: Whether a well-formed line needs a year.
+
+    Returns:
+        One value for each of QUALITY_METRICS.
     """
     count = max(len(lines), 1)
-    good = sum(x.item is not None and (x.item.year is not None or not years) for x in lines)
+    well_formed = sum(x.item is not None and (x.item.year is not None or not years) for x in lines)
     return (
         sum(x.item_id is not None for x in lines) / count,
-        good / count,
+        well_formed / count,
         float(written == n),
         sum(x.repeat for x in lines) / count,
         sum(x.seen for x in lines) / count,
     )
 
 
-def rates(verdicts: Matches, n: int, *, years: bool) -> dict[str, NDArray[np.float64]]:
-    """The RATES of many lists, one value a list each; as `list_rates`."""
-    counts = np.maximum(verdicts.present[:, :n].sum(axis=1), 1)
-    good = verdicts.well_formed & verdicts.dated if years else verdicts.well_formed
-    shares = (verdicts.item >= 0, good, verdicts.repeat, verdicts.seen)
-    in_catalog, formed, repeats, seen = (share[:, :n].sum(axis=1) / counts for share in shares)
-    exact = (verdicts.written == n).astype(np.float64)
-    return dict(zip(RATES, (in_catalog, formed, exact, repeats, seen), strict=True))
+def list_quality(matches: Matches, n: int, *, years: bool) -> dict[str, NDArray[np.float64]]:
+    """Compute the list quality of many lists at once; equal to `quality_of_list` of each.
+
+    Args:
+        matches: The matched lines, at least `n` wide.
+        n: Number of lines asked for.
+        years: Whether a well-formed line needs a year.
+
+    Returns:
+        Name → (lists,) for each of QUALITY_METRICS.
+    """
+    counts = np.maximum(matches.present[:, :n].sum(axis=1), 1)
+    well_formed = matches.well_formed & matches.dated if years else matches.well_formed
+
+    def share(lines: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.asarray(lines[:, :n].sum(axis=1) / counts)
+
+    return {
+        "in_catalog": share(matches.item >= 0),
+        "format": share(well_formed),
+        "exact_n": (matches.written == n).astype(np.float64),
+        "repeats": share(matches.repeat),
+        "seen": share(matches.seen),
+    }

@@ -1,36 +1,45 @@
-"""Many lists judged at once: what `convrec.metrics.relevance.match_lines` says, as arrays.
+"""Match many lists at once: the result of `convrec.metrics.relevance.match_lines` as arrays.
 
-A line is read and looked up once, however often it is written; repeats are found by sorting. Only
-lines that share a title with something seen or wanted are looked at one by one. Tests hold it equal
-to `judge_lines`, which stays the definition.
+Each distinct line is parsed and looked up once, repeats are found by sorting, and only lines that
+share a title with a seen item or a ground truth are compared one by one. A test checks that the
+result equals `match_lines`, which is the definition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convrec.metrics.registry import ListToScore
-from convrec.metrics.relevance import Titled, list_lines
-from convrec.titles.index import YEAR_TOLERANCE, TitleIndex
-from convrec.titles.line_format import TITLE_YEAR, LineFormat
+from convrec.metrics.batch import ListToScore
+from convrec.metrics.relevance import TitleAndYear, list_lines, year_gap
+from convrec.titles.index import TitleIndex
+from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
 from convrec.titles.normalize import exact_key
 
-_MOST = 1 << 20
-"""Different lines and titles that are remembered; past it all are forgotten."""
+MISSING = -1
+"""In place of a catalog row, title or year that a line does not have."""
 
-NONE = -1
+_MAX_CACHED = 1 << 20
+"""Distinct lines and titles in the cache; it is cleared beyond."""
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What is true of each line, (lists, width) each; a line that is not there is False or NONE.
+    """Properties of each line; a line that does not exist is False or MISSING.
 
-    `item` is the row of a catalog item, `well_formed` that the line is of the form, `dated` that it
-    carries a year. `written` (lists,) counts all lines of a list, those past the width too.
+    Attributes:
+        present: (lists, width) Whether the list has the line.
+        well_formed: (lists, width) Whether the line has the line format.
+        dated: (lists, width) Whether the line has a year.
+        item: (lists, width) Catalog row, MISSING outside the catalog.
+        repeat: (lists, width) Whether the line repeats an earlier line.
+        seen: (lists, width) Whether the line is a seen item.
+        hit: (lists, width) Whether the line hits a ground truth.
+        written: (lists,) Number of lines of the whole list, also beyond the width.
     """
 
     present: NDArray[np.bool_]
@@ -43,168 +52,176 @@ class Matches:
     written: NDArray[np.int64]
 
 
+class _Lines(NamedTuple):
+    """The lines of all lists, flattened; every array is (lines,).
+
+    `list_index` says which list a line belongs to. Lines of a list with the same `identity` are
+    repeats; titles with the same `key` are the same title. `identity`, `key`, `year` and `item` can
+    be MISSING.
+    """
+
+    list_index: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    identity: NDArray[np.int64]
+    key: NDArray[np.int64]
+    year: NDArray[np.int64]
+    item: NDArray[np.int64]
+    well_formed: NDArray[np.bool_]
+
+
 class Matcher:
-    """Judges lists against one catalog."""
+    """Matches lists with one catalog. Parsed lines are cached across calls."""
 
     def __init__(
-        self, index: TitleIndex, form: LineFormat = TITLE_YEAR, item_ids: Sequence[str] = ()
+        self,
+        index: TitleIndex,
+        line_format: LineFormat = DEFAULT_FORMAT,
+        item_ids: Sequence[str] = (),
     ) -> None:
-        """`item_ids` in catalog order make `Verdicts.item` catalog rows; without, any numbers."""
+        """`item_ids` in catalog order make `Matches.item` catalog rows; else it is any number."""
         self._index = index
-        self._form = form
+        self._line_format = line_format
         self._rows = {item_id: row for row, item_id in enumerate(item_ids)}
-        self._forget()
+        self._clear_cache()
 
-    def judge(self, lists: Sequence[ListToScore], width: int) -> Matches:
-        """Judge the first `width` lines of each list."""
-        if len(self._codes) + len(self._key_of_title) > _MOST:
-            self._forget()
-        texts = [list_lines(asked.completion) for asked in lists]
+    def match(self, lists: Sequence[ListToScore], width: int) -> Matches:
+        """Match the first `width` lines of each list."""
+        if len(self._codes) + len(self._key_of_title) > _MAX_CACHED:
+            self._clear_cache()
+        texts = [list_lines(one.completion) for one in lists]
         written = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-        lengths = np.minimum(written, width)
-        flat = [line for lines in texts for line in lines[:width]]
-        codes = self._read(flat)
-        row = np.repeat(np.arange(len(lists)), lengths)
-        rank = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        name, key, year, item, formed = np.array(self._facts, dtype=np.int64)[codes].T
-        repeat = _repeats(row, name)
-        seen = self._seen(lists, row, key, year, formed == 1)
-        usable = (item != NONE) & ~repeat & ~seen
-        hit = self._hits(lists, row, key, year, usable)
+        lines = self._lines(texts, np.minimum(written, width))
+        repeat = _find_repeats(lines)
+        seen = self._find_seen(lists, lines)
+        hit = self._find_hits(lists, lines, (lines.item != MISSING) & ~repeat & ~seen)
 
-        def spread(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
-            table = np.zeros((len(lists), width), dtype=bool)
-            table[row, rank] = values
-            return table
+        def table(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+            cells = np.zeros((len(lists), width), dtype=bool)
+            cells[lines.list_index, lines.rank] = values
+            return cells
 
-        items = np.full((len(lists), width), NONE, dtype=np.int64)
-        items[row, rank] = item
+        items = np.full((len(lists), width), MISSING, dtype=np.int64)
+        items[lines.list_index, lines.rank] = lines.item
         return Matches(
-            spread(np.ones(len(flat), dtype=bool)),
-            spread(formed == 1),
-            spread(year != NONE),
-            items,
-            spread(repeat),
-            spread(seen),
-            spread(hit),
-            written,
+            present=table(np.ones(len(lines.list_index), dtype=bool)),
+            well_formed=table(lines.well_formed),
+            dated=table(lines.year != MISSING),
+            item=items,
+            repeat=table(repeat),
+            seen=table(seen),
+            hit=table(hit),
+            written=written,
         )
 
-    # -- lines ---------------------------------------------------------------------------------
+    # -- parsing lines -----------------------------------------------------------------------
 
-    def _forget(self) -> None:
+    def _clear_cache(self) -> None:
         self._codes: dict[str, int] = {}
         self._keys: dict[str, int] = {}
         self._key_of_title: dict[str, int] = {}
-        self._names: dict[tuple[int, int], int] = {}
-        # name, key, year, item, whether it is of the form; the first row keeps the array 2-d
+        self._identities: dict[tuple[int, int], int] = {}
+        # One row a code: identity, key, year, item, whether well-formed.
         self._facts: list[tuple[int, int, int, int, int]] = []
 
-    def _read(self, lines: list[str]) -> NDArray[np.int64]:
+    def _lines(self, texts: Sequence[Sequence[str]], lengths: NDArray[np.int64]) -> _Lines:
+        """Flatten and parse the first `lengths` lines of each list."""
+        flat = [
+            line for lines, length in zip(texts, lengths, strict=True) for line in lines[:length]
+        ]
+        list_index = np.repeat(np.arange(len(texts)), lengths)
+        rank = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        codes = self._code_lines(flat)
+        facts = np.array(self._facts, dtype=np.int64).reshape(-1, 5)[codes]
+        identity, key, year, item, well_formed = facts.T
+        return _Lines(list_index, rank, identity, key, year, item, well_formed == 1)
+
+    def _code_lines(self, lines: list[str]) -> NDArray[np.int64]:
+        """Return the row of `_facts` of each line; parse the lines that are not cached."""
         codes = self._codes
         for line in set(lines).difference(codes):
             codes[line] = len(self._facts)
-            self._facts.append(self._fact(line))
-        if not self._facts:
-            self._facts.append((NONE,) * 4 + (0,))
-            codes[""] = 0
+            self._facts.append(self._parse(line))
         return np.fromiter(map(codes.__getitem__, lines), dtype=np.int64, count=len(lines))
 
-    def _fact(self, line: str) -> tuple[int, int, int, int, int]:
-        found = self._form.parse(line)
-        if found is None:
-            return NONE, NONE, NONE, NONE, 0
-        key = self._key(found.title)
-        year = NONE if found.year is None else found.year
-        item_id = self._index.find(found.title, found.year)
-        item = NONE if item_id is None else self._rows.setdefault(item_id, len(self._rows))
-        same = (NONE, item) if item_id is not None else (key, year)
-        name = self._names.setdefault(same, len(self._names))
-        return name, key, year, item, 1
+    def _parse(self, line: str) -> tuple[int, int, int, int, int]:
+        parsed = self._line_format.parse(line)
+        if parsed is None:
+            return MISSING, MISSING, MISSING, MISSING, 0
+        key = self._key(parsed.title)
+        year = MISSING if parsed.year is None else parsed.year
+        item_id = self._index.find(parsed.title, parsed.year)
+        item = MISSING if item_id is None else self._rows.setdefault(item_id, len(self._rows))
+        same = (MISSING, item) if item_id is not None else (key, year)
+        identity = self._identities.setdefault(same, len(self._identities))
+        return identity, key, year, item, 1
 
     def _key(self, title: str) -> int:
-        """A number for all spellings of a title that count as the same."""
-        known = self._key_of_title.get(title)
-        if known is None:
-            known = self._keys.setdefault(exact_key(title), len(self._keys))
-            self._key_of_title[title] = known
-        return known
+        """Return the same number for all spellings of a title with one `exact_key`."""
+        key = self._key_of_title.get(title)
+        if key is None:
+            key = self._keys.setdefault(exact_key(title), len(self._keys))
+            self._key_of_title[title] = key
+        return key
 
-    # -- what lines are held against -------------------------------------------------------------
+    # -- comparing with seen titles and ground truths ----------------------------------------
 
-    def _seen(
-        self,
-        lists: Sequence[ListToScore],
-        row: NDArray[np.int64],
-        key: NDArray[np.int64],
-        year: NDArray[np.int64],
-        formed: NDArray[np.bool_],
-    ) -> NDArray[np.bool_]:
-        named = self._named([asked.seen for asked in lists], row, key, formed)
-        seen = np.zeros(len(row), dtype=bool)
-        for at in named:
-            titles = lists[row[at]].seen
-            seen[at] = any(
-                self._key(title) == key[at] and _apart(int(year[at]), own) is not None
-                for title, own in titles
-            )
+    def _find_seen(self, lists: Sequence[ListToScore], lines: _Lines) -> NDArray[np.bool_]:
+        seen = np.zeros(len(lines.key), dtype=bool)
+        for line, _ in self._year_gaps([one.seen for one in lists], lines, lines.well_formed):
+            seen[line] = True
         return seen
 
-    def _hits(
-        self,
-        lists: Sequence[ListToScore],
-        row: NDArray[np.int64],
-        key: NDArray[np.int64],
-        year: NDArray[np.int64],
-        usable: NDArray[np.bool_],
+    def _find_hits(
+        self, lists: Sequence[ListToScore], lines: _Lines, usable: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Lines in order, each taking the nearest ground truth that is still open."""
-        hit = np.zeros(len(row), dtype=bool)
-        current, open_truths = NONE, dict[int, Titled]()
-        for at in self._named([asked.ground_truth for asked in lists], row, key, usable):
-            if row[at] != current:
-                current = int(row[at])
-                open_truths = dict(enumerate(lists[current].ground_truth))
-            near = [
-                (apart, position)
-                for position, (title, own) in open_truths.items()
-                if self._key(title) == key[at] and (apart := _apart(int(year[at]), own)) is not None
-            ]
-            if near:
-                del open_truths[min(near)[1]]
-                hit[at] = True
+        """Each line, in order, takes the ground truth with the nearest year that is still open."""
+        hit = np.zeros(len(lines.key), dtype=bool)
+        taken: set[tuple[int, int]] = set()
+        for line, gaps in self._year_gaps([one.ground_truth for one in lists], lines, usable):
+            owner = int(lines.list_index[line])
+            free = [(gap, truth) for truth, gap in gaps.items() if (owner, truth) not in taken]
+            if free:
+                taken.add((owner, min(free)[1]))
+                hit[line] = True
         return hit
 
-    def _named(
+    def _year_gaps(
         self,
-        titles: Sequence[Sequence[Titled]],
-        row: NDArray[np.int64],
-        key: NDArray[np.int64],
+        titles: Sequence[Sequence[TitleAndYear]],
+        lines: _Lines,
         among: NDArray[np.bool_],
-    ) -> NDArray[np.intp]:
-        """The lines `among` all whose title is one of their list's `titles`, whatever the year."""
+    ) -> Iterator[tuple[int, dict[int, int]]]:
+        """For each line of `among` that names some of its list's `titles`: position → year gap."""
+        for line in np.flatnonzero(among & self._shares_title(titles, lines)).tolist():
+            key, year = int(lines.key[line]), int(lines.year[line])
+            gaps = {
+                position: gap
+                for position, (title, other) in enumerate(titles[lines.list_index[line]])
+                if self._key(title) == key
+                and (gap := year_gap(None if year == MISSING else year, other)) is not None
+            }
+            if gaps:
+                yield line, gaps
+
+    def _shares_title(
+        self, titles: Sequence[Sequence[TitleAndYear]], lines: _Lines
+    ) -> NDArray[np.bool_]:
+        """(lines,) Whether the line's title is one of its list's `titles`, whatever the year."""
         counts = np.fromiter(map(len, titles), dtype=np.int64, count=len(titles))
-        flat = [title for given in titles for title, _ in given]
-        for title in set(flat).difference(self._key_of_title):
-            self._key(title)
         keys = np.fromiter(
-            map(self._key_of_title.__getitem__, flat), dtype=np.int64, count=len(flat)
+            (self._key(title) for group in titles for title, _ in group),
+            dtype=np.int64,
+            count=int(counts.sum()),
         )
         size = len(self._keys) + 1
         wanted = np.repeat(np.arange(len(titles)), counts) * size + keys
-        return np.flatnonzero(among & np.isin(row * size + key, wanted))
+        return np.isin(lines.list_index * size + lines.key, wanted)
 
 
-def _repeats(row: NDArray[np.int64], name: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether an earlier line of the same list has the same name; lines without one never."""
-    whole = row * (int(name.max(initial=0)) + 2) + name + 1
-    order = np.argsort(whole, kind="stable")
-    repeat = np.zeros(len(row), dtype=bool)
-    repeat[order[1:]] = whole[order[1:]] == whole[order[:-1]]
-    return np.asarray(repeat & (name != NONE))
-
-
-def _apart(year: int, other: int | None) -> int | None:
-    """Years apart, 0 where one is missing; None beyond YEAR_TOLERANCE."""
-    apart = 0 if year == NONE or other is None else abs(year - other)
-    return apart if apart <= YEAR_TOLERANCE else None
+def _find_repeats(lines: _Lines) -> NDArray[np.bool_]:
+    """(lines,) Whether an earlier line of the same list has the same identity."""
+    sort_key = lines.list_index * (int(lines.identity.max(initial=0)) + 2) + lines.identity + 1
+    order = np.argsort(sort_key, kind="stable")
+    repeat = np.zeros(len(order), dtype=bool)
+    repeat[order[1:]] = sort_key[order[1:]] == sort_key[order[:-1]]
+    return np.asarray(repeat & (lines.identity != MISSING))

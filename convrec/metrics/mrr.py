@@ -1,4 +1,4 @@
-"""MRR@k, the mean reciprocal rank: how far one reads until the first hit."""
+"""MRR@k, the mean reciprocal rank of the first hit."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from numpy.typing import NDArray
 
 
 def mrr(relevance: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """1 / rank of the first of the first k positions that hits, 0 without any, one value a list.
+    """Compute the reciprocal rank 1 / (rank of the first hit). Its mean over lists is MRR@k.
 
-    `relevance` is (lists, positions) of 0 and 1. The mean over lists is MRR@k.
+    Args:
+        relevance: (lists, positions) 1 where a line hits a ground truth, else 0.
+        k: Number of positions that count.
+
+    Returns:
+        (lists,) Reciprocal rank of each list; 0 without a hit in the first k positions.
     """
-    first = relevance[:, :k]
-    found = first.argmax(axis=1)
-    return np.asarray(np.where(first.any(axis=1), 1.0 / (found + 1), 0.0))
+    top = relevance[:, :k]
+    first = top.argmax(axis=1)
+    return np.asarray(np.where(top.any(axis=1), 1.0 / (first + 1), 0.0))

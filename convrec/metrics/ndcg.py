@@ -1,9 +1,12 @@
-"""NDCG@k with binary relevance: how early the first k positions earn the ground truth.
+"""NDCG@k with binary relevance, discount 1/log2(rank + 1) and a linear gain.
 
-DCG@k = Σ_{j≤k} rel_j / log2(j + 1), divided by the DCG of the best list there could be. Which best
-list is where protocols differ. `standard` allows min(|ground truth|, k) hits, whatever the list's
-length. The published code allows no more hits than the list has items, so that a short list scores
-higher than it should; `lengths` asks for that reading, and only `reference` does.
+DCG@k = Σ_{j≤k} rel_j / log2(j + 1). NDCG@k divides it by the DCG@k of an ideal list, and protocols
+differ in that ideal list:
+
+- `standard` and `per-label`: it has min(|ground truth|, k) hits, however long the list is (the
+  common definition, as in ranx and trec_eval).
+- `reference`: it has no more hits than the list has items, as in the published Rank-GRPO code. A
+  short list then scores higher than it should. Pass `lengths` for this variant.
 """
 
 from __future__ import annotations
@@ -18,15 +21,21 @@ def ndcg(
     k: int,
     lengths: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
-    """DCG@k over the ideal DCG@k, one value a list; 0 where the ideal list is empty.
+    """Compute NDCG@k = DCG@k / ideal DCG@k.
 
-    `relevance` is (lists, positions) of 0 and 1, `truths` (lists,) the sizes of the ground truth,
-    `lengths` (lists,) cuts the ideal list at the list's own length.
+    Args:
+        relevance: (lists, positions) 1 where a line hits a ground truth, else 0.
+        truths: (lists,) Size of each ground truth.
+        k: Number of positions that count.
+        lengths: (lists,) Length of each list, to cut the ideal list there; None for no cut.
+
+    Returns:
+        (lists,) NDCG@k of each list; 0 if the ideal list is empty.
     """
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
     gains = relevance[:, :k] @ discounts[: relevance.shape[1]]
-    hits = np.minimum(truths, k)
+    ideal_hits = np.minimum(truths, k)
     if lengths is not None:
-        hits = np.minimum(hits, lengths)
-    ideal = np.concatenate(([0.0], np.cumsum(discounts)))[hits]
+        ideal_hits = np.minimum(ideal_hits, lengths)
+    ideal = np.concatenate(([0.0], np.cumsum(discounts)))[ideal_hits]
     return np.divide(gains, ideal, out=np.zeros_like(ideal), where=ideal > 0)

@@ -1,7 +1,7 @@
-"""Mean popularity rank: how well known the recommended items are.
+"""Mean popularity rank of the recommended items; 1 is the most popular item.
 
-Rank 1 is the item most often in training ground truth. The published model gained partly by popular
-titles: where Recall rises while this falls, look at what was learned.
+The published model gained partly by recommending popular titles. If Recall rises while this metric
+falls, the model may have learned popularity.
 """
 
 from __future__ import annotations
@@ -9,29 +9,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from convrec.metrics.item_mean import mean_over_items
+
 
 def popularity_ranks(mentions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The popularity rank of each catalog item, from 1; items mentioned alike share their mean.
+    """Rank catalog items by their mentions; items with equal mentions share their mean rank.
 
-    `mentions` is how often each item is a training ground truth. Ranks sum to n(n + 1)/2.
+    Args:
+        mentions: (catalog,) How often each catalog item is a training ground truth.
+
+    Returns:
+        (catalog,) Ranks from 1, most mentioned first. They sum to n(n + 1)/2.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # loads slowly
 
     return np.asarray(rankdata(-np.asarray(mentions), method="average"), dtype=np.float64)
 
 
-def popularity_rank(items: NDArray[np.int64], ranks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean popularity rank of each list's catalog items, NaN for a list without any.
+def popularity_rank(items: NDArray[np.int64], mentions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average the popularity rank over the catalog items of each list.
 
-    `items` is (lists, positions) of catalog rows, negative where a line names none; `ranks` as
-    `popularity_ranks` gives them.
+    Args:
+        items: (lists, positions) Catalog row of each line; negative if it has no catalog item.
+        mentions: (catalog,) How often each catalog item is a training ground truth.
+
+    Returns:
+        (lists,) The mean rank for each list; NaN for a list without a catalog item.
     """
-    return mean_of_items(items, ranks)
-
-
-def mean_of_items(items: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of `values`, one a catalog row, over the items of each list; NaN without any."""
-    named = items >= 0
-    counts = named.sum(axis=1)
-    sums = np.where(named, values[np.maximum(items, 0)], 0.0).sum(axis=1)
-    return np.asarray(np.divide(sums, counts, out=np.full(len(items), np.nan), where=counts > 0))
+    return mean_over_items(items, popularity_ranks(mentions))

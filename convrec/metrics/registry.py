@@ -1,72 +1,141 @@
-"""Lists to judge, what a protocol makes of them, and every metric of the result."""
+"""The registry of metrics. A new metric is one file in `convrec/metrics/` and one entry here.
+
+RANKING_METRICS   of one list at a cutoff k, from its hits: Recall, NDCG, MRR, hit rate
+ITEM_METRICS      of one list, from the popularity of its catalog items
+CATALOG_METRICS   of all lists of a system together, from how often each item is recommended
+
+`convrec score`, the `metrics` artifact, the run's JSON and the report take their metrics from these
+tables. Metrics of the form of a list (shares of repeats, of unknown titles, ...) are in
+`list_quality`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convrec.metrics.hit_rate import hit
-from convrec.metrics.hits_by_rank import hits_by_rank
+from convrec.metrics.batch import CUTOFFS, WIDTH, ListBatch
+from convrec.metrics.coverage import coverage
+from convrec.metrics.gini import gini
+from convrec.metrics.head_share import HEAD_SIZE, head_share
+from convrec.metrics.hit_rate import hit_rate
+from convrec.metrics.hits_by_rank import hits_at_rank
 from convrec.metrics.mrr import mrr
 from convrec.metrics.ndcg import ndcg
+from convrec.metrics.novelty import novelty
+from convrec.metrics.popularity_rank import popularity_rank
 from convrec.metrics.recall import recall
-from convrec.metrics.relevance import Titled
 
-Protocol = Literal["standard", "reference", "per-label"]
-
-CUTOFFS = (5, 10, 15, 20)
-WIDTH = max(CUTOFFS)
-"""Positions that any metric looks at."""
-
-
-class ListToScore(NamedTuple):
-    """A completion as generated, and what it is held against; `ground_truth` is not empty."""
-
-    completion: str
-    seen: Sequence[Titled]
-    ground_truth: Sequence[Titled]
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class ListBatch:
-    """Judged lists.
+class RankingMetric:
+    """A metric of one list at a cutoff, reported as `name@k` for every k of CUTOFFS.
 
-    `relevance` (lists, WIDTH) is what Recall and NDCG read, `reward_relevance` (lists, WIDTH) what
-    the rewards read; they differ under `reference` only, where the metrics drop lines first and
-    the rewards do not. `lengths` cuts the ideal list (see `ndcg`), None under `standard`. `items`
-    (lists, N) are the catalog items of the lines, negative without one; under `standard` only.
-    Under `per-label` a row is a (list, ground-truth item) pair, and `owner` says of which list.
+    Attributes:
+        compute: (batch, k) → one value for each row of the batch.
+        label: Name in the headings of the report.
+        report_cutoffs: The k that the tables of the report show.
+        in_reference: Whether the published Rank-GRPO code has the metric; the `reference` protocol
+            computes no other.
     """
 
-    relevance: NDArray[np.float64]
-    reward_relevance: NDArray[np.float64]
-    truths: NDArray[np.int64]
-    lengths: NDArray[np.int64] | None = None
-    rates: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    items: NDArray[np.int64] | None = None
-    owner: NDArray[np.int64] | None = None
+    compute: Callable[[ListBatch, int], Floats]
+    label: str
+    report_cutoffs: tuple[int, ...] = ()
+    in_reference: bool = False
 
 
-def ranking_metrics(batch: ListBatch) -> dict[str, NDArray[np.float64]]:
-    """`recall@5` ... `hit@20` by name, each with one value a list.
+@dataclass(frozen=True)
+class ItemMetric:
+    """A metric of the catalog items of one list.
 
-    The published code, whose reading `reference` is, has neither MRR nor hit rate.
+    Attributes:
+        compute: (items, mentions) → one value for each list, NaN for a list without a catalog item.
+            `items` (lists, N) are catalog rows, negative without one; `mentions` (catalog,) is how
+            often each item is a training ground truth.
+        label: Heading in the report.
+        decimals: Decimals in the report.
     """
-    values = {}
-    for k in CUTOFFS:
-        values[f"recall@{k}"] = recall(batch.relevance, batch.truths, k)
-        values[f"ndcg@{k}"] = ndcg(batch.relevance, batch.truths, k, batch.lengths)
-        if batch.lengths is None:
-            values[f"mrr@{k}"] = mrr(batch.relevance, k)
-            values[f"hit@{k}"] = hit(batch.relevance, k)
-    return values
+
+    compute: Callable[[Rows, Floats], Floats]
+    label: str
+    decimals: int = 3
 
 
-def all_metrics(batch: ListBatch) -> dict[str, NDArray[np.float64]]:
-    """Ranking metrics, rates, and `hit_rate@rank1` ..., each with one value a list."""
-    ranks = {f"hit_rate@rank{j}": hits_by_rank(batch.relevance, j) for j in range(1, WIDTH + 1)}
-    return {**ranking_metrics(batch), **batch.rates, **ranks}
+@dataclass(frozen=True)
+class CatalogMetric:
+    """A metric of all lists of a system, between 0 and 1.
+
+    Attributes:
+        compute: (counts, head) → one value for each resample. `counts` (resamples, catalog) is how
+            often each item is recommended, `head` are the rows of the most popular items.
+        label: Heading in the report.
+        needs_training: Whether it reads `head`, so it is left out without training ground truth.
+    """
+
+    compute: Callable[[Floats, Rows], Floats]
+    label: str
+    needs_training: bool = False
+
+
+RANKING_METRICS = {
+    "recall": RankingMetric(
+        lambda batch, k: recall(batch.relevance, batch.truths, k),
+        label="Recall",
+        report_cutoffs=(5, 20),
+        in_reference=True,
+    ),
+    "ndcg": RankingMetric(
+        lambda batch, k: ndcg(batch.relevance, batch.truths, k, batch.lengths),
+        label="NDCG",
+        report_cutoffs=(5, 20),
+        in_reference=True,
+    ),
+    "mrr": RankingMetric(
+        lambda batch, k: mrr(batch.relevance, k), label="MRR", report_cutoffs=(20,)
+    ),
+    "hit": RankingMetric(lambda batch, k: hit_rate(batch.relevance, k), label="Hit"),
+}
+
+ITEM_METRICS = {
+    "popularity_rank": ItemMetric(popularity_rank, label="popularity rank", decimals=1),
+    "novelty": ItemMetric(novelty, label="novelty, bits"),
+}
+
+CATALOG_METRICS = {
+    "catalog_coverage": CatalogMetric(lambda counts, head: coverage(counts), "catalog coverage"),
+    "popularity_gini": CatalogMetric(lambda counts, head: gini(counts), "popularity Gini"),
+    "head_share": CatalogMetric(head_share, f"top-{HEAD_SIZE} share", needs_training=True),
+}
+
+
+def ranking_metrics(batch: ListBatch) -> dict[str, Floats]:
+    """Compute every ranking metric at every cutoff.
+
+    Returns:
+        `recall@5` ... `hit@20` → (rows,) one value for each row of the batch. Batches of the
+        `reference` protocol get only the metrics of the published code.
+    """
+    is_reference = batch.lengths is not None
+    return {
+        f"{name}@{k}": metric.compute(batch, k)
+        for k in CUTOFFS
+        for name, metric in RANKING_METRICS.items()
+        if metric.in_reference or not is_reference
+    }
+
+
+def all_metrics(batch: ListBatch) -> dict[str, Floats]:
+    """Compute the ranking metrics, list quality, and `hit_rate@rank1` ... of a batch.
+
+    Returns:
+        Metric → (rows,) one value for each row of the batch.
+    """
+    by_rank = {f"hit_rate@rank{j}": hits_at_rank(batch.relevance, j) for j in range(1, WIDTH + 1)}
+    return {**ranking_metrics(batch), **batch.quality, **by_rank}

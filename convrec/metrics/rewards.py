@@ -1,9 +1,11 @@
-"""What each rank of a list earns: relevance by line, carried to the ranks that led to it.
+"""Rank rewards: what each rank of a list earns, from the relevance of the lines at and below it.
 
-Rewards are indexed by line (`convrec.metrics.relevance`), so a line that cannot be read earns
-nothing at its own rank and shifts no other; the published code indexes them by parsed title. `log`
-is the discounted gain from a rank on, `exp_inf` the rank's own relevance, `exp:Γ` lies between
-them. No torch here: evaluation uses this module too.
+log       reward_k = Σ_{j≥k} rel_j / log2(j + 1), the discounted gain from rank k on
+exp:Γ     reward_k = Σ_{j≥k} rel_j·Γ^-(j−k)
+exp_inf   reward_k = rel_k, the limit of exp:Γ for a large Γ
+
+Relevance is indexed by line (see `convrec.metrics.relevance`), so a line that cannot be parsed
+earns nothing at its own rank and shifts no other. The published code indexes by parsed title.
 """
 
 from __future__ import annotations
@@ -13,32 +15,36 @@ from collections.abc import Callable, Sequence
 
 from convrec.errors import ConfigError
 
-Reward = Callable[[Sequence[float]], list[float]]
-"""From the relevance of ranks 1 to N to the rewards of ranks 1 to N."""
+RankReward = Callable[[Sequence[float]], list[float]]
+"""Maps the relevance of ranks 1 to N to the rewards of ranks 1 to N."""
 
 
 def log_rewards(relevance: Sequence[float]) -> list[float]:
-    """The sum over j from k on of rel_j / log2(j+1), for each rank k."""
+    """Compute Σ_{j≥k} rel_j / log2(j + 1) for each rank k."""
     gains = [value / math.log2(rank + 2) for rank, value in enumerate(relevance)]
     return _discounted_sums(gains, 1.0)
 
 
-def exp_rewards(gamma: float) -> Reward:
-    """The reward whose rank k earns the sum over j from k on of rel_j·Γ^-(j-k)."""
+def exp_rewards(gamma: float) -> RankReward:
+    """Return the reward Σ_{j≥k} rel_j·Γ^-(j−k) for Γ = `gamma`."""
     return lambda relevance: _discounted_sums(relevance, 1 / gamma)
 
 
-def exp_inf(relevance: Sequence[float]) -> list[float]:
-    """Each rank's own relevance: the limit of `exp_rewards` for a large Γ."""
+def exp_inf_rewards(relevance: Sequence[float]) -> list[float]:
+    """Return rel_k for each rank k."""
     return [float(value) for value in relevance]
 
 
-def reward_named(name: str) -> Reward:
-    """The reward that a config names: `log`, `exp_inf`, or `exp:Γ`. Raises ConfigError."""
+def parse_reward(name: str) -> RankReward:
+    """Return the reward for `rank_grpo.reward`: `log`, `exp_inf`, or `exp:Γ`.
+
+    Raises:
+        ConfigError: `name` is none of these.
+    """
     if name == "log":
         return log_rewards
     if name == "exp_inf":
-        return exp_inf
+        return exp_inf_rewards
     kind, _, gamma = name.partition(":")
     try:
         if kind == "exp" and float(gamma) > 1:
@@ -51,7 +57,7 @@ def reward_named(name: str) -> Reward:
 
 
 def _discounted_sums(values: Sequence[float], discount: float) -> list[float]:
-    """Sum over j from k on of values_j·discount^(j-k), for each k."""
+    """Compute Σ_{j≥k} values_j·discount^(j−k) for each k."""
     sums: list[float] = []
     total = 0.0
     for value in reversed(values):

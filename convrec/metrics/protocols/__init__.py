@@ -1,1 +1,1 @@
-"""Evaluation protocols: how lines are matched with the ground truth and positions counted."""
+"""Evaluation protocols: how lists are matched with their ground truth and positions are counted."""

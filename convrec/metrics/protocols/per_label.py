@@ -1,11 +1,13 @@
 """The `per-label` protocol: each (turn, item) pair counts once, as in CIKM'23.
 
-He et al., "Large Language Models as Zero-Shot Conversational Recommenders", for comparing with
-their numbers. A turn with three ground-truth items is three cases of one item each, so Recall@k and
-the hit rate are the same, NDCG@k of a hit is 1/log2(rank + 1), and a post with many answers weighs
-more. A written title stands for the catalog name nearest by edit distance. Lines that are more than
-MOST_EDITS away from every name, or name something already mentioned, are dropped and later ones
-move up; a pair whose item was already mentioned is left out, as in their row "recommendation".
+Source: He et al., "Large Language Models as Zero-Shot Conversational Recommenders". Use it to
+compare with their numbers.
+
+- A turn with three ground-truth items is three cases with one item each. So Recall@k equals the hit
+  rate, NDCG@k of a hit is 1/log2(rank + 1), and posts with many answers weigh more.
+- A line stands for the catalog name with the smallest edit distance. Lines that are more than
+  MAX_EDITS edits from every name, or that name a seen item, are dropped, and later lines move up.
+- A pair whose item was already seen is left out, as in their row "recommendation".
 """
 
 from __future__ import annotations
@@ -17,68 +19,78 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from convrec.metrics.registry import WIDTH, ListBatch, ListToScore
-from convrec.metrics.relevance import Titled
-from convrec.titles.line_format import TITLE_YEAR, LineFormat, parse_answer
+from convrec.metrics.batch import WIDTH, ListBatch, ListToScore
+from convrec.metrics.relevance import TitleAndYear
+from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat, parse_chat_list
 
-MOST_EDITS = 2
+MAX_EDITS = 2
 
 
-class Names:
-    """The names of a catalog as lines are written, and the nearest one to any text."""
+class CatalogNames:
+    """The names of catalog items as lines, and lookup of the nearest name."""
 
-    def __init__(self, items: Iterable[Titled], form: LineFormat = TITLE_YEAR) -> None:
-        self.form = form
-        self._names = list(dict.fromkeys(form.format(*item) for item in items))
-        self._known = set(self._names)
+    def __init__(
+        self, items: Iterable[TitleAndYear], line_format: LineFormat = DEFAULT_FORMAT
+    ) -> None:
+        self._line_format = line_format
+        self._names = list(dict.fromkeys(line_format.format(*item) for item in items))
+        self._exact = set(self._names)
         self.nearest = lru_cache(maxsize=1 << 16)(self._nearest)
 
     def _nearest(self, text: str) -> str | None:
-        """The name at most MOST_EDITS edits away, the first of equals; None where there is none."""
-        if text in self._known:
+        """Return the nearest name within MAX_EDITS edits, the first on a tie, or None."""
+        if text in self._exact:
             return text
         found = process.extractOne(
-            text, self._names, scorer=Levenshtein.distance, score_cutoff=MOST_EDITS
+            text, self._names, scorer=Levenshtein.distance, score_cutoff=MAX_EDITS
         )
         return str(found[0]) if found else None
 
-    def read(self, completion: str) -> list[str]:
-        """The names that a list's lines stand for, in order; the others are dropped."""
-        written = (self.form.format(*item) for _, item in parse_answer(completion, self.form))
-        return [name for text in written if (name := self.nearest(text)) is not None]
+    def parse_list(self, completion: str) -> list[str]:
+        """Return the names that the lines stand for, in order; other lines are dropped."""
+        items = parse_chat_list(completion, self._line_format)
+        names = (self.nearest(self._line_format.format(*item)) for _, item in items)
+        return [name for name in names if name is not None]
 
-    def of(self, item: Titled) -> str:
-        """The name of a title and year; their own line where no name is near."""
-        text = self.form.format(*item)
+    def name_of(self, item: TitleAndYear) -> str:
+        """Return the nearest name of an item, or its own line if no name is near."""
+        text = self._line_format.format(*item)
         return self.nearest(text) or text
 
 
-def match_per_label(lists: Sequence[ListToScore], names: Names) -> ListBatch:
-    """One row a (list, ground-truth item) pair; `Batch.owner` says which list it belongs to."""
+def match_per_label(lists: Sequence[ListToScore], names: CatalogNames) -> ListBatch:
+    """Match lists by the `per-label` protocol: one row for each (list, ground-truth item) pair."""
     owners: list[int] = []
     ranks: list[int | None] = []
-    for position, asked in enumerate(lists):
-        seen = {names.of(item) for item in asked.seen}
-        kept = [name for name in names.read(asked.completion) if name not in seen]
-        for label in labels(asked.seen, asked.ground_truth, names):
-            owners.append(position)
-            ranks.append(label_rank(kept, label))
-    return as_batch(owners, ranks)
+    for index, one in enumerate(lists):
+        seen = {names.name_of(item) for item in one.seen}
+        listed = [name for name in names.parse_list(one.completion) if name not in seen]
+        for target in target_names(one.seen, one.ground_truth, names):
+            owners.append(index)
+            ranks.append(target_rank(listed, target))
+    return batch_of_pairs(owners, ranks)
 
 
-def labels(seen: Sequence[Titled], ground_truth: Sequence[Titled], names: Names) -> list[str]:
-    """The names to find: the ground truth, as often as it is given, but for what was mentioned."""
-    mentioned = {names.of(item) for item in seen}
-    return [name for item in ground_truth if (name := names.of(item)) not in mentioned]
+def target_names(
+    seen: Sequence[TitleAndYear], ground_truth: Sequence[TitleAndYear], names: CatalogNames
+) -> list[str]:
+    """Return the name of each ground truth that was not seen; repeats stay."""
+    seen_names = {names.name_of(item) for item in seen}
+    return [name for item in ground_truth if (name := names.name_of(item)) not in seen_names]
 
 
-def label_rank(names: Sequence[str], label: str) -> int | None:
-    """The rank, from 1, at which a list first names the label; None where it does not."""
-    return names.index(label) + 1 if label in names else None
+def target_rank(names: Sequence[str], target: str) -> int | None:
+    """Return the rank, from 1, of the first name that equals `target`, or None."""
+    return names.index(target) + 1 if target in names else None
 
 
-def as_batch(owners: Sequence[int], ranks: Sequence[int | None]) -> ListBatch:
-    """Pairs with the rank of their hit, as rows of a batch with one ground truth each."""
+def batch_of_pairs(owners: Sequence[int], ranks: Sequence[int | None]) -> ListBatch:
+    """Build a batch with one ground truth in each row.
+
+    Args:
+        owners: (pairs,) Index of the list of each pair.
+        ranks: (pairs,) Rank of the hit of each pair, from 1; None without a hit.
+    """
     relevance = np.zeros((len(ranks), WIDTH))
     for row, rank in enumerate(ranks):
         if rank is not None and rank <= WIDTH:

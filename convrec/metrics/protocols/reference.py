@@ -1,15 +1,15 @@
-"""The `reference` protocol: what the published Rank-GRPO code measures, for published numbers only.
+"""The `reference` protocol: what the published Rank-GRPO code measures.
 
-How it departs from `standard`:
+Use it only to compare with published numbers. Differences from `standard`:
 
-- A line is read forgivingly: numbering, bullets, emphasis and quotes come off, anything in
-  parentheses leaves the title, text after "(year)" is ignored. Lines without a year vanish.
-- Recall and NDCG first drop seen titles and items outside the catalog (exact title and year), so
-  later items move up; the ideal list is cut at the length of what remains. Each ground truth hits
-  its first equal title with a year within 2.
-- Rewards are indexed by parsed title: nothing else is dropped, but an unreadable line shifts every
-  later rank. Titles match without regard to case; of several ground truths with one title the
-  nearest year is taken, the later one on a tie, each once.
+- Parsing is lenient: numbering, bullets, emphasis and quotes are stripped, parentheses are removed
+  from the title, and text after "(year)" is ignored. Lines without a year are dropped.
+- Recall and NDCG drop seen titles and items outside the catalog (exact title and year) first, so
+  later items move up. The ideal list is cut at the length of the remaining list. Each ground truth
+  hits the first item with its exact title and a year within 2.
+- Rewards are indexed by parsed title: nothing else is dropped, but a line that cannot be parsed
+  shifts every later rank. Titles are compared without case. Each ground truth is used once; of
+  several with one title, the nearest year is used, the later one on a tie.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from convrec.metrics.registry import WIDTH, ListBatch, ListToScore
-from convrec.metrics.relevance import Titled
+from convrec.metrics.batch import WIDTH, ListBatch, ListToScore
+from convrec.metrics.relevance import TitleAndYear
 from convrec.titles.index import YEAR_TOLERANCE
 
 _LINE = re.compile(r"(?P<title>.+?)\s+\((?P<year>\d{4})\)")
@@ -30,60 +30,67 @@ _TRAILING = re.compile(r"\s*[*_\-#]+$")
 _PARENTHESES = re.compile(r"\([^()]*\)")
 _SPACE = re.compile(r"\s+")
 
-Named = tuple[str, int]
+ParsedTitle = tuple[str, int]
+"""A title and its year."""
 
-LONGEST = 2000
-"""Characters of a line that are looked at: markers come off layer by layer, each a pass."""
+MAX_LINE_LENGTH = 2000
+"""Characters of a line that are parsed. Stripping takes a pass for each layer of markup."""
 
 
-def match_reference(lists: Sequence[ListToScore], catalog: Set[Titled]) -> ListBatch:
-    """Judge lists against exact (title, year) pairs of a catalog."""
+def match_reference(lists: Sequence[ListToScore], catalog: Set[TitleAndYear]) -> ListBatch:
+    """Match lists by the `reference` protocol.
+
+    Args:
+        lists: The lists.
+        catalog: Exact (title, year) pairs of the catalog.
+    """
     relevance = np.zeros((len(lists), WIDTH))
-    rewards = np.zeros((len(lists), WIDTH))
+    reward_relevance = np.zeros((len(lists), WIDTH))
     lengths = np.zeros(len(lists), dtype=np.int64)
-    for row, asked in enumerate(lists):
-        items = read_list(asked.completion)
-        seen = {title for title, _ in asked.seen}
+    for row, one in enumerate(lists):
+        items = parse_list(one.completion)
+        seen = {title for title, _ in one.seen}
         usable = [item in catalog and item[0] not in seen for item in items]
-        kept = [item for item, usable_ in zip(items, usable, strict=True) if usable_]
-        lengths[row] = len(kept)
-        hits = [rank for rank in _first_hits(kept, asked.ground_truth) if rank < WIDTH]
+        remaining = [item for item, is_usable in zip(items, usable, strict=True) if is_usable]
+        lengths[row] = len(remaining)
+        hits = [rank for rank in _first_hits(remaining, one.ground_truth) if rank < WIDTH]
         relevance[row, hits] = 1.0
-        earned = _earned(items[:WIDTH], usable, asked.ground_truth)
-        rewards[row, earned] = 1.0
-    truths = np.array([len(asked.ground_truth) for asked in lists], dtype=np.int64)
-    return ListBatch(relevance, rewards, truths, lengths)
+        rewarded = _rewarded_positions(items[:WIDTH], usable, one.ground_truth)
+        reward_relevance[row, rewarded] = 1.0
+    truths = np.array([len(one.ground_truth) for one in lists], dtype=np.int64)
+    return ListBatch(relevance, reward_relevance, truths, lengths)
 
 
-def read_list(text: str) -> list[Named]:
-    """The (title, year) of every line in which the published code finds one, in order."""
-    return [item for line in text.split("\n") if (item := _read_line(line[:LONGEST])) is not None]
+def parse_list(text: str) -> list[ParsedTitle]:
+    """Return the title and year of every line in which the published code finds them, in order."""
+    parsed = (_parse_line(line[:MAX_LINE_LENGTH]) for line in text.split("\n"))
+    return [item for item in parsed if item is not None]
 
 
 @lru_cache(maxsize=1 << 16)
-def _read_line(line: str) -> Named | None:
-    found = _LINE.match(_bare(line))
-    return (_bare_title(found["title"]), int(found["year"])) if found else None
+def _parse_line(line: str) -> ParsedTitle | None:
+    found = _LINE.match(_strip_markup(line))
+    return (_strip_title(found["title"]), int(found["year"])) if found else None
 
 
-def _bare(text: str) -> str:
-    """`text` without surrounding spaces, list markers and emphasis, then without one quote pair."""
+def _strip_markup(text: str) -> str:
+    """Strip spaces, list markers and emphasis, then one pair of quotes."""
     text = _SPACE.sub(" ", text).strip()
-    while (bare := _TRAILING.sub("", _LEADING.sub("", text)).strip()) != text:
-        text = bare
+    while (stripped := _TRAILING.sub("", _LEADING.sub("", text)).strip()) != text:
+        text = stripped
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
     return text[1:-1] if quoted else text
 
 
-def _bare_title(title: str) -> str:
-    """A title without parentheses, markers and quotes, however deep they are nested."""
-    while (bare := _bare(_PARENTHESES.sub("", title))) != title:
-        title = bare
+def _strip_title(title: str) -> str:
+    """Strip parentheses, markers and quotes, also nested ones."""
+    while (stripped := _strip_markup(_PARENTHESES.sub("", title))) != title:
+        title = stripped
     return title
 
 
-def _first_hits(items: Sequence[Named], ground_truth: Sequence[Titled]) -> list[int]:
-    """For each ground truth, the position of the first item that is it."""
+def _first_hits(items: Sequence[ParsedTitle], ground_truth: Sequence[TitleAndYear]) -> list[int]:
+    """Return the position of the first matching item of each ground truth that has one."""
     hits = []
     for truth, truth_year in ground_truth:
         if truth_year is None:
@@ -95,26 +102,26 @@ def _first_hits(items: Sequence[Named], ground_truth: Sequence[Titled]) -> list[
     return hits
 
 
-def _earned(
-    items: Sequence[Named], usable: Sequence[bool], ground_truth: Sequence[Titled]
+def _rewarded_positions(
+    items: Sequence[ParsedTitle], usable: Sequence[bool], ground_truth: Sequence[TitleAndYear]
 ) -> list[int]:
-    """The positions that earn a reward: each takes the nearest ground truth still open."""
+    """Return the positions that earn a reward: each takes the nearest ground truth still open."""
     open_years: dict[str, list[int]] = {}
     for title, year in ground_truth:
         if year is not None:
-            open_years.setdefault(_folded(title), []).append(year)
-    earned = []
+            open_years.setdefault(_folded_title(title), []).append(year)
+    positions = []
     for position, (title, year) in enumerate(items):
-        years = open_years.get(_folded(title)) if usable[position] else None
+        years = open_years.get(_folded_title(title)) if usable[position] else None
         if not years:
             continue
         nearest = min(years, key=lambda y: (abs(y - year), y < year))
         if abs(nearest - year) <= YEAR_TOLERANCE:
             years.remove(nearest)
-            earned.append(position)
-    return earned
+            positions.append(position)
+    return positions
 
 
 @lru_cache(maxsize=1 << 16)
-def _folded(title: str) -> str:
+def _folded_title(title: str) -> str:
     return _SPACE.sub(" ", title).strip().casefold()

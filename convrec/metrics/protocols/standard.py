@@ -1,7 +1,7 @@
-"""The `standard` protocol: positions as generated, and nothing forgiven.
+"""The `standard` protocol: positions as generated.
 
-Repeats, out-of-catalog, unreadable and already seen lines keep their place and score 0; each
-ground truth is earned once; the ideal list has min(|ground truth|, k) hits. The first WIDTH lines
+Repeats, seen, unknown and malformed lines keep their position and have relevance 0. Each ground
+truth is hit once. The ideal list of NDCG@k has min(|ground truth|, k) hits. The first WIDTH lines
 count.
 """
 
@@ -11,32 +11,37 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convrec.metrics.list_quality import rates
+from convrec.metrics.batch import WIDTH, ListBatch, ListToScore
+from convrec.metrics.list_quality import list_quality
 from convrec.metrics.matcher import Matcher
-from convrec.metrics.registry import WIDTH, ListBatch, ListToScore
 from convrec.titles.index import TitleIndex
-from convrec.titles.line_format import TITLE_YEAR, LineFormat
+from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
 
 
 def match_standard(
     lists: Sequence[ListToScore],
-    index: TitleIndex | Matcher,
+    catalog: TitleIndex | Matcher,
     *,
     n: int = WIDTH,
     years: bool = True,
-    form: LineFormat = TITLE_YEAR,
+    line_format: LineFormat = DEFAULT_FORMAT,
 ) -> ListBatch:
-    """Judge lists of which `n` lines of a form were asked for; `years`: lines carry years.
+    """Match lists by the `standard` protocol.
 
-    A `Judge` in place of the index keeps what it has read from one call to the next.
+    Args:
+        lists: The lists.
+        catalog: The catalog's index, or a `Matcher` to reuse its cache of parsed lines.
+        n: Number of lines asked for.
+        years: Whether a well-formed line needs a year.
+        line_format: Format of the lines; ignored if `catalog` is a `Matcher`.
     """
-    judge = index if isinstance(index, Matcher) else Matcher(index, form)
-    verdicts = judge.judge(lists, max(n, WIDTH))
-    relevance = verdicts.hit[:, :WIDTH].astype(np.float64)
+    matcher = catalog if isinstance(catalog, Matcher) else Matcher(catalog, line_format)
+    matches = matcher.match(lists, max(n, WIDTH))
+    relevance = matches.hit[:, :WIDTH].astype(np.float64)
     return ListBatch(
         relevance=relevance,
         reward_relevance=relevance,
-        truths=np.array([len(asked.ground_truth) for asked in lists], dtype=np.int64),
-        rates=rates(verdicts, n, years=years),
-        items=verdicts.item[:, :n],
+        truths=np.array([len(one.ground_truth) for one in lists], dtype=np.int64),
+        quality=list_quality(matches, n, years=years),
+        items=matches.item[:, :n],
     )

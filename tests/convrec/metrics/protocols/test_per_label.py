@@ -1,4 +1,4 @@
-"""The `per-label` protocol against the rows published with CIKM'23, and by hand."""
+"""The `per-label` protocol: the results published with CIKM'23, and worked examples."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
+from convrec.metrics.batch import ListBatch, ListToScore
 from convrec.metrics.mrr import mrr
 from convrec.metrics.ndcg import ndcg
 from convrec.metrics.protocols.per_label import (
-    MOST_EDITS,
-    Names,
-    as_batch,
-    label_rank,
+    MAX_EDITS,
+    CatalogNames,
+    batch_of_pairs,
     match_per_label,
+    target_rank,
 )
 from convrec.metrics.recall import recall
-from convrec.metrics.registry import ListBatch, ListToScore, ranking_metrics
+from convrec.metrics.registry import ranking_metrics
 
 CATALOG = [("Heat", 1995), ("Alien", 1979), ("Aliens", 1986), ("Brazil", 1985)]
 
@@ -44,20 +45,20 @@ def pairs(rows: list[dict[str, Any]], condition: str, dropping: bool) -> ListBat
             title["nearest"]
             for title in row["titles"]
             if not dropping
-            or (title["edit_distance"] <= MOST_EDITS and title["nearest"] not in row["seen"])
+            or (title["edit_distance"] <= MAX_EDITS and title["nearest"] not in row["seen"])
         ]
         for label in row["ground_truth"]:
             if condition in ("all", "discussion" if label in row["seen"] else "recommendation"):
                 owners.append(at)
-                ranks.append(label_rank(kept, label))
-    return as_batch(owners, ranks)
+                ranks.append(target_rank(kept, label))
+    return batch_of_pairs(owners, ranks)
 
 
 @pytest.mark.parametrize("dropping", [False, True])
 @pytest.mark.parametrize("condition", ["recommendation", "discussion", "all"])
-def test_the_published_rows(shared: Path, condition: str, dropping: bool) -> None:
+def test_published_results(shared: Path, condition: str, dropping: bool) -> None:
     batch = pairs(extracted(shared), condition, dropping)
-    wanted = published(shared, dropping)[condition]
+    expected = published(shared, dropping)[condition]
     for k in (1, 5, 10, 20):
         found = {
             "recall": recall(batch.relevance, batch.truths, k),
@@ -65,16 +66,16 @@ def test_the_published_rows(shared: Path, condition: str, dropping: bool) -> Non
             "mrr": mrr(batch.relevance, k),
         }
         for name, values in found.items():
-            assert values.mean() == pytest.approx(wanted[f"{name}@{k}_mean"], abs=1e-9, rel=0)
+            assert values.mean() == pytest.approx(expected[f"{name}@{k}_mean"], abs=1e-9, rel=0)
 
 
-def test_the_published_row_from_titles_as_they_were_written(shared: Path) -> None:
-    """All the way: nearest names, dropped lines and pairs are found by us."""
+def test_published_result_from_raw_titles(shared: Path) -> None:
+    """Also finds the nearest names, the dropped lines and the pairs."""
     rows = extracted(shared)
-    known = {title["nearest"] for row in rows for title in row["titles"]}
-    known |= {name for row in rows for name in (*row["ground_truth"], *row["seen"])}
-    names = Names([(name, None) for name in sorted(known)])
-    asked = [
+    all_names = {title["nearest"] for row in rows for title in row["titles"]}
+    all_names |= {name for row in rows for name in (*row["ground_truth"], *row["seen"])}
+    names = CatalogNames([(name, None) for name in sorted(all_names)])
+    lists = [
         ListToScore(
             "\n".join(title["title"] for title in row["titles"]),
             [(name, None) for name in row["seen"]],
@@ -82,19 +83,19 @@ def test_the_published_row_from_titles_as_they_were_written(shared: Path) -> Non
         )
         for row in rows
     ]
-    found = ranking_metrics(match_per_label(asked, names))
-    wanted = published(shared, True)["recommendation"]
+    found = ranking_metrics(match_per_label(lists, names))
+    expected = published(shared, True)["recommendation"]
     for name in ("recall@5", "ndcg@10", "mrr@20", "recall@20"):
-        assert found[name].mean() == pytest.approx(wanted[f"{name}_mean"], abs=1e-9, rel=0)
+        assert found[name].mean() == pytest.approx(expected[f"{name}_mean"], abs=1e-9, rel=0)
 
 
-def test_each_pair_counts_once_and_dropped_lines_move_the_others_up() -> None:
-    asked = ListToScore(
+def test_pairs_count_once_and_dropped_lines_move_up() -> None:
+    one = ListToScore(
         "1. Heat (1995)\n2. No Such Film (2000)\n3. Alienz (1979)\n4. Brazil (1985)",
         [("Heat", 1995)],
         [("Alien", 1979), ("Brazil", 1985), ("Heat", 1995)],
     )
-    batch = match_per_label([asked], Names(CATALOG))
+    batch = match_per_label([one], CatalogNames(CATALOG))
     found = ranking_metrics(batch)
     assert batch.owner is not None
     assert batch.owner.tolist() == [0, 0]
@@ -103,8 +104,8 @@ def test_each_pair_counts_once_and_dropped_lines_move_the_others_up() -> None:
     assert found["recall@5"].tolist() == found["hit@5"].tolist() == [1.0, 1.0]
 
 
-def test_a_name_two_edits_away_is_taken_and_three_are_not() -> None:
-    names = Names(CATALOG)
+def test_nearest_name_is_at_most_two_edits_away() -> None:
+    names = CatalogNames(CATALOG)
     assert names.nearest("Brasil (1986)") == "Brazil (1985)"
     assert names.nearest("Brasill (1986)") is None
-    assert names.of(("Brasill", 1986)) == "Brasill (1986)"
+    assert names.name_of(("Brasill", 1986)) == "Brasill (1986)"

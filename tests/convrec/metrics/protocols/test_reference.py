@@ -1,4 +1,4 @@
-"""The `reference` protocol against the published code's values, and its reading of lines."""
+"""The `reference` protocol: the published code's values, and its parsing of lines."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convrec.metrics.protocols.reference import match_reference, read_list
-from convrec.metrics.registry import ListToScore, ranking_metrics
-from convrec.metrics.rewards import exp_inf, log_rewards
+from convrec.metrics.batch import ListToScore
+from convrec.metrics.protocols.reference import match_reference, parse_list
+from convrec.metrics.registry import ranking_metrics
+from convrec.metrics.rewards import exp_inf_rewards, log_rewards
 
 
-def test_the_published_values(shared: Path) -> None:
+def test_published_values(shared: Path) -> None:
     text = (shared / "parity" / "metrics_and_rewards.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
     with (shared / "data" / "reddit_v2" / "catalog.csv").open(encoding="utf-8") as file:
@@ -31,14 +32,14 @@ def test_the_published_values(shared: Path) -> None:
         catalog,
     )
     assert len(rows) == 208
-    assert [[list(item) for item in read_list(row["completion"])] for row in rows] == [
+    assert [[list(item) for item in parse_list(row["completion"])] for row in rows] == [
         row["parsed"] for row in rows
     ]
     for name, values in ranking_metrics(batch).items():
         np.testing.assert_allclose(values, [row[name] for row in rows], atol=1e-9, err_msg=name)
-    for name, reward in (("reward_exp_inf", exp_inf), ("reward_log", log_rewards)):
-        ours = [reward(row) for row in batch.reward_relevance.tolist()]
-        np.testing.assert_allclose(ours, [row[name] for row in rows], atol=1e-9, err_msg=name)
+    for name, reward in (("reward_exp_inf", exp_inf_rewards), ("reward_log", log_rewards)):
+        found = [reward(row) for row in batch.reward_relevance.tolist()]
+        np.testing.assert_allclose(found, [row[name] for row in rows], atol=1e-9, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -53,23 +54,23 @@ def test_the_published_values(shared: Path) -> None:
         ("2001: A Space Odyssey (1968)", ("2001: A Space Odyssey", 1968)),
     ],
 )
-def test_lines_are_read_forgivingly(line: str, item: tuple[str, int]) -> None:
-    assert read_list(line) == [item]
+def test_lenient_parsing(line: str, item: tuple[str, int]) -> None:
+    assert parse_list(line) == [item]
 
 
-def test_lines_without_a_year_vanish_and_shift_the_rewards() -> None:
+def test_lines_without_a_year_shift_the_rewards() -> None:
     catalog = {("Alien", 1979), ("Heat", 1995)}
-    asked = ListToScore("Alien\nHeat (1995)", [], [("Heat", 1995)])
-    batch = match_reference([asked], catalog)
+    one = ListToScore("Alien\nHeat (1995)", [], [("Heat", 1995)])
+    batch = match_reference([one], catalog)
     assert batch.reward_relevance[0, :2].tolist() == [1, 0]
 
 
-def test_metrics_drop_what_rewards_keep_in_place() -> None:
+def test_metrics_drop_lines_that_rewards_keep() -> None:
     catalog = {("Alien", 1979), ("Heat", 1995)}
-    asked = ListToScore(
+    one = ListToScore(
         "Alien (1979)\nNo Such Film (2000)\nHeat (1995)", [("Alien", None)], [("Heat", 1996)]
     )
-    batch = match_reference([asked], catalog)
+    batch = match_reference([one], catalog)
     assert batch.relevance[0, :3].tolist() == [1, 0, 0]
     assert batch.reward_relevance[0, :3].tolist() == [0, 0, 1]
     assert batch.lengths is not None

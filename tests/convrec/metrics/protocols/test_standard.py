@@ -1,4 +1,4 @@
-"""The `standard` protocol and the rates on hand-made lists."""
+"""The `standard` protocol and list quality: worked examples."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ import math
 
 import pytest
 
+from convrec.metrics.batch import ListToScore
 from convrec.metrics.protocols.standard import match_standard
-from convrec.metrics.registry import ListToScore, all_metrics
+from convrec.metrics.registry import all_metrics
 from convrec.titles.index import TitleIndex
 
 INDEX = TitleIndex([("a", "Alien", 1979), ("h", "Heat", 1995), ("b", "Brazil", 1985)])
 PLAIN = TitleIndex([("a", "Alien", None)])
 
 
-def judged(text: str, *, n: int = 4, seen: tuple = (), truth: tuple = (("Brazil", 1985),)) -> dict:
+def metrics_of(
+    text: str, *, n: int = 4, seen: tuple = (), truth: tuple = (("Brazil", 1985),)
+) -> dict:
     batch = match_standard([ListToScore(text, seen, truth)], INDEX, n=n)
     return {name: float(values[0]) for name, values in all_metrics(batch).items()}
 
 
-def test_lines_that_score_nothing_keep_their_place() -> None:
-    found = judged("Alien (1979)\n\nNo Such Film (2000)\nBrazil (1985)")
+def test_misses_keep_their_position() -> None:
+    found = metrics_of("Alien (1979)\n\nNo Such Film (2000)\nBrazil (1985)")
     assert found["recall@5"] == 1
     assert found["ndcg@5"] == pytest.approx(1 / math.log2(5))
     assert found["hit_rate@rank4"] == 1
     assert found["hit_rate@rank1"] == 0
 
 
-def test_rates_of_a_hand_made_list() -> None:
+def test_list_quality() -> None:
     text = "Alien (1979)\nalien (1980)\nNo Such Film\nHeat (1995)"
-    found = judged(text, seen=(("Heat", None),))
+    found = metrics_of(text, seen=(("Heat", None),))
     assert found["in_catalog"] == 3 / 4
     assert found["format"] == 3 / 4
     assert found["repeats"] == 1 / 4
@@ -38,17 +41,17 @@ def test_rates_of_a_hand_made_list() -> None:
 
 
 def test_missing_and_extra_lines() -> None:
-    short = judged("Alien (1979)")
+    short = metrics_of("Alien (1979)")
     assert (short["in_catalog"], short["format"], short["exact_n"]) == (1, 1, 0)
-    long = judged("Alien (1979)\nHeat (1995)\nX (1)\nY (2)\nBrazil (1985)")
+    long = metrics_of("Alien (1979)\nHeat (1995)\nX (1)\nY (2)\nBrazil (1985)")
     assert (long["in_catalog"], long["exact_n"]) == (2 / 4, 0)
     assert long["recall@5"] == 1
-    empty = judged("")
+    empty = metrics_of("")
     assert {empty[name] for name in ("in_catalog", "format", "exact_n", "repeats", "seen")} == {0}
 
 
-def test_a_plain_title_is_well_formed_where_the_catalog_has_no_years() -> None:
-    asked = [ListToScore("Alien\n\nAlien", [], [("Alien", None)])]
-    batch = match_standard(asked, PLAIN, n=3, years=False)
-    assert batch.rates["format"] == pytest.approx([2 / 3])
+def test_format_without_years() -> None:
+    lists = [ListToScore("Alien\n\nAlien", [], [("Alien", None)])]
+    batch = match_standard(lists, PLAIN, n=3, years=False)
+    assert batch.quality["format"] == pytest.approx([2 / 3])
     assert batch.relevance[0, :3].tolist() == [1, 0, 0]

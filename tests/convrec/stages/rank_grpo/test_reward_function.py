@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from convrec.metrics.rewards import exp_inf
+from convrec.metrics.rewards import exp_inf_rewards
 from convrec.stages.rank_grpo.reward_function import ListScorer
 from convrec.titles.index import TitleIndex
 
@@ -15,7 +15,7 @@ ROW = {
 
 @pytest.fixture
 def scorer() -> ListScorer:
-    return ListScorer(TitleIndex(ITEMS), 6, exp_inf, years=True)
+    return ListScorer(TitleIndex(ITEMS), 6, exp_inf_rewards, years=True)
 
 
 def test_each_rank_has_its_reward_and_its_fault(scorer: ListScorer) -> None:

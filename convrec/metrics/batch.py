@@ -1,0 +1,54 @@
+"""Lists to score, and the arrays of their hits that metrics read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convrec.metrics.relevance import TitleAndYear
+
+Protocol = Literal["standard", "reference", "per-label"]
+
+CUTOFFS = (5, 10, 15, 20)
+"""The k of every metric@k."""
+
+WIDTH = max(CUTOFFS)
+"""Positions that ranking metrics and rewards read."""
+
+
+class ListToScore(NamedTuple):
+    """A completion as generated, with the seen titles and the ground truth (not empty)."""
+
+    completion: str
+    seen: Sequence[TitleAndYear]
+    ground_truth: Sequence[TitleAndYear]
+
+
+@dataclass(frozen=True)
+class ListBatch:
+    """Lists matched with their ground truth by a protocol.
+
+    A row is a list. Under `per-label` it is a (list, ground-truth item) pair.
+
+    Attributes:
+        relevance: (rows, WIDTH) 1 where a line hits a ground truth, else 0; read by metrics.
+        reward_relevance: (rows, WIDTH) The same for rewards. It differs from `relevance` only under
+            `reference`, where metrics drop lines first and rewards do not.
+        truths: (rows,) Size of each ground truth.
+        lengths: (rows,) Where to cut the ideal list of NDCG; only under `reference`.
+        quality: Name → (rows,) list-quality metrics; only under `standard`.
+        items: (rows, N) Catalog row of each line, negative without one; only under `standard`.
+        owner: (rows,) Index of the list that a pair belongs to; only under `per-label`.
+    """
+
+    relevance: NDArray[np.float64]
+    reward_relevance: NDArray[np.float64]
+    truths: NDArray[np.int64]
+    lengths: NDArray[np.int64] | None = None
+    quality: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    items: NDArray[np.int64] | None = None
+    owner: NDArray[np.int64] | None = None
