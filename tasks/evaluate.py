@@ -4,7 +4,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from convrec.pipeline.external_checkpoint import CHECKPOINT, external_checkpoint
+from convrec.pipeline.external_checkpoint import CHECKPOINT_ROLE, external_checkpoint
 from convrec.stages.evaluate.report.markdown import evaluation_markdown
 from convrec.stages.evaluate.report.model_card import write_model_card
 from tasks.artifact import artifact_task
@@ -22,7 +22,7 @@ def evaluate_checkpoint(run: Run, checkpoint: str) -> None:
     """Score one more checkpoint, a folder or an id, together with all that is stored."""
     nodes = external_checkpoint(run.store, checkpoint)
     if nodes.ref is not None:
-        run.refs[CHECKPOINT] = nodes.ref
+        run.refs[CHECKPOINT_ROLE] = nodes.ref
     for node in (nodes.generations, nodes.metrics, nodes.report):
         run.make(node, artifact_task(node))
     _publish(run)

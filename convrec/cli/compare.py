@@ -12,21 +12,23 @@ from convrec.errors import InputError
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(help="Two or more flow runs or metrics.")],
-    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("comparison.html"),
+    runs: Annotated[
+        list[str], typer.Argument(help="Two or more runs: flow run ids or ids of metrics.")
+    ],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
     json_file: JsonFile = None,
 ) -> None:
-    """Write a page that shows the figures of two or more runs side by side."""
+    """Write a page that compares the metrics of two or more runs."""
     from convrec.artifacts import Store
     from convrec.config import home
-    from convrec.stages.evaluate.report.compare import comparison_page, plain_figures, read_run
+    from convrec.stages.evaluate.report.compare import comparison_json, comparison_page, read_run
 
-    found = [read_run(Store(home()), name) for name in runs]
-    page = comparison_page(found)
+    compared = [read_run(Store(home()), name) for name in runs]
+    page = comparison_page(compared)
     try:
         out.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror})") from None
     if json_file is not None:
-        write_json({run.name: plain_figures(run) for run in found}, json_file)
+        write_json({run.name: comparison_json(run) for run in compared}, json_file)
     typer.echo(f"comparison: {out}", err=True)

@@ -1,23 +1,25 @@
-"""`convrec score`: Recall, NDCG, rates and rewards of anyone's lists."""
+"""`convrec score`: metrics and rewards of the lists of any system."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.cli.output import JsonFile, console, takes_stdout, write_json
+from convrec.cli.output import JsonFile, console, is_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.stages.evaluate.score import Score
 
-_SHOWN_REASONS = 20
+_MAX_REASONS = 20
 
 
 class ProtocolName(StrEnum):
-    """How lists are judged."""
+    """How lists are matched with the ground truth."""
 
     standard = "standard"
     reference = "reference"
@@ -25,103 +27,102 @@ class ProtocolName(StrEnum):
 
 
 def score(
-    lists: Annotated[Path, typer.Argument(help="JSONL file, one list a row.")],
+    lists: Annotated[Path, typer.Argument(help="JSONL file with one list per row.")],
     catalog: Annotated[Path, typer.Option(help="Catalog, CSV or Parquet with title and year.")],
     protocol: Annotated[
         ProtocolName,
         typer.Option(
-            help="standard: positions as generated. reference: as the published Rank-GRPO code. "
+            help="standard: positions as generated. reference: as in the published Rank-GRPO code. "
             "per-label: each (turn, item) pair once, as in CIKM'23."
         ),
     ] = ProtocolName.standard,
     per_list: Annotated[
-        Path | None, typer.Option(help="Write one JSON row a list here, with both rewards.")
+        Path | None,
+        typer.Option(help="Write a JSON row with metrics and both rewards for each list."),
     ] = None,
     profile: Annotated[
-        str, typer.Option(help="Whose form of a line and catalog columns; default: Title (year).")
+        str,
+        typer.Option(
+            help="Profile with the line format and the catalog columns; default: Title (year)."
+        ),
     ] = "",
     json_file: JsonFile = None,
 ) -> None:
     """Score recommended lists against a catalog.
 
-    A row holds `completion` (text or chat messages), `seen_titles` and
-    `groundtruth_with_release_year`; other columns are ignored. Bad rows are reported and left out.
+    A row has `completion` (text or chat messages), `seen_titles` and
+    `groundtruth_with_release_year`; other columns are ignored. Bad rows are reported and skipped.
     """
     from convrec.config import load
     from convrec.stages.evaluate.score import score_file
 
     config = load(profile) if profile else None
-    with _counting() as count:
+    with _row_counter() as count_rows:
         result = score_file(
             lists,
             catalog,
             protocol=protocol.value,
             config=config,
             per_list=per_list,
-            progress=count,
+            progress=count_rows,
         )
-    if result.catalog_left_out:
+    if result.bad_catalog_rows:
         typer.echo(
-            f"{result.catalog_left_out} rows of {catalog} left out; "
-            "`convrec catalog check` names them",
+            f"{result.bad_catalog_rows} rows of {catalog} skipped; "
+            "`convrec catalog check` lists them",
             err=True,
         )
-    _report_bad(result)
+    _report_bad_rows(result)
     if json_file is not None:
-        write_json(_figures(result), json_file)
-    if not takes_stdout(json_file):
+        write_json(_score_json(result), json_file)
+    if not is_stdout(json_file):
         _print_table(result)
 
 
-def _counting() -> Any:
-    """A context manager that gives a callback: rows read so far, shown on a terminal only."""
-    from contextlib import contextmanager
-
+@contextmanager
+def _row_counter() -> Iterator[Callable[[int], None]]:
+    """Yield a callback for the number of rows read so far; it is shown on a terminal only."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("scored to row {task.completed}"), TimeElapsedColumn())
-
-    @contextmanager
-    def shown() -> Any:
-        screen = Console(stderr=True)
-        away = not screen.is_terminal  # or it would print an empty line
-        with Progress(*columns, console=screen, transient=True, disable=away) as bar:
-            task = bar.add_task("score", total=None)
-            yield lambda rows: bar.update(task, completed=rows)
-
-    return shown()
+    stderr = Console(stderr=True)
+    # Without a terminal, an enabled progress bar prints an empty line.
+    disable = not stderr.is_terminal
+    with Progress(*columns, console=stderr, transient=True, disable=disable) as bar:
+        task = bar.add_task("score", total=None)
+        yield lambda rows: bar.update(task, completed=rows)
 
 
-def _report_bad(result: Score) -> None:
-    for bad in result.bad[:_SHOWN_REASONS]:
-        typer.echo(f"row {bad.line} left out: {bad.reason}", err=True)
-    if len(result.bad) > _SHOWN_REASONS:
-        typer.echo(f"... and {len(result.bad) - _SHOWN_REASONS} more", err=True)
-    if result.bad:
-        typer.echo(f"{len(result.bad)} bad rows left out, {result.lists} scored", err=True)
+def _report_bad_rows(result: Score) -> None:
+    for bad in result.bad_rows[:_MAX_REASONS]:
+        typer.echo(f"row {bad.line} skipped: {bad.reason}", err=True)
+    if len(result.bad_rows) > _MAX_REASONS:
+        typer.echo(f"... and {len(result.bad_rows) - _MAX_REASONS} more", err=True)
+    if result.bad_rows:
+        typer.echo(f"{len(result.bad_rows)} bad rows skipped, {result.lists} scored", err=True)
 
 
-def _figures(result: Score) -> dict[str, Any]:
-    """The figures of a score as `--json` writes them."""
+def _score_json(result: Score) -> dict[str, Any]:
+    """Return a score as `--json` writes it."""
     return {
         "protocol": result.protocol,
         "lists": result.lists,
         "cases": result.cases,
-        "bad_rows": [bad._asdict() for bad in result.bad],
-        "metrics": {name: found.value for name, found in result.metrics.items()},
-        "intervals": {name: [found.low, found.high] for name, found in result.metrics.items()},
+        "bad_rows": [bad._asdict() for bad in result.bad_rows],
+        "metrics": {name: interval.value for name, interval in result.metrics.items()},
+        "intervals": {name: [x.low, x.high] for name, x in result.metrics.items()},
     }
 
 
 def _print_table(result: Score) -> None:
     from rich.table import Table
 
-    of = f", {result.cases} pairs" if result.cases != result.lists else ""
-    table = Table(title=f"{result.lists} lists{of}, {result.protocol} protocol")
+    pairs = f", {result.cases} pairs" if result.cases != result.lists else ""
+    table = Table(title=f"{result.lists} lists{pairs}, {result.protocol} protocol")
     table.add_column("metric")
     table.add_column("mean", justify="right")
     table.add_column("95% interval", justify="right")
-    for name, found in result.metrics.items():
-        table.add_row(name, f"{found.value:.4f}", f"{found.low:.4f} – {found.high:.4f}")
+    for name, interval in result.metrics.items():
+        table.add_row(name, f"{interval.value:.4f}", f"{interval.low:.4f} – {interval.high:.4f}")
     console().print(table)

@@ -1,7 +1,7 @@
-"""A checkpoint that the profile did not train, among its systems: `convrec evaluate --checkpoint`.
+"""`convrec evaluate --checkpoint`: an external checkpoint as one more system of the evaluation.
 
-It is a folder (of transformers or PEFT, trained anywhere) or the id of a checkpoint in the
-warehouse. Its lists are made in the words and with the sampler of the profile that measures it.
+The checkpoint is a model folder (transformers or PEFT, trained anywhere) or the id of a checkpoint
+in the warehouse. Its lists use the prompt and the sampler of the evaluated profile.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from convrec.errors import InputError
 from convrec.pipeline.graph import NODES, Node
 from convrec.stages.evaluate.generations import GENERATIONS, external_checkpoint_step
 
-LISTS, CHECKPOINT = "generations_checkpoint", "checkpoint_given"
+GENERATIONS_ROLE = "generations_checkpoint"
+CHECKPOINT_ROLE = "checkpoint_given"
 
 
 class ExternalCheckpoint(NamedTuple):
-    """The nodes that measure a given checkpoint; `ref` where it is one of the warehouse."""
+    """The nodes that evaluate an external checkpoint; `ref` is None for a folder."""
 
     generations: Node
     metrics: Node
@@ -28,33 +29,41 @@ class ExternalCheckpoint(NamedTuple):
 
 
 def external_checkpoint(store: Store, checkpoint: str) -> ExternalCheckpoint:
-    """The nodes for a folder or an id. Raises InputError where it is neither."""
+    """Return the nodes for a model folder or a checkpoint id.
+
+    Raises:
+        InputError: `checkpoint` is neither.
+    """
     folder = resolve_path(checkpoint, "--checkpoint")
-    reads = {"conversations": "conversations"}
+    parents = {"conversations": "conversations"}
     ref = None
     if folder.is_dir():
-        step, reads = external_checkpoint_step(folder.resolve()), {**reads, "catalog": "catalog"}
+        step = external_checkpoint_step(folder.resolve())
+        parents["catalog"] = "catalog"
     else:
-        step, reads = GENERATIONS, {**reads, "checkpoint": CHECKPOINT}
-        ref = _stored(store, checkpoint)
+        step = GENERATIONS
+        parents["checkpoint"] = CHECKPOINT_ROLE
+        ref = _find_checkpoint(store, checkpoint)
+    lists = {GENERATIONS_ROLE: GENERATIONS_ROLE}
     return ExternalCheckpoint(
-        Node(LISTS, step, reads), _with_lists("metrics"), _with_lists("report"), ref
+        generations=Node(GENERATIONS_ROLE, step, parents),
+        metrics=_with_parents("metrics", lists),
+        report=_with_parents("report", lists | {CHECKPOINT_ROLE: CHECKPOINT_ROLE}),
+        ref=ref,
     )
 
 
-def _stored(store: Store, checkpoint: str) -> ArtifactRef:
+def _find_checkpoint(store: Store, checkpoint: str) -> ArtifactRef:
     kind = checkpoint.rpartition("-")[0]
     ref = store.find(checkpoint) if kind == "checkpoint" else None
     if ref is None:
         raise InputError(
             f"--checkpoint {checkpoint} is neither a folder nor a checkpoint of this warehouse; "
-            "give the folder of a model, or an id that `convrec artifacts list --kind checkpoint` "
-            "shows"
+            "pass a model folder, or an id from `convrec artifacts list --kind checkpoint`"
         )
     return ref
 
 
-def _with_lists(name: str) -> Node:
+def _with_parents(name: str, parents: dict[str, str]) -> Node:
     node = NODES[name]
-    more = {LISTS: LISTS} | ({CHECKPOINT: CHECKPOINT} if name == "report" else {})
-    return replace(node, reads={**node.reads, **more})
+    return replace(node, reads={**node.reads, **parents})

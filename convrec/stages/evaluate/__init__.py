@@ -1,4 +1,4 @@
-"""Recall, NDCG, rates and their noise; the steps that measure systems and write the report."""
+"""Stage evaluate: sample lists of checkpoints, score every system, and write the report."""
 
 from convrec.stages.evaluate.generations import BASE_GENERATIONS, GENERATIONS
 from convrec.stages.evaluate.metrics import METRICS, metrics_json

@@ -1,21 +1,22 @@
-"""Calibration of ratings: how often an item of each rating turns out to be a ground truth.
+"""Calibration of the judge: how often a candidate of each rating is a ground truth.
 
-A judge is worth its price where the rate rises with the rating. Read on the test split, on the
-candidates that it rated; the interval is Wilson's, which holds where hits are few.
+A useful judge has a share that rises with the rating. It is computed on the rated candidates of the
+test split, with Wilson intervals, which are valid for few hits.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from convrec.metrics.bootstrap import Z
+import polars as pl
 
-if TYPE_CHECKING:
-    from convrec.stages.base import StepContext
+from convrec.catalog.item_links import filter_splits, link_titles
+from convrec.metrics.bootstrap import CONFIDENCE_Z
+from convrec.stages.base import StepContext
 
 
-class Rated(NamedTuple):
-    """A rating, how many candidates got it, and the share of them that is ground truth."""
+class RatingHitRate(NamedTuple):
+    """A rating, its number of candidates, and the share of them that is a ground truth."""
 
     rating: int
     candidates: int
@@ -24,17 +25,13 @@ class Rated(NamedTuple):
     high: float
 
 
-def calibration(ctx: StepContext) -> list[Rated]:
-    """One entry a rating, lowest first; nothing where no judge was asked."""
-    import polars as pl
-
-    from convrec.catalog.items import link_titles, of_splits
-
+def rating_hit_rates(ctx: StepContext) -> list[RatingHitRate]:
+    """Return one entry for each rating, lowest first; empty without judgments."""
     if not ctx.has("judgments"):
         return []
     catalog = ctx.frame("catalog")
     items = catalog.select("item_id").with_row_index("item")
-    test = of_splits(ctx.frame("conversations"), {"test"}).filter(
+    test = filter_splits(ctx.frame("conversations"), {"test"}).filter(
         pl.col("ground_truth").list.len() > 0
     )
     truths = (
@@ -43,7 +40,7 @@ def calibration(ctx: StepContext) -> list[Rated]:
         .join(items, on="item")
         .select("context_id", "item_id", hit=pl.lit(True))
     )
-    rows = (
+    counts = (
         ctx.frame("judgments", "context_id", "item_id", "rating")
         .join(test.select(pl.col("context_id").unique()), on="context_id", how="semi")
         .drop_nulls("rating")
@@ -53,14 +50,14 @@ def calibration(ctx: StepContext) -> list[Rated]:
         .sort("rating")
     )
     return [
-        Rated(rating, count, hits / count, *wilson(int(hits), count))
-        for rating, count, hits in rows.iter_rows()
+        RatingHitRate(rating, count, hits / count, *wilson_interval(int(hits), count))
+        for rating, count, hits in counts.iter_rows()
     ]
 
 
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """Wilson's interval of a share, `hits` of `count` > 0."""
-    share, spread = hits / count, Z**2 / count
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
+    """Return the ends of the Wilson interval of the share `hits` / `count`, `count` > 0."""
+    share, spread = hits / count, CONFIDENCE_Z**2 / count
     middle = (share + spread / 2) / (1 + spread)
-    half = Z / (1 + spread) * (share * (1 - share) / count + spread / (4 * count)) ** 0.5
+    half = CONFIDENCE_Z / (1 + spread) * (share * (1 - share) / count + spread / (4 * count)) ** 0.5
     return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,93 +1,82 @@
-"""How a system's lists spread over the catalog: popular or rare, many items or few.
+"""How a system's lists spread over the catalog: popular or rare items, few or many.
 
-popularity_rank, novelty   means over samples, of the catalog items of their lists
-catalog_coverage           share of the catalog that is recommended to anyone
-popularity_gini            how unevenly recommendations fall on the catalog's items
-head_share                 share of recommendations that are of the HEAD most popular items
+popularity_rank, novelty   mean over samples, from the catalog items of their lists
+catalog_coverage           share of the catalog that is recommended at least once
+popularity_gini            how unevenly recommendations are spread over the catalog
+head_share                 share of recommendations that are one of the HEAD_SIZE most popular items
 
-What is popular is counted in the ground truth of the training split; without one, only coverage and
-Gini are there. Read them beside Recall: a system may gain by recommending what is popular anyway.
+Popularity is counted in the ground truth of the training split; without one, only coverage and Gini
+are computed. Read these metrics together with Recall: a system can gain Recall by recommending
+popular items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convrec.metrics.novelty import novelty, self_information
-from convrec.metrics.popularity import gini, head_items
-from convrec.metrics.popularity_rank import popularity_rank, popularity_ranks
-from convrec.stages.evaluate.evaluator import Evaluator, MetricRow
+from convrec.metrics.head_share import head_items
+from convrec.metrics.registry import CATALOG_METRICS, ITEM_METRICS, CatalogMetric
+from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, mean_by_position
 from convrec.stages.evaluate.samples import SampleList
-
-SPREAD = ("popularity_rank", "novelty", "catalog_coverage", "popularity_gini", "head_share")
 
 
 def catalog_spread_rows(
-    measures: Evaluator,
+    evaluator: Evaluator,
     lists: Sequence[SampleList],
     system: str,
     mentions: NDArray[np.float64] | None,
 ) -> list[MetricRow]:
-    """The SPREAD of a system; `mentions` is how often each catalog row is training ground truth."""
-    items = measures.batch(lists, "standard").items
+    """Compute ITEM_METRICS and CATALOG_METRICS of a system's lists.
+
+    `mentions` (catalog,) is how often each catalog item is a training ground truth.
+    """
+    items = evaluator.match(lists, "standard").items
     assert items is not None
-    at = np.array([x.sample for x in lists], dtype=np.int64)
+    samples = np.array([x.sample for x in lists], dtype=np.int64)
     rows: list[MetricRow] = []
     if mentions is not None:
-        for name, values in (
-            ("popularity_rank", popularity_rank(items, popularity_ranks(mentions))),
-            ("novelty", novelty(items, self_information(mentions))),
-        ):
-            named = ~np.isnan(values)
-            by_sample = measures.mean_by(at[named], values[named], len(measures.samples))
-            rows += measures.rows({name: by_sample}, system, None, "standard")
-    return rows + _counted(measures, items, at, system, mentions)
+        for name, metric in ITEM_METRICS.items():
+            values = metric.compute(items, mentions)
+            exists = ~np.isnan(values)
+            by_sample = mean_by_position(samples[exists], values[exists], len(evaluator.samples))
+            rows += evaluator.rows({name: by_sample}, system, None, "standard")
+    return rows + _catalog_rows(evaluator, items, samples, system, mentions)
 
 
-def _counted(
-    measures: Evaluator,
+def _catalog_rows(
+    evaluator: Evaluator,
     items: NDArray[np.int64],
-    at: NDArray[np.int64],
+    samples: NDArray[np.int64],
     system: str,
     mentions: NDArray[np.float64] | None,
 ) -> list[MetricRow]:
-    """Figures of how often each item is recommended; draws of one sample share its weight."""
+    """Compute CATALOG_METRICS. Several lists of one sample share its weight."""
     from scipy.sparse import csr_matrix
 
-    draws = np.bincount(at, minlength=len(measures.samples))
+    draws = np.bincount(samples, minlength=len(evaluator.samples))
     present = draws > 0
-    which, position = np.nonzero(items >= 0)
-    sample = at[which]
+    list_index, position = np.nonzero(items >= 0)
+    sample = samples[list_index]
     counts = csr_matrix(
-        (1.0 / draws[sample], (sample, items[which, position])),
-        shape=(len(measures.samples), measures.items),
+        (1.0 / draws[sample], (sample, items[list_index, position])),
+        shape=(len(evaluator.samples), evaluator.catalog_size),
     )[present]
-    bootstrap = measures.bootstrap(present)
-
-    def row(name: str, interval: tuple[float, float, float]) -> MetricRow:
-        value, low, high = interval
-        ends = max(0.0, low), min(1.0, high)  # all three are shares, or as a share
-        return MetricRow(system, None, "standard", name, value, *ends, int(present.sum()))
-
-    rows = [
-        row("catalog_coverage", bootstrap.of_counts(counts, _covered)),
-        row("popularity_gini", bootstrap.of_counts(counts, gini)),
-    ]
-    if mentions is not None:
-        head = head_items(mentions)
-
-        def share(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-            total = drawn.sum(axis=-1)
-            part = drawn[..., head].sum(axis=-1)
-            shares = np.divide(part, total, out=np.zeros_like(total), where=total > 0)
-            return np.asarray(shares)
-
-        rows.append(row("head_share", bootstrap.of_counts(counts, share)))
+    bootstrap = evaluator.bootstrap(present)
+    head = np.empty(0, dtype=np.int64) if mentions is None else head_items(mentions)
+    rows = []
+    for name, metric in CATALOG_METRICS.items():
+        if metric.needs_training and mentions is None:
+            continue
+        value, low, high = bootstrap.counts_interval(counts, _statistic(metric, head))
+        ends = max(0.0, low), min(1.0, high)
+        rows.append(MetricRow(system, None, "standard", name, value, *ends, int(present.sum())))
     return rows
 
 
-def _covered(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray((counts > 0).mean(axis=-1))
+def _statistic(
+    metric: CatalogMetric, head: NDArray[np.int64]
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    return lambda counts: metric.compute(counts, head)

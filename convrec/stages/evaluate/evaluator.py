@@ -1,36 +1,37 @@
-"""Lists of the held-out samples by any protocol: one value a sample, then means with intervals."""
+"""Score lists of held-out samples by a protocol: values by sample, then means with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from convrec.catalog.items import has_years
+from convrec.catalog.item_links import has_years
+from convrec.config import Config
+from convrec.metrics.batch import ListBatch, ListToScore, Protocol
 from convrec.metrics.bootstrap import Bootstrap
 from convrec.metrics.matcher import Matcher
-from convrec.metrics.protocols.per_label import Names, labels, match_per_label
+from convrec.metrics.protocols.per_label import CatalogNames, match_per_label, target_names
 from convrec.metrics.protocols.reference import match_reference
 from convrec.metrics.protocols.standard import match_standard
-from convrec.metrics.registry import ListBatch, ListToScore, Protocol, all_metrics, ranking_metrics
+from convrec.metrics.registry import all_metrics, ranking_metrics
 from convrec.stages.evaluate.samples import Sample, SampleList
 from convrec.titles.index import TitleIndex
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from convrec.config import Config
-
-Values = dict[str, NDArray[np.float64]]
-"""Metric → one value a sample (a pair under `per-label`), NaN where the system has no list."""
+MetricValues = dict[str, NDArray[np.float64]]
+"""Metric → (samples,) values, (pairs,) under `per-label`; NaN if the system has no list."""
 
 
 class MetricRow(NamedTuple):
-    """A row of `metrics`. With `versus` it is the difference system − versus; `slice` names a part
-    of the test set, None for all of it."""
+    """A row of the `metrics` table.
+
+    With `versus`, `value` is the difference system − versus. `slice` names a part of the test set,
+    None for all of it.
+    """
 
     system: str
     versus: str | None
@@ -44,123 +45,126 @@ class MetricRow(NamedTuple):
 
 
 class Evaluator:
-    """Judges lists of fixed samples; an interval's resamples are the same for all of them."""
+    """Scores lists of fixed samples. All intervals use the same resamples of contexts."""
 
     def __init__(self, samples: list[Sample], catalog: pl.DataFrame, config: Config) -> None:
         items = list(catalog.select("item_id", "title", "year").iter_rows())
         self.samples = samples
         self.index = TitleIndex(items)
-        self.form = config.line_format
-        self.years = self.form.years and has_years(catalog)
-        self.items = len(items)
-        self._titled = [(title, year) for _, title, year in items]
-        self._judge = Matcher(self.index, self.form, [item_id for item_id, _, _ in items])
+        self.line_format = config.line_format
+        self.years = self.line_format.has_years and has_years(catalog)
+        self.catalog_size = len(items)
+        self._titles = [(title, year) for _, title, year in items]
+        self._matcher = Matcher(self.index, self.line_format, [item_id for item_id, _, _ in items])
         self._config = config
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:
-        """Those that can read these lists: the published code reads "Title (year)" alone."""
-        if self.years and not self.form.key:
+        """The protocols that can parse these lists: `reference` parses only "Title (year)"."""
+        if self.years and self.line_format.is_default:
             return ("standard", "reference", "per-label")
         return ("standard", "per-label")
 
-    def batch(self, lists: Sequence[SampleList], protocol: Protocol) -> ListBatch:
-        """The lists, judged."""
-        asked = [
-            ListToScore(text, self.samples[at].seen, self.samples[at].ground_truth)
-            for at, text in lists
+    def match(self, lists: Sequence[SampleList], protocol: Protocol) -> ListBatch:
+        """Match lists with the ground truth of their samples."""
+        to_score = [
+            ListToScore(completion, self.samples[index].seen, self.samples[index].ground_truth)
+            for index, completion in lists
         ]
         if protocol == "standard":
             n = self._config.list_length
-            return match_standard(asked, self._judge, n=n, years=self.years, form=self.form)
+            return match_standard(to_score, self._matcher, n=n, years=self.years)
         if protocol == "reference":
-            return match_reference(asked, self._catalog)
-        return match_per_label(asked, self._names)
+            return match_reference(to_score, self._catalog)
+        return match_per_label(to_score, self._names)
 
-    def values(self, lists: Sequence[SampleList], protocol: Protocol) -> Values:
-        """Metrics by sample; several draws of one sample are averaged."""
-        batch = self.batch(lists, protocol)
-        found = all_metrics(batch) if protocol == "standard" else ranking_metrics(batch)
-        at = np.array([x.sample for x in lists], dtype=np.int64)
+    def values(self, lists: Sequence[SampleList], protocol: Protocol) -> MetricValues:
+        """Compute metrics by sample; several lists of one sample are averaged."""
+        batch = self.match(lists, protocol)
+        metrics = all_metrics(batch) if protocol == "standard" else ranking_metrics(batch)
+        positions = np.array([x.sample for x in lists], dtype=np.int64)
         count = len(self.samples)
         if batch.owner is not None:
-            first = self._pairs[at[batch.owner]]
-            at, count = first + _position(batch.owner), int(self._pairs[-1])
-        return {name: self.mean_by(at, values, count) for name, values in found.items()}
-
-    def mean_by(
-        self, at: NDArray[np.int64], values: NDArray[np.float64], count: int
-    ) -> NDArray[np.float64]:
-        """The mean of the values at each of `count` positions, NaN where there is none."""
-        many = np.bincount(at, minlength=count).astype(np.float64)
-        many[many == 0] = np.nan
-        return np.asarray(np.bincount(at, weights=values, minlength=count) / many)
+            first = self._first_pair[positions[batch.owner]]
+            positions, count = first + _index_in_list(batch.owner), int(self._first_pair[-1])
+        return {
+            name: mean_by_position(positions, values, count) for name, values in metrics.items()
+        }
 
     def bootstrap(self, present: NDArray[np.bool_], protocol: Protocol = "standard") -> Bootstrap:
-        """Resamples of the contexts of the samples (or pairs) that are `present`."""
+        """Return resamples of the contexts of the `present` samples, or pairs under `per-label`."""
         contexts = self._contexts(protocol)
         return Bootstrap(
-            [contexts[at] for at in np.flatnonzero(present)],
+            [contexts[position] for position in np.flatnonzero(present)],
             resamples=self._config.evaluate.bootstrap,
             seed=self._config.seed,
         )
 
     def rows(
         self,
-        values: Values,
+        values: MetricValues,
         system: str,
         versus: str | None,
         protocol: Protocol,
-        part: tuple[str, NDArray[np.bool_]] | None = None,
+        test_slice: tuple[str, NDArray[np.bool_]] | None = None,
     ) -> list[MetricRow]:
-        """The mean of each metric over the samples that have all of them, with its interval.
+        """Average each metric over the samples that have all metrics, with intervals.
 
-        `part` is the name of a slice and which samples are in it.
+        `test_slice` is the name of a slice and the (samples,) mask of its samples.
         """
         table = np.column_stack(list(values.values()))
-        present = complete(table)
-        if part is not None:
-            present = np.asarray(present & part[1])
+        present = complete_rows(table)
+        if test_slice is not None:
+            present = np.asarray(present & test_slice[1])
         if not present.any():
             return []
-        found = self.bootstrap(present, protocol).intervals(table[present])
-        n, name = int(present.sum()), part[0] if part else None
+        intervals = self.bootstrap(present, protocol).intervals(table[present])
+        n, name = int(present.sum()), test_slice[0] if test_slice else None
         return [
             MetricRow(system, versus, protocol, metric, *interval, n, name)
-            for metric, interval in zip(values, found, strict=True)
+            for metric, interval in zip(values, intervals, strict=True)
         ]
 
-    # -- what protocols need besides the lists -------------------------------------------------
+    # -- what protocols need besides the lists -----------------------------------------------
 
     @cached_property
     def _catalog(self) -> set[tuple[str, int | None]]:
-        return set(self._titled)
+        return set(self._titles)
 
     @cached_property
-    def _names(self) -> Names:
-        return Names(self._titled, self.form)
+    def _names(self) -> CatalogNames:
+        return CatalogNames(self._titles, self.line_format)
 
     @cached_property
-    def _pairs(self) -> NDArray[np.int64]:
-        """The first (sample, item) pair of each sample under `per-label`, then their number."""
-        counts = [len(labels(s.seen, s.ground_truth, self._names)) for s in self.samples]
+    def _first_pair(self) -> NDArray[np.int64]:
+        """(samples + 1,) Index of the first `per-label` pair of each sample, then their number."""
+        counts = [len(target_names(s.seen, s.ground_truth, self._names)) for s in self.samples]
         return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
 
     def _contexts(self, protocol: Protocol) -> list[str]:
         contexts = [sample.context_id for sample in self.samples]
         if protocol != "per-label":
             return contexts
-        counts = np.diff(self._pairs)
+        counts = np.diff(self._first_pair)
         return [c for c, count in zip(contexts, counts, strict=True) for _ in range(count)]
 
 
-def complete(table: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows of a table have all their values."""
+def mean_by_position(
+    positions: NDArray[np.int64], values: NDArray[np.float64], count: int
+) -> NDArray[np.float64]:
+    """Return (count,) the mean of the values at each position, NaN without a value."""
+    counts = np.bincount(positions, minlength=count).astype(np.float64)
+    counts[counts == 0] = np.nan
+    return np.asarray(np.bincount(positions, weights=values, minlength=count) / counts)
+
+
+def complete_rows(table: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return (rows,) whether a row has no NaN."""
     return np.asarray(~np.isnan(table).any(axis=1))
 
 
-def _position(owner: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The position of each pair among those of its list; pairs of a list stand together."""
+def _index_in_list(owner: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(pairs,) Index of each pair among those of its list; pairs of a list are consecutive."""
     starts = np.flatnonzero(np.diff(owner, prepend=-1))
     lengths = np.diff(np.append(starts, len(owner)))
     return np.arange(len(owner)) - np.repeat(starts, lengths)

@@ -1,60 +1,71 @@
-"""The `generations` artifact: what a checkpoint writes for the test split.
+"""The `generations` artifact: the lists that a checkpoint writes for the test split.
 
-By default a list is sampled without any catalog: it ends when N lines are written, and each
-line is drawn given that it is none of those before. `evaluate.sampler` also has the free model,
-whose repeats and length are its own, and lists that are constrained to the unseen lines of the
-catalog. A post is answered once a draw, and its answers stand for every sample that shares the
-post.
+By default lists are sampled without the catalog: a list ends after N lines, and each line is drawn
+from those that differ from all earlier lines. Other values of `evaluate.sampler` sample freely,
+with repeats and any length, or constrain lists to unseen catalog items. Each post gets
+`evaluate.samples` lists, which all samples of the post share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from convrec.artifacts import StepResult, file_digest
+from convrec.artifacts.lineage import checkpoint_catalog
+from convrec.config import Config
 from convrec.errors import InputError
 from convrec.models.identity import base_digest
+from convrec.models.prompts import student_prompt
 from convrec.stages.base import Step, StepContext
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from convrec.config import Config
-
-Write = Callable[..., list[list[str]]]
-"""`sample_lists` for one model: lists for prompts, with the same options."""
+ListSampler = Callable[..., list[list[str]]]
+"""`convrec.models.generation.sample.sample_texts` bound to a model."""
 
 
 def _build(ctx: StepContext) -> StepResult:
     checkpoint = ctx.parents["checkpoint"]
-    return _built(ctx, checkpoint.stage, _of_folder(ctx.store.fetched(checkpoint.artifact_id)))
+    folder = ctx.store.fetch_folder(checkpoint.artifact_id)
+    return _generate(ctx, checkpoint.stage, _folder_sampler(folder))
 
 
 def _build_base(ctx: StepContext) -> StepResult:
-    return _built(ctx, "base", _of_base)
+    return _generate(ctx, "base", _sample_base)
 
 
-def _built(ctx: StepContext, system: str, write: Write) -> StepResult:
-    import polars as pl
-
+def _generate(ctx: StepContext, system: str, sample: ListSampler) -> StepResult:
+    """Sample lists for every test post and assign them to the post's samples."""
     config = ctx.config
     test = ctx.frame("conversations").filter(pl.col("split") == "test")
     posts = test.unique("context_id", keep="first", maintain_order=True)
-    if ctx.config.evaluate.limit:
-        posts = posts.head(ctx.config.evaluate.limit)
+    if config.evaluate.limit:
+        posts = posts.head(config.evaluate.limit)
         test = test.join(posts, on="context_id", how="semi", maintain_order="left")
     if posts.is_empty():
         raise InputError(
             "the test split has no conversation, so a checkpoint cannot be evaluated; "
-            "look at the split column of the conversations and at ingest.path"
+            "check the split column of the conversations and the setting ingest.path"
         )
-    of_context = dict(zip(posts["context_id"], _lists(ctx, test, posts, write), strict=True))
+    lists = sample(
+        [
+            student_prompt(text, prompt, config)
+            for text, prompt in posts.select("conversation", "prompt").iter_rows()
+        ],
+        config=config,
+        samples=config.evaluate.samples,
+        temperature=config.evaluate.temperature,
+        seed=config.seed,
+        progress=ctx.progress,
+        **_catalog_options(ctx, test, posts["context_id"].to_list()),
+    )
+    lists_of = dict(zip(posts["context_id"], lists, strict=True))
     rows = [
-        (system, sample, context, draw, text)
-        for sample, context in test.select("sample_id", "context_id").iter_rows()
-        for draw, text in enumerate(of_context[context])
+        (system, sample_id, context, draw, text)
+        for sample_id, context in test.select("sample_id", "context_id").iter_rows()
+        for draw, text in enumerate(lists_of[context])
     ]
     schema = {
         "system": pl.String,
@@ -73,39 +84,17 @@ def _built(ctx: StepContext, system: str, write: Write) -> StepResult:
     return StepResult(pl.DataFrame(rows, schema=schema, orient="row"), figures)
 
 
-def _lists(
-    ctx: StepContext, test: pl.DataFrame, posts: pl.DataFrame, write: Write
-) -> list[list[str]]:
-    """The lists for each post."""
-    from convrec.models.prompts import student_prompt
-
-    config = ctx.config
-    prompts = [
-        student_prompt(text, given, config)
-        for text, given in posts.select("conversation", "prompt").iter_rows()
-    ]
-    return write(
-        prompts,
-        config=config,
-        samples=config.evaluate.samples,
-        temperature=config.evaluate.temperature,
-        seed=config.seed,
-        progress=ctx.progress,
-        **_catalog(ctx, test, posts["context_id"].to_list()),
-    )
-
-
-def _of_folder(folder: Path) -> Write:
-    def write(prompts: list[str], **options: Any) -> list[list[str]]:
+def _folder_sampler(folder: Path) -> ListSampler:
+    def sample(prompts: list[str], **options: Any) -> list[list[str]]:
         from convrec.models.generation.sample import sample_lists
 
         lists: list[list[str]] = sample_lists(folder, prompts, **options)
         return lists
 
-    return write
+    return sample
 
 
-def _of_base(prompts: list[str], *, config: Config, **options: Any) -> list[list[str]]:
+def _sample_base(prompts: list[str], *, config: Config, **options: Any) -> list[list[str]]:
     import torch
 
     from convrec.models.generation.sample import sample_texts
@@ -117,35 +106,32 @@ def _of_base(prompts: list[str], *, config: Config, **options: Any) -> list[list
     return sample_texts(student, prompts, config=config, **options)
 
 
-def _catalog(ctx: StepContext, test: pl.DataFrame, contexts: list[str]) -> dict[str, Any]:
-    """For the constrained sampler: the catalog's lines, and what each context's samples have seen.
+def _catalog_options(ctx: StepContext, test: pl.DataFrame, contexts: list[str]) -> dict[str, Any]:
+    """Options of the constrained sampler: catalog lines, and the seen titles of each context.
 
-    The catalog is the run's, or else the one that the checkpoint was trained with.
+    The catalog is the parent `catalog`, or the one that the checkpoint was trained with.
     """
     if ctx.config.evaluate.sampler != "constrained":
         return {}
-    from convrec.artifacts.lineage import catalog_of
-
     if ctx.has("catalog"):
         items = ctx.frame("catalog")
     else:
-        items = catalog_of(ctx.store, ctx.parents["checkpoint"].artifact_id)
-    write = ctx.config.line_format.format
+        items = checkpoint_catalog(ctx.store, ctx.parents["checkpoint"].artifact_id)
+    format_line = ctx.config.line_format.format
     seen: dict[str, list[dict[str, Any]]] = {}
     for context, titles in test.select("context_id", "seen").iter_rows():
         seen.setdefault(context, []).extend(titles or ())
     return {
-        "lines": [write(title, year) for title, year in items.select("title", "year").iter_rows()],
+        "lines": [
+            format_line(title, year) for title, year in items.select("title", "year").iter_rows()
+        ],
         "seen": [seen.get(context, []) for context in contexts],
     }
 
 
 def _config(config: Config) -> dict[str, Any]:
     return {
-        **({"limit": config.evaluate.limit} if config.evaluate.limit else {}),
-        "samples": config.evaluate.samples,
-        "sampler": config.evaluate.sampler,
-        "temperature": config.evaluate.temperature,
+        **config.evaluate.identity_settings("limit", "samples", "sampler", "temperature"),
         "seed": config.seed,
         "list_length": config.list_length,
         "domain": config.domain.noun,
@@ -154,7 +140,7 @@ def _config(config: Config) -> dict[str, Any]:
         "max_prompt_tokens": config.model.max_prompt_tokens,
         "max_completion_tokens": config.model.max_completion_tokens,
         "bf16": config.model.bf16,
-        **config.domain.changed("plural", "line", "line_without_year", "student"),
+        **config.domain.identity_settings("plural", "line", "line_without_year", "student"),
     }
 
 
@@ -163,10 +149,10 @@ def _base_config(config: Config) -> dict[str, Any]:
 
 
 def external_checkpoint_step(folder: Path) -> Step:
-    """The step that has the model in a folder, trained elsewhere, write lists."""
+    """Return the step that samples lists with the model in `folder`, trained elsewhere."""
 
     def build(ctx: StepContext) -> StepResult:
-        return _built(ctx, "checkpoint", _of_folder(folder))
+        return _generate(ctx, "checkpoint", _folder_sampler(folder))
 
     def inputs(ctx: StepContext) -> dict[str, str]:
         return {"checkpoint": file_digest(folder)}
@@ -185,4 +171,4 @@ BASE_GENERATIONS = Step(
     config=_base_config,
     inputs=lambda ctx: base_digest(ctx.config),
 )
-"""The student before any training: zero-shot. Parents: `conversations`, `catalog`."""
+"""The student before any training, zero-shot. Parents: `conversations`, `catalog`."""

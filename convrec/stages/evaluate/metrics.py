@@ -1,36 +1,34 @@
-"""The `metrics` artifact: every system on one footing, with the noise of each figure.
+"""The `metrics` artifact: every system scored in the same way, with confidence intervals.
 
-Rows with `versus` compare two systems on the samples that both have (see
-`convrec.stages.evaluate.paired`), rows with `slice` speak of a part of the test set. Rates, and how
-lists spread over the catalog, belong to the lists and not to a protocol; they and the hit rates by
-rank stand under `standard`. Where lists carry no years, or are not written "Title (year)", there is
-no `reference`: the published code reads no other line.
+Rows with `versus` compare two systems on the same samples (see `convrec.stages.evaluate.paired`),
+rows with `slice` cover a part of the test set. List quality, catalog spread and hit rates by rank
+do not depend on a protocol and are stored under `standard`. There is no `reference` protocol if
+lists have no years or another format than "Title (year)", because the published code parses no
+other line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from convrec.artifacts import StepResult
+from convrec.config import Config
 from convrec.errors import InputError
-from convrec.metrics.list_quality import RATES
+from convrec.metrics.list_quality import QUALITY_METRICS
 from convrec.stages.base import Step, StepContext
 from convrec.stages.evaluate.baselines import choose_k, read_training
 from convrec.stages.evaluate.catalog_spread import catalog_spread_rows
-from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, Values
-from convrec.stages.evaluate.paired import COMPARED, DETECTABLE, OUTCOMES, paired_rows
-from convrec.stages.evaluate.samples import held_out
-from convrec.stages.evaluate.slices import SLICED, slices
+from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, MetricValues
+from convrec.stages.evaluate.paired import DETECTABLE, OUTCOMES, PAIRED_METRICS, paired_rows
+from convrec.stages.evaluate.samples import held_out_samples
+from convrec.stages.evaluate.slices import SLICED_METRICS, slice_masks
 from convrec.stages.evaluate.systems import system_lists
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from convrec.config import Config
-
-NEIGHBOURS = "knn neighbours"
-"""The figure of the artifact that says which k was chosen for kNN."""
+KNN_FIGURE = "knn neighbours"
+"""The figure of the artifact with the k that was chosen for kNN."""
 
 PAIRS = (
     ("rank_grpo", "sft"),
@@ -50,76 +48,73 @@ PAIRS = (
     ("checkpoint", "teacher"),
     ("checkpoint", "knn"),
 )
-"""What is compared, where both are there."""
+"""Systems to compare, if both have lists."""
 
 
-def metrics_json(frame: pl.DataFrame) -> dict[str, Any]:
-    """The `metrics` and `comparisons` of a run's JSON file, `standard` protocol, all samples.
+def metrics_json(metrics: pl.DataFrame) -> dict[str, Any]:
+    """Return `metrics` and `comparisons` of a run's JSON file: `standard`, the whole test set.
 
-    A comparison holds the shares of wins, ties and losses and the detectable difference, too.
+    A comparison also has the shares of wins, ties and losses and the detectable difference.
     """
-    metrics: dict[str, dict[str, float]] = {}
+    by_system: dict[str, dict[str, float]] = {}
     comparisons: dict[tuple[str, str, str], dict[str, Any]] = {}
-    whole = frame.filter((frame["protocol"] == "standard") & frame["slice"].is_null())
+    whole = metrics.filter((metrics["protocol"] == "standard") & metrics["slice"].is_null())
     for row in whole.iter_rows(named=True):
         name = row["metric"]
         if row["versus"] is not None:
-            more, _, metric = name.rpartition(" ")
-            names = (row["system"], row["versus"], metric)
-            found = comparisons.setdefault(
-                names, dict(zip(("a", "b", "metric"), names, strict=True))
-            )
-            if more in (*OUTCOMES, DETECTABLE):
-                found[more] = row["value"]
+            prefix, _, metric = name.rpartition(" ")
+            key = (row["system"], row["versus"], metric)
+            entry = comparisons.setdefault(key, dict(zip(("a", "b", "metric"), key, strict=True)))
+            if prefix in (*OUTCOMES, DETECTABLE):
+                entry[prefix] = row["value"]
             else:
-                found |= {"diff": row["value"], "low": row["low"], "high": row["high"]}
+                entry |= {"diff": row["value"], "low": row["low"], "high": row["high"]}
         elif "@rank" not in name:
-            metrics.setdefault(row["system"], {})[name] = row["value"]
-    return {"metrics": metrics, "comparisons": list(comparisons.values())}
+            by_system.setdefault(row["system"], {})[name] = row["value"]
+    return {"metrics": by_system, "comparisons": list(comparisons.values())}
 
 
 def _build(ctx: StepContext) -> StepResult:
-    samples = held_out(ctx.frame("conversations"))
+    conversations, catalog = ctx.frame("conversations"), ctx.frame("catalog")
+    samples = held_out_samples(conversations)
     if not samples:
         raise InputError(
             "the test split has no conversation with a ground truth, so nothing can be measured; "
-            "look at `convrec artifacts show` of the conversations and at ingest.path"
+            "check the conversations with `convrec artifacts show` and the setting ingest.path"
         )
-    measures = Evaluator(samples, ctx.frame("catalog"), ctx.config)
-    training = read_training(ctx.frame("conversations"), ctx.frame("catalog"))
-    k = choose_k(training, held_out(ctx.frame("conversations"), "validation")) if training else 0
-    made_lists = system_lists(ctx, samples, measures.index, k)
-    lists = {system: made for system, made in made_lists.items() if made}
-    parts = slices(samples, training)
+    evaluator = Evaluator(samples, catalog, ctx.config)
+    training = read_training(conversations, catalog)
+    k = choose_k(training, held_out_samples(conversations, "validation")) if training else 0
+    all_lists = system_lists(ctx, samples, evaluator.index, k)
+    lists = {system: found for system, found in all_lists.items() if found}
+    masks = slice_masks(samples, training)
     mentions = training.mentions if training else None
     rows: list[MetricRow] = []
-    for protocol in measures.protocols:
-        values: dict[str, Values] = {}
-        for done, (system, made) in enumerate(lists.items()):
+    for protocol in evaluator.protocols:
+        values: dict[str, MetricValues] = {}
+        for done, (system, found) in enumerate(lists.items()):
             ctx.progress(done, len(lists), f"{protocol}: {system}")
-            values[system] = measures.values(made, protocol)
-            rows += measures.rows(values[system], system, None, protocol)
+            values[system] = evaluator.values(found, protocol)
+            rows += evaluator.rows(values[system], system, None, protocol)
             if protocol == "standard":
-                rows += catalog_spread_rows(measures, made, system, mentions)
-                sliced = {name: values[system][name] for name in SLICED}
-                for part in parts.items():
-                    rows += measures.rows(sliced, system, None, protocol, part)
+                rows += catalog_spread_rows(evaluator, found, system, mentions)
+                sliced = {name: values[system][name] for name in SLICED_METRICS}
+                for test_slice in masks.items():
+                    rows += evaluator.rows(sliced, system, None, protocol, test_slice)
         for a, b in PAIRS:
             if a in values and b in values:
-                rows += paired_rows(measures, values[a], values[b], (a, b), protocol)
-    figures = {f"{r.system} {r.metric}": round(r.value, 4) for r in rows if _headline(r)}
-    return StepResult(metrics_frame(rows), {**figures, NEIGHBOURS: k})
+                rows += paired_rows(evaluator, values[a], values[b], (a, b), protocol)
+    figures = {f"{r.system} {r.metric}": round(r.value, 4) for r in rows if _is_headline(r)}
+    return StepResult(metrics_frame(rows), {**figures, KNN_FIGURE: k})
 
 
-def _headline(row: MetricRow) -> bool:
+def _is_headline(row: MetricRow) -> bool:
     whole = row.versus is None and row.slice is None and row.protocol == "standard"
-    return whole and (row.metric in COMPARED or row.metric in RATES)
+    return whole and (row.metric in PAIRED_METRICS or row.metric in QUALITY_METRICS)
 
 
 def metrics_frame(rows: Sequence[MetricRow]) -> pl.DataFrame:
-    """Rows as the warehouse keeps them."""
-    import polars as pl
-
+    """Return rows as a frame with the columns of the `metrics` table."""
     schema = {
         "system": pl.String,
         "versus": pl.String,
@@ -142,7 +137,7 @@ def _config(config: Config) -> dict[str, Any]:
         "list_length": config.list_length,
         "bootstrap": config.evaluate.bootstrap,
         "seed": config.seed,
-        **config.line_format.key,
+        **config.line_format.identity_settings,
     }
 
 

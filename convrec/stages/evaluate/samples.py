@@ -1,49 +1,50 @@
-"""The posts that lists are made for, and the lists that a system made for them."""
+"""Samples of the held-out splits, and the lists of a system for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from convrec.metrics.relevance import Titled, titled
+import polars as pl
 
-if TYPE_CHECKING:
-    import polars as pl
+from convrec.metrics.relevance import TitleAndYear, titles_and_years
 
 
 class Sample(NamedTuple):
-    """One answered post that is held out."""
+    """One answered post of a held-out split."""
 
     sample_id: str
     context_id: str
-    seen: list[Titled]
-    ground_truth: list[Titled]
+    seen: list[TitleAndYear]
+    ground_truth: list[TitleAndYear]
     conversation: str = ""
     created_utc: int | None = None
 
 
 class SampleList(NamedTuple):
-    """A system's list for the sample at position `sample`."""
+    """A system's list for the sample with index `sample`."""
 
     sample: int
     completion: str
 
 
-def held_out(conversations: pl.DataFrame, split: str = "test") -> list[Sample]:
-    """The samples of a split that have a ground truth, in order."""
+def held_out_samples(conversations: pl.DataFrame, split: str = "test") -> list[Sample]:
+    """Return the samples of a split that have a ground truth, in order."""
     rows = conversations.filter(conversations["split"] == split)
     columns = ("sample_id", "context_id", "seen", "ground_truth", "conversation", "created_utc")
     return [
-        Sample(sample, context, titled(seen), titled(truth), said, created)
-        for sample, context, seen, truth, said, created in rows.select(columns).iter_rows()
+        Sample(
+            sample, context, titles_and_years(seen), titles_and_years(truth), conversation, created
+        )
+        for sample, context, seen, truth, conversation, created in rows.select(columns).iter_rows()
         if truth
     ]
 
 
-def by_context(texts: Mapping[str, str], samples: list[Sample]) -> list[SampleList]:
-    """The list of each sample's context, for the samples that have one."""
+def lists_by_context(texts: Mapping[str, str], samples: list[Sample]) -> list[SampleList]:
+    """Give each sample the list of its context; samples whose context has no list are left out."""
     return [
-        SampleList(position, texts[sample.context_id])
-        for position, sample in enumerate(samples)
+        SampleList(index, texts[sample.context_id])
+        for index, sample in enumerate(samples)
         if sample.context_id in texts
     ]

@@ -1,14 +1,14 @@
-"""Score anyone's lists: JSONL in, metrics and rewards out, one bad row never stops the others.
+"""Score the lists of any system from a JSONL file.
 
-`convrec.stages.evaluate.score_rows` says what a row holds, `convrec.cli.score` is the command.
+`convrec.stages.evaluate.score_rows` defines the rows; `convrec score` is the command. Bad rows are
+reported and skipped.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,32 +17,48 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from convrec.catalog.item_links import has_years
+from convrec.catalog.load import load_catalog, read_catalog_rows
+from convrec.catalog.rows import parse_year
 from convrec.config import Config
 from convrec.errors import InputError
+from convrec.metrics.batch import ListBatch, ListToScore, Protocol
 from convrec.metrics.bootstrap import Bootstrap, Interval
-from convrec.metrics.registry import ListBatch, ListToScore, Protocol, ranking_metrics
-from convrec.metrics.relevance import Titled
-from convrec.stages.evaluate.score_rows import BadRow, ScoreRow, read_rows
+from convrec.metrics.matcher import Matcher
+from convrec.metrics.protocols.per_label import CatalogNames, match_per_label
+from convrec.metrics.protocols.reference import match_reference
+from convrec.metrics.protocols.standard import match_standard
+from convrec.metrics.registry import ranking_metrics
+from convrec.metrics.relevance import TitleAndYear
+from convrec.metrics.rewards import exp_inf_rewards, log_rewards
+from convrec.stages.evaluate.score_rows import BadRow, ScoreRow, read_score_rows
+from convrec.titles.index import TitleIndex
+from convrec.utils.files import atomic_path
 
 _CHUNK = 5000
-"""Rows judged together."""
+"""Rows that are scored at once."""
 
-Judging = Callable[[Sequence[ListToScore]], ListBatch]
+BatchMatcher = Callable[[Sequence[ListToScore]], ListBatch]
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a file of lists is worth; `metrics` holds the mean of each metric over its lists.
+    """The metrics of a file of lists.
 
-    `catalog_left_out` counts the catalog's rows that could not be used, `cases` what is averaged:
-    the lists, or under `per-label` the pairs of a list and a ground-truth item.
+    Attributes:
+        protocol: Protocol of the metrics.
+        lists: Number of lists that were scored.
+        metrics: Metric → mean over the cases, with its interval.
+        bad_rows: Rows that were skipped.
+        bad_catalog_rows: Number of catalog rows that were skipped.
+        cases: Number of values behind each mean: lists, or (list, item) pairs under `per-label`.
     """
 
     protocol: Protocol
     lists: int
     metrics: dict[str, Interval]
-    bad: tuple[BadRow, ...]
-    catalog_left_out: int
+    bad_rows: tuple[BadRow, ...]
+    bad_catalog_rows: int
     cases: int
 
 
@@ -59,88 +75,90 @@ def score_file(
 ) -> Score:
     """Score every row of a JSONL file against a catalog file.
 
-    `config` says how lines are written and what the catalog calls its columns.
-    `per_list` gets one JSON row a scored list, in input order, with its `line` in the input.
-    `progress(rows)` is told how many rows have been read. Raises InputError where the file is no
-    JSONL or has no usable row, CatalogError for a catalog that cannot be used.
+    Args:
+        path: JSONL file of lists.
+        catalog: Catalog file, CSV or Parquet.
+        protocol: How lists are matched with the ground truth.
+        config: Line format of the lists and column names of the catalog; by default "Title (year)".
+        per_list: File to write one JSON row to for each scored list, in input order; `line` is the
+            row's line in the input.
+        resamples: Resamples of the bootstrap.
+        seed: Seed of the bootstrap.
+        progress: Called with the number of rows read so far.
+
+    Raises:
+        InputError: The file cannot be read, is no JSONL, or has no usable row.
+        CatalogError: The catalog cannot be used.
     """
-    judge, left_out = _judge(catalog, protocol, config or Config())
-    bad: list[BadRow] = []
+    match, bad_catalog_rows = _protocol_matcher(catalog, protocol, config or Config())
+    bad_rows: list[BadRow] = []
     contexts: list[str] = []
     lists = 0
     values: dict[str, list[NDArray[np.float64]]] = {}
-    with _replacing(per_list) as out:
-        rows = read_rows(path, protocol, bad)
+    with _output_file(per_list) as out:
+        rows = read_score_rows(path, protocol, bad_rows)
         while chunk := list(islice(rows, _CHUNK)):
-            batch = judge([row.asked for row in chunk])
+            batch = match([row.to_score for row in chunk])
             metrics = ranking_metrics(batch)
-            for name, found in {**metrics, **batch.rates}.items():
-                values.setdefault(name, []).append(found)
-            asked = range(len(chunk)) if batch.owner is None else batch.owner.tolist()
-            contexts += [chunk[position].context for position in asked]
+            for name, of_chunk in {**metrics, **batch.quality}.items():
+                values.setdefault(name, []).append(of_chunk)
+            owners = range(len(chunk)) if batch.owner is None else batch.owner.tolist()
+            contexts += [chunk[owner].context for owner in owners]
             lists += len(chunk)
             if out is not None:
-                _write(out, chunk, metrics, batch)
+                _write_rows(out, chunk, metrics, batch)
             progress(chunk[-1].line)
         if not lists:
-            raise InputError(_nothing(path, bad))
+            raise InputError(_no_rows_message(path, bad_rows))
         if not contexts:
             raise InputError(
-                f"every ground truth in {path} had been mentioned already, so there is no pair to "
-                "count; use --protocol standard"
+                f"every ground truth in {path} was mentioned already, so there is no "
+                "(list, item) pair to count; use --protocol standard"
             )
-    table = np.column_stack([np.concatenate(parts) for parts in values.values()])
+    table = np.column_stack([np.concatenate(chunks) for chunks in values.values()])
     intervals = Bootstrap(contexts, resamples=resamples, seed=seed).intervals(table)
     means = dict(zip(values, intervals, strict=True))
-    return Score(protocol, lists, means, tuple(bad), left_out, len(contexts))
+    return Score(protocol, lists, means, tuple(bad_rows), bad_catalog_rows, len(contexts))
 
 
-def _judge(catalog: Path, protocol: Protocol, config: Config) -> tuple[Judging, int]:
-    """What judges lists against a catalog file, and how many of its rows cannot be used."""
-    from convrec.catalog.items import has_years
-    from convrec.catalog.load import load_catalog
-    from convrec.metrics.matcher import Matcher
-    from convrec.metrics.protocols.per_label import Names, match_per_label
-    from convrec.metrics.protocols.reference import match_reference
-    from convrec.metrics.protocols.standard import match_standard
-    from convrec.titles.index import TitleIndex
-
-    form, columns = config.line_format, config.ingest.names
-    if protocol == "reference" and form.key:
+def _protocol_matcher(
+    catalog: Path, protocol: Protocol, config: Config
+) -> tuple[BatchMatcher, int]:
+    """Return the protocol's matching function for a catalog, and its number of bad rows."""
+    line_format, columns = config.line_format, config.ingest.column_names
+    if protocol == "reference" and not line_format.is_default:
         raise InputError(
-            f"the reference protocol reads lines as Title (year), and this profile writes "
-            f"{form.words}; use --protocol standard"
+            "the reference protocol parses lines as Title (year), and this profile writes "
+            f"{line_format.example}; use --protocol standard"
         )
-    frame, left_out = load_catalog(catalog, columns, years=form.years)
+    frame, bad_rows = load_catalog(catalog, columns, years=line_format.has_years)
     items = list(frame.select("item_id", "title", "year").iter_rows())
+    titles = [(title, year) for _, title, year in items]
     if protocol == "reference":
-        pairs = {(title, year) for _, title, year in items} | _spellings(catalog, columns)
-        return lambda lists: match_reference(lists, pairs), left_out.height
+        pairs = {*titles, *exact_titles(catalog, columns)}
+        return lambda lists: match_reference(lists, pairs), bad_rows.height
     if protocol == "per-label":
-        names = Names(((title, year) for _, title, year in items), form)
-        return lambda lists: match_per_label(lists, names), left_out.height
-    judge, years = Matcher(TitleIndex(items), form), form.years and has_years(frame)
-    return lambda lists: match_standard(lists, judge, years=years), left_out.height
+        names = CatalogNames(titles, line_format)
+        return lambda lists: match_per_label(lists, names), bad_rows.height
+    matcher = Matcher(TitleIndex(items), line_format)
+    years = line_format.has_years and has_years(frame)
+    return lambda lists: match_standard(lists, matcher, years=years), bad_rows.height
 
 
-def _spellings(catalog: Path, columns: Mapping[str, str]) -> set[Titled]:
-    """The titles and years of the file as they stand, repeats that only differ in quotes too."""
-    from convrec.catalog.load import catalog_rows, read_year
-
-    _, rows = catalog_rows(catalog, columns)
+def exact_titles(catalog: Path, columns: Mapping[str, str]) -> set[TitleAndYear]:
+    """Return the titles and years as written in the file, also those of rejected duplicates."""
+    _, rows = read_catalog_rows(catalog, columns)
     values = (row.values for row in rows)
-    return {(str(row.get("title")), read_year(row.get("year"))[0]) for row in values}
+    return {(str(row.get("title")), parse_year(row.get("year"))[0]) for row in values}
 
 
-def _write(
+def _write_rows(
     out: IO[str],
     rows: Sequence[ScoreRow],
     metrics: dict[str, NDArray[np.float64]],
     batch: ListBatch,
 ) -> None:
-    """One JSON row a list. Under `per-label` it has the mean over its pairs, None without one."""
-    from convrec.metrics.rewards import exp_inf, log_rewards
-
+    """Write one JSON row for each list. Under `per-label`: the mean over its pairs, or null."""
     table = np.column_stack(list(metrics.values()))
     if batch.owner is not None:
         sums = np.zeros((len(rows), table.shape[1]))
@@ -151,38 +169,33 @@ def _write(
             scored = {"line": row.line, "pairs": count, **dict(zip(metrics, means, strict=True))}
             out.write(json.dumps(scored) + "\n")
         return
-    earned = batch.reward_relevance.tolist()
-    for row, values, relevance in zip(rows, table.tolist(), earned, strict=True):
+    relevance = batch.reward_relevance.tolist()
+    for row, values, of_list in zip(rows, table.tolist(), relevance, strict=True):
         scored = {"line": row.line, **dict(zip(metrics, values, strict=True))}
-        scored["reward_exp_inf"] = exp_inf(relevance)
-        scored["reward_log"] = log_rewards(relevance)
+        scored["reward_exp_inf"] = exp_inf_rewards(of_list)
+        scored["reward_log"] = log_rewards(of_list)
         out.write(json.dumps(scored) + "\n")
 
 
 @contextmanager
-def _replacing(path: Path | None) -> Iterator[IO[str] | None]:
-    """A file that takes its name only when all of it is written; None for no path."""
+def _output_file(path: Path | None) -> Iterator[IO[str] | None]:
+    """Open a file that appears only when it is complete; None without a path."""
     if path is None:
         yield None
         return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8") as out:
+        with atomic_path(path) as part, part.open("w", encoding="utf-8") as out:
             yield out
-        os.replace(part, path)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror})") from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
-def _nothing(path: Path, bad: Sequence[BadRow]) -> str:
-    needs = "rows hold completion, seen_titles and groundtruth_with_release_year"
-    if not bad:
-        return f"{path} is empty; give a JSONL file whose {needs}"
-    first = bad[0]
+def _no_rows_message(path: Path, bad_rows: Sequence[BadRow]) -> str:
+    needs = "rows have completion, seen_titles and groundtruth_with_release_year"
+    if not bad_rows:
+        return f"{path} is empty; provide a JSONL file whose {needs}"
+    first = bad_rows[0]
     return (
-        f"{path} has no usable row ({len(bad)} bad; line {first.line}: {first.reason}); "
-        f"give a JSONL file whose {needs}"
+        f"{path} has no usable row ({len(bad_rows)} bad; line {first.line}: {first.reason}); "
+        f"provide a JSONL file whose {needs}"
     )

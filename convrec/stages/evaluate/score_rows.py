@@ -1,9 +1,9 @@
-"""Rows of lists to score, read from JSONL: the usable ones, and the bad ones with the reason.
+"""Read rows of lists to score from JSONL, and collect the bad ones with the reason.
 
-A row holds `completion` (text, or chat messages of which the last by the assistant counts),
+A row has `completion` (text, or chat messages of which the last one by the assistant counts),
 `seen_titles` (titles, or [title, year] pairs) and `groundtruth_with_release_year` ([title, year]
-pairs, the year a number, a string or null). Other columns are ignored, except `context_id`: rows
-that share one are resampled together.
+pairs; the year is a number, a string or null). Rows with the same `context_id` are resampled
+together. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -16,45 +16,52 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convrec.errors import InputError
-from convrec.metrics.registry import ListToScore, Protocol
-from convrec.metrics.relevance import Titled
+from convrec.metrics.batch import ListToScore, Protocol
+from convrec.metrics.relevance import TitleAndYear
 from convrec.titles.line_format import parse_line
 
 
+SEEN, GROUND_TRUTH = "seen_titles", "groundtruth_with_release_year"
+
+
 class BadRow(NamedTuple):
-    """A row that could not be scored: its line in the file, from 1, and why."""
+    """A row that cannot be scored: its line in the file, from 1, and the reason."""
 
     line: int
     reason: str
 
 
 class ScoreRow(NamedTuple):
-    """A usable row: its line in the file, what it is resampled with, and the list."""
+    """A usable row: its line in the file, the context to resample it with, and the list."""
 
     line: int
     context: str
-    asked: ListToScore
+    to_score: ListToScore
 
 
-def read_rows(path: Path, protocol: Protocol, bad: list[BadRow]) -> Iterator[ScoreRow]:
-    """The usable rows of the file; the others go to `bad`."""
+def read_score_rows(path: Path, protocol: Protocol, bad_rows: list[BadRow]) -> Iterator[ScoreRow]:
+    """Yield the usable rows of the file; append the others to `bad_rows`.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
     if not path.is_file():
-        raise InputError(f"{path} is not a file; give a JSONL file, one list a line")
+        raise InputError(f"{path} is not a file; provide a JSONL file with one list per line")
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
                 try:
-                    yield _read_row(number, line, protocol)
+                    yield _parse_row(number, line, protocol)
                 except ValueError as error:
-                    bad.append(BadRow(number, str(error)))
+                    bad_rows.append(BadRow(number, str(error)))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
 
 
-def _read_row(number: int, line: bytes, protocol: Protocol) -> ScoreRow:
-    """One row, or ValueError with the reason."""
+def _parse_row(number: int, line: bytes, protocol: Protocol) -> ScoreRow:
+    """Parse one row. Raises ValueError with the reason if it is bad."""
     try:
         row = json.loads(line.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError:
@@ -62,17 +69,16 @@ def _read_row(number: int, line: bytes, protocol: Protocol) -> ScoreRow:
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from None
     except RecursionError:
-        raise ValueError("JSON nested too deep") from None
+        raise ValueError("JSON is nested too deeply") from None
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")
-    needed = ("completion", "seen_titles", "groundtruth_with_release_year")
-    missing = [name for name in needed if name not in row]
+    missing = [name for name in ("completion", SEEN, GROUND_TRUTH) if name not in row]
     if missing:
         raise ValueError(f"no {' and no '.join(missing)}")
-    truths = [_titled(x, "groundtruth_with_release_year") for x in _list(row, needed[2])]
+    truths = [_parse_pair(x, GROUND_TRUTH) for x in _list(row, GROUND_TRUTH)]
     if not truths:
-        raise ValueError("groundtruth_with_release_year is empty, so there is nothing to find")
-    seen = [_seen(x, protocol) for x in _list(row, needed[1])]
+        raise ValueError(f"{GROUND_TRUTH} is empty, so there is nothing to find")
+    seen = [_parse_seen(x, protocol) for x in _list(row, SEEN)]
     context = row.get("context_id")
     return ScoreRow(
         number,
@@ -82,14 +88,14 @@ def _read_row(number: int, line: bytes, protocol: Protocol) -> ScoreRow:
 
 
 def _text(completion: Any) -> str:
-    """The text of a completion given as a string or as chat messages."""
+    """Return the text of a completion, which is a string or chat messages."""
     if isinstance(completion, str):
         return completion
     messages = [completion] if isinstance(completion, dict) else completion
     if isinstance(messages, list) and all(isinstance(m, dict) for m in messages):
-        said = [m.get("content") for m in messages if m.get("role", "assistant") == "assistant"]
-        if said and isinstance(said[-1], str):
-            return said[-1]
+        texts = [m.get("content") for m in messages if m.get("role", "assistant") == "assistant"]
+        if texts and isinstance(texts[-1], str):
+            return texts[-1]
     raise ValueError("completion is neither a string nor chat messages with an assistant's text")
 
 
@@ -100,27 +106,30 @@ def _list(row: dict[str, Any], name: str) -> list[Any]:
     return value
 
 
-def _seen(value: Any, protocol: Protocol) -> Titled:
-    """A seen title; the published code compares the text as it stands."""
+def _parse_seen(value: Any, protocol: Protocol) -> TitleAndYear:
+    """Parse a seen title; the published code compares the unparsed text."""
     if not isinstance(value, str):
-        return _titled(value, "seen_titles")
-    return _read_seen(value) if protocol != "reference" else (value, None)
+        return _parse_pair(value, SEEN)
+    return _parse_title(value) if protocol != "reference" else (value, None)
 
 
 @lru_cache(maxsize=1 << 16)
-def _read_seen(text: str) -> Titled:
+def _parse_title(text: str) -> TitleAndYear:
     return parse_line(text) or (text, None)
 
 
-def _titled(value: Any, name: str) -> Titled:
+def _parse_pair(value: Any, name: str) -> TitleAndYear:
+    """Parse a [title, year] pair of column `name`."""
     if isinstance(value, dict):
         value = [value.get("title"), value.get("year")]
     if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)):
-        raise ValueError(f"{name} holds {value!r:.60}, not a [title, year] pair")
+        raise ValueError(f"{name} contains {value!r:.60}, which is not a [title, year] pair")
     title, year = value
     if year is None or year == "":
         return title, None
     try:
         return title, int(year)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} gives the year {year!r:.20} of {title!r:.60}") from None
+        raise ValueError(
+            f"{name} has the year {year!r:.20} for {title!r:.60}, which is not a number"
+        ) from None

@@ -1,31 +1,36 @@
-"""The lists that each system makes for the test split, as text, so that all are judged alike.
+"""The lists of each system for the test split, as text, so that all are scored in the same way.
 
-teacher     the teacher's list as it wrote it: its titles and years, one a line, nothing linked
-remapped    the N best candidates that the conversation has not named; seen ones go before the cut
-reflected   the same, by the score that the judge's ratings have moved
-adjusted    the demonstrations: what the student is shown
-base        the student before any training, asked in the same words: zero-shot
+teacher     the teacher's list as written: its titles and years, nothing linked to the catalog
+remapped    the N best candidates; seen items are removed before the cut
+reflected   the same, ordered by the score after the judge's ratings
+adjusted    the demonstrations that the student is trained on
+base        the student before any training, zero-shot
 sft, rank_grpo   sampled, unconstrained lists of the two checkpoints
-checkpoint  one that was trained elsewhere, or by another run (`convrec evaluate --checkpoint`)
+checkpoint  an external checkpoint (`convrec evaluate --checkpoint`)
 popularity  what training answers name most often, seen items removed
-knn         what answered the training posts most like the conversation
+knn         what answered the most similar training posts, seen items removed
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from convrec.metrics.relevance import Titled, match_lines
-from convrec.stages.evaluate.samples import Sample, SampleList, by_context, held_out
+import polars as pl
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from convrec.stages.base import StepContext
-    from convrec.titles.index import TitleIndex
-    from convrec.titles.line_format import LineFormat
+from convrec.metrics.relevance import TitleAndYear, match_lines
+from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
+from convrec.stages.adjust.top_n import NO_ITEM, top_items
+from convrec.stages.base import StepContext
+from convrec.stages.evaluate.baselines import choose_k, knn, popularity, read_training
+from convrec.stages.evaluate.samples import (
+    Sample,
+    SampleList,
+    held_out_samples,
+    lists_by_context,
+)
+from convrec.titles.index import TitleIndex
+from convrec.titles.line_format import LineFormat
 
 MODELS = ("base", "sft", "rank_grpo", "checkpoint")
 BASELINES = ("popularity", "knn")
@@ -33,80 +38,72 @@ SYSTEMS = ("teacher", "remapped", "reflected", "adjusted", *MODELS, *BASELINES)
 
 
 def system_lists(
-    ctx: StepContext, samples: list[Sample], index: TitleIndex, neighbours: int | None = None
+    ctx: StepContext, samples: list[Sample], index: TitleIndex, knn_k: int | None = None
 ) -> dict[str, list[SampleList]]:
-    """Every system whose artifact is among the job's parents, in the order of SYSTEMS.
+    """Return the lists of every system whose artifact is a parent of the step, as in SYSTEMS.
 
-    `neighbours` is the k of kNN; without it, it is chosen on validation. A sample without a list
-    (the teacher failed on its context) has none here either.
+    `knn_k` is the k of kNN; None chooses it on validation. Samples for which a system has no list
+    (for example, the teacher failed on the context) are left out.
     """
     lists = {}
     if "teacher_lists" in ctx.parents:
-        lists["teacher"] = by_context(
-            teacher_texts(ctx.frame("teacher_lists"), ctx.config.line_format), samples
-        )
+        texts = teacher_texts(ctx.frame("teacher_lists"), ctx.config.line_format)
+        lists["teacher"] = lists_by_context(texts, samples)
     if "candidates" in ctx.parents:
-        lists["remapped"] = _remapped(ctx, samples, index)
+        lists["remapped"] = _remapped_lists(ctx, samples, index)
     if "judgments" in ctx.parents:
-        lists["reflected"] = _reflected(ctx, samples)
+        lists["reflected"] = _reflected_lists(ctx, samples)
     if "demonstrations" in ctx.parents:
-        lists["adjusted"] = _adjusted(ctx.frame("demonstrations"), samples)
+        lists["adjusted"] = _adjusted_lists(ctx.frame("demonstrations"), samples)
     for model in MODELS:
         if f"generations_{model}" in ctx.parents:
-            lists[model] = generated(ctx.frame(f"generations_{model}"), samples)
-    return {**lists, **baseline_lists(ctx, samples, neighbours)}
+            lists[model] = generated_lists(ctx.frame(f"generations_{model}"), samples)
+    return {**lists, **_baseline_lists(ctx, samples, knn_k)}
 
 
-def baseline_lists(
-    ctx: StepContext, samples: list[Sample], neighbours: int | None = None
+def _baseline_lists(
+    ctx: StepContext, samples: list[Sample], knn_k: int | None
 ) -> dict[str, list[SampleList]]:
-    """The lists of popularity and kNN; nothing where the training split has no ground truth."""
-    from convrec.stages.evaluate.baselines import choose_k, knn, popularity, read_training
-
+    """Return the lists of popularity and kNN; empty if the training split has no ground truth."""
     conversations, n = ctx.frame("conversations"), ctx.config.list_length
     training = read_training(conversations, ctx.frame("catalog"))
     if training is None:
         return {}
-    k = neighbours or choose_k(training, held_out(conversations, "validation"))
-    form = ctx.config.line_format
+    k = knn_k or choose_k(training, held_out_samples(conversations, "validation"))
     return {
-        name: written(lists, form)
-        for name, lists in (
-            ("popularity", popularity(training, samples, n)),
-            ("knn", knn(training, samples, n, k)),
-        )
+        "popularity": _format_lists(popularity(training, samples, n), ctx.config.line_format),
+        "knn": _format_lists(knn(training, samples, n, k), ctx.config.line_format),
     }
 
 
-def written(lists: Sequence[Sequence[Titled]], form: LineFormat) -> list[SampleList]:
-    """Lists of items, one a sample, as text."""
+def _format_lists(
+    lists: Sequence[Sequence[TitleAndYear]], line_format: LineFormat
+) -> list[SampleList]:
+    """Convert lists of items, one for each sample, to text."""
     return [
-        SampleList(position, "\n".join(form.format(*item) for item in items))
-        for position, items in enumerate(lists)
+        SampleList(index, "\n".join(line_format.format(*item) for item in items))
+        for index, items in enumerate(lists)
     ]
 
 
-def teacher_texts(rows: pl.DataFrame, form: LineFormat) -> dict[str, str]:
-    """Context → the teacher's list as it wrote it, from the rows of teacher lists."""
+def teacher_texts(teacher_lists: pl.DataFrame, line_format: LineFormat) -> dict[str, str]:
+    """Return context → the teacher's list as written."""
     lines: dict[str, list[str]] = defaultdict(list)
-    for context, title, year in (
-        rows.sort("context_id", "rank").select("context_id", "title", "year").iter_rows()
-    ):
-        lines[context].append(form.format(title, year))
-    return {context: "\n".join(written) for context, written in lines.items()}
+    ordered = teacher_lists.sort("context_id", "rank")
+    for context, title, year in ordered.select("context_id", "title", "year").iter_rows():
+        lines[context].append(line_format.format(title, year))
+    return {context: "\n".join(of_context) for context, of_context in lines.items()}
 
 
-def _remapped(ctx: StepContext, samples: list[Sample], index: TitleIndex) -> list[SampleList]:
-    import polars as pl
-
+def _remapped_lists(ctx: StepContext, samples: list[Sample], index: TitleIndex) -> list[SampleList]:
     items = ctx.frame("catalog").select("item_id", "title", "year").iter_rows()
-    form = ctx.config.line_format
-    line_of = {item_id: form.format(title, year) for item_id, title, year in items}
-    wanted = pl.DataFrame(
+    line_format = ctx.config.line_format
+    line_of = {item_id: line_format.format(title, year) for item_id, title, year in items}
+    contexts = pl.DataFrame(
         {"context_id": [s.context_id for s in samples]}, {"context_id": pl.String}
     )
     rows = ctx.frame("candidates", "context_id", "item_id", "rank")
-    rows = rows.join(wanted, on="context_id", how="semi").sort("context_id", "rank")
+    rows = rows.join(contexts, on="context_id", how="semi").sort("context_id", "rank")
     lines: dict[str, list[str]] = defaultdict(list)
     for context, item_id in rows.select("context_id", "item_id").iter_rows():
         lines[context].append(line_of[item_id])
@@ -114,51 +111,48 @@ def _remapped(ctx: StepContext, samples: list[Sample], index: TitleIndex) -> lis
     for position, sample in enumerate(samples):
         if sample.context_id in lines:
             ranked = lines[sample.context_id]
-            judged = match_lines(ranked, index, sample.seen, [], form)
-            unseen = [line for line, at in zip(ranked, judged, strict=True) if not at.seen]
+            matched = match_lines(ranked, index, sample.seen, [], line_format)
+            unseen = [line for line, match in zip(ranked, matched, strict=True) if not match.seen]
             lists.append(SampleList(position, "\n".join(unseen[: ctx.config.list_length])))
     return lists
 
 
-def _reflected(ctx: StepContext, samples: list[Sample]) -> list[SampleList]:
-    from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
-    from convrec.stages.adjust.top_n import NONE, top_items
-
-    candidates = read_ordered_candidates(ctx, {"test"}).whole()
+def _reflected_lists(ctx: StepContext, samples: list[Sample]) -> list[SampleList]:
+    candidates = read_ordered_candidates(ctx, {"test"}).read_all()
     items = list(ctx.frame("catalog").select("title", "year").iter_rows())
     best = top_items(candidates, ctx.config.list_length).tolist()
     texts = {
         context: "\n".join(
-            ctx.config.line_format.format(*items[row]) for row in rows if row != NONE
+            ctx.config.line_format.format(*items[row]) for row in rows if row != NO_ITEM
         )
         for context, rows in zip(candidates.contexts["context_id"], best, strict=True)
     }
-    return by_context(texts, samples)
+    return lists_by_context(texts, samples)
 
 
-def _adjusted(rows: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:
-    """Demonstrations are one a context, or one a sample where the data brought its own."""
-    test = rows.filter(rows["split"] == "test")
-    of_sample: dict[tuple[str, str | None], str] = {
+def _adjusted_lists(demonstrations: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:
+    """A demonstration is for a context, or for one sample if the data came with its own lists."""
+    test = demonstrations.filter(demonstrations["split"] == "test")
+    texts: dict[tuple[str, str | None], str] = {
         (context, sample): text
         for context, sample, text in test.select(
             "context_id", "sample_id", "completion"
         ).iter_rows()
     }
     lists = []
-    for position, sample in enumerate(samples):
+    for index, sample in enumerate(samples):
         for key in ((sample.context_id, sample.sample_id), (sample.context_id, None)):
-            if key in of_sample:
-                lists.append(SampleList(position, of_sample[key]))
+            if key in texts:
+                lists.append(SampleList(index, texts[key]))
                 break
     return lists
 
 
-def generated(rows: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:
-    """The lists of these samples, from the rows of generations; several where there are draws."""
-    position_of = {sample.sample_id: position for position, sample in enumerate(samples)}
+def generated_lists(generations: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:
+    """Return the generated lists of these samples; one for each draw."""
+    index_of = {sample.sample_id: index for index, sample in enumerate(samples)}
     return [
-        SampleList(position_of[sample], text)
-        for sample, text in rows.select("sample_id", "completion").iter_rows()
-        if sample in position_of
+        SampleList(index_of[sample], text)
+        for sample, text in generations.select("sample_id", "completion").iter_rows()
+        if sample in index_of
     ]

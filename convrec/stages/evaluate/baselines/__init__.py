@@ -1,4 +1,4 @@
-"""Systems that any model has to beat, from training data alone: popularity and neighbours."""
+"""Baselines that use only training data: popularity and nearest neighbors."""
 
 from convrec.stages.evaluate.baselines.knn import choose_k, knn
 from convrec.stages.evaluate.baselines.popularity import popularity

@@ -1,29 +1,23 @@
-"""Popularity: everyone is recommended what training answers name most often.
+"""The popularity baseline: recommend what training answers name most often.
 
-It reads nothing of the conversation but what has been seen. A model that does not beat it has
-learned what is popular, and no more.
+It uses nothing of the conversation except the seen items. A model that does not beat it has learned
+only what is popular.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from convrec.metrics.relevance import Titled
+from convrec.metrics.relevance import TitleAndYear
 from convrec.stages.evaluate.baselines.training import TrainingData
-
-if TYPE_CHECKING:
-    from convrec.stages.evaluate.samples import Sample
+from convrec.stages.evaluate.samples import Sample
 
 
-def popularity(training: TrainingData, samples: Sequence[Sample], n: int) -> list[list[Titled]]:
-    """The `n` most often named items that each sample has not seen; ties by catalog row.
+def popularity(
+    training: TrainingData, samples: Sequence[Sample], n: int
+) -> list[list[TitleAndYear]]:
+    """Return the `n` most often named items that each sample has not seen; ties by catalog row.
 
-    A list is shorter where training answers name fewer items.
+    A list is shorter if training answers name fewer items.
     """
-    lists = []
-    for sample in samples:
-        seen = training.seen(sample.seen)
-        best = training.by_popularity[: n + len(seen)].tolist()
-        lists.append(training.named([row for row in best if row not in seen][:n]))
-    return lists
+    return [training.top_unseen(training.by_popularity, sample, n) for sample in samples]

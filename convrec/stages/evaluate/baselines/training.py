@@ -1,4 +1,4 @@
-"""What the baselines learn from: the training posts, and the catalog items that answered them."""
+"""Training data of the baselines: posts, and the catalog items that their answers name."""
 
 from __future__ import annotations
 
@@ -9,83 +9,90 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from convrec.catalog.items import link_titles, of_splits
-from convrec.metrics.relevance import Titled
-from convrec.titles.index import YEAR_TOLERANCE
+from convrec.catalog.item_links import filter_splits, link_titles
+from convrec.metrics.relevance import TitleAndYear, year_gap
+from convrec.stages.evaluate.samples import Sample
 from convrec.titles.normalize import exact_key
 
 if TYPE_CHECKING:
-    import polars as pl
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix  # loads slowly
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """Training posts with a ground truth in the catalog.
 
-    `items` are the catalog's titles and years by row, `texts` one conversation a post, `truth`
-    (posts, items) how many answers to the post name the item.
+    Attributes:
+        items: Title and year of each catalog row.
+        texts: The conversation of each post.
+        answer_counts: (posts, catalog) How many answers to the post name the item.
     """
 
-    items: list[Titled]
+    items: list[TitleAndYear]
     texts: list[str]
-    truth: csr_matrix
+    answer_counts: csr_matrix
 
     @cached_property
     def mentions(self) -> NDArray[np.float64]:
-        """How many training answers name each catalog item."""
-        return np.asarray(self.truth.sum(axis=0), dtype=np.float64).ravel()
+        """(catalog,) How many training answers name each item."""
+        return np.asarray(self.answer_counts.sum(axis=0), dtype=np.float64).ravel()
 
     @cached_property
     def by_popularity(self) -> NDArray[np.int64]:
-        """Items that training answers name, most often named first; ties by catalog row."""
+        """Catalog rows of the named items, most often named first; ties by row."""
         order = np.argsort(-self.mentions, kind="stable")
         return order[: int(np.count_nonzero(self.mentions))]
 
     @cached_property
-    def _rows_of(self) -> dict[str, list[tuple[int | None, int]]]:
+    def _rows_by_key(self) -> dict[str, list[tuple[int | None, int]]]:
         rows: dict[str, list[tuple[int | None, int]]] = defaultdict(list)
         for row, (title, year) in enumerate(self.items):
             rows[exact_key(title)].append((year, row))
         return rows
 
-    def seen(self, titles: Sequence[Titled]) -> set[int]:
-        """Catalog rows that count as seen (see `convrec.metrics.relevance`)."""
+    def matching_rows(self, titles: Sequence[TitleAndYear]) -> set[int]:
+        """Return the catalog rows that match a title (see `convrec.metrics.relevance`)."""
         return {
             row
             for title, year in titles
-            for own, row in self._rows_of.get(exact_key(title), ())
-            if year is None or own is None or abs(year - own) <= YEAR_TOLERANCE
+            for item_year, row in self._rows_by_key.get(exact_key(title), ())
+            if year_gap(year, item_year) is not None
         }
 
-    def named(self, rows: Sequence[int]) -> list[Titled]:
-        """The titles and years of catalog rows."""
-        return [self.items[row] for row in rows]
+    def top_unseen_rows(self, ranked: NDArray[np.int64], sample: Sample, n: int) -> list[int]:
+        """Return the first `n` catalog rows of `ranked` that the sample has not seen."""
+        seen = self.matching_rows(sample.seen)
+        return [row for row in ranked[: n + len(seen)].tolist() if row not in seen][:n]
+
+    def top_unseen(self, ranked: NDArray[np.int64], sample: Sample, n: int) -> list[TitleAndYear]:
+        """Return the titles and years of `top_unseen_rows`."""
+        return [self.items[row] for row in self.top_unseen_rows(ranked, sample, n)]
 
 
 def read_training(conversations: pl.DataFrame, catalog: pl.DataFrame) -> TrainingData | None:
-    """The training split; None where no training answer names an item of the catalog."""
-    import polars as pl
+    """Return the training split; None if no training answer names a catalog item."""
     from scipy.sparse import csr_matrix
 
-    train = of_splits(conversations, {"train"})
+    train = filter_splits(conversations, {"train"})
     columns = ("sample_id", "context_id", "ground_truth")
-    named = link_titles(train.select(columns), "ground_truth", catalog).unique(maintain_order=True)
-    if named.is_empty():
+    answers = link_titles(train.select(columns), "ground_truth", catalog)
+    answers = answers.unique(maintain_order=True)
+    if answers.is_empty():
         return None
     posts = (
         train.select("context_id", "conversation")
         .unique("context_id", keep="first", maintain_order=True)
-        .join(named.select(pl.col("context_id").unique()), on="context_id", how="semi")
+        .join(answers.select(pl.col("context_id").unique()), on="context_id", how="semi")
         .sort("context_id")
         .with_row_index("post")
     )
-    pairs = named.join(posts.select("context_id", "post"), on="context_id")
-    rows, columns_ = pairs["post"].to_numpy(), pairs["item"].to_numpy()
-    truth = csr_matrix(
-        (np.ones(len(rows), np.float32), (rows, columns_)), shape=(posts.height, catalog.height)
+    pairs = answers.join(posts.select("context_id", "post"), on="context_id")
+    rows, items = pairs["post"].to_numpy(), pairs["item"].to_numpy()
+    answer_counts = csr_matrix(
+        (np.ones(len(rows), np.float32), (rows, items)), shape=(posts.height, catalog.height)
     )
-    items = list(catalog.select("title", "year").iter_rows())
-    return TrainingData(items, posts["conversation"].to_list(), truth)
+    titles = list(catalog.select("title", "year").iter_rows())
+    return TrainingData(titles, posts["conversation"].to_list(), answer_counts)

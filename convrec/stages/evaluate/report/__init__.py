@@ -1,1 +1,1 @@
-"""The HTML report, its Markdown summary for the Prefect UI, and the model card."""
+"""The HTML report, its markdown summary for the Prefect UI, and the model card."""

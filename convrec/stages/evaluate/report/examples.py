@@ -1,70 +1,72 @@
-"""A few test conversations with every system's list beside them, each line judged."""
+"""A few test conversations with the list of every system and the status of each line."""
 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from convrec.metrics.relevance import list_lines, match_lines
-
-if TYPE_CHECKING:
-    from convrec.stages.base import StepContext
-    from convrec.stages.evaluate.samples import Sample, SampleList
-    from convrec.titles.index import TitleIndex
-    from convrec.titles.line_format import LineFormat
+from convrec.stages.base import StepContext
+from convrec.stages.evaluate.samples import Sample, SampleList
+from convrec.titles.index import TitleIndex
+from convrec.titles.line_format import LineFormat
 
 EXAMPLES = 4
 
 
 class ExampleLine(NamedTuple):
-    """One line of a list and its mark: hit, seen, repeat, outside, or nothing."""
+    """One line of a list and its status: hit, seen, repeat, outside, or empty."""
 
     text: str
-    mark: str
+    status: str
 
 
 class Example(NamedTuple):
-    """A test conversation, what was wanted, and the lists by system."""
+    """A test conversation, its ground truth, and the lists by system."""
 
     sample_id: str
     conversation: str
-    wanted: list[str]
+    ground_truth: list[str]
     lists: dict[str, list[ExampleLine]]
 
 
-def chosen(samples: list[Sample], seed: int) -> list[Sample]:
-    """EXAMPLES samples, picked by the run's seed alone."""
+def pick_samples(samples: list[Sample], seed: int) -> list[Sample]:
+    """Return EXAMPLES random samples; the same ones for the same seed."""
     return random.Random(seed).sample(samples, min(EXAMPLES, len(samples)))
 
 
-def examples(
+def build_examples(
     ctx: StepContext,
     samples: list[Sample],
     lists: dict[str, list[SampleList]],
     index: TitleIndex,
 ) -> list[Example]:
-    """The samples with the lists of each system; of several draws the first is shown."""
-    said = dict(ctx.frame("conversations").select("sample_id", "conversation").iter_rows())
-    form = ctx.config.line_format
-    first = {
-        system: {x.sample: x.completion for x in reversed(made)} for system, made in lists.items()
+    """Return the samples with the first list of each system."""
+    conversations = ctx.frame("conversations").select("sample_id", "conversation")
+    conversation_of = dict(conversations.iter_rows())
+    line_format = ctx.config.line_format
+    first_lists = {
+        system: {x.sample: x.completion for x in reversed(of_system)}
+        for system, of_system in lists.items()
     }
     return [
         Example(
             sample.sample_id,
-            said[sample.sample_id],
-            [form.format(*truth) for truth in sample.ground_truth],
+            conversation_of[sample.sample_id],
+            [line_format.format(*truth) for truth in sample.ground_truth],
             {
-                system: _marked(texts[at], sample, index, form)
-                for system, texts in first.items()
-                if at in texts
+                system: _example_lines(texts[position], sample, index, line_format)
+                for system, texts in first_lists.items()
+                if position in texts
             },
         )
-        for at, sample in enumerate(samples)
+        for position, sample in enumerate(samples)
     ]
 
 
-def _marked(text: str, sample: Sample, index: TitleIndex, form: LineFormat) -> list[ExampleLine]:
+def _example_lines(
+    text: str, sample: Sample, index: TitleIndex, line_format: LineFormat
+) -> list[ExampleLine]:
     lines = list_lines(text)
-    judged = match_lines(lines, index, sample.seen, sample.ground_truth, form)
-    return [ExampleLine(line, found.mark) for line, found in zip(lines, judged, strict=True)]
+    matched = match_lines(lines, index, sample.seen, sample.ground_truth, line_format)
+    return [ExampleLine(line, match.status) for line, match in zip(lines, matched, strict=True)]

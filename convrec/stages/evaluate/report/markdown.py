@@ -1,88 +1,92 @@
 """The report's tables as markdown, for Prefect and for model cards.
 
-Names and figures are our own, so that nothing has to be escaped, and a card can be read as it is.
+All names and values come from convrec itself, so nothing is escaped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from convrec.stages.evaluate.catalog_spread import SPREAD
-from convrec.stages.evaluate.report.tables import RANKING, tables
-from convrec.utils.markdown import plain_table
+import polars as pl
 
-if TYPE_CHECKING:
-    import polars as pl
+from convrec.stages.evaluate.report.tables import metric_tables, ranking_columns
+from convrec.utils.markdown import markdown_table
 
-WIDEST = 5
-"""Columns of intervals that fit beside what Prefect's page says of an artifact."""
+MAX_COLUMNS = 5
+"""Interval columns that fit on Prefect's artifact page."""
 
 
 def evaluation_markdown(metrics: pl.DataFrame) -> str:
-    """Systems, differences, parts of the test set, and spread over the catalog."""
-    found = tables(metrics)
-    parts = ["## Systems, protocol standard", systems_markdown(found["systems"], found["rates"])]
-    if found["pairs"]:
-        parts += ["## Differences on the same samples", _pairs(found["pairs"])]
-    if found["slices"]:
-        parts += ["## NDCG@20 on parts of the test set, and their samples", _slices(found)]
-    parts += ["## Popularity and coverage", _systems(found["systems"], SPREAD)]
+    """Return tables of systems, paired differences, slices, and catalog spread."""
+    tables = metric_tables(metrics)
+    systems = tables["systems"]
+    parts = ["## Systems, protocol standard", systems_markdown(systems, tables["rates"])]
+    if tables["pairs"]:
+        parts += ["## Differences on the same samples", _pairs_table(tables["pairs"])]
+    if tables["slices"]:
+        parts += [
+            "## NDCG@20 on slices of the test set (number of samples)",
+            _slice_tables(tables["slices"], systems),
+        ]
+    parts += ["## Popularity and coverage", _systems_table(systems, tables["spread"])]
     return "\n\n".join(parts)
 
 
 def systems_markdown(systems: Mapping[str, Mapping[str, Any]], rates: tuple[str, ...]) -> str:
-    """One row a system: ranking metrics with their intervals, and below them rates.
+    """Return a table of ranking metrics with intervals and one of rates, a row for each system.
 
-    Two tables, because Prefect's page has room for WIDEST intervals.
+    They are separate tables, because Prefect's page fits only MAX_COLUMNS intervals.
     """
-    shares = [
-        [system, *(_share(row.get(name)) for name in rates)] for system, row in systems.items()
+    rows = [
+        [system, *(_percentage(row.get(name)) for name in rates)] for system, row in systems.items()
     ]
-    return f"{_systems(systems, RANKING)}\n\n{plain_table(['system', *rates], shares)}"
+    rates_table = markdown_table(["system", *rates], rows)
+    return f"{_systems_table(systems, ranking_columns())}\n\n{rates_table}"
 
 
-def _systems(systems: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str:
-    rows = [[system, *(_cell(row.get(name)) for name in names)] for system, row in systems.items()]
-    return plain_table(["system", *names], rows)
+def _systems_table(systems: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str:
+    rows = [
+        [system, *(_estimate(row.get(name)) for name in names)] for system, row in systems.items()
+    ]
+    return markdown_table(["system", *names], rows)
 
 
-def _pairs(pairs: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+def _pairs_table(pairs: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
     rows = []
     for (a, b), row in pairs.items():
-        found = row["ndcg@20"]
+        cell = row["ndcg@20"]
         outcomes = [f"{row[f'{name} ndcg@20']['value']:.0%}" for name in ("wins", "ties", "losses")]
-        interval = f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
-        rows.append(
-            [f"{a} - {b}", interval, *outcomes, f"{row['detectable ndcg@20']['value']:.3f}"]
-        )
-    return plain_table(["a - b", "NDCG@20", "wins", "ties", "losses", "detectable"], rows)
+        interval = f"{cell['value']:+.3f} [{cell['low']:+.3f}, {cell['high']:+.3f}]"
+        detectable = f"{row['detectable ndcg@20']['value']:.3f}"
+        rows.append([f"{a} - {b}", interval, *outcomes, detectable])
+    return markdown_table(["a - b", "NDCG@20", "wins", "ties", "losses", "detectable"], rows)
 
 
-def _slices(found: Mapping[str, Any]) -> str:
-    """A table a property of the samples, one row a system."""
+def _slice_tables(slices: Mapping[str, Mapping[str, Any]], systems: Mapping[str, Any]) -> str:
+    """Return tables for each property of the samples, a row for each system."""
     properties: dict[str, dict[str, Any]] = {}
-    for name, row in found["slices"].items():
+    for name, row in slices.items():
         what, _, part = name.partition(": ")
         count = next(iter(row.values()))["ndcg@20"]["n"]
         properties.setdefault(what, {})[f"{part} ({count})"] = row
-    made = []
+    tables = []
     for what, parts in properties.items():
-        for start in range(0, len(parts), WIDEST):
-            some = list(parts.items())[start : start + WIDEST]
+        for start in range(0, len(parts), MAX_COLUMNS):
+            columns = list(parts.items())[start : start + MAX_COLUMNS]
             rows = [
-                [system, *(_cell(row.get(system, {}).get("ndcg@20")) for _, row in some)]
-                for system in found["systems"]
+                [system, *(_estimate(row.get(system, {}).get("ndcg@20")) for _, row in columns)]
+                for system in systems
             ]
-            made.append(plain_table([what, *(part for part, _ in some)], rows))
-    return "\n\n".join(made)
+            tables.append(markdown_table([what, *(part for part, _ in columns)], rows))
+    return "\n\n".join(tables)
 
 
-def _share(row: Mapping[str, Any] | None) -> str:
+def _percentage(row: Mapping[str, Any] | None) -> str:
     return "-" if row is None else f"{row['value']:.1%}"
 
 
-def _cell(row: Mapping[str, Any] | None) -> str:
+def _estimate(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "-"
     return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"

@@ -1,8 +1,7 @@
-"""The model card of a checkpoint: what it is, what it learned from, what it is worth, what not.
+"""The model card of a checkpoint: model, data, training, cost, metrics and limits.
 
-It stands as README.md in the checkpoint's folder, written when the checkpoint is committed and
-again when it has been measured, and goes along with `convrec export`. Everything in it comes from
-the warehouse.
+It is the README.md of the checkpoint's folder, written when the checkpoint is committed and again
+after its evaluation. `convrec export` copies it. All of its content comes from the warehouse.
 """
 
 from __future__ import annotations
@@ -10,126 +9,120 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from convrec.artifacts import ArtifactRecord, Store
 from convrec.artifacts.lineage import ancestors, descendants
-from convrec.artifacts.runs import revision
-from convrec.metrics.list_quality import RATES
+from convrec.artifacts.runs import code_revision
+from convrec.llm.ledger import ledger_rows, sum_rows
+from convrec.metrics.list_quality import QUALITY_METRICS
 from convrec.stages.evaluate.report.markdown import systems_markdown
-from convrec.stages.evaluate.report.tables import cells
+from convrec.stages.evaluate.report.tables import metric_cells
 from convrec.utils.files import atomic_path
-from convrec.utils.markdown import code, plain_table, text
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from convrec.utils.markdown import code_block, escape, markdown_table
 
 FILE = "README.md"
 
 
-def write_card(store: Store, checkpoint: str) -> Path | None:
-    """Write the card into the checkpoint's folder, at once or not at all; returns its path.
+def write_model_card(store: Store, checkpoint: str) -> Path | None:
+    """Write the card into the checkpoint's folder and return its path.
 
-    None on a host that has no copy of a lake's checkpoint.
+    Returns None on a host without a copy of a DuckLake's checkpoint.
     """
     path = store.folder(checkpoint) / FILE
     if not path.parent.is_dir():
         return None
+    card = model_card(store, checkpoint)
     with atomic_path(path) as part:
-        part.write_text(model_card(store, checkpoint), encoding="utf-8")
+        part.write_text(card, encoding="utf-8")
     return path
 
 
 def model_card(store: Store, checkpoint: str) -> str:
-    """The card as markdown. Raises InputError for a checkpoint that is not there."""
+    """Return the card as markdown. Raises InputError if there is no such checkpoint."""
     header = store.header(checkpoint)
-    above = ancestors(store, checkpoint)
-    kinds: dict[str, ArtifactRecord] = {}
-    for found in above:
-        kinds.setdefault(found.ref.kind, found)
+    lineage = ancestors(store, checkpoint)
     row = store.read(checkpoint).row(0, named=True)
     manifest = json.loads(row["manifest"])
     serving = manifest["serving"]
     parts = [
-        _front(_base(store, checkpoint)),
+        _front_matter(_base_model(store, checkpoint)),
         f"# {checkpoint}",
-        f"A language model of {row['parameters']:,} parameters that answers a conversation with "
-        f"{serving['list_length']} {text(serving['domain']['noun'])} recommendations, one a line, "
-        f"best first. Trained by convrec {revision()}, stage {header.ref.stage}, on "
-        f"{header.created_at:%Y-%m-%d}.",
+        f"A language model with {row['parameters']:,} parameters that recommends "
+        f"{serving['list_length']} {escape(serving['domain']['noun'])} items for a conversation, "
+        f"one per line, best first. Trained by convrec {code_revision()}, stage "
+        f"{header.ref.stage}, on {header.created_at:%Y-%m-%d}.",
         "## Data",
-        plain_table(["what", "artifact", "rows", "how"], _data(above)),
+        markdown_table(["data", "artifact", "rows", "source"], _data_rows(lineage)),
         "## Training",
-        code(json.dumps({k: v for k, v in manifest.items() if k != "serving"}, indent=2)),
-        "## What it cost",
-        _cost(store, above),
+        code_block(json.dumps({k: v for k, v in manifest.items() if k != "serving"}, indent=2)),
+        "## Cost",
+        _cost(store, lineage),
         "## Metrics",
         _metrics(store, checkpoint),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in _limits(kinds, serving)),
-        "## How to ask it",
-        "The prompt is one user message of the tokenizer's chat template, made from the "
-        "conversation as this says:",
-        code(json.dumps({"model": serving["model"], "student": serving["domain"]["student"]})),
+        "\n".join(f"- {limit}" for limit in _limits(lineage, serving)),
+        "## Prompt",
+        "The prompt is one user message in the tokenizer's chat template. It is built from the "
+        "conversation with these settings:",
+        code_block(
+            json.dumps({"model": serving["model"], "student": serving["domain"]["student"]})
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _front(base: str) -> str:
+def _front_matter(base: str) -> str:
     lines = ["library_name: transformers", "pipeline_tag: text-generation"]
     if base and base != "tiny" and not os.path.isabs(base):
         lines.append(f"base_model: {json.dumps(base)}")
     return "\n".join(["---", *lines, "tags:", "- recommendation", "- convrec", "---"])
 
 
-def _base(store: Store, checkpoint: str) -> str:
-    """The model that the first stage of training started from."""
+def _base_model(store: Store, checkpoint: str) -> str:
+    """Return the model that the first training stage started from."""
     base = str(store.read(checkpoint)["base"][0])
-    return _base(store, base) if base.startswith("checkpoint-") else base
+    return _base_model(store, base) if base.startswith("checkpoint-") else base
 
 
-def _data(above: Iterable[ArtifactRecord]) -> list[list[object]]:
+def _data_rows(lineage: Iterable[ArtifactRecord]) -> list[list[object]]:
     rows: list[list[object]] = []
     for kind in ("conversations", "catalog", "teacher_lists", "judgments", "demonstrations"):
-        for header in (h for h in above if h.ref.kind == kind):
+        for header in (h for h in lineage if h.ref.kind == kind):
             partial = ", partial" if header.ref.partial else ""
-            how = _how(kind, header.config) + partial
-            rows.append([kind, header.ref.artifact_id, header.ref.rows, how])
+            source = _data_source(kind, header.config) + partial
+            rows.append([kind, header.ref.artifact_id, header.ref.rows, source])
     return rows
 
 
-def _how(kind: str, config: dict[str, Any]) -> str:
+def _data_source(kind: str, config: dict[str, Any]) -> str:
     if kind == "conversations":
-        return f"format {text(config.get('format'))}"
+        return f"format {escape(config.get('format'))}"
     if kind == "catalog":
-        return "the version that it was trained with"
+        return "the catalog version of the training"
     if kind == "teacher_lists":
-        return f"teacher {text(config.get('teacher'))}"
-    return f"judge {text(config.get('judge'))}" if kind == "judgments" else "what it was shown"
+        return f"teacher {escape(config.get('teacher'))}"
+    if kind == "judgments":
+        return f"judge {escape(config.get('judge'))}"
+    return "training targets"
 
 
-def _cost(store: Store, above: list[ArtifactRecord]) -> str:
-    from convrec.llm.ledger import ledger_rows, summed
-
-    seconds = sum(h.seconds for h in above if h.ref.kind == "checkpoint")
-    lines = [f"Training took {seconds:,.0f} s."]
-    paid = summed(ledger_rows(store), "stage,model")
-    if paid:
-        lines += [
-            "Paid from this warehouse so far, all runs together:",
-            plain_table(
-                ["stage", "model", "requests", "US$"],
-                [
-                    [r["stage"], text(r["model"]), r["requests"], round(r["usd"] or 0, 4)]
-                    for r in paid
-                ],
-            ),
-        ]
-    return "\n\n".join(lines)
+def _cost(store: Store, lineage: list[ArtifactRecord]) -> str:
+    seconds = sum(h.seconds for h in lineage if h.ref.kind == "checkpoint")
+    parts = [f"Training took {seconds:,.0f} s."]
+    rows = [
+        [r["stage"], escape(r["model"]), r["requests"], round(r["usd"] or 0, 4)]
+        for r in sum_rows(ledger_rows(store), "stage,model")
+    ]
+    if rows:
+        parts.append("LLM requests of this warehouse so far, for all runs together:")
+        parts.append(markdown_table(["stage", "model", "requests", "US$"], rows))
+    return "\n\n".join(parts)
 
 
 def _metrics(store: Store, checkpoint: str) -> str:
-    """The newest figures of its lists, beside those of the other systems."""
+    """Return the newest metrics of the checkpoint's lists and of the other systems."""
     below = descendants(store, checkpoint)
     lists = {
         h.ref.artifact_id
@@ -141,39 +134,44 @@ def _metrics(store: Store, checkpoint: str) -> str:
         if header.ref.kind != "metrics" or not roles:
             continue
         system = roles[0].removeprefix("generations_")
-        found = cells(store.read(header.ref.artifact_id), "standard")
-        systems: dict[str, Any] = {s: row for (s, versus), row in found.items() if versus is None}
+        cells = metric_cells(store.read(header.ref.artifact_id), "standard")
+        systems: dict[str, Any] = {s: row for (s, versus), row in cells.items() if versus is None}
         if system not in systems:
             continue
         rows = {f"{s} (this)" if s == system else s: row for s, row in systems.items()}
         n = systems[system]["ndcg@20"]["n"]
-        told = f"On {n:,} test samples, protocol standard, with 95% intervals over posts; artifact "
-        return f"{told}{header.ref.artifact_id}.\n\n{systems_markdown(rows, RATES)}"
-    return "Not measured yet: `convrec evaluate` does that."
+        return (
+            f"On {n:,} test samples, protocol standard, with 95% intervals over posts. Artifact "
+            f"{header.ref.artifact_id}.\n\n{systems_markdown(rows, QUALITY_METRICS)}"
+        )
+    return "Not measured yet. Run `convrec evaluate`."
 
 
-def _limits(kinds: dict[str, ArtifactRecord], serving: dict[str, Any]) -> list[str]:
+def _limits(lineage: list[ArtifactRecord], serving: dict[str, Any]) -> list[str]:
     limits = [
-        "It knows the catalog of its training only; after a change it needs a constrained sampler "
-        "or new training.",
-        "Unconstrained lists may hold titles that are not in the catalog, seen ones, or repeats; "
-        "the rates above say how often. `convrec recommend` allows none of them.",
-        "It repeats the taste of its teacher and of the people in its data; see how popular its "
-        "items are in the report.",
+        "It knows only the catalog that it was trained with. After a catalog change, use a "
+        "constrained sampler or train again.",
+        "Unconstrained lists can contain unknown titles, seen titles and repeats; the rates above "
+        "show how often. `convrec recommend` excludes all three.",
+        "It reproduces the taste of its teacher and of the people in its data. The report shows "
+        "how popular its items are.",
         f"It was trained on prompts of at most {serving['model']['max_prompt_tokens']} tokens.",
     ]
-    played = [
-        word
-        for kind, key, word in (
-            ("teacher_lists", "teacher", "teacher"),
-            ("judgments", "judge", "judge"),
-        )
-        if kind in kinds and str(kinds[kind].config.get(key, "")).startswith("demo-")
+    simulated = [
+        role
+        for kind, role in (("teacher_lists", "teacher"), ("judgments", "judge"))
+        if _newest_setting(lineage, kind, role).startswith("demo-")
     ]
-    if played:
+    if simulated:
         limits.insert(
             0,
-            f"**The {' and the '.join(played)} were simulated** by the demo's server: the figures "
-            "show that the pipeline works, and nothing about real models.",
+            f"**The {' and the '.join(simulated)} were simulated** by the demo's server: the "
+            "metrics show that the pipeline works, and say nothing about real models.",
         )
     return limits
+
+
+def _newest_setting(lineage: list[ArtifactRecord], kind: str, key: str) -> str:
+    headers = (header for header in lineage if header.ref.kind == kind)
+    header = next(headers, None)
+    return str(header.config.get(key, "")) if header else ""

@@ -1,23 +1,30 @@
-"""The previous run of the same profile, for the report to show what has changed since."""
+"""What changed since the previous run of the same profile."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    import polars as pl
+import polars as pl
 
-    from convrec.stages.base import StepContext
+from convrec.artifacts.runs import list_runs
+from convrec.stages.base import StepContext
 
-SHOWN = ("recall@5", "recall@20", "ndcg@5", "ndcg@20", "in_catalog", "exact_n", "repeats")
+COMPARED_METRICS = (
+    "recall@5",
+    "recall@20",
+    "ndcg@5",
+    "ndcg@20",
+    "in_catalog",
+    "exact_n",
+    "repeats",
+)
 
-
-Found = tuple[float, float, float]
+Estimate = tuple[float, float, float]
 """Value, low, high."""
 
 
 class Change(NamedTuple):
-    """One figure of one system, before and now; `apart` where the intervals do not overlap."""
+    """A metric of a system before and now; `apart` if the two intervals do not overlap."""
 
     before: float
     now: float
@@ -25,67 +32,71 @@ class Change(NamedTuple):
 
 
 def previous_metrics(ctx: StepContext) -> str:
-    """The metrics that this profile's runs had before those of this job were made, or nothing.
+    """Return the id of the newest metrics of this profile that are older than the run's, or "".
 
-    It is those that were made last before them: the answer stays the same when a run comes back to
-    what an earlier one had.
+    Creation times of the metrics decide, not times of runs. So the result stays the same when a run
+    returns to the metrics of an earlier one.
     """
-    from convrec.artifacts.runs import runs
-
     current = ctx.parents.get("metrics")
     if current is None or ctx.store.find(current.artifact_id) is None:
         return ""
-    known = {
-        used.artifact_id
-        for run in runs(ctx.store)
+    candidates = {
+        artifact.artifact_id
+        for run in list_runs(ctx.store)
         if run.profile == ctx.config.profile
-        for used in run.artifacts
-        if used.node == "metrics"
+        for artifact in run.artifacts
+        if artifact.node == "metrics"
     }
-    since = ctx.store.header(current.artifact_id).created_at
-    stored = (ctx.store.header(name) for name in known if ctx.store.find(name))
-    earlier = [(h.created_at, h.ref.artifact_id) for h in stored if h.created_at < since]
+    created = ctx.store.header(current.artifact_id).created_at
+    headers = (ctx.store.header(name) for name in candidates if ctx.store.find(name))
+    earlier = [(h.created_at, h.ref.artifact_id) for h in headers if h.created_at < created]
     return max(earlier)[1] if earlier else ""
 
 
-def what_changed(ctx: StepContext, now: pl.DataFrame, artifact_id: str) -> dict[str, Any]:
-    """System → metric → Change, and which settings and inputs differ; empty without a previous."""
-    if not artifact_id:
+def what_changed(ctx: StepContext, metrics: pl.DataFrame, previous_id: str) -> dict[str, Any]:
+    """Return the changes since the metrics `previous_id`; empty without an id.
+
+    Keys: artifact_id, created, systems (system → metric → Change), new and gone (systems), and
+    artifacts ((role, id before, id now) of the parents that differ).
+    """
+    if not previous_id:
         return {}
-    then, cells = _cells(ctx.store.read(artifact_id)), _cells(now)
+    before, now = _estimates(ctx.store.read(previous_id)), _estimates(metrics)
     systems = {
         system: {
-            name: _change(then[system, name], cells[system, name])
-            for name in SHOWN
-            if (system, name) in then and (system, name) in cells
+            name: _change(before[system, name], now[system, name])
+            for name in COMPARED_METRICS
+            if (system, name) in before and (system, name) in now
         }
-        for system in dict.fromkeys(system for system, _ in cells)
+        for system in _systems(now)
     }
-    before, after = _parents(ctx, artifact_id), _parents(ctx, ctx.parents["metrics"].artifact_id)
+    header = ctx.store.header(previous_id)
+    old_parents = dict(header.parents)
+    new_parents = dict(ctx.store.header(ctx.parents["metrics"].artifact_id).parents)
     return {
-        "artifact_id": artifact_id,
-        "made": ctx.store.header(artifact_id).created_at,
+        "artifact_id": previous_id,
+        "created": header.created_at,
         "systems": {system: changes for system, changes in systems.items() if changes},
-        "new": [s for s in dict.fromkeys(s for s, _ in cells) if (s, "ndcg@20") not in then],
-        "gone": [s for s in dict.fromkeys(s for s, _ in then) if (s, "ndcg@20") not in cells],
+        "new": [s for s in _systems(now) if (s, "ndcg@20") not in before],
+        "gone": [s for s in _systems(before) if (s, "ndcg@20") not in now],
         "artifacts": [
-            (role, before.get(role, ""), after.get(role, ""))
-            for role in dict.fromkeys([*before, *after])
-            if before.get(role) != after.get(role)
+            (role, old_parents.get(role, ""), new_parents.get(role, ""))
+            for role in dict.fromkeys([*old_parents, *new_parents])
+            if old_parents.get(role) != new_parents.get(role)
         ],
     }
 
 
-def _change(then: Found, now: Found) -> Change:
-    apart = now[2] < then[1] or now[1] > then[2]
-    return Change(then[0], now[0], apart)
+def _change(before: Estimate, now: Estimate) -> Change:
+    return Change(before[0], now[0], apart=now[2] < before[1] or now[1] > before[2])
 
 
-def _parents(ctx: StepContext, artifact_id: str) -> dict[str, str]:
-    return dict(ctx.store.header(artifact_id).parents)
+def _systems(estimates: dict[tuple[str, str], Estimate]) -> list[str]:
+    return list(dict.fromkeys(system for system, _ in estimates))
 
 
-def _cells(metrics: pl.DataFrame) -> dict[tuple[str, str], Found]:
+def _estimates(metrics: pl.DataFrame) -> dict[tuple[str, str], Estimate]:
+    """Return (system, metric) → its value under `standard` on the whole test set."""
     whole = metrics["slice"].is_null() & metrics["versus"].is_null()
     rows = metrics.filter(whole & (metrics["protocol"] == "standard"))
     return {

@@ -1,21 +1,20 @@
-"""The rows of a `metrics` artifact as tables for people: of the report, and of `compare`."""
+"""The rows of a `metrics` artifact as tables for the report, its markdown, and `compare`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from convrec.metrics.list_quality import RATES
-from convrec.stages.evaluate.catalog_spread import SPREAD
+import polars as pl
+
+from convrec.metrics.batch import CUTOFFS
+from convrec.metrics.list_quality import QUALITY_METRICS
+from convrec.metrics.registry import CATALOG_METRICS, ITEM_METRICS, RANKING_METRICS
 from convrec.stages.evaluate.metrics import PAIRS
-from convrec.stages.evaluate.paired import COMPARED
-from convrec.stages.evaluate.slices import SLICED
+from convrec.stages.evaluate.paired import PAIRED_METRICS
 from convrec.stages.evaluate.systems import SYSTEMS
 
-if TYPE_CHECKING:
-    import polars as pl
-
-RANKING = ("recall@5", "recall@20", "ndcg@5", "ndcg@20", "mrr@20")
-COLOURS = {system: position for position, system in enumerate(SYSTEMS)}
+COLORS = {system: position for position, system in enumerate(SYSTEMS)}
+"""System → its color class in charts and tables."""
 
 Cell = dict[str, Any]
 """A row of `metrics`: value, low, high, n."""
@@ -24,40 +23,71 @@ Cells = dict[tuple[str, str | None], dict[str, Cell]]
 """(system, versus) → metric → its row."""
 
 
-def tables(metrics: pl.DataFrame) -> dict[str, Any]:
-    """The tables of a `metrics` artifact, by name; also what `compare` shows of each run."""
-    found = cells(metrics, "standard")
+def metric_tables(metrics: pl.DataFrame) -> dict[str, Any]:
+    """Return the tables of a `metrics` artifact by name."""
+    cells = metric_cells(metrics, "standard")
     return {
-        "systems": {s: found[s, None] for s in SYSTEMS if (s, None) in found},
+        "systems": {s: cells[s, None] for s in SYSTEMS if (s, None) in cells},
         "protocols": {
-            name: {s: row for (s, versus), row in other.items() if versus is None}
+            name: {s: row for (s, versus), row in of_protocol.items() if versus is None}
             for name in ("reference", "per-label")
-            if (other := cells(metrics, name))
+            if (of_protocol := metric_cells(metrics, name))
         },
-        "pairs": {pair: found[pair] for pair in PAIRS if pair in found},
-        "slices": _slices(metrics),
-        "ranking": RANKING,
-        "rates": RATES,
-        "spread": SPREAD,
-        "sliced": SLICED,
-        "compared": COMPARED,
-        "colours": COLOURS,
+        "pairs": {pair: cells[pair] for pair in PAIRS if pair in cells},
+        "slices": _slice_cells(metrics),
+        "ranking": ranking_columns(),
+        "rates": QUALITY_METRICS,
+        "spread": spread_columns(),
+        "compared": PAIRED_METRICS,
+        "colors": COLORS,
     }
 
 
-def cells(metrics: pl.DataFrame, protocol: str) -> Cells:
-    """The rows of a protocol that speak of all samples."""
-    found: Cells = {}
+def ranking_columns() -> tuple[str, ...]:
+    """Return the ranking metrics that reports show, such as `recall@5`."""
+    return tuple(
+        f"{name}@{k}" for name, metric in RANKING_METRICS.items() for k in metric.report_cutoffs
+    )
+
+
+def spread_columns() -> tuple[str, ...]:
+    """Return the metrics of how lists spread over the catalog."""
+    return (*ITEM_METRICS, *CATALOG_METRICS)
+
+
+def metric_headings(n: int | str) -> dict[str, str]:
+    """Return metric → column heading, for metrics whose heading is not their name."""
+    return {
+        "in_catalog": "in catalog",
+        "exact_n": f"exactly {n}",
+        **{name: metric.label for name, metric in ITEM_METRICS.items()},
+        **{name: metric.label for name, metric in CATALOG_METRICS.items()},
+        **{
+            f"{name}@{k}": f"{metric.label}@{k}"
+            for name, metric in RANKING_METRICS.items()
+            for k in CUTOFFS
+        },
+    }
+
+
+def metric_decimals() -> dict[str, int]:
+    """Return metric → decimals to show."""
+    return {name: metric.decimals for name, metric in ITEM_METRICS.items()}
+
+
+def metric_cells(metrics: pl.DataFrame, protocol: str) -> Cells:
+    """Return the rows of a protocol that cover the whole test set."""
+    cells: Cells = {}
     whole = (metrics["protocol"] == protocol) & metrics["slice"].is_null()
     for row in metrics.filter(whole).iter_rows(named=True):
-        found.setdefault((row["system"], row["versus"]), {})[row["metric"]] = row
-    return found
+        cells.setdefault((row["system"], row["versus"]), {})[row["metric"]] = row
+    return cells
 
 
-def _slices(metrics: pl.DataFrame) -> dict[str, dict[str, dict[str, Cell]]]:
-    """Slice → system → metric → its row."""
-    found: dict[str, dict[str, dict[str, Cell]]] = {}
+def _slice_cells(metrics: pl.DataFrame) -> dict[str, dict[str, dict[str, Cell]]]:
+    """Return slice → system → metric → its row."""
+    cells: dict[str, dict[str, dict[str, Cell]]] = {}
     for row in metrics.filter(metrics["slice"].is_not_null()).iter_rows(named=True):
-        of_slice = found.setdefault(row["slice"], {})
+        of_slice = cells.setdefault(row["slice"], {})
         of_slice.setdefault(row["system"], {})[row["metric"]] = row
-    return found
+    return cells

@@ -1,63 +1,61 @@
-"""The training curves of the report: those that matter first, all others folded away."""
+"""The training curves of the report: the important ones first, the others collapsed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from convrec.stages.evaluate.report.charts import Band, line_chart
+from markupsafe import Markup
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
+from convrec.stages.base import StepContext
+from convrec.stages.evaluate.report.charts import Band, Point, line_chart
 
-    from convrec.stages.base import StepContext
-
-FIRST = ("reward", "validation_ndcg@20", "validation_loss", "loss", "kl", "repeats")
-"""Names of the curves that are shown at once, where there are any."""
+FIRST_CURVES = ("reward", "validation_ndcg@20", "validation_loss", "loss", "kl", "repeats")
+"""Curves that are always visible, if the training recorded them."""
 
 LOW, HIGH = "_low", "_high"
-"""Names that end so are the ends of an interval of the curve without the ending."""
-
-Points = Sequence[tuple[float, float]]
+"""Suffixes of the curves that are the ends of another curve's interval."""
 
 
-class Curves(NamedTuple):
-    """Name → chart: those shown at once, and the others."""
+class CurveCharts(NamedTuple):
+    """Name → chart: the visible ones and the collapsed ones."""
 
     first: dict[str, Markup]
     others: dict[str, Markup]
 
 
-def curves(ctx: StepContext, colours: Mapping[str, int]) -> dict[str, Curves]:
-    """Stage → its charts, for each checkpoint that recorded any.
+def training_curves(ctx: StepContext, colors: Mapping[str, int]) -> dict[str, CurveCharts]:
+    """Return stage → its charts, for each checkpoint that recorded curves.
 
-    Curves by rank are left out: one chart for each would bury the others.
+    Curves of single ranks are left out.
     """
     charts = {}
     for stage in ("sft", "rank_grpo"):
         ref = ctx.parents.get(f"checkpoint_{stage}")
         if ref is None:
             continue
-        lines: dict[str, list[tuple[float, float]]] = {}
+        curves: dict[str, list[Point]] = {}
         for step, name, value in ctx.store.curves(ref.artifact_id).iter_rows():
             if "@rank" not in name:
-                lines.setdefault(name, []).append((step, value))
-        drawn = {
-            name: _chart(name, lines, colours[stage]) for name in lines if not _is_end(name, lines)
+                curves.setdefault(name, []).append((step, value))
+        others = {
+            name: _chart(name, curves, colors[stage])
+            for name in curves
+            if not _is_interval_end(name, curves)
         }
-        if drawn:
-            first = {name: drawn.pop(name) for name in FIRST if name in drawn}
-            charts[stage] = Curves(first, drawn)
+        if others:
+            first = {name: others.pop(name) for name in FIRST_CURVES if name in others}
+            charts[stage] = CurveCharts(first, others)
     return charts
 
 
-def _is_end(name: str, lines: Mapping[str, Points]) -> bool:
-    return any(name.endswith(end) and name.removesuffix(end) in lines for end in (LOW, HIGH))
+def _is_interval_end(name: str, curves: Mapping[str, Sequence[Point]]) -> bool:
+    return any(name.endswith(end) and name.removesuffix(end) in curves for end in (LOW, HIGH))
 
 
-def _chart(name: str, lines: Mapping[str, Points], colour: int) -> Markup:
+def _chart(name: str, curves: Mapping[str, Sequence[Point]], color: int) -> Markup:
     bands: dict[str, Band] = {}
-    if name + LOW in lines and name + HIGH in lines:
-        low, high = dict(lines[name + LOW]), dict(lines[name + HIGH])
-        bands[name] = [(x, low[x], high[x]) for x, _ in lines[name] if x in low and x in high]
-    return line_chart({name: lines[name]}, across="step", colours={name: colour}, bands=bands)
+    if name + LOW in curves and name + HIGH in curves:
+        low, high = dict(curves[name + LOW]), dict(curves[name + HIGH])
+        bands[name] = [(x, low[x], high[x]) for x, _ in curves[name] if x in low and x in high]
+    return line_chart({name: curves[name]}, x_label="step", colors={name: color}, bands=bands)

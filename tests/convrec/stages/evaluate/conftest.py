@@ -1,4 +1,4 @@
-"""A small warehouse in which every stage has left its artifact, all of it made up."""
+"""A small invented warehouse with an artifact of every stage."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class World:
         stage: str = "ingest",
         curves: pl.DataFrame | None = None,
     ) -> ArtifactRef:
-        """Keep rows as the artifact of a role; what is there already are its parents."""
+        """Store rows as the artifact of a role; its parents are all artifacts stored so far."""
         frame = (
             rows
             if isinstance(rows, pl.DataFrame)
@@ -56,16 +56,16 @@ class World:
         )
         parents = {name: ref.artifact_id for name, ref in self.refs.items()}
         spec = ArtifactSpec(kind=kind, stage=stage, version=1, parents=parents)
-        scratch = self.store.scratch() if kind in ("checkpoint", "report") else None
+        scratch = self.store.make_scratch_folder() if kind in ("checkpoint", "report") else None
         built = StepResult(frame, curves=curves)
         self.refs[role] = self.store.put(spec, built, scratch=scratch, seconds=1.5)
         return self.refs[role]
 
     def ctx(self, *roles: str, scratch: bool = False) -> StepContext:
-        """A job over these roles, or over all."""
+        """Return a context with these roles as parents, or all roles."""
         parents = {role: self.refs[role] for role in roles or self.refs}
-        made = self.store.scratch() if scratch else None
-        return StepContext(self.config, self.store, parents, scratch=made)
+        folder = self.store.make_scratch_folder() if scratch else None
+        return StepContext(self.config, self.store, parents, scratch=folder)
 
 
 def titled(*items: int) -> list[dict[str, Any]]:
@@ -85,18 +85,18 @@ def _curve(names: dict[str, Callable[[int], float]], steps: int) -> pl.DataFrame
 
 @pytest.fixture
 def world(whole_world: World) -> World:
-    """A world whose roles a test may put anew."""
-    own = World(whole_world.store, whole_world.config)
-    own.refs = dict(whole_world.refs)
-    return own
+    """A copy of `whole_world` in which a test can replace roles."""
+    copy = World(whole_world.store, whole_world.config)
+    copy.refs = dict(whole_world.refs)
+    return copy
 
 
 @pytest.fixture(scope="module")
 def whole_world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Thirty test posts, two samples each; every system's lists are better than the last one's."""
+    """Thirty test posts with two samples each; every system is better than the one before."""
     rng = random.Random(3)
-    made = World(Store(tmp_path_factory.mktemp("world")))
-    made.put("catalog", "catalog", [(i, t, y, [], ["drama"], "") for i, t, y in ITEMS])
+    world = World(Store(tmp_path_factory.mktemp("world")))
+    world.put("catalog", "catalog", [(i, t, y, [], ["drama"], "") for i, t, y in ITEMS])
     conversations, teacher, candidates, demonstrations = [], [], [], []
     wanted: dict[str, list[int]] = {}
     for post in range(40):
@@ -106,8 +106,8 @@ def whole_world(tmp_path_factory: pytest.TempPathFactory) -> World:
         wanted[context] = rng.sample([k for k in range(60) if k not in seen], 4)
         for answer in range(2):
             truth = wanted[context][answer * 2 : answer * 2 + 2]
-            given = (titled(*seen), titled(*truth), None)
-            conversations.append((f"{context}-{answer}", context, split, None, POST, None, *given))
+            titles = (titled(*seen), titled(*truth), None)
+            conversations.append((f"{context}-{answer}", context, split, None, POST, None, *titles))
         for rank, k in enumerate(_ranked(rng, wanted[context], 0.2), start=1):
             title, year = (
                 (f'Unknown "><img onerror=x> {k}', None) if rng.random() < 0.2 else ITEMS[k][1:]
@@ -117,26 +117,26 @@ def whole_world(tmp_path_factory: pytest.TempPathFactory) -> World:
             candidates.append((context, rank, f"i{k}", 1 / rank, 0.0, 0.0, 0.0, *[None] * 5))
         best = _ranked(rng, wanted[context], 0.6, seen)
         demonstrations.append((context, None, split, [f"i{k}" for k in best], lines(best)))
-    made.put("conversations", "conversations", conversations)
-    made.put(
+    world.put("conversations", "conversations", conversations)
+    world.put(
         "quarantine",
         "quarantine",
         [("posts.jsonl", 7, "no ground truth", "<b>row</b>"), ("catalog.csv", 9, "year 201", "x")],
     )
-    made.put("teacher_lists", "teacher_lists", teacher, stage="recommend")
-    made.put("candidates", "candidates", candidates, stage="remap")
-    judged = [
+    world.put("teacher_lists", "teacher_lists", teacher, stage="recommend")
+    world.put("candidates", "candidates", candidates, stage="remap")
+    judgments = [
         (context, item, 1.0, [1], [rank], score + (int(item[1:]) in wanted[context]))
         for context, rank, item, score, *_ in candidates
     ]
-    made.put("judgments", "judgments", judged, stage="reflect")
-    made.put(
+    world.put("judgments", "judgments", judgments, stage="reflect")
+    world.put(
         "adjustment",
         "adjustment",
         [(i, 1.0, rng.gauss(0, 0.3)) for i, _, _ in ITEMS],
         stage="adjust",
     )
-    made.put("demonstrations", "demonstrations", demonstrations, stage="adjust")
+    world.put("demonstrations", "demonstrations", demonstrations, stage="adjust")
     curves = {
         "sft": _curve(
             {"loss": lambda s: 5 / s**0.5, "validation loss": lambda s: 5.5 / s**0.5}, 60
@@ -144,7 +144,7 @@ def whole_world(tmp_path_factory: pytest.TempPathFactory) -> World:
         "rank_grpo": _curve({"reward": lambda s: s / 80, "kl": lambda s: s / 900}, 40),
     }
     for stage, skill in (("sft", 0.5), ("rank_grpo", 0.9)):
-        made.put(
+        world.put(
             f"checkpoint_{stage}",
             "checkpoint",
             [("model", "tiny", 1000, "{}")],
@@ -157,8 +157,8 @@ def whole_world(tmp_path_factory: pytest.TempPathFactory) -> World:
             for answer in range(2)
             for draw in range(2)
         ]
-        made.put(f"generations_{stage}", "generations", rows, stage="evaluate")
-    return made
+        world.put(f"generations_{stage}", "generations", rows, stage="evaluate")
+    return world
 
 
 def _ranked(

@@ -1,4 +1,4 @@
-"""Generations: one answer a post and draw, shared by the post's samples."""
+"""Generations: the lists of a post are shared by its samples."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from convrec.config import Config
 from convrec.stages.evaluate import GENERATIONS
 
 
-def test_a_post_is_answered_once_and_stands_for_its_samples(
-    world: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[Path, int, dict[str, Any]]] = []
+def test_samples_of_a_post_share_its_lists(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Path, int, dict[str, Any]]] = []
 
     def sample_lists(folder: Path, prompts: list[str], **options: Any) -> list[list[str]]:
-        asked.append((folder, len(prompts), options))
+        calls.append((folder, len(prompts), options))
         return [[f"answer {k} {draw}" for draw in range(2)] for k, _ in enumerate(prompts)]
 
     monkeypatch.setattr(convrec.models.generation.sample, "sample_lists", sample_lists)
     world.refs["checkpoint"] = world.refs["checkpoint_rank_grpo"]
     rows = GENERATIONS.build(world.ctx("conversations", "checkpoint")).rows
-    folder, prompts, options = asked[0]
+    folder, prompts, options = calls[0]
     assert folder == world.store.folder(world.refs["checkpoint"].artifact_id)
     assert prompts == 30
     assert (options["samples"], options["temperature"], options["seed"]) == (2, 1.0, 7)
@@ -38,13 +36,13 @@ def test_a_post_is_answered_once_and_stands_for_its_samples(
     assert shared["completion"].to_list() == ["answer 3 1"] * 2
 
 
-def test_constrained_lists_know_the_catalog_and_what_each_post_has_seen(
+def test_constrained_sampler_gets_catalog_and_seen(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: dict[str, Any] = {}
+    passed: dict[str, Any] = {}
 
     def sample_lists(folder: Path, prompts: list[str], **options: Any) -> list[list[str]]:
-        given.update(options)
+        passed.update(options)
         return [["", ""] for _ in prompts]
 
     monkeypatch.setattr(convrec.models.generation.sample, "sample_lists", sample_lists)
@@ -52,16 +50,16 @@ def test_constrained_lists_know_the_catalog_and_what_each_post_has_seen(
     evaluate = world.config.evaluate.model_copy(update={"sampler": "constrained"})
     world.config = world.config.model_copy(update={"evaluate": evaluate})
     GENERATIONS.build(world.ctx("conversations", "checkpoint"))
-    assert len(given["lines"]) == 60
-    assert given["lines"][0] == "Film 0 (1960)"
+    assert len(passed["lines"]) == 60
+    assert passed["lines"][0] == "Film 0 (1960)"
     first = world.store.read(world.refs["conversations"].artifact_id)["seen"][0]
-    assert given["seen"][0] == [*first, *first]  # two samples of one post
-    assert len(given["seen"]) == 30
+    assert passed["seen"][0] == [*first, *first]  # two samples of one post
+    assert len(passed["seen"]) == 30
     keys = [GENERATIONS.config(world.config)["sampler"], GENERATIONS.config(Config())["sampler"]]
     assert keys == ["constrained", "distinct"]
 
 
-def test_a_limit_answers_the_first_posts_alone(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_takes_the_first_posts(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def sample_lists(folder: Path, prompts: list[str], **_: Any) -> list[list[str]]:
         return [["", ""] for _ in prompts]
 

@@ -1,4 +1,4 @@
-"""The metrics artifact on a made-up warehouse."""
+"""The metrics artifact of an invented warehouse."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError
 from convrec.stages.base import StepContext
 from convrec.stages.evaluate import METRICS, metrics_json
-from convrec.stages.evaluate.catalog_spread import SPREAD
+from convrec.stages.evaluate.report.tables import spread_columns
 from convrec.stages.evaluate.systems import SYSTEMS
 
 
-def test_every_system_stands_on_one_footing(world: Any) -> None:
+def test_rows_of_every_system(world: Any) -> None:
     rows = METRICS.build(world.ctx()).rows
     assert rows.columns == list(KINDS["metrics"])
     plain = rows.filter(pl.col("versus").is_null() & (pl.col("protocol") == "standard"))
@@ -28,18 +28,18 @@ def test_every_system_stands_on_one_footing(world: Any) -> None:
     assert world.store.read(world.refs["metrics"].artifact_id).height == rows.height
 
 
-def test_remapped_leaves_seen_items_out_before_the_cut(world: Any) -> None:
+def test_remapped_lists_have_no_seen_items(world: Any) -> None:
     found = metrics_json(METRICS.build(world.ctx()).rows)["metrics"]["remapped"]
     assert (found["seen"], found["exact_n"], found["in_catalog"]) == (0, 1, 1)
 
 
-def test_the_teacher_is_judged_as_it_wrote(world: Any) -> None:
+def test_teacher_lists_are_scored_as_written(world: Any) -> None:
     found = metrics_json(METRICS.build(world.ctx()).rows)["metrics"]["teacher"]
     assert found["format"] == found["in_catalog"]
     assert 0.7 < found["format"] < 0.9
 
 
-def test_paired_differences_are_differences_of_the_means(world: Any) -> None:
+def test_paired_differences(world: Any) -> None:
     found = metrics_json(METRICS.build(world.ctx()).rows)
     gain = {(c["a"], c["b"], c["metric"]): c for c in found["comparisons"]}
     by_hand = found["metrics"]["rank_grpo"]["ndcg@20"] - found["metrics"]["sft"]["ndcg@20"]
@@ -49,7 +49,7 @@ def test_paired_differences_are_differences_of_the_means(world: Any) -> None:
     assert set(found["metrics"]["sft"]) == {
         *(f"{m}@{k}" for m in ("recall", "ndcg", "mrr", "hit") for k in (5, 10, 15, 20)),
         *("in_catalog", "format", "exact_n", "repeats", "seen"),
-        *SPREAD,
+        *spread_columns(),
     }
     shares = [paired[outcome] for outcome in ("wins", "ties", "losses")]
     assert sum(shares) == pytest.approx(1)
@@ -57,7 +57,7 @@ def test_paired_differences_are_differences_of_the_means(world: Any) -> None:
     assert 0 < paired["detectable"] < 0.3
 
 
-def test_a_sample_without_a_list_is_left_out_and_said(world: Any) -> None:
+def test_samples_without_a_list_are_left_out(world: Any) -> None:
     ref = world.refs["teacher_lists"]
     some = world.store.read(ref.artifact_id).filter(pl.col("context_id") != "c0")
     world.put("teacher_lists", "teacher_lists", some, stage="recommend")
@@ -73,7 +73,7 @@ def test_a_sample_without_a_list_is_left_out_and_said(world: Any) -> None:
     }
 
 
-def test_without_years_lines_are_titles_and_there_is_no_reference(world: Any) -> None:
+def test_catalog_without_years(world: Any) -> None:
     for role, kind in (("catalog", "catalog"), ("teacher_lists", "teacher_lists")):
         rows = world.store.read(world.refs[role].artifact_id)
         bare = rows.with_columns(pl.lit(None, pl.Int32).alias("year"))
@@ -85,7 +85,7 @@ def test_without_years_lines_are_titles_and_there_is_no_reference(world: Any) ->
     assert found["remapped"]["recall@20"] > 0
 
 
-def test_no_test_sample_is_one_clear_error(world: Any) -> None:
+def test_no_test_sample_is_an_error(world: Any) -> None:
     ref = world.refs["conversations"]
     train = world.store.read(ref.artifact_id).filter(pl.col("split") == "train")
     world.put("conversations", "conversations", train)
@@ -93,7 +93,7 @@ def test_no_test_sample_is_one_clear_error(world: Any) -> None:
         METRICS.build(world.ctx("catalog", "conversations", "candidates"))
 
 
-def test_the_key_holds_what_changes_the_rows(world: Any) -> None:
+def test_id_depends_on_what_changes_the_rows(world: Any) -> None:
     ctx = world.ctx("catalog", "conversations", "candidates")
     before = METRICS.spec(ctx).artifact_id
     other = world.config.model_copy(update={"seed": 8})
@@ -103,7 +103,7 @@ def test_the_key_holds_what_changes_the_rows(world: Any) -> None:
     assert METRICS.spec(StepContext(same, world.store, ctx.parents)).artifact_id == before
 
 
-def test_several_draws_are_averaged_before_the_samples(world: Any) -> None:
+def test_draws_of_a_sample_are_averaged(world: Any) -> None:
     ref = world.refs["generations_sft"]
     rows = world.store.read(ref.artifact_id)
     blank = rows.with_columns(
@@ -116,7 +116,7 @@ def test_several_draws_are_averaged_before_the_samples(world: Any) -> None:
     assert math.isclose(halved, 0.5)
 
 
-def test_slices_are_parts_of_the_whole(world: Any) -> None:
+def test_slices_add_up_to_the_test_set(world: Any) -> None:
     rows = METRICS.build(world.ctx()).rows
     found = rows.filter((pl.col("system") == "sft") & (pl.col("metric") == "ndcg@20"))
     parts = found.filter(pl.col("slice").str.starts_with("wanted"))
@@ -126,7 +126,7 @@ def test_slices_are_parts_of_the_whole(world: Any) -> None:
     assert not found.filter(pl.col("slice").str.starts_with("month")).height
 
 
-def test_spread_is_counted_over_the_catalog(world: Any) -> None:
+def test_catalog_spread(world: Any) -> None:
     found = metrics_json(METRICS.build(world.ctx()).rows)["metrics"]
     assert found["popularity"]["popularity_rank"] < found["sft"]["popularity_rank"]
     assert found["popularity"]["novelty"] < found["sft"]["novelty"]
@@ -135,7 +135,7 @@ def test_spread_is_counted_over_the_catalog(world: Any) -> None:
     assert 0 < found["popularity"]["catalog_coverage"] < 1
 
 
-def test_per_label_counts_pairs(world: Any) -> None:
+def test_per_label_rows(world: Any) -> None:
     rows = METRICS.build(world.ctx()).rows.filter(pl.col("protocol") == "per-label")
     plain = rows.filter(pl.col("versus").is_null())
     assert set(plain["n"]) == {120}
@@ -144,7 +144,7 @@ def test_per_label_counts_pairs(world: Any) -> None:
     assert values["sft", "mrr@20"] <= values["sft", "ndcg@20"] <= values["sft", "recall@20"]
 
 
-def test_reflected_goes_by_the_moved_score(world: Any) -> None:
+def test_reflected_lists_use_the_reflected_score(world: Any) -> None:
     found = metrics_json(METRICS.build(world.ctx()).rows)["metrics"]
     assert found["reflected"]["ndcg@20"] > found["remapped"]["ndcg@20"]
     assert (found["reflected"]["seen"], found["reflected"]["exact_n"]) == (0, 1)

@@ -1,4 +1,4 @@
-"""`convrec score` through its command: values, bad rows, wrong files."""
+"""`convrec score`: values, bad rows, unusable files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_published_values_through_the_command(shared: Path, tmp_path: Path) -> None:
+def test_published_values(shared: Path, tmp_path: Path) -> None:
     lists = shared / "parity" / "metrics_and_rewards.jsonl"
     catalog = shared / "data" / "reddit_v2" / "catalog.csv"
     out = tmp_path / "scored.jsonl"
@@ -60,7 +60,7 @@ def test_the_published_values_through_the_command(shared: Path, tmp_path: Path) 
                 assert value == pytest.approx(expected[name], abs=1e-9), name
 
 
-def test_one_list_by_hand_under_both_protocols(tmp_path: Path, catalog: Path) -> None:
+def test_worked_example_under_both_protocols(tmp_path: Path, catalog: Path) -> None:
     lists, out = jsonl(tmp_path / "lists.jsonl", GOOD), tmp_path / "out.jsonl"
     assert run(lists, "--catalog", catalog, "--per-list", out).exit_code == 0
     (row,) = read(out)
@@ -73,7 +73,7 @@ def test_one_list_by_hand_under_both_protocols(tmp_path: Path, catalog: Path) ->
     assert row["reward_exp_inf"] == [0, 0, 1] + [0] * 17
 
 
-def test_reference_knows_every_spelling_of_the_catalog_file(tmp_path: Path) -> None:
+def test_reference_uses_titles_as_written_in_the_file(tmp_path: Path) -> None:
     catalog, out = tmp_path / "catalog.csv", tmp_path / "out.jsonl"
     catalog.write_text("Title,Year\nSchindler's List,1993\nSchindler’s List,1993\nX,201\n")
     row = {
@@ -84,7 +84,7 @@ def test_reference_knows_every_spelling_of_the_catalog_file(tmp_path: Path) -> N
     lists = jsonl(tmp_path / "lists.jsonl", row)
     done = run(lists, "--catalog", catalog, "--per-list", out, "--protocol", "reference")
     assert read(out)[0]["recall@5"] == 1
-    assert f"2 rows of {catalog} left out" in done.stderr
+    assert f"2 rows of {catalog} skipped" in done.stderr
 
 
 def test_chat_messages_and_extra_columns(tmp_path: Path, catalog: Path) -> None:
@@ -99,7 +99,7 @@ def test_chat_messages_and_extra_columns(tmp_path: Path, catalog: Path) -> None:
     assert {**first, "line": 2} == second
 
 
-def test_bad_rows_are_named_and_the_others_go_on(tmp_path: Path, catalog: Path) -> None:
+def test_bad_rows_are_reported_and_skipped(tmp_path: Path, catalog: Path) -> None:
     bad = [
         "not json",
         {"completion": "x"},
@@ -118,21 +118,21 @@ def test_bad_rows_are_named_and_the_others_go_on(tmp_path: Path, catalog: Path) 
     assert done.exit_code == 0
     assert [row["line"] for row in read(out)] == [1, 12]
     for line in range(2, 12):
-        assert f"row {line} left out: " in done.stderr
-    assert "10 bad rows left out, 2 scored" in done.stderr
+        assert f"row {line} skipped: " in done.stderr
+    assert "10 bad rows skipped, 2 scored" in done.stderr
     found = json.loads(figures.read_text(encoding="utf-8"))
     assert (found["protocol"], found["lists"], len(found["bad_rows"])) == ("standard", 2, 10)
     assert found["metrics"]["ndcg@5"] == pytest.approx(0.5)
     assert found["intervals"]["ndcg@5"] == pytest.approx([0.5, 0.5])
 
 
-def test_json_on_standard_output_stands_alone(tmp_path: Path, catalog: Path) -> None:
+def test_json_on_stdout(tmp_path: Path, catalog: Path) -> None:
     done = run(jsonl(tmp_path / "l.jsonl", GOOD), "--catalog", catalog, "--json", "-")
     assert json.loads(done.stdout)["metrics"]["in_catalog"] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"{}\n", "no usable row"),
@@ -140,25 +140,25 @@ def test_json_on_standard_output_stands_alone(tmp_path: Path, catalog: Path) -> 
         (None, "is not a file"),
     ],
 )
-def test_a_wrong_file_is_one_sentence_and_leaves_nothing(
-    tmp_path: Path, catalog: Path, content: bytes | None, said: str
+def test_unusable_file_leaves_no_output(
+    tmp_path: Path, catalog: Path, content: bytes | None, message: str
 ) -> None:
     lists, out = tmp_path / "lists.jsonl", tmp_path / "out.jsonl"
     if content is not None:
         lists.write_bytes(content)
     done = run(lists, "--catalog", catalog, "--per-list", out)
     assert isinstance(done.exception, InputError)
-    assert said in str(done.exception)
+    assert message in str(done.exception)
     assert not out.exists()
     assert not list(tmp_path.glob(".*"))
 
 
-def test_the_command_module_is_cheap_to_import() -> None:
+def test_command_module_imports_no_library() -> None:
     heavy = ("numpy", "polars", "torch", "rich.progress")
     assert loaded("import convrec.cli.score", *heavy) == set()
 
 
-def test_a_profile_says_how_lines_are_written_and_what_columns_are_called(tmp_path: Path) -> None:
+def test_profile_sets_line_format_and_columns(tmp_path: Path) -> None:
     lists = tmp_path / "lists.jsonl"
     row = {
         "completion": "Dune\nEmma (1815)\nRebecca",
@@ -175,7 +175,7 @@ def test_a_profile_says_how_lines_are_written_and_what_columns_are_called(tmp_pa
         score_file(lists, ROOT / "catalog" / "demo-books.csv", protocol="reference", config=books)
 
 
-def test_per_label_counts_pairs_and_writes_their_mean(tmp_path: Path) -> None:
+def test_per_label(tmp_path: Path) -> None:
     lists, out = tmp_path / "lists.jsonl", tmp_path / "scored.jsonl"
     rows = [
         {

@@ -1,4 +1,4 @@
-"""Popularity and kNN on four posts whose answers are known by heart."""
+"""Popularity and kNN on four posts."""
 
 from __future__ import annotations
 
@@ -37,44 +37,44 @@ def training() -> TrainingData:
     return found
 
 
-def asking(text: str, seen: list[tuple[str, int | None]], truth: list[int]) -> Sample:
+def make_sample(text: str, seen: list[tuple[str, int | None]], truth: list[int]) -> Sample:
     return Sample("s", "s", seen, [ITEMS[row] for row in truth], text)
 
 
-def test_popularity_counts_training_answers_and_leaves_seen_out(training: TrainingData) -> None:
-    plain, seen = asking("any", [], [0]), asking("any", [("ronin", None)], [0])
+def test_popularity(training: TrainingData) -> None:
+    plain, seen = make_sample("any", [], [0]), make_sample("any", [("ronin", None)], [0])
     assert training.mentions.tolist() == [1, 3, 1, 1, 0]
     assert popularity(training, [plain, seen], 2) == [[ITEMS[1], ITEMS[0]], [ITEMS[0], ITEMS[2]]]
 
 
-def test_a_seen_title_hides_its_year_and_those_beside_it(training: TrainingData) -> None:
-    assert training.seen([("Up", 2010)]) == {3}
-    assert training.seen([("Up", None)]) == {3, 4}
-    assert training.seen([("Brazil", 1985)]) == set()
+def test_matching_rows(training: TrainingData) -> None:
+    assert training.matching_rows([("Up", 2010)]) == {3}
+    assert training.matching_rows([("Up", None)]) == {3, 4}
+    assert training.matching_rows([("Brazil", 1985)]) == set()
 
 
-def test_knn_takes_the_answers_of_the_nearest_posts_first(training: TrainingData) -> None:
-    made = knn(training, [asking("scary ship in space", [], [2])], 4, k=2)
-    assert made == [[ITEMS[2], ITEMS[1], ITEMS[0], ITEMS[3]]]
+def test_knn_prefers_answers_of_the_nearest_posts(training: TrainingData) -> None:
+    lists = knn(training, [make_sample("scary ship in space", [], [2])], 4, k=2)
+    assert lists == [[ITEMS[2], ITEMS[1], ITEMS[0], ITEMS[3]]]
 
 
-def test_knn_sums_over_neighbours_and_leaves_seen_out(training: TrainingData) -> None:
-    one, two = asking("a heist crew", [], [1]), asking("a heist crew", [ITEMS[1]], [0])
-    made = knn(training, [one, two], 2, k=4)
-    assert made == [[ITEMS[1], ITEMS[0]], [ITEMS[0], ITEMS[2]]]
+def test_knn_sums_over_neighbors_and_excludes_seen(training: TrainingData) -> None:
+    one, two = make_sample("a heist crew", [], [1]), make_sample("a heist crew", [ITEMS[1]], [0])
+    lists = knn(training, [one, two], 2, k=4)
+    assert lists == [[ITEMS[1], ITEMS[0]], [ITEMS[0], ITEMS[2]]]
 
 
-def test_more_neighbours_than_posts_are_all_posts(training: TrainingData) -> None:
-    sample = asking("a heist crew", [], [1])
+def test_k_larger_than_the_number_of_posts(training: TrainingData) -> None:
+    sample = make_sample("a heist crew", [], [1])
     assert knn(training, [sample], 3, k=500) == knn(training, [sample], 3, k=4)
 
 
 def test_k_is_chosen_on_validation(training: TrainingData) -> None:
     assert choose_k(training, []) == 50
-    assert choose_k(training, [asking("balloons", [], [3])]) == 4
+    assert choose_k(training, [make_sample("balloons", [], [3])]) == 4
 
 
-def test_without_a_training_answer_in_the_catalog_there_is_no_baseline() -> None:
+def test_no_training_answer_in_the_catalog() -> None:
     rows = [("t", "t", "test", "a heist", [], titled([2]))]
     catalog = pl.DataFrame({"item_id": ["i"], "title": ["Heat"], "year": [1995]})
     assert read_training(pl.DataFrame(rows, schema=SCHEMA, orient="row"), catalog) is None

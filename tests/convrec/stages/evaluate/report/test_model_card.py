@@ -1,4 +1,4 @@
-"""The model card says where a checkpoint came from and what it is worth; export makes it plain."""
+"""The model card of a checkpoint, and its export."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import pytest
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.models.manifest import serving_settings
-from convrec.serving.export import auto_reads_alike, export_checkpoint
+from convrec.serving.export import auto_tokenizer_agrees, export_checkpoint
 from convrec.stages.evaluate import METRICS
-from convrec.stages.evaluate.report.model_card import model_card, write_card
+from convrec.stages.evaluate.report.model_card import model_card, write_model_card
 
 TEXTS = ["Loved Heat (1995) & it's 12 Angry Men", "Up (2009)\nAlien (1979)"] * 9
 
 
 def checkpoint(world: Any, stage: str = "rank_grpo") -> str:
-    """Put a checkpoint with files and settings in place of the world's."""
+    """Replace a checkpoint of the world by one with files and a manifest."""
     config = world.config
     manifest = {"seed": 7, "serving": serving_settings(config)}
     world.refs.pop(f"generations_{stage}")
     lists = world.store.read(world.lists[stage].artifact_id)
     parents = ("catalog", "conversations", "teacher_lists", "demonstrations")
-    kept = dict(world.refs)
-    world.refs = {role: kept[role] for role in parents}
+    refs = dict(world.refs)
+    world.refs = {role: refs[role] for role in parents}
     ref = world.put(
         f"checkpoint_{stage}",
         "checkpoint",
@@ -36,36 +36,36 @@ def checkpoint(world: Any, stage: str = "rank_grpo") -> str:
     folder = world.store.folder(ref.artifact_id)
     for name in ("config.json", "tokenizer.json", "model.safetensors", "metrics.jsonl"):
         (folder / name).write_text("{}", encoding="utf-8")
-    world.refs = {**kept, f"checkpoint_{stage}": ref, "checkpoint": ref}
+    world.refs = {**refs, f"checkpoint_{stage}": ref, "checkpoint": ref}
     world.put(f"generations_{stage}", "generations", lists, stage="evaluate")
     return str(ref.artifact_id)
 
 
 @pytest.fixture
-def made(world: Any) -> tuple[Any, str]:
+def trained(world: Any) -> tuple[Any, str]:
     world.lists = {stage: world.refs[f"generations_{stage}"] for stage in ("sft", "rank_grpo")}
     return world, checkpoint(world)
 
 
-def test_a_card_names_data_and_limits_before_and_figures_after_measuring(
-    made: tuple[Any, str],
+def test_card_has_metrics_after_evaluation(
+    trained: tuple[Any, str],
 ) -> None:
-    world, name = made
+    world, name = trained
     before = model_card(world.store, name)
     assert "Not measured yet" in before
     assert "1,234 parameters" in before
     assert 'base_model: "org/base-model"' in before
     assert "unconstrained" in before.lower()
     world.put("metrics", "metrics", METRICS.build(world.ctx()).rows, stage="evaluate")
-    path = write_card(world.store, name)
+    path = write_model_card(world.store, name)
     card = path.read_text(encoding="utf-8")
     assert path == world.store.folder(name) / "README.md"
     assert "| rank_grpo (this) |" in card
     assert "60 test samples" in card
 
 
-def test_export_leaves_our_records_out(made: tuple[Any, str], tmp_path: Path) -> None:
-    world, name = made
+def test_export_leaves_out_training_records(trained: tuple[Any, str], tmp_path: Path) -> None:
+    world, name = trained
     out = export_checkpoint(world.store, name, tmp_path / "plain")
     assert sorted(file.name for file in out.iterdir()) == [
         "README.md",
@@ -77,8 +77,8 @@ def test_export_leaves_our_records_out(made: tuple[Any, str], tmp_path: Path) ->
     assert not [path for path in tmp_path.iterdir() if path != out]
 
 
-def test_export_refuses_what_it_cannot_do(made: tuple[Any, str], tmp_path: Path) -> None:
-    world, name = made
+def test_export_errors(trained: tuple[Any, str], tmp_path: Path) -> None:
+    world, name = trained
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("x", encoding="utf-8")
     with pytest.raises(InputError, match="not empty"):
@@ -92,8 +92,8 @@ def test_export_refuses_what_it_cannot_do(made: tuple[Any, str], tmp_path: Path)
     assert not (tmp_path / "new").exists()
 
 
-def test_transformers_loads_what_was_exported(tmp_path: Path, store: Any) -> None:
-    """A LoRA adapter is merged on request, and then answers as with its base."""
+def test_transformers_loads_the_export(tmp_path: Path, store: Any) -> None:
+    """A LoRA adapter can be merged; the merged model gives the same logits."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -123,4 +123,6 @@ def test_transformers_loads_what_was_exported(tmp_path: Path, store: Any) -> Non
     text = "Alien (1979)\nHeat (1995)"
     tokenizer = PreTrainedTokenizerFast.from_pretrained(merged)
     assert tokenizer(text).input_ids == student.tokenizer(text).input_ids
-    assert not auto_reads_alike(merged)  # `tiny` splits words in its own way under a Qwen2 config
+    assert not auto_tokenizer_agrees(
+        merged
+    )  # the tokenizer of `tiny` is not the one of its Qwen2 config
