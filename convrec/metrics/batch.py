@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from convrec.metrics.relevance import TitleAndYear
 
-Protocol = Literal["standard", "reference", "per-label"]
+EvaluationProtocol = Literal["standard", "reference", "per-label"]
 
 CUTOFFS = (5, 10, 15, 20)
 """The k of every metric@k."""

@@ -1,6 +1,6 @@
 """Percentile bootstrap over contexts: confidence intervals of means over samples.
 
-Samples that answer the same post share a context and are not independent, so whole contexts are
+Samples that answer the same post share a context and are not independent, so contexts are
 resampled (a cluster bootstrap). The estimate is the mean over samples. If a sample has several
 generated lists, average them first. One `Bootstrap` draws the same resamples for every metric and
 system, so differences between systems are paired.
@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 """Level of every interval."""
 
 MAX_CLUSTERS = 20_000
-"""Contexts up to which each is resampled on its own."""
+"""Number of contexts up to which each is resampled by itself."""
 
 CONFIDENCE_Z = 1.959964
 """Half-width of a normal interval of level CONFIDENCE, in standard errors."""

@@ -30,7 +30,7 @@ def quality_of_list(
 
     Args:
         lines: The matched lines of the list, at most the first `n`.
-        written: Number of lines in the whole list.
+        written: Number of lines in the list, also beyond the first `n`.
         n: Number of lines asked for.
         years: Whether a well-formed line needs a year.
 

@@ -39,7 +39,7 @@ class Matches:
         repeat: (lists, width) Whether the line repeats an earlier line.
         seen: (lists, width) Whether the line is a seen item.
         hit: (lists, width) Whether the line hits a ground truth.
-        written: (lists,) Number of lines of the whole list, also beyond the width.
+        written: (lists,) Number of lines of the list, also beyond the width.
     """
 
     present: NDArray[np.bool_]

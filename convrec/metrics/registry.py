@@ -30,7 +30,7 @@ from convrec.metrics.popularity_rank import popularity_rank
 from convrec.metrics.recall import recall
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.int64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ItemMetric:
         decimals: Decimals in the report.
     """
 
-    compute: Callable[[Rows, Floats], Floats]
+    compute: Callable[[Ints, Floats], Floats]
     label: str
     decimals: int = 3
 
@@ -79,7 +79,7 @@ class CatalogMetric:
         needs_training: Whether it reads `head`, so it is left out without training ground truth.
     """
 
-    compute: Callable[[Floats, Rows], Floats]
+    compute: Callable[[Floats, Ints], Floats]
     label: str
     needs_training: bool = False
 

@@ -5,7 +5,7 @@ compare with their numbers.
 
 - A turn with three ground-truth items is three cases with one item each. So Recall@k equals the hit
   rate, NDCG@k of a hit is 1/log2(rank + 1), and posts with many answers weigh more.
-- A line stands for the catalog name with the smallest edit distance. Lines that are more than
+- A line is mapped to the catalog name with the smallest edit distance. Lines that are more than
   MAX_EDITS edits from every name, or that name a seen item, are dropped, and later lines move up.
 - A pair whose item was already seen is left out, as in their row "recommendation".
 """
@@ -47,7 +47,7 @@ class CatalogNames:
         return str(found[0]) if found else None
 
     def parse_list(self, completion: str) -> list[str]:
-        """Return the names that the lines stand for, in order; other lines are dropped."""
+        """Map the lines to catalog names, in order; lines without a near name are dropped."""
         items = parse_chat_list(completion, self._line_format)
         names = (self.nearest(self._line_format.format(*item)) for _, item in items)
         return [name for name in names if name is not None]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convrec.catalog.item_links import has_years
 from convrec.config import Config
-from convrec.metrics.batch import ListBatch, ListToScore, Protocol
+from convrec.metrics.batch import EvaluationProtocol, ListBatch, ListToScore
 from convrec.metrics.bootstrap import Bootstrap
 from convrec.metrics.matcher import Matcher
 from convrec.metrics.protocols.per_label import CatalogNames, match_per_label, target_names
@@ -59,13 +59,13 @@ class Evaluator:
         self._config = config
 
     @property
-    def protocols(self) -> tuple[Protocol, ...]:
+    def protocols(self) -> tuple[EvaluationProtocol, ...]:
         """The protocols that can parse these lists: `reference` parses only "Title (year)"."""
         if self.years and self.line_format.is_default:
             return ("standard", "reference", "per-label")
         return ("standard", "per-label")
 
-    def match(self, lists: Sequence[SampleList], protocol: Protocol) -> ListBatch:
+    def match(self, lists: Sequence[SampleList], protocol: EvaluationProtocol) -> ListBatch:
         """Match lists with the ground truth of their samples."""
         to_score = [
             ListToScore(completion, self.samples[index].seen, self.samples[index].ground_truth)
@@ -78,7 +78,7 @@ class Evaluator:
             return match_reference(to_score, self._catalog)
         return match_per_label(to_score, self._names)
 
-    def values(self, lists: Sequence[SampleList], protocol: Protocol) -> MetricValues:
+    def values(self, lists: Sequence[SampleList], protocol: EvaluationProtocol) -> MetricValues:
         """Compute metrics by sample; several lists of one sample are averaged."""
         batch = self.match(lists, protocol)
         metrics = all_metrics(batch) if protocol == "standard" else ranking_metrics(batch)
@@ -91,7 +91,9 @@ class Evaluator:
             name: mean_by_position(positions, values, count) for name, values in metrics.items()
         }
 
-    def bootstrap(self, present: NDArray[np.bool_], protocol: Protocol = "standard") -> Bootstrap:
+    def bootstrap(
+        self, present: NDArray[np.bool_], protocol: EvaluationProtocol = "standard"
+    ) -> Bootstrap:
         """Return resamples of the contexts of the `present` samples, or pairs under `per-label`."""
         contexts = self._contexts(protocol)
         return Bootstrap(
@@ -105,7 +107,7 @@ class Evaluator:
         values: MetricValues,
         system: str,
         versus: str | None,
-        protocol: Protocol,
+        protocol: EvaluationProtocol,
         test_slice: tuple[str, NDArray[np.bool_]] | None = None,
     ) -> list[MetricRow]:
         """Average each metric over the samples that have all metrics, with intervals.
@@ -141,7 +143,7 @@ class Evaluator:
         counts = [len(target_names(s.seen, s.ground_truth, self._names)) for s in self.samples]
         return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
 
-    def _contexts(self, protocol: Protocol) -> list[str]:
+    def _contexts(self, protocol: EvaluationProtocol) -> list[str]:
         contexts = [sample.context_id for sample in self.samples]
         if protocol != "per-label":
             return contexts

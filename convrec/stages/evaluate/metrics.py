@@ -52,14 +52,14 @@ PAIRS = (
 
 
 def metrics_json(metrics: pl.DataFrame) -> dict[str, Any]:
-    """Return `metrics` and `comparisons` of a run's JSON file: `standard`, the whole test set.
+    """Return `metrics` and `comparisons` of a run's JSON file: `standard`, all test samples.
 
     A comparison also has the shares of wins, ties and losses and the detectable difference.
     """
     by_system: dict[str, dict[str, float]] = {}
     comparisons: dict[tuple[str, str, str], dict[str, Any]] = {}
-    whole = metrics.filter((metrics["protocol"] == "standard") & metrics["slice"].is_null())
-    for row in whole.iter_rows(named=True):
+    rows = metrics.filter((metrics["protocol"] == "standard") & metrics["slice"].is_null())
+    for row in rows.iter_rows(named=True):
         name = row["metric"]
         if row["versus"] is not None:
             prefix, _, metric = name.rpartition(" ")
@@ -109,8 +109,8 @@ def _build(ctx: StepContext) -> StepResult:
 
 
 def _is_headline(row: MetricRow) -> bool:
-    whole = row.versus is None and row.slice is None and row.protocol == "standard"
-    return whole and (row.metric in PAIRED_METRICS or row.metric in QUALITY_METRICS)
+    is_main = row.versus is None and row.slice is None and row.protocol == "standard"
+    return is_main and (row.metric in PAIRED_METRICS or row.metric in QUALITY_METRICS)
 
 
 def metrics_frame(rows: Sequence[MetricRow]) -> pl.DataFrame:

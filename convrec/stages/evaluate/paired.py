@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convrec.metrics.batch import Protocol
+from convrec.metrics.batch import EvaluationProtocol
 from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, MetricValues, complete_rows
 
 PAIRED_METRICS = ("ndcg@20", "ndcg@5", "recall@20", "recall@5")
@@ -24,7 +24,7 @@ def paired_rows(
     values: MetricValues,
     others: MetricValues,
     systems: tuple[str, str],
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
 ) -> list[MetricRow]:
     """Compute all rows of `systems[0]` − `systems[1]`, over the samples with a list of both."""
     difference = {name: values[name] - others[name] for name in PAIRED_METRICS if name in others}

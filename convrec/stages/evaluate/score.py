@@ -22,7 +22,7 @@ from convrec.catalog.load import load_catalog, read_catalog_rows
 from convrec.catalog.rows import parse_year
 from convrec.config import Config
 from convrec.errors import InputError
-from convrec.metrics.batch import ListBatch, ListToScore, Protocol
+from convrec.metrics.batch import EvaluationProtocol, ListBatch, ListToScore
 from convrec.metrics.bootstrap import Bootstrap, Interval
 from convrec.metrics.matcher import Matcher
 from convrec.metrics.protocols.per_label import CatalogNames, match_per_label
@@ -54,7 +54,7 @@ class Score:
         cases: Number of values behind each mean: lists, or (list, item) pairs under `per-label`.
     """
 
-    protocol: Protocol
+    protocol: EvaluationProtocol
     lists: int
     metrics: dict[str, Interval]
     bad_rows: tuple[BadRow, ...]
@@ -66,7 +66,7 @@ def score_file(
     path: Path,
     catalog: Path,
     *,
-    protocol: Protocol = "standard",
+    protocol: EvaluationProtocol = "standard",
     config: Config | None = None,
     per_list: Path | None = None,
     resamples: int = 1000,
@@ -122,7 +122,7 @@ def score_file(
 
 
 def _protocol_matcher(
-    catalog: Path, protocol: Protocol, config: Config
+    catalog: Path, protocol: EvaluationProtocol, config: Config
 ) -> tuple[BatchMatcher, int]:
     """Return the protocol's matching function for a catalog, and its number of bad rows."""
     line_format, columns = config.line_format, config.ingest.column_names

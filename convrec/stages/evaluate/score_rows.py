@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convrec.errors import InputError
-from convrec.metrics.batch import ListToScore, Protocol
+from convrec.metrics.batch import EvaluationProtocol, ListToScore
 from convrec.metrics.relevance import TitleAndYear
 from convrec.titles.line_format import parse_line
-
 
 SEEN, GROUND_TRUTH = "seen_titles", "groundtruth_with_release_year"
 
@@ -39,7 +38,9 @@ class ScoreRow(NamedTuple):
     to_score: ListToScore
 
 
-def read_score_rows(path: Path, protocol: Protocol, bad_rows: list[BadRow]) -> Iterator[ScoreRow]:
+def read_score_rows(
+    path: Path, protocol: EvaluationProtocol, bad_rows: list[BadRow]
+) -> Iterator[ScoreRow]:
     """Yield the usable rows of the file; append the others to `bad_rows`.
 
     Raises:
@@ -60,7 +61,7 @@ def read_score_rows(path: Path, protocol: Protocol, bad_rows: list[BadRow]) -> I
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
 
 
-def _parse_row(number: int, line: bytes, protocol: Protocol) -> ScoreRow:
+def _parse_row(number: int, line: bytes, protocol: EvaluationProtocol) -> ScoreRow:
     """Parse one row. Raises ValueError with the reason if it is bad."""
     try:
         row = json.loads(line.removeprefix(BOM_UTF8).decode())
@@ -106,7 +107,7 @@ def _list(row: dict[str, Any], name: str) -> list[Any]:
     return value
 
 
-def _parse_seen(value: Any, protocol: Protocol) -> TitleAndYear:
+def _parse_seen(value: Any, protocol: EvaluationProtocol) -> TitleAndYear:
     """Parse a seen title; the published code compares the unparsed text."""
     if not isinstance(value, str):
         return _parse_pair(value, SEEN)

@@ -5,8 +5,8 @@ All names and values come from convrec itself, so nothing is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -15,6 +15,8 @@ from convrec.utils.markdown import markdown_table
 
 MAX_COLUMNS = 5
 """Interval columns that fit on Prefect's artifact page."""
+
+Column = TypeVar("Column")
 
 
 def evaluation_markdown(metrics: pl.DataFrame) -> str:
@@ -29,7 +31,7 @@ def evaluation_markdown(metrics: pl.DataFrame) -> str:
             "## NDCG@20 on slices of the test set (number of samples)",
             _slice_tables(tables["slices"], systems),
         ]
-    parts += ["## Popularity and coverage", _systems_table(systems, tables["spread"])]
+    parts += ["## Popularity and coverage", _systems_tables(systems, tables["spread"])]
     return "\n\n".join(parts)
 
 
@@ -42,14 +44,19 @@ def systems_markdown(systems: Mapping[str, Mapping[str, Any]], rates: tuple[str,
         [system, *(_percentage(row.get(name)) for name in rates)] for system, row in systems.items()
     ]
     rates_table = markdown_table(["system", *rates], rows)
-    return f"{_systems_table(systems, ranking_columns())}\n\n{rates_table}"
+    return f"{_systems_tables(systems, ranking_columns())}\n\n{rates_table}"
 
 
-def _systems_table(systems: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str:
-    rows = [
-        [system, *(_estimate(row.get(name)) for name in names)] for system, row in systems.items()
-    ]
-    return markdown_table(["system", *names], rows)
+def _systems_tables(systems: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Return a row for each system and a column for each metric, in as many tables as needed."""
+    tables = []
+    for columns in _column_groups(names):
+        rows = [
+            [system, *(_estimate(row.get(name)) for name in columns)]
+            for system, row in systems.items()
+        ]
+        tables.append(markdown_table(["system", *columns], rows))
+    return "\n\n".join(tables)
 
 
 def _pairs_table(pairs: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
@@ -72,14 +79,18 @@ def _slice_tables(slices: Mapping[str, Mapping[str, Any]], systems: Mapping[str,
         properties.setdefault(what, {})[f"{part} ({count})"] = row
     tables = []
     for what, parts in properties.items():
-        for start in range(0, len(parts), MAX_COLUMNS):
-            columns = list(parts.items())[start : start + MAX_COLUMNS]
+        for columns in _column_groups(list(parts.items())):
             rows = [
                 [system, *(_estimate(row.get(system, {}).get("ndcg@20")) for _, row in columns)]
                 for system in systems
             ]
             tables.append(markdown_table([what, *(part for part, _ in columns)], rows))
     return "\n\n".join(tables)
+
+
+def _column_groups(columns: Sequence[Column]) -> list[Sequence[Column]]:
+    """Split columns into groups that fit on the page."""
+    return [columns[start : start + MAX_COLUMNS] for start in range(0, len(columns), MAX_COLUMNS)]
 
 
 def _percentage(row: Mapping[str, Any] | None) -> str:

@@ -96,9 +96,12 @@ def _systems(estimates: dict[tuple[str, str], Estimate]) -> list[str]:
 
 
 def _estimates(metrics: pl.DataFrame) -> dict[tuple[str, str], Estimate]:
-    """Return (system, metric) → its value under `standard` on the whole test set."""
-    whole = metrics["slice"].is_null() & metrics["versus"].is_null()
-    rows = metrics.filter(whole & (metrics["protocol"] == "standard"))
+    """Return (system, metric) → its value under `standard` on all test samples."""
+    rows = metrics.filter(
+        metrics["slice"].is_null()
+        & metrics["versus"].is_null()
+        & (metrics["protocol"] == "standard")
+    )
     return {
         (system, name): (value, low, high)
         for system, name, value, low, high in rows.select(

@@ -76,10 +76,10 @@ def metric_decimals() -> dict[str, int]:
 
 
 def metric_cells(metrics: pl.DataFrame, protocol: str) -> Cells:
-    """Return the rows of a protocol that cover the whole test set."""
+    """Return the rows of a protocol that cover all test samples."""
     cells: Cells = {}
-    whole = (metrics["protocol"] == protocol) & metrics["slice"].is_null()
-    for row in metrics.filter(whole).iter_rows(named=True):
+    rows = metrics.filter((metrics["protocol"] == protocol) & metrics["slice"].is_null())
+    for row in rows.iter_rows(named=True):
         cells.setdefault((row["system"], row["versus"]), {})[row["metric"]] = row
     return cells
 

@@ -83,7 +83,7 @@ def test_export_errors(trained: tuple[Any, str], tmp_path: Path) -> None:
     (tmp_path / "full" / "x").write_text("x", encoding="utf-8")
     with pytest.raises(InputError, match="not empty"):
         export_checkpoint(world.store, name, tmp_path / "full")
-    with pytest.raises(InputError, match="x is no folder"):
+    with pytest.raises(InputError, match="x is not a folder"):
         export_checkpoint(world.store, name, tmp_path / "full" / "x" / "new")
     with pytest.raises(InputError, match="neither a folder nor a checkpoint"):
         export_checkpoint(world.store, "checkpoint-nothing", tmp_path / "new")
