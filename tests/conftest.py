@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from convrec.artifacts import Store
-from convrec.artifacts.ducklake.connection import lake_at
+from convrec.artifacts.ducklake.lake import open_lake
 from tests.servers import Postgres, postgres
 
 
@@ -40,7 +40,11 @@ ON_BOTH = {
     "artifacts.test_store",
     "artifacts.trace.test_conversation",
     "catalog.test_publish",
+    "catalog.test_resolve",
+    "catalog.test_versions",
+    "catalog.test_watch",
     "cli.test_artifacts",
+    "cli.test_catalog",
     "llm.batch.test_run",
     "llm.test_response_store",
     "operations.test_forget",
@@ -72,7 +76,7 @@ def warehouse(
         monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "data"))
     yield where
     if where == "lake":
-        lake_at.cache_clear()  # the instance goes with its lake
+        open_lake.cache_clear()  # the instance goes with its lake
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""Catalogs: reading and comparing them, and finding which item a written title means."""
+"""Catalogs: reading, comparing, publishing and watching them."""

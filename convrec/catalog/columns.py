@@ -1,4 +1,4 @@
-"""Catalog files that call their columns otherwise: our names, by `ingest.columns`."""
+"""The columns of a catalog file, under convrec's names."""
 
 from __future__ import annotations
 
@@ -7,22 +7,37 @@ from pathlib import Path
 
 from convrec.errors import CatalogError
 
+REQUIRED_COLUMNS = ("title", "year")
+OPTIONAL_COLUMNS = ("item_id", "aliases", "genres")
 
-def renaming(columns: Sequence[str], names: Mapping[str, str], path: Path) -> dict[str, str]:
-    """Column of the file → our name for it, where `names` maps ours to the file's.
 
-    A column that has one of our names and is not meant by it keeps its words under another. Raises
-    CatalogError where the file lacks a column that `names` gives.
+def require_columns(columns: Sequence[str], required: Sequence[str], path: Path) -> None:
+    """Raise CatalogError unless all `required` columns are among `columns`."""
+    missing = [name for name in required if name not in columns]
+    if missing:
+        raise CatalogError(
+            f"{path} has no column {' and no column '.join(missing)} (its columns: "
+            f"{', '.join(columns) or 'none'}); a catalog needs title and year, and may have "
+            "item_id, aliases, genres and text columns; set ingest.columns if the names differ"
+        )
+
+
+def column_renames(columns: Sequence[str], names: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Maps each column of the file to convrec's name for it.
+
+    `names` maps convrec's names to the file's. An unmapped column that has one of the mapped names
+    gets another name and stays a text column. Raises CatalogError if the file lacks a mapped
+    column.
     """
-    own = {wanted.strip().lower(): name for name, wanted in names.items()}
+    renames = {file_name.strip().lower(): name for name, file_name in names.items()}
     keys = {column: column.strip().lower() for column in columns}
-    for wanted, name in own.items():
-        if wanted not in keys.values():
+    for file_name, name in renames.items():
+        if file_name not in keys.values():
             raise CatalogError(
-                f"{path} has no column {wanted}, which ingest.columns gives for {name} (it has "
-                f"{', '.join(columns) or 'none'}); correct ingest.columns or the file"
+                f"{path} has no column {file_name}, which ingest.columns maps to {name} (its "
+                f"columns: {', '.join(columns) or 'none'}); correct ingest.columns or the file"
             )
     return {
-        column: own.get(key) or (f"file's {column}" if key in names else column)
+        column: renames.get(key) or (f"file's {column}" if key in names else column)
         for column, key in keys.items()
     }

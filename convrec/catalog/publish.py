@@ -1,9 +1,8 @@
-"""`catalog publish`: a file becomes the next version of a named catalog, with what it changes.
+"""Publishes a file as the next version of a named catalog, and records what it changes.
 
-The file is copied beside the warehouse, so that a version stays what it was; version, source and
-changes are rows. The first publication under a name also records what was in use until then, the
-project's file or the one beside the data, so that there is something to compare with and to go
-back to. Nothing here tells anybody: the event is sent by `tasks/catalog_event.py`.
+The file is copied to the warehouse, so that a version never changes. The first publication of a
+name also records the file that was in use before, from the project or the data, as something to
+compare with and to return to. `tasks/catalog_event.py` sends the event.
 """
 
 from __future__ import annotations
@@ -11,108 +10,93 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from convrec.artifacts.retry import again
+import polars as pl
+
+from convrec.artifacts import Store
+from convrec.artifacts.last_build import find_last_build
+from convrec.artifacts.retry import with_retries
 from convrec.artifacts.tables import utc_now
-from convrec.catalog.versions import (
-    Version,
-    checked_name,
-    newest_version,
-    project_file,
-    users,
-)
-from convrec.errors import CatalogError, ConvrecError
+from convrec.catalog.diff import CatalogDiff, diff_catalogs
+from convrec.catalog.load import load_catalog
+from convrec.catalog.resolve import default_file, profiles_with_catalog
+from convrec.catalog.rows import to_valid_unicode
+from convrec.catalog.versions import CatalogVersion, check_name, newest_version
+from convrec.config import Config, load
+from convrec.errors import CatalogError
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from convrec.artifacts import Store
-    from convrec.catalog.diff import CatalogDiff
-    from convrec.config import Config
-
-SHRINKAGE = 0.1
-"""Share of the items that may go, or of the rows that may be unusable, without being confirmed."""
+MAX_LOST_SHARE = 0.1
+"""Larger shares of removed items or unusable rows have to be confirmed."""
 
 CHANGE_COLUMNS = ("item_id", "title", "year", "old_item_id", "old_title", "old_year", "fields")
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What became of a file: `version` is the newest now, `new` whether this file made it.
+    """The result of publishing a file.
 
-    `diff` is against what `compared_with` names, None where there was nothing before. `profiles`
-    take the catalog.
+    `version` is the newest version now, and `is_new` whether this file created it. `diff` is
+    relative to `version.compared_with`, None if there was nothing to compare with. `profiles` use
+    the catalog.
     """
 
-    version: Version
-    new: bool
+    version: CatalogVersion
+    is_new: bool
     diff: CatalogDiff | None
     quarantine: pl.DataFrame
     profiles: list[str]
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many items were added, removed, renamed and changed."""
-        return {} if self.diff is None else {n: f.height for n, f in self.diff.frames.items()}
+        """The number of items added, removed, renamed and changed; empty without a diff."""
+        return {} if self.diff is None else {n: f.height for n, f in self.diff.by_change.items()}
 
     @property
-    def to_announce(self) -> bool:
-        """Whether anybody has still to be told: a version that changed something, or the first."""
-        changes = self.diff is None or not self.diff.empty
-        return self.version.announced_at is None and (changes or not self.new)
+    def needs_announcement(self) -> bool:
+        """Whether an event is still to be sent: for the first version, or one with changes."""
+        has_changes = self.diff is None or not self.diff.is_empty
+        return self.version.announced_at is None and (has_changes or not self.is_new)
 
 
-def publish(
+def publish_catalog(
     file: Path, name: str, store: Store, *, yes: bool = False, profiles: Sequence[str] = ()
 ) -> Publication:
-    """Record a catalog file as the next version of `name`; the same items again make none.
+    """Record a catalog file as the next version of `name`, unless the items are unchanged.
 
-    `profiles` take the catalog besides those in `profiles/`; the first profile says what the file
-    calls its columns. Raises CatalogError for a file that is no catalog, and for one in which more
-    than SHRINKAGE of the items are gone or of the rows cannot be used, unless `yes`.
+    `profiles` use the catalog in addition to those in `profiles/`. The first profile defines the
+    file's column names. Raises CatalogError for an unusable file, and unless `yes`, if more than
+    MAX_LOST_SHARE of the items are gone or of the rows are unusable.
     """
-    checked_name(name)
-    using = [*users(name), *(p for p in profiles if p not in users(name))]
-    config = _config(using)
-    items, bad = _read(file, config)
+    check_name(name)
+    shipped = profiles_with_catalog(name)
+    using = [*shipped, *(profile for profile in profiles if profile not in shipped)]
+    config = load(using[0]) if using else None
+    items, bad = _load_file(file, config)
     if newest_version(store, name) is None:
-        _record_start(file, name, store, config)
-    before, compared_with = _before(name, store, config)
-    changes = None if before is None else _diff(before, items)
+        _record_initial_version(file, name, store, config)
+    previous, compared_with = _previous_items(name, store, config)
+    changes = None if previous is None else diff_catalogs(previous, items)
     newest = newest_version(store, name)
-    if newest is not None and changes is not None and changes.empty:
+    if newest is not None and changes is not None and changes.is_empty:
         return Publication(newest, False, changes, bad, using)
     if not yes:
-        _refuse_shrinkage(file, name, items, bad, before, changes)
-    version = _record(file, name, store, items, bad, compared_with, changes)
+        _check_losses(file, name, items, bad, previous, changes)
+    version = _record_version(file, name, store, items, bad, compared_with, changes)
     return Publication(version, True, changes, bad, using)
 
 
-def own_file(name: str, config: Config | None) -> Path | None:
-    """The file that a named catalog stands for until something is published."""
-    from convrec.catalog.resolve import own_catalog
-
-    if (file := project_file(name)) or config is None:
-        return file
-    try:
-        return own_catalog(config)
-    except ConvrecError:  # the data are not here
-        return None
-
-
-@again
-def mark_announced(store: Store, version: Version) -> None:
-    """Note that an event about this version was accepted."""
-    with store.write() as connection:
+@with_retries
+def record_announcement(store: Store, version: CatalogVersion) -> None:
+    """Record that an event about this version was accepted."""
+    with store.transaction() as connection:
         connection.execute(
             "UPDATE catalog_versions SET announced_at = ? WHERE name = ? AND version = ?",
             [utc_now(), version.name, version.version],
         )
 
 
-def changes_of(store: Store, version: Version) -> pl.DataFrame:
-    """What a version changed, one item a row: `change` and the columns of CHANGE_COLUMNS."""
+def read_changes(store: Store, version: CatalogVersion) -> pl.DataFrame:
+    """The changes of a version, one row per item: `change` and CHANGE_COLUMNS."""
     with store.read_connection() as connection:
         return connection.execute(
             "SELECT * EXCLUDE (name, version) FROM catalog_changes "
@@ -121,78 +105,65 @@ def changes_of(store: Store, version: Version) -> pl.DataFrame:
         ).pl()
 
 
-def _config(using: Sequence[str]) -> Config | None:
-    from convrec.config import load
-
-    return load(using[0]) if using else None
-
-
-def _read(file: Path, config: Config | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    from convrec.catalog.load import load_catalog
-
+def _load_file(file: Path, config: Config | None) -> tuple[pl.DataFrame, pl.DataFrame]:
     if config is None:
         return load_catalog(file)
-    return load_catalog(file, config.ingest.names, years=config.recommend.years)
+    return load_catalog(file, config.ingest.column_names, years=config.recommend.years)
 
 
-def _diff(before: pl.DataFrame, items: pl.DataFrame) -> CatalogDiff:
-    from convrec.catalog.diff import diff_catalogs
-
-    return diff_catalogs(before, items)
-
-
-def _record_start(file: Path, name: str, store: Store, config: Config | None) -> None:
-    """Record what is in use as version 1, unless it is the very file that is published."""
-    own = own_file(name, config)
-    if own is None or own.resolve() == file.resolve():
+def _record_initial_version(file: Path, name: str, store: Store, config: Config | None) -> None:
+    """Record the file in use as version 1, unless it is the file to be published."""
+    current = default_file(name, config)
+    if current is None or current.resolve() == file.resolve():
         return
-    items, bad = _read(own, config)
-    version = _record(own, name, store, items, bad, "", None)
-    mark_announced(store, version)
+    items, bad = _load_file(current, config)
+    version = _record_version(current, name, store, items, bad, "", None)
+    record_announcement(store, version)
 
 
-def _before(name: str, store: Store, config: Config | None) -> tuple[pl.DataFrame | None, str]:
-    """The items to compare with, and what they are: the newest version, else the last build's."""
+def _previous_items(
+    name: str, store: Store, config: Config | None
+) -> tuple[pl.DataFrame | None, str]:
+    """The items to compare with and their name: the newest version, else the last build."""
     newest = newest_version(store, name)
     if newest is not None:
-        return _read(newest.path, config)[0], f"{name}@{newest.version}"
-    from convrec.artifacts.last_build import last_build
-
-    built = last_build(config, store, until="catalog") if config is not None else None
-    if built is None:
+        return _load_file(newest.path, config)[0], f"{name}@{newest.version}"
+    build = find_last_build(config, store, until="catalog") if config is not None else None
+    if build is None:
         return None, ""
-    ref = built.refs["catalog"].artifact_id
-    return store.read(ref), ref
+    artifact_id = build.refs["catalog"].artifact_id
+    return store.read(artifact_id), artifact_id
 
 
-def _refuse_shrinkage(
+def _check_losses(
     file: Path,
     name: str,
     items: pl.DataFrame,
     bad: pl.DataFrame,
-    before: pl.DataFrame | None,
+    previous: pl.DataFrame | None,
     changes: CatalogDiff | None,
 ) -> None:
+    """Raise CatalogError if more than MAX_LOST_SHARE of the rows or items are lost."""
     rows = items.height + bad.height
-    if bad.height > SHRINKAGE * rows:
+    if bad.height > MAX_LOST_SHARE * rows:
         raise CatalogError(
-            f"{bad.height} of {rows} rows of {file} cannot be used, more than {SHRINKAGE:.0%} (the "
-            f"first: line {bad['line'][0]}, {bad['reason'][0]}); mend them, or publish with --yes "
-            "if the rest is meant to be the whole catalog"
+            f"{bad.height} of {rows} rows of {file} are unusable, more than {MAX_LOST_SHARE:.0%} "
+            f"(the first: line {bad['line'][0]}, {bad['reason'][0]}); correct them, or publish "
+            "with --yes if the other rows are the whole catalog"
         )
-    if before is None or changes is None:
+    if previous is None or changes is None:
         return
-    gone = changes.removed.height
-    if gone > SHRINKAGE * before.height:
+    removed = changes.removed.height
+    if removed > MAX_LOST_SHARE * previous.height:
         raise CatalogError(
-            f"{file} lacks {gone} of the {before.height} items of {name}, more than "
-            f"{SHRINKAGE:.0%} (as {changes.removed['title'][0]!r}); publish with --yes if they are "
-            "meant to go"
+            f"{file} lacks {removed} of the {previous.height} items of {name}, more than "
+            f"{MAX_LOST_SHARE:.0%} (for example {changes.removed['title'][0]!r}); publish with "
+            "--yes if they are meant to be removed"
         )
 
 
-@again
-def _record(
+@with_retries
+def _record_version(
     file: Path,
     name: str,
     store: Store,
@@ -200,24 +171,22 @@ def _record(
     bad: pl.DataFrame,
     compared_with: str,
     changes: CatalogDiff | None,
-) -> Version:
-    """Copy the file and write the rows in one transaction; the copy is complete before the rows."""
-    from convrec.catalog.load import shown
-
-    with store.write() as connection:
-        found = connection.execute(
+) -> CatalogVersion:
+    """Copy the file, then write the rows, in one transaction."""
+    with store.transaction() as connection:
+        row = connection.execute(
             "SELECT coalesce(max(version), 0) + 1 FROM catalog_versions WHERE name = ?", [name]
         ).fetchone()
-        number = found[0] if found else 1
+        number = row[0] if row else 1
         suffix = ".parquet" if file.suffix.lower() == ".parquet" else ".csv"
         copy = f"catalogs/{name}/{number}{suffix}"
-        sha256 = store.keep(connection, file, copy)
-        version = Version(
+        sha256 = store.store_file(connection, file, copy)
+        version = CatalogVersion(
             name=name,
             version=number,
             sha256=sha256,
             path=store.home / copy,
-            source=shown(file.resolve()),
+            source=to_valid_unicode(file.resolve()),
             items=items.height,
             quarantined=bad.height,
             compared_with=compared_with,
@@ -238,7 +207,7 @@ def _record(
                 version.published_at,
             ],
         )
-        for change, frame in ({} if changes is None else changes.frames).items():
+        for change, frame in ({} if changes is None else changes.by_change).items():
             rows = frame.select([c for c in frame.columns if c in CHANGE_COLUMNS])
             connection.register(f"rows_{change}", rows.to_arrow())
             connection.execute(
@@ -246,4 +215,4 @@ def _record(
                 f"? AS change, * FROM rows_{change}",
                 [name, number, change],
             )
-    return replace(version, path=store.kept(copy, sha256))
+    return replace(version, path=store.fetch_file(copy, sha256))

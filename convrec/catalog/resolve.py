@@ -1,57 +1,184 @@
-"""Which catalog file a configuration means: a published one, a given file, or the data's own."""
+"""Which catalog file a configuration uses: a published version, a given file, or the data's own.
+
+`ingest.catalog = "catalog:NAME"` is the newest published version of NAME. Until there is one, it is
+`catalog/NAME.csv` in the project, or else the file that an empty setting uses. `catalog:NAME@3` is
+version 3.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from convrec.catalog.versions import named, named_file
-from convrec.config import ROOT, Config, resolve_path
-from convrec.errors import InputError
+from convrec.artifacts import Store
+from convrec.artifacts.identity import file_digest
+from convrec.catalog.versions import (
+    PREFIX,
+    CatalogName,
+    list_versions,
+    newest_version,
+    parse_catalog_name,
+)
+from convrec.config import ROOT, Config, has_warehouse, home, load, profiles, resolve_path
+from convrec.errors import CatalogError, ConvrecError, InputError
 
+CATALOG_FILES = ("catalog.csv", "catalog.parquet")
 DEMO_CATALOGS = {"films": "demo.csv", "books": "demo-books.csv"}
-
-
-_CATALOGS = ("catalog.csv", "catalog.parquet")
+SUFFIXES = (".csv", ".parquet")
 
 
 def data_path(config: Config) -> Path:
-    """`ingest.path`, which every format but `demo` needs. Raises InputError."""
-    given = config.ingest.path
-    if not given:
+    """`ingest.path`, which all formats but `demo` need.
+
+    Raises InputError if it is empty or does not exist.
+    """
+    setting = config.ingest.path
+    if not setting:
         raise InputError(
-            f"ingest.path is empty; give the file or folder of the {config.ingest.format} data, as "
-            "in --set ingest.path=FOLDER"
+            f"ingest.path is empty; set it to the file or folder of the {config.ingest.format} "
+            "data, for example --set ingest.path=FOLDER"
         )
-    path = resolve_path(given, "ingest.path")
+    path = resolve_path(setting, "ingest.path")
     if not path.exists():
         raise InputError(
-            f"ingest.path={given} does not exist; give a file or folder that does, as in "
-            "--set ingest.path=FOLDER"
+            f"ingest.path={setting} does not exist; set it to an existing file or folder, for "
+            "example --set ingest.path=FOLDER"
         )
     return path
 
 
 def catalog_file(config: Config) -> Path | None:
-    """The catalog file of a run; None where the items come from the dialogues' entity files."""
-    if wanted := named(config.ingest.catalog):
-        return named_file(wanted) or own_catalog(config)
+    """The catalog file of a run; None if the items come from the entity files of dialogues."""
+    if name := parse_catalog_name(config.ingest.catalog):
+        return find_catalog_file(name) or bundled_catalog(config)
     if config.ingest.catalog:
         return resolve_path(config.ingest.catalog, "ingest.catalog")
-    return own_catalog(config)
+    return bundled_catalog(config)
 
 
-def own_catalog(config: Config) -> Path | None:
-    """The catalog that comes with the data of a run, which an empty `ingest.catalog` takes."""
+def bundled_catalog(config: Config) -> Path | None:
+    """The catalog next to the data, which an empty `ingest.catalog` uses.
+
+    Raises InputError if `reddit-v2` data has none.
+    """
     if config.ingest.format == "demo":
         return ROOT / "catalog" / DEMO_CATALOGS[config.ingest.world]
     if config.ingest.format != "reddit-v2":
         return None
     path = data_path(config)
     folder = path if path.is_dir() else path.parent
-    for name in _CATALOGS:
+    for name in CATALOG_FILES:
         if (folder / name).is_file():
             return folder / name
     raise InputError(
-        f"{folder} has no {' and no '.join(_CATALOGS)}; put the catalog there, or name it with "
+        f"{folder} has no {' and no '.join(CATALOG_FILES)}; add the catalog, or name it with "
         "--set ingest.catalog=FILE"
     )
+
+
+def project_file(name: str) -> Path | None:
+    """The file of this name in the project's `catalog/`, if there is one."""
+    files = (ROOT / "catalog" / f"{name}{suffix}" for suffix in SUFFIXES)
+    return next((file for file in files if file.is_file()), None)
+
+
+def default_file(name: str, config: Config | None) -> Path | None:
+    """The file that a named catalog uses until a version is published, if there is one."""
+    if (file := project_file(name)) or config is None:
+        return file
+    try:
+        return bundled_catalog(config)
+    except ConvrecError:  # the data is not on this machine
+        return None
+
+
+def find_catalog_file(catalog: CatalogName) -> Path | None:
+    """The file of a named catalog; None if it was never published and the project has none.
+
+    Raises CatalogError for a version that does not exist.
+    """
+    store, version = Store(home()) if has_warehouse() else None, catalog.version
+    if version is None:
+        newest = newest_version(store, catalog.name) if store is not None else None
+        if newest is None:
+            return project_file(catalog.name)
+        version = newest.version
+    versions = list_versions(store, catalog.name) if store is not None else []
+    path = next((v.path for v in versions if v.version == version), None)
+    if path is None or not path.is_file():
+        location = store.location if store is not None else home()
+        raise CatalogError(
+            f"catalog {catalog.name} has no version {version} in {location}; "
+            f"`convrec catalog versions {catalog.name}` lists the versions"
+        )
+    return path
+
+
+def load_with_catalog(profile: str, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Load a configuration as `convrec.config.load` does, and check the catalog it names.
+
+    Raises CatalogError if the overrides name a catalog that is neither published nor a file of the
+    project. A profile may name one: until it is published, the profile uses the data's catalog.
+    """
+    config = load(profile, overrides)
+    catalog = parse_catalog_name(config.ingest.catalog)
+    if catalog is None or find_catalog_file(catalog) or uses_catalog(load(profile), catalog.name):
+        return config
+    versions = list_versions(Store(home())) if has_warehouse() else []
+    names = {version.name for version in versions}
+    names |= {file.stem for file in (ROOT / "catalog").glob("*.*") if file.suffix in SUFFIXES}
+    raise CatalogError(
+        f"ingest.catalog={config.ingest.catalog} does not exist; published or in "
+        f"{ROOT / 'catalog'}: {', '.join(sorted(names)) or 'none'}; "
+        f"`convrec catalog publish FILE --name {catalog.name}` publishes it"
+    )
+
+
+def pin_version(config: Config, store: Store) -> Config:
+    """Replace `catalog:NAME` by the version that is the newest now.
+
+    A run pins it once, so that a version published meanwhile does not change the run's input.
+    """
+    catalog = parse_catalog_name(config.ingest.catalog)
+    if catalog is None or catalog.version is not None:
+        return config
+    newest = newest_version(store, catalog.name)
+    if newest is None:
+        return config
+    return with_version(config, catalog.name, newest.version)
+
+
+def with_version(config: Config, name: str, version: int) -> Config:
+    """The configuration with a published version as its catalog."""
+    ingest = config.ingest.model_copy(update={"catalog": f"{PREFIX}{name}@{version}"})
+    return config.model_copy(update={"ingest": ingest})
+
+
+def unpublished_edit(config: Config) -> str:
+    """A warning if the project's file was edited but a published version is used; else empty."""
+    catalog = parse_catalog_name(config.ingest.catalog)
+    if catalog is None or catalog.version is not None or not has_warehouse():
+        return ""
+    file = project_file(catalog.name)
+    if file is None:
+        return ""
+    versions = list_versions(Store(home()), catalog.name)
+    if not versions or file_digest(file) in {version.sha256 for version in versions}:
+        return ""
+    newest = max(version.version for version in versions)
+    return (
+        f"{file} is not used: catalog {catalog.name} is at published version {newest}; "
+        f"`convrec catalog publish {file} --name {catalog.name}` publishes the file"
+    )
+
+
+def profiles_with_catalog(name: str) -> list[str]:
+    """The profiles in `profiles/` that use this catalog, in order."""
+    return [profile for profile in profiles() if uses_catalog(load(profile), name)]
+
+
+def uses_catalog(config: Config, name: str) -> bool:
+    """Whether a configuration uses any version of this catalog."""
+    catalog = parse_catalog_name(config.ingest.catalog)
+    return catalog is not None and catalog.name == name

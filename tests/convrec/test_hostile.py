@@ -1,4 +1,4 @@
-"""Any text may come from a file, a post or a model: it is read, or refused in words."""
+"""Any text from a file, a post or a model is parsed, or rejected in one sentence."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convrec.artifacts.identity import digest
-from convrec.catalog.load import read_year
+from convrec.catalog.rows import parse_year
 from convrec.config import load
 from convrec.demo.completion import complete
 from convrec.errors import ConvrecError
-from convrec.llm.client import read_response, refusal
-from convrec.llm.rate_limit import seconds
-from convrec.llm.read import text_of
-from convrec.metrics.protocols.reference import read_list
+from convrec.llm.outcome import error_failure
+from convrec.llm.rate_limit import parse_duration
+from convrec.llm.read import response_text
+from convrec.llm.response_body import parse_response
+from convrec.metrics.protocols.reference import parse_list
 from convrec.serving.recommend import named_items
-from convrec.stages.ingest.dialogues import read_name, without_last_speaker
+from convrec.stages.ingest.dialogues import parse_dbpedia_name, strip_last_speaker
 from convrec.stages.recommend.step import teacher_messages
 from convrec.stages.reflect.prompt import judge_body, read_ratings
-from convrec.titles.line_format import line_format, parse_answer
+from convrec.titles.line_format import line_format, parse_chat_list
 from convrec.titles.normalize import split_bare_year
 from convrec.utils import markdown
 
@@ -38,20 +39,24 @@ def ask(model: str, text: str) -> Any:
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {
-    "answer": parse_answer,
-    "answer in another form": lambda text: parse_answer(text, line_format("{year}: {title}")),
-    "published list": read_list,
+    "list": parse_chat_list,
+    "list in another format": lambda text: parse_chat_list(text, line_format("{year}: {title}")),
+    "published list": parse_list,
     "ratings": lambda text: read_ratings(text, 3, 2),
-    "response": lambda text: read_response(text, {"messages": [text]}),
-    "content": lambda text: text_of({"choices": [{"message": {"content": text}}]}),
-    "refusal": lambda text: refusal("u", "sk-secret1", 400, {"message": text}, {"messages": text}),
-    "duration": seconds,
-    "year": read_year,
+    "response": lambda text: parse_response(text, {"messages": [text]}),
+    "content": lambda text: response_text({"choices": [{"message": {"content": text}}]}),
+    "refusal": lambda text: error_failure(
+        "u", "sk-secret1", 400, {"message": text}, {"messages": text}
+    ),
+    "duration": parse_duration,
+    "year": parse_year,
     "bare year": split_bare_year,
-    "entity name": read_name,
-    "dialogue": without_last_speaker,
+    "entity name": parse_dbpedia_name,
+    "dialogue": strip_last_speaker,
     "titles in a post": lambda text: named_items(text, ITEMS),
-    "markdown": lambda text: markdown.table(["a"], [[text]], 50) + markdown.code(text),
+    "markdown": lambda text: (
+        markdown.escaped_table(["a"], [[text]], 50) + markdown.code_block(text)
+    ),
     "mermaid": markdown.mermaid_label,
     "digest": digest,
     "demo teacher": lambda text: ask("demo-teacher", text),
@@ -83,7 +88,7 @@ TEXTS = {
 }
 
 
-def survives(parser: Callable[[str], Any], text: str) -> None:
+def parses_or_rejects(parser: Callable[[str], Any], text: str) -> None:
     try:
         parser(text)
     except UnicodeError:
@@ -97,8 +102,8 @@ def survives(parser: Callable[[str], Any], text: str) -> None:
 
 @pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_hostile_text_is_read_or_refused(parser: Callable[[str], Any], text: str) -> None:
-    survives(parser, text)
+def test_hostile_text_is_parsed_or_rejected(parser: Callable[[str], Any], text: str) -> None:
+    parses_or_rejects(parser, text)
 
 
 MARKS = "()[]<>{}\"'`*_#-–,.:;/\\|&0123456789aAİß \t\n\r\0\u0301\u200f\u202e\ud800"
@@ -108,8 +113,8 @@ ANYTHING = st.text(st.one_of(st.sampled_from(MARKS), st.characters()), max_size=
 @pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
 @settings(max_examples=60, deadline=None)
 @given(text=ANYTHING)
-def test_any_text_is_read_or_refused(parser: Callable[[str], Any], text: str) -> None:
-    survives(parser, text)
+def test_any_text_is_parsed_or_rejected(parser: Callable[[str], Any], text: str) -> None:
+    parses_or_rejects(parser, text)
 
 
 NAMES = [
@@ -136,17 +141,17 @@ JSON = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(JSON, JSON)
-def test_any_response_is_an_answer_or_a_failure(message: Any, usage: Any) -> None:
+def test_any_response_is_a_success_or_a_failure(message: Any, usage: Any) -> None:
     for body in ({"choices": [{"message": message}], "usage": usage}, message):
-        read_response(json.dumps(body), {"messages": []})
-    text, reason = text_of({"choices": [{"message": message}]})
+        parse_response(json.dumps(body), {"messages": []})
+    text, reason = response_text({"choices": [{"message": message}]})
     assert (text is None) == bool(reason)
     (text or "").encode()
 
 
 @settings(max_examples=300, deadline=None)
 @given(JSON)
-def test_any_ratings_are_whole_or_refused(ratings: Any) -> None:
+def test_any_ratings_are_complete_or_rejected(ratings: Any) -> None:
     try:
         found = read_ratings(json.dumps({"ratings": ratings}), 2, 2)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Any file may be given: its rows are read or quarantined, or the file is refused in a sentence."""
+"""Any file has its rows read or quarantined, or is rejected in one sentence."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from convrec.catalog.load import load_catalog
 from convrec.config import load
 from convrec.errors import ConvrecError
-from convrec.llm.batch.output import read_lines, read_outcome
-from convrec.llm.client import Success
+from convrec.llm.batch.output import line_outcome, read_output_lines
+from convrec.llm.outcome import Success
 from convrec.llm.requests import Request
-from convrec.llm.response import response_of
-from convrec.llm.response_store import answer_table
+from convrec.llm.response import make_response
+from convrec.llm.response_store import response_table
 from convrec.llm.spool import read_segment
-from convrec.stages.evaluate.score import _spellings
-from convrec.stages.evaluate.score_rows import read_rows
-from convrec.stages.ingest import read
+from convrec.stages.evaluate.score import exact_titles
+from convrec.stages.evaluate.score_rows import read_score_rows
+from convrec.stages.ingest import read_data
 
 SAMPLE = {
     "prompt": [{"role": "user", "content": "USER: Like Heat?"}],
@@ -53,14 +53,14 @@ def parquet(row: Any) -> bytes:
 def catalog(folder: Path, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)
     items, _ = load_catalog(folder / name)
-    _spellings(folder / name, {})
+    exact_titles(folder / name, {})
     assert items.height
 
 
 def conversations(folder: Path, name: str, data: bytes) -> None:
     (folder / "catalog.csv").write_text("title,year\nHeat,1995\nRonin,1998\n")
     (folder / name).write_bytes(data)
-    source = read(load("reddit-v2", {"ingest.path": str(folder)}))
+    source = read_data(load("reddit-v2", {"ingest.path": str(folder)}))
     assert source.conversations.height
 
 
@@ -72,30 +72,30 @@ def dialogues(folder: Path, name: str, data: bytes) -> None:
     }
     for file, content in (files | {name: data}).items():
         (folder / file).write_bytes(content)
-    source = read(load("inspired-replay", {"ingest.path": str(folder)}))
+    source = read_data(load("inspired-replay", {"ingest.path": str(folder)}))
     assert source.conversations.height
 
 
 def datasets_folder(folder: Path, name: str, data: bytes) -> None:
     (folder / "catalog.csv").write_text("title,year\nHeat,1995\n")
     (folder / name).write_bytes(data)
-    read(load("reddit-v2", {"ingest.path": str(folder)}))
+    read_data(load("reddit-v2", {"ingest.path": str(folder)}))
 
 
 def lists(folder: Path, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)
-    for row in read_rows(folder / name, "standard", []):
-        assert row.asked.ground_truth
+    for row in read_score_rows(folder / name, "standard", []):
+        assert row.to_score.ground_truth
 
 
 def batch_output(folder: Path, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)
     request = Request("c", "e", {"model": "m", "messages": []})
-    for row in read_lines(folder / name):
-        outcome = read_outcome(row, request)
+    for row in read_output_lines(folder / name):
+        outcome = line_outcome(row, request)
         if isinstance(outcome, Success):
-            answer_table(
-                [response_of(request, outcome.response, outcome.usage, 0.0, run="", stage="")]
+            response_table(
+                [make_response(request, outcome.response, outcome.usage, 0.0, run="", stage="")]
             )
 
 
@@ -156,7 +156,7 @@ HOSTILE: list[tuple[str, bytes]] = [
 ]
 
 
-def survives(name: str, data: bytes, reader: Reader | None = None) -> None:
+def reads_or_rejects(name: str, data: bytes, reader: Reader | None = None) -> None:
     with TemporaryDirectory() as folder:
         try:
             (reader or GOOD[name][0])(Path(folder), name, data)
@@ -168,24 +168,24 @@ def survives(name: str, data: bytes, reader: Reader | None = None) -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_the_files_that_are_made_worse_below_are_good(name: str, tmp_path: Path) -> None:
+def test_the_undamaged_files_are_read(name: str, tmp_path: Path) -> None:
     reader, data = GOOD[name]
     reader(tmp_path, name, data)
 
 
 @pytest.mark.parametrize(("name", "data"), HOSTILE)
-def test_a_hostile_file_is_read_or_refused(name: str, data: bytes) -> None:
-    survives(name, data)
+def test_a_hostile_file_is_read_or_rejected(name: str, data: bytes) -> None:
+    reads_or_rejects(name, data)
 
 
 @pytest.mark.parametrize("name", GOOD)
 @settings(max_examples=25, deadline=None)
 @given(st.data())
-def test_a_damaged_file_is_read_or_refused(name: str, data: st.DataObject) -> None:
+def test_a_damaged_file_is_read_or_rejected(name: str, data: st.DataObject) -> None:
     good = GOOD[name][1]
     start = data.draw(st.integers(0, len(good)))
     end = data.draw(st.integers(start, min(len(good), start + 12)))
-    survives(name, good[:start] + data.draw(st.binary(max_size=8)) + good[end:])
+    reads_or_rejects(name, good[:start] + data.draw(st.binary(max_size=8)) + good[end:])
 
 
 VALUES = st.recursive(
@@ -206,10 +206,10 @@ ROWS = {"rows.jsonl": SAMPLE, "test.jsonl": TURN, "lists.jsonl": SAMPLE, "output
 @pytest.mark.parametrize("name", ROWS)
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_a_row_with_any_value_is_read_or_refused(name: str, data: st.DataObject) -> None:
+def test_a_row_with_any_value_is_read_or_rejected(name: str, data: st.DataObject) -> None:
     row = ROWS[name]
     key = data.draw(st.sampled_from(sorted(row)))
-    survives(name, jsonl(row | {key: data.draw(VALUES)}) + jsonl(row))
+    reads_or_rejects(name, jsonl(row | {key: data.draw(VALUES)}) + jsonl(row))
 
 
 @pytest.mark.parametrize("name", ["dataset_dict.json", "state.json"])
@@ -224,5 +224,5 @@ def test_a_row_with_any_value_is_read_or_refused(name: str, data: st.DataObject)
 @example({"splits": ["."]})
 @example({"splits": [".."]})
 @example({"_data_files": [{"filename": "../catalog.csv"}]})
-def test_a_datasets_folder_with_any_description_is_read_or_refused(name: str, said: Any) -> None:
-    survives(name, json.dumps(said).encode(), datasets_folder)
+def test_any_datasets_description_is_read_or_rejected(name: str, description: Any) -> None:
+    reads_or_rejects(name, json.dumps(description).encode(), datasets_folder)

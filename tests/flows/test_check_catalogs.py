@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from convrec.artifacts import Store
-from convrec.catalog.versions import published
+from convrec.catalog.versions import list_versions
 from convrec.config import ROOT
 from convrec.errors import CatalogError
 from flows.check_catalogs import check_catalogs
@@ -15,8 +15,7 @@ from flows.pipeline import pipeline
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The demo's catalog in a project folder of the test's own."""
-    monkeypatch.setattr("convrec.catalog.versions.ROOT", tmp_path)
-    monkeypatch.setattr("convrec.stages.ingest.files.ROOT", tmp_path)
+    monkeypatch.setattr("convrec.catalog.resolve.ROOT", tmp_path)
     (tmp_path / "catalog").mkdir()
     copy = tmp_path / "catalog" / "demo.csv"
     copy.write_bytes((ROOT / "catalog" / "demo.csv").read_bytes())
@@ -32,9 +31,9 @@ def test_a_dropped_file_is_published_once_and_a_shrunken_one_is_not(
     file.write_text("\n".join([lines[0], *lines[2:]]) + "\n", encoding="utf-8")
 
     assert [row["outcome"] for row in check_catalogs(dry_run=True)] == ["changed"]
-    assert published(Store(home)) == []
+    assert list_versions(Store(home)) == []
     assert [row["outcome"] for row in check_catalogs()] == ["version 1"]
-    (version,) = published(Store(home), "demo")
+    (version,) = list_versions(Store(home), "demo")
     assert version.announced_at is not None
     assert version.source == str(file)
     assert [row["outcome"] for row in check_catalogs()] == ["as before"]
@@ -42,4 +41,4 @@ def test_a_dropped_file_is_published_once_and_a_shrunken_one_is_not(
     file.write_text("\n".join(lines[:80]) + "\n", encoding="utf-8")
     with pytest.raises(CatalogError, match=r"demo refused: .* lacks \d+ of the 203 items"):
         check_catalogs()
-    assert len(published(Store(home), "demo")) == 1
+    assert len(list_versions(Store(home), "demo")) == 1

@@ -1,6 +1,6 @@
-"""Ingest: files or generated posts → catalog, conversations, and a quarantine of bad rows."""
+"""The ingest stage: input files or generated posts to catalog, conversations and quarantine."""
 
-from convrec.stages.ingest.source import Source, read
+from convrec.stages.ingest.read import IngestedData, read_data
 from convrec.stages.ingest.steps import CATALOG, CONVERSATIONS, QUARANTINE
 
-__all__ = ["CATALOG", "CONVERSATIONS", "QUARANTINE", "Source", "read"]
+__all__ = ["CATALOG", "CONVERSATIONS", "QUARANTINE", "IngestedData", "read_data"]

@@ -1,16 +1,13 @@
-"""The contexts of the conversations: each is sent to the teacher once."""
+"""The contexts of the conversations; the teacher is asked once per context."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import polars as pl
 
 from convrec.stages.base import StepContext
 
-if TYPE_CHECKING:
-    import polars as pl
 
-
-def contexts(ctx: StepContext) -> pl.DataFrame:
-    """One row a context (context_id, conversation), in order."""
-    talks = ctx.frame("conversations", "context_id", "conversation")
-    return talks.unique("context_id", keep="first", maintain_order=True)
+def unique_conversations(ctx: StepContext) -> pl.DataFrame:
+    """One row per context (context_id, conversation), in order."""
+    conversations = ctx.frame("conversations", "context_id", "conversation")
+    return conversations.unique("context_id", keep="first", maintain_order=True)

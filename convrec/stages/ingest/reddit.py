@@ -1,9 +1,9 @@
-"""Reddit-v2 in the authors' processed schema; the demo's generated rows have the same.
+"""Reads Reddit-v2 in the authors' processed schema, which the demo's generated rows share.
 
-A row holds `prompt` and `completion` (chat messages, or text), `seen_titles`,
-`groundtruth_with_release_year` ([title, year] pairs; years may be text), and sometimes `sample_id`
-and `created_utc`. Answers of several users to one post are samples that share a `context_id`, the
-hash of the conversation, which is what follows the marker in the prompt.
+A row has `prompt` and `completion` (chat messages, or text), `seen_titles`,
+`groundtruth_with_release_year` ([title, year] pairs; a year may be text), and optionally
+`sample_id` and `created_utc`. The conversation is the part of the prompt after the marker. Answers
+of several users to one post are samples with one `context_id`, the hash of the conversation.
 """
 
 from __future__ import annotations
@@ -11,93 +11,92 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from convrec.catalog.load import read_year
+import polars as pl
+
+from convrec.catalog.rows import parse_year
 from convrec.stages.ingest.assign_ids import assign_sample_ids, assign_splits
-from convrec.stages.ingest.files import RawRow
+from convrec.stages.ingest.raw_rows import RawRow
+from convrec.stages.ingest.sample_buffer import SampleBuffer
 from convrec.stages.ingest.samples import (
     BadRowError,
     Sample,
     Title,
+    check_unicode,
+    checked_row,
     context_id,
-    quarantined,
-    refuse_lacking,
-    usable_row,
-    whole_text,
+    quarantine_raw_row,
+    require_row_columns,
 )
 from convrec.titles.line_format import parse_line
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from convrec.stages.ingest.sample_buffer import SampleBuffer
-
-MARKER = "Here is the conversation:"
-NEEDED = ("prompt", "seen_titles", "groundtruth_with_release_year")
+CONVERSATION_MARKER = "Here is the conversation:"
+REQUIRED_COLUMNS = ("prompt", "seen_titles", "groundtruth_with_release_year")
 
 
-def read_rows(
-    raws: Callable[[], Iterable[RawRow]], where: str, shelf: SampleBuffer
+def read_reddit_rows(
+    raw_rows: Callable[[], Iterable[RawRow]], where: str, buffer: SampleBuffer
 ) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
-    """(the ids of usable samples, with their split; quarantine rows), in the order of the files.
+    """(ids of usable samples with their split, quarantine rows), in the order of the files.
 
-    The samples are on the shelf, and the ids are its own. `raws` is asked again where a sample
-    turns out unfit among the others, for what its row said.
-
-    Raises InputError where a needed column is in no row at all.
+    The samples are added to `buffer`. `raw_rows` is called a second time if a sample is rejected
+    because of another one, to get its text. Raises InputError if a required column is in no row.
     """
     bad: list[dict[str, Any]] = []
     columns: set[str] = set()
-    for raw in raws():
+    for raw in raw_rows():
         if isinstance(raw.value, dict) and not columns.issuperset(raw.value):
             columns |= raw.value.keys()
         try:
-            shelf.put(_sample(raw))
+            buffer.add(_parse_sample(raw))
         except BadRowError as error:
-            bad.append(quarantined(raw, str(error)))
-    refuse_lacking(columns, NEEDED, where, "the reddit-v2 format needs")
-    named, repeated = assign_sample_ids(shelf.ids())
-    placed, torn = assign_splits(named)
-    reasons = {(source, line): reason for source, line, reason in (*repeated, *torn)}
-    said = {
-        place: quarantined(raw, reasons[place])
-        for raw in (raws() if reasons else ())
+            bad.append(quarantine_raw_row(raw, str(error)))
+    require_row_columns(columns, REQUIRED_COLUMNS, where, "the reddit-v2 format needs")
+    named, repeated = assign_sample_ids(buffer.ids())
+    assigned, misplaced = assign_splits(named)
+    reasons = {(source, line): reason for source, line, reason in (*repeated, *misplaced)}
+    rejected = {
+        place: quarantine_raw_row(raw, reasons[place])
+        for raw in (raw_rows() if reasons else ())
         if (place := (raw.source, raw.line)) in reasons
     }
-    return placed, bad + [said[place] for place in reasons if place in said]
+    return assigned, bad + [rejected[place] for place in reasons if place in rejected]
 
 
-def _sample(raw: RawRow) -> Sample:
-    row = usable_row(raw, NEEDED)
-    prompt, seen, truth = map(row.get, NEEDED)
-    prompt = _message(prompt, "user")
-    conversation = prompt.partition(MARKER)[2].strip() if MARKER in prompt else prompt.strip()
+def _parse_sample(raw: RawRow) -> Sample:
+    row = checked_row(raw, REQUIRED_COLUMNS)
+    prompt, seen, truth = map(row.get, REQUIRED_COLUMNS)
+    prompt = _message_text(prompt, "user")
+    conversation = prompt
+    if CONVERSATION_MARKER in prompt:
+        conversation = prompt.partition(CONVERSATION_MARKER)[2]
+    conversation = conversation.strip()
     if not conversation.removeprefix("USER:").strip():
         raise BadRowError("empty conversation")
-    ground_truth = _titles(truth, "groundtruth_with_release_year")
+    ground_truth = _parse_titles(truth, "groundtruth_with_release_year")
     if not ground_truth:
         raise BadRowError("empty ground truth")
-    completion, name = row.get("completion"), row.get("sample_id")
+    completion, sample_id = row.get("completion"), row.get("sample_id")
     context = context_id(conversation)
     return Sample(
         raw=raw,
-        sample_id=whole_text(str("" if name is None else name)).strip(),
+        sample_id=check_unicode(str("" if sample_id is None else sample_id)).strip(),
         context_id=context,
         group=context,
-        created_utc=_time(row.get("created_utc")),
+        created_utc=_parse_time(row.get("created_utc")),
         conversation=conversation,
         prompt=prompt,
-        seen=_titles(seen, "seen_titles"),
+        seen=_parse_titles(seen, "seen_titles"),
         ground_truth=ground_truth,
-        completion=_message(completion, "assistant") if completion else None,
+        completion=_message_text(completion, "assistant") if completion else None,
     )
 
 
-def _message(value: Any, role: str) -> str:
-    """The text of the last message of a role, or the value itself where it is text."""
+def _message_text(value: Any, role: str) -> str:
+    """The text of the last message of a role, or the value itself if it is text."""
     if isinstance(value, str):
-        return whole_text(value)
+        return check_unicode(value)
     if not isinstance(value, list):
         raise BadRowError(f"the {role} text is neither text nor chat messages")
     text = None
@@ -108,26 +107,26 @@ def _message(value: Any, role: str) -> str:
             text = message.get("content")
     if not isinstance(text, str):
         raise BadRowError(f"no {role} message with text")
-    return whole_text(text)
+    return check_unicode(text)
 
 
-def _titles(value: Any, column: str) -> list[Title]:
-    """Titles given as text, [title, year] or {"title", "year"}."""
+def _parse_titles(value: Any, column: str) -> list[Title]:
+    """Titles from text, [title, year] or {"title", "year"}."""
     if not isinstance(value, list | tuple):
         raise BadRowError(f"{column} is not a list")
     try:
         return [
-            _title_of_text(entry, column)
+            _title_from_text(entry, column)
             if isinstance(entry, str)
-            else _title(*_pair(entry), column)
+            else _title(*_title_and_year(entry), column)
             for entry in value
         ]
     except TypeError:
         raise BadRowError(f"an entry of {column} is no title and year") from None
 
 
-def _pair(entry: Any) -> tuple[Any, Any]:
-    """(title, year) as given. Raises TypeError where an entry has another form."""
+def _title_and_year(entry: Any) -> tuple[Any, Any]:
+    """(title, year), unchecked. Raises TypeError for another form of entry."""
     if isinstance(entry, list | tuple) and 1 <= len(entry) <= 2:
         return entry[0], entry[1] if len(entry) == 2 else None
     if isinstance(entry, dict):
@@ -136,23 +135,22 @@ def _pair(entry: Any) -> tuple[Any, Any]:
 
 
 @lru_cache(maxsize=65_536)
-def _title_of_text(line: str, column: str) -> Title:
+def _title_from_text(line: str, column: str) -> Title:
     title, year = parse_line(line) or ("", None)
     return _title(title, year, column)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=65_536)  # a few thousand titles repeat
 def _title(title: Any, year: Any, column: str) -> Title:
-    """A title that can be used; the same few thousand come again and again, so it is kept."""
     if not isinstance(title, str) or not title.strip():
         raise BadRowError(f"an entry of {column} has no title")
-    number, reason = read_year(year)
+    number, reason = parse_year(year)
     if reason:
         raise BadRowError(f"{column}: {reason}")
-    return {"title": " ".join(whole_text(title).split()), "year": number}
+    return {"title": " ".join(check_unicode(title).split()), "year": number}
 
 
-def _time(value: Any) -> int | None:
+def _parse_time(value: Any) -> int | None:
     if value is None or value == "":
         return None
     try:

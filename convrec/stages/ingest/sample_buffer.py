@@ -1,7 +1,7 @@
-"""Samples on disk, while their names and splits are settled: for that their ids are enough.
+"""Buffers samples on disk until their ids and splits are assigned.
 
-So what is in memory of a conversation is its ids, in columns, and its rows go to the warehouse from
-a file. Neither file is compressed: both are read once, and soon.
+Only the ids of a sample stay in memory, in columns. The rows go to the warehouse from a file. The
+files are not compressed, because each is read once and soon deleted.
 """
 
 from __future__ import annotations
@@ -11,98 +11,87 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
 
 from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.artifacts.tables import KINDS
 from convrec.stages.ingest.samples import Sample, Title
 from convrec.stages.partitions import write_tables
 
-if TYPE_CHECKING:
-    import polars as pl
-    import pyarrow as pa
+BATCH_SIZE = 4096
+"""Samples written to a file at once."""
 
-FULL = 4096
-"""Samples that are put on disk at once."""
+ID_SCHEMA = {
+    "source": pl.String,
+    "file_split": pl.String,
+    "line": pl.Int64,
+    "sample_id": pl.String,
+    "context_id": pl.String,
+    "created_utc": pl.Int64,
+}
+"""The columns of `SampleBuffer.ids`, after `position`."""
 
 
 class SampleBuffer:
-    """Takes samples; `ids` has what they are known by, and `parts` the rows of those chosen."""
+    """Collects samples, then writes the selected ones as conversations."""
 
     def __init__(self) -> None:
-        self._held = contextlib.ExitStack()
+        self._resources = contextlib.ExitStack()
         folder = tempfile.TemporaryDirectory(prefix="convrec-ingest-")
-        self._folder = Path(self._held.enter_context(folder))
-        self._waiting: list[Sample] = []
+        self._folder = Path(self._resources.enter_context(folder))
+        self._pending: list[Sample] = []
         self._files: list[Path] = []
         self._ids: list[pl.DataFrame] = []
 
-    def put(self, sample: Sample) -> None:
-        """Keep a sample."""
-        self._waiting.append(sample)
-        if len(self._waiting) == FULL:
-            self._put_away()
+    def add(self, sample: Sample) -> None:
+        """Add a sample."""
+        self._pending.append(sample)
+        if len(self._pending) == BATCH_SIZE:
+            self._flush()
 
     def ids(self) -> pl.DataFrame:
-        """One row a sample, in order: place (its number), and `id_columns`."""
-        import polars as pl
+        """One row per sample, in order: `position` (its number) and the columns of ID_SCHEMA."""
+        self._flush()
+        return pl.concat([_id_frame([]), *self._ids], rechunk=True).with_row_index("position")
 
-        self._put_away()
-        return pl.concat([_ids([]), *self._ids], rechunk=True).with_row_index("place")
+    def write_conversations(self, selected: pl.DataFrame) -> ParquetRows:
+        """The rows of the selected samples, as a Parquet file.
 
-    def parts(self, chosen: pl.DataFrame) -> ParquetRows:
-        """The conversations: samples by their place (ascending), with their sample_id and split."""
+        `selected` has columns position (ascending), sample_id and split.
+        """
         path = self._folder / "conversations.parquet"
-        write_tables(self._settled(chosen), path, compression="none", use_dictionary=False)
-        return ParquetRows((path,), self._held)
+        write_tables(self._selected(selected), path, compression="none", use_dictionary=False)
+        return ParquetRows((path,), self._resources)
 
-    def _settled(self, chosen: pl.DataFrame) -> Iterator[pa.Table]:
-        """The rows of each file that are chosen, with their names and splits."""
-        import pyarrow as pa
-
+    def _selected(self, selected: pl.DataFrame) -> Iterator[pa.Table]:
+        """The selected rows of each file, with their ids and splits."""
         first = start = 0
         for file in self._files:
             with pa.memory_map(str(file)) as source:
                 table = pa.ipc.open_file(source).read_all()
-                stop = int(chosen["place"].search_sorted(first + table.num_rows))
-                own = chosen[start:stop]
-                rows = table.take((own["place"] - first).to_arrow())
+                stop = int(selected["position"].search_sorted(first + table.num_rows))
+                in_file = selected[start:stop]
+                rows = table.take((in_file["position"] - first).to_arrow())
                 for name in ("sample_id", "split"):
-                    rows = rows.append_column(name, own[name].to_arrow())
+                    rows = rows.append_column(name, in_file[name].to_arrow())
                 yield rows.select(list(KINDS["conversations"]))
             first, start = first + table.num_rows, stop
             file.unlink()
 
-    def _put_away(self) -> None:
-        import pyarrow as pa
-
-        if not self._waiting:
+    def _flush(self) -> None:
+        if not self._pending:
             return
-        table = _table(self._waiting)
+        table = _sample_table(self._pending)
         self._files.append(self._folder / f"{len(self._files):06}.arrow")
         with pa.ipc.new_file(str(self._files[-1]), table.schema) as writer:
             writer.write_table(table)
-        self._ids.append(_ids(self._waiting))
-        self._waiting = []
+        self._ids.append(_id_frame(self._pending))
+        self._pending = []
 
 
-def id_columns() -> dict[str, Any]:
-    """The columns of `Shelf.ids` beside `place`, and their types."""
-    import polars as pl
-
-    return {
-        "source": pl.String,
-        "file_split": pl.String,
-        "line": pl.Int64,
-        "sample_id": pl.String,
-        "context_id": pl.String,
-        "created_utc": pl.Int64,
-    }
-
-
-def _ids(samples: list[Sample]) -> pl.DataFrame:
-    import polars as pl
-
+def _id_frame(samples: list[Sample]) -> pl.DataFrame:
     columns = [
         [sample.raw.source for sample in samples],
         [sample.raw.split for sample in samples],
@@ -111,43 +100,35 @@ def _ids(samples: list[Sample]) -> pl.DataFrame:
         [sample.context_id for sample in samples],
         [sample.created_utc for sample in samples],
     ]
-    return pl.DataFrame(columns, id_columns(), orient="col")
+    return pl.DataFrame(columns, ID_SCHEMA, orient="col")
 
 
-def _table(samples: list[Sample]) -> pa.Table:
-    """The columns of samples that are settled from the start."""
-    import polars as pl
-    import pyarrow as pa
-
+def _sample_table(samples: list[Sample]) -> pa.Table:
+    """The columns of `conversations`, without sample_id and split."""
     return pa.table(
         {
-            "context_id": _texts([s.context_id for s in samples]),
+            "context_id": _text_array([s.context_id for s in samples]),
             "created_utc": pl.Series([s.created_utc for s in samples], dtype=pl.Int64).to_arrow(),
-            "conversation": _texts([s.conversation for s in samples]),
-            "prompt": _texts([s.prompt for s in samples]),
-            "seen": _titles([s.seen for s in samples]),
-            "ground_truth": _titles([s.ground_truth for s in samples]),
-            "completion": _texts([s.completion for s in samples]),
+            "conversation": _text_array([s.conversation for s in samples]),
+            "prompt": _text_array([s.prompt for s in samples]),
+            "seen": _title_array([s.seen for s in samples]),
+            "ground_truth": _title_array([s.ground_truth for s in samples]),
+            "completion": _text_array([s.completion for s in samples]),
         }
     )
 
 
-def _texts(values: Sequence[str | None]) -> pa.Array:
-    """A column of text; by polars, since pyarrow imports pandas to look at a list."""
-    import polars as pl
-
+def _text_array(values: Sequence[str | None]) -> pa.Array:
+    """A column of text. Built by polars, because pyarrow imports pandas for a list."""
     return pl.Series(values, dtype=pl.String).to_arrow()
 
 
-def _titles(lists: list[list[Title]]) -> pa.Array:
-    """Lists of titles as one column."""
-    import polars as pl
-    import pyarrow as pa
-
+def _title_array(lists: list[list[Title]]) -> pa.Array:
+    """A column of lists of titles."""
     flat = list(chain.from_iterable(lists))
     years = pl.Series([title["year"] for title in flat], dtype=pl.Int32).to_arrow()
     ends = pl.Series(list(accumulate(map(len, lists), initial=0)), dtype=pl.Int64).to_arrow()
-    both = pa.StructArray.from_arrays(
-        [_texts([title["title"] for title in flat]), years], ["title", "year"]
+    titles = pa.StructArray.from_arrays(
+        [_text_array([title["title"] for title in flat]), years], ["title", "year"]
     )
-    return pa.LargeListArray.from_arrays(ends, both)
+    return pa.LargeListArray.from_arrays(ends, titles)

@@ -1,28 +1,27 @@
-"""What every reader makes of its rows: samples, and rows that cannot be used."""
+"""The samples that readers make from raw rows, and rows that cannot be used."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from convrec.catalog.load import bad_row
+import polars as pl
+
+from convrec.catalog.rows import quarantine_row
 from convrec.errors import InputError
-from convrec.stages.ingest.files import RawRow
-
-if TYPE_CHECKING:
-    import polars as pl
+from convrec.stages.ingest.raw_rows import RawRow
 
 Title = dict[str, Any]
 """{"title": text, "year": number or None}"""
 
 
 class BadRowError(Exception):
-    """A row that cannot be used; the message is the reason that the quarantine shows."""
+    """A row cannot be used; the message is the reason in the quarantine."""
 
 
 class Sample(NamedTuple):
-    """One usable row; `group` is what no split may tear apart."""
+    """A usable row. The samples of a `group` belong in one split."""
 
     raw: RawRow
     sample_id: str
@@ -37,12 +36,12 @@ class Sample(NamedTuple):
 
 
 def context_id(conversation: str) -> str:
-    """16 hex digits of the SHA-256 of a conversation."""
+    """The first 16 hex digits of the SHA-256 of a conversation."""
     return hashlib.sha256(conversation.encode()).hexdigest()[:16]
 
 
-def whole_text(text: str) -> str:
-    """The text itself. Raises BadRowError where half a character makes it unfit to store."""
+def check_unicode(text: str) -> str:
+    """Returns the text. Raises BadRowError if it has a lone surrogate, which cannot be stored."""
     try:
         if not text.isascii():
             text.encode()
@@ -51,52 +50,52 @@ def whole_text(text: str) -> str:
     return text
 
 
-def usable_row(raw: RawRow, needed: Sequence[str]) -> dict[str, Any]:
-    """The object in a raw row, which has a value for each needed column. Raises BadRowError."""
+def checked_row(raw: RawRow, required: Sequence[str]) -> dict[str, Any]:
+    """The object in a raw row. Raises BadRowError if a required column has no value."""
     row = raw.value
     if raw.problem:
         raise BadRowError(raw.problem)
     if not isinstance(row, dict):
         raise BadRowError("not a JSON object")
-    missing = [name for name in needed if row.get(name) is None]
+    missing = [name for name in required if row.get(name) is None]
     if missing:
         raise BadRowError(f"no {' and no '.join(missing)}")
     return row
 
 
-def refuse_lacking(columns: set[str], needed: Sequence[str], where: str, what: str) -> None:
-    """Raise InputError where rows have columns and a needed one is in no row at all."""
-    missing = [name for name in needed if name not in columns]
+def require_row_columns(
+    columns: set[str], required: Sequence[str], where: str, subject: str
+) -> None:
+    """Raise InputError if there are columns and a required column is in no row at all."""
+    missing = [name for name in required if name not in columns]
     if missing and columns:
         raise InputError(
-            f"{where} has no column {' and no column '.join(missing)} (it has "
-            f"{', '.join(sorted(columns))}); {what} {', '.join(needed)}"
+            f"{where} has no column {' and no column '.join(missing)} (its columns: "
+            f"{', '.join(sorted(columns))}); {subject} {', '.join(required)}"
         )
 
 
-def quarantined(raw: RawRow, reason: str) -> dict[str, Any]:
+def quarantine_raw_row(raw: RawRow, reason: str) -> dict[str, Any]:
     """The quarantine row of a raw row."""
     text = raw.text or ("" if raw.value is None else repr(raw.value))
-    return bad_row(raw.source, raw.line, reason, text)
+    return quarantine_row(raw.source, raw.line, reason, text)
 
 
-def usable(
+def select_samples(
     samples: pl.DataFrame, bad: list[dict[str, Any]], limit: int, where: str
 ) -> pl.DataFrame:
-    """The samples (with columns context_id and split) that a run takes.
+    """The samples (with columns context_id and split) of the first `limit` contexts per split.
 
-    `limit` keeps the first contexts of each split, 0 keeps all. Raises InputError where nothing is
-    left to train on.
+    A limit of 0 keeps all. Raises InputError if the train split is empty.
     """
-
     splits = samples["split"].unique().sort()
     if "train" not in splits:
         first = f"; {bad[0]['source']} line {bad[0]['line']}: {bad[0]['reason']}" if bad else ""
         raise InputError(
             f"{where} has no usable row in the train split (usable splits: "
-            f"{', '.join(splits) or 'none'}, rows in "
-            f"quarantine: {len(bad)}{first}); train holds posts up to 2022-10 where rows have "
-            "created_utc, else what the files' names or a hash say",
+            f"{', '.join(splits) or 'none'}, rows in quarantine: {len(bad)}{first}); the train "
+            "split has the posts until 2022-10 if rows have created_utc, else it follows file "
+            "names or a hash",
             rows=[(f"{row['source']} line {row['line']}", row["reason"]) for row in bad],
         )
     if not limit:
@@ -111,7 +110,7 @@ def usable(
 
 
 def sample_row(sample: Sample, split: str) -> dict[str, Any]:
-    """The row of a sample in `conversations`."""
+    """The row of a sample in the artifact kind `conversations`."""
     return {
         "sample_id": sample.sample_id,
         "context_id": sample.context_id,

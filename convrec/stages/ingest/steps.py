@@ -1,28 +1,24 @@
-"""Three artifacts of one input: the catalog, the conversations, and what could not be used.
+"""The steps of ingest: catalog, conversations and quarantine.
 
-`conversations` does not depend on the catalog, so a catalog edit asks no teacher again.
+`conversations` does not depend on the catalog, so that a catalog edit does not query the teacher
+again.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import polars as pl
 
 from convrec.artifacts import StepResult
 from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.stages.base import Step, StepContext
-from convrec.stages.ingest.source import (
+from convrec.stages.ingest.identity import (
     catalog_config,
     catalog_inputs,
     conversations_config,
     conversations_inputs,
-    find_conversations,
-    read_catalog,
-    read_quarantine,
 )
+from convrec.stages.ingest.read import load_conversations, read_catalog, read_quarantine
 from convrec.stages.ingest.splits import SPLITS
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def _build_catalog(ctx: StepContext) -> StepResult:
@@ -36,10 +32,8 @@ def _build_catalog(ctx: StepContext) -> StepResult:
 
 
 def _build_conversations(ctx: StepContext) -> StepResult:
-    import polars as pl
-
-    found, bad = find_conversations(ctx.config)
-    rows = pl.scan_parquet(list(found.files)) if isinstance(found, ParquetRows) else found.lazy()
+    data, bad = load_conversations(ctx.config)
+    rows = pl.scan_parquet(list(data.files)) if isinstance(data, ParquetRows) else data.lazy()
     sizes = pl.col("ground_truth").list.len().alias("size")
     samples = rows.select("split", "context_id", sizes).collect()
     by_split = dict(samples.group_by("split").agg(pl.col("context_id").n_unique()).iter_rows())
@@ -49,36 +43,41 @@ def _build_conversations(ctx: StepContext) -> StepResult:
         "mean_ground_truth": round(float(samples["size"].mean() or 0), 3),  # type: ignore[arg-type]
         "quarantined": bad.height,
     }
-    return StepResult(found.kept() if isinstance(found, ParquetRows) else found, figures)
+    return StepResult(data.share() if isinstance(data, ParquetRows) else data, figures)
 
 
 def _build_quarantine(ctx: StepContext) -> StepResult:
-    import polars as pl
-
-    before = _found_before(ctx)
-    if before is None:
+    conversations_bad = _stored_conversations_quarantine(ctx)
+    if conversations_bad is None:
         rows = read_quarantine(ctx.config)
     else:
-        rows = pl.concat([read_catalog(ctx.config)[1], before])
+        rows = pl.concat([read_catalog(ctx.config)[1], conversations_bad])
     sources = rows.group_by("source", maintain_order=True).len().iter_rows()
     return StepResult(
         rows, {"rows": rows.height, **{f"from {name}": count for name, count in sources}}
     )
 
 
-def _found_before(ctx: StepContext) -> pl.DataFrame | None:
-    """The bad rows of the conversations, from what they were made from: another catalog's run."""
+def _stored_conversations_quarantine(ctx: StepContext) -> pl.DataFrame | None:
+    """The quarantine of the conversations from an artifact of the same conversations, if stored.
+
+    It saves reading the conversations after a catalog edit.
+    """
     store = ctx.store
-    made = CONVERSATIONS.spec(ctx).artifact_id
-    if store.find(made) is None:
+    conversations = CONVERSATIONS.spec(ctx).artifact_id
+    if store.find(conversations) is None:
         return None
-    bad = int(store.header(made).figures["quarantined"])
+    bad = int(store.header(conversations).figures["quarantined"])
     config, inputs = conversations_config(ctx.config), conversations_inputs(ctx.config)
     for header in store.headers("quarantine"):
-        same = header.config | config == header.config and header.inputs | inputs == header.inputs
-        whole = header.ref.rows == header.figures["rows"]  # nothing in it was forgotten
-        if same and whole and header.version == QUARANTINE.version:
-            return store.read(header.ref.artifact_id).tail(bad)  # behind those of the catalog
+        is_same = (
+            header.config | config == header.config
+            and header.inputs | inputs == header.inputs
+            and header.version == QUARANTINE.version
+        )
+        is_complete = header.ref.rows == header.figures["rows"]  # no row was forgotten
+        if is_same and is_complete:
+            return store.read(header.ref.artifact_id).tail(bad)  # after those of the catalog
     return None
 
 

@@ -1,4 +1,4 @@
-"""Catalog files that call their columns otherwise."""
+"""Catalog files with other column names."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import pytest
 from convrec.catalog.load import load_catalog
 from convrec.config import ROOT, Config, load
 from convrec.errors import CatalogError, ConfigError
-from convrec.stages.ingest.source import catalog_config, read_catalog
+from convrec.stages.ingest.read import read_catalog
+from convrec.stages.ingest.identity import catalog_config
 
 NAMES = {"title": "name", "year": "published", "genres": "subjects"}
 TEXT = "Name,published,subjects,title\nDune,1965,Deserts|Empires,Dr\nEmma,,,none\n"
 
 
-def written(tmp_path: Path, text: str = TEXT) -> Path:
+def write_catalog(tmp_path: Path, text: str = TEXT) -> Path:
     path = tmp_path / "books.csv"
     path.write_text(text)
     return path
 
 
-def test_mapped_columns_are_read_as_ours_and_others_stay_text(tmp_path: Path) -> None:
-    items, bad = load_catalog(written(tmp_path), NAMES)
+def test_mapped_columns_and_text_columns(tmp_path: Path) -> None:
+    items, bad = load_catalog(write_catalog(tmp_path), NAMES)
     assert bad.is_empty()
     assert items.rows() == [
         ("Dune (1965)", "Dune", 1965, [], ["Deserts", "Empires"], "Dr"),
@@ -31,35 +32,35 @@ def test_mapped_columns_are_read_as_ours_and_others_stay_text(tmp_path: Path) ->
     ]
 
 
-def test_parquet_too(tmp_path: Path) -> None:
+def test_mapped_parquet_columns(tmp_path: Path) -> None:
     path = tmp_path / "books.parquet"
     pl.DataFrame({"Name": ["Dune"], "published": [1965], "Author": ["Herbert"]}).write_parquet(path)
     items, _ = load_catalog(path, {"title": "name", "year": "published"})
     assert items.select("title", "year", "text").rows() == [("Dune", 1965, "Herbert")]
 
 
-def test_a_mapped_column_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_mapped_column_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(CatalogError) as error:
-        load_catalog(written(tmp_path), NAMES | {"aliases": "other_names"})
-    assert "no column other_names, which ingest.columns gives for aliases" in str(error.value)
-    assert "it has name, published, subjects, title" in str(error.value)
+        load_catalog(write_catalog(tmp_path), NAMES | {"aliases": "other_names"})
+    assert "no column other_names, which ingest.columns maps to aliases" in str(error.value)
+    assert "its columns: name, published, subjects, title" in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_file_without_a_year_will_do_where_lists_have_none(tmp_path: Path) -> None:
-    path = written(tmp_path, "name\nDune\n")
+def test_lists_without_years_need_no_year_column(tmp_path: Path) -> None:
+    path = write_catalog(tmp_path, "name\nDune\n")
     items, _ = load_catalog(path, {"title": "name"}, years=False)
     assert items.select("item_id", "title", "year").rows() == [("Dune", "Dune", None)]
-    with pytest.raises(CatalogError, match=r"no column year .* ingest\.columns says"):
+    with pytest.raises(CatalogError, match=r"no column year .* set ingest\.columns"):
         load_catalog(path, {"title": "name"})
 
 
-def test_a_column_of_ours_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_column_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"ingest\.columns\.titel"):
         load("demo", {"ingest.columns": {"titel": "name"}})
 
 
-def test_demo_books_reads_its_catalog_by_its_own_names() -> None:
+def test_demo_books_maps_its_columns() -> None:
     config = load("demo-books")
     items, bad = read_catalog(config)
     assert (items.height, bad.height, items["year"].null_count()) == (150, 0, 0)
@@ -69,7 +70,7 @@ def test_demo_books_reads_its_catalog_by_its_own_names() -> None:
         load_catalog(ROOT / "catalog" / "demo-books.csv")
 
 
-def test_columns_are_in_the_key_only_where_they_are_given() -> None:
+def test_columns_enter_an_id_only_if_set() -> None:
     assert catalog_config(load("demo")) == {}
     assert catalog_config(load("demo-books"))["columns"]["title"] == "name"
     assert catalog_config(Config.model_validate({"ingest": {"format": "demo"}})) == {}

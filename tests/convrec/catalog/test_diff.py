@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from convrec.artifacts.frames import frame
+from convrec.artifacts.frames import artifact_frame
 from convrec.catalog.diff import diff_catalogs
 
 
@@ -13,31 +13,31 @@ def catalog(*rows: tuple[str, str, int | None, list[str]]) -> pl.DataFrame:
         {"item_id": i, "title": t, "year": y, "aliases": [], "genres": g, "text": ""}
         for i, t, y, g in rows
     ]
-    return frame("catalog", items)
+    return artifact_frame("catalog", items)
 
 
-def test_items_with_ids_of_their_own() -> None:
+def test_items_with_ids_in_the_file() -> None:
     old = catalog(("1", "Heat", 1995, []), ("2", "Ronin", 1998, []), ("3", "Dune", None, []))
     new = catalog(("1", "Heat", 1995, ["Crime"]), ("3", "Dune", 1984, []), ("4", "Ronin", 1998, []))
-    found = diff_catalogs(old, new)
-    assert found.changed.rows() == [("1", "Heat", 1995, ["genres"])]
-    assert found.renamed.rows() == [("3", "Dune", None, "3", "Dune", 1984)]
-    assert found.added["item_id"].to_list() == ["4"]
-    assert found.removed["item_id"].to_list() == ["2"]
-    assert not found.empty
+    diff = diff_catalogs(old, new)
+    assert diff.changed.rows() == [("1", "Heat", 1995, ["genres"])]
+    assert diff.renamed.rows() == [("3", "Dune", None, "3", "Dune", 1984)]
+    assert diff.added["item_id"].to_list() == ["4"]
+    assert diff.removed["item_id"].to_list() == ["2"]
+    assert not diff.is_empty
 
 
-def test_a_derived_id_that_changed_with_its_title_counts_as_renamed() -> None:
+def test_a_new_title_of_a_derived_id_is_a_rename() -> None:
     old = catalog(("Amelie (2001)", "Amelie", 2001, []), ("Heat (1995)", "Heat", 1995, []))
     new = catalog(("Amélie (2001)", "Amélie", 2001, []), ("Rocky II (1979)", "Rocky II", 1979, []))
-    found = diff_catalogs(old, new)
-    assert found.renamed.rows() == [
+    diff = diff_catalogs(old, new)
+    assert diff.renamed.rows() == [
         ("Amelie (2001)", "Amelie", 2001, "Amélie (2001)", "Amélie", 2001)
     ]
-    assert found.added["title"].to_list() == ["Rocky II"]
-    assert found.removed["title"].to_list() == ["Heat"]
+    assert diff.added["title"].to_list() == ["Rocky II"]
+    assert diff.removed["title"].to_list() == ["Heat"]
 
 
 def test_no_change() -> None:
     items = catalog(("Heat (1995)", "Heat", 1995, ["Crime"]), ("Dune", "Dune", None, []))
-    assert diff_catalogs(items, items).empty
+    assert diff_catalogs(items, items).is_empty

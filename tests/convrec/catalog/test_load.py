@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from convrec.artifacts.tables import KINDS
-from convrec.catalog.load import _csv_rows, load_catalog
+from convrec.catalog.csv_rows import csv_records
+from convrec.catalog.load import load_catalog
 from convrec.errors import CatalogError, InputError
 
 
@@ -17,7 +18,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_csv_with_every_column(tmp_path: Path) -> None:
+def test_a_csv_file_with_every_column(tmp_path: Path) -> None:
     path = write(
         tmp_path / "c.csv",
         "Title,year,item_id,genres,aliases,plot,rating\n"
@@ -63,7 +64,7 @@ def test_bad_rows_are_quarantined_with_line_and_reason(tmp_path: Path) -> None:
     assert set(bad["source"]) == {"c.csv"}
 
 
-def test_a_stray_quote_costs_its_own_line_only(tmp_path: Path) -> None:
+def test_a_stray_quote_costs_only_its_line(tmp_path: Path) -> None:
     path = write(
         tmp_path / "c.csv",
         'title,year,plot\n"Heat,1995,A thief\nRonin,1998,"A case,\nand ""Sam""."\n'
@@ -81,24 +82,27 @@ def test_a_stray_quote_costs_its_own_line_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "row", ['"Heat,{0}', 'x"y,"{0}', 'x",{0},"z', '"Heat ""{0}"",1995', '"{0}']
 )
-def test_stray_quotes_in_all_lines_do_not_take_the_square_of_the_lines(row: str) -> None:
-    lines, header = Counted(f"{row.format(n)}\n" for n in range(1000)), ["title", "year", "plot"]
-    assert len(list(_csv_rows(lines, 0, header))) == 1000
-    assert 1000 <= lines.taken <= (len(header) + 3) * 1000
+def test_stray_quotes_take_linear_time(row: str) -> None:
+    lines, header = (
+        CountedLines(f"{row.format(n)}\n" for n in range(1000)),
+        ["title", "year", "plot"],
+    )
+    assert len(list(csv_records(lines, 0, header))) == 1000
+    assert 1000 <= lines.read <= (len(header) + 3) * 1000
 
 
-class Counted(list[str]):
-    """Lines that count how many of them are taken."""
+class CountedLines(list[str]):
+    """Lines that count how many of them are read."""
 
-    taken = 0
+    read = 0
 
     def __getitem__(self, key: Any) -> Any:
         found = super().__getitem__(key)
-        self.taken += len(found) if isinstance(key, slice) else 1
+        self.read += len(found) if isinstance(key, slice) else 1
         return found
 
 
-def test_a_field_that_is_too_long_costs_its_own_line_only(tmp_path: Path) -> None:
+def test_a_field_over_the_limit_costs_only_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / "c.csv", f"title,year\n{'x' * 200_000},1995\nRonin,1998\n")
     items, bad = load_catalog(path)
     assert items["title"].to_list() == ["Ronin"]
@@ -113,7 +117,7 @@ def test_a_repeated_item_id_is_quarantined(tmp_path: Path) -> None:
     assert bad["reason"].to_list() == ["repeats the item_id 'x' of line 2"]
 
 
-def test_a_year_written_in_the_title_is_taken_off_where_it_agrees(tmp_path: Path) -> None:
+def test_an_agreeing_year_in_the_title_is_removed(tmp_path: Path) -> None:
     items, _ = load_catalog(
         write(tmp_path / "c.csv", "title,year\nHeat (1995),1995\nDune (1984),\nBen (1972),2020\n")
     )
@@ -128,25 +132,23 @@ def test_a_year_written_in_the_title_is_taken_off_where_it_agrees(tmp_path: Path
         ("c.csv", "name,year\nHeat,1995\n", "no column title"),
         ("c.csv", "", "no column title and no column year"),
         ("c.csv", "title,year\n,1995\n", "no usable row (line 2: no title)"),
-        ("c.csv", "title,title,year\nHeat,Heat,1995\n", "names a column twice"),
-        ("c.csv", 'title,"year\nHeat,1995\n', "with each quote closed"),
-        ("c.csv", 'title,"year\nHeat,"1995"\n', "with each quote closed"),
-        ("c.csv", 'title,"year\n' + "Heat,1995\n" * 20_000, "with each quote closed"),
-        ("c.csv", '"my\ntitle",year\nHeat,1995\n', "no column title (it has my title, year)"),
-        ("c.json", "[]", "allowed are CSV (.csv) and Parquet"),
+        ("c.csv", "title,title,year\nHeat,Heat,1995\n", "repeats a column name"),
+        ("c.csv", 'title,"year\nHeat,1995\n', "close every quote"),
+        ("c.csv", 'title,"year\nHeat,"1995"\n', "close every quote"),
+        ("c.csv", 'title,"year\n' + "Heat,1995\n" * 20_000, "close every quote"),
+        ("c.csv", '"my\ntitle",year\nHeat,1995\n', "no column title (its columns: my title, year)"),
+        ("c.json", "[]", "use CSV (.csv) or Parquet"),
         ("c.parquet", "title,year\n", "not a Parquet file"),
     ],
 )
-def test_a_file_that_is_no_catalog_is_refused(
-    tmp_path: Path, name: str, text: str, part: str
-) -> None:
+def test_an_unusable_file_is_one_sentence(tmp_path: Path, name: str, text: str, part: str) -> None:
     with pytest.raises(CatalogError) as caught:
         load_catalog(write(tmp_path / name, text))
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_missing_files_folders_and_other_encodings_are_refused(tmp_path: Path) -> None:
+def test_missing_files_folders_and_other_encodings(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="does not exist"):
         load_catalog(tmp_path / "none.csv")
     with pytest.raises(CatalogError, match="is a folder"):
@@ -162,13 +164,13 @@ class Bomb:
 
 
 @pytest.mark.parametrize("name", ["c.pkl", "c.csv", "c.parquet"])
-def test_a_pickle_is_refused_and_never_loaded(tmp_path: Path, name: str) -> None:
+def test_a_pickle_is_never_loaded(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(InputError, match="throw-away environment"):
         load_catalog(tmp_path / name)
 
 
-def test_a_title_that_is_no_text_is_told_from_none(tmp_path: Path) -> None:
+def test_a_title_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "c.parquet"
     pl.DataFrame({"title": [1917, None], "year": [2019, 2019]}).write_parquet(path)
     with pytest.raises(CatalogError, match=r"line 1: the title is not text but 1917") as caught:
@@ -183,7 +185,7 @@ def test_a_control_character_in_a_title_is_quarantined(tmp_path: Path) -> None:
     assert bad["reason"].to_list() == ["a control character in the title"]
 
 
-def test_the_reddit_catalog(shared: Path) -> None:
+def test_reddit_catalog(shared: Path) -> None:
     items, bad = load_catalog(shared / "data" / "reddit_v2" / "catalog.csv")
     assert items.height == 7399
     assert items["item_id"].n_unique() == 7399

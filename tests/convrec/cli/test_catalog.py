@@ -7,14 +7,18 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from convrec.artifacts import Store
+from convrec.catalog.publish import publish_catalog
 from convrec.cli.catalog import app
 from convrec.config import ROOT
 from convrec.errors import CatalogError
 from tests.imports import loaded
+from tests.support.catalogs import write_edited_catalog
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def test_check_writes_json(catalog: Path) -> None:
     assert (figures["items"], figures["with_year"], len(figures["quarantined"])) == (2, 2, 1)
 
 
-def test_link_answers_every_line_in_order(catalog: Path) -> None:
+def test_link_writes_a_row_per_line_in_order(catalog: Path) -> None:
     lines = "Amelie (2001)\n\nThe Big Short\r\nThe Big Sick\n"
     result = CliRunner().invoke(app, ["link", "--catalog", str(catalog)], input=lines)
     assert result.output.splitlines() == [
@@ -56,7 +60,7 @@ def test_link_writes_the_method_to_json(catalog: Path, tmp_path: Path) -> None:
     assert json.loads(out.read_text())["links"][0]["method"] == "normalized"
 
 
-def test_link_explains_with_method_and_runner_up(tmp_path: Path) -> None:
+def test_link_explain_adds_method_and_runner_up(tmp_path: Path) -> None:
     path, out = tmp_path / "dunes.csv", tmp_path / "links.json"
     path.write_text("title,year\nDune,1984\nDune,2021\n", encoding="utf-8")
     args = ["link", "--catalog", str(path), "--json", str(out)]
@@ -71,7 +75,7 @@ def test_link_explains_with_method_and_runner_up(tmp_path: Path) -> None:
     assert plain.output.splitlines()[0] == "query,item_id,title,year,score"
 
 
-def test_link_answers_hostile_lines_too(catalog: Path) -> None:
+def test_link_accepts_hostile_lines(catalog: Path) -> None:
     lines = b"\x00\nAm\xe9lie\n\xed\xa0\x80\n" + b"(" * 100_000 + b'\n"a,b\rc\nAm\xc3\xa9lie\n'
     result = CliRunner().invoke(app, ["link", "--catalog", str(catalog)], input=lines)
     assert result.exit_code == 0
@@ -79,23 +83,23 @@ def test_link_answers_hostile_lines_too(catalog: Path) -> None:
     assert [row[1:3] for row in rows[1:]] == [["", ""]] * 5 + [["Amélie (2001)", "Amélie"]]
 
 
-def test_link_without_a_standard_input_says_where_titles_come_from(catalog: Path) -> None:
+def test_link_needs_standard_input(catalog: Path) -> None:
     command = [sys.executable, "-m", "flows.cli", "catalog", "link", "--catalog", str(catalog)]
-    told = subprocess.run(
+    done = subprocess.run(
         ["sh", "-c", f"{shlex.join(command)} <&-"], capture_output=True, text=True, check=False
     )
-    assert told.returncode == 2
-    assert told.stderr.startswith("convrec: standard input is closed")
-    assert told.stderr.count("\n") == 1
+    assert done.returncode == 2
+    assert done.stderr.startswith("convrec: standard input is closed")
+    assert done.stderr.count("\n") == 1
 
 
 def test_diff_counts(catalog: Path, tmp_path: Path) -> None:
     new = tmp_path / "new.csv"
     new.write_text("title,year\nAmélie,2001\nHeat,1995\n", encoding="utf-8")
     result = CliRunner().invoke(app, ["diff", str(catalog), str(new), "--json", "-"])
-    found = json.loads(result.output)
-    assert [item["title"] for item in found["added"]] == ["Heat"]
-    assert [item["title"] for item in found["removed"]] == ["The Big Sick"]
+    changes = json.loads(result.output)
+    assert [item["title"] for item in changes["added"]] == ["Heat"]
+    assert [item["title"] for item in changes["removed"]] == ["The Big Sick"]
     assert "1 added" in CliRunner().invoke(app, ["diff", str(catalog), str(new)]).output
 
 
@@ -108,7 +112,7 @@ def test_the_module_imports_no_heavy_library() -> None:
     assert loaded("import convrec.cli.catalog", "polars", "rapidfuzz", "numpy") == set()
 
 
-def test_a_profile_says_what_a_file_calls_its_columns() -> None:
+def test_a_profile_maps_the_columns_of_a_file() -> None:
     books = str(ROOT / "catalog" / "demo-books.csv")
     profile = ["--profile", "demo-books"]
     result = CliRunner().invoke(app, ["check", books, *profile, "--json", "-"])
@@ -119,3 +123,21 @@ def test_a_profile_says_what_a_file_calls_its_columns() -> None:
     )
     assert "Nineteen Eighty-Four" in result.output
     assert isinstance(CliRunner().invoke(app, ["check", books]).exception, CatalogError)
+
+
+def test_versions_and_changes_are_listed(store: Store, tmp_path: Path) -> None:
+    publish_catalog(write_edited_catalog(tmp_path / "new.csv"), "demo", store)
+
+    def output(*arguments: str) -> Any:
+        result = CliRunner().invoke(app, ["versions", *arguments], catch_exceptions=False)
+        assert result.exit_code == 0
+        return json.loads(result.stdout) if "--json" in arguments else result.stdout
+
+    versions = [(row["name"], row["version"]) for row in output("demo", "--json", "-")]
+    assert versions == [("demo", 1), ("demo", 2)]
+    assert output("other", "--json", "-") == []
+    assert "`convrec catalog publish FILE --name other`" in output("other")
+    changes = output("demo@2", "--json", "-")
+    assert sorted(row["change"] for row in changes) == ["added", "removed", "renamed"]
+    assert "2 versions" in output()
+    assert "3 changes of demo@2" in output("demo@2")

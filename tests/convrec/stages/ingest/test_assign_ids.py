@@ -1,4 +1,4 @@
-"""Ids and splits settled in columns are those of a plain loop over the samples."""
+"""Ids and splits assigned in columns equal those of a plain loop over the samples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convrec.stages.ingest.assign_ids import assign_sample_ids, assign_splits
-from convrec.stages.ingest.sample_buffer import id_columns
+from convrec.stages.ingest.sample_buffer import ID_SCHEMA
 from convrec.stages.ingest.splits import SPLITS, split_by_time
 
 NAMES = ("", "x", "y", "b/x", "b/b/x", "one/0", "b/one/0")
@@ -23,16 +23,16 @@ ROWS = st.lists(
     ),
     max_size=12,
 )
-Row = tuple[str, str, str, str, int | None]
+IdRow = tuple[str, str, str, str, int | None]
 
 
-def frame(rows: list[Row]) -> pl.DataFrame:
+def frame(rows: list[IdRow]) -> pl.DataFrame:
     numbered = [(*row[:2], line, *row[2:]) for line, row in enumerate(rows, 1)]
-    return pl.DataFrame(numbered, id_columns(), orient="row").with_row_index("place")
+    return pl.DataFrame(numbered, ID_SCHEMA, orient="row").with_row_index("position")
 
 
 @given(rows=ROWS)
-def test_ids_are_those_of_a_loop(rows: list[Row]) -> None:
+def test_ids_equal_those_of_a_loop(rows: list[IdRow]) -> None:
     named, repeats = [], []
     answers: dict[str, int] = defaultdict(int)
     seen: dict[str, tuple[str, int]] = {}
@@ -49,19 +49,19 @@ def test_ids_are_those_of_a_loop(rows: list[Row]) -> None:
         else:
             seen[name] = source, line
             named.append((line, name))
-    found, unfit = assign_sample_ids(frame(rows))
-    assert found.select("line", "sample_id").rows() == named
-    assert [tuple(why) for why in unfit] == repeats
+    assigned, rejected = assign_sample_ids(frame(rows))
+    assert assigned.select("line", "sample_id").rows() == named
+    assert [tuple(why) for why in rejected] == repeats
 
 
 @given(rows=ROWS, dated=st.booleans())
-def test_no_context_is_in_two_splits(rows: list[Row], dated: bool) -> None:
+def test_no_context_is_in_two_splits(rows: list[IdRow], dated: bool) -> None:
     ids = frame(rows if dated else [(*row[:4], None) for row in rows])
-    found, unfit = assign_splits(ids)
-    assert found.height + len(unfit) == len(rows)
+    assigned, rejected = assign_splits(ids)
+    assert assigned.height + len(rejected) == len(rows)
     assert (
-        found.group_by("context_id").agg(pl.col("split").n_unique())["split"].to_list()
-        == [1] * found["context_id"].n_unique()
+        assigned.group_by("context_id").agg(pl.col("split").n_unique())["split"].to_list()
+        == [1] * assigned["context_id"].n_unique()
     )
     times: dict[str, list[int]] = defaultdict(list)
     for row in rows:
@@ -69,10 +69,10 @@ def test_no_context_is_in_two_splits(rows: list[Row], dated: bool) -> None:
             times[row[3]].append(row[4])
     if times:
         wanted = [(row[3], split_by_time(min(times[row[3]]))) for row in rows if row[3] in times]
-        assert found.select("context_id", "split").rows() == wanted
+        assert assigned.select("context_id", "split").rows() == wanted
     elif len({row[1] for row in rows}) > 1:
         first = {row[3]: min(SPLITS.index(r[1]) for r in rows if r[3] == row[3]) for row in rows}
         wanted = [(row[3], row[1]) for row in rows if SPLITS.index(row[1]) == first[row[3]]]
-        assert found.select("context_id", "split").rows() == wanted
+        assert assigned.select("context_id", "split").rows() == wanted
     else:
-        assert not unfit
+        assert not rejected

@@ -22,5 +22,5 @@ def test_a_datasets_folder_reads_only_its_files(name: object, key: str, tmp_path
         (where / "x.arrow").write_bytes(b"")
     if key == "splits":
         (folder / "dataset_dict.json").write_text(json.dumps({"splits": [name]}))
-    with pytest.raises(InputError, match="no file or folder beside it"):
+    with pytest.raises(InputError, match="not a file or folder next to it"):
         conversation_files(load("reddit-v2", {"ingest.path": str(folder)}))

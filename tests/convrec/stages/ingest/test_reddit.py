@@ -11,42 +11,42 @@ import pytest
 from convrec.artifacts.tables import KINDS
 from convrec.config import Config, load
 from convrec.errors import InputError
-from convrec.stages.ingest import Source, read
+from convrec.stages.ingest import IngestedData, read_data
 
 CATALOG = "title,year\nHeat,1995\nRonin,1998\n"
 OCTOBER, NOVEMBER, DECEMBER = 1_665_000_000, 1_668_500_000, 1_671_000_000
 
 
-def row(post: str = "USER: Like Heat?", **given: Any) -> dict[str, Any]:
+def row(post: str = "USER: Like Heat?", **values: Any) -> dict[str, Any]:
     return {
         "prompt": [{"role": "user", "content": post}],
         "seen_titles": ["Heat"],
         "groundtruth_with_release_year": [["Ronin", "1998"]],
-    } | given
+    } | values
 
 
 def config(folder: Path, **overrides: Any) -> Config:
     return load("reddit-v2", {"ingest.path": str(folder), **overrides})
 
 
-def ingest(folder: Path, files: dict[str, list[Any]], **overrides: Any) -> Source:
+def ingest(folder: Path, files: dict[str, list[Any]], **overrides: Any) -> IngestedData:
     (folder / "catalog.csv").write_text(CATALOG, encoding="utf-8")
     for name, rows in files.items():
         lines = (value if isinstance(value, str) else json.dumps(value) for value in rows)
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return read(config(folder, **overrides))
+    return read_data(config(folder, **overrides))
 
 
 def test_a_row_in_the_authors_schema(tmp_path: Path) -> None:
     prompt = "Be helpful.\nHere is the conversation: USER: Like Heat?\n"
-    given = row(
+    raw = row(
         prompt,
         sample_id="train_2",
         completion=[{"role": "assistant", "content": "Ronin (1998)"}],
         seen_titles=["Heat", ["Dune", 1984], "Ben (1972)"],
         groundtruth_with_release_year=[["Ronin", "1998"], ["Drive", 2011.0], ["Dune", ""]],
     )
-    source = ingest(tmp_path, {"rows.jsonl": [given]})
+    source = ingest(tmp_path, {"rows.jsonl": [raw]})
     assert source.conversations.columns == list(KINDS["conversations"])
     sample = source.conversations.row(0, named=True)
     assert sample["sample_id"] == "train_2"
@@ -64,7 +64,7 @@ def test_a_row_in_the_authors_schema(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_answers_to_one_post_share_a_context_and_get_ids(tmp_path: Path) -> None:
+def test_answers_to_a_post_share_a_context(tmp_path: Path) -> None:
     frame = ingest(tmp_path, {"rows.jsonl": [row(), row(), row("USER: Other")]}).conversations
     first, second, third = frame["context_id"]
     assert first == second != third
@@ -96,9 +96,7 @@ def test_answers_to_one_post_share_a_context_and_get_ids(tmp_path: Path) -> None
          "from a unicode string)"),
     ],
 )  # fmt: skip
-def test_a_bad_row_is_quarantined_and_the_others_stay(
-    tmp_path: Path, bad: Any, reason: str
-) -> None:
+def test_only_a_bad_row_is_quarantined(tmp_path: Path, bad: Any, reason: str) -> None:
     source = ingest(tmp_path, {"rows.jsonl": ["", row(), bad, row("USER: Other")]})
     assert source.conversations.height == 2
     assert source.quarantine.select("source", "line", "reason").rows() == [
@@ -107,16 +105,16 @@ def test_a_bad_row_is_quarantined_and_the_others_stay(
     assert 0 < len(source.quarantine["raw"][0]) <= 2000
 
 
-def test_bytes_that_are_not_utf8_are_quarantined(tmp_path: Path) -> None:
+def test_rows_that_are_not_utf8_are_quarantined(tmp_path: Path) -> None:
     (tmp_path / "catalog.csv").write_text(CATALOG)
     good = json.dumps(row()).encode()
     (tmp_path / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + good + b"\n\xff\xfe\n")
-    source = read(config(tmp_path))
+    source = read_data(config(tmp_path))
     assert source.conversations.height == 1
     assert source.quarantine["reason"].to_list() == ["not UTF-8"]
 
 
-def test_time_decides_the_split_and_a_context_is_never_torn_apart(tmp_path: Path) -> None:
+def test_time_decides_the_split_of_a_context(tmp_path: Path) -> None:
     rows = [
         row("USER: a", created_utc=OCTOBER),
         row("USER: b", created_utc=float(NOVEMBER)),
@@ -130,10 +128,10 @@ def test_time_decides_the_split_and_a_context_is_never_torn_apart(tmp_path: Path
     assert source.quarantine["reason"].to_list() == ["no created_utc, which other rows have"]
 
 
-def test_rows_stay_whole_from_shelf_to_shelf(
+def test_rows_stay_complete_across_buffer_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.stages.ingest.sample_buffer.FULL", 2)
+    monkeypatch.setattr("convrec.stages.ingest.sample_buffer.BATCH_SIZE", 2)
     posts = "abcdefg"
     rows = [
         row(
@@ -161,7 +159,7 @@ def test_rows_stay_whole_from_shelf_to_shelf(
     assert gc.isenabled()
 
 
-def test_file_names_decide_the_split_where_there_are_several(tmp_path: Path) -> None:
+def test_several_file_names_decide_the_split(tmp_path: Path) -> None:
     files = {
         "test.jsonl": [row("USER: c"), row("USER: a")],
         "train-00000.jsonl": [row("USER: a")],
@@ -175,13 +173,13 @@ def test_file_names_decide_the_split_where_there_are_several(tmp_path: Path) -> 
     ]
 
 
-def test_one_split_name_alone_is_split_by_hash(tmp_path: Path) -> None:
+def test_a_single_split_name_is_split_by_hash(tmp_path: Path) -> None:
     rows = [row(f"USER: post {n}") for n in range(40)]
     frame = ingest(tmp_path, {"train.jsonl": rows}).conversations
     assert set(frame["split"]) == {"train", "validation", "test"}
 
 
-def test_given_ids_may_repeat_across_files_but_not_in_one(tmp_path: Path) -> None:
+def test_sample_ids_may_repeat_across_files_only(tmp_path: Path) -> None:
     files = {
         "test.jsonl": [row("USER: c", sample_id=0)],
         "train.jsonl": [row("USER: a", sample_id=0), row("USER: b", sample_id=0)],
@@ -201,7 +199,7 @@ def test_limit_counts_contexts_of_each_split(tmp_path: Path) -> None:
     assert frame.filter(pl.col("split") == "test").height == 2
 
 
-def test_parquet_and_datasets_folders_give_the_rows_of_jsonl(tmp_path: Path) -> None:
+def test_parquet_and_datasets_folders_equal_jsonl(tmp_path: Path) -> None:
     from datasets import Dataset, DatasetDict
 
     rows = [row(f"USER: {post}", completion=None) for post in "abc"]
@@ -211,15 +209,15 @@ def test_parquet_and_datasets_folders_give_the_rows_of_jsonl(tmp_path: Path) -> 
     (tmp_path / "parquet").mkdir()
     (tmp_path / "parquet" / "catalog.csv").write_text(CATALOG)
     pl.DataFrame(rows).write_parquet(tmp_path / "parquet" / "rows.parquet")
-    assert read(config(tmp_path / "parquet")).conversations.equals(expected)
+    assert read_data(config(tmp_path / "parquet")).conversations.equals(expected)
 
     Dataset.from_list(rows).save_to_disk(tmp_path / "one")
     overrides = {"ingest.catalog": str(tmp_path / "parquet" / "catalog.csv")}
-    assert read(config(tmp_path / "one", **overrides)).conversations.equals(expected)
+    assert read_data(config(tmp_path / "one", **overrides)).conversations.equals(expected)
 
     splits = {name: Dataset.from_list(rows[i : i + 1]) for i, name in enumerate(("train", "test"))}
     DatasetDict(splits).save_to_disk(tmp_path / "two")
-    frame = read(config(tmp_path / "two", **overrides)).conversations
+    frame = read_data(config(tmp_path / "two", **overrides)).conversations
     assert frame.select("conversation", "split").rows() == [
         ("USER: a", "train"), ("USER: b", "test"),
     ]  # fmt: skip
@@ -231,13 +229,13 @@ def test_parquet_and_datasets_folders_give_the_rows_of_jsonl(tmp_path: Path) -> 
         ({"rows.jsonl": [{"text": "x"}]}, "no column prompt and no column seen_titles"),
         ({"rows.jsonl": ["{", "{"]}, "no usable row in the train split"),
         ({"rows.jsonl": [row(created_utc=DECEMBER)]}, "usable splits: test"),
-        ({}, "holds no .jsonl and no .parquet file"),
+        ({}, "has no .jsonl or .parquet file"),
         ({"train.jsonl": [row()], "test.jsonl": [row()], "more.jsonl": [row()]}, "also more.jsonl"),
         ({"old.pkl": ["x"]}, "is a pickle"),
         ({"rows.parquet": ["x"]}, "cannot be read as Parquet"),
     ],
 )
-def test_input_that_cannot_be_used_is_one_sentence(
+def test_unusable_input_is_one_sentence(
     tmp_path: Path, files: dict[str, list[Any]], part: str
 ) -> None:
     with pytest.raises(InputError) as caught:
@@ -246,30 +244,30 @@ def test_input_that_cannot_be_used_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_failure_about_rows_names_them(tmp_path: Path) -> None:
+def test_an_error_about_rows_lists_them(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         ingest(tmp_path, {"rows.jsonl": ["{", "{"]})
     assert [name for name, _ in caught.value.rows] == ["rows.jsonl line 1", "rows.jsonl line 2"]
     (tmp_path / "catalog.csv").write_text("title,year\n,1995\n")
     with pytest.raises(InputError) as caught:
-        read(config(tmp_path))
+        read_data(config(tmp_path))
     assert caught.value.rows == (("line 2", "no title"),)
 
 
-def test_paths_that_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_paths(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ingest\.path is empty"):
-        read(load("reddit-v2", {"ingest.path": ""}))
+        read_data(load("reddit-v2", {"ingest.path": ""}))
     with pytest.raises(InputError, match="does not exist"):
-        read(config(tmp_path / "none"))
+        read_data(config(tmp_path / "none"))
     with pytest.raises(InputError, match=r"no catalog\.csv"):
-        read(config(tmp_path))
+        read_data(config(tmp_path))
     (tmp_path / "rows.csv").write_text(CATALOG)
-    with pytest.raises(InputError, match="no conversations file"):
-        read(config(tmp_path / "rows.csv", **{"ingest.catalog": str(tmp_path / "rows.csv")}))
+    with pytest.raises(InputError, match="not a conversations file"):
+        read_data(config(tmp_path / "rows.csv", **{"ingest.catalog": str(tmp_path / "rows.csv")}))
 
 
 def test_the_authors_samples(shared: Path) -> None:
-    source = read(config(shared / "data" / "reddit_v2"))
+    source = read_data(config(shared / "data" / "reddit_v2"))
     frame = source.conversations
     assert frame.height == 76
     assert frame["context_id"].n_unique() == 24

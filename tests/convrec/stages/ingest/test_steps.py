@@ -9,8 +9,8 @@ import pytest
 from convrec.artifacts import Store
 from convrec.config import load
 from convrec.stages.base import Step, StepContext
-from convrec.stages.ingest import CATALOG, CONVERSATIONS, QUARANTINE, read
-from convrec.stages.ingest.source import _Last, find_conversations
+from convrec.stages.ingest import CATALOG, CONVERSATIONS, QUARANTINE, read_data
+from convrec.stages.ingest.read import _LatestValue, load_conversations
 
 STEPS = (CATALOG, CONVERSATIONS, QUARANTINE)
 
@@ -41,7 +41,7 @@ def write_reddit(folder: Path) -> Path:
     return folder
 
 
-def test_the_store_keeps_all_three_kinds(store: Store, tmp_path: Path) -> None:
+def test_all_three_kinds_are_stored(store: Store, tmp_path: Path) -> None:
     work = ctx(store, "reddit-v2", ingest__path=str(write_reddit(tmp_path / "data")))
     for step in STEPS:
         built = step.build(work)
@@ -61,7 +61,7 @@ def test_the_store_keeps_all_three_kinds(store: Store, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_only_what_can_change_the_rows_is_in_the_name(store: Store, tmp_path: Path) -> None:
+def test_only_what_can_change_the_rows_is_in_the_id(store: Store, tmp_path: Path) -> None:
     path = str(write_reddit(tmp_path / "data"))
     first = ids(ctx(store, "reddit-v2", ingest__path=path))
     other = tmp_path / "other.csv"
@@ -90,7 +90,7 @@ def test_the_demo_depends_on_its_seed_and_sizes(store: Store) -> None:
 
 def test_the_demo_has_all_splits_and_a_quarantine(store: Store) -> None:
     sizes = {"train": 30, "validation": 4, "test": 5}
-    source = read(ctx(store, ingest__contexts=sizes).config)
+    source = read_data(ctx(store, ingest__contexts=sizes).config)
     found = {
         split: frame["context_id"].n_unique()
         for (split,), frame in source.conversations.partition_by("split", as_dict=True).items()
@@ -99,18 +99,18 @@ def test_the_demo_has_all_splits_and_a_quarantine(store: Store) -> None:
     assert {"demo", "demo.csv"} <= set(source.quarantine["source"])
 
 
-def test_a_second_step_reads_nothing_again(store: Store, tmp_path: Path) -> None:
+def test_a_second_step_reads_no_file(store: Store, tmp_path: Path) -> None:
     work = ctx(store, "reddit-v2", ingest__path=str(write_reddit(tmp_path / "data")))
-    assert find_conversations(work.config) is find_conversations(work.config)
-    assert CATALOG.build(work).rows is read(work.config).catalog
+    assert load_conversations(work.config) is load_conversations(work.config)
+    assert CATALOG.build(work).rows is read_data(work.config).catalog
 
 
 def test_a_changed_file_is_read_again(store: Store, tmp_path: Path) -> None:
     folder = write_reddit(tmp_path / "data")
     work = ctx(store, "reddit-v2", ingest__path=str(folder))
-    assert read(work.config).catalog.height == 1
+    assert read_data(work.config).catalog.height == 1
     (folder / "catalog.csv").write_text("title,year\nHeat,1995\nRonin,1998\n")
-    assert read(work.config).catalog.height == 2
+    assert read_data(work.config).catalog.height == 2
 
 
 def test_the_steps_belong_to_ingest() -> None:
@@ -119,7 +119,7 @@ def test_the_steps_belong_to_ingest() -> None:
     assert all(isinstance(step, Step) for step in STEPS)
 
 
-def test_after_a_catalog_edit_the_conversations_are_not_read_again(
+def test_a_catalog_edit_does_not_reread_conversations(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(write_reddit(tmp_path / "data"))
@@ -129,16 +129,16 @@ def test_after_a_catalog_edit_the_conversations_are_not_read_again(
     catalog = tmp_path / "other.csv"
     catalog.write_text("title,year\nDune,1984\nRonin,19\nHeat,1\n")
     edited = ctx(store, "reddit-v2", ingest__path=path, ingest__catalog=str(catalog))
-    expected = read(edited.config).quarantine
+    expected = read_data(edited.config).quarantine
 
-    def read_again(config: object) -> None:
+    def fail(config: object) -> None:
         raise AssertionError("the conversations were read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("convrec.stages.ingest.source._conversations", read_again)
-        patch.setattr("convrec.stages.ingest.source._CONVERSATIONS", _Last())
+        patch.setattr("convrec.stages.ingest.read._read_conversations", fail)
+        patch.setattr("convrec.stages.ingest.read._LATEST_CONVERSATIONS", _LatestValue())
         assert QUARANTINE.build(edited).rows.equals(expected)
-    with store.write() as connection:  # as when a post is forgotten
+    with store.transaction() as connection:  # as when a post is forgotten
         connection.execute("DELETE FROM quarantine WHERE source = 'rows.jsonl'")
         connection.execute("UPDATE artifacts SET rows = 1 WHERE kind = 'quarantine'")
     assert QUARANTINE.build(edited).rows.equals(expected)

@@ -1,0 +1,51 @@
+"""Titles in conversations matched exactly to catalog items, as columns of row numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import polars as pl
+
+from convrec.titles.index import TitleIndex
+
+
+class ItemLinker:
+    """Matches titles to the items of one catalog; an item is its row number in that catalog."""
+
+    def __init__(self, catalog: pl.DataFrame) -> None:
+        self._index = TitleIndex(catalog.select("item_id", "title", "year").iter_rows())
+        self._rows = catalog.select("item_id").with_row_index("item")
+
+    def link(self, samples: pl.DataFrame, column: str) -> pl.DataFrame:
+        """One row per matched title of the list column `column`, which becomes `item`."""
+        rows = samples.explode(column).drop_nulls(column).unnest(column)
+        titles = rows.select("title", "year").unique(maintain_order=True)
+        ids = [self._index.find(title, year) for title, year in titles.iter_rows()]
+        linked = titles.with_columns(pl.Series("item_id", ids, dtype=pl.String))
+        return (
+            rows.join(
+                linked.drop_nulls("item_id"),
+                on=["title", "year"],
+                nulls_equal=True,
+                maintain_order="left",
+            )
+            .join(self._rows, on="item_id", maintain_order="left")
+            .drop("title", "year", "item_id")
+        )
+
+
+def link_titles(samples: pl.DataFrame, column: str, catalog: pl.DataFrame) -> pl.DataFrame:
+    """One row per title of `column` that is in the catalog; the column becomes `item`."""
+    return ItemLinker(catalog).link(samples, column)
+
+
+def filter_splits(conversations: pl.DataFrame, splits: Collection[str] | None) -> pl.DataFrame:
+    """The samples of `splits`; None means all."""
+    if splits is None:
+        return conversations
+    return conversations.filter(conversations["split"].is_in(list(splits)))
+
+
+def has_years(catalog: pl.DataFrame) -> bool:
+    """Whether most items of the catalog have a year, so that lists can have years."""
+    return catalog["year"].count() * 2 > catalog.height
