@@ -1,4 +1,4 @@
-"""recommend: the teacher LLM writes a ranked list for every context."""
+"""The recommend stage: the teacher LLM writes a ranked list for every context."""
 
 from convrec.stages.recommend.step import TEACHER_LISTS
 

@@ -1,50 +1,52 @@
-"""recommend: the teacher's zero-shot ranked list for every context.
+"""The step of recommend: the teacher's zero-shot ranked list for every context.
 
-The prompt never depends on the catalog, so that a catalog edit never asks the teacher again. Each
-context is asked once, however many users answered it. Paper: section on data construction, step 0.
+The prompt does not depend on the catalog, so that a catalog edit does not query the teacher again.
+Each context is asked once, however many users answered it. Paper: data construction, step 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import polars as pl
 
 from convrec.artifacts import StepResult
+from convrec.config import Config
+from convrec.llm.endpoint import endpoint_name
 from convrec.llm.prices import chat_limits
 from convrec.llm.read import (
-    NO_ANSWER,
-    answers_digest,
-    answers_state,
-    failed_contexts,
+    NO_RESPONSE,
+    failures_frame,
+    responses_digest,
+    responses_state,
     stored_texts,
 )
-from convrec.llm.requests import Request, Requests
-from convrec.stages.base import Step, StepContext
-from convrec.stages.ingest.contexts import contexts
-from convrec.titles.line_format import Item, parse_answer
+from convrec.llm.requests import LazyRequests, Request
+from convrec.stages.base import ResponseSource, Step, StepContext
+from convrec.stages.ingest.contexts import unique_conversations
+from convrec.titles.line_format import TitleYear, parse_chat_list
 
-if TYPE_CHECKING:
-    from convrec.config import Config
+ParsedList = list[tuple[str, TitleYear]]
+"""(raw line, title and year) by rank."""
 
 
 def teacher_messages(conversation: str, config: Config) -> list[dict[str, str]]:
     """The chat messages that ask for one ranked list."""
-    rules = config.domain.teacher.format(
+    instructions = config.domain.teacher.format(
         n=config.list_length,
         noun=config.domain.noun,
-        plural=config.domain.many,
-        form=config.line_format.words,
+        plural=config.domain.plural_noun,
+        form=config.line_format.example,
     )
     return [
-        {"role": "system", "content": rules},
+        {"role": "system", "content": instructions},
         {"role": "user", "content": f"<conversation>\n{conversation}\n</conversation>"},
     ]
 
 
-def teacher_requests(ctx: StepContext) -> Requests:
+def teacher_requests(ctx: StepContext) -> LazyRequests:
     """The request of each context, in order."""
-    from convrec.llm.endpoint import endpoint_name
-
     config, teacher = ctx.config, ctx.config.recommend
     settings: dict[str, Any] = {
         "model": teacher.model,
@@ -53,58 +55,76 @@ def teacher_requests(ctx: StepContext) -> Requests:
         ),
     }
     endpoint = endpoint_name(config)
-    rows = contexts(ctx)
+    conversations = unique_conversations(ctx)
 
-    def make() -> Iterator[Request]:
-        for owner, text in rows.iter_rows():
-            messages = teacher_messages(text, config)
-            yield Request(owner, endpoint, {**settings, "messages": messages})
+    def make_requests() -> Iterator[Request]:
+        for context_id, conversation in conversations.iter_rows():
+            messages = teacher_messages(conversation, config)
+            yield Request(context_id, endpoint, {**settings, "messages": messages})
 
-    return Requests(make, rows.height)
+    return LazyRequests(make_requests, conversations.height)
 
 
 def _build(ctx: StepContext) -> StepResult:
-    import polars as pl
-
     n, form = ctx.config.list_length, ctx.config.line_format
-    owners: list[str] = []
-    found: list[list[tuple[str, Item]]] = []
+    context_ids: list[str] = []
+    lists: list[ParsedList] = []
     failed: list[tuple[str, str, bool]] = []
     for request, text, reason in stored_texts(teacher_requests(ctx), ctx.store):
-        owner, items = request.owner, parse_answer(text, form)[:n] if text else []
+        items = parse_chat_list(text, form)[:n] if text else []
         if text and not items:
             reason = "the answer names no item"
         if reason:
-            failed.append((owner, reason, reason != NO_ANSWER))
+            failed.append((request.owner, reason, reason != NO_RESPONSE))
             continue
-        owners.append(owner)
-        found.append(items)
-    lines = [raw for items in found for raw, _ in items]
-    named = [item for items in found for _, item in items]
-    lengths = pl.Series([len(items) for items in found], dtype=pl.UInt32)
-    frame = pl.DataFrame(
+        context_ids.append(request.owner)
+        lists.append(items)
+    rows = _list_rows(context_ids, lists)
+    figures = {
+        "contexts": len(context_ids),
+        "failed": len(failed),
+        "items a list": round(rows.height / max(len(context_ids), 1), 2),
+        "without a year": round(rows["year"].null_count() / max(rows.height, 1), 4),
+    }
+    return StepResult(rows, figures, failures_frame(failed))
+
+
+def _list_rows(context_ids: Sequence[str], lists: Sequence[ParsedList]) -> pl.DataFrame:
+    """One row per item: context_id, rank, line, title, year."""
+    lines = [line for items in lists for line, _ in items]
+    titles = [item for items in lists for _, item in items]
+    lengths = pl.Series([len(items) for items in lists], dtype=pl.UInt32)
+    ranks = pl.DataFrame(
         {
-            "context_id": pl.Series(owners, dtype=pl.String),
+            "context_id": pl.Series(context_ids, dtype=pl.String),
             "rank": pl.int_ranges(1, lengths + 1, dtype=pl.Int32, eager=True),
         }
-    ).explode("rank")
-    frame = frame.with_columns(
-        line=pl.Series(lines, dtype=pl.String),
-        title=pl.Series([item.title for item in named], dtype=pl.String),
-        year=pl.Series([item.year for item in named], dtype=pl.Int32),
     )
-    figures = {
-        "contexts": len(owners),
-        "failed": len(failed),
-        "items a list": round(frame.height / max(len(owners), 1), 2),
-        "without a year": round(frame["year"].null_count() / max(frame.height, 1), 4),
-    }
-    return StepResult(frame, figures, failed_contexts(failed))
+    return ranks.explode("rank").with_columns(
+        line=pl.Series(lines, dtype=pl.String),
+        title=pl.Series([item.title for item in titles], dtype=pl.String),
+        year=pl.Series([item.year for item in titles], dtype=pl.Int32),
+    )
 
 
 def _config(config: Config) -> dict[str, Any]:
-    key = config.domain.changed("line", "line_without_year")
-    return {"list_length": config.list_length, "teacher": config.recommend.model, **key}
+    return {
+        "list_length": config.list_length,
+        "teacher": config.recommend.model,
+        **config.domain.identity_settings("line", "line_without_year"),
+    }
+
+
+class TeacherResponses(ResponseSource):
+    """One response per context."""
+
+    def requests(self, ctx: StepContext) -> LazyRequests:
+        """The request of each context, in order."""
+        return teacher_requests(ctx)
+
+    def state(self, ctx: StepContext) -> str:
+        """A digest of the teacher's stored responses."""
+        return responses_state(ctx.config, ctx.store, ctx.config.recommend.model, "recommend")
 
 
 TEACHER_LISTS = Step(
@@ -113,7 +133,6 @@ TEACHER_LISTS = Step(
     version=3,
     build=_build,
     config=_config,
-    inputs=lambda ctx: {"answers": answers_digest(teacher_requests(ctx), ctx.store)},
-    state=lambda ctx: answers_state(ctx.config, ctx.store, ctx.config.recommend.model, "recommend"),
-    requests=teacher_requests,
+    inputs=lambda ctx: {"answers": responses_digest(teacher_requests(ctx), ctx.store)},
+    responses=TeacherResponses(),
 )
