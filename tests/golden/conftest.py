@@ -27,6 +27,9 @@ from tests.golden.worlds import SMALL, Asked, Demo, make_demo, make_reddit, run,
 
 HERE = Path(__file__).parent
 
+MISSING = "(missing)"
+SHOWN = 20
+
 
 class Golden(Protocol):
     """Compares a value with tests/golden/NAME.json; `nearly` allows for rounding."""
@@ -34,14 +37,23 @@ class Golden(Protocol):
     def __call__(self, name: str, value: Any, *, nearly: bool = False) -> None: ...
 
 
-def near(value: Any, known: Any) -> Any:
-    """`value`, with each number that equals the known one but for rounding replaced by it."""
-    if isinstance(value, dict) and isinstance(known, dict):
-        return {key: near(inner, known.get(key)) for key, inner in value.items()}
-    if isinstance(value, list) and isinstance(known, list) and len(value) == len(known):
-        return [near(*pair) for pair in zip(value, known, strict=True)]
-    numbers = isinstance(value, float | int) and isinstance(known, float | int)
-    return known if numbers and value == pytest.approx(known, rel=1e-4, abs=2e-4) else value
+def differences(found: Any, known: Any, path: str, *, nearly: bool) -> Iterator[str]:
+    """One line per place where two JSON values differ; `nearly` allows for rounding."""
+    if isinstance(found, dict) and isinstance(known, dict):
+        for key in sorted(found.keys() | known.keys()):
+            inner = (found.get(key, MISSING), known.get(key, MISSING))
+            yield from differences(*inner, f"{path}.{key}", nearly=nearly)
+    elif isinstance(found, list) and isinstance(known, list) and len(found) == len(known):
+        for number, inner in enumerate(zip(found, known, strict=True)):
+            yield from differences(*inner, f"{path}[{number}]", nearly=nearly)
+    elif found != known and not (nearly and close(found, known)):
+        yield f"{path}: {found!r:.300}, golden: {known!r:.300}"
+
+
+def close(found: Any, known: Any) -> bool:
+    """Whether two numbers differ only by rounding."""
+    numbers = isinstance(found, float | int) and isinstance(known, float | int)
+    return numbers and bool(found == pytest.approx(known, rel=1e-4, abs=2e-4))
 
 
 @pytest.fixture
@@ -55,7 +67,9 @@ def golden(request: pytest.FixtureRequest) -> Golden:
             path.write_text(text, encoding="utf-8")
             return
         found, known = json.loads(text), json.loads(path.read_text(encoding="utf-8"))
-        assert (near(found, known) if nearly else found) == known
+        lines = list(differences(found, known, name, nearly=nearly))
+        if lines:
+            pytest.fail("\n".join([f"{len(lines)} differences", *lines[:SHOWN]]), pytrace=False)
 
     return check
 

@@ -82,11 +82,13 @@ def test_run_and_plan(golden: Golden, demo: Demo, tmp_path: Path) -> None:
     golden("json_run", shapes)
 
 
-def test_evaluate(golden: Golden, demo: Demo) -> None:
+def test_evaluate(golden: Golden, demo: Demo, tmp_path: Path) -> None:
+    home = tmp_path / "home"  # a copy, because another checkpoint's artifacts are added
+    shutil.copytree(demo.home, home)
     checkpoint = id_of(demo, "sft")
     words = ("evaluate", "--profile", "demo", *sets(SMALL))
-    made = convrec(*words, "--json", "-", home=demo.home).json
-    given = convrec(*words, "--checkpoint", checkpoint, "--json", "-", home=demo.home).json
+    made = convrec(*words, "--json", "-", home=home).json
+    given = convrec(*words, "--checkpoint", checkpoint, "--json", "-", home=home).json
     kinds = [[entry["kind"], entry["state"]] for entry in given["stages"]]
     assert {entry["state"] for entry in made["stages"]} == {"cached"}
     golden("json_evaluate", {"evaluate": shape(made), "given": shape(given), "kinds": kinds})
