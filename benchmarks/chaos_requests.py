@@ -116,7 +116,7 @@ def kill(process: subprocess.Popen[bytes], server: Server, rng: random.Random) -
 def stored(folder: Path) -> set[str]:
     """The keys whose answers are stored, including those in the spool."""
     store = Store(folder / "home")
-    ResponseStore(store)
+    ResponseStore(store).recover()
     with store.read_connection() as connection:
         rows = connection.execute("SELECT request_key FROM llm_answers").fetchall()
     return {key for (key,) in rows}

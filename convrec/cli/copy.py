@@ -29,7 +29,7 @@ def copy(
     if not (home() / "warehouse.duckdb").exists():
         raise InputError(f"there is no warehouse file in {home()}; set CONVREC_HOME")
     source = Store(home(), ("", ""))
-    ResponseStore(source)  # saves what crashed processes left in the spool
+    ResponseStore(source).recover()
     target = Store(home(), (to, data))
     copied: dict[str, Any] = copy_warehouse(source, target)
     if json_file is not None:

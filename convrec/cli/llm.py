@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.cli.output import Assignments, JsonFile, console, takes_stdout, whole, write_json
+from convrec.cli.output import Assignments, JsonFile, console, fold_cells, is_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.llm.batch.store import BatchRecord
@@ -81,7 +81,7 @@ def ledger(
     rows = sum_rows(ledger_rows(_answers().store), by)
     if json_file is not None:
         write_json({"rows": rows}, json_file)
-    if not takes_stdout(json_file):
+    if not is_stdout(json_file):
         _print_ledger(rows)
 
 
@@ -111,10 +111,10 @@ def batches(
         cancel_batch(cancel, load(profile, parse_overrides(assignments or [])), answers)
     if release is not None:
         release_batch(release, answers)
-    rows = BatchStore(answers.store).rows()
+    rows = BatchStore(answers.store).records()
     if json_file is not None:
         write_json({"batches": [asdict(row) for row in rows]}, json_file)
-    if not takes_stdout(json_file):
+    if not is_stdout(json_file):
         _print_batches(rows)
 
 
@@ -140,7 +140,7 @@ def _print_ledger(rows: list[dict[str, Any]]) -> None:
     table.add_section()
     blank = [""] * (len(shown) - 1)
     table.add_row("total", *blank[1:], f"{sum(row['usd'] for row in rows):.4f}")
-    console().print(whole(table))
+    console().print(fold_cells(table))
 
 
 def _cell(name: str, value: object) -> str:
@@ -162,4 +162,4 @@ def _print_batches(rows: list[BatchRecord]) -> None:
         made = f"{row.created_at:%Y-%m-%d %H:%M}"
         cells = (row.batch_key, row.stage, row.state, f"{row.requests:,}", row.batch_id, row.note)
         table.add_row(*cells, made)
-    console().print(whole(table))
+    console().print(fold_cells(table))

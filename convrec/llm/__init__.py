@@ -1,1 +1,1 @@
-"""The request layer: asking, keeping and accounting for chat completions."""
+"""LLM requests: sending, storing, replaying, budgeting and accounting."""

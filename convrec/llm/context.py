@@ -1,4 +1,4 @@
-"""An errand: what a fetch is for, shared by the ways of running it."""
+"""Shared context of one fetch: configuration, stores, budget, endpoint."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from convrec.llm.response_store import ResponseStore
 
 @dataclass
 class FetchContext:
-    """Where answers go, who pays, and where to ask."""
+    """What live and batch requests share. `run` and `stage` identify the fetch in the ledger."""
 
     config: Config
-    answers: ResponseStore
-    tally: FetchStats
+    responses: ResponseStore
+    stats: FetchStats
     budget: Budget
     stage: str
     run: str
@@ -27,7 +27,7 @@ class FetchContext:
     _prices: dict[str, Price] = field(default_factory=dict)
 
     def price(self, request: Request) -> Price:
-        """The price of the request's model. Raises ConfigError where none is known."""
+        """The price of the request's model. Raises ConfigError if it has none."""
         model = str(request.body.get("model"))
         if model not in self._prices:
             self._prices[model] = price_of(model, self.config)

@@ -1,4 +1,4 @@
-"""Delivery: the courier's event loop in a thread of its own; the caller may have one, or none."""
+"""Run the dispatcher's event loop in its own thread, whether or not the caller has a loop."""
 
 from __future__ import annotations
 
@@ -12,59 +12,61 @@ from convrec.llm.progress import FetchStats
 from convrec.llm.requests import Request
 
 PROGRESS_INTERVAL = 0.2
-"""Seconds between two reports of progress."""
+"""Seconds between progress reports."""
 
 
-def dispatch(missing: Iterator[Request], errand: FetchContext) -> list[Request]:
-    """Send requests live until each has an end; those that an open batch will answer are returned.
+def dispatch(missing: Iterator[Request], ctx: FetchContext) -> list[Request]:
+    """Send requests one by one until each has a response or a failure.
 
-    Raises what stopped the courier; an interruption drains what is in flight first.
+    Returns the requests that an open batch will answer. An interruption waits for the requests in
+    flight and is raised again. Raises the error that stopped the dispatcher.
     """
-    with errand.answers.open_spool() as spool:
-        courier = Dispatcher(missing, errand, spool)
-        _DispatchThread(courier).wait(errand.tally)
-    if courier.error:
-        raise courier.error
-    return courier.queue.batched
+    with ctx.responses.open_spool() as spool:
+        dispatcher = Dispatcher(missing, ctx, spool)
+        _DispatchThread(dispatcher).run_until_done(ctx.stats)
+    if dispatcher.error:
+        raise dispatcher.error
+    return dispatcher.queue.batched
 
 
 class _DispatchThread(threading.Thread):
-    """Waited for by an event of its own: a `join` that Ctrl-C interrupts believes, in CPython 3.11,
-    that the thread has ended.
+    """Signals its end through an event, not `join`.
+
+    In CPython 3.11 a `join` that is interrupted by Ctrl-C takes the thread for finished.
     """
 
-    def __init__(self, courier: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__(name="convrec-llm", daemon=True)
-        self._courier = courier
+        self._dispatcher = dispatcher
         self._error: BaseException | None = None
         self._ready = threading.Event()
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Deliver, and keep for the caller what went wrong."""
+        """Dispatch; an error is kept for the waiting thread."""
         try:
-            asyncio.run(self._deliver())
+            asyncio.run(self._dispatch())
         except BaseException as error:
             self._error = error
         finally:
             self._ready.set()
             self._ended.set()
 
-    async def _deliver(self) -> None:
+    async def _dispatch(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.create_task(self._courier.deliver())
+        self._task = asyncio.create_task(self._dispatcher.run())
         await asyncio.sleep(0)
         self._ready.set()
         await self._task
 
-    def wait(self, tally: FetchStats) -> None:
-        """Start, report until the end, and raise what went wrong; drain when interrupted."""
+    def run_until_done(self, stats: FetchStats) -> None:
+        """Start and report progress until the end. Drains when interrupted; raises errors."""
         self.start()
         try:
             while not self._ended.wait(PROGRESS_INTERVAL):
-                tally.show()
+                stats.report()
         except BaseException:
-            tally.note = "stopping: what is in flight is kept, nothing more is sent"
+            stats.activity = "stopping: waiting for the requests in flight"
             self._drain()
             raise
         if self._error:
@@ -73,13 +75,13 @@ class _DispatchThread(threading.Thread):
     def _drain(self) -> None:
         self._ready.wait()
         try:
-            self._call(self._courier.drain)
+            self._call_in_loop(self._dispatcher.drain)
             self._ended.wait()
         except BaseException:
-            self._call(self._task.cancel)
+            self._call_in_loop(self._task.cancel)
             self._ended.wait(10)
             raise
 
-    def _call(self, what: Callable[[], object]) -> None:
+    def _call_in_loop(self, function: Callable[[], object]) -> None:
         if not self._ended.is_set() and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(what)
+            self._loop.call_soon_threadsafe(function)

@@ -1,7 +1,7 @@
-"""Which endpoint answers: its name in the request keys, its address, and its key.
+"""The LLM endpoint: its name in request keys, its base URL, and its API key.
 
-The name is not the address: the demo's embedded server gets a new port each time and keeps the
-name `demo`, so its answers are found again.
+The name is not the URL. The demo's embedded server gets a new port on each start and keeps the
+name `demo`, so its stored responses are found again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from convrec.errors import ConfigError, EndpointError
 
 DEFAULT_URL = "https://api.openai.com/v1"
 EMBEDDED = "demo"
+"""Endpoint name for which convrec starts its own server, unless `llm.base_url` is set."""
+
 START_TIMEOUT = 60.0
-"""Seconds that the embedded server may take to be healthy."""
+"""Seconds that the embedded server may take to become healthy."""
 
 
 def endpoint_name(config: Config) -> str:
@@ -35,38 +37,36 @@ def endpoint_name(config: Config) -> str:
 
 @contextlib.contextmanager
 def open_endpoint(config: Config, state: Path | None = None) -> Iterator[str]:
-    """The base URL to send to; for the endpoint `demo` a server that lives as long as the block.
+    """Yield the base URL of the endpoint.
 
-    That server keeps its files and batches in `state`.
-
-    Raises EndpointError where the embedded server does not start.
+    For the endpoint `demo` this starts a server that lives as long as the block and keeps its
+    files and batches in the folder `state`. Raises EndpointError if it does not start.
     """
-    if config.llm.endpoint == EMBEDDED and not config.llm.base_url:
-        with _embedded(state) as url:
+    if _is_embedded(config):
+        with _embedded_server(state) as url:
             yield url
     else:
         yield _configured_url(config)
 
 
-def api_key(config: Config, base_url: str, given: str = "") -> str:
-    """The key given, else that of OPENAI_API_KEY.
+def api_key(config: Config, base_url: str, key: str = "") -> str:
+    """The API key: `key`, else OPENAI_API_KEY.
 
-    A server on this machine may do without, ours always does. Raises ConfigError where a key is
-    needed and missing.
+    A server on this machine may have none. Raises ConfigError if a key is needed and missing.
     """
-    if config.llm.endpoint == EMBEDDED and not config.llm.base_url:
+    if _is_embedded(config):
         return "unused"
-    key = (given or os.environ.get("OPENAI_API_KEY", "")).strip()
+    key = (key or os.environ.get("OPENAI_API_KEY", "")).strip()
     if key or is_loopback(base_url):
         return key or "unused"
     raise ConfigError(
-        f"{public_url(base_url)} needs a key: set OPENAI_API_KEY in the environment, "
-        "or name a Prefect Secret block in llm.secret, or point llm.base_url at your own server"
+        f"{public_url(base_url)} needs an API key. Set OPENAI_API_KEY, name a Prefect Secret block "
+        "in llm.secret, or set llm.base_url to a server of your own"
     )
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine."""
+    """Whether a URL points to this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -75,55 +75,62 @@ def is_loopback(url: str) -> bool:
 
 
 def public_url(url: str) -> str:
-    """An address without user, password and query, as it may be stored and shown."""
+    """A URL without user, password and query, safe to store and show."""
     parts = urlsplit(url)
     return urlunsplit(
         (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", "")
     )
 
 
+def _is_embedded(config: Config) -> bool:
+    return config.llm.endpoint == EMBEDDED and not config.llm.base_url
+
+
 def _configured_url(config: Config) -> str:
-    given = os.environ.get("OPENAI_BASE_URL", "")
-    if given and not config.llm.base_url and not is_http_url(given):
+    url = os.environ.get("OPENAI_BASE_URL", "")
+    if url and not config.llm.base_url and not is_http_url(url):
         raise ConfigError(
-            f"OPENAI_BASE_URL={given} is no address; set it to one as http://127.0.0.1:8000/v1, or "
-            "unset it"
+            f"OPENAI_BASE_URL={url} is not a valid URL. Set it to one such as "
+            "http://127.0.0.1:8000/v1, or unset it"
         )
-    return config.llm.base_url or given or DEFAULT_URL
+    return config.llm.base_url or url or DEFAULT_URL
 
 
 @contextlib.contextmanager
-def _embedded(state: Path | None) -> Iterator[str]:
-    """The demo's server as a child in its own session, so that Ctrl-C can drain before it ends.
+def _embedded_server(state: Path | None) -> Iterator[str]:
+    """The demo server as a child process in its own session, so that Ctrl-C does not reach it.
 
-    It stops when its standard input closes: with the block, and also when this process dies.
+    The server stops when its standard input closes: at the end of the block, and also when this
+    process dies.
     """
     environment = {k: v for k, v in os.environ.items() if k != "OPENAI_API_KEY"}
-    with tempfile.TemporaryFile() as complaints:
+    with tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(
             [sys.executable, "-m", "convrec.demo.server", *([str(state)] if state else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=stderr,
             env=environment,
             start_new_session=True,
         )
         try:
             url = child.stdout.readline().decode().strip() if child.stdout else ""
-            if not url or not _healthy(url, child):
-                complaints.seek(0)
-                last = complaints.read().decode(errors="replace").strip().splitlines()[-1:]
+            if not url or not _is_healthy(url, child):
+                stderr.seek(0)
+                last_line = stderr.read().decode(errors="replace").strip().splitlines()[-1:]
                 raise EndpointError(
                     "the embedded LLM server did not start"
-                    + (f" ({last[0]})" if last else "")
-                    + "; `convrec llm serve-demo` shows why, and llm.base_url names another"
+                    + (f" ({last_line[0]})" if last_line else "")
+                    + ". Run `convrec llm serve-demo` to see why, or set llm.base_url to another "
+                    "server"
                 )
             yield url
         finally:
             _stop(child)
 
 
-def _healthy(url: str, child: subprocess.Popen[bytes]) -> bool:
+def _is_healthy(url: str, child: subprocess.Popen[bytes]) -> bool:
+    """Wait until the server responds; False if it exits or takes longer than START_TIMEOUT."""
     parts = urlsplit(url)
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline and child.poll() is None:

@@ -1,7 +1,6 @@
-"""Fetch: make sure that every request of a stage has a stored answer, paying for none twice.
+"""Make sure that every request of a stage has a stored response, and pay for none twice.
 
-The answers themselves are read afterwards, with `AnswerStore.responses`: parsing is a step of its
-own that can be repeated at no cost.
+Reading the responses is a separate step (`convrec.llm.read`) that can be repeated at no cost.
 """
 
 from __future__ import annotations
@@ -23,17 +22,20 @@ from convrec.llm.endpoint import api_key, open_endpoint
 from convrec.llm.progress import FetchStats
 from convrec.llm.requests import Request, chunks, distinct
 from convrec.llm.response_store import ResponseStore
-from convrec.utils.progress import Progress, silent
+from convrec.utils.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
 class FetchResult:
-    """What became of a stage's requests.
+    """The result of a fetch.
 
-    `requests` are distinct and needed; of these `from_ledger` had an answer in the store, `sent`
-    went out (retries count once), and `failures` maps the keys of those without an answer to a
-    reason, `reasons` the contexts that ask them. Tokens and US dollars are what this fetch was
-    billed.
+    Attributes:
+        requests: Distinct requests that were needed.
+        from_ledger: Of these, how many had a stored response.
+        sent: Requests sent; retries count once.
+        prompt_tokens: Billed to this fetch, as are `completion_tokens` and `usd`.
+        failures: Request key → reason, for requests without a response.
+        reasons: Context → reason, for the same requests.
     """
 
     requests: int = 0
@@ -67,48 +69,58 @@ def fetch(
     run: str = "",
     source: str = "live",
     key: str = "",
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     spent_usd: float = 0.0,
 ) -> FetchResult:
-    """Buy the answers that the store does not have; repeats in `requests` are bought once.
+    """Buy the responses that are not stored yet.
 
-    `source` is `live`, call by call, or `batch`, through the Batch API. `key` is the API key, by
-    default that of OPENAI_API_KEY. `spent_usd` is what the run paid before, counted against
-    `llm.max_usd`. `progress` is called in the calling thread, which may run an event loop of its
-    own. An interruption (Ctrl-C, SIGTERM) sends nothing more, keeps what is in flight, and is
-    raised again; a second one does not wait. Requests in a batch that was submitted before, by
-    whomever, are waited for and not sent again.
+    Requests with the same key are sent once. Requests in an open batch of any run are not sent
+    again: `fetch` waits for the batch. An interruption (Ctrl-C, SIGTERM) stops sending, stores the
+    responses in flight and is raised again; a second one does not wait. The caller may run an
+    event loop.
 
-    Raises EndpointError where the endpoint refuses for good or cannot be reached, TooManyFailures
-    above `llm.max_failures`, BudgetExceeded before the call that could cross `llm.max_usd`, and
-    ConfigError for a model without a price and for a missing key. What was answered until then is
-    kept in every case.
+    Args:
+        source: `live` (request by request) or `batch` (through the Batch API).
+        key: The API key; by default that of OPENAI_API_KEY.
+        progress: Callback `progress(done, total, text)`, called in the calling thread.
+        spent_usd: What the run has paid before; counts against `llm.max_usd`.
+
+    Raises:
+        EndpointError: The endpoint refuses for good or cannot be reached.
+        TooManyFailures: More requests failed than `llm.max_failures` allows.
+        BudgetExceeded: The next request could exceed `llm.max_usd`; it is not sent.
+        ConfigError: A model has no price, or the API key is missing.
+
+    Responses received before an error stay stored.
     """
-    answers = ResponseStore(store)
-    tally = FetchStats(len(requests), progress)
-    missing = _missing(requests, answers, tally)
+    responses = ResponseStore(store)
+    responses.recover()
+    stats = FetchStats(len(requests), progress)
+    missing = _missing_chunks(requests, responses, stats)
     first = next(missing, None)
-    tally.show()
+    stats.report()
     if first is not None:
         budget = Budget(config.llm.max_usd, spent_usd)
-        with _errand(config, answers, tally, budget, stage, run, key) as errand:
+        with _open_context(config, responses, stats, budget, stage, run, key) as ctx:
             for request in first:
-                errand.price(request)
-            collect_ended(errand)
-            left = chain(first, chain.from_iterable(missing))
+                ctx.price(request)
+            collect_ended(ctx)
+            remaining = chain(first, chain.from_iterable(missing))
             if source == "batch":
-                send_in_batches(requests, left, errand)
+                send_in_batches(requests, remaining, ctx)
             else:
-                _send_live(left, errand)
-        tally.note = ""
-        tally.show()
-    fetched = _fetched(tally, reasons_by_context(requests, tally.failures))
-    share, failed = config.llm.max_failures, len(fetched.failures)
-    # One bad conversation alone stops nobody; nothing but bad ones does.
-    if failed > max(1, share * fetched.requests) or (0 < failed == fetched.requests and share < 1):
-        rows = list(fetched.reasons.items())
-        raise TooManyFailures(_summary(fetched, share, stage), rows=rows)
-    return fetched
+                _send_live(remaining, ctx)
+        stats.activity = ""
+        stats.report()
+    result = _result(stats, reasons_by_context(requests, stats.failures))
+    allowed, failed = config.llm.max_failures, len(result.failures)
+    # A single failure is always allowed, unless it is the only request.
+    if failed > max(1, allowed * result.requests) or (
+        0 < failed == result.requests and allowed < 1
+    ):
+        rows = list(result.reasons.items())
+        raise TooManyFailures(_failures_message(result, allowed, stage), rows=rows)
+    return result
 
 
 def await_batches(
@@ -119,29 +131,29 @@ def await_batches(
     stage: str,
     run: str = "",
     key: str = "",
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> None:
     """Wait until none of `requests` is in an open batch. Raises EndpointError as `fetch` does."""
-    tally, budget = FetchStats(len(requests), progress), Budget(None, 0.0)
-    with _errand(config, ResponseStore(store), tally, budget, stage, run, key) as errand:
-        wait_for_batches(requests, errand)
+    stats, budget = FetchStats(len(requests), progress), Budget(None, 0.0)
+    with _open_context(config, ResponseStore(store), stats, budget, stage, run, key) as ctx:
+        wait_for_batches(requests, ctx)
 
 
 @contextmanager
-def _errand(
+def _open_context(
     config: Config,
-    answers: ResponseStore,
-    tally: FetchStats,
+    responses: ResponseStore,
+    stats: FetchStats,
     budget: Budget,
     stage: str,
     run: str,
     key: str,
 ) -> Iterator[FetchContext]:
-    with open_endpoint(config, answers.store.home / "demo-endpoint") as base_url:
+    with open_endpoint(config, responses.store.home / "demo-endpoint") as base_url:
         yield FetchContext(
             config=config,
-            answers=answers,
-            tally=tally,
+            responses=responses,
+            stats=stats,
             budget=budget,
             stage=stage,
             run=run,
@@ -150,26 +162,26 @@ def _errand(
         )
 
 
-def _missing(
-    requests: Collection[Request], answers: ResponseStore, tally: FetchStats
+def _missing_chunks(
+    requests: Collection[Request], responses: ResponseStore, stats: FetchStats
 ) -> Iterator[list[Request]]:
-    """The requests without a stored answer, chunk by chunk; the others are counted as found."""
+    """Requests without a stored response, in chunks; the others count as found."""
     for chunk in chunks(distinct(requests)):
-        stored = answers.digests([request.key for request in chunk])
-        tally.found += len(stored)
+        stored = responses.digests([request.key for request in chunk])
+        stats.found += len(stored)
         if missing := [request for request in chunk if request.key not in stored]:
             yield missing
 
 
-def _send_live(left: Iterator[Request], errand: FetchContext) -> None:
-    """Send call by call; what waits in a batch is waited for, and sent if that gives nothing."""
-    while batched := dispatch(left, errand):
-        wait_for_batches(batched, errand)
-        left = iter(batched)
+def _send_live(requests: Iterator[Request], ctx: FetchContext) -> None:
+    """Send request by request; wait for open batches, then send what they left unanswered."""
+    while batched := dispatch(requests, ctx):
+        wait_for_batches(batched, ctx)
+        requests = iter(batched)
 
 
 def reasons_by_context(requests: Iterable[Request], failures: Mapping[str, str]) -> dict[str, str]:
-    """Context → why its request failed; a request of no context by its key."""
+    """Context → why its request failed; a request without a context is named by its key."""
     return {
         request.owner or request.key: failures[request.key]
         for request in (requests if failures else ())
@@ -177,25 +189,26 @@ def reasons_by_context(requests: Iterable[Request], failures: Mapping[str, str])
     }
 
 
-def _fetched(tally: FetchStats, reasons: Mapping[str, str]) -> FetchResult:
+def _result(stats: FetchStats, reasons: Mapping[str, str]) -> FetchResult:
     return FetchResult(
-        requests=tally.done,
-        from_ledger=tally.found,
-        sent=tally.sent,
-        prompt_tokens=tally.usage.prompt,
-        completion_tokens=tally.usage.completion,
-        usd=tally.usd,
-        failures=tally.failures,
+        requests=stats.done,
+        from_ledger=stats.found,
+        sent=stats.sent,
+        prompt_tokens=stats.usage.prompt,
+        completion_tokens=stats.usage.completion,
+        usd=stats.usd,
+        failures=stats.failures,
         reasons=reasons,
     )
 
 
-def _summary(fetched: FetchResult, allowed: float, stage: str) -> str:
-    reasons = Counter(fetched.failures.values()).most_common(3)
+def _failures_message(result: FetchResult, allowed: float, stage: str) -> str:
+    reasons = Counter(result.failures.values()).most_common(3)
     listed = "; ".join(f"{count} × {reason}" for reason, count in reasons)
-    failed = len(fetched.failures)
+    failed = len(result.failures)
     return (
-        f"{failed} of {fetched.requests} requests of {stage} failed "
-        f"({failed / fetched.requests:.1%}, llm.max_failures allows {allowed:.1%}): {listed}; the "
-        "answers that came are kept, so run again to try only those, or raise llm.max_failures"
+        f"{failed} of {result.requests} requests of {stage} failed "
+        f"({failed / result.requests:.1%}, llm.max_failures allows {allowed:.1%}): {listed}. "
+        "The responses received are stored; run again to retry the others, or raise "
+        "llm.max_failures"
     )

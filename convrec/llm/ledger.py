@@ -1,20 +1,19 @@
-"""The ledger: what was sent and billed, by run, stage, model and day."""
+"""The ledger: requests that were sent and billed, by run, stage, model and day."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
+from convrec.artifacts.store import Store
 from convrec.errors import InputError
-
-if TYPE_CHECKING:
-    from convrec.artifacts.store import Store
+from convrec.llm.response_store import ResponseStore
 
 
 class LedgerRow(TypedDict):
-    """Billed requests of one run, stage, model and day (UTC, ISO 8601).
+    """Billed requests of one run, stage, model, day (UTC, ISO 8601) and origin.
 
-    `origin` is `live` or `batch`; `cached_tokens` are part of `prompt_tokens`, `reasoning_tokens`
+    `origin` is `live` or `batch`. `cached_tokens` are part of `prompt_tokens`, `reasoning_tokens`
     of `completion_tokens`.
     """
 
@@ -36,7 +35,7 @@ SUMS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens
 
 
 def ledger_rows(store: Store) -> list[LedgerRow]:
-    """The ledger in the order of first purchase."""
+    """The ledger, in the order of the first purchase."""
     sums = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
     with store.read_connection() as connection:
         found = connection.execute(
@@ -53,13 +52,15 @@ def ledger_rows(store: Store) -> list[LedgerRow]:
 
 
 def sum_rows(rows: Iterable[LedgerRow], by: str) -> list[dict[str, Any]]:
-    """Rows added up by the named columns (`run,model`), in order of first appearance.
+    """Rows summed by the named columns (`run,model`), in order of first appearance.
 
-    Raises InputError for a column that is none to sum by.
+    Raises InputError for an unknown column.
     """
     names = [name.strip() for name in by.split(",") if name.strip()]
     if not names or not set(names) <= set(GROUPS):
-        raise InputError(f"--by {by!r} is not possible; name some of {', '.join(GROUPS)}")
+        raise InputError(
+            f"--by {by!r} is invalid. Use a comma-separated list of {', '.join(GROUPS)}"
+        )
     totals: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
         figures: dict[str, Any] = dict(row)
@@ -70,20 +71,14 @@ def sum_rows(rows: Iterable[LedgerRow], by: str) -> list[dict[str, Any]]:
     return list(totals.values())
 
 
-def _number(name: str, value: float) -> float | int:
-    return float(value) if name == "usd" else int(value)
-
-
 def spent_usd(store: Store, run: str) -> float:
-    """US dollars that a run has paid so far, also for what a crashed attempt left in the spool."""
-    from convrec.llm.response_store import ResponseStore
-
-    ResponseStore(store)  # saves what crashed processes left in the spool
+    """US dollars billed to a run so far, including what a crashed attempt left in the spool."""
+    ResponseStore(store).recover()
     return float(billed_usage(store, run)["usd"])
 
 
 def billed_usage(store: Store, run: str) -> dict[str, float]:
-    """prompt_tokens, completion_tokens and usd of a run, of its earlier attempts too."""
+    """prompt_tokens, completion_tokens and usd of a run, including its earlier attempts."""
     names = ("prompt_tokens", "completion_tokens", "usd")
     sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
     with store.read_connection() as connection:
@@ -92,3 +87,7 @@ def billed_usage(store: Store, run: str) -> dict[str, float]:
             [run],
         ).fetchone()
     return {name: _number(name, value) for name, value in zip(names, found or (), strict=True)}
+
+
+def _number(name: str, value: float) -> float | int:
+    return float(value) if name == "usd" else int(value)

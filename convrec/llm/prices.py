@@ -1,7 +1,7 @@
-"""What a model costs: the dated table `prices.toml`, under what `llm.prices` says.
+"""Prices of models: the dated table `prices.toml`, which `llm.prices` overrides.
 
-A model that neither knows is an error, never a silent zero: a local server is given its zero price
-explicitly. Model names contain dots, so the override is written as JSON:
+A model that is in neither is an error; a free local server needs an explicit price of zero. Model
+names contain dots, so the override is written as JSON:
 
     --set 'llm.prices={"my-model": {"input": 0, "output": 0}}'
 """
@@ -22,15 +22,17 @@ from convrec.errors import ConfigError
 PRICE_TABLE = Path(__file__).with_name("prices.toml")
 
 MIN_REASONING_TOKENS = 4000
-"""Tokens that a model which reasons is given at least: with few it ends before it has answered."""
+"""Smallest completion limit of a reasoning model; with less it stops before it has answered."""
 
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Billed tokens: `cached` is the part of `prompt` read from the cache, `reasoning` the part of
-    `completion` that is not shown.
+    """Billed tokens.
+
+    `cached` tokens are part of `prompt`. `reasoning` tokens are part of `completion`; they are
+    not shown.
     """
 
     prompt: int
@@ -51,18 +53,18 @@ NO_USAGE = Usage(0, 0, 0)
 
 
 def price_of(model: str, config: Config) -> Price:
-    """The price of a model; a dated snapshot has its model's price where it has no own.
+    """The price of a model; a dated snapshot without a price has the price of its model.
 
-    Raises ConfigError for a model without a price, with the override to set.
+    Raises ConfigError, with the override to set, if there is no price.
     """
-    tables = (config.llm.prices, _shipped())
+    tables = (config.llm.prices, _shipped_prices())
     for name in (model, _SNAPSHOT.sub("", model)):
         for table in tables:
             if name in table:
                 return table[name]
     raise ConfigError(
-        f"no price is known for model {model!r}; give it in US dollars for a million tokens, 0 if "
-        f'it is free: --set \'llm.prices={{"{model}": {{"input": 0, "output": 0}}}}\''
+        f"no price is known for model {model!r}. Set it in US dollars per million tokens (0 if the "
+        f'model is free): --set \'llm.prices={{"{model}": {{"input": 0, "output": 0}}}}\''
     )
 
 
@@ -78,32 +80,35 @@ def cost(price: Price, usage: Usage, *, batch: bool = False) -> float:
 
 
 def batch_discount() -> float:
-    """What the Batch API charges, as a share of the list price."""
+    """Price of the Batch API as a share of the list price."""
     return float(_table()["batch_discount"])
 
 
 def token_rates(model: str) -> Mapping[str, Any]:
-    """Bytes a token of the model's family: `prompt`, `titles`, `ratings`; `message` tokens added
-    for each message, `doubt` as a share, and whether it bills hidden `reasoning`.
+    """Tokenizer rates of the model's family.
+
+    Bytes per token of a `prompt`, of `titles` and of `ratings`; tokens added per `message`; the
+    relative uncertainty `doubt`; and whether hidden `reasoning` is billed.
     """
     rows: list[Mapping[str, Any]] = _table()["tokens"]
-    fitting = [row for row in rows if any(model.startswith(name) for name in row["models"])]
-    return max(fitting, key=lambda row: max(len(n) for n in row["models"] if model.startswith(n)))
+    matching = [row for row in rows if any(model.startswith(name) for name in row["models"])]
+    return max(matching, key=lambda row: max(len(n) for n in row["models"] if model.startswith(n)))
 
 
 @lru_cache
 def chat_limits(model: str, setting: str, max_tokens: int, temperature: float) -> Mapping[str, Any]:
-    """What a chat request says about length and temperature; `setting` is where the length is from.
+    """The length and temperature parameters of a chat request.
 
-    A model that reasons counts that in, under another name, and takes no temperature. Raises
-    ConfigError where it would be given too few tokens.
+    Reasoning models take `max_completion_tokens`, which includes reasoning, and no temperature.
+    Raises ConfigError, naming `setting`, if a reasoning model would get too few tokens.
     """
     if not token_rates(model).get("reasoning"):
         return {"temperature": temperature, "max_tokens": max_tokens}
     if max_tokens < MIN_REASONING_TOKENS:
         raise ConfigError(
-            f"{setting}={max_tokens} is too few for {model}, which counts its reasoning in and "
-            f"would end before it has answered; set {setting} to {MIN_REASONING_TOKENS} or more"
+            f"{setting}={max_tokens} is too small for {model}: the limit includes reasoning "
+            f"tokens, so the model may stop before it answers. Set {setting} to "
+            f"{MIN_REASONING_TOKENS} or more"
         )
     return {"max_completion_tokens": max_tokens}
 
@@ -114,5 +119,5 @@ def _table() -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _shipped() -> Mapping[str, Price]:
+def _shipped_prices() -> Mapping[str, Price]:
     return {name: Price.model_validate(row) for name, row in _table()["models"].items()}

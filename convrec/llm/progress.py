@@ -1,4 +1,4 @@
-"""The tally of a fetch: what has become of its requests so far, and how people are told."""
+"""Counts of a fetch and its progress report."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import time
 from dataclasses import dataclass, field
 
 from convrec.llm.prices import NO_USAGE, Usage
-from convrec.utils.progress import Progress, silent
+from convrec.utils.progress import Progress, no_progress
 
 
 @dataclass
 class FetchStats:
-    """Counts of one fetch; other threads may read them.
+    """Counts of one fetch, readable from other threads.
 
-    `found` were answered before or by others, `answered` were bought, `sent` went out (retries
-    count once), `failures` maps a key to the reason, `pending` are done inside a batch that has not
-    been collected. `note` is what is going on beside.
+    Attributes:
+        total: Requests needed, repeats included.
+        progress: Callback `progress(done, total, text)`.
+        found: Responses that were stored before, or bought by another process.
+        answered: Responses that this fetch bought.
+        sent: Requests sent; retries count once.
+        pending: Requests done within batches that are not collected yet.
+        failures: Request key → reason.
+        activity: What the fetch does at the moment, if there is something to say.
+        started: When it started, in seconds of the monotonic clock.
     """
 
     total: int
-    progress: Progress = silent
+    progress: Progress = no_progress
     found: int = 0
     answered: int = 0
     sent: int = 0
@@ -27,12 +34,12 @@ class FetchStats:
     usage: Usage = NO_USAGE
     usd: float = 0.0
     failures: dict[str, str] = field(default_factory=dict)
-    note: str = ""
+    activity: str = ""
     started: float = field(default_factory=time.monotonic)
 
     @property
     def done(self) -> int:
-        """Requests that came to an end, one way or another."""
+        """Requests with a response or a failure."""
         return self.found + self.answered + len(self.failures)
 
     def bill(self, usage: Usage, usd: float) -> None:
@@ -40,8 +47,8 @@ class FetchStats:
         self.usage = self.usage + usage
         self.usd += usd
 
-    def show(self) -> None:
-        """Tell `progress` how far the fetch is."""
+    def report(self) -> None:
+        """Call `progress` with the current counts."""
         self.progress(min(self.done + self.pending, self.total), self.total, self.text())
 
     def text(self) -> str:
@@ -50,16 +57,16 @@ class FetchStats:
         tokens = self.usage.prompt + self.usage.completion
         if self.answered:
             left = max(0, self.total - self.done)
-            whole = self.usd * (self.answered + left) / self.answered
-            parts.append(f"{tokens:,} tokens, ${self.usd:.4f} of about ${whole:.4f}")
+            projected = self.usd * (self.answered + left) / self.answered
+            parts.append(f"{tokens:,} tokens, ${self.usd:.4f} of about ${projected:.4f}")
             if left:
                 seconds = (time.monotonic() - self.started) * left / self.answered
                 parts.append(f"{format_duration(seconds)} left")
-        return "; ".join([*parts, self.note] if self.note else parts)
+        return "; ".join([*parts, self.activity] if self.activity else parts)
 
 
 def format_duration(seconds: float) -> str:
-    """A time as people say it: `40 s`, `12 min`, `3 h 20 min`."""
+    """Seconds as text: `40 s`, `12 min` or `3 h 20 min`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

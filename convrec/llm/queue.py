@@ -1,8 +1,8 @@
-"""The queue: which request goes next.
+"""The queue of requests to send.
 
-Fresh requests are drawn from a stream a chunk at a time and claimed, so that two runs share the
-work and memory stays flat. Retries wait for their time in a heap while fresh requests go on. What
-another process is asking for is looked at again now and then.
+New requests are read from an iterator in chunks and claimed, so that several processes share the
+work and memory stays bounded. Retries wait in a heap until they are due. Requests that another
+process has claimed are polled.
 """
 
 from __future__ import annotations
@@ -23,94 +23,98 @@ CHUNK_SIZE = 512
 """Requests claimed at once."""
 
 POLL_INTERVAL = 0.5
-"""Seconds between looks at answers that another process is buying."""
+"""Seconds between lookups of responses that another process is buying."""
 
 
 @dataclass(order=True)
 class QueuedRequest:
-    """A request on its way: when it is due, its attempts so far, and its most in tokens and US
-    dollars.
-    """
+    """A request in the queue: when it is due, its attempts so far, and its maximum cost in USD."""
 
     due: float
     number: int
     request: Request = field(compare=False)
     attempts: int = field(default=0, compare=False)
-    tokens: float = field(default=0.0, compare=False)
-    bound: float = field(default=0.0, compare=False)
+    max_tokens: float = field(default=0.0, compare=False)
+    max_cost: float = field(default=0.0, compare=False)
 
 
 class RequestQueue:
-    """Requests without an end yet; `batched` are those that an open batch will answer."""
+    """Requests without a response; `batched` collects those that an open batch will answer."""
 
     def __init__(
-        self, stream: Iterator[Request], answers: ResponseStore, spool: Spool, tally: FetchStats
+        self,
+        requests: Iterator[Request],
+        responses: ResponseStore,
+        spool: Spool,
+        stats: FetchStats,
     ) -> None:
         self.batched: list[Request] = []
-        self._stream = stream
-        self._answers, self._spool, self._tally = answers, spool, tally
-        self._drawn = 0
-        self._dry = False
-        self._fresh: deque[QueuedRequest] = deque()
+        self._requests = requests
+        self._responses, self._spool, self._stats = responses, spool, stats
+        self._read_count = 0
+        self._is_exhausted = False
+        self._new: deque[QueuedRequest] = deque()
         self._elsewhere: deque[QueuedRequest] = deque()
         self._retries: list[QueuedRequest] = []
         self._poll_at = 0.0
 
-    def next(self, now: float, room: int) -> QueuedRequest | None:
-        """The next request that may go; no fresh one while `room` retries or more are waiting."""
+    def pop(self, now: float, max_retries: int) -> QueuedRequest | None:
+        """The next request that is due; no new one while `max_retries` or more are waiting."""
         if self._retries and self._retries[0].due <= now:
             return heapq.heappop(self._retries)
-        crowded = len(self._retries) >= room
-        return self._fresh.popleft() if self._fresh and not crowded else None
+        is_full = len(self._retries) >= max_retries
+        return self._new.popleft() if self._new and not is_full else None
 
-    def put_back(self, work: QueuedRequest) -> None:
-        """Take back what `next` gave, as the first to go."""
-        self._fresh.appendleft(work)
+    def put_back(self, queued: QueuedRequest) -> None:
+        """Return what `pop` gave; it is the next to go."""
+        self._new.appendleft(queued)
 
-    def retry(self, work: QueuedRequest, due: float) -> None:
-        """Give a request another turn at `due`."""
-        work.due = due
-        heapq.heappush(self._retries, work)
+    def retry(self, queued: QueuedRequest, due: float) -> None:
+        """Queue another attempt for `due`."""
+        queued.due = due
+        heapq.heappush(self._retries, queued)
 
     @property
-    def due(self) -> float | None:
-        """When something falls due by itself; None if nothing does."""
+    def next_due(self) -> float | None:
+        """When the next retry or poll is due; None if there is none."""
         due = [self._retries[0].due] if self._retries else []
         due += [self._poll_at] if self._elsewhere else []
         return min(due) if due else None
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether every request has been handed out."""
-        return self._dry and not (self._fresh or self._retries or self._elsewhere)
+        return self._is_exhausted and not (self._new or self._retries or self._elsewhere)
 
-    def low(self, now: float) -> bool:
-        """Whether `refill` would find something to claim, and it is time to."""
-        if len(self._fresh) > CHUNK_SIZE // 2:
+    def needs_refill(self, now: float) -> bool:
+        """Whether it is time to call `refill`."""
+        if len(self._new) > CHUNK_SIZE // 2:
             return False
-        return not self._dry or (bool(self._elsewhere) and now >= self._poll_at)
+        return not self._is_exhausted or (bool(self._elsewhere) and now >= self._poll_at)
 
     async def refill(self, now: float) -> None:
-        """Claim the next chunk, leaving out what is answered and what others are asking for."""
+        """Claim the next chunk: requests that have no response and that no process has claimed."""
         self._poll_at = now + POLL_INTERVAL
-        chunk = self._polled() if self._dry else await asyncio.to_thread(self._draw)
+        chunk = (
+            self._poll_chunk() if self._is_exhausted else await asyncio.to_thread(self._read_chunk)
+        )
         if not chunk:
             return
-        by_key = {work.request.key: work for work in chunk}
-        await asyncio.to_thread(self._answers.recover)
-        claim = await asyncio.to_thread(self._spool.claim, list(by_key), self._answers.standing)
-        self._tally.found += len(claim.stored)
+        by_key = {queued.request.key: queued for queued in chunk}
+        await asyncio.to_thread(self._responses.recover)
+        claim = await asyncio.to_thread(self._spool.claim, list(by_key), self._responses.key_status)
+        self._stats.found += len(claim.stored)
         self.batched += [by_key[key].request for key in claim.batched]
-        self._fresh.extend(by_key[key] for key in claim.mine)
+        self._new.extend(by_key[key] for key in claim.granted)
         self._elsewhere.extend(by_key[key] for key in claim.elsewhere)
 
-    def _draw(self) -> list[QueuedRequest]:
-        requests = list(islice(self._stream, CHUNK_SIZE))
-        self._dry = len(requests) < CHUNK_SIZE
-        first, self._drawn = self._drawn, self._drawn + len(requests)
+    def _read_chunk(self) -> list[QueuedRequest]:
+        requests = list(islice(self._requests, CHUNK_SIZE))
+        self._is_exhausted = len(requests) < CHUNK_SIZE
+        first, self._read_count = self._read_count, self._read_count + len(requests)
         return [
             QueuedRequest(0.0, number, request) for number, request in enumerate(requests, first)
         ]
 
-    def _polled(self) -> list[QueuedRequest]:
+    def _poll_chunk(self) -> list[QueuedRequest]:
         return [self._elsewhere.popleft() for _ in range(min(CHUNK_SIZE, len(self._elsewhere)))]

@@ -1,7 +1,7 @@
-"""Replay: take answers from a file that the OpenAI Batch API wrote, at no cost.
+"""Replay: import responses from an OpenAI Batch output file, at no cost.
 
-Each line is bound to the request that we would have sent: by our own key, or, in files made
-elsewhere, by the context that owns the request (`custom_id` = conversation id).
+A line belongs to a request by `custom_id`: our request key or, in files that convrec did not
+order, the id of the conversation that owns the request.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from convrec.artifacts.store import Store
 from convrec.llm.batch.output import line_outcome, read_output_lines
-from convrec.llm.client import Failure
 from convrec.llm.fetch import FetchResult, reasons_by_context
+from convrec.llm.outcome import Failure
 from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
 from convrec.llm.response import Response, make_response
@@ -22,14 +22,18 @@ from convrec.llm.response_store import ResponseStore
 
 @dataclass(frozen=True)
 class ImportResult(FetchResult):
-    """A fetch from a file of `lines`; the numbers of others that nobody can read are `unreadable`.
+    """The result of an import.
 
-    `bound` lines name a request of ours; of these `imported` were new answers, and `unusable` are
-    none.
+    Attributes:
+        lines: Readable lines in the file.
+        matched: Lines that belong to a request.
+        imported: Responses that were not stored before.
+        unusable: Requests whose lines hold no usable response.
+        unreadable: Numbers of the lines that are not Batch output.
     """
 
     lines: int = 0
-    bound: int = 0
+    matched: int = 0
     imported: int = 0
     unusable: int = 0
     unreadable: Sequence[int] = ()
@@ -38,12 +42,11 @@ class ImportResult(FetchResult):
 def import_batch_output(
     path: Path, requests: Iterable[Request], store: Store, *, by_owner: bool = True
 ) -> ImportResult:
-    """Store the answers that a Batch output file has for `requests`.
+    """Store the responses that a Batch output file has for `requests`.
 
-    A line names our request key or, with `by_owner`, a context that has one request here.
-    A request with an error in its line, or with no line, is in `failures` with the reason; one that
-    was answered before keeps that answer. Raises InputError where the file is missing or no line of
-    it is Batch output.
+    With `by_owner` a line may also name a conversation that has exactly one request. Requests
+    that are still without a response are in `failures`. Stored responses are never replaced.
+    Raises InputError if the file is missing or no line of it is Batch output.
     """
     by_id: dict[str, dict[str, Request]] = {}
     owned: dict[str, dict[str, Request]] = {}
@@ -51,15 +54,15 @@ def import_batch_output(
         by_id[request.key] = {request.key: request}
         owned.setdefault(request.owner, {})[request.key] = request
     if by_owner:
-        by_id |= {owner: asked for owner, asked in owned.items() if len(asked) == 1}
+        by_id |= {owner: group for owner, group in owned.items() if len(group) == 1}
     found: dict[str, Response] = {}
     reasons: dict[str, str] = {}
     unreadable: list[int] = []
-    lines = bound = 0
+    lines = matched = 0
     for row in read_output_lines(path, lambda number, line: unreadable.append(number)):
         named = by_id.get(row["custom_id"], {})
         lines += 1
-        bound += bool(named)
+        matched += bool(named)
         for key, request in named.items():
             outcome = line_outcome(row, request)
             if isinstance(outcome, Failure):
@@ -68,11 +71,12 @@ def import_batch_output(
                 found[key] = make_response(
                     request, outcome.response, NO_USAGE, 0.0, run="", stage="", origin="imported"
                 )
-    answers = ResponseStore(store)
+    responses = ResponseStore(store)
+    responses.recover()
     wanted = {request.key for request in requests}
-    known = answers.digests(wanted).keys()
-    answers.add([answer for key, answer in found.items() if key not in known])
-    missing = wanted - known - found.keys()
+    stored = responses.digests(wanted).keys()
+    responses.add([response for key, response in found.items() if key not in stored])
+    missing = wanted - stored - found.keys()
     absent = f"{path.name} has no line for this conversation"
     if unreadable:
         absent += f" among those that can be read; line {unreadable[0]} cannot"
@@ -83,8 +87,8 @@ def import_batch_output(
         failures=failures,
         reasons=reasons_by_context(requests, failures),
         lines=lines,
-        bound=bound,
-        imported=len(found.keys() - known),
+        matched=matched,
+        imported=len(found.keys() - stored),
         unusable=len(reasons.keys() - found.keys()),
         unreadable=unreadable,
     )

@@ -1,4 +1,4 @@
-"""Requests to an endpoint, and the key under which each answer is kept for good."""
+"""Requests to an endpoint, and the key under which each response is stored."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar
 
-from convrec.artifacts.identity import canonical, text_digest
+from convrec.artifacts.identity import canonical_json, text_digest
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Request:
-    """A chat completion that some context needs, or the embeddings of some texts.
+    """A request for a chat completion or for embeddings.
 
-    `body` is exactly what is sent: model, messages (or, for embeddings, input), every parameter,
-    the response schema. `owner` (the context that asks) is for people and for Batch files; it is
-    not part of the key.
+    Attributes:
+        owner: The context that needs the response, for people and Batch files; not in the key.
+        endpoint: The endpoint's name.
+        body: Exactly what is sent: model, messages (or `input`), parameters, response schema.
     """
 
     owner: str
@@ -28,30 +29,29 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of the canonical JSON of endpoint name and body, in hex."""
-        return text_digest(self.said)
+        """SHA-256 of `canonical_json`, in hex."""
+        return text_digest(self.canonical_json)
 
     @property
-    def said(self) -> str:
-        """What the key is the hash of."""
-        return canonical({"endpoint": self.endpoint, "body": self.body})
+    def canonical_json(self) -> str:
+        """Endpoint name and body as canonical JSON."""
+        return canonical_json({"endpoint": self.endpoint, "body": self.body})
 
     @property
     def route(self) -> str:
-        """Where under the base URL it is posted to."""
+        """The path under the base URL."""
         return route(self.body)
 
 
 def route(body: Mapping[str, Any]) -> str:
-    """Where under the base URL a body is posted to: one with `input` asks for embeddings."""
+    """The path under the base URL for a body; one with `input` asks for embeddings."""
     return "/embeddings" if "input" in body else "/chat/completions"
 
 
 class LazyRequests(Collection[Request]):
-    """The requests of a stage, made anew at each pass, so that memory does not grow with them.
+    """Requests that are built again on each iteration, so that they take no memory.
 
-    `make` starts a pass; `count` is how many requests a pass gives, or counts them when that is
-    asked for.
+    `make` starts an iteration. `count` is the number of requests, or a function that counts them.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class LazyRequests(Collection[Request]):
         return any(request == other for other in self)
 
 
-def chunks(requests: Iterable[T], size: int = 8192) -> Iterator[list[T]]:
-    """The requests, or what goes with them, in lists of at most `size`, in order."""
-    running = iter(requests)
-    while chunk := list(islice(running, size)):
+def chunks(items: Iterable[T], size: int = 8192) -> Iterator[list[T]]:
+    """Lists of at most `size` items, in order."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
         yield chunk
 
 
 def distinct(requests: Iterable[Request]) -> Iterator[Request]:
-    """The requests without those whose key came before."""
+    """The first request of each key."""
     seen: set[bytes] = set()
     for request in requests:
         key = bytes.fromhex(request.key)

@@ -1,4 +1,4 @@
-"""An answer: one response as received, whose it is, and what it cost."""
+"""One LLM response with its request and its cost: a row of the spool."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from convrec.llm.requests import Request
 class Response:
     """One response as received, and what it cost.
 
-    `response` is the raw JSON text; it is empty where the endpoint billed for something that is no
-    answer. `origin` is `live`, `batch` or `imported`; an import never reaches the ledger. `owner`
-    is the context that asked. `created_at` is in UTC, ISO 8601 with microseconds, and with `key`
-    tells one purchase from another.
+    Attributes:
+        body: The request body as JSON.
+        response: The raw JSON text; empty if the endpoint billed without a usable response.
+        origin: `live`, `batch` or `imported`. Imported responses are not in the ledger.
+        created_at: UTC, ISO 8601 with microseconds. Together with `key` it identifies a purchase.
+        owner: The context that needs the response.
     """
 
     key: str
@@ -48,7 +50,7 @@ def make_response(
     origin: str = "live",
     created_at: datetime | None = None,
 ) -> Response:
-    """What was received for a request at `created_at` (UTC, by default now), and what it cost."""
+    """The raw `response` to a request, received at `created_at` (default: now), and its cost."""
     moment = (created_at or datetime.now(UTC)).replace(tzinfo=None)
     return Response(
         key=request.key,

@@ -1,17 +1,17 @@
-"""The spool: answers on disk before they are in the warehouse, and who is asking for what.
+"""The spool: responses on disk before they are in the warehouse, and claims on requests.
 
-A DuckDB commit is slow (some 30 ms) and needs the file's lock, so an answer first goes to an
-append-only, fsynced JSON-lines file in `<home>/spool/`, and many answers move to the warehouse in
-one transaction. Each process that sends has
+A DuckDB commit takes some 30 ms and needs the file's lock. So a response is first appended and
+fsynced to a JSON Lines file in `<home>/spool/`, and many responses move to the warehouse in one
+transaction. Each process that sends requests has
 
-    <name>.claims        the keys it is about to buy; flocked for as long as the process lives
-    <name>.fresh         the next such file, until it takes the place of the last
-    <name>-<n>.jsonl     its segments: answers that are paid for and not yet in the warehouse
-    <name>.reserve       space that is given up when the disk is full, for what is in flight then
+    <name>.claims        the request keys it will buy; flocked as long as the process lives
+    <name>.fresh         the next version of that file, before it replaces the current one
+    <name>-<n>.jsonl     its segments: responses that are paid for and not yet in the warehouse
+    <name>.reserve       space that is freed for the requests in flight when the disk is full
 
-and `turn.lock` is held for the milliseconds in which claims are compared. A flock dies with its
-owner, also on `kill -9`: whoever then gets the lock moves the leftover segments to the warehouse
-and takes the claims away, so no request is bought twice and none stays blocked.
+`turn.lock` is held for the milliseconds in which claims are compared. The kernel releases a flock
+when its owner dies, also on `kill -9`. The next process that gets the lock moves the remaining
+segments to the warehouse and deletes the claims. So no request is bought twice or stays claimed.
 """
 
 from __future__ import annotations
@@ -26,43 +26,64 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-from convrec.errors import WarehouseError, no_space
+from convrec.artifacts.ducklake.locks import LakeClaims
+from convrec.errors import WarehouseError, is_disk_full
 from convrec.llm.response import Response
 from convrec.utils.locks import file_lock, try_file_lock
 
-if TYPE_CHECKING:
-    from convrec.artifacts.ducklake.locks import LakeClaims
-
-RESERVE = 2**20
-"""Bytes of the reserve: many times what `llm.max_concurrency` answers take."""
+RESERVE_BYTES = 2**20
+"""Size of the reserve: many times what `llm.max_concurrency` responses take."""
 
 _FIELDS = {field.name for field in fields(Response)}
-_NEEDED = {field.name for field in fields(Response) if field.default is MISSING}
+_REQUIRED = {field.name for field in fields(Response) if field.default is MISSING}
+
+
+@dataclass(frozen=True)
+class KeyStatus:
+    """Which of some request keys have a stored response, and which are in an open batch."""
+
+    stored: set[str]
+    batched: set[str]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The result of claiming keys.
+
+    `granted` keys are for this process to send. The others have a `stored` response, are claimed
+    `elsewhere`, or are in an open batch (`batched`).
+    """
+
+    granted: list[str]
+    stored: set[str]
+    elsewhere: list[str]
+    batched: set[str]
 
 
 class Spool:
-    """This process's claims and segments; a context manager. Its threads may share it.
+    """The claims and segments of this process, shared by its threads; a context manager.
 
-    `shared` are claims that other hosts see too, of a warehouse that several write to.
+    `lake_claims` are claims that all hosts of a lake see. `disk_full` is set once the reserve had
+    to be used.
     """
 
-    def __init__(self, folder: Path, shared: LakeClaims | None = None) -> None:
+    def __init__(self, folder: Path, lake_claims: LakeClaims | None = None) -> None:
         self.folder = folder
-        self.shared = shared
+        self.lake_claims = lake_claims
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self.claimed: set[str] = set()
-        self.full: WarehouseError | None = None  # once the reserve had to be given up
-        self._segments = 0
+        self.disk_full: WarehouseError | None = None
+        self._segment_count = 0
         self._segment: FileIO | None = None
-        self._claims: IO[str] | None = None
+        self._claims_file: IO[str] | None = None
 
     def __enter__(self) -> Spool:
         try:
             with spool_lock(self.folder):
                 self._write_claims()
-            self._reserve_path.write_bytes(bytes(RESERVE))
+            self._reserve_path.write_bytes(bytes(RESERVE_BYTES))
         except OSError as error:
             self._reserve_path.unlink(missing_ok=True)
             raise spool_write_error(self.folder, error) from None
@@ -79,83 +100,68 @@ class Spool:
         with spool_lock(self.folder):
             if not _segments_of(self._claims_path):
                 self._claims_path.unlink(missing_ok=True)
-        if self.shared is not None:
-            self.shared.close()
-        if self._claims is not None:
-            self._claims.close()
+        if self.lake_claims is not None:
+            self.lake_claims.close()
+        if self._claims_file is not None:
+            self._claims_file.close()
 
-    def append(self, answers: Collection[Response]) -> None:
-        """Write answers and fsync: when this returns they survive a crash of the machine.
+    def append(self, responses: Collection[Response]) -> None:
+        """Write and fsync responses: once this returns they survive a crash of the machine.
 
-        The first time that the disk is full the reserve makes room, and `full` says so. Raises
-        WarehouseError where the answers cannot be kept.
+        When the disk is full for the first time, the reserve is deleted to make room and
+        `disk_full` is set. Raises WarehouseError if the responses cannot be written.
         """
-        lines = [json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers]
+        lines = [json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in responses]
         data = "".join(lines).encode()
         try:
             try:
                 self._write(data)
             except OSError as error:
-                if self.full or not no_space(error):
+                if self.disk_full or not is_disk_full(error):
                     raise
                 self._reserve_path.unlink(missing_ok=True)
-                self.full = spool_write_error(self.folder, error)
+                self.disk_full = spool_write_error(self.folder, error)
                 self._write(data)
         except OSError as error:
             raise spool_write_error(self.folder, error) from None
 
-    def _write(self, data: bytes) -> None:
-        """Append to the segment, wholly or not at all."""
-        if self._segment is None:
-            self._segments += 1
-            self._segment = self._segment_path.open("ab", buffering=0)
-            _sync_folder(self.folder)
-        before = os.fstat(self._segment.fileno()).st_size
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._segment.write(rest) :]
-            os.fsync(self._segment.fileno())
-        except OSError:
-            self._segment.truncate(before)
-            raise
-
     def seal(self) -> Path | None:
-        """Close the current segment, ready to be moved to the warehouse; None without one."""
+        """Close the current segment, if any, and return its path."""
         if self._segment is None:
             return None
         self._segment.close()
         self._segment = None
         return self._segment_path
 
-    def claim(self, keys: Collection[str], standing: Callable[[list[str]], KeyStatus]) -> Claim:
-        """Take those of `keys` that nobody has and nobody asks for.
+    def claim(self, keys: Collection[str], key_status: Callable[[list[str]], KeyStatus]) -> Claim:
+        """Claim those of `keys` that have no response and that no other process has claimed.
 
-        `standing` looks keys up in the warehouse. It is asked after the claims of others are read:
-        they let go of a key only when its answer is committed, so no key falls between. The keys
-        of a process that died count as asked for until `recover` has saved its answers.
+        `key_status` looks keys up in the warehouse. It is called after the claims of others are
+        read: they release a key only once its response is committed, so no key is missed. Keys of
+        a dead process stay claimed until `recover` has saved its responses.
         """
         with spool_lock(self.folder):
-            asked = claimed_keys(self.folder, besides=self._claims_path)
-            if self.shared is not None:
-                asked |= set(keys) - self.shared.take([key for key in keys if key not in asked])
-            known = standing(list(keys))
-            free = [key for key in keys if key not in known.stored and key not in known.batched]
-            mine = [key for key in free if key not in asked]
-            self.claimed.update(mine)
+            others = claimed_keys(self.folder, exclude=self._claims_path)
+            if self.lake_claims is not None:
+                free = [key for key in keys if key not in others]
+                others |= set(keys) - self.lake_claims.take(free)
+            status = key_status(list(keys))
+            missing = [k for k in keys if k not in status.stored and k not in status.batched]
+            granted = [key for key in missing if key not in others]
+            self.claimed.update(granted)
             self._write_claims()
-            if self.shared is not None:
-                self.shared.drop(set(keys) - self.claimed)
-        elsewhere = [key for key in free if key in asked]
-        return Claim(mine, known.stored, elsewhere, known.batched)
+            if self.lake_claims is not None:
+                self.lake_claims.drop(set(keys) - self.claimed)
+        elsewhere = [key for key in missing if key in others]
+        return Claim(granted, status.stored, elsewhere, status.batched)
 
     def release(self, keys: Collection[str]) -> None:
-        """Let go of keys whose answers are committed, or that failed for good."""
+        """Release keys whose responses are committed, or that failed for good."""
         with spool_lock(self.folder):
             self.claimed.difference_update(keys)
             self._write_claims()
-            if self.shared is not None:
-                self.shared.drop(keys)
+            if self.lake_claims is not None:
+                self.lake_claims.drop(keys)
 
     @property
     def _claims_path(self) -> Path:
@@ -163,14 +169,30 @@ class Spool:
 
     @property
     def _segment_path(self) -> Path:
-        return self.folder / f"{self.name}-{self._segments}.jsonl"
+        return self.folder / f"{self.name}-{self._segment_count}.jsonl"
 
     @property
     def _reserve_path(self) -> Path:
         return self.folder / f"{self.name}.reserve"
 
+    def _write(self, data: bytes) -> None:
+        """Append all of `data` to the segment, or nothing."""
+        if self._segment is None:
+            self._segment_count += 1
+            self._segment = self._segment_path.open("ab", buffering=0)
+            _sync_folder(self.folder)
+        size = os.fstat(self._segment.fileno()).st_size
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._segment.write(rest) :]
+            os.fsync(self._segment.fileno())
+        except OSError:
+            self._segment.truncate(size)
+            raise
+
     def _write_claims(self) -> None:
-        """Put a new file, locked, in the place of the old one: others find either of them whole."""
+        """Replace the claims file by a new one that is locked already."""
         fresh = self._claims_path.with_suffix(".fresh")
         try:
             fresh.write_text("".join(f"{key}\n" for key in self.claimed))
@@ -180,94 +202,85 @@ class Spool:
         except OSError as error:
             fresh.unlink(missing_ok=True)
             raise spool_write_error(self.folder, error) from None
-        if self._claims is not None:
-            self._claims.close()
-        self._claims = file
-
-
-@dataclass(frozen=True)
-class KeyStatus:
-    """What the warehouse knows of some keys: which are answered, which are in an open batch."""
-
-    stored: set[str]
-    batched: set[str]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What became of wanted keys: ours to send, answered, asked by others, or in an open batch."""
-
-    mine: list[str]
-    stored: set[str]
-    elsewhere: list[str]
-    batched: set[str]
-
-
-def claimed_keys(folder: Path, besides: Path | None = None) -> set[str]:
-    """The keys that processes are asking for now."""
-    paths = (path for path in folder.glob("*.claims") if path != besides)
-    return {key for path in paths for key in _text(path).split()}
-
-
-def count_live_owners(folder: Path) -> int:
-    """How many living processes may be keeping answers. To be called inside `turn`."""
-    alive = 0
-    for claims in folder.glob("*.claims"):
-        with _if_dead(claims) as dead:
-            alive += not dead
-    return alive
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError:  # its owner has just finished
-        return ""
+        if self._claims_file is not None:
+            self._claims_file.close()
+        self._claims_file = file
 
 
 @contextlib.contextmanager
 def spool_lock(folder: Path) -> Iterator[None]:
-    """Hold the spool's lock, which is only ever held for milliseconds."""
+    """Hold the lock of the spool, which is held for milliseconds only."""
     folder.mkdir(parents=True, exist_ok=True)
     with file_lock(folder / "turn.lock"):
         yield
 
 
-def recover(folder: Path, commit: Callable[[list[Response]], object]) -> int:
-    """Move what dead processes left to the warehouse; the number of answers found.
+def claimed_keys(folder: Path, exclude: Path | None = None) -> set[str]:
+    """The keys in all claims files but `exclude`."""
+    paths = (path for path in folder.glob("*.claims") if path != exclude)
+    return {key for path in paths for key in _read_text(path).split()}
 
-    Both the answers and the claims of a dead process go, in this order.
+
+def count_live_owners(folder: Path) -> int:
+    """How many living processes have a spool. Call it inside `spool_lock`."""
+    count = 0
+    for claims in folder.glob("*.claims"):
+        with _lock_if_dead(claims) as is_dead:
+            count += not is_dead
+    return count
+
+
+def recover(folder: Path, commit: Callable[[list[Response]], object]) -> int:
+    """Commit the responses of dead processes, then delete their claims.
+
+    Returns the number of responses found.
     """
     if not any(folder.glob("*.claims")):
         return 0
     found = 0
     with spool_lock(folder):
         for claims in sorted(folder.glob("*.claims")):
-            with _if_dead(claims) as dead:
-                if not dead:
+            with _lock_if_dead(claims) as is_dead:
+                if not is_dead:
                     continue
                 for segment in _segments_of(claims):
-                    answers = read_segment(segment)
-                    commit(answers)
-                    found += len(answers)
+                    responses = read_segment(segment)
+                    commit(responses)
+                    found += len(responses)
                     segment.unlink()
-                for rest in (".reserve", ".fresh"):
-                    claims.with_suffix(rest).unlink(missing_ok=True)
+                for suffix in (".reserve", ".fresh"):
+                    claims.with_suffix(suffix).unlink(missing_ok=True)
                 claims.unlink()
     return found
 
 
 def read_segment(path: Path) -> list[Response]:
-    """The answers of one segment; a last line that a crash cut short is left out."""
-    answers = []
+    """The responses of one segment, without a last line that a crash cut short."""
+    responses = []
     for line in path.read_bytes().split(b"\n"):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and _NEEDED <= row.keys() <= _FIELDS:
-            answers.append(Response(**row))
-    return answers
+        if isinstance(row, dict) and _REQUIRED <= row.keys() <= _FIELDS:
+            responses.append(Response(**row))
+    return responses
+
+
+def spool_write_error(folder: Path, error: OSError) -> WarehouseError:
+    """The error to raise if a file of the spool cannot be written."""
+    return WarehouseError(
+        f"LLM responses cannot be written to {folder} ({error.strerror or error}). Free some "
+        "space, give this user write permission, or set CONVREC_HOME to another folder, and run "
+        "again"
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:  # its owner has just finished
+        return ""
 
 
 def _segments_of(claims: Path) -> list[Path]:
@@ -275,8 +288,8 @@ def _segments_of(claims: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _if_dead(claims: Path) -> Iterator[bool]:
-    """Whether the owner of a claims file is gone; if so, its lock is ours inside the block."""
+def _lock_if_dead(claims: Path) -> Iterator[bool]:
+    """Whether the owner of a claims file is dead; if so, the block holds its lock."""
     with try_file_lock(claims, create=False) as is_dead:
         yield is_dead
 
@@ -287,11 +300,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def spool_write_error(folder: Path, error: OSError) -> WarehouseError:
-    """What to raise where the spool cannot be written."""
-    return WarehouseError(
-        f"answers cannot be kept in {folder} ({error.strerror or error}); free some space or give "
-        "this user write permission, or set CONVREC_HOME to another folder, and run again"
-    )

@@ -137,7 +137,7 @@ def make_plan(config: Config, store: Store) -> dict[str, Any]:
 
 def build_plan(config: Config, store: Store) -> PlanBuilder:
     """Resolve the whole pipeline without running it. Raises InputError."""
-    ResponseStore(store)  # saves what crashed processes left in the spool
+    ResponseStore(store).recover()
     plan = PlanBuilder(Resolver(config, store))
     plan.llm = {"teacher": cost_row(0, CostEstimate()), "judge": cost_row(0, CostEstimate())}
     with store.hold_connection():

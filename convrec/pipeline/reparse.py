@@ -63,7 +63,7 @@ def import_file(file: Path, config: Config | None, stage: str, store: Store) -> 
                 by_owner = node.stage in ("recommend", stage)
                 requests = source.requests(ctx)
                 imported.append(import_batch_output(file, requests, store, by_owner=by_owner))
-    if not any(one.bound for one in imported):
+    if not any(one.matched for one in imported):
         raise InputError(
             f"no line of {file} names a request of ours: `custom_id` must be a request key of an "
             "open batch, or with --profile the id of one of that profile's conversations"

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import fcntl
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from convrec.artifacts import Store, warehouse
+from convrec.artifacts import Store, database_file
 from convrec.config import load
 from convrec.llm.prices import Usage
 from convrec.llm.requests import Request
@@ -17,6 +16,7 @@ from convrec.pipeline.graph import Node
 from convrec.pipeline.plan import PlanBuilder, make_plan
 from flows.pipeline import pipeline
 from tests.flows.conftest import late
+from tests.support.stored_responses import dead_spool
 
 Small = dict[str, Any]
 
@@ -79,22 +79,20 @@ def test_a_plan_of_a_replay_sends_the_teacher_nothing(
     assert set(plan["llm"]["teacher"].values()) == {0}
 
 
-def killed_with_an_answer(home: Path) -> str:
-    """The key of an answer that a process had in its spool when it was killed."""
+def killed_with_a_response(home: Path) -> str:
+    """The key of a response that a killed process left in its spool."""
     request = Request("c1", "demo", {"model": "demo-judge", "messages": []})
-    told = json.dumps({"choices": [{"message": {"content": "a"}}]})
-    spool = ResponseStore(Store(home)).open_spool().__enter__()
-    spool.append([make_response(request, told, Usage(0, 0, 0), 0.5, run="r", stage="reflect")])
-    assert spool._claims is not None
-    fcntl.flock(spool._claims, fcntl.LOCK_UN)
+    body = json.dumps({"choices": [{"message": {"content": "a"}}]})
+    response = make_response(request, body, Usage(0, 0, 0), 0.5, run="r", stage="reflect")
+    dead_spool(Store(home), response)
     return request.key
 
 
 def test_a_plan_after_a_run_was_killed_saves_its_answers(
     home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warehouse, "LOCK_PATIENCE", 2.0)
-    key = killed_with_an_answer(home)
+    monkeypatch.setattr(database_file, "LOCK_TIMEOUT", 2.0)
+    key = killed_with_a_response(home)
     planned(home, small)
     assert ResponseStore(Store(home)).digests([key])
 
@@ -102,11 +100,12 @@ def test_a_plan_after_a_run_was_killed_saves_its_answers(
 def test_a_process_that_is_killed_while_a_plan_reads_holds_it_up_no_longer(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warehouse, "LOCK_PATIENCE", 2.0)
+    monkeypatch.setattr(database_file, "LOCK_TIMEOUT", 2.0)
     store = Store(home)
     with store.hold_connection():
-        key = killed_with_an_answer(home)
-        assert ResponseStore(store).digests([key]) == {}
+        key = killed_with_a_response(home)
+        assert ResponseStore(store).recover() == 0
+    assert ResponseStore(store).recover() == 1
     assert ResponseStore(store).digests([key])
 
 

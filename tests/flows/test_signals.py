@@ -57,6 +57,6 @@ def test_a_signal_keeps_what_is_in_flight_and_says_how_to_go_on(
     assert "To go on from here: convrec run demo --until recommend" in said
     assert "Traceback" not in said
     store = Store(home)
-    ResponseStore(store)
+    ResponseStore(store).recover()
     served = {json.loads(line)["key"] for line in log.read_text().splitlines()}
     assert set(ResponseStore(store).digests(served)) == served

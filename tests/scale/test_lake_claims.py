@@ -37,17 +37,17 @@ def test_a_key_is_claimed_by_one_host_at_a_time(
 ) -> None:
     one, two = map(ResponseStore, hosts)
     with one.open_spool() as here, two.open_spool() as there:
-        assert here.claim(["a", "b"], nothing_stored).mine == ["a", "b"]
+        assert here.claim(["a", "b"], nothing_stored).granted == ["a", "b"]
         claim = there.claim(["b", "c"], nothing_stored)
-        assert (claim.mine, claim.elsewhere) == (["c"], ["b"])
-        assert two.asked_elsewhere(["a", "b", "d"]) == {"a", "b"}
+        assert (claim.granted, claim.elsewhere) == (["c"], ["b"])
+        assert two.claimed_elsewhere(["a", "b", "d"]) == {"a", "b"}
 
         postgres_server.control("restart")
         here.claim(["e"], nothing_stored)
         assert there.claim(["a", "e"], nothing_stored).elsewhere == ["a", "e"]
 
         here.release(["b"])
-        assert there.claim(["b"], nothing_stored).mine == ["b"]
+        assert there.claim(["b"], nothing_stored).granted == ["b"]
         with pytest.raises(WarehouseError, match="asking an endpoint"):
             forget_conversations(["x"], Store(hosts[0].home.parent / "three"))
     with one.open_spool() as here:
@@ -68,7 +68,7 @@ def test_one_host_submits_a_batch(
     hosts: tuple[Store, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = [make_request(n) for n in range(6)]
-    upload, others = BatchClient.upload, []
+    upload, others = BatchClient.upload_file, []
 
     def slow_upload(self: BatchClient, path: Path, name: str) -> str:
         if not others:
@@ -80,7 +80,7 @@ def test_one_host_submits_a_batch(
             time.sleep(4)
         return upload(self, path, name)
 
-    monkeypatch.setattr(BatchClient, "upload", slow_upload)
+    monkeypatch.setattr(BatchClient, "upload_file", slow_upload)
     with batch_endpoint(tmp_path / "endpoint") as batches:
         url = batches.start()
         fetch_in_batches(requests, url, hosts[0])

@@ -1,11 +1,13 @@
-"""A stored LLM response, and the lookup of an empty warehouse."""
+"""A stored LLM response, the lookup of an empty warehouse, and the spool of a dead process."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 
+from convrec.artifacts import Store
 from convrec.llm.response import Response
-from convrec.llm.spool import KeyStatus
+from convrec.llm.spool import KeyStatus, Spool
 from tests.support.llm_endpoint import completion
 
 RESPONSE = Response(
@@ -26,3 +28,14 @@ RESPONSE = Response(
 
 def nothing_stored(keys: list[str]) -> KeyStatus:
     return KeyStatus(set(), set())
+
+
+def dead_spool(store: Store, *responses: Response) -> Spool:
+    """The spool of a process that was killed after it wrote these responses."""
+    spool = Spool(store.home / "spool").__enter__()
+    spool.claim([response.key for response in responses], nothing_stored)
+    spool.append(responses)
+    (spool.folder / f"{spool.name}.fresh").touch()
+    assert spool._claims_file is not None
+    fcntl.flock(spool._claims_file, fcntl.LOCK_UN)
+    return spool

@@ -1,16 +1,17 @@
-"""The Batch API: half the price, answers within a day, and no request ever submitted twice.
+"""The Batch API: half the price, responses within a day, and no request submitted twice.
 
-    draft      rows are being written: which requests this batch will hold
-    ready      the rows are complete; it may have been uploaded, and once the file's id is known
-               created, and nobody heard of it
-    submitted  the endpoint's id is known; from here on we only look
-    ended      its answers are in the store, and its requests are free again
+A batch goes through these states, recorded in the warehouse before each act:
 
-The intent is in the warehouse before anything is sent. Whoever finds a batch that is not submitted
-asks the endpoint for it first (the file by its name, the batch by its metadata), so a crash between
-an act and its record repeats neither. What another run meant to submit and did not is dissolved:
-that run may have had another budget. A file lock, which dies with its owner, keeps two processes
-from submitting one batch.
+    draft      requests are being added
+    ready      complete; it may have been uploaded and created without our knowing
+    submitted  the endpoint's id is known; from here on it is only polled
+    ended      its responses are stored, and its requests are free again
+
+A process that finds a batch before `submitted` first looks for it at the endpoint (the file by
+name, the batch by metadata), so a crash between an act and its record repeats neither. Batches
+that another run packed but did not submit are dissolved: that run may have had another budget. A
+file lock, which the kernel releases when its owner dies, keeps two processes from submitting the
+same batch.
 """
 
 from convrec.llm.batch.manage import cancel_batch, release_batch

@@ -1,7 +1,7 @@
-"""The control calls of the Batch API, patient with an endpoint that stumbles.
+"""Client of the Files and Batch APIs, with retries.
 
-Reads are repeated. The two calls that make something (upload, create) are never repeated blindly:
-after a call that failed halfway we look whether it worked all the same.
+Reads are repeated. Uploads and creations are not: after one that failed midway, the client first
+looks whether it succeeded nevertheless.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from convrec.artifacts.identity import file_digest
 from convrec.errors import EndpointError
 from convrec.llm.batch.output import parse_output_line
-from convrec.llm.client import Failure, connection_failure, status_failure
 from convrec.llm.endpoint import is_loopback, public_url
+from convrec.llm.outcome import Failure, connection_failure, status_failure
 from convrec.llm.spool import spool_write_error
 from convrec.utils.files import atomic_path
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types import Batch
 
-FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0
+INITIAL_DELAY, MAX_DELAY = 0.5, 60.0
 """Seconds of back-off after the first failed attempt, and at most."""
 
 METADATA_KEY = "convrec_batch"
@@ -34,32 +34,32 @@ T = TypeVar("T")
 
 
 class BatchClient:
-    """Files and batches of one endpoint. Every method raises EndpointError where it gives up."""
+    """Files and batches of one endpoint. Every method raises EndpointError when it gives up."""
 
     def __init__(self, base_url: str, key: str, timeout: float, max_attempts: int) -> None:
         self.url = public_url(base_url)
-        self._key, self._attempts = key, max_attempts
-        self._client = _client(base_url, key, timeout)
+        self._key, self._max_attempts = key, max_attempts
+        self._client = _openai_client(base_url, key, timeout)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def upload(self, path: Path, name: str) -> str:
-        """The id of the input file at the endpoint, uploaded unless it is there already."""
+    def upload_file(self, path: Path, name: str) -> str:
+        """The endpoint's id of an input file; uploads it unless a file of that name exists."""
 
         def send() -> str:
             with path.open("rb") as file:
-                made = self._client.files.create(file=(name, file), purpose="batch")
-            return _id(made, "file")
+                created = self._client.files.create(file=(name, file), purpose="batch")
+            return _object_id(created, "file")
 
-        return self._once(send, lambda: self.find_file(name))
+        return self._with_retries(lambda: self.find_file(name) or send())
 
-    def create(self, file_id: str, batch_key: str) -> str:
-        """The id of the batch at the endpoint, created unless it is there already."""
+    def create_batch(self, file_id: str, batch_key: str) -> str:
+        """The endpoint's id of a batch; creates it unless one with this key exists."""
 
         def send() -> str:
-            return _id(
+            return _object_id(
                 self._client.batches.create(
                     input_file_id=file_id,
                     endpoint="/v1/chat/completions",
@@ -69,112 +69,108 @@ class BatchClient:
                 "batch",
             )
 
-        return self._once(send, lambda: self.find_batch(batch_key))
+        return self._with_retries(lambda: self.find_batch(batch_key) or send())
 
     def find_file(self, name: str) -> str:
         """The id of the newest batch input file of this name; empty if there is none."""
 
-        def look() -> str:
-            for file in _listed(self._client.files.list(purpose="batch", limit=PAGE_SIZE)):
+        def find() -> str:
+            for file in _all_pages(self._client.files.list(purpose="batch", limit=PAGE_SIZE)):
                 if file.filename == name:
-                    return _id(file, "file")
+                    return _object_id(file, "file")
             return ""
 
-        return self._patiently(look)
+        return self._with_retries(find)
 
     def find_batch(self, batch_key: str) -> str:
         """The id of the batch with our key in its metadata; empty if there is none."""
 
-        def look() -> str:
-            for batch in _listed(self._client.batches.list(limit=PAGE_SIZE)):
+        def find() -> str:
+            for batch in _all_pages(self._client.batches.list(limit=PAGE_SIZE)):
                 if (batch.metadata or {}).get(METADATA_KEY) == batch_key:
-                    return _id(batch, "batch")
+                    return _object_id(batch, "batch")
             return ""
 
-        return self._patiently(look)
+        return self._with_retries(find)
 
-    def batch(self, batch_id: str) -> Batch:
-        """How the batch stands."""
+    def get_batch(self, batch_id: str) -> Batch:
+        """The current state of a batch."""
 
-        def look() -> Batch:
+        def get() -> Batch:
             batch = self._client.batches.retrieve(batch_id)
-            _id(batch, "batch")
+            _object_id(batch, "batch")
             if not isinstance(batch.status, str):
                 raise ValueError("a batch without a status")
             return batch
 
-        return self._patiently(look)
+        return self._with_retries(get)
 
-    def cancel(self, batch_id: str) -> None:
-        """Ask the endpoint to stop working on a batch; what it has done is kept and billed."""
-        self._patiently(lambda: _id(self._client.batches.cancel(batch_id), "batch"))
+    def cancel_batch(self, batch_id: str) -> None:
+        """Cancel a batch at the endpoint; what it has done is kept and billed."""
+        self._with_retries(lambda: _object_id(self._client.batches.cancel(batch_id), "batch"))
 
-    def download(self, file_id: str, path: Path) -> None:
-        """Write a file of the endpoint to `path`, whole or not at all.
+    def download_file(self, file_id: str, path: Path) -> None:
+        """Download a file to `path`, completely or not at all.
 
-        Lines among others that nobody can read are the endpoint's own where they come twice alike.
+        A file with unreadable lines is downloaded again, and accepted if it is the same twice.
         """
-        before = ""
+        previous_digest = ""
 
-        def fetch() -> None:
-            nonlocal before
+        def download() -> None:
+            nonlocal previous_digest
             with atomic_path(path) as part:
                 with self._client.files.with_streaming_response.content(file_id) as response:
-                    _write(part, response)
-                    plain = not response.headers.get("content-encoding")
+                    _write_stream(part, response)
+                    is_plain = not response.headers.get("content-encoding")
                     length = response.headers.get("content-length")
-                if plain and length and int(length) != part.stat().st_size:
-                    raise ValueError("a download that broke off")
-                if _unreadable(part):
-                    last, before = before, file_digest(part)
-                    if last != before:
-                        raise ValueError("a line that is none of Batch output")
+                if is_plain and length and int(length) != part.stat().st_size:
+                    raise ValueError("a truncated download")
+                if _count_unreadable(part):
+                    previous, previous_digest = previous_digest, file_digest(part)
+                    if previous != previous_digest:
+                        raise ValueError("a line that is not Batch output")
 
-        self._patiently(fetch)
+        self._with_retries(download)
 
-    # -- patience ------------------------------------------------------------------------------
+    # -- retries -------------------------------------------------------------------------------
 
-    def _once(self, send: Callable[[], str], look: Callable[[], str]) -> str:
-        """Do what must happen once: before each attempt, look whether it has happened."""
-        return self._patiently(lambda: look() or send())
-
-    def _patiently(self, act: Callable[[], T]) -> T:
+    def _with_retries(self, call: Callable[[], T]) -> T:
         failure = Failure("transient", "no attempt")
-        for attempt in range(self._attempts):
+        for attempt in range(self._max_attempts):
             if attempt:
-                backoff = min(FIRST_DELAY * 2 ** (attempt - 1), LONGEST_DELAY)
+                backoff = min(INITIAL_DELAY * 2 ** (attempt - 1), MAX_DELAY)
                 time.sleep(max(backoff * random.uniform(0.5, 1.5), failure.retry_after))
-            result = self._try(act)
+            result = self._try(call)
             if not isinstance(result, Failure):
                 return result
             if result.kind != "transient":
                 raise EndpointError(result.reason)
             failure = result
         raise EndpointError(
-            f"the Batch API of {self.url} failed {self._attempts} times, the last time: "
-            f"{failure.reason}; what was submitted goes on there, so run again to go on from here"
+            f"the Batch API of {self.url} failed {self._max_attempts} times, most recently: "
+            f"{failure.reason}. Submitted batches continue there; run again to continue"
         )
 
-    def _try(self, act: Callable[[], T]) -> T | Failure:
+    def _try(self, call: Callable[[], T]) -> T | Failure:
         import openai
 
         try:
-            return act()
+            return call()
         except openai.APIConnectionError as error:
             return connection_failure(self.url, error)
         except openai.APIStatusError as error:
-            return self._status(error)
+            return self._status_failure(error)
         except (openai.APIResponseValidationError, ValueError, AttributeError, TypeError):
             return Failure("transient", "the response is broken")
 
-    def _status(self, error: Any) -> Failure:
+    def _status_failure(self, error: Any) -> Failure:
         if error.status_code in (404, 405):
             path = error.request.url.path
             return Failure(
                 "terminal",
-                f"{self.url} knows no {path} (HTTP {error.status_code}): where it has no Batch "
-                "API set recommend.source=live and reflect.source=live; where it lost a batch, "
-                "`convrec llm batches` shows it, and --release KEY sets its requests free",
+                f"{self.url} does not have {path} (HTTP {error.status_code}). If it has no Batch "
+                "API, set recommend.source=live and reflect.source=live. If it lost a batch, find "
+                "its key with `convrec llm batches` and free its requests with --release KEY",
             )
         failure = status_failure(self.url, self._key, error, {})
         if failure.kind == "request":
@@ -182,31 +178,29 @@ class BatchClient:
         return failure
 
 
-def _id(thing: Any, kind: str) -> str:
-    """The id of the `file` or `batch` that came back. Raises ValueError for anything else."""
-    found = getattr(thing, "id", None)
-    if not isinstance(found, str) or not found or getattr(thing, "object", None) != kind:
-        raise ValueError(f"a response that is no {kind}")
+def _object_id(value: Any, kind: str) -> str:
+    """The id of a `file` or `batch` object. Raises ValueError for anything else."""
+    found = getattr(value, "id", None)
+    if not isinstance(found, str) or not found or getattr(value, "object", None) != kind:
+        raise ValueError(f"a response that is not a {kind}")
     return found
 
 
-def _listed(page: Any) -> Iterator[Any]:
-    """Everything from a page on. Raises ValueError for a page that is none: nothing listed and no
-    list are not the same.
-    """
+def _all_pages(page: Any) -> Iterator[Any]:
+    """The items of a page and of those after it. Raises ValueError if a page is not a list."""
     while True:
         if not isinstance(page.data, list):
-            raise ValueError("a response that is no list")
+            raise ValueError("a response that is not a list")
         yield from page.data
         if not page.has_next_page():
             return
         page = page.get_next_page()
 
 
-def _write(path: Path, response: Any) -> None:
-    """Write a streamed body. Raises ValueError where it breaks off, WarehouseError on a full disk.
+def _write_stream(path: Path, response: Any) -> None:
+    """Write a streamed body to a file.
 
-    What a broken stream raises depends on the HTTP library that `openai` happens to use.
+    Raises ValueError if the stream breaks, WarehouseError if the file cannot be written.
     """
     blocks = response.iter_bytes(1 << 20)
     try:
@@ -214,8 +208,8 @@ def _write(path: Path, response: Any) -> None:
             while True:
                 try:
                     block = next(blocks, b"")
-                except Exception:
-                    raise ValueError("a download that broke off") from None
+                except Exception:  # which one depends on the HTTP library of `openai`
+                    raise ValueError("a truncated download") from None
                 if not block:
                     return
                 file.write(block)
@@ -223,23 +217,23 @@ def _write(path: Path, response: Any) -> None:
         raise spool_write_error(path.parent, error) from None
 
 
-def _unreadable(path: Path) -> int:
-    """How many lines are none of Batch output.
+def _count_unreadable(path: Path) -> int:
+    """The number of lines that are not Batch output.
 
-    Raises ValueError where all are, or the last one breaks off.
+    Raises ValueError if no line is Batch output, or the last one is cut off.
     """
     readable = unreadable = 0
     line = b""
     with path.open("rb") as file:
         for line in filter(bytes.strip, file):
-            good = parse_output_line(line) is not None
-            readable, unreadable = readable + good, unreadable + (not good)
-    if unreadable and (not readable or not (good or line.endswith(b"\n"))):
-        raise ValueError("a download that broke off")
+            is_readable = parse_output_line(line) is not None
+            readable, unreadable = readable + is_readable, unreadable + (not is_readable)
+    if unreadable and (not readable or not (is_readable or line.endswith(b"\n"))):
+        raise ValueError("a truncated download")
     return unreadable
 
 
-def _client(base_url: str, key: str, timeout: float) -> OpenAI:
+def _openai_client(base_url: str, key: str, timeout: float) -> OpenAI:
     import openai
 
     http_client = openai.DefaultHttpxClient(trust_env=False) if is_loopback(base_url) else None

@@ -1,7 +1,7 @@
-"""Collecting a batch that has ended: its answers into the store, its bill into the ledger.
+"""Collect an ended batch: its responses into the store, its bill into the ledger.
 
-Repeating it changes nothing: an answer is known by its request key, and a purchase by that key with
-the moment at which the batch ended. So a crash in the middle costs another download and no more.
+Collecting again changes nothing: a response is identified by its request key, a purchase by that
+key and the time at which the batch ended. A crash midway costs only another download.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from convrec.llm.batch.client import BatchClient
 from convrec.llm.batch.output import line_outcome, read_output_lines
 from convrec.llm.batch.store import BatchRecord, BatchStore, unreadable_file
-from convrec.llm.client import Failure, Success
 from convrec.llm.context import FetchContext
+from convrec.llm.outcome import Failure, Success
 from convrec.llm.prices import NO_USAGE, Usage, cost
 from convrec.llm.requests import chunks
 from convrec.llm.response import Response, make_response
@@ -28,10 +28,14 @@ LINES_PER_COMMIT = 1000
 
 @dataclass
 class CollectedBatch:
-    """What a batch gave: answered keys, failures for good by key, and what was billed.
+    """What an ended batch held.
 
-    `terminal` is a refusal that would meet every request alike, `unreadable` the number of lines
-    that nobody can read; they lie in `spool/unread-KEY.jsonl`.
+    Attributes:
+        answered: Keys of the requests with a response.
+        failures: Request key → reason, for requests that must not be sent again.
+        usage: Billed tokens; `usd` is their cost.
+        terminal: A refusal that would meet every request, if there was one.
+        unreadable: Number of unreadable lines, which are kept in `spool/unread-KEY.jsonl`.
     """
 
     answered: set[str] = field(default_factory=set)
@@ -42,75 +46,79 @@ class CollectedBatch:
     unreadable: int = 0
 
 
-def collect(
-    batch: Batch, row: BatchRecord, book: BatchStore, control: BatchClient, errand: FetchContext
+def collect_batch(
+    batch: Batch,
+    record: BatchRecord,
+    batch_store: BatchStore,
+    client: BatchClient,
+    ctx: FetchContext,
 ) -> CollectedBatch:
     """Download the output and error files of an ended batch and store what they hold."""
     collected = CollectedBatch()
     moment = ended_at(batch)
-    unread = unreadable_file(book.folder, row.batch_key)
-    unread.unlink(missing_ok=True)
+    unreadable = unreadable_file(batch_store.folder, record.batch_key)
+    unreadable.unlink(missing_ok=True)
 
-    def put_aside(number: int, line: bytes) -> None:
+    def keep_unreadable(number: int, line: bytes) -> None:
         collected.unreadable += 1
         try:
-            with unread.open("ab") as file:
+            with unreadable.open("ab") as file:
                 file.write(line)
         except OSError as error:
-            raise spool_write_error(book.folder, error) from None
+            raise spool_write_error(batch_store.folder, error) from None
 
     for file_id in (batch.output_file_id, batch.error_file_id):
         if file_id:
-            path = book.folder / f"batch-{row.batch_key}.{file_id}.jsonl"
-            control.download(file_id, path)
-            for lines in chunks(read_output_lines(path, put_aside), LINES_PER_COMMIT):
-                _store(lines, row, moment, book, errand, collected)
+            path = batch_store.folder / f"batch-{record.batch_key}.{file_id}.jsonl"
+            client.download_file(file_id, path)
+            for lines in chunks(read_output_lines(path, keep_unreadable), LINES_PER_COMMIT):
+                _store_lines(lines, record, moment, batch_store, ctx, collected)
             path.unlink()
     return collected
 
 
 def ended_at(batch: Batch) -> datetime:
-    """When a batch ended, as the endpoint says; the same however often one asks."""
+    """When a batch ended according to the endpoint, the same at each call."""
     stamps = (batch.completed_at, batch.expired_at, batch.cancelled_at, batch.failed_at)
     stamp = next((s for s in stamps if s), batch.created_at)
     return datetime.fromtimestamp(stamp, UTC)
 
 
-def _store(
+def _store_lines(
     lines: list[dict[str, Any]],
-    row: BatchRecord,
+    record: BatchRecord,
     moment: datetime,
-    book: BatchStore,
-    errand: FetchContext,
+    batch_store: BatchStore,
+    ctx: FetchContext,
     collected: CollectedBatch,
 ) -> None:
-    requests = book.requests(row, [line["custom_id"] for line in lines])
-    answers: list[Response] = []
+    requests = batch_store.find_requests(record, [line["custom_id"] for line in lines])
+    responses: list[Response] = []
     for line in lines:
         request = requests.get(line["custom_id"])
         if request is None or request.key in collected.answered:
-            continue  # somebody else's, which says nothing about our requests, or a line again
-        outcome = line_outcome(line, request, url=errand.base_url, key=errand.key)
+            continue  # not a request of this batch, or a repeated line
+        outcome = line_outcome(line, request, url=ctx.base_url, key=ctx.key)
         if outcome.usage:
-            usd = cost(errand.price(request), outcome.usage, batch=True)
+            usd = cost(ctx.price(request), outcome.usage, batch=True)
             collected.usage, collected.usd = collected.usage + outcome.usage, collected.usd + usd
-            answers.append(
+            responses.append(
                 make_response(
                     request,
                     outcome.response if isinstance(outcome, Success) else "",
                     outcome.usage,
                     usd,
-                    run=row.run,
-                    stage=row.stage,
+                    run=record.run,
+                    stage=record.stage,
                     origin="batch",
                     created_at=moment,
                 )
             )
-        _sort(request.key, outcome, collected)
-    errand.answers.add(answers)
+        _count_outcome(request.key, outcome, collected)
+    ctx.responses.add(responses)
 
 
-def _sort(key: str, outcome: Success | Failure, collected: CollectedBatch) -> None:
+def _count_outcome(key: str, outcome: Success | Failure, collected: CollectedBatch) -> None:
     if isinstance(outcome, Success):
         collected.answered.add(key)
     elif outcome.kind == "request":

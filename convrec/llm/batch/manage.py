@@ -1,4 +1,4 @@
-"""What a person may do with a batch: end it at the endpoint, or give up one that is lost."""
+"""Manual operations: cancel a batch at the endpoint, or release one that the endpoint lost."""
 
 from __future__ import annotations
 
@@ -13,54 +13,61 @@ from convrec.llm.endpoint import api_key, endpoint_name, open_endpoint
 from convrec.llm.response_store import ResponseStore
 
 CANCELLED_NOTE = "cancelled by us"
+RELEASED_NOTE = "released by us"
+NEVER_SUBMITTED_NOTE = "never submitted"
+"""Values of `llm_batches.note`."""
 
 
-def cancel_batch(batch_key: str, config: Config, answers: ResponseStore) -> None:
-    """Ask the endpoint to end a batch; the next run collects what it has done.
+def cancel_batch(batch_key: str, config: Config, responses: ResponseStore) -> None:
+    """Cancel a batch at the endpoint; the next run collects what it has done.
 
-    Raises InputError for a batch that is unknown or has ended, that a run is at, or that is at
-    another endpoint than the configuration's.
+    Raises InputError if the batch is unknown, has ended, is in use by a run, or belongs to another
+    endpoint than that of `config`.
     """
-    book = BatchStore(answers.store)
-    with _open_row(batch_key, book) as row:
-        if row.endpoint != (name := endpoint_name(config)):
+    batch_store = BatchStore(responses.store)
+    with _open_record(batch_key, batch_store) as record:
+        if record.endpoint != (name := endpoint_name(config)):
             raise InputError(
-                f"batch {batch_key!r} is for {row.endpoint}, and profile {config.profile!r} asks "
-                f"{name}; give --profile the one that it was made for"
+                f"batch {batch_key!r} belongs to endpoint {record.endpoint}, and profile "
+                f"{config.profile!r} uses {name}. Choose the profile of the batch with --profile"
             )
-        with open_endpoint(config, answers.store.home / "demo-endpoint") as base_url:
+        with open_endpoint(config, responses.store.home / "demo-endpoint") as base_url:
             llm, key = config.llm, api_key(config, base_url)
-            with closing(BatchClient(base_url, key, llm.timeout, llm.max_attempts)) as control:
-                batch_id = row.batch_id or (control.find_batch(batch_key) if row.file_id else "")
+            with closing(BatchClient(base_url, key, llm.timeout, llm.max_attempts)) as client:
+                batch_id = record.batch_id
+                if not batch_id and record.file_id:
+                    batch_id = client.find_batch(batch_key)
                 if not batch_id:
-                    book.end(row, "never submitted")
+                    batch_store.end(record, NEVER_SUBMITTED_NOTE)
                     return
-                # The note comes first: a run that waits may see the end before we return.
-                book.note(row, batch_id=batch_id, state="submitted", note=CANCELLED_NOTE)
-                control.cancel(batch_id)
+                # The note comes first: a waiting run may see the end before this call returns.
+                batch_store.update(
+                    record, batch_id=batch_id, state="submitted", note=CANCELLED_NOTE
+                )
+                client.cancel_batch(batch_id)
 
 
-def release_batch(batch_key: str, answers: ResponseStore) -> None:
-    """Give up a batch that its endpoint has lost: its requests may be sent again.
+def release_batch(batch_key: str, responses: ResponseStore) -> None:
+    """Give up a batch that its endpoint has lost, so that its requests can be sent again.
 
-    Raises InputError for a batch that is unknown or has ended, or that a run is at.
+    Raises InputError if the batch is unknown, has ended, or is in use by a run.
     """
-    book = BatchStore(answers.store)
-    with _open_row(batch_key, book) as row:
-        book.end(row, "released by us")
+    batch_store = BatchStore(responses.store)
+    with _open_record(batch_key, batch_store) as record:
+        batch_store.end(record, RELEASED_NOTE)
 
 
 @contextmanager
-def _open_row(batch_key: str, book: BatchStore) -> Iterator[BatchRecord]:
-    """A batch that nobody packs, submits or collects inside the block."""
-    row = book.row(batch_key)
-    if row is None or row.state == "ended":
-        raise InputError(f"no open batch {batch_key!r}; `convrec llm batches` shows them")
-    with book.holding(batch_key) as ours:
-        row = book.row(batch_key)
-        if not ours or row is None or row.state == "ended":
+def _open_record(batch_key: str, batch_store: BatchStore) -> Iterator[BatchRecord]:
+    """An open batch, locked for the length of the block."""
+    record = batch_store.record(batch_key)
+    if record is None or record.state == "ended":
+        raise InputError(f"no open batch {batch_key!r}. `convrec llm batches` lists them")
+    with batch_store.try_lock(batch_key) as is_locked:
+        record = batch_store.record(batch_key)
+        if not is_locked or record is None or record.state == "ended":
             raise InputError(
-                f"a run is packing, submitting or collecting batch {batch_key!r} just now; look "
-                "again with `convrec llm batches` once it is done"
+                f"a run is packing, submitting or collecting batch {batch_key!r} right now. Check "
+                "`convrec llm batches` and try again later"
             )
-        yield row
+        yield record

@@ -1,4 +1,4 @@
-"""Reading Batch output and error files: what each line means for the request that it names."""
+"""Read Batch output and error files: what each line means for its request."""
 
 from __future__ import annotations
 
@@ -8,58 +8,62 @@ from pathlib import Path
 from typing import Any
 
 from convrec.errors import InputError
-from convrec.llm.client import Failure, Success, error_failure, mask_key, parse_response
+from convrec.llm.outcome import Failure, Success, error_failure, mask_key
 from convrec.llm.requests import Request
+from convrec.llm.response_body import parse_response
 
 
 def read_output_lines(
-    path: Path, unreadable: Callable[[int, bytes], object] = lambda number, line: None
+    path: Path, on_unreadable: Callable[[int, bytes], object] = lambda number, line: None
 ) -> Iterator[dict[str, Any]]:
-    """The lines of an output or error file, as objects with `custom_id` and `response`.
+    """Yield the lines of an output or error file as objects with `custom_id` and `response`.
 
-    `unreadable` is told of every other line and its number, from 1. Raises InputError for a file
-    that cannot be read, or in which no line is one of Batch output.
+    `on_unreadable` is called with the number (from 1) and the bytes of every other line. Raises
+    InputError if the file cannot be read or no line is Batch output.
     """
-    readable = first = 0
+    readable = first_unreadable = 0
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
                 if (row := parse_output_line(line)) is None:
-                    first = first or number
-                    unreadable(number, line)
+                    first_unreadable = first_unreadable or number
+                    on_unreadable(number, line)
                 else:
                     readable += 1
                     yield row
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}); give the path of an OpenAI Batch output "
-            "file"
+            f"{path} cannot be read ({error.strerror}). Choose an output file of the OpenAI Batch "
+            "API"
         ) from None
-    if first and not readable:
+    if first_unreadable and not readable:
         raise InputError(
-            f"{path}, line {first} is not a line of Batch output, and none after it is: each is a "
-            "JSON object with custom_id, response and error; download the file again"
+            f"{path}, line {first_unreadable} is not a line of Batch output, and neither is any "
+            "other. Each must be a JSON object with custom_id, response and error; download the "
+            "file again"
         )
 
 
 def parse_output_line(line: bytes) -> dict[str, Any] | None:
-    """A line of Batch output; None for what is none."""
+    """A line of a Batch output file as an object; None if it is not one."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    good = isinstance(row, dict) and isinstance(row.get("custom_id"), str) and "response" in row
-    return row if good else None
+    is_output = (
+        isinstance(row, dict) and isinstance(row.get("custom_id"), str) and "response" in row
+    )
+    return row if is_output else None
 
 
 def line_outcome(
     row: Mapping[str, Any], request: Request, *, url: str = "the batch", key: str = ""
 ) -> Success | Failure:
-    """The answer in a line, or why it holds none.
+    """The response in a line, or why it holds none.
 
-    Requests that were never run (an expired or cancelled batch) and server errors are transient.
+    Server errors, and requests that an expired or cancelled batch did not run, are transient.
     """
     response, error = row.get("response"), row.get("error")
     if not isinstance(response, dict):
@@ -67,11 +71,10 @@ def line_outcome(
         return Failure("transient", f"the batch reports {code or 'no response'}")
     status, body = response.get("status_code"), response.get("body")
     if error or status != 200:
-        said = body.get("error") if isinstance(body, dict) else error
-        said = said if isinstance(said, dict) else error
+        details = body.get("error") if isinstance(body, dict) else error
+        details = details if isinstance(details, dict) else error
+        details = details if isinstance(details, dict) else {}
         number = status if isinstance(status, int) and status != 200 else 500
-        failure = error_failure(
-            url, key, number, said if isinstance(said, dict) else {}, request.body
-        )
+        failure = error_failure(url, key, number, details, request.body)
         return Failure(failure.kind, f"the batch reports {failure.reason}", failure.status)
     return parse_response(mask_key(json.dumps(body), key), request.body)

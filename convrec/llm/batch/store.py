@@ -1,4 +1,4 @@
-"""The book of batches: what was packed into which, and how far each is."""
+"""Records of batches in the warehouse: the requests and the state of each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from convrec.artifacts.retry import again
+import polars as pl
+
+from convrec.artifacts.backend import WriteMode
+from convrec.artifacts.retry import with_retries
 from convrec.artifacts.store import Store
 from convrec.artifacts.tables import utc_now
-from convrec.artifacts.warehouse import WriteMode
 from convrec.llm.requests import LazyRequests, Request
 from convrec.llm.spool import spool_write_error
 from convrec.utils.locks import try_file_lock
@@ -21,6 +23,7 @@ from convrec.utils.locks import try_file_lock
 COLUMNS = "batch_key, endpoint, stage, run, state, requests, file_id, batch_id, note, created_at"
 
 FETCH_SIZE = 2000
+"""Rows read from DuckDB at a time."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class BatchRecord:
 
     @property
     def file_name(self) -> str:
-        """The name under which the endpoint has the input file."""
+        """The name of the input file at the endpoint."""
         return f"convrec-{self.batch_key}.jsonl"
 
 
@@ -51,19 +54,17 @@ class BatchStore:
         self.store = store
         self.folder = store.home / "spool"
 
-    def rows(self) -> list[BatchRecord]:
-        """Every batch, oldest first."""
+    def records(self) -> list[BatchRecord]:
+        """All batches, oldest first."""
         return self._select("true", [])
 
-    def row(self, batch_key: str) -> BatchRecord | None:
-        """One batch, as it stands now."""
+    def record(self, batch_key: str) -> BatchRecord | None:
+        """The current record of one batch."""
         found = self._select("batch_key = ?", [batch_key])
         return found[0] if found else None
 
     def open_with(self, keys: Collection[str]) -> list[BatchRecord]:
-        """Batches that have not ended and hold any of these requests, oldest first."""
-        import polars as pl
-
+        """Open batches that hold any of these requests, oldest first."""
         wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String})
         with self.store.read_connection() as connection:
             connection.register("wanted", wanted.to_arrow())
@@ -75,104 +76,99 @@ class BatchStore:
         return [BatchRecord(*row) for row in found]
 
     def draft(self, endpoint: str, stage: str, run: str) -> BatchDraft:
-        """Begin a batch."""
+        """A new batch to fill."""
         return BatchDraft(self, secrets.token_hex(8), endpoint, stage, run)
 
-    @again
-    def note(self, row: BatchRecord, **changes: str) -> None:
-        """Record what is known of a batch now: state, file_id, batch_id, note.
-
-        A batch that has ended meanwhile stays as it is.
-        """
-        sets = ", ".join(f"{name} = ?" for name in changes)
+    @with_retries
+    def update(self, record: BatchRecord, **changes: str) -> None:
+        """Set `state`, `file_id`, `batch_id` or `note` of a batch, unless it has ended."""
+        assignments = ", ".join(f"{name} = ?" for name in changes)
         with self.store.transaction() as connection:
             connection.execute(
-                f"UPDATE llm_batches SET {sets}, updated_at = ? "  # noqa: S608
+                f"UPDATE llm_batches SET {assignments}, updated_at = ? "  # noqa: S608
                 "WHERE batch_key = ? AND state != 'ended'",
-                [*changes.values(), utc_now(), row.batch_key],
+                [*changes.values(), utc_now(), record.batch_key],
             )
 
-    @again
-    def end(self, row: BatchRecord, note: str) -> None:
-        """Set the requests of a batch free: they are answered, or may be sent again."""
+    @with_retries
+    def end(self, record: BatchRecord, note: str) -> None:
+        """Mark a batch as ended and free its requests."""
         with self.store.transaction() as connection:
             connection.execute(
-                "DELETE FROM llm_batch_requests WHERE batch_key = ?", [row.batch_key]
+                "DELETE FROM llm_batch_requests WHERE batch_key = ?", [record.batch_key]
             )
             connection.execute(
                 "UPDATE llm_batches SET state = 'ended', note = ?, updated_at = ? "
                 "WHERE batch_key = ?",
-                [note, utc_now(), row.batch_key],
+                [note, utc_now(), record.batch_key],
             )
-        self.clear(row)
+        self.remove_files(record)
 
-    def clear(self, row: BatchRecord) -> None:
-        """Remove files of this batch that a crash left half-way; all of them can be had again."""
-        remove_transfers(self.folder, row.batch_key)
+    def remove_files(self, record: BatchRecord) -> None:
+        """Delete this batch's local files, which a crash may have left incomplete."""
+        remove_transfers(self.folder, record.batch_key)
 
-    def requests(self, row: BatchRecord, keys: Collection[str]) -> dict[str, Request]:
+    def find_requests(self, record: BatchRecord, keys: Collection[str]) -> dict[str, Request]:
         """Request key → request, for those of `keys` that the batch holds."""
-        import polars as pl
-
         wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String})
         with self.store.read_connection() as connection:
             connection.register("wanted", wanted.to_arrow())
             found = connection.execute(
                 "SELECT request_key, owner, body FROM llm_batch_requests "
                 "JOIN wanted ON request_key = key WHERE batch_key = ?",
-                [row.batch_key],
+                [record.batch_key],
             ).fetchall()
-        return {key: Request(owner, row.endpoint, json.loads(body)) for key, owner, body in found}
+        return {
+            key: Request(owner, record.endpoint, json.loads(body)) for key, owner, body in found
+        }
 
-    def keys(self, row: BatchRecord) -> set[str]:
-        """The request keys that the batch holds, while it is open."""
+    def request_keys(self, record: BatchRecord) -> set[str]:
+        """The request keys that an open batch holds."""
         with self.store.read_connection() as connection:
             found = connection.execute(
-                "SELECT request_key FROM llm_batch_requests WHERE batch_key = ?", [row.batch_key]
+                "SELECT request_key FROM llm_batch_requests WHERE batch_key = ?",
+                [record.batch_key],
             ).fetchall()
         return {key for (key,) in found}
 
     def open_requests(self, run: str | None = None) -> LazyRequests:
-        """The requests of all batches that have not ended; of one run, or of all."""
-        held = "FROM llm_batch_requests JOIN llm_batches USING (batch_key) "
+        """The requests in the open batches of one run, or of all."""
+        joined = "FROM llm_batch_requests JOIN llm_batches USING (batch_key) "
         of_run = "WHERE $1 IS NULL OR run = $1"
 
         def make() -> Iterator[Request]:
             with self.store.read_connection() as connection:
-                query = f"SELECT owner, endpoint, body {held} {of_run}"
+                query = f"SELECT owner, endpoint, body {joined} {of_run}"
                 found = connection.execute(query, [run])
-                while some := found.fetchmany(FETCH_SIZE):
-                    for owner, endpoint, body in some:
+                while rows := found.fetchmany(FETCH_SIZE):
+                    for owner, endpoint, body in rows:
                         yield Request(owner, endpoint, json.loads(body))
 
         def count() -> int:
             with self.store.read_connection() as connection:
-                query = f"SELECT count(*) {held} {of_run}"
+                query = f"SELECT count(*) {joined} {of_run}"
                 return int(connection.execute(query, [run]).fetchall()[0][0])
 
         return LazyRequests(make, count)
 
-    def write_input(self, row: BatchRecord, path: Path) -> None:
-        """Write the batch's input file: one line a request, `custom_id` is the request key."""
+    def write_input_file(self, record: BatchRecord, path: Path) -> None:
+        """Write the batch's input file: one line per request, with the key as `custom_id`."""
         with self.store.read_connection() as connection:
             found = connection.execute(
                 "SELECT request_key, body FROM llm_batch_requests WHERE batch_key = ? "
                 "ORDER BY request_key",
-                [row.batch_key],
+                [record.batch_key],
             )
             try:
                 with path.open("w", encoding="utf-8") as file:
-                    while some := found.fetchmany(FETCH_SIZE):
-                        file.writelines(input_line(key, body) for key, body in some)
+                    while rows := found.fetchmany(FETCH_SIZE):
+                        file.writelines(input_line(key, body) for key, body in rows)
             except OSError as error:
                 raise spool_write_error(path.parent, error) from None
 
     @contextlib.contextmanager
-    def holding(self, batch_key: str) -> Iterator[bool]:
-        """Whether the batch is ours to submit inside the block; another process may be at it.
-
-        Of a lake that is a process of whatever host.
-        """
+    def try_lock(self, batch_key: str) -> Iterator[bool]:
+        """Yield whether the batch is free, on all hosts of a lake; if so, hold its lock."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"batch-{batch_key}.lock"
         with contextlib.ExitStack() as stack:
@@ -180,14 +176,12 @@ class BatchStore:
                 yield False
                 return
             stack.callback(path.unlink, missing_ok=True)
-            yield self._claimed_on_all_hosts(path.stem, stack)
+            yield self._claim_on_lake(path.stem, stack)
 
-    def _claimed_on_all_hosts(self, name: str, stack: contextlib.ExitStack) -> bool:
-        if self.store.lake is None:
+    def _claim_on_lake(self, name: str, stack: contextlib.ExitStack) -> bool:
+        claims = self.store.backend.open_claims()
+        if claims is None:
             return True
-        from convrec.artifacts.ducklake.locks import LakeClaims
-
-        claims = LakeClaims(self.store.lake)
         stack.callback(claims.close)
         return bool(claims.take([name]))
 
@@ -202,32 +196,30 @@ class BatchStore:
 
 
 class BatchDraft:
-    """A batch that is being filled; a context manager that holds its lock."""
+    """A batch that is being filled. The caller holds its lock."""
 
     def __init__(
-        self, book: BatchStore, batch_key: str, endpoint: str, stage: str, run: str
+        self, batch_store: BatchStore, batch_key: str, endpoint: str, stage: str, run: str
     ) -> None:
         self.batch_key = batch_key
         self.requests = 0
         self.bytes = 0
         self.model = ""
-        self._book = book
-        self._names = (endpoint, stage, run)
+        self._batch_store = batch_store
+        self._origin = (endpoint, stage, run)
 
-    def takes(self, model: str, size: int, max_requests: int, max_bytes: int) -> bool:
-        """Whether a line of `size` bytes for `model` still fits in."""
-        fits = self.requests < max_requests and self.bytes + size <= max_bytes
-        return not self.requests or (fits and model == self.model)
+    def fits(self, model: str, size: int, max_requests: int, max_bytes: int) -> bool:
+        """Whether a line of `size` bytes for `model` still fits."""
+        has_room = self.requests < max_requests and self.bytes + size <= max_bytes
+        return not self.requests or (has_room and model == self.model)
 
-    def count(self, model: str, size: int) -> None:
-        """Count a line that goes in."""
+    def count_line(self, model: str, size: int) -> None:
+        """Count a line that is added."""
         self.model, self.requests, self.bytes = model, self.requests + 1, self.bytes + size
 
-    @again
-    def write(self, requests: Sequence[Request]) -> None:
-        """Record requests as part of this batch, which makes them nobody else's."""
-        import polars as pl
-
+    @with_retries
+    def write_requests(self, requests: Sequence[Request]) -> None:
+        """Record requests as part of this batch; no other process will send them."""
         if not requests:
             return
         rows = pl.DataFrame(
@@ -239,8 +231,8 @@ class BatchDraft:
                 "body": [json.dumps(dict(r.body), ensure_ascii=False) for r in requests],
             }
         ).to_arrow()
-        endpoint, stage, run = self._names
-        with self._book.store.transaction(WriteMode.APPEND) as connection:
+        endpoint, stage, run = self._origin
+        with self._batch_store.store.transaction(WriteMode.APPEND) as connection:
             connection.execute(
                 "INSERT INTO llm_batches SELECT ?, ?, ?, ?, 'draft', 0, '', '', '', ?, ? WHERE "
                 "NOT EXISTS (SELECT 1 FROM llm_batches AS known WHERE known.batch_key = ?)",
@@ -255,18 +247,18 @@ class BatchDraft:
 
 
 def remove_transfers(folder: Path, batch_key: str = "*") -> None:
-    """Remove files on their way to or from an endpoint, of one batch or of all."""
+    """Delete input and output files of one batch, or of all."""
     for path in folder.glob(f"batch-{batch_key}.*"):
         if path.suffix in (".jsonl", ".part"):
             path.unlink(missing_ok=True)
 
 
 def unreadable_file(folder: Path, batch_key: str = "*") -> Path:
-    """Where lines of a batch's output lie that nobody could read."""
+    """The file that keeps the unreadable lines of a batch's output."""
     return folder / f"unread-{batch_key}.jsonl"
 
 
 def input_line(key: str, body: str) -> str:
-    """A line of a Batch input file."""
+    """One line of a Batch input file."""
     head = json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions"})
     return f'{head[:-1]}, "body": {body}}}\n'

@@ -55,7 +55,7 @@ def test_the_ledger_as_table_and_json(store: Store, monkeypatch: pytest.MonkeyPa
         ["--batch-seconds", "-1"],
     ],
 )
-def test_a_demo_server_that_cannot_be_is_refused(
+def test_invalid_server_options_are_refused(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -66,7 +66,7 @@ def test_a_demo_server_that_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("option", ["--cancel", "--release"])
-def test_a_key_that_a_script_left_empty_is_no_batch(
+def test_an_empty_batch_key_is_refused(
     option: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONVREC_HOME", str(store.home))

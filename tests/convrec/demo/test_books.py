@@ -14,7 +14,7 @@ from convrec.demo import complete
 from convrec.demo.post_parser import find_work, parse_post
 from convrec.demo.posts import generate_rows
 from convrec.demo.world import WORLDS, World, detect_world, load_world
-from convrec.stages.ingest.source import read_conversations
+from convrec.stages.ingest.read import read_conversations
 from convrec.stages.recommend.step import teacher_messages
 from convrec.titles.line_format import parse_chat_list
 
@@ -32,7 +32,7 @@ def known(answer: str, here: World) -> float:
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_a_world_is_whole(name) -> None:
+def test_a_world_is_complete(name) -> None:
     here = load_world(name)
     assert {work.taste for work in here.works} == set(here.tastes)
     for taste in here.tastes.values():
@@ -42,27 +42,27 @@ def test_a_world_is_whole(name) -> None:
             assert parse_post(cue, here).strongest() == taste.name
 
 
-def test_what_a_reader_wants_gives_the_taste_away() -> None:
+def test_each_wish_identifies_its_taste() -> None:
     for taste in BOOKS.tastes.values():
         told = [parse_post(want, BOOKS).strongest() for want in taste.wants]
         assert told.count(taste.name) == len(told), list(zip(taste.wants, told, strict=True))
 
 
-def test_the_noun_of_the_instructions_tells_the_world() -> None:
+def test_the_noun_in_the_instructions_selects_the_world() -> None:
     assert detect_world("Recommend a novel, not a film") is BOOKS
     assert detect_world("You recommend movies.") is load_world()
     assert detect_world("Bookmakers and filmography") is load_world()
     assert detect_world("") is load_world()
 
 
-def test_one_process_answers_both_domains() -> None:
+def test_one_process_serves_both_worlds() -> None:
     text = "I loved Dune and Solaris. Looking for space."
     assert known(asked(text, "demo-books"), BOOKS) == 1
     assert known(asked(text, "demo"), load_world()) == 1
     assert "(" not in asked(text, "demo-books")
 
 
-def test_a_post_about_the_other_world_changes_nothing() -> None:
+def test_nouns_in_a_post_do_not_select_the_world() -> None:
     assert known(asked("I love books, novels and Dune", "demo"), load_world()) == 1
     assert known(asked("the movie was better", "demo-books"), BOOKS) == 1
 
@@ -89,7 +89,7 @@ def test_the_judge_knows_books() -> None:
     assert mean(sea) > mean(love) + 1
 
 
-def test_the_worlds_books_are_those_of_the_shipped_catalog() -> None:
+def test_the_books_match_the_shipped_catalog() -> None:
     with (ROOT / "catalog" / "demo-books.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     facts = {(r["name"], r["author"], r["published"], r["other_names"]) for r in rows}
@@ -100,7 +100,7 @@ def test_the_worlds_books_are_those_of_the_shipped_catalog() -> None:
     assert "taste" not in rows[0]
 
 
-def test_posts_speak_of_books_and_their_authors() -> None:
+def test_posts_mention_books_and_authors() -> None:
     rows = [r for r in generate_rows(7, {"train": 200}, "books") if isinstance(r, dict)]
     texts = [r["prompt"][0]["content"] for r in rows if "broken" not in r["sample_id"]]
     assert 0.2 < mean(" by " in text for text in texts) < 0.6
@@ -108,7 +108,7 @@ def test_posts_speak_of_books_and_their_authors() -> None:
     assert all(parse_post(text, BOOKS).strongest() for text in texts)
 
 
-def test_ingest_takes_every_good_row_and_quarantines_the_broken_ones() -> None:
+def test_ingest_quarantines_the_broken_rows() -> None:
     config = load("demo-books", {"ingest.contexts": {"train": 50, "validation": 5, "test": 5}})
     conversations, quarantine = read_conversations(config)
     assert conversations["context_id"].n_unique() == 60

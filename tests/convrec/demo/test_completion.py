@@ -64,13 +64,13 @@ def answers() -> list[tuple[str, list[Work | None], str]]:
     return made
 
 
-def test_equal_requests_get_equal_answers_and_a_seed_another():
+def test_responses_depend_on_the_request_and_its_seed():
     body = teacher_body("I loved Heat. Any heist?")
     assert complete(body) == complete(dict(reversed(body.items())))
     assert content(body | {"seed": 1}) != content(body | {"seed": 2})
 
 
-def test_a_completion_has_the_openai_form():
+def test_a_completion_has_the_openai_format():
     done = complete(teacher_body("I loved Heat."))
     assert done["object"] == "chat.completion"
     assert done["model"] in MODELS
@@ -81,18 +81,18 @@ def test_a_completion_has_the_openai_form():
     assert abs(usage["completion_tokens"] - len(choice["message"]["content"]) / 4) < 1
 
 
-def test_max_tokens_cuts_the_answer():
+def test_max_tokens_truncates_the_response():
     done = complete(teacher_body("I loved Heat.") | {"max_tokens": 10})
     assert done["choices"][0]["finish_reason"] == "length"
     assert done["usage"]["completion_tokens"] == 10
 
 
-def test_the_answer_has_as_many_lines_as_asked(answers):
+def test_a_list_has_the_requested_length(answers):
     assert {len(found) for _, found, _ in answers} == {20}
     assert len(films(content(teacher_body("I loved Heat.", n=7)))) == 7
 
 
-def test_years_are_left_out_where_titles_alone_are_asked():
+def test_years_are_left_out_when_not_requested():
     assert re.search(r"\(\d{4}\)", content(teacher_body("heist please")))
     assert not re.search(r"\(\d{4}\)", content(teacher_body("heist please", form="Title")))
 
@@ -101,12 +101,12 @@ def test_every_line_names_a_real_film(answers):
     assert all(film is not None for _, found, _ in answers for film in found)
 
 
-def test_a_sixth_of_the_lines_is_outside_the_catalog(answers):
+def test_a_sixth_of_the_titles_is_outside_the_catalog(answers):
     outside = mean(film.crowd == 0 for _, found, _ in answers for film in found if film)
     assert 0.15 < outside < 0.20
 
 
-def test_the_tail_is_further_from_the_taste_than_the_head(answers):
+def test_the_head_of_a_list_fits_the_taste_better(answers):
     head = mean(f.taste == taste for taste, found, _ in answers for f in found[:5] if f)
     tail = mean(f.taste == taste for taste, found, _ in answers for f in found[-5:] if f)
     assert head > 0.7
@@ -120,7 +120,7 @@ def test_famous_films_come_first(answers):
     assert head > tail + 0.5
 
 
-def test_titles_and_years_are_written_as_loosely_as_real_models_do(answers):
+def test_titles_and_years_are_imprecise_as_in_real_lists(answers):
     items = [item for _, _, answer in answers for _, item in parse_chat_list(answer)]
     meant = [find_work(item.title, item.year) for item in items]
     pairs = [(item, film) for item, film in zip(items, meant, strict=True) if film]
@@ -133,7 +133,7 @@ def test_titles_and_years_are_written_as_loosely_as_real_models_do(answers):
     assert 0.005 < sum(repeats) / len(pairs) < 0.03
 
 
-def test_lists_come_numbered_plain_and_bulleted_some_with_an_introduction(answers):
+def test_lists_vary_in_markers_and_introductions(answers):
     first = Counter(re.sub(r"\w.*", "", answer.split("\n")[-1])[:2] for _, _, answer in answers)
     assert first["- "]
     assert any(answer.split("\n")[-1].startswith("20. ") for _, _, answer in answers)
@@ -141,7 +141,7 @@ def test_lists_come_numbered_plain_and_bulleted_some_with_an_introduction(answer
     assert 0.03 < mean(answer.split("\n")[0].endswith(":") for _, _, answer in answers) < 0.15
 
 
-def test_the_teacher_does_not_know_what_the_board_likes(monkeypatch):
+def test_the_teacher_does_not_know_the_ground_truth(monkeypatch):
     """Its answer stays the same when the popularity behind the ground truth is another."""
     body = teacher_body(POSTS[0]["prompt"][0]["content"])
     before = content(body)
@@ -150,13 +150,13 @@ def test_the_teacher_does_not_know_what_the_board_likes(monkeypatch):
     assert content(body) == before
 
 
-def test_a_post_that_names_nothing_gets_famous_films(answers):
+def test_a_post_without_titles_gets_famous_films(answers):
     found = films(content(teacher_body("hello, what is good?")))
     assert len(found) == 20
     assert mean(f.fame for f in found if f) > mean(f.fame for f in load_world().works)
 
 
-def test_reading_knows_titles_aliases_and_taste_words():
+def test_parsing_finds_titles_aliases_and_taste_words():
     read_films = parse_post("USER: i liked 2001: a space odyssey, Hausu and her. any ghosts?")
     assert [f.title for f in read_films.works] == ["2001: A Space Odyssey", "House"]
     assert read_films.strongest() == "haunted"
@@ -164,7 +164,7 @@ def test_reading_knows_titles_aliases_and_taste_words():
     assert parse_post("what now").strongest() is None
 
 
-def test_two_films_of_one_title_are_told_apart_by_year():
+def test_films_with_the_same_title_differ_by_year():
     assert find_work("the italian job", 2003) is not find_work("The Italian Job", 1969)
     assert find_work("The Italian Job", None) is find_work("The Italian Job", 1969)
 
@@ -195,14 +195,14 @@ def judged() -> list[dict[int, int]]:
     return found
 
 
-def test_the_judge_prefers_the_taste_that_is_asked_for(judged):
+def test_the_judge_prefers_the_requested_taste(judged):
     _, western = mixed_candidates()
     match = mean(r for one in judged for n, r in one.items() if western[n - 1])
     other = mean(r for one in judged for n, r in one.items() if not western[n - 1])
     assert match > other + 1
 
 
-def test_the_judge_is_kinder_to_early_positions(judged):
+def test_the_judge_favors_early_positions(judged):
     early = mean(r for one in judged for n, r in one.items() if n <= 10)
     late = mean(r for one in judged for n, r in one.items() if n > 24)
     assert late + 0.2 < early < late + 1.2
@@ -233,6 +233,6 @@ def test_the_judge_seldom_fails(judged):
         (judge_body("a western", []), "<candidates>"),
     ],
 )
-def test_a_request_that_cannot_be_answered_is_refused_with_a_reason(body, says):
+def test_invalid_requests_are_refused_with_a_reason(body, says):
     with pytest.raises(InputError, match=re.escape(says)):
         complete(body)

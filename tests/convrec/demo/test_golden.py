@@ -47,15 +47,15 @@ def judge_body(text: str, lines: list[str]) -> dict[str, Any]:
     }
 
 
-def test_the_posts_of_the_film_demo_stay_as_they_are() -> None:
+def test_the_film_posts_are_unchanged() -> None:
     assert digest(generate_rows(7, {"train": 60, "validation": 5, "test": 15})) == POSTS
 
 
-def test_the_teachers_request_stays_as_it_is() -> None:
+def test_the_teacher_requests_are_unchanged() -> None:
     assert digest([teacher_body(text) for text in posts()]) == REQUESTS
 
 
-def test_the_simulated_models_answer_films_as_before() -> None:
+def test_the_simulated_models_are_unchanged() -> None:
     teacher = [complete(teacher_body(text)) for text in posts()]
     judge = []
     for text, answer in zip(posts(), teacher, strict=True):

@@ -10,7 +10,7 @@ import pytest
 from convrec.config import ROOT, Config
 from convrec.demo.posts import generate_rows
 from convrec.demo.world import load_world
-from convrec.stages.ingest.source import read_conversations
+from convrec.stages.ingest.read import read_conversations
 
 SIZES = {"train": 300, "validation": 40, "test": 40}
 
@@ -32,7 +32,7 @@ def post(row: dict[str, Any]) -> str:
     return str(row["prompt"][0]["content"])
 
 
-def test_a_seed_gives_the_same_rows_and_another_seed_others(rows):
+def test_rows_depend_on_the_seed(rows):
     assert generate_rows(7, SIZES) == rows
     assert generate_rows(8, SIZES) != rows
 
@@ -54,7 +54,7 @@ def test_every_row_has_the_authors_schema(rows):
     assert len(set(ids)) == len(ids)
 
 
-def test_splits_lie_in_their_months(rows):
+def test_each_split_has_its_months(rows):
     months = defaultdict(set)
     for row in good(rows):
         months[split(row)].add(datetime.fromtimestamp(row["created_utc"], UTC).strftime("%Y-%m"))
@@ -63,7 +63,7 @@ def test_splits_lie_in_their_months(rows):
     assert months["test"] == {"2022-12"}
 
 
-def test_a_split_has_as_many_posts_as_asked_and_shares_none(rows):
+def test_splits_have_the_requested_sizes_and_no_overlap(rows):
     posts = defaultdict(set)
     for row in good(rows):
         posts[split(row)].add(post(row))
@@ -77,7 +77,7 @@ def test_some_posts_have_several_answers(rows):
     assert max(answers.values()) == 3
 
 
-def test_answers_are_films_of_the_catalog_that_the_post_does_not_name(rows):
+def test_ground_truth_is_in_the_catalog_and_unseen(rows):
     catalog = {(f.title, str(f.year)) for f in load_world().works if f.crowd}
     for row in good(rows):
         truth = [tuple(pair) for pair in row["groundtruth_with_release_year"]]
@@ -87,7 +87,7 @@ def test_answers_are_films_of_the_catalog_that_the_post_does_not_name(rows):
         assert not {title for title, _ in truth} & set(row["seen_titles"])
 
 
-def test_answers_mostly_share_the_taste_of_what_the_poster_liked(rows):
+def test_ground_truth_mostly_shares_the_posters_taste(rows):
     taste = {film.title: film.taste for film in load_world().works if film.crowd}
     same = [
         taste[title] == taste[row["seen_titles"][0]]
@@ -97,7 +97,7 @@ def test_answers_mostly_share_the_taste_of_what_the_poster_liked(rows):
     assert 0.85 < sum(same) / len(same) < 0.95
 
 
-def test_a_handful_of_rows_is_broken_each_in_its_own_way(rows):
+def test_six_rows_are_broken_in_different_ways(rows):
     broken = [row for row in rows if row not in good(rows)]
     assert len(broken) == 6
     assert sum(not isinstance(row, dict) for row in broken) == 1
@@ -107,7 +107,7 @@ def test_a_handful_of_rows_is_broken_each_in_its_own_way(rows):
     )
 
 
-def test_ingest_takes_every_good_row_and_quarantines_the_broken_ones_with_six_reasons(rows):
+def test_ingest_quarantines_the_broken_rows_with_six_reasons(rows):
     conversations, quarantine = read_conversations(
         Config.model_validate({"seed": 7, "ingest": {"format": "demo", "contexts": SIZES}})
     )
@@ -116,11 +116,11 @@ def test_ingest_takes_every_good_row_and_quarantines_the_broken_ones_with_six_re
     assert quarantine["reason"].n_unique() == quarantine.height == 6
 
 
-def test_a_split_that_is_not_asked_for_is_empty():
+def test_a_split_that_is_not_requested_is_empty():
     assert {split(row) for row in good(generate_rows(1, {"test": 3}))} == {"test"}
 
 
-def test_the_worlds_films_are_those_of_the_shipped_catalog():
+def test_the_films_match_the_shipped_catalog():
     with (ROOT / "catalog" / "demo.csv").open(encoding="utf-8", newline="") as file:
         *clean, repeat, bad_year = csv.DictReader(file)
     facts = {(r["title"], r["year"], r["aliases"]) for r in clean}
@@ -133,7 +133,7 @@ def test_the_worlds_films_are_those_of_the_shipped_catalog():
     assert "taste" not in clean[0]
 
 
-def test_titles_and_years_are_facts(shared):
+def test_titles_and_years_are_real(shared):
     with (shared / "data/reddit_v2/catalog.csv").open(encoding="utf-8", newline="") as file:
         known = {(r["title"].casefold(), r["year"]) for r in csv.DictReader(file)}
     films = [film for film in load_world().works if film.crowd]

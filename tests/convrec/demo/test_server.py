@@ -32,7 +32,7 @@ def client() -> TestClient:
     return TestClient(create_app(complete, MODELS))
 
 
-def test_it_answers_and_lists_its_models(client: TestClient) -> None:
+def test_the_server_responds_and_lists_its_models(client: TestClient) -> None:
     answer = client.post("/v1/chat/completions", json=body("hello"))
     assert answer.json()["choices"][0]["message"]["content"] == "HELLO"
     assert client.get("/health").json() == {"status": "ok"}
@@ -63,7 +63,7 @@ def test_bad_input_gets_an_openai_error(
     assert error["message"]
 
 
-def test_faults_come_in_their_shares_and_are_logged() -> None:
+def test_faults_have_their_shares_and_are_logged() -> None:
     log = io.StringIO()
     faults = Faults.parse("429:0.3,garbage:0.2", seed=1)
     client = TestClient(create_app(complete, MODELS, faults=faults, log=log))
@@ -82,7 +82,7 @@ def test_unknown_faults_are_refused(text: str) -> None:
         Faults.parse(text)
 
 
-def test_a_taken_port_is_named() -> None:
+def test_the_error_names_a_taken_port() -> None:
     with bind(0) as listener:
         assert listener.getsockname()[0] == "127.0.0.1"
         port = listener.getsockname()[1]
@@ -90,7 +90,7 @@ def test_a_taken_port_is_named() -> None:
             bind(port)
 
 
-def test_embeddings_depend_on_the_text_alone_and_come_packed_or_plain() -> None:
+def test_embeddings_are_plain_or_base64() -> None:
     client = TestClient(create_app(complete, MODELS, embed=embed, embedders=EMBEDDERS))
     asked = {"model": "demo-embedder", "input": ["a crime film", "crime, a film", "romance"]}
     plain = client.post("/v1/embeddings", json=asked).json()
@@ -114,16 +114,16 @@ def test_embeddings_depend_on_the_text_alone_and_come_packed_or_plain() -> None:
         ({"model": "demo-embedder", "input": []}, 400),
     ],
 )
-def test_what_cannot_be_embedded_is_refused(asked: dict[str, Any], status: int) -> None:
+def test_invalid_embedding_requests_are_refused(asked: dict[str, Any], status: int) -> None:
     client = TestClient(create_app(complete, MODELS, embed=embed, embedders=EMBEDDERS))
     assert client.post("/v1/embeddings", json=asked).status_code == status
 
 
-def test_a_server_without_embeddings_says_so(client: TestClient) -> None:
+def test_a_server_without_embeddings_responds_404(client: TestClient) -> None:
     assert client.post("/v1/embeddings", json={"model": "m", "input": ["a"]}).status_code == 404
 
 
-def test_a_server_without_files_leaves_no_folder(
+def test_a_server_without_files_creates_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

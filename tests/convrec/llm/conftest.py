@@ -15,8 +15,8 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convrec.llm.dispatcher.FIRST_DELAY", 0.01)
-    monkeypatch.setattr("convrec.llm.batch.client.FIRST_DELAY", 0.01)
-    monkeypatch.setattr("convrec.llm.batch.run.FIRST_LOOK", 0.02)
+    monkeypatch.setattr("convrec.llm.dispatcher.INITIAL_DELAY", 0.01)
+    monkeypatch.setattr("convrec.llm.batch.client.INITIAL_DELAY", 0.01)
+    monkeypatch.setattr("convrec.llm.batch.sender.INITIAL_POLL", 0.02)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)

@@ -30,7 +30,7 @@ def llm(**settings: str) -> Config:
     return Config.model_validate({"llm": settings})
 
 
-def test_the_name_is_what_is_set_else_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_endpoint_name_is_configured_or_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
     assert endpoint_name(Config()) == "https://api.openai.com/v1"
     monkeypatch.setenv("OPENAI_BASE_URL", "http://me:secret@llm.example/v1/?key=secret")
     assert endpoint_name(Config()) == "http://llm.example/v1"
@@ -38,14 +38,14 @@ def test_the_name_is_what_is_set_else_the_address(monkeypatch: pytest.MonkeyPatc
     assert endpoint_name(llm(base_url="http://127.0.0.1:9/v1", endpoint="demo")) == "demo"
 
 
-def test_addresses_are_shown_without_secrets() -> None:
+def test_urls_are_shown_without_secrets() -> None:
     assert public_url("https://me:pw@host:8/v1/?k=1") == "https://host:8/v1"
     assert is_loopback("http://localhost:1/v1")
     assert is_loopback("http://[::1]:1/v1")
     assert not is_loopback("https://127.example/v1")
 
 
-def test_a_key_is_needed_only_away_from_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_needed_only_for_remote_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     assert api_key(Config(), "http://127.0.0.1:9/v1") == "unused"
     with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
         api_key(Config(), "https://api.openai.com/v1")
@@ -60,7 +60,7 @@ def test_the_embedded_server_lives_as_long_as_the_block() -> None:
     assert not healthy(url)
 
 
-def test_a_base_url_goes_before_the_embedded_server() -> None:
+def test_a_base_url_takes_precedence_over_the_server() -> None:
     with open_endpoint(llm(endpoint="demo", base_url="http://127.0.0.1:9/v1")) as url:
         assert url == "http://127.0.0.1:9/v1"
 
@@ -85,7 +85,7 @@ def test_the_embedded_server_dies_with_its_parent() -> None:
     wait_for(lambda: not healthy(url))
 
 
-def test_serve_demo_prints_its_address_and_ends_on_ctrl_c() -> None:
+def test_serve_demo_prints_its_url_and_ends_on_ctrl_c() -> None:
     command = "from convrec.cli.llm import app; app()"
     serving = subprocess.Popen(
         [sys.executable, "-c", command, "serve-demo", "--port", "0"],
@@ -106,9 +106,9 @@ def test_serve_demo_prints_its_address_and_ends_on_ctrl_c() -> None:
 @pytest.mark.parametrize(
     "address", ["llm.example/v1", "http://llm.example:99999/v1", "http://[", "http://1.2.3.999/v1"]
 )
-def test_an_environment_without_an_address_is_said(
+def test_an_invalid_url_in_the_environment_is_refused(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", address)
-    with pytest.raises(ConfigError, match="is no address"):
+    with pytest.raises(ConfigError, match="is not a valid URL"):
         endpoint_name(load("reddit-v2", {"llm.endpoint": "", "llm.base_url": ""}))

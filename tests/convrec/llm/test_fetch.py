@@ -1,4 +1,4 @@
-"""Fetching answers: from the store or from the endpoint, in bounds, within the budget."""
+"""Fetching responses from the store or the endpoint, within limits and budget."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def test_concurrency_is_bounded(store: Store, endpoint: Endpoint) -> None:
     assert endpoint.max_in_flight == 3
 
 
-def test_an_unknown_price_is_an_error_before_anything_is_sent(
-    store: Store, endpoint: Endpoint
-) -> None:
+def test_an_unknown_price_is_an_error_before_sending(store: Store, endpoint: Endpoint) -> None:
     with pytest.raises(ConfigError, match=r"llm\.prices"):
         fetch(
             [make_request(1, model="mine.v2")],
@@ -66,9 +64,7 @@ def test_an_unknown_price_is_an_error_before_anything_is_sent(
     assert endpoint.seen == []
 
 
-def test_the_budget_stops_before_the_call_that_could_cross_it(
-    store: Store, endpoint: Endpoint
-) -> None:
+def test_the_budget_stops_before_it_could_be_exceeded(store: Store, endpoint: Endpoint) -> None:
     one = (100 * 0.15 + 50 * 0.60) / 1e6
     limit = 10.5 * one
     requests = [make_request(n) for n in range(40)]
@@ -87,7 +83,7 @@ def test_the_budget_stops_before_the_call_that_could_cross_it(
     assert set(endpoint.counts.values()) == {1}
 
 
-def test_what_the_run_spent_before_counts(store: Store, endpoint: Endpoint) -> None:
+def test_earlier_spending_of_the_run_counts(store: Store, endpoint: Endpoint) -> None:
     with pytest.raises(BudgetExceeded):
         fetch(
             [make_request(1)],
@@ -99,7 +95,7 @@ def test_what_the_run_spent_before_counts(store: Store, endpoint: Endpoint) -> N
     assert endpoint.seen == []
 
 
-def test_the_ledger_has_a_row_a_run_stage_and_model(store: Store, endpoint: Endpoint) -> None:
+def test_the_ledger_has_a_row_per_run_stage_and_model(store: Store, endpoint: Endpoint) -> None:
     fetch(
         [make_request(1), make_request(2)],
         config=config(endpoint),
@@ -129,7 +125,7 @@ def test_the_ledger_has_a_row_a_run_stage_and_model(store: Store, endpoint: Endp
     assert second["usd"] == pytest.approx((400 * 0.15 + 600 * 0.075 + 10 * 0.60) / 1e6)
 
 
-def test_a_caller_with_an_event_loop_may_fetch(store: Store, endpoint: Endpoint) -> None:
+def test_a_caller_with_an_event_loop_can_fetch(store: Store, endpoint: Endpoint) -> None:
     async def main() -> int:
         return fetch(
             [make_request(1)], config=config(endpoint), store=store, stage="recommend"

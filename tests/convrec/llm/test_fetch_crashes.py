@@ -1,4 +1,4 @@
-"""Interrupted, killed, and beside other processes: no answer is lost or bought twice."""
+"""Interrupted, killed or next to other processes: no response is lost or bought twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.llm_endpoint import (
 from tests.support.stored_responses import RESPONSE, nothing_stored
 
 
-def test_an_interruption_keeps_what_is_in_flight(store: Store, endpoint: Endpoint) -> None:
+def test_an_interruption_stores_the_responses_in_flight(store: Store, endpoint: Endpoint) -> None:
     endpoint.latency = 0.4
     requests = [make_request(n) for n in range(50)]
 
@@ -45,14 +45,12 @@ def test_an_interruption_keeps_what_is_in_flight(store: Store, endpoint: Endpoin
             stage="recommend",
             progress=interrupt,
         )
-    kept = ResponseStore(store).digests([r.key for r in requests])
-    assert len(kept) == len(endpoint.seen) > 0
-    assert len(kept) <= 8
+    stored = ResponseStore(store).digests([r.key for r in requests])
+    assert len(stored) == len(endpoint.seen) > 0
+    assert len(stored) <= 8
 
 
-def test_after_kill_9_only_what_was_in_flight_is_sent_again(
-    store: Store, endpoint: Endpoint
-) -> None:
+def test_after_kill_9_only_requests_in_flight_are_resent(store: Store, endpoint: Endpoint) -> None:
     endpoint.latency = 0.02
     running = fetch_in_child(store.home, endpoint.url, 120)
     wait_for(lambda: len(endpoint.seen) > 40)
@@ -69,7 +67,7 @@ def test_after_kill_9_only_what_was_in_flight_is_sent_again(
     assert sorted(p.name for p in (store.home / "spool").iterdir()) == ["turn.lock"]
 
 
-def test_what_another_process_asks_for_is_waited_for_and_not_sent(
+def test_requests_claimed_elsewhere_are_awaited_not_sent(
     store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convrec.llm.queue.CHUNK_SIZE", 5)
@@ -103,10 +101,10 @@ def test_two_processes_share_the_work(store: Store, endpoint: Endpoint) -> None:
     assert set(endpoint.counts.values()) == {1}
 
 
-def test_a_warehouse_that_fails_meanwhile_loses_no_answer(
+def test_a_warehouse_failure_loses_no_response(
     store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: ResponseStore, answers: Any) -> None:
+    def broken(self: ResponseStore, responses: Any) -> None:
         raise ConvrecError("the disk is full")
 
     with monkeypatch.context() as patch:
@@ -125,10 +123,10 @@ def test_a_warehouse_that_fails_meanwhile_loses_no_answer(
 
 
 @pytest.mark.parametrize("error", [OSError(116, "Stale file handle"), MemoryError(), ValueError()])
-def test_a_commit_that_fails_unexpectedly_stops_the_fetch_and_loses_no_answer(
+def test_a_failed_commit_stops_the_fetch_and_loses_nothing(
     store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def broken(self: ResponseStore, answers: Any) -> None:
+    def broken(self: ResponseStore, responses: Any) -> None:
         raise error
 
     requests = [make_request(n) for n in range(60)]
@@ -145,7 +143,7 @@ def test_a_commit_that_fails_unexpectedly_stops_the_fetch_and_loses_no_answer(
     assert (again.from_ledger, again.sent) == (asked, 60 - asked)
 
 
-def test_a_key_that_was_billed_without_an_answer_stays_claimed(
+def test_a_key_billed_without_a_response_stays_claimed(
     store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convrec.llm.writer.COMMIT_INTERVAL", 0.01)
@@ -160,7 +158,9 @@ def test_a_key_that_was_billed_without_an_answer_stays_claimed(
     def look(done: int, total: int, text: str) -> None:
         if ledger_rows(store) and not done:
             with Spool(store.home / "spool") as other:
-                free.extend(other.claim([make_request(1).key], ResponseStore(store).standing).mine)
+                free.extend(
+                    other.claim([make_request(1).key], ResponseStore(store).key_status).granted
+                )
 
     fetched = fetch(
         [make_request(1)], config=config(endpoint), store=store, stage="s", progress=look

@@ -1,4 +1,4 @@
-"""Trouble with the endpoint: what is tried again, what stops a run, and what is said."""
+"""Failures of the endpoint: what is retried, what stops a run, and the messages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from convrec.errors import (
     EndpointError,
     TooManyFailures,
 )
-from convrec.llm.client import retry_after_seconds
 from convrec.llm.fetch import fetch
 from convrec.llm.ledger import ledger_rows
+from convrec.llm.outcome import retry_after_seconds
 from convrec.llm.response_store import ResponseStore
 from tests.support.llm_endpoint import (
     Endpoint,
@@ -42,7 +42,7 @@ from tests.support.llm_endpoint import (
     ],
     ids=["429", "500", "408", "garbage", "truncated", "no-choices", "dropped"],
 )
-def test_transient_trouble_is_retried(store: Store, endpoint: Endpoint, reply: Any) -> None:
+def test_transient_failures_are_retried(store: Store, endpoint: Endpoint, reply: Any) -> None:
     endpoint.reply = first_then_fine(reply)
     fetched = fetch(
         [make_request(n) for n in range(6)], config=config(endpoint), store=store, stage="recommend"
@@ -51,9 +51,7 @@ def test_transient_trouble_is_retried(store: Store, endpoint: Endpoint, reply: A
     assert set(endpoint.counts.values()) == {2}
 
 
-def test_a_response_without_choices_is_billed_all_the_same(
-    store: Store, endpoint: Endpoint
-) -> None:
+def test_a_response_without_choices_is_billed(store: Store, endpoint: Endpoint) -> None:
     endpoint.reply = first_then_fine(lambda: JSONResponse({**completion(), "choices": []}))
     fetched = fetch(
         [make_request(1)], config=config(endpoint), store=store, stage="recommend", run="r"
@@ -62,21 +60,21 @@ def test_a_response_without_choices_is_billed_all_the_same(
     assert ledger_rows(store)[0]["prompt_tokens"] == 200
 
 
-def test_a_slow_answer_is_asked_for_again(store: Store, endpoint: Endpoint) -> None:
+def test_a_timeout_is_retried(store: Store, endpoint: Endpoint) -> None:
     endpoint.latency = 5
     limits = config(endpoint, timeout=0.2, max_attempts=2, max_failures=1)
     fetched = fetch([make_request(1)], config=limits, store=store, stage="recommend")
     assert fetched.failures == {make_request(1).key: "no answer within 0.2 s (2 attempts)"}
 
 
-def test_retry_after_is_honoured(store: Store, endpoint: Endpoint) -> None:
+def test_retry_after_is_honored(store: Store, endpoint: Endpoint) -> None:
     endpoint.reply = first_then_fine(lambda: refusal(429, headers={"retry-after": "1"}))
     before = time.monotonic()
     fetch([make_request(1)], config=config(endpoint), store=store, stage="recommend")
     assert time.monotonic() - before >= 1
 
 
-def test_retry_after_has_three_forms() -> None:
+def test_retry_after_has_three_formats() -> None:
     assert retry_after_seconds({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
     assert retry_after_seconds({"retry-after": "9"}) == 9
     assert (
@@ -86,7 +84,7 @@ def test_retry_after_has_three_forms() -> None:
     assert retry_after_seconds({}) == 0
 
 
-def test_retries_do_not_hold_up_fresh_requests(store: Store, endpoint: Endpoint) -> None:
+def test_retries_do_not_delay_new_requests(store: Store, endpoint: Endpoint) -> None:
     slow = first_then_fine(lambda: refusal(503, headers={"retry-after-ms": "600"}))
     endpoint.reply = lambda body: (
         slow(body) if body["messages"][-1]["content"] == "post 0" else JSONResponse(completion())
@@ -115,7 +113,7 @@ def test_retries_do_not_hold_up_fresh_requests(store: Store, endpoint: Endpoint)
         (refusal(400, "unsupported_value", param="temperature"), "'temperature'"),
     ],
 )
-def test_terminal_trouble_stops_at_once(
+def test_terminal_failures_stop_at_once(
     store: Store, endpoint: Endpoint, reply: Response, words: str
 ) -> None:
     endpoint.reply = lambda body: reply
@@ -130,7 +128,7 @@ def test_terminal_trouble_stops_at_once(
     assert len(endpoint.seen) <= 8
 
 
-def test_what_came_before_a_terminal_error_is_kept(store: Store, endpoint: Endpoint) -> None:
+def test_responses_before_a_terminal_failure_are_stored(store: Store, endpoint: Endpoint) -> None:
     endpoint.reply = by_text({"post 5": refusal(401)})
     requests = [make_request(n) for n in range(10)]
     with pytest.raises(EndpointError):
@@ -139,9 +137,7 @@ def test_what_came_before_a_terminal_error_is_kept(store: Store, endpoint: Endpo
     assert set(kept) == {r.key for r in requests[:5]}
 
 
-def test_one_bad_conversation_is_recorded_and_the_rest_go_on(
-    store: Store, endpoint: Endpoint
-) -> None:
+def test_one_failed_conversation_does_not_stop_the_others(store: Store, endpoint: Endpoint) -> None:
     endpoint.reply = by_text(
         {"post 3": refusal(400, "context_length_exceeded"), "post 4": refusal(400, "odd_words")}
     )
@@ -154,7 +150,7 @@ def test_one_bad_conversation_is_recorded_and_the_rest_go_on(
     assert endpoint.counts["post 3"] == 1
 
 
-def test_a_refusal_that_meets_everyone_stops(store: Store, endpoint: Endpoint) -> None:
+def test_a_refusal_of_every_request_stops_the_run(store: Store, endpoint: Endpoint) -> None:
     endpoint.reply = lambda body: refusal(400, "odd", "these words are not for me")
     with pytest.raises(EndpointError, match="refused the first 10"):
         fetch(
@@ -166,9 +162,7 @@ def test_a_refusal_that_meets_everyone_stops(store: Store, endpoint: Endpoint) -
     assert len(endpoint.seen) < 30
 
 
-def test_too_many_failures_are_summed_up_after_the_rest_is_stored(
-    store: Store, endpoint: Endpoint
-) -> None:
+def test_too_many_failures_are_summarized(store: Store, endpoint: Endpoint) -> None:
     bad = {f"post {n}": refusal(500) for n in range(4)}
     endpoint.reply = by_text(bad)
     requests = [make_request(n) for n in range(40)]
@@ -183,7 +177,7 @@ def test_too_many_failures_are_summed_up_after_the_rest_is_stored(
     assert all(endpoint.counts[text] == 2 for text in bad)
 
 
-def test_an_endpoint_that_goes_away_stops_the_run(store: Store, endpoint: Endpoint) -> None:
+def test_an_endpoint_that_disappears_stops_the_run(store: Store, endpoint: Endpoint) -> None:
     endpoint.reply = lambda body: (
         JSONResponse(completion()) if len(endpoint.seen) < 10 else refusal(503)
     )
@@ -197,7 +191,7 @@ def test_an_endpoint_that_goes_away_stops_the_run(store: Store, endpoint: Endpoi
     assert len(endpoint.seen) < 40
 
 
-def test_an_unreachable_endpoint_is_named(store: Store) -> None:
+def test_the_error_names_an_unreachable_endpoint(store: Store) -> None:
     with pytest.raises(EndpointError, match=r"127\.0\.0\.1:1/v1 cannot be reached.*llm\.base_url"):
         fetch(
             [make_request(n) for n in range(500)],

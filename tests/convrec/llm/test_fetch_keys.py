@@ -1,4 +1,4 @@
-"""The key goes to the endpoint and nowhere else, and reasons repeat nothing of a conversation."""
+"""The API key goes to the endpoint only, and reasons contain no text of a conversation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support.llm_endpoint import Endpoint, completion, config, make_reques
 KEY = "sk-planted-0123456789abcdef"
 
 
-def test_a_missing_key_is_one_sentence(store: Store) -> None:
-    with pytest.raises(ConfigError, match="set OPENAI_API_KEY"):
+def test_a_missing_key_is_an_error(store: Store) -> None:
+    with pytest.raises(ConfigError, match="Set OPENAI_API_KEY"):
         fetch(
             [make_request(1)],
             config=config("https://llm.invalid/v1"),
@@ -26,7 +26,7 @@ def test_a_missing_key_is_one_sentence(store: Store) -> None:
         )
 
 
-def test_the_key_is_sent_and_nowhere_kept(
+def test_the_key_is_sent_and_stored_nowhere(
     store: Store,
     endpoint: Endpoint,
     monkeypatch: pytest.MonkeyPatch,
@@ -41,25 +41,25 @@ def test_the_key_is_sent_and_nowhere_kept(
     assert endpoint.keys_seen == {f"Bearer {KEY}"}
     assert KEY not in str(caught.value)
     assert KEY not in caplog.text
-    kept = b"".join(p.read_bytes() for p in store.home.rglob("*") if p.is_file())
-    assert KEY.encode() not in kept
+    stored = b"".join(p.read_bytes() for p in store.home.rglob("*") if p.is_file())
+    assert KEY.encode() not in stored
 
 
-def test_a_key_that_comes_back_in_an_answer_is_masked(
+def test_a_key_in_a_response_is_masked(
     store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     endpoint.reply = lambda body: JSONResponse(completion(f"1. Heat (1995) {KEY}"))
     fetch([make_request(1)], config=config(endpoint), store=store, stage="recommend")
-    kept = ResponseStore(store).responses([make_request(1).key])[make_request(1).key]
-    assert kept["choices"][0]["message"]["content"] == "1. Heat (1995) …"
+    stored = ResponseStore(store).responses([make_request(1).key])[make_request(1).key]
+    assert stored["choices"][0]["message"]["content"] == "1. Heat (1995) …"
     assert KEY.encode() not in b"".join(p.read_bytes() for p in store.home.rglob("*.*"))
 
 
-def test_each_trouble_has_a_sentence_of_its_own(
+def test_each_terminal_failure_has_its_own_message(
     store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = []
+    messages = []
     replies = [
         refusal(401, "invalid_api_key"),
         refusal(404, "model_not_found"),
@@ -74,11 +74,11 @@ def test_each_trouble_has_a_sentence_of_its_own(
         endpoint.reply = lambda body, reply=reply: reply  # type: ignore[misc]
         with pytest.raises((ConfigError, EndpointError)) as caught:
             fetch([make_request(1)], config=config(url), store=store, stage="recommend")
-        said.append(str(caught.value))
-    words = ["needs a key", "cannot be reached", "refuses the key", "does not know model"]
+        messages.append(str(caught.value))
+    words = ["needs an API key", "cannot be reached", "rejects the API key", "does not have model"]
     words += ["too long", "quota"]
-    assert [word in text for word, text in zip(words, said, strict=True)] == [True] * 6
-    assert len(set(said)) == 6
+    assert [word in text for word, text in zip(words, messages, strict=True)] == [True] * 6
+    assert len(set(messages)) == 6
 
 
 def test_reasons_do_not_repeat_the_conversation(store: Store, endpoint: Endpoint) -> None:

@@ -16,12 +16,12 @@ def test_the_shipped_table_is_dated_and_has_the_usual_models() -> None:
     assert price_of("gpt-3.5-turbo", Config()).output == 1.5
 
 
-def test_a_snapshot_costs_what_its_model_costs_unless_it_has_its_own_price() -> None:
+def test_a_snapshot_without_a_price_has_its_models_price() -> None:
     assert price_of("gpt-4o-mini-2024-07-18", Config()) == price_of("gpt-4o-mini", Config())
     assert price_of("gpt-4o-2024-05-13", Config()).input == 5
 
 
-def test_a_model_without_a_price_names_an_override_that_works() -> None:
+def test_the_error_for_an_unknown_price_suggests_an_override() -> None:
     with pytest.raises(ConfigError, match=r"my-model\.v2") as caught:
         price_of("my-model.v2", Config())
     override = str(caught.value).split("--set '")[1].rstrip("'")
@@ -29,7 +29,7 @@ def test_a_model_without_a_price_names_an_override_that_works() -> None:
     assert price_of("my-model.v2", config).input == 0
 
 
-def test_an_override_goes_before_the_table() -> None:
+def test_an_override_takes_precedence_over_the_table() -> None:
     config = Config.model_validate({"llm": {"prices": {"gpt-4o": {"input": 1, "output": 2}}}})
     assert price_of("gpt-4o", config).output == 2
 
@@ -44,13 +44,13 @@ def test_cached_tokens_and_batches_are_cheaper() -> None:
 
 
 @pytest.mark.parametrize("model", ["gpt-5-mini", "o3", "o4-mini-2025-04-16"])
-def test_a_model_that_reasons_is_asked_as_it_wants_and_given_room(model: str) -> None:
+def test_reasoning_models_get_their_own_parameters(model: str) -> None:
     assert chat_limits(model, "recommend.max_tokens", 8000, 0.0) == {"max_completion_tokens": 8000}
     with pytest.raises(ConfigError, match=r"recommend.max_tokens=600 .* 4000 or more"):
         chat_limits(model, "recommend.max_tokens", 600, 0.0)
 
 
 def test_other_models_have_a_temperature() -> None:
-    said = {"temperature": 0.5, "max_tokens": 600}
+    limits = {"temperature": 0.5, "max_tokens": 600}
     for model in ("gpt-4o-mini", "gpt-3.5-turbo", "Qwen/Qwen2.5-7B-Instruct"):
-        assert chat_limits(model, "reflect.max_tokens", 600, 0.5) == said
+        assert chat_limits(model, "reflect.max_tokens", 600, 0.5) == limits

@@ -9,20 +9,20 @@ from convrec.llm.progress import FetchStats, format_duration
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.2, "1 s"), (40, "40 s"), (720, "12 min"), (12000, "3 h 20 min")]
+    ("seconds", "text"), [(0.2, "1 s"), (40, "40 s"), (720, "12 min"), (12000, "3 h 20 min")]
 )
-def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
-    assert format_duration(seconds) == said
+def test_durations_are_formatted(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
 def test_the_text_projects_dollars_and_time() -> None:
     shown: list[tuple[int, int, str]] = []
-    tally = FetchStats(100, lambda *report: shown.append(report), found=20, sent=43, answered=40)
-    tally.failures = {"k": "odd"}
-    tally.bill(Usage(3000, 0, 1000), 0.4)
-    tally.started = time.monotonic() - 40
-    tally.note = "batch"
-    tally.show()
+    stats = FetchStats(100, lambda *report: shown.append(report), found=20, sent=43, answered=40)
+    stats.failures = {"k": "odd"}
+    stats.bill(Usage(3000, 0, 1000), 0.4)
+    stats.started = time.monotonic() - 40
+    stats.activity = "batch"
+    stats.report()
     done, total, text = shown[0]
     assert (done, total) == (61, 100)
     assert "20 from the store, 43 sent, 1 failed" in text

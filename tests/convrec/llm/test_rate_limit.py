@@ -19,41 +19,41 @@ from tests.support.llm_endpoint import Endpoint, completion, config, make_reques
     ("text", "expected"),
     [("1s", 1), ("6m0s", 360), ("120ms", 0.12), ("1h2m3s", 3723), ("8.64s", 8.64), ("30", 30)],
 )
-def test_durations_are_read_in_every_form(text: str, expected: float) -> None:
+def test_durations_are_parsed_in_every_format(text: str, expected: float) -> None:
     assert parse_duration(text) == pytest.approx(expected)
 
 
-def test_what_is_no_duration_is_refused() -> None:
+def test_invalid_durations_are_refused() -> None:
     with pytest.raises(ValueError, match="soon"):
         parse_duration("soon")
 
 
 def test_without_limits_nothing_waits() -> None:
-    pace = RateLimiter(None, None, 0.0)
+    limiter = RateLimiter(None, None, 0.0)
     for _ in range(100):
-        pace.take(1e6, 0.0)
-    assert pace.delay(1e6, 0.0) == 0
+        limiter.take(1e6, 0.0)
+    assert limiter.delay(1e6, 0.0) == 0
 
 
-def test_configured_requests_a_minute_are_spread() -> None:
-    pace = RateLimiter(60, None, 0.0)  # one a second, two at once after a rest
-    pace.take(1, 0.0)
-    assert pace.delay(1, 0.0) == 0
-    pace.take(1, 0.0)
-    assert pace.delay(1, 0.0) == pytest.approx(1)
-    assert pace.delay(1, 0.4) == pytest.approx(0.6)
-    assert pace.delay(1, 1.0) == 0
+def test_configured_requests_per_minute_are_spread() -> None:
+    limiter = RateLimiter(60, None, 0.0)  # one a second, two at once after a rest
+    limiter.take(1, 0.0)
+    assert limiter.delay(1, 0.0) == 0
+    limiter.take(1, 0.0)
+    assert limiter.delay(1, 0.0) == pytest.approx(1)
+    assert limiter.delay(1, 0.4) == pytest.approx(0.6)
+    assert limiter.delay(1, 1.0) == 0
 
 
-def test_a_request_larger_than_the_bucket_waits_for_a_full_one() -> None:
-    pace = RateLimiter(None, 600, 0.0)  # ten tokens a second, twenty at once
-    assert pace.delay(500, 0.0) == 0
-    pace.take(500, 0.0)
-    assert pace.delay(10, 0.0) == pytest.approx(49)
+def test_a_request_above_the_capacity_needs_a_full_bucket() -> None:
+    limiter = RateLimiter(None, 600, 0.0)  # ten tokens a second, twenty at once
+    assert limiter.delay(500, 0.0) == 0
+    limiter.take(500, 0.0)
+    assert limiter.delay(10, 0.0) == pytest.approx(49)
 
 
-def test_headers_are_believed() -> None:
-    pace = RateLimiter(None, None, 0.0)
+def test_limits_in_headers_are_adopted() -> None:
+    limiter = RateLimiter(None, None, 0.0)
     headers = {
         "x-ratelimit-limit-requests": "60",
         "x-ratelimit-remaining-requests": "0",
@@ -62,17 +62,17 @@ def test_headers_are_believed() -> None:
         "x-ratelimit-remaining-tokens": "5",
         "x-ratelimit-reset-tokens": "1s",
     }
-    pace.learn(headers, 0.0)
-    assert pace.delay(1, 0.0) == pytest.approx(1)
-    assert pace.delay(1, 1.0) == 0
-    pace.learn(
+    limiter.update(headers, 0.0)
+    assert limiter.delay(1, 0.0) == pytest.approx(1)
+    assert limiter.delay(1, 1.0) == 0
+    limiter.update(
         {**headers, "x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-requests": "1s"},
         10.0,
     )
-    assert pace.delay(1, 10.0) == 0
+    assert limiter.delay(1, 10.0) == 0
 
 
-def test_a_limited_endpoint_is_asked_no_faster_than_it_allows(store: Store, tmp_path: Path) -> None:
+def test_requests_respect_the_limits_of_an_endpoint(store: Store, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     listener = server.bind(0)
     with log.open("w") as file:

@@ -20,7 +20,7 @@ def line(custom_id: str, body: Any = None, status: int = 200, error: Any = None)
     return json.dumps({"id": "b", "custom_id": custom_id, "response": response, "error": error})
 
 
-def test_lines_are_bound_by_owner_and_by_key(store: Store, tmp_path: Path) -> None:
+def test_lines_are_matched_by_owner_and_by_key(store: Store, tmp_path: Path) -> None:
     requests = [make_request(n) for n in range(6)]
     path = tmp_path / "output.jsonl"
     lines = [
@@ -32,10 +32,10 @@ def test_lines_are_bound_by_owner_and_by_key(store: Store, tmp_path: Path) -> No
         line("someone-else"),
     ]
     path.write_text("\n".join(lines) + "\n")
-    done = import_batch_output(path, requests, store)
-    assert (done.requests, done.from_ledger, done.sent, done.usd) == (6, 2, 0, 0.0)
-    assert (done.imported, done.lines - done.bound) == (2, 1)
-    assert {requests[n].key: done.failures[requests[n].key] for n in range(2, 6)} == {
+    result = import_batch_output(path, requests, store)
+    assert (result.requests, result.from_ledger, result.sent, result.usd) == (6, 2, 0, 0.0)
+    assert (result.imported, result.lines - result.matched) == (2, 1)
+    assert {requests[n].key: result.failures[requests[n].key] for n in range(2, 6)} == {
         requests[2].key: "output.jsonl: the batch reports HTTP 500",
         requests[3].key: "output.jsonl: the batch reports batch_expired",
         requests[4].key: "output.jsonl: the response holds no choices",
@@ -48,16 +48,16 @@ def test_lines_are_bound_by_owner_and_by_key(store: Store, tmp_path: Path) -> No
     assert (again.from_ledger, again.imported) == (2, 0)
 
 
-def test_the_real_answers_of_inspired(store: Store, shared: Path) -> None:
+def test_real_responses_of_inspired_are_imported(store: Store, shared: Path) -> None:
     path = shared / "data" / "inspired" / "gpt-3.5-turbo.batch_output.jsonl"
     rows = [json.loads(text) for text in path.read_text().splitlines()]
     requests = [
         Request(owner=row["custom_id"], endpoint="x", body={"model": "m", "messages": [n]})
         for n, row in enumerate(rows)
     ]
-    done = import_batch_output(path, requests, store)
-    assert (done.requests, done.imported, dict(done.failures)) == (228, 228, {})
-    assert done.lines == done.bound
+    result = import_batch_output(path, requests, store)
+    assert (result.requests, result.imported, dict(result.failures)) == (228, 228, {})
+    assert result.lines == result.matched
     stored = ResponseStore(store).responses([r.key for r in requests])
     assert all(
         stored[r.key] == row["response"]["body"] for r, row in zip(requests, rows, strict=True)
@@ -68,7 +68,7 @@ def test_the_real_answers_of_inspired(store: Store, shared: Path) -> None:
     ("text", "words"),
     [(None, "cannot be read"), ("{}\n", "line 1 is not"), ("not json\n", "line 1 is not")],
 )
-def test_a_file_that_is_no_batch_output_is_refused(
+def test_a_file_that_is_not_batch_output_is_refused(
     store: Store, tmp_path: Path, text: str | None, words: str
 ) -> None:
     path = tmp_path / "output.jsonl"
@@ -79,24 +79,22 @@ def test_a_file_that_is_no_batch_output_is_refused(
     assert str(path) in str(caught.value)
 
 
-def test_lines_that_cannot_be_read_keep_the_others_from_nobody(
-    store: Store, tmp_path: Path
-) -> None:
+def test_unreadable_lines_do_not_affect_the_others(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "output.jsonl"
     requests = [make_request(n) for n in range(3)]
     lines = [line(request.owner, completion()) for request in requests[:2]]
     path.write_text("".join([lines[0], "\nnot json\n", lines[1]]))
-    done = import_batch_output(path, requests, store)
-    assert (done.lines, done.imported, list(done.unreadable)) == (2, 2, [2])
-    told = "output.jsonl has no line for this conversation among those that can be read; line 2"
-    assert dict(done.failures) == {requests[2].key: f"{told} cannot"}
+    result = import_batch_output(path, requests, store)
+    assert (result.lines, result.imported, list(result.unreadable)) == (2, 2, [2])
+    reason = "output.jsonl has no line for this conversation among those that can be read; line 2"
+    assert dict(result.failures) == {requests[2].key: f"{reason} cannot"}
 
 
-def test_conversations_with_one_text_have_the_same_reason(store: Store, tmp_path: Path) -> None:
+def test_conversations_with_the_same_text_share_the_reason(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "output.jsonl"
     path.write_text(line("context-0", error={"code": "batch_expired", "message": "late"}))
     first = make_request(0)
     twin = Request("context-9", first.endpoint, first.body)
-    done = import_batch_output(path, [first, twin], store)
-    told = "output.jsonl: the batch reports batch_expired"
-    assert done.reasons == {"context-0": told, "context-9": told}
+    result = import_batch_output(path, [first, twin], store)
+    reason = "output.jsonl: the batch reports batch_expired"
+    assert result.reasons == {"context-0": reason, "context-9": reason}

@@ -58,10 +58,10 @@ def test_an_import_binds_lines_by_key_or_by_conversation(
     rows = answers_of(config, store, "recommend", custom_id)
     file = write(tmp_path / "out.jsonl", [*rows, {**rows[0], "custom_id": "someone-else"}])
     (teacher,) = import_file(file, config, "recommend", store)
-    assert (teacher.lines, teacher.bound, teacher.imported) == (len(rows) + 1, len(rows), len(rows))
+    assert (teacher.lines, teacher.matched, teacher.imported) == (len(rows) + 1, len(rows), len(rows))
     assert ledger_rows(store) == []
     (again,) = import_file(file, config, "recommend", store)
-    assert (again.bound, again.imported) == (len(rows), 0)
+    assert (again.matched, again.imported) == (len(rows), 0)
 
 
 def test_without_a_profile_only_open_batches_are_known(store: Store, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_real_gpt_answers_import_at_no_cost(shared: Path, store: Store, tmp_
     config = load("inspired-replay", {"ingest.path": str(folder)})
     done = import_file(folder / "gpt-3.5-turbo.batch_output.jsonl", config, "recommend", store)
     assert done[0].lines == 228
-    assert done[0].bound == done[0].imported == 227  # one turn recommends nothing new
+    assert done[0].matched == done[0].imported == 227  # one turn recommends nothing new
     assert ledger_rows(store) == []
 
 
@@ -115,7 +115,7 @@ def test_reading_again_sends_nothing_and_says_what_changed(
     from convrec.stages.recommend import step as recommend
     from convrec.titles.line_format import parse_chat_list
 
-    monkeypatch.setattr(recommend, "parse_answer", lambda text, form: parse_chat_list(text, form)[1:])
+    monkeypatch.setattr(recommend, "parse_chat_list", lambda text, form: parse_chat_list(text, form)[1:])
     first = reparse_responses(config, store)[0]
     assert (first.state, first.changed > 0) == ("unversioned", True)
     assert ledger_rows(store) == []

@@ -1,4 +1,4 @@
-"""What a batch's output files may hold, and what is made of it."""
+"""Output files of batches with repeated, unreadable or missing lines."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from tests.support.batch_endpoint import BatchEndpoint, fetch_in_batches, stored
 from tests.support.llm_endpoint import make_request
 
 
-def test_a_line_that_comes_twice_counts_once(
+def test_a_repeated_line_counts_once(
     store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convrec.llm.batch.collect.LINES_PER_COMMIT", 3)
-    download = BatchClient.download
+    download = BatchClient.download_file
 
-    def twice(control: BatchClient, file_id: str, path: Path) -> None:
-        download(control, file_id, path)
+    def twice(client: BatchClient, file_id: str, path: Path) -> None:
+        download(client, file_id, path)
         path.write_text(2 * path.read_text() + path.read_text().replace(": 50", ": 60"))
 
-    monkeypatch.setattr(BatchClient, "download", twice)
+    monkeypatch.setattr(BatchClient, "download_file", twice)
     fetched = fetch_in_batches([make_request(n) for n in range(4)], batches.start(), store)
     (row,) = ledger_rows(store)
     assert (row["requests"], row["completion_tokens"]) == (4, 200)
     assert (fetched.completion_tokens, fetched.usd) == (200, pytest.approx(row["usd"]))
 
 
-def gives(monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]) -> None:
-    """Let the endpoint give its output files changed."""
+def change_output(monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]) -> None:
+    """Let the endpoint return changed output files."""
     content = BatchApiState.content
 
-    def changed(bureau: BatchApiState, file_id: str) -> bytes:
-        found = content(bureau, file_id)
+    def changed(state: BatchApiState, file_id: str) -> bytes:
+        found = content(state, file_id)
         return change(found) if b'"response"' in found else found
 
     monkeypatch.setattr(BatchApiState, "content", changed)
@@ -47,7 +47,7 @@ def gives(monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]) -> 
 
 @pytest.mark.parametrize("line", [b"{no json", b'{"custom_id": 5, "response": {}}', b"\xff"])
 @pytest.mark.parametrize("place", [1, 5])
-def test_an_unreadable_line_is_put_aside_and_its_request_sent_again(
+def test_an_unreadable_line_is_kept_and_its_request_resent(
     store: Store,
     batches: BatchEndpoint,
     monkeypatch: pytest.MonkeyPatch,
@@ -60,12 +60,12 @@ def test_an_unreadable_line_is_put_aside_and_its_request_sent_again(
             lines[place] = line
         return b"\n".join([*lines, b""])
 
-    gives(monkeypatch, change)
+    change_output(monkeypatch, change)
     requests = [make_request(n) for n in range(6)]
     fetched = fetch_in_batches(requests, batches.start(), store)
     assert (fetched.sent, fetched.failures, stored_count(store, requests)) == (6, {}, 6)
     assert batches.created == [6, 1]
-    row, _ = BatchStore(store).rows()
+    row, _ = BatchStore(store).records()
     assert row.note == "completed; lines of its output that cannot be read: 1"
     kept = store.home / "spool" / f"unread-{row.batch_key}.jsonl"
     assert kept.read_bytes() == line + b"\n"
@@ -78,7 +78,7 @@ def test_an_unreadable_line_is_put_aside_and_its_request_sent_again(
         lambda output: output[:-40],
     ],
 )
-def test_what_is_no_output_file_ends_no_batch(
+def test_a_download_that_is_not_output_ends_no_batch(
     store: Store,
     batches: BatchEndpoint,
     monkeypatch: pytest.MonkeyPatch,
@@ -87,9 +87,9 @@ def test_what_is_no_output_file_ends_no_batch(
     requests = [make_request(n) for n in range(6)]
     url = batches.start()
     with monkeypatch.context() as patch:
-        gives(patch, change)
+        change_output(patch, change)
         with pytest.raises(EndpointError, match="the response is broken"):
             fetch_in_batches(requests, url, store)
-    assert [row.state for row in BatchStore(store).rows()] == ["submitted"]
-    again = fetch_in_batches(requests, url, store, run="s")
-    assert (again.sent, again.from_ledger, batches.created) == (0, 6, [6])
+    assert [row.state for row in BatchStore(store).records()] == ["submitted"]
+    second = fetch_in_batches(requests, url, store, run="s")
+    assert (second.sent, second.from_ledger, batches.created) == (0, 6, [6])

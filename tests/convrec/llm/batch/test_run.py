@@ -26,7 +26,7 @@ from tests.support.batch_endpoint import BatchEndpoint, fetch_in_batches, stored
 from tests.support.llm_endpoint import ROOT, Endpoint, completion, config, make_request
 
 
-def test_a_batch_answers_at_half_the_price(store: Store, batches: BatchEndpoint) -> None:
+def test_a_batch_costs_half_the_price(store: Store, batches: BatchEndpoint) -> None:
     requests = [make_request(n) for n in range(20)]
     fetched = fetch_in_batches([*requests, make_request(0)], batches.start(), store)
     assert (fetched.requests, fetched.from_ledger, fetched.sent) == (20, 0, 20)
@@ -35,19 +35,19 @@ def test_a_batch_answers_at_half_the_price(store: Store, batches: BatchEndpoint)
     row = ledger_rows(store)[0]
     assert (row["origin"], row["requests"], row["run"]) == ("batch", 20, "r")
     assert batches.created == [20]
-    assert BatchStore(store).rows()[0].state == "ended"
+    assert BatchStore(store).records()[0].state == "ended"
     again = fetch_in_batches(requests, batches.url, store, run="s")
     assert (again.from_ledger, again.sent, again.usd) == (20, 0, 0.0)
     assert batches.created == [20]
 
 
-def test_answers_are_joined_by_custom_id(store: Store, batches: BatchEndpoint) -> None:
+def test_responses_are_joined_by_custom_id(store: Store, batches: BatchEndpoint) -> None:
     batches.reply = lambda body: completion(body["messages"][-1]["content"])
     requests = [make_request(n) for n in range(30)]
     fetch_in_batches(requests, batches.start(), store)
     responses = ResponseStore(store).responses([r.key for r in requests])
-    told = [responses[r.key]["choices"][0]["message"]["content"] for r in requests]
-    assert told == [f"post {n}" for n in range(30)]
+    texts = [responses[r.key]["choices"][0]["message"]["content"] for r in requests]
+    assert texts == [f"post {n}" for n in range(30)]
 
 
 def test_batches_are_split_by_requests_and_by_bytes(store: Store, batches: BatchEndpoint) -> None:
@@ -67,14 +67,11 @@ def test_an_expired_batch_is_finished_by_another(store: Store, batches: BatchEnd
     fetched = fetch_in_batches(requests, url, store, batch={"max_rounds": 9})
     assert (fetched.requests, fetched.sent, fetched.failures) == (16, 16, {})
     assert stored_count(store, requests) == 16
-    assert (
-        sorted(batches.seen) == sorted(f"post {n}" for n in range(16))
-        or len(set(batches.seen)) == 16
-    )
+    assert set(batches.seen) == {f"post {n}" for n in range(16)}
     assert batches.created[:3] == [16, 8, 4]
 
 
-def test_what_no_batch_answers_is_recorded(store: Store, batches: BatchEndpoint) -> None:
+def test_requests_without_a_response_are_recorded(store: Store, batches: BatchEndpoint) -> None:
     requests = [make_request(n) for n in range(3)]
     url = batches.start("batch_expired:1")
     fetched = fetch_in_batches(requests, url, store, batch={"max_rounds": 1}, max_failures=1.0)
@@ -82,7 +79,7 @@ def test_what_no_batch_answers_is_recorded(store: Store, batches: BatchEndpoint)
     assert len(fetched.failures) == 1
 
 
-def test_lines_with_errors_are_sent_again_or_recorded(store: Store, batches: BatchEndpoint) -> None:
+def test_lines_with_errors_are_resent_or_recorded(store: Store, batches: BatchEndpoint) -> None:
     def reply(body: dict[str, Any]) -> dict[str, Any]:
         if body["messages"][-1]["content"] == "post 3":
             raise ValueError("this model's maximum context length is 10 tokens")
@@ -105,24 +102,24 @@ def test_a_batch_with_too_many_tokens_is_halved(store: Store, batches: BatchEndp
     assert len(batches.created) > 1
 
 
-def test_a_refused_batch_is_one_sentence_and_sets_its_requests_free(
+def test_a_refused_batch_is_an_error_and_frees_its_requests(
     store: Store, batches: BatchEndpoint
 ) -> None:
     requests = [make_request(n, model="gpt-4o-mini") for n in range(4)]
     url = batches.start()
     with pytest.raises(EndpointError, match="model_not_found"):
         fetch_in_batches(requests, url, store)
-    assert ResponseStore(store).standing([r.key for r in requests]).batched == set()
+    assert ResponseStore(store).key_status([r.key for r in requests]).batched == set()
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_control_calls_that_stumble_submit_nothing_twice(
+def test_failing_api_calls_submit_nothing_twice(
     store: Store, batches: BatchEndpoint, seed: int
 ) -> None:
     faults = "429:0.1,500:0.1,drop:0.1,garbage:0.05,truncate:0.05,empty:0.05"
     requests = [make_request(n) for n in range(6)]
     url = batches.start(faults, seed=seed)
-    # Lines stumble too; every round sends only what is missing, so no answered line comes twice.
+    # Lines fail too. Each round sends only what is missing, so no request is answered twice.
     fetch_in_batches(requests, url, store, batch={"max_rounds": 50}, max_attempts=40)
     good = [row["key"] for row in batches.log if row["outcome"] == "200" and "batch" in row]
     assert stored_count(store, requests) == 6
@@ -132,9 +129,7 @@ def test_control_calls_that_stumble_submit_nothing_twice(
     assert set(good) == {r.key for r in requests}
 
 
-def test_a_live_run_waits_for_what_a_batch_will_answer(
-    store: Store, batches: BatchEndpoint
-) -> None:
+def test_a_live_run_waits_for_open_batches(store: Store, batches: BatchEndpoint) -> None:
     requests = [make_request(n) for n in range(8)]
     url = batches.start(batch_seconds=1.0)
     thread = threading.Thread(target=fetch_in_batches, args=(requests[:6], url, store))
@@ -149,7 +144,7 @@ def test_a_live_run_waits_for_what_a_batch_will_answer(
     assert sorted(served) == sorted(request.key for request in requests)
 
 
-def test_the_budget_sends_what_it_surely_bears(store: Store, batches: BatchEndpoint) -> None:
+def test_requests_that_the_budget_covers_are_sent(store: Store, batches: BatchEndpoint) -> None:
     requests = [make_request(n) for n in range(40)]
     batches.reply = lambda body: completion(prompt=20, output=40)
     url = batches.start()
@@ -162,14 +157,14 @@ def test_the_budget_sends_what_it_surely_bears(store: Store, batches: BatchEndpo
     assert sum(batches.created) == 40
 
 
-def test_the_budget_counts_what_an_earlier_attempt_of_the_run_has_submitted(
+def test_batches_of_an_earlier_attempt_count_in_the_budget(
     store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = [make_request(n) for n in range(40)]
     batches.reply = lambda body: completion(prompt=20, output=40)
     url = batches.start(batch_seconds=0.3)
     with monkeypatch.context() as patch:
-        patch.setattr("convrec.llm.batch.client.BatchClient.batch", lambda *_: 1 / 0)
+        patch.setattr("convrec.llm.batch.client.BatchClient.get_batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             fetch_in_batches(requests, url, store, max_usd=0.0003)
     submitted = sum(batches.created)
@@ -201,19 +196,19 @@ def after(owner, name):
     setattr(owner, name, act)
 
 if moment == "while packing":
-    after(BatchDraft, "write")
+    after(BatchDraft, "write_requests")
 elif moment == "before upload":
-    BatchClient.upload = die
+    BatchClient.upload_file = die
 elif moment == "after upload":
-    after(BatchClient, "upload")
+    after(BatchClient, "upload_file")
 elif moment == "before create":
-    BatchClient.create = die
+    BatchClient.create_batch = die
 elif moment == "after create":
-    after(BatchClient, "create")
+    after(BatchClient, "create_batch")
 elif moment == "while polling":
-    after(BatchClient, "batch")
+    after(BatchClient, "get_batch")
 elif moment == "while downloading":
-    after(BatchClient, "download")
+    after(BatchClient, "download_file")
 elif moment == "after storing":
     BatchStore.end = die
 fetch_in_batches([make_request(n) for n in range(12)], url, Store(home))
@@ -232,7 +227,7 @@ MOMENTS = (
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment_it_submits_once_and_loses_nothing(
+def test_a_killed_run_submits_once_and_loses_nothing(
     tmp_path: Path, batches: BatchEndpoint, moment: str
 ) -> None:
     home = tmp_path / "home"
@@ -257,7 +252,7 @@ def test_killed_at_any_moment_it_submits_once_and_loses_nothing(
     assert not list((home / "spool").glob("batch-*.jsonl"))
 
 
-def test_a_batch_that_we_cancel_stops_the_run_and_keeps_what_it_has(
+def test_a_cancelled_batch_stops_the_run_and_keeps_responses(
     store: Store, batches: BatchEndpoint
 ) -> None:
     requests = [make_request(n) for n in range(10)]
@@ -272,9 +267,9 @@ def test_a_batch_that_we_cancel_stops_the_run_and_keeps_what_it_has(
 
     thread = threading.Thread(target=run)
     thread.start()
-    while not (rows := [row for row in BatchStore(store).rows() if row.state == "submitted"]):
+    while not (rows := [row for row in BatchStore(store).records() if row.state == "submitted"]):
         time.sleep(0.02)
-    for _ in range(100):  # whoever has submitted it may hold it for a moment longer
+    for _ in range(100):  # the run that submitted it may still hold its lock
         with suppress(InputError):
             cancel_batch(rows[0].batch_key, config(url), ResponseStore(store))
             break
@@ -287,15 +282,15 @@ def test_a_batch_that_we_cancel_stops_the_run_and_keeps_what_it_has(
     assert (rest.from_ledger, rest.sent) == (5, 5)
 
 
-def test_a_batch_that_its_endpoint_lost_can_be_released(
+def test_a_batch_that_the_endpoint_lost_can_be_released(
     store: Store, batches: BatchEndpoint
 ) -> None:
     requests = [make_request(n) for n in range(4)]
     with Spool(store.home / "spool"):
         draft = BatchStore(store).draft("test", "recommend", "r")
-        draft.write(requests)
-    row = BatchStore(store).rows()[0]
-    BatchStore(store).note(row, state="submitted", batch_id="batch_gone")
+        draft.write_requests(requests)
+    row = BatchStore(store).records()[0]
+    BatchStore(store).update(row, state="submitted", batch_id="batch_gone")
     url = batches.start()
     with pytest.raises(EndpointError, match="--release KEY"):
         fetch_in_batches(requests, url, store)
@@ -303,21 +298,21 @@ def test_a_batch_that_its_endpoint_lost_can_be_released(
     assert fetch_in_batches(requests, url, store).sent == 4
 
 
-def abandoned(requests: list[Request], url: str, store: Store) -> None:
-    """A run that submits its batch and does not live to see the end."""
+def submit_and_crash(requests: list[Request], url: str, store: Store) -> None:
+    """Submit a batch from a run that crashes before the batch ends."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("convrec.llm.batch.client.BatchClient.batch", lambda *_: 1 / 0)
+        patch.setattr("convrec.llm.batch.client.BatchClient.get_batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             fetch_in_batches(requests, url, store, run="first")
 
 
 @pytest.mark.parametrize("source", ["live", "batch"])
-def test_a_batch_that_nobody_wants_any_more_is_collected_and_billed(
+def test_a_batch_that_is_no_longer_needed_is_collected(
     store: Store, batches: BatchEndpoint, source: str
 ) -> None:
     url = batches.start()
     old = [make_request(n) for n in range(6)]
-    abandoned(old, url, store)
+    submit_and_crash(old, url, store)
     settings = config(url, batch={"poll_seconds": 0.05})
     fetched = fetch(
         [make_request("new")],
@@ -331,70 +326,70 @@ def test_a_batch_that_nobody_wants_any_more_is_collected_and_billed(
     assert stored_count(store, old) == 6
     bill = {row["run"]: row["requests"] for row in ledger_rows(store)}
     assert bill == {"first": 6, "second": 1}
-    assert {row.state for row in BatchStore(store).rows()} == {"ended"}
+    assert {row.state for row in BatchStore(store).records()} == {"ended"}
 
 
-def test_a_lost_batch_that_nobody_wants_stops_nobody(store: Store, batches: BatchEndpoint) -> None:
+def test_a_lost_batch_that_is_not_needed_stops_no_run(store: Store, batches: BatchEndpoint) -> None:
     url = batches.start()
-    BatchStore(store).draft("test", "recommend", "first").write([make_request("old")])
-    BatchStore(store).note(BatchStore(store).rows()[0], state="submitted", batch_id="batch_gone")
+    BatchStore(store).draft("test", "recommend", "first").write_requests([make_request("old")])
+    BatchStore(store).update(
+        BatchStore(store).records()[0], state="submitted", batch_id="batch_gone"
+    )
     assert fetch_in_batches([make_request("new")], url, store).sent == 1
-    assert [row.state for row in BatchStore(store).rows()] == ["submitted", "ended"]
+    assert [row.state for row in BatchStore(store).records()] == ["submitted", "ended"]
 
 
-def test_a_batch_is_not_ended_while_a_run_submits_it(
+def test_a_batch_in_submission_cannot_be_cancelled(
     store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = batches.start()
     requests = [make_request(n) for n in range(6)]
-    create = BatchClient.create
+    create = BatchClient.create_batch
 
-    def meanwhile(control: BatchClient, file_id: str, batch_key: str) -> str:
-        with pytest.raises(InputError, match="just now"):
+    def meanwhile(client: BatchClient, file_id: str, batch_key: str) -> str:
+        with pytest.raises(InputError, match="right now"):
             cancel_batch(batch_key, config(url), ResponseStore(store))
-        with pytest.raises(InputError, match="just now"):
+        with pytest.raises(InputError, match="right now"):
             release_batch(batch_key, ResponseStore(store))
-        return create(control, file_id, batch_key)
+        return create(client, file_id, batch_key)
 
-    monkeypatch.setattr(BatchClient, "create", meanwhile)
+    monkeypatch.setattr(BatchClient, "create_batch", meanwhile)
     assert fetch_in_batches(requests, url, store).sent == 6
     assert batches.created == [6]
     assert stored_count(store, requests) == 6
 
 
-def test_a_batch_is_cancelled_at_its_own_endpoint_alone(
+def test_a_batch_is_cancelled_at_its_own_endpoint_only(
     store: Store, batches: BatchEndpoint
 ) -> None:
     url = batches.start(batch_seconds=60)
-    abandoned([make_request(1)], url, store)
-    (row,) = BatchStore(store).rows()
+    submit_and_crash([make_request(1)], url, store)
+    (row,) = BatchStore(store).records()
     other = Config.model_validate({"llm": {"base_url": url, "endpoint": "other"}})
-    with pytest.raises(InputError, match=r"is for test, and profile .* asks other"):
+    with pytest.raises(InputError, match=r"belongs to endpoint test, and profile .* uses other"):
         cancel_batch(row.batch_key, other, ResponseStore(store))
-    assert BatchStore(store).rows() == [row]
+    assert BatchStore(store).records() == [row]
 
 
-def test_an_endpoint_without_batches_can_be_asked_call_by_call_afterwards(
-    store: Store, endpoint: Endpoint
-) -> None:
+def test_after_a_missing_batch_api_live_requests_work(store: Store, endpoint: Endpoint) -> None:
     requests = [make_request(n) for n in range(4)]
     with pytest.raises(EndpointError, match=r"recommend\.source=live"):
         fetch_in_batches(requests, endpoint.url, store)
     live = fetch(requests, config=config(endpoint), store=store, stage="recommend", run="live")
     assert (live.sent, live.failures) == (4, {})
-    assert {row.note for row in BatchStore(store).rows()} == {"never submitted"}
+    assert {row.note for row in BatchStore(store).records()} == {"never submitted"}
 
 
-def test_what_another_run_collects_of_our_batch_is_sent_and_not_found(
+def test_a_batch_collected_by_another_run_counts_as_sent(
     store: Store, batches: BatchEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = batches.start()
     requests = [make_request(n) for n in range(6)]
     others: list[FetchResult] = []
-    look = BatchClient.batch
+    get_batch = BatchClient.get_batch
 
-    def meanwhile(control: BatchClient, batch_id: str) -> Any:
-        batch = look(control, batch_id)
+    def meanwhile(client: BatchClient, batch_id: str) -> Any:
+        batch = get_batch(client, batch_id)
         if batch.status == "completed" and not others:
             others.append(FetchResult())
             others[0] = fetch(
@@ -402,7 +397,7 @@ def test_what_another_run_collects_of_our_batch_is_sent_and_not_found(
             )
         return batch
 
-    monkeypatch.setattr(BatchClient, "batch", meanwhile)
+    monkeypatch.setattr(BatchClient, "get_batch", meanwhile)
     fetched = fetch_in_batches(requests, url, store)
     assert (fetched.requests, fetched.from_ledger, fetched.sent) == (6, 0, 6)
     assert (others[0].requests, others[0].from_ledger, others[0].sent) == (6, 6, 0)

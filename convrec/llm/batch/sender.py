@@ -1,0 +1,279 @@
+"""One fetch through batches: pack requests, submit, poll until they end, and collect."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from convrec.errors import BudgetExceeded, EndpointError
+from convrec.llm.batch.client import BatchClient
+from convrec.llm.batch.collect import CollectedBatch, collect_batch
+from convrec.llm.batch.manage import CANCELLED_NOTE, NEVER_SUBMITTED_NOTE
+from convrec.llm.batch.store import BatchDraft, BatchRecord, BatchStore, input_line
+from convrec.llm.budget import max_usage
+from convrec.llm.context import FetchContext
+from convrec.llm.prices import cost
+from convrec.llm.requests import Request, chunks
+
+if TYPE_CHECKING:
+    from openai.types import Batch
+
+FINAL_STATES = ("completed", "expired", "cancelled", "failed")
+TOO_MANY_TOKENS = "token_limit_exceeded"
+
+INITIAL_POLL = 0.5
+"""Seconds until the first poll of a batch; the pause doubles up to `llm.batch.poll_seconds`."""
+
+REQUESTS_PER_COMMIT = 500
+
+
+class BatchSender:
+    """One fetch through batches.
+
+    `wanted` are the keys without a response or failure, `sent` those that this fetch submitted.
+    With `submits=False` it only waits for batches, and its caller counts the responses.
+    """
+
+    def __init__(self, ctx: FetchContext, client: BatchClient, *, submits: bool = True) -> None:
+        self.wanted: set[str] = set()
+        self.sent: set[str] = set()
+        self._ctx, self._client, self._submits = ctx, client, submits
+        self._batch_store = BatchStore(ctx.responses.store)
+        self._settings = ctx.config.llm.batch
+        self._max_requests = self._settings.max_requests
+        self._reserved = 0.0
+        self._rounds = 0
+        self._endpoint_error = ""
+        self._budget_error = ""
+
+    def needs_another_round(self) -> bool:
+        """Whether another batch is needed. Raises the errors of the round that has ended."""
+        self._ctx.budget.release(self._reserved)
+        self._reserved = 0.0
+        if self._endpoint_error:
+            raise EndpointError(self._endpoint_error)
+        if self._budget_error:
+            raise BudgetExceeded(self._budget_error)
+        if self.wanted and self._rounds >= self._settings.max_rounds:
+            reason = f"no answer in {self._rounds} batches"
+            self._ctx.stats.failures.update(dict.fromkeys(self.wanted, reason))
+            self.wanted = set()
+        return bool(self.wanted)
+
+    # -- packing -------------------------------------------------------------------------------
+
+    def reserve_open_batches(self) -> None:
+        """Reserve the maximum cost of batches that earlier attempts of this run left open."""
+        for request in self._batch_store.open_requests(self._ctx.run):
+            self._reserve(self._max_cost(request))
+
+    def pack(self, missing: Iterator[Request]) -> None:
+        """Assign requests to batches, except those that are stored, batched or claimed."""
+        ctx = self._ctx
+        self.wanted = set()
+        ctx.stats.activity = "packing batches"
+        with ctx.responses.open_spool() as spool, ExitStack() as locks:
+            draft: BatchDraft | None = None
+            for chunk in chunks(missing, REQUESTS_PER_COMMIT):
+                ctx.responses.recover()
+                by_key = {request.key: request for request in chunk}
+                claim = spool.claim(list(by_key), ctx.responses.key_status)
+                # Another process may have collected batches that this fetch submitted.
+                bought = claim.stored & self.sent
+                ctx.stats.answered += len(bought)
+                ctx.stats.found += len(claim.stored - bought)
+                self.wanted.update(by_key.keys() - claim.stored)
+                affordable = self._affordable([by_key[key] for key in claim.granted])
+                draft = self._add_to_draft(affordable, draft, locks)
+                spool.release(claim.granted)
+                ctx.stats.report()
+            if draft is not None:
+                self._finish(draft)
+
+    def _max_cost(self, request: Request) -> float:
+        return cost(self._ctx.price(request), max_usage(request.body), batch=True)
+
+    def _reserve(self, max_cost: float) -> None:
+        self._ctx.budget.reserve(max_cost)
+        self._reserved += max_cost
+
+    def _affordable(self, requests: list[Request]) -> list[Request]:
+        """The requests up to the first whose maximum cost the budget does not cover."""
+        ctx, affordable = self._ctx, []
+        for request in requests:
+            max_cost = self._max_cost(request)
+            if not self._budget_error and not ctx.budget.allows(max_cost):
+                self._budget_error = ctx.budget.exceeded_message(ctx.stage, max_cost)
+            if self._budget_error:
+                self.wanted.discard(request.key)
+            else:
+                self._reserve(max_cost)
+                affordable.append(request)
+        return affordable
+
+    def _add_to_draft(
+        self, requests: list[Request], draft: BatchDraft | None, locks: ExitStack
+    ) -> BatchDraft | None:
+        """Add requests to a draft; a full one is finished and the next one is returned."""
+        group: list[Request] = []
+        for request in requests:
+            model = str(request.body.get("model"))
+            body = json.dumps(dict(request.body), ensure_ascii=False)
+            size = len(input_line(request.key, body).encode())
+            limits = (self._max_requests, self._settings.max_bytes)
+            if draft is None or not draft.fits(model, size, *limits):
+                if draft is not None:
+                    draft.write_requests(group)
+                    self._finish(draft)
+                group = []
+                draft = self._batch_store.draft(request.endpoint, self._ctx.stage, self._ctx.run)
+                locks.enter_context(self._batch_store.try_lock(draft.batch_key))
+            draft.count_line(model, size)
+            group.append(request)
+        if draft is not None and group:
+            draft.write_requests(group)
+        return draft
+
+    def _finish(self, draft: BatchDraft) -> None:
+        record = self._batch_store.record(draft.batch_key)
+        if record is not None:
+            self._batch_store.update(record, state="ready")
+
+    # -- submitting and polling ----------------------------------------------------------------
+
+    def wait(self) -> None:
+        """Submit and poll batches until none holds a wanted request."""
+        stats = self._ctx.stats
+        done: dict[str, int] = {}
+        pause = min(INITIAL_POLL, self._settings.poll_seconds)
+        submitted = False
+        while records := self._batch_store.open_with(self.wanted):
+            for record in records:
+                if record.state != "submitted":
+                    submitted |= self._submit(record)
+                done[record.batch_key] = self.poll_batch(record.batch_key)
+                stats.pending = sum(done.values())
+                stats.activity = f"{stats.pending:,} done in open batches"
+                stats.report()
+            if self._batch_store.open_with(self.wanted):
+                time.sleep(pause)
+                pause = min(2 * pause, self._settings.poll_seconds)
+        self._rounds += submitted
+        stats.pending = 0
+        while self._submits and (elsewhere := self._count_claimed_elsewhere()):
+            stats.activity = f"another run is sending {elsewhere:,} of the requests"
+            stats.report()
+            time.sleep(1)
+
+    def poll_batch(self, batch_key: str) -> int:
+        """Collect a batch if it has ended, else return how many of its requests are done."""
+        record = self._batch_store.record(batch_key)
+        if record is None or record.state != "submitted":
+            return 0
+        batch = self._client.get_batch(record.batch_id)
+        counts = batch.request_counts
+        if batch.status not in FINAL_STATES:
+            return counts.completed + counts.failed if counts else 0
+        with self._batch_store.try_lock(batch_key) as is_locked:
+            record = self._batch_store.record(batch_key)
+            if is_locked and record is not None and record.state == "submitted":
+                self._collect(batch, record)
+        return 0
+
+    def _count_claimed_elsewhere(self) -> int:
+        """How many wanted requests another process is sending."""
+        self._ctx.responses.recover()
+        return len(self._ctx.responses.claimed_elsewhere(self.wanted))
+
+    def _submit(self, record: BatchRecord) -> bool:
+        """Submit a batch unless another process is at it; whether this call created it."""
+        batch_store, ctx = self._batch_store, self._ctx
+        with batch_store.try_lock(record.batch_key) as is_locked:
+            current = batch_store.record(record.batch_key)
+            if not is_locked or current is None or current.state in ("submitted", "ended"):
+                return False
+            batch_id = self._client.find_batch(record.batch_key) if current.file_id else ""
+            if batch_id:
+                batch_store.update(current, batch_id=batch_id, state="submitted")
+                return False
+            if not self._submits or not self._is_own(record):
+                # Packed by a run with its own budget, which is gone: the requests are free again.
+                batch_store.end(current, NEVER_SUBMITTED_NOTE)
+                return False
+            batch_store.update(current, batch_id=self._create(current), state="submitted")
+            keys = batch_store.request_keys(current)
+            ctx.stats.sent += len(keys - self.sent)
+            self.sent |= keys
+        return True
+
+    def _create(self, record: BatchRecord) -> str:
+        batch_store = self._batch_store
+        self._ctx.stats.activity = f"uploading {record.requests:,} requests"
+        self._ctx.stats.report()
+        if record.state == "draft":
+            batch_store.update(record, state="ready")
+        file_id = record.file_id
+        if not file_id:
+            path = batch_store.folder / f"batch-{record.batch_key}.input.jsonl"
+            batch_store.write_input_file(record, path)
+            file_id = self._client.upload_file(path, record.file_name)
+            path.unlink()
+            batch_store.update(record, file_id=file_id)
+        return self._client.create_batch(file_id, record.batch_key)
+
+    # -- collecting ----------------------------------------------------------------------------
+
+    def _collect(self, batch: Batch, record: BatchRecord) -> None:
+        self._batch_store.remove_files(record)
+        collected = collect_batch(batch, record, self._batch_store, self._client, self._ctx)
+        note: str = batch.status
+        if batch.status == "failed":
+            note = self._handle_failed(batch, record)
+        elif batch.status == "cancelled" and record.note == CANCELLED_NOTE:
+            self._endpoint_error = (
+                f"batch {record.batch_key} was cancelled. Its responses are stored; run again to "
+                "send the rest"
+            )
+        if collected.unreadable:
+            note += f"; lines of its output that cannot be read: {collected.unreadable}"
+        self._batch_store.end(record, note)
+        self._count(record, collected)
+
+    def _handle_failed(self, batch: Batch, record: BatchRecord) -> str:
+        """Halve the batch size or record the error; nothing of a failed batch was billed."""
+        errors = (batch.errors.data if batch.errors else None) or []
+        code = str(errors[0].code if errors else "no reason")
+        message = " ".join(str(errors[0].message or "").split())[:160] if errors else ""
+        if code == TOO_MANY_TOKENS and record.requests > 1:
+            self._max_requests = max(1, record.requests // 2)
+            self._rounds -= 1
+        else:
+            self._endpoint_error = (
+                f"{self._client.url} refused batch {record.batch_key} of {record.requests:,} "
+                f"requests: {code}{': ' if message else ''}{message}. Nothing of it was run or "
+                "billed; fix the cause and run again"
+            )
+        return f"failed: {code}"
+
+    def _count(self, record: BatchRecord, collected: CollectedBatch) -> None:
+        self._endpoint_error = self._endpoint_error or collected.terminal
+        if not self._submits:
+            return
+        stats, is_own = self._ctx.stats, self._is_own(record)
+        answered = self.wanted & collected.answered
+        bought = answered if is_own else answered & self.sent
+        stats.answered += len(bought)
+        stats.found += len(answered - bought)
+        if is_own:
+            stats.bill(collected.usage, collected.usd)
+            self._ctx.budget.bill(collected.usd, 0)
+        failed = {k: v for k, v in collected.failures.items() if k in self.wanted}
+        stats.failures.update(failed)
+        self.wanted -= collected.answered | failed.keys()
+
+    def _is_own(self, record: BatchRecord) -> bool:
+        """Whether this run bought the batch."""
+        return record.run == self._ctx.run
