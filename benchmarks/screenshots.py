@@ -94,8 +94,8 @@ def main() -> None:
         shoot(page, f"{ui}/v2/runs/flow-run/{run}", "canvas", options.out / "run.png")
         for key, awaited in (
             ("lineage", "svg a, svg .clickable"),
-            ("change-plan", "text=Requests that will be sent"),
-            ("change-report", "text=Measures"),
+            ("change-plan", "text=Requests to send"),
+            ("change-report", "text=Figures"),
         ):
             address = f"{ui}/v2/artifacts/artifact/{keys[key]}"
             shoot(page, address, awaited, options.out / f"{key}.png")

@@ -30,10 +30,10 @@ class Approval(RunInput):
 def approved(run: Run, plan: ChangePlan) -> bool:
     """Wait for the form and apply its budget. Returns whether the plan was accepted."""
     low, high = plan.usd
-    touched = "?" if plan.touched is None else f"{plan.touched:,}"
+    affected = "?" if plan.affected_contexts is None else f"{plan.affected_contexts:,}"
     form = Approval.with_initial_data(
-        description=f"{plan.requests:,} requests, {low:.4f} to {high:.4f} USD, {touched} of "
-        f"{plan.contexts:,} contexts touched. The artifact change-plan of this run says more.",
+        description=f"{plan.requests:,} requests, {low:.4f} to {high:.4f} USD, {affected} of "
+        f"{plan.contexts:,} contexts affected. The artifact change-plan of this run says more.",
     )
     answer = pause_flow_run(wait_for_input=form, timeout=TIMEOUT, poll_interval=POLL_SECONDS)
     if answer.accept and answer.max_usd is not None:

@@ -11,26 +11,31 @@ from prefect.cache_policies import NO_CACHE
 
 from convrec import config as configuration
 from convrec.artifacts import Store
-from convrec.artifacts.last_build import Build
-from convrec.catalog.versions import PREFIX, Version, find_version, users
+from convrec.artifacts.last_build import PreviousBuild
+from convrec.catalog.resolve import profiles_with_catalog
+from convrec.catalog.versions import PREFIX, CatalogVersion, find_version
 from convrec.errors import CatalogError
-from convrec.operations.catalog_change.markdown import plan_page, report_page
-from convrec.operations.catalog_change.plan import ChangePlan, change_plan
-from convrec.operations.catalog_change.report import ChangeReport, change_report, report_path
+from convrec.operations.catalog_change.markdown import render_plan, render_report
+from convrec.operations.catalog_change.plan import ChangePlan, plan_change
+from convrec.operations.catalog_change.report import (
+    ChangeReport,
+    compare_demonstrations,
+    report_path,
+)
 from tasks.run import Run
 
 TABLE_ROWS = 2000
 """Changed demonstrations that the table in the UI lists; the report's file has all."""
 
 
-def catalog_version(name: str, version: int | None) -> Version:
+def catalog_version(name: str, version: int | None) -> CatalogVersion:
     """The published version to rebuild for, by default the newest. Raises CatalogError."""
     return find_version(Store(configuration.home()), name, version)
 
 
 def profiles_using(name: str, profiles: Sequence[str] | None) -> list[str]:
     """The profiles to rebuild, by default all in `profiles/` that use the catalog."""
-    names = list(profiles or users(name))
+    names = list(profiles or profiles_with_catalog(name))
     if not names:
         raise CatalogError(
             f'no profile takes catalog {name}: write ingest.catalog = "catalog:{name}" into one in '
@@ -39,7 +44,7 @@ def profiles_using(name: str, profiles: Sequence[str] | None) -> list[str]:
     return names
 
 
-def with_version(overrides: Mapping[str, Any], version: Version) -> dict[str, Any]:
+def with_version(overrides: Mapping[str, Any], version: CatalogVersion) -> dict[str, Any]:
     """The overrides of a run that builds from this version."""
     return {**overrides, "ingest.catalog": f"{PREFIX}{version.name}@{version.version}"}
 
@@ -50,10 +55,10 @@ class CatalogChange:
     A plain class, because Prefect copies and inspects dataclasses among a task's parameters.
     """
 
-    def __init__(self, run: Run, version: Version) -> None:
+    def __init__(self, run: Run, version: CatalogVersion) -> None:
         self.run = run
         self.version = version
-        self.before: Build | None = None
+        self.before: PreviousBuild | None = None
 
     @property
     def title(self) -> str:
@@ -66,7 +71,7 @@ class CatalogChange:
     def plan(self) -> ChangePlan:
         """Show what the rebuild will touch and cost, before it starts."""
         plan: ChangePlan = _show_plan(self)
-        self.before = plan.before
+        self.before = plan.previous
         return plan
 
     def report(self) -> dict[str, Any]:
@@ -82,9 +87,9 @@ class CatalogChange:
     persist_result=False,
 )
 def _show_plan(change: CatalogChange) -> ChangePlan:
-    plan = change_plan(change.run.config, change.run.store)
+    plan = plan_change(change.run.config, change.run.store)
     create_markdown_artifact(
-        plan_page(plan, change.title, change.run.config.line_format),
+        render_plan(plan, change.title, change.run.config.line_format),
         key="change-plan",
         description="what this catalog change touches and costs",
     )
@@ -107,14 +112,14 @@ def _show_report(change: CatalogChange) -> dict[str, Any]:
             description="the first build with these settings",
         )
         return {"changed": None}
-    report = change_report(
+    report = compare_demonstrations(
         change.run.store, change.before.refs["demonstrations"].artifact_id, new_id
     )
     path = report_path(change.run.store, change.before, new_id)
-    report.write(path)
+    report.write_lines(path)
     _show_table(report)
     create_markdown_artifact(
-        report_page(report, change.title, str(path)),
+        render_report(report, change.title, str(path)),
         key="change-report",
         description=f"{report.changed.height:,} of {report.total:,} demonstrations changed",
     )

@@ -1,1 +1,1 @@
-"""What a catalog change means for a profile: the plan before the rebuild, the report after it."""
+"""The effect of a catalog change on a profile: the plan of the rebuild, and the report after it."""

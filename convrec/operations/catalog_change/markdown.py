@@ -1,50 +1,53 @@
-"""The plan and the report of a catalog change as markdown, for the Prefect UI."""
+"""Renders the plan and the report of a catalog change as markdown for the Prefect UI."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import polars as pl
+
+from convrec.operations.catalog_change.plan import ChangePlan
+from convrec.operations.catalog_change.report import ChangeReport
+from convrec.titles.line_format import LineFormat
 from convrec.utils import markdown
 
-if TYPE_CHECKING:
-    import polars as pl
+MAX_ITEMS = 50
+MAX_DEMONSTRATIONS = 200
+MAX_FULL_DEMONSTRATIONS = 10
+MAX_CELL_CHARACTERS = 160
 
-    from convrec.operations.catalog_change.plan import ChangePlan
-    from convrec.operations.catalog_change.report import ChangeReport
-    from convrec.titles.line_format import LineFormat
-
-SHOWN_ITEMS = 50
-SHOWN_LISTS = 200
-SHOWN_WHOLE = 10
-LONGEST = 160
-"""Signs of a cell."""
-
-_SAFE = re.compile(r"[\w./@+-]+")
-_RANKING = re.compile(r"NDCG|Recall")
-_WHEN = re.compile(r" (before|after)$")
-_HARMLESS = re.compile(r"\\([(),'!?:.%@;+-])")
+_SAFE_IN_CODE = re.compile(r"[\w./@+-]+")
+_RANKING_METRIC = re.compile(r"NDCG|Recall")
+_BEFORE_OR_AFTER = re.compile(r" (before|after)$")
+_NEEDLESS_ESCAPE = re.compile(r"\\([(),'!?:.%@;+-])")
 
 
-def plan_page(plan: ChangePlan, title: str, form: LineFormat) -> str:
-    """What changes, what it touches, and what it costs."""
+class _Markdown(str):
+    """Text that is already markdown."""
+
+    __slots__ = ()
+
+
+def render_plan(plan: ChangePlan, title: str, form: LineFormat) -> str:
+    """The catalog's changes, the affected contexts, and the cost."""
     low, high = plan.usd
     rows: list[Sequence[object]] = [
-        (role, f["requests"], f["prompt_tokens"], f["completion_tokens"], _usd(f))
+        (role, f["requests"], f["prompt_tokens"], f["completion_tokens"], _usd_range(f))
         for role, f in plan.llm.items()
     ]
-    touched = "not known before the teacher has answered"
-    if plan.touched is not None:
-        touched = f"{plan.touched:,} of {plan.contexts:,}"
+    affected = "unknown until the teacher has answered"
+    if plan.affected_contexts is not None:
+        affected = f"{plan.affected_contexts:,} of {plan.contexts:,}"
     return "\n\n".join(
         [
-            f"## Plan: {_plain(title)}",
+            f"## Plan: {_escape(title)}",
             f"{plan.requests:,} requests, {low:.4f} to {high:.4f} USD; contexts whose candidates "
-            f"change: {touched}.",
-            "### Requests that will be sent",
-            _numbers(("to", "requests", "prompt tokens", "completion tokens", "USD"), rows),
-            *_catalog_part(plan, form),
+            f"change: {affected}.",
+            "### Requests to send",
+            _number_table(("to", "requests", "prompt tokens", "completion tokens", "USD"), rows),
+            *_catalog_section(plan, form),
             "### Stages",
             _table(
                 ("stage", "artifact", "state"),
@@ -54,165 +57,154 @@ def plan_page(plan: ChangePlan, title: str, form: LineFormat) -> str:
     )
 
 
-def _catalog_part(plan: ChangePlan, form: LineFormat) -> list[str]:
+def render_report(report: ChangeReport, title: str, lines_path: str) -> str:
+    """The effect of the rebuild. `lines_path` has every line of every changed demonstration."""
+    count, same = report.changed.height, report.total - report.changed.height
+    parts = [
+        f"## Changes: {_escape(title)}",
+        f"{count:,} of {report.total:,} demonstrations changed, {report.reordered:,} of them only "
+        f"in their order; {same:,} are unchanged. From `{report.old_id}` to `{report.new_id}`.",
+        "### Figures",
+        _figure_table(report),
+        "### By item",
+        _item_table(report),
+    ]
+    if count:
+        parts += [
+            "### Changed demonstrations",
+            _demonstration_table(report),
+            *_full_demonstrations(report),
+            f"Every line of every changed demonstration: {_code(lines_path)}",
+        ]
+    return "\n\n".join(parts)
+
+
+def _catalog_section(plan: ChangePlan, form: LineFormat) -> list[str]:
     if plan.diff is None:
         return [
             f"### Catalog\n\n{plan.items:,} items. This profile was not built before with these "
-            "settings, so there is nothing to compare with and all of it is made."
+            "settings, so there is nothing to compare with and everything is built."
         ]
-    frames = plan.diff.frames
-    parts = [
-        "### Catalog since the last build",
-        ", ".join(f"{frame.height:,} {name}" for name, frame in frames.items())
-        + f"; {plan.items:,} items now.",
-    ]
+    frames = plan.diff.by_change
+    counts = ", ".join(f"{frame.height:,} {name}" for name, frame in frames.items())
+    parts = ["### Catalog since the last build", f"{counts}; {plan.items:,} items now."]
     for name, frame in frames.items():
         if frame.height:
-            parts += [f"#### {name.capitalize()}", _items(frame, form)]
+            parts += [f"#### {name.capitalize()}", _changed_items(frame, form)]
     return parts
 
 
-def _items(frame: pl.DataFrame, form: LineFormat) -> str:
+def _changed_items(frame: pl.DataFrame, form: LineFormat) -> str:
     rows = []
-    for row in frame.head(SHOWN_ITEMS).iter_rows(named=True):
+    for row in frame.head(MAX_ITEMS).iter_rows(named=True):
         line = form.format(row["title"], row["year"])
         if "old_title" in row:
             rows.append((line, f"was {form.format(row['old_title'], row['old_year'])}"))
         else:
             rows.append((line, ", ".join(row.get("fields") or ())))
-    more = frame.height - len(rows)
-    table = _table(("item", ""), rows)
-    return f"{table}\n\nand {more:,} more" if more else table
+    return _with_rest(_table(("item", ""), rows), frame.height - len(rows))
 
 
-def report_page(report: ChangeReport, title: str, lines_at: str) -> str:
-    """What the rebuild changed; `lines_at` is the file with every line of every changed list."""
-    count, same = report.changed.height, report.total - report.changed.height
-    parts = [
-        f"## Changes: {_plain(title)}",
-        f"{count:,} of {report.total:,} demonstrations changed, {report.reordered:,} of them in "
-        f"their order alone; {same:,} are the same. From `{report.old_id}` to `{report.new_id}`.",
-        "### Measures",
-        _measures(report),
-        "### By item",
-        _by_item(report),
-    ]
-    if count:
-        parts += [
-            "### Changed demonstrations",
-            _changed(report),
-            *_whole(report),
-            f"Every line of every changed demonstration: {_name(lines_at)}",
-        ]
-    return "\n\n".join(parts)
-
-
-def _measures(report: ChangeReport) -> str:
-    """Both sets' figures, how they rank first; each set has some from before and after adjust."""
+def _figure_table(report: ChangeReport) -> str:
+    """The figures of both builds, ranking metrics first."""
     rows = []
-    for name, before, after in sorted(report.measures, key=lambda m: not _RANKING.search(m[0])):
-        both = isinstance(before, int | float) and isinstance(after, int | float)
-        difference = f"{after - before:+.4g}" if both and before != after else ""
-        said = _WHEN.sub(r", \1 adjust", name)
-        rows.append((said, _cell(before), _cell(after), difference))
-    return _numbers(("measure", "last build", "this build", "difference"), rows)
+    for name, before, after in sorted(
+        report.figures, key=lambda f: not _RANKING_METRIC.search(f[0])
+    ):
+        are_numbers = isinstance(before, int | float) and isinstance(after, int | float)
+        difference = f"{after - before:+.4g}" if are_numbers and before != after else ""
+        label = _BEFORE_OR_AFTER.sub(r", \1 adjust", name)
+        rows.append((label, _blank_if_none(before), _blank_if_none(after), difference))
+    return _number_table(("figure", "last build", "this build", "difference"), rows)
 
 
-def _by_item(report: ChangeReport) -> str:
-    """Items by how many lists they entered and left."""
-    import polars as pl
-
+def _item_table(report: ChangeReport) -> str:
+    """The number of lists that each item entered and left."""
     rows = pl.concat(
         report.changed.select(pl.col(name).alias("item"))
         .explode("item")
         .drop_nulls()
-        .with_columns(pl.lit(name).alias("how"))
+        .with_columns(pl.lit(name).alias("change"))
         for name in ("entered", "left")
     )
     if rows.is_empty():
         return "No item entered or left a list."
-    counted = (
+    counts = (
         rows.group_by("item")
         .agg(
-            (pl.col("how") == "entered").sum().alias("entered"),
-            (pl.col("how") == "left").sum().alias("left"),
+            (pl.col("change") == "entered").sum().alias("entered"),
+            (pl.col("change") == "left").sum().alias("left"),
         )
         .sort(pl.col("entered") + pl.col("left"), "item", descending=[True, False])
     )
-    more = counted.height - SHOWN_ITEMS
-    table = _numbers(("item", "lists entered", "lists left"), counted.head(SHOWN_ITEMS).rows())
-    return f"{table}\n\nand {more:,} more items" if more > 0 else table
+    columns = ("item", "lists entered", "lists left")
+    table = _number_table(columns, counts.head(MAX_ITEMS).rows())
+    return _with_rest(table, counts.height - MAX_ITEMS, " items")
 
 
-def _changed(report: ChangeReport) -> str:
+def _demonstration_table(report: ChangeReport) -> str:
     rows = [
-        (_owner(row), row["split"], "; ".join(row["entered"]), "; ".join(row["left"]), row["moved"])
-        for row in report.changed.head(SHOWN_LISTS).iter_rows(named=True)
+        (_name(row), row["split"], "; ".join(row["entered"]), "; ".join(row["left"]), row["moved"])
+        for row in report.changed.head(MAX_DEMONSTRATIONS).iter_rows(named=True)
     ]
-    more = report.changed.height - len(rows)
     table = _table(("demonstration", "split", "entered", "left", "moved"), rows)
-    return f"{table}\n\nand {more:,} more" if more else table
+    return _with_rest(table, report.changed.height - len(rows))
 
 
-def _whole(report: ChangeReport) -> list[str]:
-    """The demonstrations that changed most, line by line."""
-    parts = ["### Before and after, of those that changed most"]
-    chosen = report.changed.head(SHOWN_WHOLE)
-    for row in chosen.iter_rows(named=True):
-        own = report.lines.filter(
+def _full_demonstrations(report: ChangeReport) -> list[str]:
+    """The lines of the demonstrations that changed most."""
+    parts = ["### Lines of the demonstrations that changed most"]
+    for row in report.changed.head(MAX_FULL_DEMONSTRATIONS).iter_rows(named=True):
+        lines = report.lines.filter(
             report.lines["context_id"].eq_missing(row["context_id"])
             & report.lines["sample_id"].eq_missing(row["sample_id"])
         )
-        ranks = own.select("item", "rank_before", "rank_after").rows()
+        ranks = lines.select("item", "rank_before", "rank_after").rows()
         cells = [(item, _rank(before), _rank(after)) for item, before, after in ranks]
-        parts += [
-            f"#### {_owner(row)}",
-            _table(("line", "rank before", "rank after"), cells),
-        ]
+        parts += [f"#### {_name(row)}", _table(("line", "rank before", "rank after"), cells)]
     return parts
 
 
-def _owner(row: dict[str, Any]) -> _Markdown:
-    sample = f" / {_name(row['sample_id'])}" if row["sample_id"] else ""
-    return _Markdown(_name(row["context_id"]) + sample)
+def _name(demonstration: dict[str, Any]) -> _Markdown:
+    sample_id = demonstration["sample_id"]
+    sample = f" / {_code(sample_id)}" if sample_id else ""
+    return _Markdown(_code(demonstration["context_id"]) + sample)
 
 
 def _rank(rank: int | None) -> str:
     return "–" if rank is None else str(rank)
 
 
-def _cell(value: object) -> object:
+def _blank_if_none(value: object) -> object:
     return "" if value is None else value
 
 
-def _usd(figures: dict[str, Any]) -> str:
+def _usd_range(figures: dict[str, Any]) -> str:
     return f"{figures['usd_low']:.4f} to {figures['usd_high']:.4f}"
 
 
-def _numbers(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def _with_rest(table: str, rest: int, noun: str = "") -> str:
+    return f"{table}\n\nand {rest:,} more{noun}" if rest > 0 else table
+
+
+def _number_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return _table(columns, [[f"{c:,}" if isinstance(c, int) else c for c in r] for r in rows])
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A markdown table; a cell that is a `Markdown` stands as it is."""
-    lines = [[c if isinstance(c, _Markdown) else _plain(c) for c in row] for row in rows]
-    head = f"| {' | '.join(columns)} |"
-    return "\n".join([head, "|---" * len(columns) + "|", *(f"| {' | '.join(x)} |" for x in lines)])
+    """A markdown table; cells are escaped unless they are `_Markdown`."""
+    cells = [[c if isinstance(c, _Markdown) else _escape(c) for c in row] for row in rows]
+    return markdown.markdown_table(columns, cells)
 
 
-class _Markdown(str):
-    """Text that is safe markdown already."""
-
-    __slots__ = ()
-
-
-def _name(value: object) -> _Markdown:
-    """An id or a path as code, so that it can be searched for; escaped where it cannot be that."""
-    name = str(value)
-    return _Markdown(f"`{name}`" if _SAFE.fullmatch(name) else markdown.text(name, LONGEST))
+def _code(value: object) -> _Markdown:
+    """An id or a path as code, or escaped if it cannot be code."""
+    text = str(value)
+    is_safe = _SAFE_IN_CODE.fullmatch(text)
+    return _Markdown(f"`{text}`" if is_safe else markdown.escape(text, MAX_CELL_CHARACTERS))
 
 
-def _plain(value: object) -> str:
-    """Text as `markdown.text` has it, without backslashes before signs that do nothing here."""
-    escaped = markdown.text(value, LONGEST)
-    return escaped if "www" in escaped.lower() else _HARMLESS.sub(r"\1", escaped)
+def _escape(value: object) -> str:
+    """Escaped text, without the backslashes that have no effect in these tables."""
+    escaped = markdown.escape(value, MAX_CELL_CHARACTERS)
+    return escaped if "www" in escaped.lower() else _NEEDLESS_ESCAPE.sub(r"\1", escaped)

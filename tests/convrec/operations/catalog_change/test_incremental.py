@@ -1,23 +1,22 @@
-"""Random catalog edits: what is rebuilt equals a rebuild from nothing, row for row."""
+"""Random catalog edits: an incremental build equals a build from nothing, row for row."""
 
 from __future__ import annotations
 
 import csv
 import random
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.catalog_edit import carry, judged
 from convrec.artifacts import ArtifactRef, Store
 from convrec.config import DATA_STAGES, ROOT, Config, load
-from convrec.demo import server
 from convrec.pipeline.graph import PIPELINE
 from convrec.stages.base import StepContext
 from convrec.stages.responses import fetch_responses
-from convrec.utils.progress import silent
+from convrec.utils.progress import no_progress
+from tests.support.demo_endpoint import demo_endpoint
+from tests.support.judged_pairs import copy_responses, judged_pairs
 
 SMALL = {
     "ingest.contexts": {"train": 10, "validation": 2, "test": 2},
@@ -29,19 +28,13 @@ Rows = list[dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def judge_url() -> Iterator[str]:
-    """The demo's teacher and judge in this process."""
-    listener = server.bind(0)
-    running = server.server(server.demo_app())
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield server.base_url(listener)
-    running.should_exit = True
-    thread.join(10)
+def endpoint_url() -> Iterator[str]:
+    with demo_endpoint() as url:
+        yield url
 
 
 def build(config: Config, store: Store) -> tuple[dict[str, ArtifactRef], dict[str, int]]:
-    """All data artifacts, those that are stored from the store; and what was sent, by stage."""
+    """Build the data artifacts that are not stored. Returns all, and the requests sent by stage."""
     refs: dict[str, ArtifactRef] = {}
     sent: dict[str, int] = {}
     for node in PIPELINE:
@@ -49,9 +42,9 @@ def build(config: Config, store: Store) -> tuple[dict[str, ArtifactRef], dict[st
             continue
         parents = {role: refs[name] for role, name in node.reads.items()}
         ctx = StepContext(config, store, parents)
-        if node.step.asks(config):
+        if node.step.needs_responses(config):
             sent[node.stage] = fetch_responses(
-                node.step, ctx, run="r", spent_usd=0.0, progress=silent
+                node.step, ctx, run="r", spent_usd=0.0, progress=no_progress
             ).sent
         pin = node.pin(config)
         ref = store.pinned(pin) if pin else None
@@ -63,13 +56,13 @@ def build(config: Config, store: Store) -> tuple[dict[str, ArtifactRef], dict[st
     return refs, sent
 
 
-def shipped() -> Rows:
+def demo_rows() -> Rows:
     with (ROOT / "catalog" / "demo.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def edit(rows: Rows, rng: random.Random) -> Rows:
-    """The catalog after three to nine random edits of every kind that people make."""
+    """The catalog after three to nine random edits."""
     rows = [dict(row) for row in rows]
     for number in range(rng.randint(3, 9)):
         at = rng.randrange(len(rows))
@@ -107,27 +100,27 @@ def write(rows: Rows, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_an_edit_gives_what_a_rebuild_from_nothing_gives(
-    seed: int, judge_url: str, store: Store, tmp_path: Path
+def test_an_incremental_build_equals_a_full_build(
+    seed: int, endpoint_url: str, store: Store, tmp_path: Path
 ) -> None:
-    rng, rows = random.Random(seed), shipped()
-    build(load("demo", {**SMALL, "llm.base_url": judge_url}), store)
+    rng, rows = random.Random(seed), demo_rows()
+    build(load("demo", {**SMALL, "llm.base_url": endpoint_url}), store)
     for step in range(2):
         rows = edit(rows, rng)
         catalog = write(rows, tmp_path / f"{step}.csv")
-        given = {**SMALL, "llm.base_url": judge_url, "ingest.catalog": str(catalog)}
-        config, before = load("demo", given), judged(store)
+        overrides = {**SMALL, "llm.base_url": endpoint_url, "ingest.catalog": str(catalog)}
+        config, before = load("demo", overrides), judged_pairs(store)
         refs, sent = build(config, store)
         assert sent["recommend"] == 0
-        wanted = store.read(refs["judgments"].artifact_id).height * config.reflect.passes
-        new = judged(store) - before
-        assert len(new) <= wanted
-        assert (sent["reflect"] > 0) == bool(new)  # nobody is asked about a pair that is known
+        pairs = store.read(refs["judgments"].artifact_id).height * config.reflect.passes
+        new = judged_pairs(store) - before
+        assert len(new) <= pairs
+        assert (sent["reflect"] > 0) == bool(new)  # a rated pair is not asked about again
 
         fresh = Store(tmp_path / f"fresh-{step}")
-        carry(store, fresh)
-        again, asked = build(config, fresh)
-        assert sum(asked.values()) == 0
+        copy_responses(store, fresh)
+        rebuilt, sent = build(config, fresh)
+        assert sum(sent.values()) == 0
         for name, ref in refs.items():
-            assert again[name].artifact_id == ref.artifact_id, name
+            assert rebuilt[name].artifact_id == ref.artifact_id, name
             assert fresh.read(ref.artifact_id).equals(store.read(ref.artifact_id)), name

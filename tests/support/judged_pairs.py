@@ -1,0 +1,35 @@
+"""The pairs that a warehouse's judge has rated, and a copy of what was paid for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convrec.artifacts import Store
+
+RESPONSE_TABLES = ("llm_answers", "llm_judged")
+
+
+def judged_pairs(store: Store) -> set[tuple[Any, ...]]:
+    """Each (conversation and judge, item, pass) that the judge was asked about."""
+    with store.read_connection() as connection:
+        query = "SELECT judge_key, unnest(items), pass FROM llm_judged"
+        return set(connection.execute(query).fetchall())
+
+
+def copy_responses(old: Store, new: Store) -> None:
+    """Copy the responses, the pair index and the pinned artifacts to an empty warehouse."""
+    with old.read_connection() as connection:
+        tables = {
+            name: connection.execute(f"SELECT * FROM {name}").pl() for name in RESPONSE_TABLES
+        }
+        pins = connection.execute("SELECT * FROM pins").pl()
+        pinned = pins["artifact_id"].to_list()
+        for name in ("artifacts", "similarity_basis"):
+            tables[name] = connection.execute(
+                f"SELECT * FROM {name} WHERE artifact_id IN (SELECT unnest(?))",
+                [pinned],
+            ).pl()
+    with new.transaction() as connection:
+        for name, rows in {**tables, "pins": pins}.items():
+            connection.register("copied_rows", rows.to_arrow())
+            connection.execute(f"INSERT INTO {name} SELECT * FROM copied_rows")
