@@ -1,6 +1,6 @@
-"""`convrec catalog publish`: record a version of a catalog, and start the rebuild that it asks for.
+"""`convrec catalog publish`: records a version of a catalog and announces it to Prefect.
 
-It stands here because it tells Prefect; `convrec/catalog/publish.py` says what a publication is.
+`convrec/catalog/publish.py` records the version; the command is in flows because it sends an event.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.cli.output import JsonFile, takes_stdout, write_json
+from convrec.cli.output import JsonFile, is_stdout, write_json
 
 if TYPE_CHECKING:
     from convrec.catalog.publish import Publication
@@ -21,84 +21,88 @@ DEPLOYMENT = "build-sft-data/on-catalog-change"
 
 def publish(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet with title and year.")],
-    name: Annotated[str, typer.Option(help="The catalog, as profiles call it: catalog:NAME.")],
+    name: Annotated[
+        str, typer.Option(help="Name of the catalog, which profiles use as catalog:NAME.")
+    ],
     yes: Annotated[
-        bool, typer.Option("--yes", help="Publish although more than a tenth is gone or unusable.")
+        bool, typer.Option("--yes", help="Publish even if over a tenth of it is gone or unusable.")
     ] = False,
     profile: Annotated[
         list[str] | None,
-        typer.Option(help="A profile that takes it and does not stand in profiles/; repeatable."),
+        typer.Option(help="A profile outside profiles/ that uses it; repeatable."),
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Publish FILE as the next version of catalog NAME; the deployments that wait for it start.
+    """Publish FILE as the next version of catalog NAME, and start the deployments that wait for it.
 
-    The rows that cannot be used are listed and left out. The same items again make no new version.
-    Without a Prefect server the version is recorded all the same.
+    Unusable rows are listed and left out. A file with the same items creates no new version. The
+    version is recorded even without a Prefect server.
     """
     from convrec.artifacts import Store
-    from convrec.catalog.publish import publish as record
+    from convrec.catalog.publish import publish_catalog
     from convrec.config import home
     from tasks.catalog_event import announce
 
     store = Store(home())
-    made = record(file, name, store, yes=yes, profiles=_whole_paths(profile or []))
-    problem = announce(made, store) if made.to_announce and made.profiles else ""
-    result = _result(made, problem)
+    profiles = _absolute_paths(profile or [])
+    publication = publish_catalog(file, name, store, yes=yes, profiles=profiles)
+    should_announce = publication.needs_announcement and publication.profiles
+    problem = announce(publication, store) if should_announce else ""
+    result = _result(publication, problem)
     if json_file is not None:
         write_json(result, json_file)
-    if takes_stdout(json_file):
+    if is_stdout(json_file):
         return
-    _print(made, problem)
+    _print_result(publication, problem)
 
 
 def start_command(name: str, version: int) -> str:
-    """The command that starts the rebuild by hand."""
+    """The command that starts the rebuild manually."""
     words = ["prefect", "deployment", "run", DEPLOYMENT, "-p", f"name={name}"]
     return shlex.join([*words, "-p", f"version={version}"])
 
 
-def _whole_paths(given: list[str]) -> list[str]:
-    """Profiles by path as a worker finds them from wherever it runs."""
-    return [str(Path(p).expanduser().resolve()) if p.endswith(".toml") else p for p in given]
+def _absolute_paths(profiles: list[str]) -> list[str]:
+    """The profiles with absolute paths, so that a worker finds them from any folder."""
+    return [str(Path(p).expanduser().resolve()) if p.endswith(".toml") else p for p in profiles]
 
 
-def _result(made: Publication, problem: str) -> dict[str, Any]:
-    version = made.version
+def _result(publication: Publication, problem: str) -> dict[str, Any]:
+    version = publication.version
     return {
         "name": version.name,
         "version": version.version,
-        "new": made.new,
+        "new": publication.is_new,
         "items": version.items,
-        **made.counts,
-        "quarantined": made.quarantine.to_dicts(),
+        **publication.counts,
+        "quarantined": publication.quarantine.to_dicts(),
         "compared_with": version.compared_with,
-        "profiles": made.profiles,
-        "announced": bool(made.to_announce and made.profiles and not problem),
+        "profiles": publication.profiles,
+        "announced": bool(publication.needs_announcement and publication.profiles and not problem),
         "problem": problem,
     }
 
 
-def _print(made: Publication, problem: str) -> None:
-    version, said = made.version, typer.echo
+def _print_result(publication: Publication, problem: str) -> None:
+    version = publication.version
     title = f"catalog {version.name}, version {version.version}"
-    if not made.new:
-        said(f"{title} has the same items; nothing is published")
+    if not publication.is_new:
+        typer.echo(f"{title} has the same items; nothing is published")
     else:
-        changed = ", ".join(f"{count} {what}" for what, count in made.counts.items())
+        changed = ", ".join(f"{count} {what}" for what, count in publication.counts.items())
         since = f" since {version.compared_with}: {changed}" if changed else ""
-        said(f"{title}: {version.items} items{since}")
-    for line, reason in made.quarantine.select("line", "reason").head(10).iter_rows():
-        said(f"  line {line} is left out: {reason}")
-    if not made.to_announce:
+        typer.echo(f"{title}: {version.items} items{since}")
+    for line, reason in publication.quarantine.select("line", "reason").head(10).iter_rows():
+        typer.echo(f"  line {line} is left out: {reason}")
+    if not publication.needs_announcement:
         return
     if problem:
-        said(f"{problem}; once `make ui` and `make worker` run, start the rebuild with:")
-        said(f"  {start_command(version.name, version.version)}")
-    elif made.profiles:
-        said(f"announced; {DEPLOYMENT} rebuilds {', '.join(made.profiles)}")
+        typer.echo(f"{problem}; run `make ui` and `make worker`, then start the rebuild with:")
+        typer.echo(f"  {start_command(version.name, version.version)}")
+    elif publication.profiles:
+        typer.echo(f"announced; {DEPLOYMENT} rebuilds {', '.join(publication.profiles)}")
     else:
-        said(
-            "nobody is told, because no profile in profiles/ takes it: write ingest.catalog = "
-            f'"catalog:{version.name}" into one, and publish again'
+        typer.echo(
+            "not announced, because no profile in profiles/ uses this catalog; set ingest.catalog "
+            f'= "catalog:{version.name}" in one and publish again'
         )

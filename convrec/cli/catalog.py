@@ -1,4 +1,4 @@
-"""`convrec catalog check|diff|link|versions`: look at catalogs without a run."""
+"""`convrec catalog check|diff|link|versions`: commands on catalogs that need no run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.cli.output import JsonFile, console, takes_stdout, whole, write_json
+from convrec.cli.output import JsonFile, console, fold_cells, is_stdout, write_json
 
 if TYPE_CHECKING:
     import polars as pl
 
-app = typer.Typer(help="Catalogs: check, diff, link, publish, versions.", no_args_is_help=True)
+app = typer.Typer(help="Check, compare, link and publish catalogs.", no_args_is_help=True)
 
-_SHOWN = 20
+_MAX_ROWS = 20
 
 Profile = Annotated[
-    str, typer.Option(help="Whose names for the file's columns; default: title, year and so on.")
+    str, typer.Option(help="Profile that maps the file's columns; default: title, year, ...")
 ]
 
 
@@ -31,8 +31,8 @@ def check(
     profile: Profile = "",
     json_file: JsonFile = None,
 ) -> None:
-    """Say how many rows of FILE can be used, and why the others cannot."""
-    items, bad = _loaded(file, profile)
+    """Count the usable rows of FILE and list the others with the reason."""
+    items, bad = _load(file, profile)
     result = {
         "file": str(file),
         "items": items.height,
@@ -43,42 +43,42 @@ def check(
     }
     if json_file is not None:
         write_json(result, json_file)
-    if takes_stdout(json_file):
+    if is_stdout(json_file):
         return
-    _table(
+    _print_table(
         f"{file}: {items.height} items, {bad.height} rows in quarantine",
         ["with", "items"],
         [(name, result[f"with_{name}"]) for name in ("year", "genres", "aliases")],
     )
     if bad.height:
-        _table(
+        _print_table(
             "Quarantine", ["line", "reason", "row"], bad.select("line", "reason", "raw").iter_rows()
         )
 
 
 @app.command()
 def diff(
-    old: Annotated[Path, typer.Argument(help="The catalog as it was.")],
-    new: Annotated[Path, typer.Argument(help="The catalog as it is now.")],
+    old: Annotated[Path, typer.Argument(help="The old catalog.")],
+    new: Annotated[Path, typer.Argument(help="The new catalog.")],
     profile: Profile = "",
     json_file: JsonFile = None,
 ) -> None:
-    """Show which items were added, removed, renamed or changed from OLD to NEW."""
+    """List the items that were added, removed, renamed or changed from OLD to NEW."""
     from convrec.catalog.diff import diff_catalogs
 
-    found = diff_catalogs(_loaded(old, profile)[0], _loaded(new, profile)[0])
+    changes = diff_catalogs(_load(old, profile)[0], _load(new, profile)[0])
     frames = {
-        "added": found.added.select("item_id", "title", "year"),
-        "removed": found.removed.select("item_id", "title", "year"),
-        "renamed": found.renamed,
-        "changed": found.changed,
+        "added": changes.added.select("item_id", "title", "year"),
+        "removed": changes.removed.select("item_id", "title", "year"),
+        "renamed": changes.renamed,
+        "changed": changes.changed,
     }
     if json_file is not None:
         write_json({name: frame.to_dicts() for name, frame in frames.items()}, json_file)
-    if takes_stdout(json_file):
+    if is_stdout(json_file):
         return
     for name, frame in frames.items():
-        _frame(f"{frame.height} {name}", frame)
+        _print_frame(f"{frame.height} {name}", frame)
 
 
 @app.command()
@@ -90,31 +90,31 @@ def link(
     profile: Profile = "",
     json_file: JsonFile = None,
 ) -> None:
-    """Link raw titles, one a line on stdin, to items; writes CSV, one row a line, in order.
+    """Link titles on stdin, one per line, to items. Writes one CSV row per line, in order.
 
-    The columns are query, item_id, title, year, score. Where nothing in the catalog is meant, all
-    but the query stay empty. The runner-up is the next best other item that was looked at; one that
-    a rule refused scores below 80. JSON always has all columns.
+    The columns are query, item_id, title, year, score; all but query are empty if no item matches.
+    The runner-up is the next best other item; it scores below 80 if a rule rejected it. JSON always
+    has all columns.
     """
     from convrec.errors import InputError
     from convrec.titles.linker import Link, Linker
 
     if sys.stdin is None:
         raise InputError(
-            "standard input is closed, so there are no titles to link; give a file or a pipe, one "
-            f"title a line, as in `convrec catalog link --catalog {catalog} < titles.txt`"
+            "standard input is closed, so there are no titles to link; use a file or a pipe with "
+            f"one title per line, as in `convrec catalog link --catalog {catalog} < titles.txt`"
         )
-    items, _ = _loaded(catalog, profile)
-    lines = _lines(sys.stdin.buffer.read().decode(errors="replace"))
-    links = Linker(items).link_many([(line, None) for line in lines])
-    nothing = dict.fromkeys(Link._fields)
+    items, _ = _load(catalog, profile)
+    titles = _split_lines(sys.stdin.buffer.read().decode(errors="replace"))
+    links = Linker(items).link_many([(title, None) for title in titles])
+    no_link = dict.fromkeys(Link._fields)
     rows = [
-        {"query": line} | (found._asdict() if found else nothing)
-        for line, found in zip(lines, links, strict=True)
+        {"query": title} | (link._asdict() if link else no_link)
+        for title, link in zip(titles, links, strict=True)
     ]
     if json_file is not None:
         write_json({"links": rows}, json_file)
-    if not takes_stdout(json_file):
+    if not is_stdout(json_file):
         columns = ["query", *Link._fields][: None if explain else 5]
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
@@ -123,69 +123,71 @@ def link(
 
 @app.command()
 def versions(
-    name: Annotated[str, typer.Argument(help="A catalog; empty: all of them.")] = "",
+    name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION; default: all catalogs.")] = "",
     json_file: JsonFile = None,
 ) -> None:
-    """Show what was published: the versions of each catalog, or the changes of NAME@VERSION."""
+    """List the published versions of a catalog, or the changes of NAME@VERSION."""
     from convrec.artifacts import Store
-    from convrec.catalog.publish import changes_of
-    from convrec.catalog.versions import PREFIX, find_version, named, published
+    from convrec.catalog.publish import read_changes
+    from convrec.catalog.versions import PREFIX, find_version, list_versions, parse_catalog_name
     from convrec.config import home
 
     store = Store(home())
-    wanted = named(f"{PREFIX}{name}") if name else None
-    if wanted is not None and wanted.version is not None:
-        frame = changes_of(store, find_version(store, *wanted))
+    catalog = parse_catalog_name(f"{PREFIX}{name}") if name else None
+    if catalog is not None and catalog.version is not None:
+        frame = read_changes(store, find_version(store, *catalog))
         if json_file is not None:
             write_json(frame.to_dicts(), json_file)
-        if not takes_stdout(json_file):
-            _frame(f"{frame.height} changes of {name}", frame)
+        if not is_stdout(json_file):
+            _print_frame(f"{frame.height} changes of {name}", frame)
         return
-    rows = [asdict(version) for version in published(store, wanted.name if wanted else "")]
+    rows = [asdict(version) for version in list_versions(store, catalog.name if catalog else "")]
     if json_file is not None:
         write_json(rows, json_file)
-    if not rows and not takes_stdout(json_file):
+    if not rows and not is_stdout(json_file):
         typer.echo(
-            f"no catalog {name or 'NAME'} is published in {store.where}; "
+            f"no catalog {name or 'NAME'} is published in {store.location}; "
             f"`convrec catalog publish FILE --name {name or 'NAME'}` publishes one"
         )
-    elif not takes_stdout(json_file):
-        shown = ("name", "version", "items", "quarantined", "compared_with", "published_at")
+    elif not is_stdout(json_file):
+        columns = ("name", "version", "items", "quarantined", "compared_with", "published_at")
         cells = [
-            [str(row[column])[:19] if column == "published_at" else row[column] for column in shown]
+            [str(row[name])[:19] if name == "published_at" else row[name] for name in columns]
             for row in rows
         ]
-        _table(f"{len(rows)} versions in {store.where}", shown, cells)
+        _print_table(f"{len(rows)} versions in {store.location}", columns, cells)
 
 
-def _loaded(file: Path, profile: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _load(file: Path, profile: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     from convrec.catalog.load import load_catalog
     from convrec.config import load
 
     if not profile:
         return load_catalog(file)
     config = load(profile)
-    return load_catalog(file, config.ingest.names, years=config.recommend.years)
+    return load_catalog(file, config.ingest.column_names, years=config.recommend.years)
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     lines = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
     return lines[:-1] if lines and not lines[-1] else lines
 
 
-def _frame(title: str, frame: pl.DataFrame) -> None:
+def _print_frame(title: str, frame: pl.DataFrame) -> None:
     if not frame.height:
         typer.echo(title)
         return
     rows = [
         [", ".join(v) if isinstance(v, list) else v for v in row]
-        for row in frame.head(_SHOWN).iter_rows()
+        for row in frame.head(_MAX_ROWS).iter_rows()
     ]
-    more = frame.height - len(rows)
-    _table(title, frame.columns, rows, f"and {more} more; --json - shows all" if more else None)
+    rest = frame.height - len(rows)
+    _print_table(
+        title, frame.columns, rows, f"and {rest} more; --json - shows all" if rest else None
+    )
 
 
-def _table(
+def _print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str | None = None
 ) -> None:
     from rich.markup import escape
@@ -197,4 +199,4 @@ def _table(
     for row in rows:
         table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     typer.echo(title)
-    console().print(whole(table))
+    console().print(fold_cells(table))
