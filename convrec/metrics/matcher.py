@@ -120,7 +120,7 @@ class Matcher:
         self._keys: dict[str, int] = {}
         self._key_of_title: dict[str, int] = {}
         self._identities: dict[tuple[int, int], int] = {}
-        # One row a code: identity, key, year, item, whether well-formed.
+        # A row for each code: identity, key, year, item, whether well-formed.
         self._facts: list[tuple[int, int, int, int, int]] = []
 
     def _lines(self, texts: Sequence[Sequence[str]], lengths: NDArray[np.int64]) -> _Lines:
@@ -167,7 +167,7 @@ class Matcher:
 
     def _find_seen(self, lists: Sequence[ListToScore], lines: _Lines) -> NDArray[np.bool_]:
         seen = np.zeros(len(lines.key), dtype=bool)
-        for line, _ in self._year_gaps([one.seen for one in lists], lines, lines.well_formed):
+        for line, _, _ in self._same_titles([x.seen for x in lists], lines, lines.well_formed):
             seen[line] = True
         return seen
 
@@ -177,41 +177,51 @@ class Matcher:
         """Each line, in order, takes the ground truth with the nearest year that is still open."""
         hit = np.zeros(len(lines.key), dtype=bool)
         taken: set[tuple[int, int]] = set()
-        for line, gaps in self._year_gaps([one.ground_truth for one in lists], lines, usable):
-            owner = int(lines.list_index[line])
-            free = [(gap, truth) for truth, gap in gaps.items() if (owner, truth) not in taken]
+        truths = [x.ground_truth for x in lists]
+        for line, owner, found in self._same_titles(truths, lines, usable):
+            free = [(gap, truth) for gap, truth in found if (owner, truth) not in taken]
             if free:
                 taken.add((owner, min(free)[1]))
                 hit[line] = True
         return hit
 
-    def _year_gaps(
+    def _same_titles(
         self,
         titles: Sequence[Sequence[TitleAndYear]],
         lines: _Lines,
         among: NDArray[np.bool_],
-    ) -> Iterator[tuple[int, dict[int, int]]]:
-        """For each line of `among` that names some of its list's `titles`: position → year gap."""
-        for line in np.flatnonzero(among & self._shares_title(titles, lines)).tolist():
-            key, year = int(lines.key[line]), int(lines.year[line])
-            gaps = {
-                position: gap
-                for position, (title, other) in enumerate(titles[lines.list_index[line]])
-                if self._key(title) == key
-                and (gap := year_gap(None if year == MISSING else year, other)) is not None
-            }
-            if gaps:
-                yield line, gaps
+    ) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+        """For each line of `among` that names some of its list's `titles`, in order.
+
+        Yields the line, its list, and (year gap, position in `titles`) of these titles.
+        """
+        candidates = np.flatnonzero(among & self._shares_title(titles, lines))
+        for line, owner, key, line_year in zip(
+            candidates.tolist(),
+            lines.list_index[candidates].tolist(),
+            lines.key[candidates].tolist(),
+            lines.year[candidates].tolist(),
+            strict=True,
+        ):
+            year = None if line_year == MISSING else line_year
+            found = [
+                (gap, position)
+                for position, (title, other) in enumerate(titles[owner])
+                if self._key_of_title[title] == key and (gap := year_gap(year, other)) is not None
+            ]
+            if found:
+                yield line, owner, found
 
     def _shares_title(
         self, titles: Sequence[Sequence[TitleAndYear]], lines: _Lines
     ) -> NDArray[np.bool_]:
         """(lines,) Whether the line's title is one of its list's `titles`, whatever the year."""
         counts = np.fromiter(map(len, titles), dtype=np.int64, count=len(titles))
+        flat = [title for group in titles for title, _ in group]
+        for title in set(flat).difference(self._key_of_title):
+            self._key(title)
         keys = np.fromiter(
-            (self._key(title) for group in titles for title, _ in group),
-            dtype=np.int64,
-            count=int(counts.sum()),
+            map(self._key_of_title.__getitem__, flat), dtype=np.int64, count=len(flat)
         )
         size = len(self._keys) + 1
         wanted = np.repeat(np.arange(len(titles)), counts) * size + keys
