@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
 from convrec.artifacts.tables import KINDS
-from convrec.catalog.csv_rows import csv_records
 from convrec.catalog.load import load_catalog
 from convrec.errors import CatalogError, InputError
 
@@ -77,29 +75,6 @@ def test_a_stray_quote_costs_only_its_line(tmp_path: Path) -> None:
         (line, "a quote that is not closed") for line in (2, 5, 7)
     ]
     assert bad["raw"][1] == "Dune,1984,Sand"
-
-
-@pytest.mark.parametrize(
-    "row", ['"Heat,{0}', 'x"y,"{0}', 'x",{0},"z', '"Heat ""{0}"",1995', '"{0}']
-)
-def test_stray_quotes_take_linear_time(row: str) -> None:
-    lines, header = (
-        CountedLines(f"{row.format(n)}\n" for n in range(1000)),
-        ["title", "year", "plot"],
-    )
-    assert len(list(csv_records(lines, 0, header))) == 1000
-    assert 1000 <= lines.read <= (len(header) + 3) * 1000
-
-
-class CountedLines(list[str]):
-    """Lines that count how many of them are read."""
-
-    read = 0
-
-    def __getitem__(self, key: Any) -> Any:
-        found = super().__getitem__(key)
-        self.read += len(found) if isinstance(key, slice) else 1
-        return found
 
 
 def test_a_field_over_the_limit_costs_only_its_line(tmp_path: Path) -> None:

@@ -23,28 +23,28 @@ BOOKS = {"domain": {"noun": "story", "plural": "stories"}, "recommend": {"years"
 def test_a_noun_alone_is_a_domain() -> None:
     assert Config.model_validate({"domain": "book"}).domain == Domain(noun="book")
     assert config.load("demo", {"domain": "book"}).domain.plural_noun == "books"
-    kept = config.load("demo-books", {"domain": "novel"}).domain
-    assert (kept.noun, kept.teacher) == ("novel", config.load("demo-books").domain.teacher)
+    domain = config.load("demo-books", {"domain": "novel"}).domain
+    assert (domain.noun, domain.teacher) == ("novel", config.load("demo-books").domain.teacher)
     assert config.load("demo", {"domain.noun": "song"}).domain.plural_noun == "songs"
 
 
 def test_both_prompts_use_noun_plural_and_format() -> None:
-    asked = Config.model_validate(BOOKS)
-    rules = teacher_messages("x", asked)[0]["content"]
-    assert "exactly 20 different stories" in rules
-    assert "each written as: Title. " in rules
-    assert "every story that they name" in student_prompt("x", None, asked)
+    settings = Config.model_validate(BOOKS)
+    instructions = teacher_messages("x", settings)[0]["content"]
+    assert "exactly 20 different stories" in instructions
+    assert "each written as: Title. " in instructions
+    assert "every story that they name" in student_prompt("x", None, settings)
 
 
 def test_prompts_are_templates() -> None:
-    own = {"teacher": "{n} {plural}, {form}!", "student": "{noun}? {conversation}"}
-    asked = Config.model_validate({"domain": own})
-    assert teacher_messages("{n}", asked)[0]["content"] == "20 movies, Title (year)!"
-    assert student_prompt("{n}", None, asked) == "movie? {n}"
+    templates = {"teacher": "{n} {plural}, {form}!", "student": "{noun}? {conversation}"}
+    settings = Config.model_validate({"domain": templates})
+    assert teacher_messages("{n}", settings)[0]["content"] == "20 movies, Title (year)!"
+    assert student_prompt("{n}", None, settings) == "movie? {n}"
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "says"),
+    ("key", "value", "message"),
     [
         ("line", "{title}", "{title} and {year} exactly once"),
         ("line", "{title} {title} {year}", "exactly once"),
@@ -58,10 +58,10 @@ def test_prompts_are_templates() -> None:
         ("noun", "", "at least 1 character"),
     ],
 )
-def test_an_invalid_template_is_one_sentence(key: str, value: str, says: str) -> None:
+def test_an_invalid_template_is_one_sentence(key: str, value: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         config.load("demo", {f"domain.{key}": value})
-    assert says in str(error.value)
+    assert message in str(error.value)
     assert f"domain.{key}" in str(error.value)
 
 

@@ -119,8 +119,8 @@ def test_labeled_titles(shared: Path) -> None:
     links = catalog.link_many([(query, None) for query in gold["query"]])
     pairs = list(zip(gold["item_id"], links, strict=True))
     right = sum(link is not None and link.item_id == item for item, link in pairs)
-    made = sum(link is not None for link in links)
+    linked = sum(link is not None for link in links)
     meant = gold["item_id"].count()
-    assert right / made >= 0.994
+    assert right / linked >= 0.994
     assert right / meant >= 0.995
     assert not [link for item, link in pairs if item and link and link.item_id != item]
