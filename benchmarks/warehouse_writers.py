@@ -24,6 +24,7 @@ from typing import Any
 import polars as pl
 
 from convrec.artifacts import ArtifactSpec, StepResult, Store
+from convrec.artifacts.ducklake.lake import Lake
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         store = Store(Path(folder))
-        figures["warehouse"] = "lake" if store.lake else "file"
+        figures["warehouse"] = "lake" if isinstance(store.backend, Lake) else "file"
         figures["open_seconds"] = round(time.perf_counter() - started, 3)
         put, find = work(store, options.each, options.rows)
         figures |= {"put_ms": round(1000 * put, 1), "find_ms": round(1000 * find, 1)}

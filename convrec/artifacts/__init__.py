@@ -1,8 +1,9 @@
 """Content-addressed artifacts: rows in DuckDB, named by the hash of everything that made them."""
 
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, digest, file_digest
+from convrec.artifacts.record import ArtifactRecord, Producer
 from convrec.artifacts.step_result import StepResult
-from convrec.artifacts.store import ArtifactRecord, Producer, Store
+from convrec.artifacts.store import Store
 
 __all__ = [
     "ArtifactRecord",

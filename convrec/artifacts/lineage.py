@@ -12,7 +12,8 @@ from convrec.utils.markdown import escape, mermaid_label
 if TYPE_CHECKING:
     import polars as pl
 
-    from convrec.artifacts.store import ArtifactRecord, Store
+    from convrec.artifacts.record import ArtifactRecord
+    from convrec.artifacts.store import Store
 
 FRESH, CACHED, EARLIER = "fresh", "cached", "earlier"
 """Made by this run; found made; not of this run, but something of it was made from it."""

@@ -23,7 +23,7 @@ class ParquetRows:
     """Rows in files, one after the other; `held` keeps the folder that they lie in."""
 
     files: tuple[Path, ...]
-    held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @cached_property
     def heights(self) -> list[int]:
@@ -37,7 +37,7 @@ class ParquetRows:
         """The number of rows."""
         return sum(self.heights)
 
-    def kept(self) -> ParquetRows:
+    def share(self) -> ParquetRows:
         """The same rows for one more user: to let go of these leaves the folder to the others."""
         stack = contextlib.ExitStack()
         stack.callback(id, self)

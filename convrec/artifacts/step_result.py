@@ -22,7 +22,7 @@ class StepResult:
     of them are final: answered, but not usably, so that trying again would cost and change nothing.
     """
 
-    made: pl.DataFrame | ParquetRows
+    output: pl.DataFrame | ParquetRows
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
     failures: pl.DataFrame | None = None
     curves: pl.DataFrame | None = None
@@ -30,9 +30,9 @@ class StepResult:
     @property
     def rows(self) -> pl.DataFrame:
         """All rows at once."""
-        return self.made.frame() if isinstance(self.made, ParquetRows) else self.made
+        return self.output.frame() if isinstance(self.output, ParquetRows) else self.output
 
     def close(self) -> None:
         """Let go of the folder that the rows lie in, if they do."""
-        if isinstance(self.made, ParquetRows):
-            self.made.held.close()
+        if isinstance(self.output, ParquetRows):
+            self.output.cleanup.close()

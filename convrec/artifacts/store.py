@@ -1,4 +1,4 @@
-"""Artifacts in the warehouse: one transaction an artifact, so that nothing half is ever seen."""
+"""Artifacts in the warehouse. Each is committed in one transaction, so none is ever seen half."""
 
 from __future__ import annotations
 
@@ -6,71 +6,38 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts.ducklake.blobs import MARKER_FILE
+import duckdb
+import polars as pl
+
+from convrec.artifacts.backend import FILES_FOLDER, MANIFEST, WriteMode
+from convrec.artifacts.database_file import LONG_TEXT_ROW_GROUP
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, file_digest
 from convrec.artifacts.parquet_rows import ROW_GROUP_SIZE, ParquetRows, insert_rows
+from convrec.artifacts.record import COLUMNS, ArtifactRecord, Producer, parse_record, record_values
 from convrec.artifacts.retry import with_retries
+from convrec.artifacts.step_result import StepResult
 from convrec.artifacts.tables import ARTIFACT_TABLES, KINDS, utc_now
-from convrec.artifacts.warehouse import LONG_TEXT_ROW_GROUP, Warehouse, WriteMode
+from convrec.artifacts.warehouse import Warehouse
 from convrec.errors import InputError
+from convrec.utils.files import atomic_path
 
-if TYPE_CHECKING:
-    import duckdb
-    import polars as pl
+LONG_TEXT_KINDS = ("conversations",)
+"""Kinds whose rows take kilobytes each."""
 
-    from convrec.artifacts.step_result import StepResult
-
-MANIFEST = "manifest.json"
-
-LONG_TEXTS = ("conversations",)
-"""Kinds whose rows hold kilobytes each."""
-
-FILES = "files"
-"""Below the home: a folder of each artifact that consists of files."""
-
-
-@dataclass(frozen=True)
-class Producer:
-    """Who made an artifact: Prefect run ids, empty outside Prefect."""
-
-    flow_run_id: str = ""
-    task_run_id: str = ""
-
-
-@dataclass(frozen=True)
-class ArtifactRecord:
-    """What the warehouse knows about an artifact besides its rows."""
-
-    ref: ArtifactRef
-    version: int
-    config: dict[str, Any]
-    inputs: dict[str, str]
-    parents: dict[str, str]
-    figures: dict[str, Any]
-    seconds: float
-    created_at: datetime
-    producer: Producer
-
-
-_HEADER = (
-    "artifact_id, kind, stage, rows, partial, version, config, inputs, figures, seconds, "
-    "created_at, flow_run_id, task_run_id"
-)
+FOLDER_KINDS = ("checkpoint", "report")
+"""Kinds that consist of files as well as rows."""
 
 
 class Store(Warehouse):
-    """The artifacts of one warehouse folder: rows and headers in DuckDB, files beside it."""
+    """The artifacts of one home: rows and headers in the database, files in `<home>/files`."""
 
     # -- artifacts -----------------------------------------------------------------------------
 
     def find(self, artifact_id: str) -> ArtifactRef | None:
-        """The reference of an artifact that is really there, rows and folder, or None."""
+        """The reference of an artifact whose rows and folder exist; otherwise None."""
         with self.read_connection() as connection:
             found = connection.execute(
                 "SELECT kind, stage, rows, partial FROM artifacts WHERE artifact_id = ?",
@@ -79,22 +46,24 @@ class Store(Warehouse):
             if found is None:
                 return None
             kind, stage, rows, partial = found
-            present = connection.execute(
+            stored_rows = connection.execute(
                 f'SELECT count(*) FROM "{kind}" WHERE artifact_id = ?',  # noqa: S608
                 [artifact_id],
             ).fetchone()
-        if present != (rows,):
+        if stored_rows != (rows,):
             return None
-        if kind in ("checkpoint", "report") and not self._has_folder(artifact_id):
+        if kind in FOLDER_KINDS and not self.backend.has_folder(
+            f"{FILES_FOLDER}/{artifact_id}", self.folder(artifact_id)
+        ):
             return None
         return ArtifactRef(
             artifact_id=artifact_id, kind=kind, stage=stage, rows=rows, partial=partial
         )
 
     def read(self, artifact_id: str, *columns: str) -> pl.DataFrame:
-        """The rows of an artifact in order, without the id columns: all columns, or those named.
+        """The rows of an artifact in order: all columns of its kind, or those named.
 
-        Raises InputError for an artifact that is not there.
+        Raises InputError for an artifact that does not exist.
         """
         if self.find(artifact_id) is None:
             raise self._unknown(artifact_id)
@@ -104,28 +73,31 @@ class Store(Warehouse):
     def read_ordered(
         self, artifact_id: str, columns: Sequence[str], condition: str = ""
     ) -> pl.DataFrame:
-        """Rows of an artifact that is known to be there, in order, with `row`, their number.
+        """Rows of an artifact that exists, in order, with their position in the column `row`.
 
-        DuckDB gives them back as they were inserted, which is in order; to see that costs less than
-        to sort two million of them.
+        DuckDB returns rows as they were inserted, which is in order; checking that costs less than
+        sorting two million rows.
         """
-        wanted = ", ".join(f'"{name}"' for name in ("row", *columns))
-        found = self.query(artifact_id, wanted, condition)
+        selected = ", ".join(f'"{name}"' for name in ("row", *columns))
+        found = self.query(artifact_id, selected, condition)
         return found if found["row"].is_sorted() else found.sort("row")
 
-    def query(self, artifact_id: str, wanted: str, rest: str) -> pl.DataFrame:
-        """What SQL makes of the rows of an artifact that is known to be there."""
+    def query(self, artifact_id: str, selected: str, condition: str = "") -> pl.DataFrame:
+        """SELECT `selected` from the rows of an artifact that exists.
+
+        `condition` continues the WHERE clause, for example `AND "row" > 5`.
+        """
         kind = artifact_id.rpartition("-")[0]
         with self.read_connection() as connection:
             return connection.execute(
-                f'SELECT {wanted} FROM "{kind}" WHERE artifact_id = ? {rest}',  # noqa: S608
+                f'SELECT {selected} FROM "{kind}" WHERE artifact_id = ? {condition}',  # noqa: S608
                 [artifact_id],
             ).pl()
 
     def put(
         self,
         spec: ArtifactSpec,
-        built: StepResult,
+        result: StepResult,
         *,
         producer: Producer | None = None,
         seconds: float = 0.0,
@@ -133,71 +105,48 @@ class Store(Warehouse):
     ) -> ArtifactRef:
         """Commit rows, header and lineage edges in one transaction; replaces the same id.
 
-        `scratch` becomes the artifact's folder, manifest last, before the transaction: a crash
-        between the two leaves a folder that nothing names, never a name without a folder.
+        `scratch` becomes the artifact's folder before the transaction: a crash between the two
+        leaves a folder without an artifact, never an artifact without its folder.
         """
-        import polars as pl
-
-        producer = producer or Producer()
-        artifact_id = spec.artifact_id
-        height = built.made.height
-        failures = built.failures if built.failures is not None else pl.DataFrame()
+        failures = result.failures if result.failures is not None else pl.DataFrame()
         if failures.height and "final" not in failures.columns:
             failures = failures.with_columns(final=False)
-        partial = failures.height > 0 and not failures["final"].all()
-        file = self._keep_folder(scratch, spec) if scratch is not None else ""
-        header = [
-            artifact_id,
-            spec.kind,
-            spec.stage,
-            spec.version,
-            json.dumps(dict(spec.config), sort_keys=True),
-            json.dumps(dict(spec.inputs), sort_keys=True),
-            height,
-            partial,
-            json.dumps(dict(built.figures)),
-            seconds,
-            utc_now(),
-            producer.flow_run_id,
-            producer.task_run_id,
-        ]
-        self._commit(spec, header, built.made, failures, built.curves, file)
-        return ArtifactRef(
-            artifact_id=artifact_id,
+        ref = ArtifactRef(
+            artifact_id=spec.artifact_id,
             kind=spec.kind,
             stage=spec.stage,
-            rows=height,
-            partial=partial,
+            rows=result.output.height,
+            partial=failures.height > 0 and not failures["final"].all(),
         )
+        copy = self._store_folder(scratch, spec) if scratch is not None else ""
+        values = record_values(spec, ref, dict(result.figures), seconds, producer or Producer())
+        self._commit(spec, values, result, failures, copy)
+        return ref
 
     @with_retries
     def _commit(
         self,
         spec: ArtifactSpec,
-        header: list[Any],
-        rows: pl.DataFrame | ParquetRows,
+        values: list[object],
+        result: StepResult,
         failures: pl.DataFrame,
-        curves: pl.DataFrame | None,
-        file: str,
+        copy: str,
     ) -> None:
         artifact_id = spec.artifact_id
-        small = rows.height < ROW_GROUP_SIZE
-        mode = WriteMode.DEFAULT
-        if rows.height > LONG_TEXT_ROW_GROUP and (small or spec.kind in LONG_TEXTS):
-            mode |= WriteMode.LONG_TEXT
-        if type(rows) is ParquetRows:
-            mode |= WriteMode.BULK
+        mode = _write_mode(spec.kind, result.output)
         with self.transaction(mode, scope=artifact_id) as connection:
-            known = connection.execute(
+            existing = connection.execute(
                 "SELECT count(*) FROM artifacts WHERE artifact_id = ?", [artifact_id]
             ).fetchone()
-            tables = (spec.kind, *ARTIFACT_TABLES)
-            for table in tables if known != (0,) else ():  # all of an artifact, or nothing
-                connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])  # noqa: S608
-            insert_rows(connection, spec.kind, artifact_id, rows)
-            connection.executemany(
-                "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [header]
-            )
+            if existing != (0,):
+                for table in (spec.kind, *ARTIFACT_TABLES):
+                    connection.execute(
+                        f'DELETE FROM "{table}" WHERE artifact_id = ?',  # noqa: S608
+                        [artifact_id],
+                    )
+            insert_rows(connection, spec.kind, artifact_id, result.output)
+            placeholders = ", ".join("?" * len(values))
+            connection.execute(f"INSERT INTO artifacts VALUES ({placeholders})", values)  # noqa: S608
             for role, parent in spec.parents.items():
                 connection.execute(
                     "INSERT INTO lineage VALUES (?, ?, ?)", [artifact_id, role, parent]
@@ -209,31 +158,30 @@ class Store(Warehouse):
                     "SELECT ? AS artifact_id, context_id, reason, final FROM built_failures",
                     [artifact_id],
                 )
-            if curves is not None and curves.height:
-                connection.register("built_curves", curves.to_arrow())
+            if result.curves is not None and result.curves.height:
+                connection.register("built_curves", result.curves.to_arrow())
                 connection.execute(
                     "INSERT INTO curves SELECT ?, step, name, value FROM built_curves",
                     [artifact_id],
                 )
-            if file and self.lake is not None:
-                self.lake.point(connection, f"{FILES}/{artifact_id}", file)
+            if copy:
+                self.backend.register(connection, f"{FILES_FOLDER}/{artifact_id}", copy)
 
     def header(self, artifact_id: str) -> ArtifactRecord:
-        """Header, parents and producer of an artifact. Raises InputError where there is none."""
-        found = self._select("artifact_id = ?", artifact_id)
+        """Everything about an artifact except its rows. Raises InputError if it does not exist."""
+        found = self._select_headers("artifact_id = $1", artifact_id)
         if not found:
             raise self._unknown(artifact_id)
         return found[0]
 
     def headers(self, kind: str | None = None) -> list[ArtifactRecord]:
-        """Headers of all artifacts, or of one kind, oldest first."""
-        return self._select("? IS NULL OR kind = $1", kind)
+        """The headers of all artifacts, or of one kind, oldest first."""
+        return self._select_headers("$1 IS NULL OR kind = $1", kind)
 
-    def _select(self, condition: str, value: str | None) -> list[ArtifactRecord]:
-        condition = condition.replace("?", "$1")
+    def _select_headers(self, condition: str, value: str | None) -> list[ArtifactRecord]:
         with self.read_connection() as connection:
-            found = connection.execute(
-                f"SELECT {_HEADER} FROM artifacts WHERE {condition} "  # noqa: S608
+            rows = connection.execute(
+                f"SELECT {COLUMNS} FROM artifacts WHERE {condition} "  # noqa: S608
                 "ORDER BY created_at, artifact_id",
                 [value],
             ).fetchall()
@@ -245,11 +193,11 @@ class Store(Warehouse):
         parents: dict[str, dict[str, str]] = {}
         for artifact_id, role, parent in edges:
             parents.setdefault(artifact_id, {})[role] = parent
-        return [_header(row, parents.get(row[0], {})) for row in found]
+        return [parse_record(row, parents.get(row[0], {})) for row in rows]
 
     def _unknown(self, artifact_id: str) -> InputError:
         return InputError(
-            f"no artifact {artifact_id} in {self.location}; `convrec artifacts list` shows them"
+            f"no artifact {artifact_id} in {self.location}; `convrec artifacts list` shows all"
         )
 
     def curves(self, artifact_id: str) -> pl.DataFrame:
@@ -261,7 +209,7 @@ class Store(Warehouse):
             ).pl()
 
     def failures(self, artifact_id: str) -> pl.DataFrame:
-        """What an artifact could not make: columns context_id, reason, final."""
+        """Contexts that failed in an artifact: columns context_id, reason, final."""
         with self.read_connection() as connection:
             return connection.execute(
                 "SELECT context_id, reason, final FROM failures WHERE artifact_id = ? "
@@ -272,7 +220,7 @@ class Store(Warehouse):
     # -- pins ----------------------------------------------------------------------------------
 
     def pinned(self, name: str) -> ArtifactRef | None:
-        """The artifact pinned under `name`, if it is still there."""
+        """The artifact pinned under `name`, if it still exists."""
         with self.read_connection() as connection:
             found = connection.execute(
                 "SELECT artifact_id FROM pins WHERE name = ? ORDER BY created_at DESC LIMIT 1",
@@ -282,23 +230,20 @@ class Store(Warehouse):
 
     @with_retries
     def pin(self, name: str, artifact_id: str) -> None:
-        """Keep using this artifact under `name` until another is pinned."""
+        """Pin an artifact under `name`, in place of another."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM pins WHERE name = ?", [name])
-            connection.execute(
-                "INSERT INTO pins VALUES (?, ?, ?)",
-                [name, artifact_id, utc_now()],
-            )
+            connection.execute("INSERT INTO pins VALUES (?, ?, ?)", [name, artifact_id, utc_now()])
 
     def pins(self) -> dict[str, str]:
-        """What is pinned: name → artifact id."""
+        """Name → pinned artifact id."""
         with self.read_connection() as connection:
             rows = connection.execute("SELECT name, artifact_id FROM pins ORDER BY name").fetchall()
         return dict(rows)
 
     @with_retries
     def unpin(self, artifact_id: str) -> list[str]:
-        """Take away the pins of an artifact; their names."""
+        """Remove all pins of an artifact; returns their names."""
         with self.transaction() as connection:
             rows = connection.execute(
                 "SELECT name FROM pins WHERE artifact_id = ? ORDER BY name", [artifact_id]
@@ -306,65 +251,49 @@ class Store(Warehouse):
             connection.execute("DELETE FROM pins WHERE artifact_id = ?", [artifact_id])
         return [name for (name,) in rows]
 
-    # -- folders -------------------------------------------------------------------------------
+    # -- files ---------------------------------------------------------------------------------
 
     def folder(self, artifact_id: str) -> Path:
-        """Where an artifact that consists of files has them on this host."""
-        return self.home / FILES / artifact_id
+        """The path of an artifact's folder on this host; it may not exist."""
+        return self.home / FILES_FOLDER / artifact_id
 
     def fetch_folder(self, artifact_id: str) -> Path:
-        """The folder of an artifact, with its files: a lake's are copied where they are not here.
+        """The folder of an artifact, downloaded from a lake if this host does not have it.
 
-        Raises WarehouseError where they cannot be.
+        Raises WarehouseError if the download fails.
         """
-        return self.fetch_file(f"{FILES}/{artifact_id}")
+        return self.fetch_file(f"{FILES_FOLDER}/{artifact_id}")
 
     def fetch_file(self, name: str, sha256: str = "") -> Path:
-        """The folder, or the file with this digest, `name` below the home.
-
-        A lake's is copied where it is not here.
-        """
-        place = self.home / name
-        if self.lake is None or not (file := self.lake.file_of(name)):
-            return place
-        mark = place / MARKER_FILE
-        if place.is_file():
-            here = file_digest(place) == sha256
-        else:
-            here = mark.is_file() and mark.read_text(encoding="utf-8") == file
-        if not here:
-            self.lake.depot.fetch(file, place)
-        return place
+        """The folder, or the file with this digest, at `name` in the home; downloaded if needed."""
+        path = self.home / name
+        self.backend.download(name, path, sha256)
+        return path
 
     def store_file(self, connection: duckdb.DuckDBPyConnection, source: Path, name: str) -> str:
-        """Keep a copy of a file as `name`, in a write block; the SHA-256 of the copy."""
-        if self.lake is not None:
-            self.lake.point(connection, name, self.lake.depot.send(source, name))
-            return file_digest(source)
+        """Copy a file to `name` in the home and share it, in a write block; returns its SHA-256."""
         path = self.home / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        shutil.copyfile(source, part)
-        part.chmod(0o444)
-        os.replace(part, path)
+        with atomic_path(path) as part:
+            shutil.copyfile(source, part)
+            part.chmod(0o444)
+        self.share_file(connection, name)
         return file_digest(path)
 
+    def share_file(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
+        """Share a file or folder of the home with the other hosts of a lake, in a write block."""
+        self.backend.register(connection, name, self.backend.upload(self.home / name, name))
+
     def make_scratch_folder(self) -> Path:
-        """A fresh folder on the warehouse's disk, for files that are still being made."""
-        parent = self.home / FILES
+        """A new folder on the disk of the home, for files of an artifact that is being built."""
+        parent = self.home / FILES_FOLDER
         parent.mkdir(exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
 
-    def _has_folder(self, artifact_id: str) -> bool:
-        if self.lake is None:
-            return (self.folder(artifact_id) / MANIFEST).is_file()
-        file = self.lake.file_of(f"{FILES}/{artifact_id}")
-        return bool(file) and self.lake.depot.has(file)
-
-    def _keep_folder(self, scratch: Path, spec: ArtifactSpec) -> str:
-        """Make `scratch` the artifact's folder; its file in the depot of a lake."""
+    def _store_folder(self, scratch: Path, spec: ArtifactSpec) -> str:
+        """Turn `scratch` into the artifact's folder; returns its shared copy, if there is one."""
         folder = self.folder(spec.artifact_id)
-        manifest: Mapping[str, Any] = {
+        manifest = {
             "artifact_id": spec.artifact_id,
             "kind": spec.kind,
             "stage": spec.stage,
@@ -373,29 +302,20 @@ class Store(Warehouse):
             "inputs": dict(spec.inputs),
             "files": sorted(str(p.relative_to(scratch)) for p in scratch.rglob("*") if p.is_file()),
         }
-        temporary = scratch / f"{MANIFEST}.part"
-        temporary.write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-        os.replace(temporary, scratch / MANIFEST)
+        with atomic_path(scratch / MANIFEST) as part:
+            part.write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         scratch.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(scratch, folder)
-        return "" if self.lake is None else self.lake.depot.send(folder, f"{FILES}/{folder.name}")
+        return self.backend.upload(folder, f"{FILES_FOLDER}/{folder.name}")
 
 
-def _header(row: tuple[Any, ...], parents: dict[str, str]) -> ArtifactRecord:
-    artifact_id, kind, stage, rows, partial = row[:5]
-    version, config, inputs, figures, seconds, created_at = row[5:11]
-    return ArtifactRecord(
-        ref=ArtifactRef(
-            artifact_id=artifact_id, kind=kind, stage=stage, rows=rows, partial=partial
-        ),
-        version=version,
-        config=json.loads(config),
-        inputs=json.loads(inputs),
-        parents=parents,
-        figures=json.loads(figures),
-        seconds=seconds,
-        created_at=created_at,
-        producer=Producer(*row[11:]),
-    )
+def _write_mode(kind: str, rows: pl.DataFrame | ParquetRows) -> WriteMode:
+    mode = WriteMode.DEFAULT
+    fills_no_group = rows.height < ROW_GROUP_SIZE
+    if rows.height > LONG_TEXT_ROW_GROUP and (fills_no_group or kind in LONG_TEXT_KINDS):
+        mode |= WriteMode.LONG_TEXT
+    if type(rows) is ParquetRows:  # PatchedRows joins, which may need more memory
+        mode |= WriteMode.BULK
+    return mode

@@ -13,7 +13,7 @@ from convrec.cli.maintenance import ArtifactId, gc, open_store, pin, pins, print
 from convrec.cli.output import JsonFile, console, fold_cells, is_stdout, write_json
 
 if TYPE_CHECKING:
-    from convrec.artifacts.store import ArtifactRecord
+    from convrec.artifacts.record import ArtifactRecord
 
 app = typer.Typer(
     help="Artifacts in the warehouse: what is there, where it came from, what may go.",

@@ -8,14 +8,11 @@ that one: no other process can write to it in between.
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convrec.artifacts.tables import KINDS, STORAGE_OPTION, sql_literal
+from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError, WarehouseError
 from convrec.operations.forget_files import remove_from_files
 from convrec.stages.reflect import sanitize
@@ -66,14 +63,15 @@ def forget_conversations(
     from convrec.llm.response_store import ResponseStore
     from convrec.llm.spool import count_live_owners, spool_lock
 
-    answers = ResponseStore(store)  # saves what crashed processes left in the spool
+    responses = ResponseStore(store)
+    responses.recover()
     with spool_lock(store.home / "spool"):
-        if count_live_owners(store.home / "spool") or answers.asked_on_any_host():
+        if count_live_owners(store.home / "spool") or responses.has_lake_claims():
             raise WarehouseError(
                 "a run is asking an endpoint right now and may be keeping answers to this "
                 "conversation; wait for it to end, or stop it, and run this again"
             )
-        with _rewritten(store, keep=dry_run) as connection:
+        with store.backend.erase_transaction(dry_run=dry_run) as connection:
             contexts = _contexts(names, connection)
             texts = _mark(contexts, connection)
             forgotten = ForgetReport(contexts, checkpoints=_checkpoints(connection))
@@ -108,7 +106,7 @@ def _mark(contexts: list[str], connection: duckdb.DuckDBPyConnection) -> list[st
     """Note which contexts and answers are meant; the texts of the conversations."""
     import json
 
-    from convrec.stages.remap.texts import cut, text_key
+    from convrec.stages.remap.texts import text_key, truncate
 
     connection.execute("CREATE TEMP TABLE forgotten (context_id VARCHAR)")
     connection.executemany("INSERT INTO forgotten VALUES (?)", [[name] for name in contexts])
@@ -134,7 +132,7 @@ def _mark(contexts: list[str], connection: duckdb.DuckDBPyConnection) -> list[st
             connection.execute("INSERT INTO forgotten_texts VALUES (?, ?, ?)", [opening, read, '"'])
     connection.execute("CREATE TEMP TABLE gone_embeddings (key VARCHAR)")
     for text in texts:  # which another conversation, that is gone by now, may have read first
-        connection.execute("INSERT INTO gone_embeddings VALUES (?)", [text_key(cut(text))])
+        connection.execute("INSERT INTO gone_embeddings VALUES (?)", [text_key(truncate(text))])
     for table in ("llm_answers", "llm_batch_requests"):
         sql = _ANSWERS.format(table=table, key="request_key", shortest=MIN_TRUNCATED_LENGTH)
         connection.execute(sql)
@@ -206,49 +204,3 @@ def _remove(reports: list[str], connection: duckdb.DuckDBPyConnection) -> dict[s
     for table in ("gone_embeddings", "forgotten", "forgotten_texts"):
         connection.execute(f"DROP TABLE {table}")
     return removed
-
-
-@contextlib.contextmanager
-def _rewritten(store: Store, *, keep: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-    """One transaction on the warehouse, after which its file is written anew; or, with `keep`,
-    undone. Of a lake every earlier state is removed.
-    """
-    if store.lake is not None:
-        from convrec.artifacts.ducklake.maintenance import named_files, purge
-
-        with store.lake.read() if keep else store.lake.transaction() as connection:
-            named = named_files(connection)
-            yield connection
-        if not keep:
-            purge(store.lake, named)
-        return
-    fresh = store.home / "warehouse.rewriting.duckdb"
-    if fresh.exists() and not keep:  # one that was cut off, or whose disk was full, has to end
-        with store.exclusive_connection() as connection:
-            _write_anew(connection, fresh, store.path)
-    with store.exclusive_connection() as connection:
-        connection.begin()
-        try:
-            yield connection
-        except BaseException:
-            connection.rollback()
-            raise
-        if keep:
-            connection.rollback()
-            return
-        fresh.touch()
-        connection.commit()
-        _write_anew(connection, fresh, store.path)
-
-
-def _write_anew(connection: duckdb.DuckDBPyConnection, fresh: Path, path: Path) -> None:
-    """Copy the warehouse to `fresh`, and put that in its place."""
-    for left in (fresh, Path(f"{fresh}.wal")):
-        left.unlink(missing_ok=True)
-    name = connection.execute("SELECT current_database()").fetchone()
-    connection.execute(f"ATTACH {sql_literal(str(fresh))} AS fresh ({STORAGE_OPTION})")
-    connection.execute(f'COPY FROM DATABASE "{name[0] if name else ""}" TO fresh')
-    connection.execute("DETACH fresh")
-    # Whoever opens the new file would take the old one's log, by its name, for its own.
-    connection.execute(f'CHECKPOINT "{name[0] if name else ""}"')
-    os.replace(fresh, path)

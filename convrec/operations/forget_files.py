@@ -47,9 +47,8 @@ def remove_from_files(
         _clear(folder, contexts)
     for checkpoint in checkpoints:
         folder = store.fetch_folder(checkpoint)
-        if _cut_samples(folder / SAMPLES, contexts) and store.lake is not None:
-            name = str(folder.relative_to(store.home))
-            store.lake.point(connection, name, store.lake.depot.send(folder, name))
+        if _cut_samples(folder / SAMPLES, contexts):
+            store.share_file(connection, str(folder.relative_to(store.home)))
 
 
 def _remove_uploads(marks: Sequence[str], folder: Path) -> None:

@@ -120,10 +120,7 @@ def collect_garbage(
             path.unlink(missing_ok=True)
         if not path.exists():
             leftovers.append(leftover)
-    if store.lake is not None:
-        from convrec.artifacts.ducklake.maintenance import maintain
-
-        maintain(store.lake)
+    store.backend.maintain()
     return Garbage(unneeded, leftovers, kept=len(needed))
 
 

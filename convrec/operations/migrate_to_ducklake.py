@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from convrec.artifacts.ducklake.lake import Lake
 from convrec.errors import InputError, WarehouseError
 
 if TYPE_CHECKING:
@@ -41,19 +42,19 @@ def copy_warehouse(source: Store, target: Store) -> dict[str, int]:
     from convrec.artifacts.tables import ARTIFACT_TABLES, KINDS
 
     copied: dict[str, int] = {}
-    lake = target.lake
-    if lake is None or source.lake is not None:
+    lake = target.backend
+    if not isinstance(lake, Lake) or isinstance(source.backend, Lake):
         raise InputError("a warehouse file is copied into a lake; give --to ducklake:postgres:...")
-    with _attached(source, target):
+    with _attached(source, lake):
         with target.read_connection() as connection:
             files = connection.execute("SELECT name, file FROM kept_files").fetchall()
         kept = {str(name): str(file) for name, file in files}
         for name in _wanted_files(source):
             if name not in kept:
-                kept[name] = lake.depot.send(source.home / name, name)
+                kept[name] = lake.upload(source.home / name, name)
                 copied["files"] = copied.get("files", 0) + 1
                 with target.transaction() as connection:
-                    lake.point(connection, name, kept[name])
+                    lake.register(connection, name, kept[name])
         for header in source.headers():
             if target.find(header.ref.artifact_id) is None:
                 for table, count in _copy_artifact(target, header.ref.artifact_id).items():
@@ -66,16 +67,15 @@ def copy_warehouse(source: Store, target: Store) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _attached(source: Store, target: Store) -> Iterator[None]:
+def _attached(source: Store, lake: Lake) -> Iterator[None]:
     """The file as `source` beside the lake, for reading."""
     from convrec.artifacts.tables import sql_literal
 
-    assert target.lake is not None
-    target.lake.call(f"ATTACH {sql_literal(str(source.path))} AS source (READ_ONLY)")
+    lake.connection.call(f"ATTACH {sql_literal(str(source.path))} AS source (READ_ONLY)")
     try:
         yield
     finally:
-        target.lake.call("DETACH source")
+        lake.connection.call("DETACH source")
 
 
 def _wanted_files(source: Store) -> Iterator[str]:
@@ -130,9 +130,9 @@ def _verify(source: Store, target: Store, tables: list[str], kept: dict[str, str
             ).fetchone()
             if found and found[0]:
                 lacking[table] = int(found[0])
-    assert target.lake is not None
+    assert isinstance(target.backend, Lake)
     for name in _wanted_files(source):
-        if not target.lake.depot.equals(kept[name], source.home / name):
+        if not target.backend.blobs.matches(kept[name], source.home / name):
             lacking[name] = 1
     if lacking:
         told = ", ".join(f"{count:,} of {name}" for name, count in lacking.items())

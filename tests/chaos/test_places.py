@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from benchmarks.chaos_requests import Server
-from convrec.artifacts import ArtifactRef, ArtifactSpec, StepResult, Store, warehouse
+from convrec.artifacts import ArtifactRef, ArtifactSpec, StepResult, Store, database_file
 from convrec.errors import WarehouseError
 from flows import cli
 
@@ -145,15 +145,15 @@ def test_the_command_line_ends_with_the_sentence(
     store.path.write_bytes(whole[:9000])
     assert "is damaged" in listed(store.home, monkeypatch, capsys)
     store.path.write_bytes(whole)
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
-    assert "was made by a newer convrec" in listed(store.home, monkeypatch, capsys)
+    assert "was created by a newer convrec" in listed(store.home, monkeypatch, capsys)
 
 
 def test_a_warehouse_that_stays_locked_is_given_up(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(warehouse, "LOCK_PATIENCE", 0.2)
+    monkeypatch.setattr(database_file, "LOCK_TIMEOUT", 0.2)
     hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('mine', flush=True); input()"
     other = subprocess.Popen(
         [sys.executable, "-c", hold, str(store.path)],
@@ -165,7 +165,7 @@ def test_a_warehouse_that_stays_locked_is_given_up(
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == "mine\n"
-        assert "stayed locked by another process" in listed(store.home, monkeypatch, capsys)
+        assert "was locked by another process" in listed(store.home, monkeypatch, capsys)
     finally:
         other.communicate("\n")
     assert put(store, "a").rows == 1  # as soon as that process has ended

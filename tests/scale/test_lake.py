@@ -20,8 +20,9 @@ import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactSpec, StepResult, Store
-from convrec.artifacts.ducklake.connection import _passing
-from convrec.artifacts.runs import RunArtifact, note_artifact, open_run, runs
+from convrec.artifacts.ducklake.connection import is_transient
+from convrec.artifacts.ducklake.lake import Lake
+from convrec.artifacts.runs import RunArtifact, add_run_artifact, list_runs, start_run
 from convrec.errors import WarehouseError
 from convrec.llm.response import Response
 from convrec.llm.response_store import ResponseStore
@@ -80,11 +81,11 @@ def writer(home: Path, number: int, barrier: Barrier) -> None:
     store = Store(home)
     answers = ResponseStore(store)
     barrier.wait(120)
-    open_run(store, f"run-{number}", flow="f", profile="p", overrides={}, config={})
+    start_run(store, f"run-{number}", flow="f", profile="p", overrides={}, config={})
     for one in range(EACH):
         for name in (f"own-{number}-{one}", f"common-{one}"):
             ref = store.put(spec(name), rows(name))
-            note_artifact(
+            add_run_artifact(
                 store, f"run-{number}", RunArtifact(name, ref.artifact_id, "completed", 0.0)
             )
         answers.add([answer(f"own-{number}-{one}"), answer(f"common-{one}")])
@@ -109,7 +110,7 @@ def check(store: Store, numbers: range) -> None:
         ).fetchone()
     assert stray == (0,)
     assert set(ResponseStore(store).digests(names)) == set(names)
-    made = {run.run_id: len(run.artifacts) for run in runs(store)}
+    made = {run.run_id: len(run.artifacts) for run in list_runs(store)}
     assert [made[f"run-{n}"] for n in numbers] == [2 * EACH] * len(numbers)
 
 
@@ -134,7 +135,7 @@ from pathlib import Path
 from convrec.artifacts import Store
 from tests.scale.test_lake import rows, spec
 store = Store(Path(sys.argv[1]))
-with store.write(apart="dying") as connection:
+with store.transaction(scope="dying") as connection:
     connection.execute("DELETE FROM quarantine")
     connection.register("built", rows("dying", 200_000).rows.with_row_index("row").to_arrow())
     connection.execute(
@@ -200,8 +201,9 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
     import duckdb
 
     store = Store(tmp_path / "home")
-    assert store.lake is not None
-    begin = store.lake._begin
+    assert isinstance(store.backend, Lake)
+    lake_connection = store.backend.connection
+    begin = lake_connection.begin
 
     class Cut:
         def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -215,8 +217,8 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
             raise duckdb.IOException("server closed the connection unexpectedly")
 
     with monkeypatch.context() as cut:
-        cut.setattr(store.lake, "_begin", lambda: Cut(begin()))
-        note_artifact(store, "run", RunArtifact("n", "a", "completed", 0.0))
+        cut.setattr(lake_connection, "begin", lambda: Cut(begin()))
+        add_run_artifact(store, "run", RunArtifact("n", "a", "completed", 0.0))
     with Store(tmp_path / "home").read_connection() as connection:
         assert connection.execute("SELECT count(*) FROM run_artifacts").fetchone() == (1,)
 
@@ -227,23 +229,23 @@ def test_files_go_from_host_to_host(lake: str, tmp_path: Path) -> None:
     row = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
 
     def put(weights: str) -> str:
-        scratch = one.scratch()
+        scratch = one.make_scratch_folder()
         (scratch / "part").mkdir()
         (scratch / "part" / "model.safetensors").write_text(weights)
         return one.put(made, StepResult(row), scratch=scratch).artifact_id
 
     name = put("first")
     assert two.find(name) is not None
-    assert (two.fetched(name) / "part" / "model.safetensors").read_text() == "first"
+    assert (two.fetch_folder(name) / "part" / "model.safetensors").read_text() == "first"
     put("second")
-    assert (two.fetched(name) / "part" / "model.safetensors").read_text() == "second"
-    assert (one.fetched(name) / "part" / "model.safetensors").read_text() == "second"
+    assert (two.fetch_folder(name) / "part" / "model.safetensors").read_text() == "second"
+    assert (one.fetch_folder(name) / "part" / "model.safetensors").read_text() == "second"
 
 
 def test_a_server_that_is_not_there_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.artifacts.ducklake.connection.FIRST_PATIENCE", 0.5)
+    monkeypatch.setattr("convrec.artifacts.ducklake.connection.CONNECT_TIMEOUT", 0.5)
     address = "ducklake:postgres:host=127.0.0.1 port=1 password=geheim dbname=x"
     monkeypatch.setenv("CONVREC_WAREHOUSE", address)
     with pytest.raises(WarehouseError, match=r"could not be reached.*Connection refused") as raised:
@@ -306,8 +308,8 @@ def test_another_place_for_the_data_than_the_lake_has_is_refused(
 def test_a_transaction_that_a_lost_server_aborted_is_tried_again() -> None:
     """As DuckLake told it when Postgres was restarted on a busy machine."""
     told = "Failed to get global stats information from DuckLake: Current transaction is aborted"
-    assert _passing(duckdb.TransactionException(f"TransactionContext Error: {told}"))
-    assert not _passing(duckdb.CatalogException("Table with name x does not exist"))
+    assert is_transient(duckdb.TransactionException(f"TransactionContext Error: {told}"))
+    assert not is_transient(duckdb.CatalogException("Table with name x does not exist"))
 
 
 def test_a_server_without_a_free_connection_is_waited_for(

@@ -12,18 +12,18 @@ import pytest
 from typer.testing import CliRunner
 
 from convrec.artifacts import ArtifactSpec, StepResult, Store
-from convrec.artifacts.ducklake.maintenance import purge, tidy
-from convrec.artifacts.runs import RunArtifact, close_run, note_artifact, open_run
-from convrec.artifacts.tables import KINDS, MEMBERS
-from convrec.catalog.publish import publish
+from convrec.artifacts.ducklake.lake import Lake
+from convrec.artifacts.runs import RunArtifact, add_run_artifact, finish_run, start_run
+from convrec.artifacts.tables import ARTIFACT_TABLES, KINDS
+from convrec.catalog.publish import publish_catalog
 from convrec.catalog.versions import newest_version
 from convrec.config import ROOT
 from convrec.errors import WarehouseError
 from convrec.llm.response import Response
 from convrec.llm.response_store import ResponseStore
 from convrec.operations.forget import forget_conversations
-from convrec.operations.gc import collect
-from convrec.operations.migrate_to_ducklake import KEYS, copy_warehouse
+from convrec.operations.gc import collect_garbage
+from convrec.operations.migrate_to_ducklake import ROW_KEYS, copy_warehouse
 from flows.cli import app
 from tests.servers import Postgres
 
@@ -48,20 +48,22 @@ def full(tmp_path: Path) -> Store:
     curve = pl.DataFrame({"step": [1], "name": ["loss"], "value": [0.5]})
     built = StepResult(bad, {"bad": 1}, failures=failed, curves=curve)
     parent = store.put(ArtifactSpec("quarantine", "ingest", 1), built)
-    scratch = store.scratch()
+    scratch = store.make_scratch_folder()
     (scratch / "model.safetensors").write_text("weights")
     row = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
     made = ArtifactSpec("checkpoint", "sft", 1, parents={"bad": parent.artifact_id})
     ref = store.put(made, StepResult(row), scratch=scratch)
-    open_run(store, "run-1", flow="f", profile="demo", overrides={}, config={})
-    note_artifact(store, "run-1", RunArtifact("checkpoint_sft", ref.artifact_id, "completed", 1.0))
-    close_run(store, "run-1", "completed")
+    start_run(store, "run-1", flow="f", profile="demo", overrides={}, config={})
+    add_run_artifact(
+        store, "run-1", RunArtifact("checkpoint_sft", ref.artifact_id, "completed", 1.0)
+    )
+    finish_run(store, "run-1", "completed")
     store.pin("p", ref.artifact_id)
     said = json.dumps({"choices": [{"message": {"content": SECRET}}]})
     ResponseStore(store).add(
         [Response("k", "demo", "m", SECRET, said, "live", "2026-01-01T00:00:00.000000", usd=0.5)]
     )
-    publish(ROOT / "catalog" / "demo.csv", "movies", store)
+    publish_catalog(ROOT / "catalog" / "demo.csv", "movies", store)
     return store
 
 
@@ -79,7 +81,7 @@ def test_a_file_moves_into_a_lake_with_all_that_it_has(
     assert elsewhere.pins() == full.pins()
     name = full.pins()["p"]
     assert elsewhere.find(name) == full.find(name)
-    assert (elsewhere.fetched(name) / "model.safetensors").read_text() == "weights"
+    assert (elsewhere.fetch_folder(name) / "model.safetensors").read_text() == "weights"
     version = newest_version(elsewhere, "movies")
     assert version is not None
     assert version.path.read_bytes() == (ROOT / "catalog" / "demo.csv").read_bytes()
@@ -93,7 +95,7 @@ def test_every_table_is_copied(full: Store) -> None:
                 "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
             ).fetchall()
         }
-    assert tables - NOT_COPIED == {*KINDS, *MEMBERS, *KEYS}
+    assert tables - NOT_COPIED == {*KINDS, *ARTIFACT_TABLES, *ROW_KEYS}
 
 
 def test_a_copy_that_was_cut_off_goes_on(
@@ -137,25 +139,25 @@ def lake(address: str, tmp_path: Path) -> Store:
 def test_tidying_up_keeps_what_is_needed_and_takes_the_rest(
     lake: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.artifacts.ducklake.maintenance.KEPT_DAYS", 0.0)
+    monkeypatch.setattr("convrec.artifacts.ducklake.lake.RETENTION_DAYS", 0.0)
     frame = pl.DataFrame({"path": ["r"], "sha256": ["s"]})
     refs = []
     for name in ("old", "kept"):
-        scratch = lake.scratch()
+        scratch = lake.make_scratch_folder()
         (scratch / "report.html").write_text(name)
         made = ArtifactSpec("report", "evaluate", 1, {"name": name})
         refs.append(lake.put(made, StepResult(frame), scratch=scratch))
     lake.pin("p", refs[1].artifact_id)
-    with lake.write() as connection:
+    with lake.transaction() as connection:
         long_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=3)
         connection.execute("UPDATE artifacts SET created_at = ?", [long_ago])
-    assert lake.lake is not None
-    assert len(lake.lake.depot.files()) == 2
-    gone = collect(lake)
+    assert isinstance(lake.backend, Lake)
+    assert len(lake.backend.blobs.list_files()) == 2
+    gone = collect_garbage(lake)
     assert [one.artifact_id for one in gone.artifacts] == [refs[0].artifact_id]
-    assert len(lake.lake.depot.files()) == 1
+    assert len(lake.backend.blobs.list_files()) == 1
     assert lake.find(refs[1].artifact_id) == refs[1]
-    assert (lake.fetched(refs[1].artifact_id) / "report.html").read_text() == "kept"
+    assert (lake.fetch_folder(refs[1].artifact_id) / "report.html").read_text() == "kept"
 
 
 def test_small_files_are_merged(lake: Store) -> None:
@@ -174,8 +176,8 @@ def test_small_files_are_merged(lake: Store) -> None:
             )
 
     assert files() == 6
-    assert lake.lake is not None
-    tidy(lake.lake)
+    assert isinstance(lake.backend, Lake)
+    lake.backend.maintain()
     assert files() == 1
     assert all(lake.find(header.ref.artifact_id) for header in lake.headers())
 
@@ -204,7 +206,7 @@ def test_a_forgotten_conversation_is_in_no_file_and_no_table(
             for n in range(2 * copies)
         ]
     )  # fmt: skip
-    with lake.write() as connection:
+    with lake.transaction() as connection:
         connection.execute("UPDATE llm_answers SET body = 'other' WHERE owner = 'c2'")
 
     def found() -> list[str]:
@@ -241,10 +243,10 @@ def test_a_forgotten_conversation_is_in_no_file_and_no_table(
 def test_forgetting_leaves_a_checkpoint_that_is_about_to_be_committed(
     address: str, tmp_path: Path
 ) -> None:
-    lake = Store(tmp_path / "home", (address, str(tmp_path / "data"))).lake
-    assert lake is not None
+    lake = Store(tmp_path / "home", (address, str(tmp_path / "data"))).backend
+    assert isinstance(lake, Lake)
     for name in ("checkpoint-a.1.tar", "report-b.2.tar"):
         (tmp_path / "data" / "files" / f"files.{name}").parent.mkdir(exist_ok=True)
         (tmp_path / "data" / "files" / f"files.{name}").write_text("x")
-    purge(lake)
-    assert set(lake.depot.files()) == {"files.checkpoint-a.1.tar"}
+    lake.purge()
+    assert set(lake.blobs.list_files()) == {"files.checkpoint-a.1.tar"}

@@ -1,7 +1,7 @@
-"""Files of a warehouse on DuckLake: checkpoints, reports and published catalogs, in its data place.
+"""Shared copies of a lake's files: checkpoints, reports and published catalogs.
 
-Each is one tar file under a name that is never used twice. What it stands for is a row that is
-committed afterwards, so a file that was cut off half-way is never seen.
+Each copy is one tar file under a name that is never used twice. A row that is committed afterwards
+refers to it, so a copy that was interrupted is never seen.
 """
 
 from __future__ import annotations
@@ -16,110 +16,108 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pyarrow import fs
+
 from convrec.artifacts.identity import file_digest
 from convrec.errors import WarehouseError
 from convrec.utils.error_text import first_line
 
 MARKER_FILE = ".depot"
-"""In a folder that came from the depot, or went there: the name of the file there."""
+"""Holds, in a folder that was uploaded or downloaded, the name of its copy."""
 
-_INSIDE = "content"
+_CONTENT = "content"
 
-_WRITTEN_LATER = {MARKER_FILE, "README.md"}
-"""What does not make a folder another one: a model card is written again when it is measured."""
+_IGNORED = {MARKER_FILE, "README.md"}
+"""Files that do not make two folders differ: the model card is rewritten after an evaluation."""
 
 
 class BlobStore:
     """A folder, or an S3 prefix, of tar files.
 
-    Raises WarehouseError where it cannot be read or written. S3 takes keys, region and endpoint
-    from the usual variables (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, ...).
+    Raises WarehouseError if it cannot be read or written. S3 takes keys, region and endpoint from
+    the usual variables (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, ...).
     """
 
-    def __init__(self, place: str) -> None:
-        from pyarrow import fs
-
-        self.place = place
+    def __init__(self, location: str) -> None:
+        self.location = location
         self._fs: Any
-        if place.startswith("s3://"):
-            self._root = place.removeprefix("s3://")
+        if location.startswith("s3://"):
+            self._root = location.removeprefix("s3://")
             region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
             endpoint = os.environ.get("AWS_ENDPOINT_URL")
             options = {"region": region or "us-east-1", "endpoint_override": endpoint}
             self._fs = fs.S3FileSystem(**{k: v for k, v in options.items() if v})
         else:
-            self._root = place
+            self._root = location
             self._fs = fs.LocalFileSystem()
-            Path(place).mkdir(parents=True, exist_ok=True)
+            Path(location).mkdir(parents=True, exist_ok=True)
 
-    def send(self, path: Path, name: str) -> str:
-        """Store a file or folder that `name` is to mean; returns the name of the file made."""
-        file = f"{name.replace('/', '.')}.{uuid.uuid4().hex[:12]}.tar"
+    def upload(self, path: Path, name: str) -> str:
+        """Store a copy of a file or folder that `name` will refer to; returns the copy's name."""
+        copy = f"{name.replace('/', '.')}.{uuid.uuid4().hex[:12]}.tar"
         if path.is_dir():
-            (path / MARKER_FILE).write_text(file, encoding="utf-8")
+            (path / MARKER_FILE).write_text(copy, encoding="utf-8")
         try:
             with (
-                self._fs.open_output_stream(f"{self._root}/{file}") as stream,
+                self._fs.open_output_stream(f"{self._root}/{copy}") as stream,
                 tarfile.open(fileobj=stream, mode="w|") as tar,
             ):
-                tar.add(path, arcname=_INSIDE)
+                tar.add(path, arcname=_CONTENT)
         except OSError as error:
-            raise self._problem("written", file, error) from None
-        return file
+            raise self._failure("written", copy, error) from None
+        return copy
 
-    def fetch(self, file: str, place: Path) -> None:
-        """Put what a file holds to `place`, at once or not at all, instead of what is there."""
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=place.parent) as folder:
+    def download(self, copy: str, path: Path) -> None:
+        """Replace `path` with the content of a copy, completely or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=path.parent) as folder:
             try:
                 with (
-                    self._fs.open_input_stream(f"{self._root}/{file}") as stream,
+                    self._fs.open_input_stream(f"{self._root}/{copy}") as stream,
                     tarfile.open(fileobj=stream, mode="r|") as tar,
                 ):
                     tar.extractall(folder, filter="data")
             except (OSError, tarfile.TarError) as error:
-                raise self._problem("read", file, error) from None
-            if place.is_dir():
-                shutil.rmtree(place)
-            os.replace(Path(folder) / _INSIDE, place)
+                raise self._failure("read", copy, error) from None
+            if path.is_dir():
+                shutil.rmtree(path)
+            os.replace(Path(folder) / _CONTENT, path)
 
-    def equals(self, file: str, path: Path) -> bool:
-        """Whether a file holds what `path` holds, byte by byte; _WRITTEN_LATER apart."""
+    def matches(self, copy: str, path: Path) -> bool:
+        """Whether a copy holds the same bytes as `path`, apart from _IGNORED."""
         theirs: dict[str, str] = {}
         with (
-            self._fs.open_input_stream(f"{self._root}/{file}") as stream,
+            self._fs.open_input_stream(f"{self._root}/{copy}") as stream,
             tarfile.open(fileobj=stream, mode="r|") as tar,
         ):
             for member in tar:
                 if (content := tar.extractfile(member)) is not None:
-                    name = os.path.relpath(member.name, _INSIDE)
+                    name = os.path.relpath(member.name, _CONTENT)
                     theirs[name] = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
         ours = {
-            os.path.relpath(one, path): file_digest(one)
-            for one in ([path] if path.is_file() else path.rglob("*"))
-            if one.is_file()
+            os.path.relpath(file, path): file_digest(file)
+            for file in ([path] if path.is_file() else path.rglob("*"))
+            if file.is_file()
         }
-        names = (theirs.keys() | ours.keys()) - _WRITTEN_LATER
+        names = (theirs.keys() | ours.keys()) - _IGNORED
         return all(theirs.get(name) == ours.get(name) for name in names)
 
-    def files(self) -> dict[str, datetime]:
-        """The files that are there, and when each was written (UTC)."""
-        from pyarrow import fs
-
+    def list_files(self) -> dict[str, datetime]:
+        """Name of each copy → when it was written (UTC)."""
         found = self._fs.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
         return {info.base_name: info.mtime for info in found if info.is_file}
 
-    def has(self, file: str) -> bool:
-        """Whether a file is there."""
-        return bool(self._fs.get_file_info(f"{self._root}/{file}").is_file)
+    def exists(self, copy: str) -> bool:
+        """Whether there is a copy of this name."""
+        return bool(self._fs.get_file_info(f"{self._root}/{copy}").is_file)
 
-    def remove(self, file: str) -> None:
-        """Remove a file, if it is there."""
-        if self.has(file):
-            self._fs.delete_file(f"{self._root}/{file}")
+    def delete(self, copy: str) -> None:
+        """Delete a copy, if it exists."""
+        if self.exists(copy):
+            self._fs.delete_file(f"{self._root}/{copy}")
 
-    def _problem(self, what: str, file: str, error: Exception) -> WarehouseError:
+    def _failure(self, what: str, copy: str, error: Exception) -> WarehouseError:
         return WarehouseError(
-            f"{self.place}/{file} cannot be {what} ({first_line(error)}); check that it exists "
+            f"{self.location}/{copy} cannot be {what} ({first_line(error)}); check that it exists "
             "and that this user may write to it (S3: the AWS_ variables), and run again"
         )
