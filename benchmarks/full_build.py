@@ -38,8 +38,8 @@ from convrec.llm.response import Response, make_response
 from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.graph import NODES
 from convrec.stages.base import StepContext
-from convrec.stages.reflect.pair_index import record_responses
-from convrec.stages.reflect.pairs import pairs_of
+from convrec.stages.reflect.judge_responses import JudgeResponses
+from convrec.stages.reflect.pairs import cached_pairs
 
 COMMIT = 5000
 FIT = "adjustment"
@@ -77,15 +77,17 @@ def teacher_answers(ctx: StepContext, folder: Path) -> Iterator[Response]:
 
 def judge_answers(ctx: StepContext, rng: random.Random) -> Iterator[Response]:
     """A rating for every pair that has not been judged."""
-    pairs, scale = pairs_of(ctx), ctx.config.reflect.scale
+    pairs, scale = cached_pairs(ctx), ctx.config.reflect.scale
     for some in pairs.slices():
-        for asked in pairs.asked(some):
+        for asked in pairs.missing_requests(some):
             ratings = [
                 {"candidate": number, "rating": rng.randint(-scale, scale)}
                 for number in range(1, len(asked.items) + 1)
             ]
             text = response(json.dumps({"ratings": ratings}))
-            yield make_response(asked.request, text, Usage(0, 0, 0), 0.0, run="fill", stage="reflect")
+            yield make_response(
+                asked.request, text, Usage(0, 0, 0), 0.0, run="fill", stage="reflect"
+            )
 
 
 def keep(answers: Iterator[Response], store: Store) -> int:
@@ -116,7 +118,7 @@ def fill(folder: Path, home: Path, catalog: str) -> None:
         config, store, {role: refs[n] for role, n in NODES["judgments"].reads.items()}
     )
     print(f"{keep(judge_answers(ctx, random.Random(7)), store):,} answers of the judge")
-    record_responses(ctx)
+    JudgeResponses().record(ctx)
 
 
 def take_answers(source: Path, target: Path) -> None:

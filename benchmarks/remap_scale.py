@@ -124,14 +124,14 @@ def random_vectors(ctx: StepContext, dimensions: int) -> None:
     """Store a random vector for every text, instead of a model's."""
     import numpy as np
 
-    from convrec.stages.remap.embedding import lacking_texts, space_name
+    from convrec.stages.remap.embedding import missing_texts, vector_space
     from convrec.stages.remap.vector_store import store_vectors
 
-    texts, rng = lacking_texts(ctx), np.random.default_rng(7)
+    texts, rng = missing_texts(ctx), np.random.default_rng(7)
     for start in range(0, texts.height, 4096):
         part = texts.slice(start, 4096)
         vectors = rng.standard_normal((part.height, dimensions), dtype=np.float32)
-        store_vectors(part, vectors, space_name(ctx.config), ctx.store)
+        store_vectors(part, vectors, vector_space(ctx.config), ctx.store)
 
 
 def run_step(name: str, folder: Path, settings: dict[str, Any], dimensions: int) -> None:

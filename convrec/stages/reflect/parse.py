@@ -1,29 +1,27 @@
-"""What stored answers of the judge say, and the one repair of those that cannot be used.
+"""Ratings from the judge's stored responses, and the one repair of each unusable response.
 
-Hundreds of thousands are read at once: an answer that is, letter for letter, the JSON object that
-was asked for is taken apart in columns, and every other one by `read_ratings`, which alone decides
-what is wrong with it.
+Hundreds of thousands of responses are parsed at once. A response that is, character for character,
+the requested JSON object is parsed in columns; every other one by `read_ratings`, which alone
+decides what is wrong with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import polars as pl
+
+from convrec.artifacts import Store
 from convrec.artifacts.identity import digest
-from convrec.llm.read import NO_RESPONSE, stored_texts, response_text
+from convrec.llm.read import NO_RESPONSE, response_text, stored_texts
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
 from convrec.stages.reflect.prompt import read_ratings, repair_body
 
-if TYPE_CHECKING:
-    import polars as pl
 
-    from convrec.artifacts import Store
-
-
-class Lack(NamedTuple):
-    """Why a request has no ratings, and its repair: the second request, where there may be one."""
+class UnusableResponse(NamedTuple):
+    """Why a request has no ratings, and its repair request, if there can be one."""
 
     reason: str
     repair: Request | None = None
@@ -35,145 +33,150 @@ class Lack(NamedTuple):
 
 
 class ParsedRatings(NamedTuple):
-    """What became of requests, which are numbered by their row in the frame asked about.
+    """Parsed responses. A request's number is its row in the frame of requests.
 
-    `ratings` has columns request, position (from 1), rating; `lacking` says of the other requests
-    with an answer why they have none. `repaired` of them were asked a second time.
+    Attributes:
+        ratings: request, position (from 1), rating.
+        unusable: Request → why its response has no ratings.
+        repaired: Number of requests with a repair.
     """
 
     ratings: pl.DataFrame
-    lacking: dict[int, Lack]
+    unusable: dict[int, UnusableResponse]
     repaired: int = 0
 
     @property
-    def answers(self) -> int:
-        """How many of the requests have an answer."""
-        return self.ratings["request"].n_unique() + len(self.lacking)
+    def responses(self) -> int:
+        """Number of requests with a response."""
+        return self.ratings["request"].n_unique() + len(self.unusable)
 
     def repairs(self) -> list[Request]:
-        """The second requests that first answers call for."""
-        return [lack.repair for lack in self.lacking.values() if lack.repair is not None]
+        """The repair requests of unusable responses."""
+        return [each.repair for each in self.unusable.values() if each.repair is not None]
 
 
-_READ: dict[str, ParsedRatings] = {}
-"""First readings by what was read; each is wanted several times in a run."""
+_CACHE: dict[str, ParsedRatings] = {}
+"""Parsed first responses by scale and digest; a run needs each several times."""
 
-READ_AT_MOST = 10_000_000
-"""Ratings that are kept in memory, some 120 MB."""
+MAX_CACHED_RATINGS = 10_000_000
+"""About 120 MB."""
 
-_SAID = """
+_RESPONSE_TEXTS = """
 SELECT request, shown, CASE
     WHEN json_valid(response) AND len(regexp_extract_all(response, ?)) = 3
-    THEN json_extract_string(response, '$.choices[0].message.content') END AS said
+    THEN json_extract_string(response, '$.choices[0].message.content') END AS text
 FROM llm_answers JOIN wanted USING (request_key) ORDER BY request
 """
 
-_NAMES = '"(?:choices|message|content)"'
-"""A response has each of these once; of two with one name, readers of JSON take either."""
+_UNIQUE_NAMES = '"(?:choices|message|content)"'
+"""Names that must occur once: JSON parsers differ on which of two equal names they take."""
 
-_GAP = r"[ \t\r\n]*"
+_SPACE = r"[ \t\r\n]*"
 _PAIR = r'\{ "candidate" : [1-9][0-9]{0,5} , "rating" : -?(?:0|[1-9][0-9]{0,5}) \}'
-_EXACT = rf'^ \{{ "ratings" : \[ {_PAIR}(?: , {_PAIR})* \] \}} $'.replace(" ", _GAP)
+_EXACT = rf'^ \{{ "ratings" : \[ {_PAIR}(?: , {_PAIR})* \] \}} $'.replace(" ", _SPACE)
 
 
-def answered(requests: pl.DataFrame, store: Store) -> str:
-    """The digest of requests (columns request_key, shown) and of what was answered to each."""
+def requests_digest(requests: pl.DataFrame, store: Store) -> str:
+    """The digest of requests (columns request_key, shown) and of their stored responses."""
     digests = ResponseStore(store).digests(requests["request_key"].to_list())
     return digest([(key, shown, digests.get(key, "")) for key, shown in requests.iter_rows()])
 
 
-def first_readings(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
-    """What the first answers to requests (columns request_key, shown) say."""
-    mark = f"{scale}/{answered(requests, store)}"
-    if mark not in _READ:
-        found = _read(requests, store, scale)
-        if found.ratings.height + sum(r.ratings.height for r in _READ.values()) > READ_AT_MOST:
-            _READ.clear()
-        _READ[mark] = found
-    return _READ[mark]
+def parse_first_responses(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
+    """Parse the responses to requests (columns request_key, shown), without repairs."""
+    key = f"{scale}/{requests_digest(requests, store)}"
+    if key not in _CACHE:
+        parsed = _parse_responses(requests, store, scale)
+        cached = sum(each.ratings.height for each in _CACHE.values())
+        if parsed.ratings.height + cached > MAX_CACHED_RATINGS:
+            _CACHE.clear()
+        _CACHE[key] = parsed
+    return _CACHE[key]
 
 
 def parse_ratings(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
-    """As `first_readings`, with the repaired answer in place of one that could not be used."""
-    import polars as pl
-
-    first = first_readings(requests, store, scale)
-    numbers = {one.repair.key: n for n, one in first.lacking.items() if one.repair is not None}
-    shown, lacking = requests["shown"], dict(first.lacking)
+    """As `parse_first_responses`, with the repaired response in place of an unusable one."""
+    first = parse_first_responses(requests, store, scale)
+    numbers = {
+        each.repair.key: number
+        for number, each in first.unusable.items()
+        if each.repair is not None
+    }
+    shown, unusable = requests["shown"], dict(first.unusable)
     repaired: list[tuple[int, int, int]] = []
-    for repair, text, lack in stored_texts(first.repairs(), store):
+    for repair, text, missing in stored_texts(first.repairs(), store):
         number = numbers[repair.key]
         try:
-            repaired += _rows(number, read_ratings(text or "", shown[number], scale))
-            del lacking[number]
+            repaired += _rating_rows(number, read_ratings(text or "", shown[number], scale))
+            del unusable[number]
         except ValueError as error:
-            reason = lack or f"not usable, and repaired neither: {error}"
-            lacking[number] = Lack(reason, repair)
-    return ParsedRatings(pl.concat([first.ratings, _frame(repaired)]), lacking, len(numbers))
+            reason = missing or f"not usable, and repaired neither: {error}"
+            unusable[number] = UnusableResponse(reason, repair)
+    ratings = pl.concat([first.ratings, _rating_frame(repaired)])
+    return ParsedRatings(ratings, unusable, len(numbers))
 
 
-def _read(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
-    import polars as pl
-
+def _parse_responses(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
     wanted = requests.with_row_index("request")
     with store.read_connection() as connection:
         connection.register("wanted", wanted.to_arrow())
-        said = connection.execute(_SAID, [_NAMES]).pl()
-    exact = _exact(said, scale)
-    others = said.join(exact, on="request", how="anti")["request"]
+        texts = connection.execute(_RESPONSE_TEXTS, [_UNIQUE_NAMES]).pl()
+    exact = parse_exact(texts, scale)
+    others = texts.join(exact, on="request", how="anti")["request"]
     rows: list[tuple[int, int, int]] = []
-    lacking: dict[int, Lack] = {}
-    answers = ResponseStore(store)
+    unusable: dict[int, UnusableResponse] = {}
+    responses = ResponseStore(store)
     for some in others.to_frame().iter_slices(1000):
-        broken: dict[str, tuple[str, str]] = {}
-        keys = dict(wanted.join(some, on="request").select("request_key", "request").iter_rows())
-        for key, response in answers.responses(keys).items():
+        invalid: dict[str, tuple[str, str]] = {}
+        numbers = dict(wanted.join(some, on="request").select("request_key", "request").iter_rows())
+        for key, response in responses.responses(numbers).items():
+            number = numbers[key]
             text, reason = response_text(response)
             if text is None:
-                lacking[keys[key]] = Lack(reason)
+                unusable[number] = UnusableResponse(reason)
                 continue
             try:
-                shown = requests["shown"][keys[key]]
-                rows += _rows(keys[key], read_ratings(text, shown, scale))
+                ratings = read_ratings(text, requests["shown"][number], scale)
+                rows += _rating_rows(number, ratings)
             except ValueError as error:
-                broken[key] = text, str(error)
-        for key, (request, _) in answers.exchanges(broken).items():
-            text, problem = broken[key]
+                invalid[key] = text, str(error)
+        for key, (request, _) in responses.exchanges(invalid).items():
+            text, problem = invalid[key]
             body = repair_body(request.body, text, problem)
             repair = Request(request.owner, request.endpoint, body)
-            lacking[keys[key]] = Lack(problem, repair)
-    ordered = {number: lacking[number] for number in sorted(lacking)}  # whatever DuckDB's order is
-    return ParsedRatings(pl.concat([exact, _frame(rows)]), ordered)
+            unusable[numbers[key]] = UnusableResponse(problem, repair)
+    ordered = {number: unusable[number] for number in sorted(unusable)}  # not DuckDB's order
+    return ParsedRatings(pl.concat([exact, _rating_frame(rows)]), ordered)
 
 
-def _exact(said: pl.DataFrame, scale: int) -> pl.DataFrame:
-    """The ratings of answers (request, shown, said) that are exactly what was asked for."""
-    import polars as pl
+def parse_exact(texts: pl.DataFrame, scale: int) -> pl.DataFrame:
+    """Parse the texts (request, shown, text) that are exactly the requested JSON object.
 
-    numbers = pl.col("said").str.extract_all(r"-?[0-9]+").cast(pl.List(pl.Int32))
+    Returns:
+        request, position, rating; no rows for other texts.
+    """
+    numbers = pl.col("text").str.extract_all(r"-?[0-9]+").cast(pl.List(pl.Int32))
     flat = (
-        said.filter(pl.col("said").str.contains(_EXACT))
+        texts.filter(pl.col("text").str.contains(_EXACT))
         .select("request", "shown", position=numbers, rating=numbers)
         .with_columns(
             pl.col("position").list.gather_every(2), pl.col("rating").list.gather_every(2, 1)
         )
         .explode("position", "rating")
     )
-    fits = pl.col("position").le(pl.col("shown")) & pl.col("rating").is_between(-scale, scale)
-    each = (
+    in_range = pl.col("position").le(pl.col("shown")) & pl.col("rating").is_between(-scale, scale)
+    complete = (
         (pl.len() == pl.col("shown").first())
-        & fits.all()
+        & in_range.all()
         & (pl.col("position").n_unique() == pl.len())
     )
-    return flat.filter(each.over("request")).select("request", "position", "rating")
+    return flat.filter(complete.over("request")).select("request", "position", "rating")
 
 
-def _rows(request: int, ratings: Mapping[int, int]) -> list[tuple[int, int, int]]:
+def _rating_rows(request: int, ratings: Mapping[int, int]) -> list[tuple[int, int, int]]:
     return [(request, position + 1, rating) for position, rating in ratings.items()]
 
 
-def _frame(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
-    import polars as pl
-
+def _rating_frame(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
     schema = {"request": pl.UInt32, "position": pl.Int32, "rating": pl.Int32}
     return pl.DataFrame(rows, schema=schema, orient="row")

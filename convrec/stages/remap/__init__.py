@@ -1,13 +1,21 @@
-"""remap: the teacher's free-text lists become scores over the catalog.
+"""Remap: s_remap = p·(S + I) + λ·s_conv (ConvRec-R1, arXiv 2510.20150, the Remap step).
 
-s_remap = p·(S + I) + λ·s_conv (ConvRec-R1, the Remap step): p gives each teacher item 1/√rank, I
-carries an item that is in the catalog to itself, S spreads it to similar catalog items, and s_conv
-is the similarity of the conversation to each catalog item.
+The teacher's free-text lists become scores over the catalog. p weighs each listed title by
+1/√rank; I maps a title that the catalog has to its item; S spreads a title to similar items; s_conv
+is the similarity of the conversation to each item.
+
+SIMILARITY_BASIS pins what S and s_conv are measured with; CANDIDATES scores and keeps the best.
 """
 
 from convrec.stages.remap.basis import SIMILARITY_BASIS, pin_name
 from convrec.stages.remap.candidates import CANDIDATES
 from convrec.stages.remap.cost_estimate import estimate_embedding_cost
-from convrec.stages.remap.embedding import embeds
+from convrec.stages.remap.embedding import uses_embeddings
 
-__all__ = ["CANDIDATES", "SIMILARITY_BASIS", "embeds", "estimate_embedding_cost", "pin_name"]
+__all__ = [
+    "CANDIDATES",
+    "SIMILARITY_BASIS",
+    "estimate_embedding_cost",
+    "pin_name",
+    "uses_embeddings",
+]

@@ -1,46 +1,44 @@
-"""The similarity basis: TF-IDF vocabulary and IDF, an artifact of its own.
+"""The similarity_basis artifact: the vocabulary and IDF of TF-IDF, or the name of a model.
 
-It is fitted on the catalog once and then stays pinned for a profile, so that a catalog edit moves
-only the items that were edited; `--refresh remap` fits and pins a new one. A model that embeds was
-fitted elsewhere: its basis is one row with its name, pinned under that name.
+TF-IDF is fitted on the catalog once and stays pinned for a profile, so a catalog edit changes only
+the vectors of edited items; `--refresh remap` fits and pins a new basis. With an embedding model
+the basis is one row with the model's name.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from convrec.artifacts import StepResult, digest
+from convrec.config import Config
 from convrec.stages.base import Step, StepContext
-from convrec.stages.remap.embedding import embeds, space_name
+from convrec.stages.remap.embedding import uses_embeddings, vector_space
 from convrec.stages.remap.texts import item_texts
-from convrec.utils.tfidf import vectorizer
-
-if TYPE_CHECKING:
-    from convrec.config import Config
+from convrec.utils.tfidf import tfidf_vectorizer
 
 
 def _build(ctx: StepContext) -> StepResult:
-    import polars as pl
-
-    if embeds(ctx.config):
-        name = space_name(ctx.config)
+    if uses_embeddings(ctx.config):
+        name = vector_space(ctx.config)
         return StepResult(
             pl.DataFrame({"term": [name], "column": [0], "idf": [1.0]}), {"model": name}
         )
-    fitted = vectorizer()
-    fitted.fit(item_texts(ctx.frame("catalog")))
-    terms = fitted.get_feature_names_out().tolist()
-    rows = pl.DataFrame({"term": terms, "column": range(len(terms)), "idf": fitted.idf_.tolist()})
+    tfidf = tfidf_vectorizer()
+    tfidf.fit(item_texts(ctx.frame("catalog")))
+    terms = tfidf.get_feature_names_out().tolist()
+    rows = pl.DataFrame({"term": terms, "column": range(len(terms)), "idf": tfidf.idf_.tolist()})
     return StepResult(rows, {"terms": rows.height})
 
 
 def _config(config: Config) -> dict[str, Any]:
-    model = {"model": space_name(config)} if embeds(config) else {}
+    model = {"model": vector_space(config)} if uses_embeddings(config) else {}
     return {"similarity": config.remap.similarity, **model}
 
 
 def pin_name(config: Config) -> str:
-    """Under which name the basis of this profile is pinned in the warehouse."""
+    """The name of the pin that holds this profile's basis in the warehouse."""
     return f"similarity_basis/{config.profile}/{digest(_config(config))[:8]}"
 
 

@@ -1,9 +1,11 @@
-"""Embeddings: which model, which texts it has not read yet, and how their vectors are stored.
+"""Embeddings for S and s_conv: which model, which texts have no vector, and how to get them.
 
-`remap.similarity=openai` asks an OpenAI-compatible endpoint through the request layer, GROUP texts
-a request; `sentence-transformers` reads on this machine. Both keep vectors by text, so that a
-catalog edit embeds only what is new. The id of `candidates` holds the digest of the vectors used,
-so, as with other answers, they are there before the artifact is named. TF-IDF has no part in this.
+`remap.similarity=openai` sends requests to an OpenAI-compatible endpoint, TEXTS_PER_REQUEST texts
+each; `sentence-transformers` runs a local model. Both store vectors by text, so a catalog edit
+embeds only new texts. The id of `candidates` contains the digest of the vectors used, so they are
+stored before the artifact has an id. TF-IDF uses none of this.
+
+The paper embeds with NovaSearch/stella_en_400M_v5; the default models here are DEFAULT_MODELS.
 """
 
 from __future__ import annotations
@@ -12,158 +14,119 @@ import base64
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from convrec.config import resolve_path
-from convrec.llm.requests import Request, Requests, chunks
-from convrec.stages.partitions import spans
+import numpy as np
+import polars as pl
+
+from convrec.artifacts import file_digest
+from convrec.config import Config, resolve_path
+from convrec.llm.endpoint import endpoint_name
+from convrec.llm.requests import LazyRequests, Request, chunks
+from convrec.llm.response_store import ResponseStore
+from convrec.stages.base import ResponseSource, StepContext
+from convrec.stages.ingest.contexts import unique_conversations
+from convrec.stages.partitions import context_spans
 from convrec.stages.remap.linked_titles import link_teacher_titles
-from convrec.stages.remap.texts import needed_texts
+from convrec.stages.remap.local_encoder import LocalEncoder
+from convrec.stages.remap.texts import collect_texts
 from convrec.stages.remap.vector_store import missing_vectors, store_vectors, vectors_digest
 
-if TYPE_CHECKING:
-    import numpy as np
-    import polars as pl
+TEXTS_PER_REQUEST = 100
 
-    from convrec.config import Config
-    from convrec.stages.base import StepContext
+BYTES_PER_REQUEST = 300_000
+"""Limit of a request's texts in UTF-8 bytes: endpoints accept at most 300,000 tokens."""
 
-GROUP, GROUP_BYTES = 100, 300_000
-"""Most texts, and UTF-8 bytes of them, in one request: endpoints read 300,000 tokens at most."""
-
-COMMITTED = 10
+REQUESTS_PER_COMMIT = 10
 """Requests whose vectors are stored in one commit."""
 
-ENCODED = 1024
-"""Texts read on this machine between two commits."""
+TEXTS_PER_COMMIT = 1024
+"""Texts that the local model encodes between two commits."""
 
-_ANSWERED = """
+_RESPONSES_WITH_TEXTS = """
 SELECT DISTINCT request_key FROM (
     SELECT request_key, unnest(json_extract_string(body, '$.input[*]')) AS text
     FROM llm_answers WHERE endpoint = ? AND model = ?
-) JOIN lacking USING (text) ORDER BY request_key
+) JOIN missing USING (text) ORDER BY request_key
 """
 
-DEFAULTS = {
+DEFAULT_MODELS = {
     "openai": "text-embedding-3-small",
     "sentence-transformers": "sentence-transformers/all-MiniLM-L6-v2",
 }
 
 
-def embeds(config: Config) -> bool:
-    """Whether similarity needs vectors of a model."""
+def uses_embeddings(config: Config) -> bool:
+    """Whether similarity needs the vectors of a model."""
     return config.remap.similarity != "tfidf"
 
 
-def model_of(config: Config) -> str:
-    """The embedding model as configured."""
-    return config.remap.model or DEFAULTS.get(config.remap.similarity, "")
+def embedding_model(config: Config) -> str:
+    """The configured embedding model, or the default one."""
+    return config.remap.model or DEFAULT_MODELS.get(config.remap.similarity, "")
 
 
-def space_name(config: Config) -> str:
-    """The name under which vectors are kept: endpoint and model, or the model's name or content.
+def vector_space(config: Config) -> str:
+    """The name under which vectors are stored: endpoint and model, or the local model.
 
-    A folder is named by what is in it, so that its vectors are found again wherever it lies.
+    A model folder is named by the digest of its content, so its vectors are found after a move.
     """
-    if not embeds(config):
+    if not uses_embeddings(config):
         return "tfidf"
+    model = embedding_model(config)
     if config.remap.similarity == "openai":
-        from convrec.llm.endpoint import endpoint_name
-
-        return f"{endpoint_name(config)} {model_of(config)}"
-    folder = resolve_path(model_of(config), "remap.model")
-    return f"sentence-transformers {_content(folder) if folder.is_dir() else model_of(config)}"
+        return f"{endpoint_name(config)} {model}"
+    folder = resolve_path(model, "remap.model")
+    return f"sentence-transformers {_folder_digest(folder) if folder.is_dir() else model}"
 
 
 @lru_cache(maxsize=4)
-def _content(folder: Path) -> str:
-    from convrec.artifacts import file_digest
-
+def _folder_digest(folder: Path) -> str:
     return file_digest(folder)[:20]
 
 
-def texts_of(ctx: StepContext) -> pl.DataFrame:
-    """The texts that this job needs vectors of."""
-    from convrec.stages.ingest.contexts import contexts
-
-    found = link_teacher_titles(ctx)
-    listed = spans(ctx, "teacher_lists")
-    talks = contexts(ctx).join(listed, on="context_id", how="semi", maintain_order="left")
-    return needed_texts(ctx, found, talks)
-
-
-def lacking_texts(ctx: StepContext) -> pl.DataFrame:
-    """The texts that this job needs vectors of and that have none, in order."""
-    return missing_vectors(texts_of(ctx), space_name(ctx.config), ctx.store)
+def required_texts(ctx: StepContext) -> pl.DataFrame:
+    """The texts whose vectors the step uses; columns as in `collect_texts`."""
+    listed = context_spans(ctx, "teacher_lists")
+    conversations = unique_conversations(ctx).join(
+        listed, on="context_id", how="semi", maintain_order="left"
+    )
+    return collect_texts(ctx, link_teacher_titles(ctx), conversations)
 
 
-# -- what the step does ------------------------------------------------------------------------
+def missing_texts(ctx: StepContext) -> pl.DataFrame:
+    """The required texts without a vector, in order."""
+    return missing_vectors(required_texts(ctx), vector_space(ctx.config), ctx.store)
 
 
-def embedding_requests(ctx: StepContext) -> Requests:
-    """Requests for the texts without a vector; none where no endpoint is asked."""
-    if ctx.config.remap.similarity != "openai":
-        return Requests(lambda: iter(()), 0)
-    texts = lacking_texts(ctx)
-    return Requests(lambda: _requests(ctx.config, texts), sum(1 for _ in _groups(texts)))
-
-
-def known_requests(ctx: StepContext) -> int:
-    """How many requests the vectors at hand stand for."""
-    if ctx.config.remap.similarity != "openai":
-        return 0
-    texts = texts_of(ctx)
-    known = texts.height - missing_vectors(texts, space_name(ctx.config), ctx.store).height
-    return -(-known // GROUP)
-
-
-def settle_embeddings(ctx: StepContext) -> None:
-    """Store the vectors that answers hold, or those that the model on this machine makes."""
-    if ctx.config.remap.similarity == "openai":
-        _keep_answers(ctx)
-    elif embeds(ctx.config):
-        _encode(ctx)
-
-
-def recall_embeddings(ctx: StepContext) -> None:
-    """Store the vectors of lacking texts that answers hold, whichever texts were asked beside them.
-
-    A process that was killed left them, and after an edit of the catalog the groups are others.
-    """
-    from convrec.llm.endpoint import endpoint_name
-    from convrec.llm.response_store import ResponseStore
-
-    if ctx.config.remap.similarity != "openai":
-        return
-    answers = ResponseStore(ctx.store)  # saves what crashed processes left
-    texts = lacking_texts(ctx)
-    if texts.is_empty():
-        return
-    with ctx.store.read_connection() as connection:
-        connection.register("lacking", texts.select("text").to_arrow())
-        found = connection.execute(_ANSWERED, [endpoint_name(ctx.config), model_of(ctx.config)])
-        keys = [key for (key,) in found.fetchall()]
-    rows = _rows(texts)
-    for chunk in chunks(keys, COMMITTED):
-        _keep(answers.exchanges(chunk).values(), texts, rows, ctx)
-
-
-def embedding_inputs(ctx: StepContext) -> dict[str, str]:
-    """The digest of the vectors used; nothing for TF-IDF."""
-    if not embeds(ctx.config):
+def vector_inputs(ctx: StepContext) -> dict[str, str]:
+    """The digest of the vectors used, as inputs of the step; empty for TF-IDF."""
+    if not uses_embeddings(ctx.config):
         return {}
-    keys, name = texts_of(ctx)["text_key"], space_name(ctx.config)
-    return {"vectors": vectors_digest(keys, name, ctx.store)}
+    keys, space = required_texts(ctx)["text_key"], vector_space(ctx.config)
+    return {"vectors": vectors_digest(keys, space, ctx.store)}
 
 
-def _groups(texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Slices of at most GROUP texts and GROUP_BYTES bytes; items and conversations stay apart."""
+# -- requests ----------------------------------------------------------------------------------
+
+
+def embedding_requests(ctx: StepContext) -> LazyRequests:
+    """The requests for the missing texts; none without an endpoint."""
+    if ctx.config.remap.similarity != "openai":
+        return LazyRequests(lambda: iter(()), 0)
+    texts = missing_texts(ctx)
+    count = sum(1 for _ in group_texts(texts))
+    return LazyRequests(lambda: _build_requests(ctx.config, texts), count)
+
+
+def group_texts(texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Split texts by request; a request has texts of items or of conversations, never both."""
     sizes = texts["text"].str.len_bytes().to_list()
-    of_item = (texts["context_id"] == "").to_list()
+    is_item = (texts["context_id"] == "").to_list()
     start = size = 0
     for end in range(texts.height):
-        full = end - start == GROUP or size + sizes[end] > GROUP_BYTES
-        if end > start and (full or of_item[end] != of_item[start]):
+        full = end - start == TEXTS_PER_REQUEST or size + sizes[end] > BYTES_PER_REQUEST
+        if end > start and (full or is_item[end] != is_item[start]):
             yield texts.slice(start, end - start)
             start, size = end, 0
         size += sizes[end]
@@ -171,68 +134,115 @@ def _groups(texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
         yield texts.slice(start)
 
 
-def _requests(config: Config, texts: pl.DataFrame) -> Iterator[Request]:
-    from convrec.llm.endpoint import endpoint_name
-
-    endpoint, model = endpoint_name(config), model_of(config)
-    for group in _groups(texts):
+def _build_requests(config: Config, texts: pl.DataFrame) -> Iterator[Request]:
+    endpoint, model = endpoint_name(config), embedding_model(config)
+    for group in group_texts(texts):
         body = {"model": model, "input": group["text"].to_list(), "encoding_format": "base64"}
         yield Request(group["context_id"][0], endpoint, body)
 
 
-def _keep_answers(ctx: StepContext) -> None:
-    """Requests are taken in order, so that what is left after a crash is asked for as before."""
-    from convrec.llm.response_store import ResponseStore
+class EmbeddingResponses(ResponseSource):
+    """Vectors of texts, from an endpoint or a local model; TF-IDF needs none."""
 
-    answers, texts = ResponseStore(ctx.store), lacking_texts(ctx)
-    rows = _rows(texts)
-    for chunk in chunks(_requests(ctx.config, texts), COMMITTED):
-        responses = answers.responses([request.key for request in chunk])
-        _keep([(r, responses[r.key]) for r in chunk if r.key in responses], texts, rows, ctx)
+    def needed(self, config: Config) -> bool:
+        """Whether similarity needs the vectors of a model."""
+        return uses_embeddings(config)
+
+    def requests(self, ctx: StepContext) -> LazyRequests:
+        """Requests for the texts without a vector."""
+        return embedding_requests(ctx)
+
+    def index_stored(self, ctx: StepContext) -> None:
+        """Store the vectors of missing texts from any stored response that contains them.
+
+        A killed process leaves such responses, and a catalog edit groups texts in another way.
+        """
+        if ctx.config.remap.similarity != "openai":
+            return
+        responses = ResponseStore(ctx.store)
+        responses.recover()
+        texts = missing_texts(ctx)
+        if texts.is_empty():
+            return
+        with ctx.store.read_connection() as connection:
+            connection.register("missing", texts.select("text").to_arrow())
+            parameters = [endpoint_name(ctx.config), embedding_model(ctx.config)]
+            result = connection.execute(_RESPONSES_WITH_TEXTS, parameters)
+            keys = [key for (key,) in result.fetchall()]
+        rows = _row_by_text(texts)
+        for chunk in chunks(keys, REQUESTS_PER_COMMIT):
+            _store_response_vectors(responses.exchanges(chunk).values(), texts, rows, ctx)
+
+    def record(self, ctx: StepContext) -> None:
+        """Store the vectors of the responses, or compute them with the local model."""
+        if ctx.config.remap.similarity == "openai":
+            _store_requested_vectors(ctx)
+        elif uses_embeddings(ctx.config):
+            _encode_locally(ctx)
+
+    def answered_count(self, ctx: StepContext) -> int:
+        """How many requests the stored vectors stand for."""
+        if ctx.config.remap.similarity != "openai":
+            return 0
+        texts = required_texts(ctx)
+        missing = missing_vectors(texts, vector_space(ctx.config), ctx.store)
+        return -(-(texts.height - missing.height) // TEXTS_PER_REQUEST)
 
 
-def _rows(texts: pl.DataFrame) -> dict[str, int]:
-    """Text → its row."""
+# -- vectors -----------------------------------------------------------------------------------
+
+
+def _store_requested_vectors(ctx: StepContext) -> None:
+    """Store in request order, so that requests after a crash are the same as before it."""
+    responses, texts = ResponseStore(ctx.store), missing_texts(ctx)
+    rows = _row_by_text(texts)
+    for chunk in chunks(_build_requests(ctx.config, texts), REQUESTS_PER_COMMIT):
+        found = responses.responses([request.key for request in chunk])
+        exchanges = [(request, found[request.key]) for request in chunk if request.key in found]
+        _store_response_vectors(exchanges, texts, rows, ctx)
+
+
+def _row_by_text(texts: pl.DataFrame) -> dict[str, int]:
     return {text: row for row, text in enumerate(texts["text"])}
 
 
-def _keep(
-    answered: Collection[tuple[Request, dict[str, Any]]],
+def _store_response_vectors(
+    exchanges: Collection[tuple[Request, dict[str, Any]]],
     texts: pl.DataFrame,
-    rows: Mapping[str, int],
+    row_by_text: Mapping[str, int],
     ctx: StepContext,
 ) -> None:
-    """Store the vectors of those of `texts`, whose `rows` are known, that were asked about."""
-    import numpy as np
-
-    if not answered:
+    """Store the vectors of those of `texts` that are in the requests of `exchanges`."""
+    if not exchanges:
         return
-    asked = [text for request, _ in answered for text in request.body["input"]]
-    places = {rows[text]: place for place, text in enumerate(asked) if text in rows}  # once each
-    vectors = np.concatenate([_vectors(response) for _, response in answered])
-    store_vectors(
-        texts[list(places)], vectors[list(places.values())], space_name(ctx.config), ctx.store
-    )
+    requested = [text for request, _ in exchanges for text in request.body["input"]]
+    positions = {
+        row_by_text[text]: position
+        for position, text in enumerate(requested)
+        if text in row_by_text
+    }
+    vectors = np.concatenate([_parse_vectors(response) for _, response in exchanges])
+    found, space = vectors[list(positions.values())], vector_space(ctx.config)
+    store_vectors(texts[list(positions)], found, space, ctx.store)
 
 
-def _vectors(response: dict[str, Any]) -> np.ndarray:
-    """The vectors of a response, (texts, dimensions), in the order of the texts."""
-    import numpy as np
-
+def _parse_vectors(response: dict[str, Any]) -> np.ndarray:
+    """(texts, dimensions) The vectors of a response, in the order of its request's texts."""
     rows = sorted(response["data"], key=lambda row: int(row["index"]))
-    found = [row["embedding"] for row in rows]
-    packed = [np.frombuffer(base64.b64decode(v), "<f4") if isinstance(v, str) else v for v in found]
-    return np.asarray(packed, dtype=np.float32)
+    values = [row["embedding"] for row in rows]
+    unpacked = [
+        np.frombuffer(base64.b64decode(value), "<f4") if isinstance(value, str) else value
+        for value in values
+    ]
+    return np.asarray(unpacked, dtype=np.float32)
 
 
-def _encode(ctx: StepContext) -> None:
-    from convrec.stages.remap.local_encoder import Encoder
-
-    texts, name = lacking_texts(ctx), space_name(ctx.config)
+def _encode_locally(ctx: StepContext) -> None:
+    texts, space = missing_texts(ctx), vector_space(ctx.config)
     if texts.is_empty():
         return
-    encoder = Encoder(model_of(ctx.config))
-    for start in range(0, texts.height, ENCODED):
-        part = texts.slice(start, ENCODED)
-        store_vectors(part, encoder.vectors(part["text"].to_list()), name, ctx.store)
+    encoder = LocalEncoder(embedding_model(ctx.config))
+    for start in range(0, texts.height, TEXTS_PER_COMMIT):
+        part = texts.slice(start, TEXTS_PER_COMMIT)
+        store_vectors(part, encoder.vectors(part["text"].to_list()), space, ctx.store)
         ctx.progress(start + part.height, texts.height, "texts embedded")

@@ -1,50 +1,54 @@
-"""After a catalog edit: the candidates that it cannot have changed stand in an earlier artifact.
+"""After a catalog edit: which contexts need new candidates; the others keep their earlier ones.
 
-A context's candidates are others only where its teacher named a title that is linked otherwise
-now, where an edited item was kept, or where one scores as high as the last that was kept. An item
-is edited where it is new or gone, reads differently, or stands elsewhere in the order, which breaks
-ties. All of it is found in columns, for the edited items alone; whoever is in doubt is scored anew.
+The candidates of a context can differ from an earlier artifact only if its list has a title that
+is linked differently now, if an edited item was among its candidates, or if an edited item scores
+at least as high as its last candidate. An edited item is one that was added or removed, has another
+text, or moved relative to the others in the catalog's order, which breaks ties.
+
+All of this is computed for the edited items alone. Contexts in doubt are rescored.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from convrec.stages.partitions import slices
-from convrec.stages.remap.embedding import embeds
-from convrec.stages.remap.linked_titles import links
+import numpy as np
+import polars as pl
+
+from convrec.artifacts import ArtifactRef, ArtifactSpec
+from convrec.stages.base import StepContext
+from convrec.stages.partitions import row_slices
+from convrec.stages.remap.embedding import uses_embeddings
+from convrec.stages.remap.linked_titles import LinkedTitles, link_to_catalog
 from convrec.stages.remap.similarity import TfidfSimilarity
 from convrec.stages.remap.texts import item_texts
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+MAX_EDITED_ITEMS = 200
+"""With more edited items all contexts are rescored."""
 
-    import numpy as np
-    import polars as pl
+SCORE_TOLERANCE = 1e-4
+"""Upper bound of the difference between float32 sums in different orders."""
 
-    from convrec.artifacts import ArtifactRef, ArtifactSpec
-    from convrec.stages.base import StepContext
-    from convrec.stages.remap.linked_titles import LinkedTitles
+_LINK_COLUMNS = (
+    "item_id",
+    "linked_from",
+    "link_method",
+    "link_score",
+    "runner_up",
+    "runner_up_score",
+)
 
-FEW = 200
-"""Items that may be edited; with more of them everything is scored anew."""
-
-NEAR = 1e-4
-"""By how much a score that is added up in another order is off at most; scores are float32."""
-
-_LINK = ("item_id", "linked_from", "link_method", "link_score", "runner_up", "runner_up_score")
-
-_NAMING = """
+_CONTEXTS_BY_TITLE = """
 SELECT DISTINCT context_id FROM teacher_lists AS l
 JOIN titles AS t ON l.title = t.title AND l.year IS NOT DISTINCT FROM t.year WHERE artifact_id = ?
 """
 
-_KEEPING = """
+_CONTEXTS_BY_CANDIDATE = """
 SELECT DISTINCT context_id FROM candidates SEMI JOIN edited USING (item_id) WHERE artifact_id = ?
 """
 
-_SIMILAR = """
+_SIMILARITY_SCORES = """
 SELECT context_id, item, sum(score / sqrt(rank)) AS score FROM (
     SELECT context_id, number, min(rank) AS rank FROM teacher_lists AS l
     JOIN titles AS t ON l.title = t.title AND l.year IS NOT DISTINCT FROM t.year
@@ -53,137 +57,142 @@ SELECT context_id, item, sum(score / sqrt(rank)) AS score FROM (
 """
 
 
-def earlier_candidates(ctx: StepContext, spec: ArtifactSpec, contexts: int) -> ArtifactRef | None:
-    """The newest candidates that differ from `spec` in the catalog alone, and are all there.
+def find_earlier_candidates(
+    ctx: StepContext, spec: ArtifactSpec, contexts: int
+) -> ArtifactRef | None:
+    """Find the newest complete artifact that differs from `spec` only in its catalog.
 
-    None, too, where rows have to be computed anew: on request, for vectors of a model, whose
-    products hang on what they are computed with, or where a catalog is smaller than a list.
+    None if there is none, or if all rows must be computed: on request (`ctx.rebuild`), with
+    embeddings, whose products depend on the hardware, and if a catalog is smaller than
+    `remap.keep`.
     """
-    if ctx.frames or ctx.afresh or embeds(ctx.config):
+    if ctx.frames or ctx.rebuild or uses_embeddings(ctx.config):
         return None
     keep, parents = ctx.config.remap.keep, {**spec.parents, "catalog": ""}
-    wanted = (spec.version, dict(spec.config), dict(spec.inputs), parents)
+    expected = (spec.version, dict(spec.config), dict(spec.inputs), parents)
     for header in reversed(ctx.store.headers("candidates")):
         parents = {**header.parents, "catalog": ""}
-        if (header.version, header.config, header.inputs, parents) != wanted:
+        if (header.version, header.config, header.inputs, parents) != expected:
             continue
         ref, catalog = header.ref, ctx.store.find(header.parents.get("catalog", ""))
         if ref.artifact_id == spec.artifact_id or ref.partial or catalog is None:
             continue
-        last = ctx.store.select(ref.artifact_id, 'count(*), coalesce(max("row"), 0) + 1', "")
-        whole = last.row(0) == (contexts * keep,) * 2  # and nothing was forgotten
-        if whole and min(catalog.rows, ctx.parents["catalog"].rows) >= keep:
+        counts = ctx.store.query(ref.artifact_id, 'count(*), coalesce(max("row"), 0) + 1', "")
+        complete = counts.row(0) == (contexts * keep,) * 2  # no context was forgotten
+        if complete and min(catalog.rows, ctx.parents["catalog"].rows) >= keep:
             return ref
     return None
 
 
-def reached(ctx: StepContext, found: LinkedTitles, before: ArtifactRef) -> set[str] | None:
-    """The contexts whose candidates may differ from those of `before`; None: too much was edited.
+def affected_contexts(
+    ctx: StepContext, titles: LinkedTitles, earlier: ArtifactRef
+) -> set[str] | None:
+    """The contexts whose candidates may differ from those of `earlier`; None: too many edits.
 
-    `found` is what the titles mean in the catalog of now.
+    `titles` are linked to the present catalog.
     """
-    import polars as pl
-
     new = ctx.frame("catalog")
-    old = ctx.store.read(ctx.store.header(before.artifact_id).parents["catalog"])
+    old = ctx.store.read(ctx.store.header(earlier.artifact_id).parents["catalog"])
     edited = edited_items(old, new)
-    if len(edited) > FEW:
+    if len(edited) > MAX_EDITED_ITEMS:
         return None
-    titles = found.items.select("title", "year")
-    was = _links(links(titles, old), old).rename(lambda name: f"{name}_old")
-    both = titles.hstack(_links(found.items, new)).hstack(was)
-    linked = [pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in _LINK]
-    linked += [pl.col(name).is_in(list(edited)) for name in ("item_id", "item_id_old")]
-    changed = both.filter(pl.any_horizontal(linked)).select("title", "year")
-    kept = pl.DataFrame({"item_id": list(edited)}, schema={"item_id": pl.String})
+    names = titles.items.select("title", "year")
+    old_links = _link_columns(link_to_catalog(names, old), old)
+    links = names.hstack(_link_columns(titles.items, new)).hstack(
+        old_links.rename(lambda name: f"{name}_old")
+    )
+    relinked = [pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in _LINK_COLUMNS]
+    relinked += [pl.col(name).is_in(list(edited)) for name in ("item_id", "item_id_old")]
+    changed = links.filter(pl.any_horizontal(relinked)).select("title", "year")
+    items = pl.DataFrame({"item_id": list(edited)}, schema={"item_id": pl.String})
     with ctx.store.read_connection() as connection:
         connection.register("titles", changed.to_arrow())
-        naming = connection.execute(_NAMING, [ctx.parents["teacher_lists"].artifact_id]).pl()
-        connection.register("edited", kept.to_arrow())
-        keeping = connection.execute(_KEEPING, [before.artifact_id]).pl()
-    contexts = {*naming["context_id"], *keeping["context_id"]}
-    at = new.with_row_index("at").filter(pl.col("item_id").is_in(list(edited)))["at"]
-    return contexts.union(_reaching(ctx, found, before, at.to_numpy()) if len(at) else ())
+        lists = ctx.parents["teacher_lists"].artifact_id
+        by_title = connection.execute(_CONTEXTS_BY_TITLE, [lists]).pl()
+        connection.register("edited", items.to_arrow())
+        by_candidate = connection.execute(_CONTEXTS_BY_CANDIDATE, [earlier.artifact_id]).pl()
+    contexts = {*by_title["context_id"], *by_candidate["context_id"]}
+    rows = new.with_row_index("row").filter(pl.col("item_id").is_in(list(edited)))["row"]
+    if len(rows):
+        contexts.update(_contexts_above_cutoff(ctx, titles, earlier, rows.to_numpy()))
+    return contexts
 
 
-def _reaching(
-    ctx: StepContext, found: LinkedTitles, before: ArtifactRef, items: np.ndarray
+def _contexts_above_cutoff(
+    ctx: StepContext, titles: LinkedTitles, earlier: ArtifactRef, items: np.ndarray
 ) -> pl.Series:
-    """The contexts in which one of these rows of the catalog scores as high as the last one kept.
+    """The contexts in which one of `items` (catalog rows) scores as high as the last candidate.
 
-    Titles that are linked to one of them do not count here.
+    Without the identity term: a context with a title linked to an edited item is affected anyway.
     """
-    import polars as pl
-
     settings = ctx.config.remap
-    space = TfidfSimilarity(ctx, found, pl.DataFrame({"conversation": []}))
-    number, item, likeness = space.near(items)
-    near = pl.DataFrame({"number": number, "item": item, "score": likeness.astype(float)})
-    titles = found.items.select("title", "year").with_row_index("number")
+    model = TfidfSimilarity(ctx, titles, pl.DataFrame({"conversation": []}))
+    number, item, similarity = model.item_entries(items)
+    near = pl.DataFrame({"number": number, "item": item, "score": similarity.astype(float)})
+    numbered = titles.items.select("title", "year").with_row_index("number")
     with ctx.store.read_connection() as connection:
-        some = titles.filter(pl.col("number").is_in(near["number"].unique().to_list()))
-        connection.register("titles", some.to_arrow())
+        chosen = numbered.filter(pl.col("number").is_in(near["number"].unique().to_list()))
+        connection.register("titles", chosen.to_arrow())
         connection.register("near", near.to_arrow())
         lists = ctx.parents["teacher_lists"].artifact_id
-        similar = connection.execute(_SIMILAR, [lists]).pl()
-    talk = pl.concat(
-        _talking(space, samples, items)
-        for samples in slices(ctx, "conversations", "context_id", "conversation")
+        similar = connection.execute(_SIMILARITY_SCORES, [lists]).pl()
+    conversation = pl.concat(
+        _conversation_scores(model, samples, items)
+        for samples in row_slices(ctx, "conversations", "context_id", "conversation")
     )
     scores = [
         part.select("context_id", pl.col("item").cast(pl.Int32), pl.col("score") * weight)
         for part, weight in (
             (similar, settings.similarity_weight),
-            (talk.unique(), settings.conversation_weight),
+            (conversation.unique(), settings.conversation_weight),
         )
     ]
     best = pl.concat(scores).group_by("context_id", "item").agg(pl.col("score").sum())
     best = best.group_by("context_id").agg(pl.col("score").max())
-    kept = ctx.store.select(
-        before.artifact_id, "context_id, score AS last", f"AND rank = {settings.keep}"
+    last = ctx.store.query(
+        earlier.artifact_id, "context_id, score AS last", f"AND rank = {settings.keep}"
     ).join(best, on="context_id", how="left")
-    return kept.filter(pl.col("score").fill_null(0.0) >= pl.col("last") - NEAR)["context_id"]
+    reached = pl.col("score").fill_null(0.0) >= pl.col("last") - SCORE_TOLERANCE
+    return last.filter(reached)["context_id"]
 
 
-def _talking(space: TfidfSimilarity, samples: pl.DataFrame, items: np.ndarray) -> pl.DataFrame:
-    """Columns context_id, item and score: s_conv of samples to these rows of the catalog."""
-    import polars as pl
-
-    context, item, score = space.talk_about(items, samples["conversation"])
-    found = pl.DataFrame({"item": item, "score": score.astype(float)})
-    return found.select(samples["context_id"].gather(context), "item", "score")
+def _conversation_scores(
+    model: TfidfSimilarity, samples: pl.DataFrame, items: np.ndarray
+) -> pl.DataFrame:
+    """Columns context_id, item, score: s_conv above 0 of samples to `items`."""
+    context, item, score = model.conversation_entries(items, samples["conversation"])
+    entries = pl.DataFrame({"item": item, "score": score.astype(float)})
+    return entries.select(samples["context_id"].gather(context), "item", "score")
 
 
 def edited_items(old: pl.DataFrame, new: pl.DataFrame) -> set[str]:
-    """The item_ids that are new or gone, read differently, or stand elsewhere among the others."""
-    was, now = (dict(zip(c["item_id"], item_texts(c), strict=True)) for c in (old, new))
-    place = {item: number for number, item in enumerate(was)}
-    same = [item for item, text in now.items() if was.get(item) == text]
-    kept = {same[at] for at in rising([place[item] for item in same])}
-    return (was.keys() | now.keys()) - kept
+    """The item_ids that were added or removed, have another text, or moved among the others."""
+    before, after = (dict(zip(c["item_id"], item_texts(c), strict=True)) for c in (old, new))
+    position = {item: number for number, item in enumerate(before)}
+    same_text = [item for item, text in after.items() if before.get(item) == text]
+    in_order = longest_increasing_subsequence([position[item] for item in same_text])
+    return (before.keys() | after.keys()) - {same_text[at] for at in in_order}
 
 
-def rising(numbers: Sequence[int]) -> list[int]:
-    """Where the numbers of a longest rising sequence stand; no number comes twice."""
-    least: list[int] = []  # the least number that a sequence of each length ends with
+def longest_increasing_subsequence(numbers: Sequence[int]) -> list[int]:
+    """The positions of a longest increasing subsequence of distinct numbers, last one first."""
+    smallest: list[int] = []  # the smallest last number of a subsequence of each length
     ends: list[int] = []
-    before: list[int] = []
+    previous: list[int] = []
     for at, number in enumerate(numbers):
-        length = bisect_left(least, number)
-        before.append(ends[length - 1] if length else -1)
-        least[length:] = [number, *least[length + 1 :]]
+        length = bisect_left(smallest, number)
+        previous.append(ends[length - 1] if length else -1)
+        smallest[length:] = [number, *smallest[length + 1 :]]
         ends[length:] = [at, *ends[length + 1 :]]
     chain = []
     at = ends[-1] if ends else -1
     while at >= 0:
         chain.append(at)
-        at = before[at]
+        at = previous[at]
     return chain
 
 
-def _links(linked: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
-    """Links with the item that they lead to, in place of its row."""
-    import polars as pl
-
-    rows = linked.select(pl.col("position").replace(-1, None)).to_series()
-    return linked.with_columns(item_id=catalog["item_id"].gather(rows)).select(_LINK)
+def _link_columns(links: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
+    """Replace the catalog row of each link by its item_id."""
+    rows = links.select(pl.col("position").replace(-1, None)).to_series()
+    return links.with_columns(item_id=catalog["item_id"].gather(rows)).select(_LINK_COLUMNS)

@@ -1,26 +1,25 @@
-"""A sentence-transformers model on this machine, as the optional extra `st` brings it."""
+"""A local sentence-transformers model (the optional extra `st`)."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from convrec.config import resolve_path
 from convrec.errors import ConfigError
 from convrec.utils.error_text import first_line
 
-if TYPE_CHECKING:
-    import numpy as np
-
-BATCH = 64
-"""Texts that go through the model at once."""
+BATCH_SIZE = 64
+"""Texts per forward pass."""
 
 
-class Encoder:
-    """Reads texts with the model in a folder or of a Hub name.
+class LocalEncoder:
+    """Embeds texts with the model in a folder, or with a Hub name.
 
-    Weights are read from safetensors alone, and no code of a model's repository is run. Raises
-    ConfigError where the extra is not installed or the model cannot be loaded.
+    Loads safetensors weights only and runs no code from the model's repository. Raises ConfigError
+    if the extra is not installed or the model cannot be loaded.
     """
 
     def __init__(self, model: str) -> None:
@@ -29,7 +28,7 @@ class Encoder:
         except ImportError:
             raise ConfigError(
                 "remap.similarity=sentence-transformers needs the extra `st`, which is not "
-                "installed; install it with `.venv/bin/pip install -c constraints.txt -e '.[st]'`, "
+                "installed. Install it with `.venv/bin/pip install -c constraints.txt -e '.[st]'`, "
                 "or set remap.similarity=tfidf"
             ) from None
         folder = resolve_path(model, "remap.model")
@@ -41,13 +40,13 @@ class Encoder:
             )
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"remap.model={model!r} cannot be loaded ({first_line(error)}); give a "
-                "folder that holds a sentence-transformers model, or a Hub name while online"
+                f"remap.model={model!r} cannot be loaded ({first_line(error)}). Set it to a folder "
+                "with a sentence-transformers model, or to a Hub name while online"
             ) from None
 
     def vectors(self, texts: list[str]) -> np.ndarray:
         """(texts, dimensions) float32."""
         vectors: np.ndarray = self._model.encode(
-            texts, batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False
+            texts, batch_size=BATCH_SIZE, convert_to_numpy=True, show_progress_bar=False
         )
         return vectors

@@ -1,7 +1,7 @@
-"""Where similarity is measured: vectors of catalog items, of the teachers' items, of conversations.
+"""S and s_conv of s_remap = p·(S + I) + λ·s_conv: cosine similarities to the catalog's items.
 
-S and s_conv are cosine similarities in the same space, whichever it is. A teacher's item that is in
-the catalog has the catalog item's vector; any other has that of what the teacher wrote.
+Both are measured in one space, TF-IDF or the vectors of an embedding model. A listed title that
+the catalog has gets its item's vector; any other gets the vector of the title as written.
 """
 
 from __future__ import annotations
@@ -9,159 +9,164 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import polars as pl
 
-from convrec.stages.remap.embedding import embeds, lacking_texts, space_name
-from convrec.stages.remap.texts import cut, item_texts, needed_texts, text_key, written_texts
-from convrec.stages.remap.vector_store import vectors_of
-from convrec.utils.tfidf import vectorizer
+from convrec.stages.base import StepContext
+from convrec.stages.remap.embedding import missing_texts, uses_embeddings, vector_space
+from convrec.stages.remap.linked_titles import LinkedTitles
+from convrec.stages.remap.texts import (
+    collect_texts,
+    item_texts,
+    text_key,
+    title_texts,
+    truncate,
+)
+from convrec.stages.remap.vector_store import read_vectors
+from convrec.utils.tfidf import tfidf_vectorizer
 
 if TYPE_CHECKING:
-    import polars as pl
     from scipy.sparse import csr_matrix
 
-    from convrec.stages.base import StepContext
-    from convrec.stages.remap.linked_titles import LinkedTitles
-
-MOST_WORDS = 2000
-"""Words that conversations are searched for; a pattern of many more is refused, or takes longer."""
+MAX_SEARCH_TERMS = 2000
+"""Terms that conversations are searched for; a pattern of many more is rejected or slow."""
 
 DECIMALS = 6
-"""Products of dense vectors are rounded, so that the order in which a BLAS adds breaks no tie."""
+"""Decimals of products of dense vectors, so that ties do not depend on how a BLAS adds."""
 
-
-Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Row, column and value of each entry of a matrix that is not 0."""
+SparseEntries = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Row, column and value of the nonzero entries of a matrix."""
 
 
 class SimilarityModel(Protocol):
-    """Cosine similarities to the catalog's items, for some of the contexts at once."""
+    """Cosine similarities to the catalog for chunks of contexts.
 
-    def similar(self, p: csr_matrix) -> np.ndarray:
-        """p·S: (contexts, items that teachers named) to (contexts, catalog)."""
+    To add a model, implement both methods and extend `similarity_model`.
+    """
 
-    def talk(self, contexts: slice) -> np.ndarray:
+    def item_similarity(self, p: csr_matrix) -> np.ndarray:
+        """p·S: (contexts, titles) → (contexts, catalog)."""
+
+    def conversation_similarity(self, contexts: slice) -> np.ndarray:
         """s_conv: (contexts, catalog)."""
 
 
-def open_similarity(
-    ctx: StepContext, named: LinkedTitles, contexts: pl.DataFrame
+def similarity_model(
+    ctx: StepContext, titles: LinkedTitles, contexts: pl.DataFrame
 ) -> SimilarityModel:
-    """The space of `remap.similarity`; `contexts` has columns context_id and conversation."""
-    if embeds(ctx.config):
-        return VectorSimilarity(ctx, named, contexts)
-    return TfidfSimilarity(ctx, named, contexts)
+    """Create the model of `remap.similarity`; `contexts` has columns context_id, conversation."""
+    if uses_embeddings(ctx.config):
+        return VectorSimilarity(ctx, titles, contexts)
+    return TfidfSimilarity(ctx, titles, contexts)
 
 
 class TfidfSimilarity:
-    """TF-IDF rows over title, year and genres, with the vocabulary and IDF of the basis."""
+    """TF-IDF over title, year and genres, with the vocabulary and IDF of the basis."""
 
-    def __init__(self, ctx: StepContext, named: LinkedTitles, contexts: pl.DataFrame) -> None:
+    def __init__(self, ctx: StepContext, titles: LinkedTitles, contexts: pl.DataFrame) -> None:
         from scipy.sparse import vstack
 
-        self._tfidf = vectorizer(ctx.frame("similarity_basis"))
+        self._tfidf = tfidf_vectorizer(ctx.frame("similarity_basis"))
         self._conversations = contexts["conversation"]
         catalog = self._tfidf.transform(item_texts(ctx.frame("catalog"))).tocsr()
         self._catalog = catalog.T.tocsr()
-        both = vstack([catalog, self._tfidf.transform(named.items["title"].to_list())]).tocsr()
-        own = catalog.shape[0] + np.arange(named.items.height)
-        self._items = both[np.where(named.position >= 0, named.position, own)]
+        both = vstack([catalog, self._tfidf.transform(titles.items["title"].to_list())]).tocsr()
+        as_written = catalog.shape[0] + np.arange(titles.items.height)
+        self._titles = both[np.where(titles.position >= 0, titles.position, as_written)]
 
-    def similar(self, p: csr_matrix) -> np.ndarray:
-        """p·S: (contexts, items that teachers named) to (contexts, catalog)."""
-        similar: np.ndarray = (p @ self._items @ self._catalog).toarray()
-        return similar
+    def item_similarity(self, p: csr_matrix) -> np.ndarray:
+        """p·S: (contexts, titles) → (contexts, catalog)."""
+        similarity: np.ndarray = (p @ self._titles @ self._catalog).toarray()
+        return similarity
 
-    def talk(self, contexts: slice) -> np.ndarray:
+    def conversation_similarity(self, contexts: slice) -> np.ndarray:
         """s_conv: (contexts, catalog)."""
-        read = self._tfidf.transform(self._conversations[contexts].to_list())
-        talk: np.ndarray = (read @ self._catalog).toarray()
-        return talk
+        vectors = self._tfidf.transform(self._conversations[contexts].to_list())
+        similarity: np.ndarray = (vectors @ self._catalog).toarray()
+        return similarity
 
-    def near(self, columns: np.ndarray) -> Entries:
-        """S above 0: of items that teachers named to some of the catalog's, by their place here."""
-        found = (self._items @ self._catalog[:, columns]).tocoo()
-        return found.row, found.col, found.data
+    def item_entries(self, columns: np.ndarray) -> SparseEntries:
+        """The nonzero entries of S in some catalog columns; entries number them from 0."""
+        entries = (self._titles @ self._catalog[:, columns]).tocoo()
+        return entries.row, entries.col, entries.data
 
-    def talk_about(self, columns: np.ndarray, conversations: pl.Series) -> Entries:
-        """s_conv above 0: of conversations to some of the catalog's items, by their place here."""
-        rows = self._about(np.unique(self._catalog[:, columns].tocoo().row), conversations)
+    def conversation_entries(self, columns: np.ndarray, conversations: pl.Series) -> SparseEntries:
+        """The nonzero entries of s_conv in some catalog columns; entries number them from 0."""
+        terms = np.unique(self._catalog[:, columns].tocoo().row)
+        rows = self._conversations_with(terms, conversations)
         if not len(rows):
             return rows, rows, rows
-        read = self._tfidf.transform(conversations.gather(rows).to_list())
-        found = (read @ self._catalog[:, columns]).tocoo()
-        return rows[found.row], found.col, found.data
+        vectors = self._tfidf.transform(conversations.gather(rows).to_list())
+        entries = (vectors @ self._catalog[:, columns]).tocoo()
+        return rows[entries.row], entries.col, entries.data
 
-    def _about(self, terms: np.ndarray, conversations: pl.Series) -> np.ndarray:
-        """The conversations with one of these terms, found without taking all of them apart.
+    def _conversations_with(self, terms: np.ndarray, conversations: pl.Series) -> np.ndarray:
+        """The conversations that may contain one of these terms, without tokenizing all of them.
 
-        All of them where the terms are too many to search for: most have one then.
+        With too many terms to search for: all conversations, since most contain one.
         """
-        import polars as pl
-
         words = self._tfidf.get_feature_names_out()[terms].tolist()
         if not words:
             return terms
-        if len(words) > MOST_WORDS:
+        if len(words) > MAX_SEARCH_TERMS:
             return np.arange(len(conversations))
-        plain = self._tfidf.build_preprocessor()
-        texts = [text if text.isascii() else plain(text) for text in conversations]
-        known = pl.DataFrame({"text": texts, "ascii": list(map(str.isascii, texts))})
-        within = pl.col("text").str.contains_any(words, ascii_case_insensitive=True)
-        word = pl.col("text").str.contains(rf"(?i)\b(?:{'|'.join(words)})\b")
-        # What is a word in other scripts, Rust and Python see differently.
-        return np.flatnonzero(known.select(within & (word | ~pl.col("ascii"))))
+        preprocess = self._tfidf.build_preprocessor()
+        texts = [text if text.isascii() else preprocess(text) for text in conversations]
+        frame = pl.DataFrame({"text": texts, "ascii": list(map(str.isascii, texts))})
+        contains = pl.col("text").str.contains_any(words, ascii_case_insensitive=True)
+        as_word = pl.col("text").str.contains(rf"(?i)\b(?:{'|'.join(words)})\b")
+        # Word boundaries of other scripts differ between Rust and Python.
+        return np.flatnonzero(frame.select(contains & (as_word | ~pl.col("ascii"))))
 
 
 class VectorSimilarity:
-    """Vectors of a model, of unit length; a text without one, or an empty one, is like nothing."""
+    """Unit vectors of an embedding model; a text without a vector has similarity 0 to all."""
 
-    def __init__(self, ctx: StepContext, named: LinkedTitles, contexts: pl.DataFrame) -> None:
-        needed = needed_texts(ctx, named, contexts)
-        vectors, _ = vectors_of(needed["text_key"], space_name(ctx.config), ctx.store)
+    def __init__(self, ctx: StepContext, titles: LinkedTitles, contexts: pl.DataFrame) -> None:
+        texts = collect_texts(ctx, titles, contexts)
+        vectors, _ = read_vectors(texts["text_key"], vector_space(ctx.config), ctx.store)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         np.divide(vectors, lengths, out=vectors, where=lengths > 0)
-        # One row of zeros behind the others, for texts that are not there.
+        # Row −1 is all zeros, for texts without a vector.
         self._vectors = np.vstack([vectors, np.zeros((1, vectors.shape[1]), np.float32)])
-        rows = {key: row for row, key in enumerate(needed["text_key"])}
+        row_of = {key: row for row, key in enumerate(texts["text_key"])}
 
-        def places(texts: list[str]) -> np.ndarray:
-            return np.array([rows.get(text_key(cut(text)), -1) for text in texts], dtype=np.int64)
+        def vector_rows(texts: list[str]) -> np.ndarray:
+            rows = [row_of.get(text_key(truncate(text)), -1) for text in texts]
+            return np.array(rows, dtype=np.int64)
 
-        self._talks = places(contexts["conversation"].to_list())
-        catalog = places(item_texts(ctx.frame("catalog")))
-        written = places(written_texts(named.items))
-        linked = named.position >= 0
-        written[linked] = catalog[named.position[linked]]
-        self._items = self._vectors[written]
+        self._conversations = vector_rows(contexts["conversation"].to_list())
+        catalog = vector_rows(item_texts(ctx.frame("catalog")))
+        title_rows = vector_rows(title_texts(titles.items))
+        linked = titles.position >= 0
+        title_rows[linked] = catalog[titles.position[linked]]
+        self._titles = self._vectors[title_rows]
         self._catalog = np.ascontiguousarray(self._vectors[catalog].T)
 
-    def similar(self, p: csr_matrix) -> np.ndarray:
-        """p·S: (contexts, items that teachers named) to (contexts, catalog)."""
-        similar: np.ndarray = np.round((p @ self._items) @ self._catalog, DECIMALS)
-        return similar
+    def item_similarity(self, p: csr_matrix) -> np.ndarray:
+        """p·S: (contexts, titles) → (contexts, catalog)."""
+        similarity: np.ndarray = np.round((p @ self._titles) @ self._catalog, DECIMALS)
+        return similarity
 
-    def talk(self, contexts: slice) -> np.ndarray:
+    def conversation_similarity(self, contexts: slice) -> np.ndarray:
         """s_conv: (contexts, catalog)."""
-        read = self._vectors[self._talks[contexts]]
-        talk: np.ndarray = np.round(read @ self._catalog, DECIMALS)
-        return talk
+        vectors = self._vectors[self._conversations[contexts]]
+        similarity: np.ndarray = np.round(vectors @ self._catalog, DECIMALS)
+        return similarity
 
 
-def failures(ctx: StepContext) -> pl.DataFrame | None:
-    """What has no vector, and so no similarity: context_id and reason; None where nothing lacks.
+def missing_vector_failures(ctx: StepContext) -> pl.DataFrame | None:
+    """Report required texts without a vector: context_id, reason; None if there are none.
 
-    One row for each conversation without a vector, one without a context for all items.
+    One row for each conversation without a vector, and one without a context for all items.
     """
-    import polars as pl
-
-    if not embeds(ctx.config):
+    if not uses_embeddings(ctx.config):
         return None
-    lost = lacking_texts(ctx).group_by("context_id", maintain_order=True).len()
-    if lost.is_empty():
+    missing = missing_texts(ctx).group_by("context_id", maintain_order=True).len()
+    if missing.is_empty():
         return None
     reason = (
         pl.when(pl.col("context_id") == "")
         .then(pl.format("{} texts of items have no vector; run again to ask for them", "len"))
         .otherwise(pl.lit("the conversation has no vector; run again to ask for it"))
     )
-    return lost.select("context_id", reason.alias("reason"))
+    return missing.select("context_id", reason.alias("reason"))

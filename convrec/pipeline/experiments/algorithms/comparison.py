@@ -14,7 +14,7 @@ from typing import Any
 from convrec.artifacts import StepResult
 from convrec.config import Config
 from convrec.errors import InputError
-from convrec.metrics.batch import Protocol
+from convrec.metrics.batch import EvaluationProtocol
 from convrec.pipeline.experiments.algorithms.training_runs import TrainingRun
 from convrec.pipeline.graph import Node
 from convrec.stages.base import Step, StepContext
@@ -25,7 +25,7 @@ from convrec.stages.evaluate.samples import SampleList, held_out_samples
 from convrec.stages.evaluate.systems import generated_lists, system_lists
 
 ROLE_PREFIX = "generations of "
-STANDARD: Protocol = "standard"
+STANDARD: EvaluationProtocol = "standard"
 
 
 def comparison_node(runs: Iterable[TrainingRun]) -> Node:

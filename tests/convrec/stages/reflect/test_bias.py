@@ -5,17 +5,17 @@ import polars as pl
 import pytest
 
 from convrec.stages.reflect.bias import (
-    agreement,
     bias_figures,
-    place,
+    bias_slope,
+    pass_agreement,
     position_curve,
     position_effect,
-    slope,
+    relative_position,
 )
 
 
 def rated(requests: int, shown: int, rating: object, seed: int = 0) -> pl.DataFrame:
-    """`rating(place, length, noise)` for every candidate of some requests."""
+    """Rate every candidate of some requests with `rating(position, length, noise)`."""
     rng = np.random.default_rng(seed)
     position = np.tile(np.arange(1, shown + 1), requests)
     lengths = rng.integers(5, 40, position.size)
@@ -27,42 +27,42 @@ def rated(requests: int, shown: int, rating: object, seed: int = 0) -> pl.DataFr
             "length": lengths,
         }
     )
-    moods = np.repeat(rng.normal(0, 2, requests), shown)  # a request may be rated high as a whole
-    values = rating(place(frame), lengths, rng.normal(0, 0.5, position.size))  # type: ignore[operator]
+    moods = np.repeat(rng.normal(0, 2, requests), shown)  # requests differ in their mean rating
+    values = rating(relative_position(frame), lengths, rng.normal(0, 0.5, position.size))  # type: ignore[operator]
     return frame.with_columns(rating=pl.Series(values + moods))
 
 
-def test_place_runs_from_first_to_last() -> None:
+def test_relative_position_runs_from_0_to_1() -> None:
     frame = pl.DataFrame({"position": [1, 2, 3, 1], "shown": [3, 3, 3, 1]})
-    assert place(frame).tolist() == [0.0, 0.5, 1.0, 0.5]
+    assert relative_position(frame).tolist() == [0.0, 0.5, 1.0, 0.5]
 
 
 def test_a_slope_by_hand() -> None:
     frame = pl.DataFrame({"request": ["a", "a", "b", "b"], "rating": [2, 0, 1, -3]})
     # Within a the rating falls by 2, within b by 4: the least-squares slope is -3.
-    assert slope(np.array([0.0, 1.0, 0.0, 1.0]), frame).value == pytest.approx(-3.0)
+    assert bias_slope(np.array([0.0, 1.0, 0.0, 1.0]), frame).value == pytest.approx(-3.0)
 
 
-def test_position_bias_is_found_and_taken_off() -> None:
+def test_position_bias_is_estimated_and_subtracted() -> None:
     frame = rated(300, 20, lambda x, length, noise: -1.2 * x + noise)
-    found = slope(place(frame), frame)
+    found = bias_slope(relative_position(frame), frame)
     assert found.low < -1.2 < found.high
     assert found.high - found.low < 0.2
     clean = frame.with_columns(
         rating=pl.col("rating") - pl.Series(position_effect(frame, position_curve(frame)))
     )
-    assert abs(slope(place(clean), clean).value) < 0.01
+    assert abs(bias_slope(relative_position(clean), clean).value) < 0.01
     assert clean["rating"].mean() == pytest.approx(frame["rating"].mean(), abs=0.05)
 
 
-def test_a_judge_that_likes_both_ends_is_straightened_too() -> None:
+def test_a_preference_for_both_ends_is_estimated() -> None:
     frame = rated(300, 20, lambda x, length, noise: 2 * (x - 0.5) ** 2 + noise)
-    assert abs(slope(place(frame), frame).value) < 0.1
+    assert abs(bias_slope(relative_position(frame), frame).value) < 0.1
     curve = position_curve(frame)
     assert curve[1] == pytest.approx(2.0, abs=0.2)
 
 
-def test_length_bias_is_by_ten_characters() -> None:
+def test_length_bias_is_per_ten_characters() -> None:
     frame = rated(200, 20, lambda x, length, noise: 0.03 * length + noise)
     assert bias_figures(frame)["length: ten characters more"].startswith("+0.3")
     fair = rated(200, 20, lambda x, length, noise: noise)
@@ -72,17 +72,15 @@ def test_length_bias_is_by_ten_characters() -> None:
 
 def test_agreement_by_hand() -> None:
     judgments = pl.DataFrame({"ratings": [[1, 1], [-1, -1], [2, None], [0, 2], [0]]})
-    found = agreement(judgments)
+    found = pass_agreement(judgments)
     assert found["passes agree: same rating"] == pytest.approx(2 / 3, abs=1e-4)
     # Observed disagreement (0, 0, 4)/3; expected over all nine pairs of {1,-1,0} and {1,-1,2}.
     expected = sum((a - b) ** 2 for a in (1, -1, 0) for b in (1, -1, 2)) / 9
     assert found["passes agree: kappa"] == pytest.approx(1 - (4 / 3) / expected, abs=1e-4)
 
 
-def test_nothing_rated_is_no_bias() -> None:
-    assert (
-        agreement(pl.DataFrame({"ratings": [[None, None]]}, schema={"ratings": pl.List(pl.Int32)}))
-        == {}
-    )
+def test_without_ratings_there_are_no_figures() -> None:
+    schema = {"ratings": pl.List(pl.Int32)}
+    assert pass_agreement(pl.DataFrame({"ratings": [[None, None]]}, schema=schema)) == {}
     empty = rated(1, 2, lambda x, length, noise: noise).head(0)
     assert bias_figures(empty) == {}

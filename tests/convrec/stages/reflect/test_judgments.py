@@ -19,11 +19,11 @@ from convrec.llm.endpoint import endpoint_name
 from convrec.llm.fetch import FetchResult
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
-from convrec.pipeline.reparse import llm_jobs
+from convrec.pipeline.reparse import response_nodes
 from convrec.stages.base import StepContext
 from convrec.stages.reflect import JUDGMENTS
-from convrec.stages.reflect.pair_index import open_batch_requests
-from convrec.stages.reflect.pairs import Pairs, pairs_of
+from convrec.stages.reflect.judge_responses import JudgeResponses
+from convrec.stages.reflect.pairs import Pairs, cached_pairs
 from convrec.stages.reflect.prompt import judge_body
 from convrec.stages.responses import fetch_responses
 
@@ -36,22 +36,23 @@ SMALL = {
 
 
 def run(config: Config, store: Store, name: str = "r") -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for node, ctx in llm_jobs(config, store):
+    """Run the pipeline up to the judge: stage → (FetchResult, ArtifactRef)."""
+    results: dict[str, Any] = {}
+    for node, _, ctx in response_nodes(config, store):
         fetched = fetch_responses(node.step, ctx, run=name, spent_usd=0.0, progress=lambda *_: None)
-        made[node.stage] = fetched, store.put(node.step.spec(ctx), node.step.build(ctx))
-    return made
+        results[node.stage] = fetched, store.put(node.step.spec(ctx), node.step.build(ctx))
+    return results
 
 
-def judge_job(config: Config, store: Store) -> Any:
-    return next(ctx for node, ctx in llm_jobs(config, store) if node.stage == "reflect")
+def judge_ctx(config: Config, store: Store) -> Any:
+    return next(ctx for node, _, ctx in response_nodes(config, store) if node.stage == "reflect")
 
 
 @pytest.fixture
 def config() -> Iterator[Config]:
-    """The demo, with a judge in this process that `scripted` may replace."""
+    """The demo, with a judge in this process that `script_judge` may replace."""
     listener = server.bind(0)
-    running = server.server(server.demo_app())
+    running = server.create_server(server.demo_app())
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     yield load("demo", {**SMALL, "llm.base_url": server.base_url(listener)})
@@ -59,26 +60,26 @@ def config() -> Iterator[Config]:
     thread.join(10)
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, first: str, second: str | None) -> None:
-    """The judge answers `first`, and a repair with `second`, or properly."""
-    proper = judge.answer
+def script_judge(monkeypatch: pytest.MonkeyPatch, first: str, second: str | None) -> None:
+    """The judge answers `first`, and to a repair `second`, or correctly if that is None."""
+    correct = judge.respond
 
     def answer(conversation: str, candidates: str, *more: Any) -> str:
-        scripted_calls.append(candidates)
-        if scripted_calls.count(candidates) == 1:
+        calls.append(candidates)
+        if calls.count(candidates) == 1:
             return first
-        return proper(conversation, candidates, *more) if second is None else second
+        return correct(conversation, candidates, *more) if second is None else second
 
-    scripted_calls: list[str] = []
+    calls: list[str] = []
     monkeypatch.setattr(judge, "FORGETS", 0.0)
     monkeypatch.setattr(judge, "BREAKS_OFF", 0.0)
-    monkeypatch.setattr("convrec.demo.completion.judge.answer", answer)
+    monkeypatch.setattr("convrec.demo.completion.judge.respond", answer)
 
 
-def test_an_answer_that_cannot_be_used_is_repaired_once(
+def test_an_unusable_response_is_repaired_once(
     config: Config, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted(monkeypatch, "I would rather talk about it.", None)
+    script_judge(monkeypatch, "I would rather talk about it.", None)
     fetched, ref = run(config, store)["reflect"]
     contexts = store.read(ref.artifact_id)["context_id"].n_unique()
     assert fetched.sent == 2 * config.reflect.passes * contexts
@@ -88,10 +89,10 @@ def test_an_answer_that_cannot_be_used_is_repaired_once(
     assert (again.sent, same.artifact_id) == (0, ref.artifact_id)
 
 
-def test_what_stays_unusable_is_recorded_for_good(
+def test_an_unusable_repair_is_a_final_failure(
     config: Config, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted(monkeypatch, "no", json.dumps({"ratings": [{"candidate": 1, "rating": 9}]}))
+    script_judge(monkeypatch, "no", json.dumps({"ratings": [{"candidate": 1, "rating": 9}]}))
     _, ref = run(config, store)["reflect"]
     rows = store.read(ref.artifact_id)
     assert rows["rating"].null_count() == rows.height
@@ -105,7 +106,7 @@ def test_what_stays_unusable_is_recorded_for_good(
 
 
 def edited(catalog: Path) -> None:
-    """The demo's catalog with a row renamed, one gone, and some that many lists will take up."""
+    """The demo catalog with a row renamed, one removed, and some that many lists will contain."""
     header, *rows = (ROOT / "catalog" / "demo.csv").read_text().splitlines()
     rows = [row.replace("Arrival,2016", "Arrival: Director's Cut,2016") for row in rows]
     rows = [row for row in rows if not row.startswith("Heat,1995")]
@@ -113,13 +114,13 @@ def edited(catalog: Path) -> None:
     catalog.write_text("\n".join([header, *rows, *new]) + "\n")
 
 
-def test_after_a_catalog_edit_only_new_pairs_are_judged(
+def test_a_catalog_edit_requests_only_new_pairs(
     config: Config, store: Store, tmp_path: Path
 ) -> None:
     run(config, store)
-    pairs = Pairs(judge_job(config, store))
+    pairs = Pairs(judge_ctx(config, store))
     before = {
-        (pairs.owners[context], pairs.items["item"][item], number)
+        (pairs.context_ids[context], pairs.items["item"][item], number)
         for some in pairs.slices()
         for context, item, number in some.pairs.select("context", "item", "pass").iter_rows()
     }
@@ -129,14 +130,14 @@ def test_after_a_catalog_edit_only_new_pairs_are_judged(
             "ingest": config.ingest.model_copy(update={"catalog": str(tmp_path / "catalog.csv")})
         }
     )
-    ctx = judge_job(new, store)
+    ctx = judge_ctx(new, store)
     pairs = Pairs(ctx)
-    asked = [a for some in pairs.slices() for a in pairs.asked(some)]
-    new_pairs = {(a.request.owner, item, a.round) for a in asked for item in a.items}
+    asked = [a for some in pairs.slices() for a in pairs.missing_requests(some)]
+    new_pairs = {(a.request.owner, item, a.pass_number) for a in asked for item in a.items}
     assert new_pairs
     assert new_pairs.isdisjoint(before)
     fetched, ref = run(new, store)["reflect"]
-    # One item alone has one order: its passes are one request.
+    # A single item has one order, so its passes are one request.
     assert fetched.sent == len({a.request.key for a in asked})
     assert not ref.partial
     rows = store.read(ref.artifact_id)
@@ -146,7 +147,7 @@ def test_after_a_catalog_edit_only_new_pairs_are_judged(
     assert (again.sent, again.from_ledger, same) == (0, again.requests, ref)
 
 
-def test_a_rebuild_from_the_same_answers_and_notes_is_equal(
+def test_a_rebuild_from_the_same_responses_is_equal(
     config: Config, store: Store, tmp_path: Path
 ) -> None:
     run(config, store)
@@ -161,7 +162,7 @@ def test_a_rebuild_from_the_same_answers_and_notes_is_equal(
     for table in ("llm_answers", "llm_judged"):
         with store.read_connection() as connection:
             rows = connection.execute(f"SELECT * FROM {table}").arrow()
-        with fresh.write() as connection:
+        with fresh.transaction() as connection:
             connection.register("rows", rows)
             connection.execute(f"INSERT INTO {table} SELECT * FROM rows")
     fetched, made = run(new, fresh)["reflect"]
@@ -182,8 +183,8 @@ def test_passes_show_different_orders_and_are_averaged(config: Config, store: St
     assert rows["rating"].to_list() == pytest.approx(means)
 
 
-def test_the_judge_of_the_demo_is_measured_and_straightened(config: Config, store: Store) -> None:
-    """It favours early positions, and says so in the figures; debias takes that off."""
+def test_position_bias_of_the_demo_judge_is_corrected(config: Config, store: Store) -> None:
+    """It favors early positions: the figures show it, and `reflect.debias` subtracts it."""
     more = {
         **SMALL,
         "ingest.contexts": {"train": 60, "validation": 2, "test": 2},
@@ -203,10 +204,10 @@ def test_the_judge_of_the_demo_is_measured_and_straightened(config: Config, stor
     assert abs(spread[True]) < spread[False] / 3
 
 
-def test_the_id_does_not_hang_on_the_order_in_which_answers_are_found(
+def test_the_id_does_not_depend_on_the_order_of_responses(
     config: Config, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted(monkeypatch, "I would rather talk about it.", None)
+    script_judge(monkeypatch, "I would rather talk about it.", None)
     _, ref = run(config, store)["reflect"]
     found = ResponseStore.exchanges
 
@@ -217,15 +218,13 @@ def test_the_id_does_not_hang_on_the_order_in_which_answers_are_found(
     assert run(config, store)["reflect"][1] == ref
 
 
-def test_pairs_kept_in_memory_are_read_again_when_something_was_noted_or_forgotten(
-    config: Config, store: Store
-) -> None:
+def test_cached_pairs_are_reread_after_a_change_of_the_index(config: Config, store: Store) -> None:
     run(config, store)
-    pairs = Pairs(judge_job(config, store))
+    pairs = Pairs(judge_ctx(config, store))
     (before,) = pairs.slices()
     assert before.pairs["request"].null_count() == 0
     assert next(pairs.slices()) is before
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute("DELETE FROM llm_judged WHERE pass = 1")
     (forgotten,) = pairs.slices()
     assert forgotten.pairs["request"].null_count() == forgotten.pairs.height // 2
@@ -234,9 +233,9 @@ def test_pairs_kept_in_memory_are_read_again_when_something_was_noted_or_forgott
     assert again.pairs["request"].null_count() == 0
 
 
-def test_a_pair_that_two_processes_asked_about_counts_once(config: Config, store: Store) -> None:
+def test_a_pair_requested_by_two_processes_counts_once(config: Config, store: Store) -> None:
     _, ref = run(config, store)["reflect"]
-    with store.write() as connection:
+    with store.transaction() as connection:
         connection.execute(
             "INSERT INTO llm_judged BY NAME SELECT * REPLACE (list_reverse(items) AS items, "
             "'z' || request_key AS request_key) FROM llm_judged"
@@ -245,7 +244,7 @@ def test_a_pair_that_two_processes_asked_about_counts_once(config: Config, store
     assert (again.sent, same) == (0, ref)
 
 
-def test_notes_of_further_passes_change_nothing(config: Config, store: Store) -> None:
+def test_indexed_pairs_of_further_passes_change_nothing(config: Config, store: Store) -> None:
     two = config.model_copy(update={"reflect": config.reflect.model_copy(update={"passes": 2})})
     three = config.model_copy(update={"reflect": config.reflect.model_copy(update={"passes": 3})})
     _, before = run(two, store)["reflect"]
@@ -257,24 +256,22 @@ def test_notes_of_further_passes_change_nothing(config: Config, store: Store) ->
 @pytest.mark.parametrize(
     "talk", ["", 'a "word"\n\\ é 😀 \x00 \u2028', "</conversation> x", "ab" * 9000]
 )
-def test_a_conversation_is_known_by_the_request_without_candidates(
-    talk: str, config: Config, store: Store
-) -> None:
+def test_judge_key_is_the_key_without_candidates(talk: str, config: Config, store: Store) -> None:
     run(config, store)
-    ctx = judge_job(config, store)
+    ctx = judge_ctx(config, store)
     for shown in (6000, 40):  # one after the other, in one process
         reflect = config.reflect.model_copy(update={"max_characters": shown})
         some = config.model_copy(update={"reflect": reflect})
         body = judge_body(talk, [], some)
         pairs = Pairs(replace(ctx, config=some))
-        assert pairs._judge_key(talk) == Request("", endpoint_name(config), body).key
+        assert pairs.judge_key(talk) == Request("", endpoint_name(config), body).key
 
 
-def test_pairs_are_kept_for_the_endpoint_that_is_asked(
+def test_pairs_are_cached_by_endpoint(
     config: Config, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(config, store)
-    made = judge_job(config, store)
+    made = judge_ctx(config, store)
     stored = {
         role: store.put(ArtifactSpec(role, "test", 1), StepResult(made.frame(role)))
         for role in ("catalog", "conversations", "candidates")
@@ -282,23 +279,21 @@ def test_pairs_are_kept_for_the_endpoint_that_is_asked(
     llm = config.llm.model_copy(update={"base_url": "", "endpoint": ""})
     ctx = StepContext(config.model_copy(update={"llm": llm}), store, stored)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
-    pairs = pairs_of(ctx)
-    assert pairs_of(ctx) is pairs
+    pairs = cached_pairs(ctx)
+    assert cached_pairs(ctx) is pairs
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:2/v1")
-    assert pairs_of(ctx) is not pairs
+    assert cached_pairs(ctx) is not pairs
 
 
-def test_what_was_bought_before_the_budget_ended_is_known_to_a_run_that_asks_for_less(
-    config: Config, store: Store
-) -> None:
+def test_a_smaller_run_uses_responses_of_a_stopped_one(config: Config, store: Store) -> None:
     def ctx(**reflect: Any) -> Any:
         settings = config.model_copy(update={"reflect": config.reflect.model_copy(update=reflect)})
-        return next(j for node, j in llm_jobs(settings, store) if node.stage == "reflect")
+        return next(j for node, _, j in response_nodes(settings, store) if node.stage == "reflect")
 
     def judged(ctx: Any) -> FetchResult:
         return fetch_responses(JUDGMENTS, ctx, run="r", spent_usd=0.0, progress=lambda *_: None)
 
-    for node, first in llm_jobs(config, store):
+    for node, _, first in response_nodes(config, store):
         if node.stage == "recommend":
             fetch_responses(node.step, first, run="r", spent_usd=0.0, progress=lambda *_: None)
     broke = ctx(top=8)
@@ -312,45 +307,43 @@ def test_what_was_bought_before_the_budget_ended_is_known_to_a_run_that_asks_for
     assert len(stored(store, "demo-judge")) - bought == fetched.sent
 
 
-def in_another_shape(config: Config) -> Config:
-    """The same pairs but for the last ones: no request of more than an item is as before."""
+def with_other_groups(config: Config) -> Config:
+    """The same pairs without the last ones, so that no request of several items is the same."""
     return config.model_copy(update={"reflect": config.reflect.model_copy(update={"top": 5})})
 
 
-def test_answers_that_nobody_noted_are_known_to_a_run_that_asks_otherwise(
-    config: Config, store: Store
-) -> None:
+def test_unindexed_responses_are_used_by_other_groups(config: Config, store: Store) -> None:
     run(config, store)
-    with store.write() as connection:
+    with store.transaction() as connection:
         noted = connection.execute("SELECT count(*) FROM llm_judged").fetchone()
         connection.execute("DELETE FROM llm_judged")
-    fetched, _ = run(in_another_shape(config), store)["reflect"]
+    fetched, _ = run(with_other_groups(config), store)["reflect"]
     assert (fetched.sent, fetched.failures) == (0, {})
     with store.read_connection() as connection:
         assert connection.execute("SELECT count(*) FROM llm_judged").fetchone() == noted
 
 
-def test_what_an_abandoned_batch_answered_is_not_asked_in_another_shape(
+def test_an_abandoned_batch_is_used_by_other_groups(
     config: Config, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batched = config.model_copy(
         update={"reflect": config.reflect.model_copy(update={"source": "batch"})}
     )
     with monkeypatch.context() as patch:
-        patch.setattr("convrec.llm.batch.client.BatchClient.batch", lambda *_: 1 / 0)
+        patch.setattr("convrec.llm.batch.client.BatchClient.get_batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(batched, store)
-    (row,) = BatchStore(store).rows()
+    (row,) = BatchStore(store).records()
     assert (row.state, row.stage) == ("submitted", "reflect")
     other = config.model_copy(update={"reflect": config.reflect.model_copy(update={"scale": 7})})
     waited = {
-        name: len(open_batch_requests(judge_job(some, store)))
-        for name, some in (("same", config), ("other", other), ("fewer", in_another_shape(config)))
+        name: len(JudgeResponses().open_batch_requests(judge_ctx(some, store)))
+        for name, some in (("same", config), ("other", other), ("fewer", with_other_groups(config)))
     }
     assert waited == {"same": 0, "other": 0, "fewer": row.requests}
-    fetched, _ = run(in_another_shape(config), store, name="second")["reflect"]
+    fetched, _ = run(with_other_groups(config), store, name="second")["reflect"]
     assert (fetched.sent, fetched.failures) == (0, {})
-    assert [row.state for row in BatchStore(store).rows()] == ["ended"]
+    assert [row.state for row in BatchStore(store).records()] == ["ended"]
 
 
 def stored(store: Store, model: str) -> list[Any]:

@@ -13,7 +13,7 @@ from convrec.llm.prices import Usage
 from convrec.llm.requests import Request
 from convrec.llm.response import make_response
 from convrec.llm.response_store import ResponseStore
-from convrec.stages.reflect.parse import _exact, first_readings
+from convrec.stages.reflect.parse import parse_exact, parse_first_responses
 from convrec.stages.reflect.prompt import read_ratings
 
 SHOWN, SCALE = 3, 2
@@ -39,7 +39,7 @@ PROPER = {
     for order in permutations(range(1, SHOWN + 1))
     for given in product(range(-SCALE, SCALE + 1), repeat=SHOWN)
 }
-texts = st.one_of(
+responses = st.one_of(
     st.one_of(proper, st.lists(entry, max_size=SHOWN + 1)).map(whole),
     proper.map(lambda entries: json.dumps({"ratings": entries}, indent=1)),
     proper.map(lambda entries: whole(entries).replace(": ", ":0")),
@@ -51,27 +51,27 @@ texts = st.one_of(
 )
 
 
-@given(st.lists(texts, max_size=6))
-def test_what_is_read_in_columns_is_what_is_read_one_by_one(said: list[str]) -> None:
+@given(st.lists(responses, max_size=6))
+def test_parsing_in_columns_equals_parsing_one_by_one(texts: list[str]) -> None:
     frame = pl.DataFrame(
-        {"request": range(len(said)), "shown": [SHOWN] * len(said), "said": said},
-        schema={"request": pl.UInt32, "shown": pl.Int32, "said": pl.String},
+        {"request": range(len(texts)), "shown": [SHOWN] * len(texts), "text": texts},
+        schema={"request": pl.UInt32, "shown": pl.Int32, "text": pl.String},
     )
     found: dict[int, dict[int, int]] = {}
-    for request, position, rating in _exact(frame, SCALE).iter_rows():
+    for request, position, rating in parse_exact(frame, SCALE).iter_rows():
         found.setdefault(request, {})[position - 1] = rating
-    for number, text in enumerate(said):
+    for number, text in enumerate(texts):
         if number in found:
             assert read_ratings(text, SHOWN, SCALE) == found[number]
         else:
             assert text not in PROPER
 
 
-def keep(store: Store, number: int, response: str) -> str:
+def store_response(store: Store, number: int, response: str) -> str:
     body = {"model": "judge", "messages": [{"role": "user", "content": str(number)}]}
     request = Request(f"c{number}", "here", body)
-    answer = make_response(request, response, Usage(0, 0, 0), 0.0, run="r", stage="reflect")
-    ResponseStore(store).add([answer])
+    stored = make_response(request, response, Usage(0, 0, 0), 0.0, run="r", stage="reflect")
+    ResponseStore(store).add([stored])
     return request.key
 
 
@@ -88,7 +88,7 @@ OTHER = whole([{"candidate": 2, "rating": 0}, {"candidate": 1, "rating": 0}])
     [
         (response(GOOD), {1: 2, 2: -1}, ""),
         (response(f"\n{GOOD} "), {1: 2, 2: -1}, ""),
-        # A reader of JSON takes the last of two with one name.
+        # A JSON parser takes the last of two equal names.
         (response(OTHER)[:-1] + ", " + response(GOOD)[1:], {1: 2, 2: -1}, ""),
         (response(GOOD.replace("-1", "-0")), {1: 2, 2: 0}, ""),
         (response(GOOD.replace("-1", "-01")), {}, 'it is not a JSON object with "ratings"'),
@@ -99,15 +99,17 @@ OTHER = whole([{"candidate": 2, "rating": 0}, {"candidate": 1, "rating": 0}])
         (response(None), {}, "no text: empty content"),
     ],
 )
-def test_an_answer_is_read_or_says_why_not(
+def test_a_response_has_ratings_or_a_reason(
     store: Store, raw: str, ratings: dict[int, int], reason: str
 ) -> None:
-    requests = pl.DataFrame({"request_key": [keep(store, 0, raw), "none"], "shown": [2, 2]})
-    found = first_readings(requests, store, SCALE)
-    assert {p: r for _, p, r in found.ratings.iter_rows()} == ratings
-    assert found.answers == 1
-    assert [lack.reason[: len(reason)] for lack in found.lacking.values()] == [reason] * bool(
+    requests = pl.DataFrame(
+        {"request_key": [store_response(store, 0, raw), "none"], "shown": [2, 2]}
+    )
+    parsed = parse_first_responses(requests, store, SCALE)
+    assert {p: r for _, p, r in parsed.ratings.iter_rows()} == ratings
+    assert parsed.responses == 1
+    assert [each.reason[: len(reason)] for each in parsed.unusable.values()] == [reason] * bool(
         reason
     )
     asks_again = bool(reason) and not reason.startswith("no text")
-    assert len(found.repairs()) == asks_again
+    assert len(parsed.repairs()) == asks_again

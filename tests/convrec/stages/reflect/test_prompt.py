@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from convrec.config import Config, load
 from convrec.stages.reflect.prompt import (
+    expected_response_bytes,
     judge_body,
     read_ratings,
     repair_body,
     sanitize,
-    typical_bytes,
 )
 
 HOSTILE = [
@@ -43,14 +43,14 @@ def test_a_title_cannot_end_the_candidates() -> None:
 
 
 @given(st.text(), st.integers(1, 50))
-def test_quoted_text_is_bounded_and_keeps_its_ends(text: str, most: int) -> None:
-    shown = sanitize(text, most)
-    assert len(shown) <= most + len("\n[...]\n")
-    assert shown == text or len(text) > most or "<" in text
-    assert sanitize(shown.replace("\n[...]\n", ""), most + 7).count("<conversation") == 0
+def test_sanitized_text_is_bounded(text: str, length: int) -> None:
+    shown = sanitize(text, length)
+    assert len(shown) <= length + len("\n[...]\n")
+    assert shown == text or len(text) > length or "<" in text
+    assert sanitize(shown.replace("\n[...]\n", ""), length + 7).count("<conversation") == 0
 
 
-def test_a_long_post_keeps_how_it_begins_and_how_it_ends() -> None:
+def test_a_long_post_keeps_both_ends() -> None:
     config = load("demo", {"reflect.max_characters": 100})
     post = "begin " + "x" * 5000 + " end"
     content = judge_body(post, ["Alien (1979)"], config)["messages"][1]["content"]
@@ -59,17 +59,18 @@ def test_a_long_post_keeps_how_it_begins_and_how_it_ends() -> None:
     assert content.count("x") == 100 - len("begin  end")
 
 
-def test_what_an_answer_will_weigh_goes_with_the_candidates() -> None:
-    three, six = (judge_body("hi", ["A (1999)"] * n, load("demo")) for n in (3, 6))
-    assert typical_bytes(six, 2) == pytest.approx(2 * typical_bytes(three, 2), rel=0.15)
+def test_response_size_is_proportional_to_candidates() -> None:
+    bodies = [judge_body("hi", ["A (1999)"] * n, load("demo")) for n in (3, 6)]
+    three, six = (expected_response_bytes(body, 2) for body in bodies)
+    assert six == pytest.approx(2 * three, rel=0.15)
 
 
-def test_the_seed_of_a_run_is_not_in_the_request() -> None:
+def test_the_request_does_not_depend_on_the_seed() -> None:
     one, two = (judge_body("hi", ["A (1999)"], load("demo", {"seed": s})) for s in (1, 2))
     assert one == two
 
 
-def test_ratings_are_read_by_number() -> None:
+def test_ratings_are_by_candidate_number() -> None:
     entries = [{"candidate": 2, "rating": -2}, {"candidate": 1, "rating": 1}]
     assert read_ratings(json.dumps({"ratings": entries}), 2, 2) == {1: -2, 0: 1}
 
@@ -86,7 +87,7 @@ def test_ratings_are_read_by_number() -> None:
         ([(1, True), (2, 0)], "two whole numbers"),
     ],
 )
-def test_ratings_that_are_not_exactly_those_asked_for_are_refused(
+def test_other_ratings_than_requested_are_rejected(
     entries: list[tuple[int, object]], problem: str
 ) -> None:
     rows = [{"candidate": number, "rating": rating} for number, rating in entries]
@@ -95,12 +96,12 @@ def test_ratings_that_are_not_exactly_those_asked_for_are_refused(
 
 
 @pytest.mark.parametrize("text", ["", "no", "[]", '{"ratings": 3}', '{"scores": []}'])
-def test_what_is_not_the_asked_object_is_refused(text: str) -> None:
+def test_other_json_than_requested_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="ratings"):
         read_ratings(text, 3, 2)
 
 
-def test_a_repair_says_what_was_wrong_and_keeps_the_rest() -> None:
+def test_a_repair_appends_the_problem() -> None:
     body = judge_body("talk", ["Heat (1995)"], Config())
     repaired = repair_body(body, "no", "it is not a JSON object")
     assert repaired["messages"][:2] == body["messages"]

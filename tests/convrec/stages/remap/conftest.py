@@ -1,4 +1,4 @@
-"""A small catalog, two contexts and their teacher lists, and the demo's server over real HTTP."""
+"""A small catalog, two contexts, their teacher lists, and the demo server over real HTTP."""
 
 from __future__ import annotations
 
@@ -13,16 +13,11 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.config import load
-from convrec.demo import server
+from convrec.demo import EMBEDDERS, embed, server
 from convrec.stages.base import StepContext
 from convrec.stages.remap import SIMILARITY_BASIS
+from tests.support.films import FILMS, film_catalog
 
-FILMS = [
-    ("Alien", 1979, ["Horror", "Sci-Fi"]),
-    ("Aliens", 1986, ["Action", "Sci-Fi"]),
-    ("Heat", 1995, ["Crime"]),
-    ("Notting Hill", 1999, ["Comedy", "Romance"]),
-]
 LISTS = [
     ("c1", 1, "Heat", 1995),
     ("c1", 2, "Unknown Film", 2001),
@@ -31,27 +26,13 @@ LISTS = [
 ]
 
 
-def catalog_of(films: list[tuple[str, int, list[str]]]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "item_id": [f"{title} ({year})" for title, year, _ in films],
-            "title": [title for title, _, _ in films],
-            "year": [year for _, year, _ in films],
-            "aliases": [[] for _ in films],
-            "genres": [genres for _, _, genres in films],
-            "text": [""] * len(films),
-        },
-        schema_overrides={"year": pl.Int32, "aliases": pl.List(pl.String)},
-    )
-
-
 @pytest.fixture
-def make_job(store: Store) -> Callable[..., StepContext]:
-    """A job over FILMS, or other films, with settings such as `remap__keep=40`."""
+def make_ctx(store: Store) -> Callable[..., StepContext]:
+    """A step context over FILMS or other films, with settings such as `remap__keep=40`."""
 
     def make(films: Any = FILMS, lists: Any = LISTS, **settings: object) -> StepContext:
         frames = {
-            "catalog": catalog_of(films),
+            "catalog": film_catalog(films),
             "conversations": pl.DataFrame(
                 {
                     "context_id": ["c1", "c1", "c2"],
@@ -75,25 +56,24 @@ def make_job(store: Store) -> Callable[..., StepContext]:
 
 
 class Embedder:
-    """The demo's server, with a log of what it was asked."""
+    """The demo server; logs the texts that it embeds."""
 
     def __init__(self, log: Path) -> None:
         self._file = log.open("a", encoding="utf-8")
         self._log = log
-        self.refuse = False
+        self.rejecting = False
         listener = server.bind(0)
         self.url = server.base_url(listener)
         self.texts: list[list[str]] = []
-        from convrec.demo import EMBEDDERS, embed
 
-        def noted(body: dict[str, Any]) -> dict[str, Any]:
-            if self.refuse:
+        def log_texts(body: dict[str, Any]) -> dict[str, Any]:
+            if self.rejecting:
                 raise ValueError("not today")
             self.texts.append(list(body["input"]))
             return embed(body)
 
         app = server.create_app(
-            lambda body: {}, [], embed=noted, embedders=EMBEDDERS, log=self._file
+            lambda body: {}, [], embed=log_texts, embedders=EMBEDDERS, log=self._file
         )
         self._server = server.create_server(app)
         self._thread = threading.Thread(
@@ -113,14 +93,14 @@ class Embedder:
 
 @pytest.fixture
 def embedder(tmp_path: Path) -> Iterator[Embedder]:
-    running = Embedder(tmp_path / "server.jsonl")
-    yield running
-    running.close()
+    embedder = Embedder(tmp_path / "server.jsonl")
+    yield embedder
+    embedder.close()
 
 
 @pytest.fixture
 def openai(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """Settings for `make_job` that embed through the demo's server."""
+    """Settings for `make_ctx` that embed through the demo server."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     return {
         "remap__similarity": "openai",

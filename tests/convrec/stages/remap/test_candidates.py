@@ -8,33 +8,14 @@ from convrec.config import load
 from convrec.errors import InputError
 from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
+from tests.support.films import film_catalog
 
 
-def catalog() -> pl.DataFrame:
-    films = [
-        ("Alien", 1979, ["Horror", "Sci-Fi"]),
-        ("Aliens", 1986, ["Action", "Sci-Fi"]),
-        ("Heat", 1995, ["Crime"]),
-        ("Notting Hill", 1999, ["Comedy", "Romance"]),
-    ]
-    return pl.DataFrame(
-        {
-            "item_id": [f"{title} ({year})" for title, year, _ in films],
-            "title": [title for title, _, _ in films],
-            "year": [year for _, year, _ in films],
-            "aliases": [[] for _ in films],
-            "genres": [genres for _, _, genres in films],
-            "text": [""] * len(films),
-        },
-        schema_overrides={"year": pl.Int32, "aliases": pl.List(pl.String)},
-    )
-
-
-def ctx(
+def ctx_of(
     store: Store, lists: list[tuple[str, int, str, int | None]], **settings: object
 ) -> StepContext:
     frames = {
-        "catalog": catalog(),
+        "catalog": film_catalog(),
         "conversations": pl.DataFrame(
             {
                 "context_id": ["c1", "c1"],
@@ -56,9 +37,9 @@ def ctx(
     return StepContext(config, store, parents, frames=frames)
 
 
-def test_the_score_is_identity_plus_similarity_plus_conversation(store: Store) -> None:
+def test_score_is_identity_plus_similarity_plus_conversation(store: Store) -> None:
     lists = [("c1", 1, "Heat", 1995), ("c1", 4, "Alien", 1979), ("c1", 5, "Unknown Film", 2001)]
-    rows = CANDIDATES.build(ctx(store, lists)).rows
+    rows = CANDIDATES.build(ctx_of(store, lists)).rows
     by_item = {row["item_id"]: row for row in rows.to_dicts()}
     heat, alien, sequel = (by_item[k] for k in ("Heat (1995)", "Alien (1979)", "Aliens (1986)"))
 
@@ -76,25 +57,25 @@ def test_the_score_is_identity_plus_similarity_plus_conversation(store: Store) -
     assert sequel["linked_from"] is None
 
 
-def test_a_title_named_twice_counts_once_at_its_best_rank(store: Store) -> None:
+def test_a_repeated_title_counts_once_at_its_best_rank(store: Store) -> None:
     lists = [("c1", 1, "Heat", 1995), ("c1", 2, "Heat", 1995)]
-    rows = CANDIDATES.build(ctx(store, lists)).rows
+    rows = CANDIDATES.build(ctx_of(store, lists)).rows
     assert rows.filter(pl.col("item_id") == "Heat (1995)")["identity"][0] == pytest.approx(1.0)
 
 
-def test_without_similarity_and_conversation_only_named_items_score(store: Store) -> None:
-    alone = ctx(store, [("c1", 1, "Alien", 1979)], similarity_weight=0.0, conversation_weight=0.0)
-    rows = CANDIDATES.build(alone).rows
+def test_at_weights_of_zero_only_listed_items_score(store: Store) -> None:
+    ctx = ctx_of(store, [("c1", 1, "Alien", 1979)], similarity_weight=0.0, conversation_weight=0.0)
+    rows = CANDIDATES.build(ctx).rows
     assert rows.filter(pl.col("score") > 0)["item_id"].to_list() == ["Alien (1979)"]
 
 
-def test_contexts_whose_lists_name_nothing_of_the_catalog_have_candidates(store: Store) -> None:
-    rows = CANDIDATES.build(ctx(store, [("c1", 1, "Unknown Film", 2001)])).rows
+def test_a_list_outside_the_catalog_has_candidates(store: Store) -> None:
+    rows = CANDIDATES.build(ctx_of(store, [("c1", 1, "Unknown Film", 2001)])).rows
     assert rows["item_id"][0] == "Notting Hill (1999)"
     assert set(rows["identity"]) == {0.0}
     assert rows["linked_from"].null_count() == rows["runner_up_score"].null_count() == rows.height
 
 
-def test_no_list_at_all_is_said_in_one_sentence(store: Store) -> None:
+def test_no_teacher_list_is_an_error(store: Store) -> None:
     with pytest.raises(InputError, match="nothing to remap"):
-        CANDIDATES.build(ctx(store, [("other", 1, "Heat", 1995)]))
+        CANDIDATES.build(ctx_of(store, [("other", 1, "Heat", 1995)]))

@@ -13,10 +13,11 @@ from convrec.llm.fetch import FetchResult
 from convrec.llm.ledger import ledger_rows
 from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES, embedding, pin_name
-from convrec.stages.remap.embedding import lacking_texts
+from convrec.stages.remap.embedding import missing_texts
 from convrec.stages.responses import fetch_responses
+from tests.support.films import FILMS
 
-MakeJob = Callable[..., StepContext]
+MakeCtx = Callable[..., StepContext]
 
 
 def fill(ctx: StepContext) -> FetchResult:
@@ -31,25 +32,25 @@ def texts_in(ctx: StepContext) -> int:
 
 
 def forget_vectors(ctx: StepContext) -> pl.DataFrame:
-    """Leave the answers, as a process does that was killed before it settled; the vectors."""
-    with ctx.store.write() as connection:
+    """Delete and return all vectors; responses stay, as after a kill before vectors are stored."""
+    with ctx.store.transaction() as connection:
         found = connection.execute("SELECT * FROM embeddings ORDER BY text_key").pl()
         connection.execute("DELETE FROM embeddings")
     return found
 
 
-def test_tfidf_asks_nobody_and_reads_no_vector(make_job: MakeJob) -> None:
-    ctx = make_job()
-    assert not CANDIDATES.asks(ctx.config)
-    assert len(CANDIDATES.requests(ctx)) == 0  # type: ignore[misc]
+def test_tfidf_needs_no_request_and_no_vector(make_ctx: MakeCtx) -> None:
+    ctx = make_ctx()
+    assert not CANDIDATES.needs_responses(ctx.config)
+    assert len(CANDIDATES.responses.requests(ctx)) == 0  # type: ignore[misc]
     assert CANDIDATES.inputs(ctx) == {}
     assert "model" not in CANDIDATES.config(ctx.config)
 
 
-def test_candidates_are_scored_by_cosine_of_the_endpoints_vectors(
-    make_job: MakeJob, openai: dict[str, object]
+def test_candidates_are_scored_by_cosine_of_vectors(
+    make_ctx: MakeCtx, openai: dict[str, object]
 ) -> None:
-    ctx = make_job(**openai)
+    ctx = make_ctx(**openai)
     fetched = fill(ctx)
     assert (fetched.sent, fetched.failures) == (2, {})  # items, and conversations
     built = CANDIDATES.build(ctx)
@@ -65,58 +66,52 @@ def test_candidates_are_scored_by_cosine_of_the_endpoints_vectors(
     assert built.failures is None
 
 
-def test_a_catalog_edit_embeds_only_what_is_new(
-    make_job: MakeJob, openai: dict[str, object], embedder: Any
+def test_a_catalog_edit_embeds_only_new_texts(
+    make_ctx: MakeCtx, openai: dict[str, object], embedder: Any
 ) -> None:
-    from .conftest import FILMS
-
-    fill(make_job(**openai))
-    before = CANDIDATES.spec(make_job(**openai)).artifact_id
+    fill(make_ctx(**openai))
+    before = CANDIDATES.spec(make_ctx(**openai)).artifact_id
     embedder.texts.clear()
-    again = fill(make_job(**openai))
+    again = fill(make_ctx(**openai))
     assert embedder.texts == []
     assert (again.requests, again.from_ledger, again.sent) == (1, 1, 0)
-    edited = make_job([*FILMS[1:], ("Ran", 1985, ["War"])], **openai)
+    edited = make_ctx([*FILMS[1:], ("Ran", 1985, ["War"])], **openai)
     assert fill(edited).sent == 1
-    # Alien is gone from the catalog, and a teacher named it: now its own words are read.
+    # Alien left the catalog and is in a list: now it is embedded as written.
     assert embedder.texts == [["Ran 1985 War", "Alien 1979"]]
     assert CANDIDATES.spec(edited).artifact_id != before
-    assert lacking_texts(edited).is_empty()
+    assert missing_texts(edited).is_empty()
 
 
-def test_an_edit_gives_what_a_rebuild_from_nothing_gives(
-    make_job: MakeJob, openai: dict[str, object]
-) -> None:
-    from .conftest import FILMS
-
+def test_an_edit_equals_a_rebuild(make_ctx: MakeCtx, openai: dict[str, object]) -> None:
     films = [*FILMS[1:], ("Ran", 1985, ["War"])]
-    fill(make_job(**openai))
-    edited = make_job(films, **openai)
+    fill(make_ctx(**openai))
+    edited = make_ctx(films, **openai)
     fill(edited)
     rows = CANDIDATES.build(edited).rows
     forget_vectors(edited)
-    assert lacking_texts(edited).height == 8
+    assert missing_texts(edited).height == 8
     fill(edited)
     assert CANDIDATES.build(edited).rows.equals(rows)
 
 
-def test_the_ledger_has_what_embeddings_cost_and_max_usd_stops_them(
-    make_job: MakeJob, openai: dict[str, object], embedder: Any
+def test_embeddings_are_in_the_ledger_and_within_max_usd(
+    make_ctx: MakeCtx, openai: dict[str, object], embedder: Any
 ) -> None:
     with pytest.raises(BudgetExceeded, match="max_usd"):
-        fill(make_job(**openai, llm__max_usd=1e-9))
+        fill(make_ctx(**openai, llm__max_usd=1e-9))
     assert embedder.texts == []
-    fetched = fill(make_job(**openai))
-    (row,) = ledger_rows(make_job().store)
+    fetched = fill(make_ctx(**openai))
+    (row,) = ledger_rows(make_ctx().store)
     assert (row["stage"], row["model"], row["completion_tokens"]) == ("remap", "demo-embedder", 0)
     assert row["usd"] == pytest.approx(row["prompt_tokens"] * 0.02 / 1e6)
     assert fetched.usd == pytest.approx(row["usd"])
 
 
-def test_an_answer_that_was_not_settled_is_not_bought_again(
-    make_job: MakeJob, openai: dict[str, object], embedder: Any
+def test_a_stored_response_is_not_requested_again(
+    make_ctx: MakeCtx, openai: dict[str, object], embedder: Any
 ) -> None:
-    ctx = make_job(**openai)
+    ctx = make_ctx(**openai)
     fill(ctx)
     forget_vectors(ctx)
     embedder.texts.clear()
@@ -126,16 +121,14 @@ def test_an_answer_that_was_not_settled_is_not_bought_again(
     assert texts_in(ctx) == 7
 
 
-def test_texts_of_an_answer_that_was_not_settled_are_known_beside_others(
-    make_job: MakeJob, openai: dict[str, object], embedder: Any
+def test_stored_responses_are_used_for_other_groups_of_texts(
+    make_ctx: MakeCtx, openai: dict[str, object], embedder: Any
 ) -> None:
-    from .conftest import FILMS
-
-    ctx = make_job(**openai)
+    ctx = make_ctx(**openai)
     fill(ctx)
     vectors = forget_vectors(ctx)
     embedder.texts.clear()
-    fill(make_job([("Ran", 1985, ["War"]), *FILMS], **openai))
+    fill(make_ctx([("Ran", 1985, ["War"]), *FILMS], **openai))
     assert embedder.texts == [["Ran 1985 War"]]
     found = forget_vectors(ctx)
     assert found.join(vectors, on="text_key", how="semi").equals(vectors)
@@ -143,11 +136,11 @@ def test_texts_of_an_answer_that_was_not_settled_are_known_beside_others(
 
 
 def test_texts_without_a_vector_leave_the_artifact_partial(
-    make_job: MakeJob, openai: dict[str, object]
+    make_ctx: MakeCtx, openai: dict[str, object]
 ) -> None:
-    ctx = make_job(**openai)
+    ctx = make_ctx(**openai)
     fill(ctx)
-    with ctx.store.write() as connection:
+    with ctx.store.transaction() as connection:
         connection.execute("DELETE FROM embeddings WHERE context_id = 'c2'")
         item = "SELECT text_key FROM embeddings WHERE context_id = '' LIMIT 1"
         connection.execute(f"DELETE FROM embeddings WHERE text_key IN ({item})")
@@ -159,36 +152,34 @@ def test_texts_without_a_vector_leave_the_artifact_partial(
     assert unread["conversation"].to_list() == [0.0] * unread.height
 
 
-def test_an_endpoint_that_refuses_stops_the_run_in_one_sentence(
-    make_job: MakeJob, openai: dict[str, object], embedder: Any
+def test_an_endpoint_that_rejects_requests_stops_the_run(
+    make_ctx: MakeCtx, openai: dict[str, object], embedder: Any
 ) -> None:
     with pytest.raises(EndpointError, match=r"remap\.model"):
-        fill(make_job(**{**openai, "remap__model": "gpt-4o"}))
-    embedder.refuse = True
+        fill(make_ctx(**{**openai, "remap__model": "gpt-4o"}))
+    embedder.rejecting = True
     with pytest.raises((TooManyFailures, EndpointError)):
-        fill(make_job(**openai))
+        fill(make_ctx(**openai))
     assert set(embedder.outcomes) == {"404", "400"}
 
 
-def test_requests_hold_few_texts_and_bytes_and_keep_items_apart(
+def test_texts_are_grouped_by_number_bytes_and_kind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(embedding, "GROUP", 3)
-    monkeypatch.setattr(embedding, "GROUP_BYTES", 10)
+    monkeypatch.setattr(embedding, "TEXTS_PER_REQUEST", 3)
+    monkeypatch.setattr(embedding, "BYTES_PER_REQUEST", 10)
     texts = pl.DataFrame(
         {
             "context_id": ["", "", "", "", "c1", "c2", "c3"],
             "text": ["a", "b", "c", "d", "123456", "1234", "x" * 20],
         }
     )
-    groups = [group["text"].to_list() for group in embedding._groups(texts)]
+    groups = [group["text"].to_list() for group in embedding.group_texts(texts)]
     assert groups == [["a", "b", "c"], ["d"], ["123456", "1234"], ["x" * 20]]
 
 
-def test_a_basis_of_a_model_is_pinned_under_its_name(
-    make_job: MakeJob, openai: dict[str, object]
-) -> None:
-    plain, embedded = make_job(), make_job(**openai)
-    other = make_job(**{**openai, "remap__model": "demo-embedder-2"})
+def test_the_pin_name_depends_on_the_model(make_ctx: MakeCtx, openai: dict[str, object]) -> None:
+    plain, embedded = make_ctx(), make_ctx(**openai)
+    other = make_ctx(**{**openai, "remap__model": "demo-embedder-2"})
     assert len({pin_name(ctx.config) for ctx in (plain, embedded, other)}) == 3
     assert embedded.frame("similarity_basis")["term"].to_list() == ["test demo-embedder"]

@@ -1,4 +1,4 @@
-"""After an edit of the catalog: earlier candidates, revised, equal those of a fresh warehouse."""
+"""After a catalog edit: patched earlier candidates equal those of a fresh warehouse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from convrec.errors import WarehouseError
 from convrec.stages import partitions
 from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
-from convrec.stages.remap.incremental import edited_items, rising
+from convrec.stages.remap.incremental import edited_items, longest_increasing_subsequence
 
 WORDS = ("Alpha", "Beta", "Gamma", "Delta", "Épsilon", "Zeta", "Eta", "Theta", "Iota", "Kappa", "2")
 CONTEXTS = 60
@@ -108,7 +108,7 @@ class World:
         """The rows as they are read again, and how many of them were computed."""
         ctx = replace(self.ctx(items), **changes)
         with closing(CANDIDATES.build(ctx)) as built:
-            made = built.made
+            made = built.output
             computed = sum(made.heights) if isinstance(made, PatchedRows) else made.height
             ref = self.store.put(CANDIDATES.spec(ctx), built)
             rows = self.store.read(ref.artifact_id)
@@ -117,7 +117,7 @@ class World:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_edits_give_what_a_fresh_warehouse_gives(
+def test_edits_equal_a_fresh_warehouse(
     seed: int, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "SPARSE", 8 * (seed % 2))
@@ -146,16 +146,14 @@ def small(store: Store) -> tuple[World, Items]:
     return made, items[1:]
 
 
-def test_a_run_that_refreshes_takes_nothing_from_earlier(store: Store) -> None:
+def test_a_rebuild_uses_no_earlier_rows(store: Store) -> None:
     kept, items = small(store)
-    rows, computed = kept.candidates(items, afresh=True)
+    rows, computed = kept.candidates(items, rebuild=True)
     assert computed == rows.height
     assert kept.candidates(items)[1] < rows.height
 
 
-def test_nothing_stays_in_the_workspace_for_a_run_that_finds_others_before_it(
-    store: Store, tmp_path: Path
-) -> None:
+def test_patching_leaves_nothing_in_the_workspace(store: Store, tmp_path: Path) -> None:
     kept, items = small(store)
     folder = tmp_path / "work"
     rows, computed = kept.candidates(items, workspace=folder)
@@ -163,10 +161,10 @@ def test_nothing_stays_in_the_workspace_for_a_run_that_finds_others_before_it(
     assert not folder.exists()
 
 
-def test_after_a_conversation_was_forgotten_everything_is_computed(store: Store) -> None:
+def test_after_a_forget_all_rows_are_computed(store: Store) -> None:
     kept, items = small(store)
     gone = kept.ctx(items).frame("conversations")["context_id"][0]
-    with store.write() as connection:
+    with store.transaction() as connection:
         for table in ("candidates", "conversations", "teacher_lists"):
             connection.execute(f"DELETE FROM {table} WHERE context_id = ?", [gone])
             connection.execute(
@@ -177,18 +175,18 @@ def test_after_a_conversation_was_forgotten_everything_is_computed(store: Store)
     assert computed == rows.height == 8 * (CONTEXTS - 1)
 
 
-def test_earlier_rows_that_go_meanwhile_end_the_commit(store: Store) -> None:
+def test_deleted_earlier_rows_abort_the_commit(store: Store) -> None:
     kept, items = small(store)
     ctx = kept.ctx(items)
     with closing(CANDIDATES.build(ctx)) as built:
-        with store.write() as connection:
+        with store.transaction() as connection:
             connection.execute("DELETE FROM candidates")
         with pytest.raises(WarehouseError, match="was deleted while candidates was made"):
             store.put(CANDIDATES.spec(ctx), built)
     assert store.find(CANDIDATES.spec(ctx).artifact_id) is None
 
 
-def test_items_are_edited_by_what_is_read_of_them_and_by_their_order() -> None:
+def test_edited_items_differ_in_text_or_order() -> None:
     rng = random.Random(3)
     one, two, three, four = ({**item(rng), "item_id": name} for name in "abcd")
     before = catalog([one, two, three])
@@ -200,5 +198,5 @@ def test_items_are_edited_by_what_is_read_of_them_and_by_their_order() -> None:
 
 def test_the_longest_rising_sequence() -> None:
     numbers = [3, 0, 1, 7, 2, 5]
-    assert sorted(numbers[at] for at in rising(numbers)) == [0, 1, 2, 5]
-    assert rising([]) == []
+    assert sorted(numbers[at] for at in longest_increasing_subsequence(numbers)) == [0, 1, 2, 5]
+    assert longest_increasing_subsequence([]) == []

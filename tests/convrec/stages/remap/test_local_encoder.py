@@ -12,9 +12,10 @@ import pytest
 from convrec.errors import ConfigError
 from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES
-from convrec.stages.remap.embedding import lacking_texts, space_name
-from convrec.stages.remap.local_encoder import Encoder
+from convrec.stages.remap.embedding import missing_texts, vector_space
+from convrec.stages.remap.local_encoder import LocalEncoder
 from convrec.stages.responses import fetch_responses
+from tests.support.films import FILMS
 
 
 @pytest.fixture
@@ -27,57 +28,55 @@ def minilm() -> Path:
     return Path(found.origin).parent / "model"
 
 
-def test_without_the_extra_the_sentence_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_has_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(ConfigError, match=r"needs the extra `st`.*pip install"):
-        Encoder("anything")
+        LocalEncoder("anything")
 
 
-def test_a_folder_without_a_model_is_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers", reason="the extra `st` is not installed")
     with pytest.raises(ConfigError, match=r"remap\.model=.*cannot be loaded"):
-        Encoder(str(tmp_path))
+        LocalEncoder(str(tmp_path))
 
 
-def test_a_folder_is_named_by_its_content(
-    make_job: Callable[..., StepContext], tmp_path: Path
+def test_a_model_folder_is_named_by_its_content(
+    make_ctx: Callable[..., StepContext], tmp_path: Path
 ) -> None:
     names = []
     for name, text in (("a", "one"), ("b", "one"), ("c", "two")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "weights").write_text(text)
         folder = str(tmp_path / name)
-        ctx = make_job(remap__similarity="sentence-transformers", remap__model=folder)
-        names.append(space_name(ctx.config))
+        ctx = make_ctx(remap__similarity="sentence-transformers", remap__model=folder)
+        names.append(vector_space(ctx.config))
     assert names[0] == names[1] != names[2]
     assert str(tmp_path) not in names[0]
 
 
-def test_minilm_finds_what_is_alike_and_encodes_only_what_is_new(
-    make_job: Callable[..., StepContext], minilm: Path, monkeypatch: pytest.MonkeyPatch
+def test_minilm_ranks_similar_items_and_encodes_new_texts(
+    make_ctx: Callable[..., StepContext], minilm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from .conftest import FILMS
-
     encoded: list[str] = []
-    whole = Encoder.vectors
+    whole = LocalEncoder.vectors
 
-    def noted(self: Encoder, texts: list[str]) -> object:
+    def noted(self: LocalEncoder, texts: list[str]) -> object:
         encoded.extend(texts)
         return whole(self, texts)
 
-    monkeypatch.setattr(Encoder, "vectors", noted)
+    monkeypatch.setattr(LocalEncoder, "vectors", noted)
     settings = {"remap__similarity": "sentence-transformers", "remap__model": str(minilm)}
 
     def fill(ctx: StepContext) -> None:
         done = fetch_responses(CANDIDATES, ctx, run="r", spent_usd=0.0, progress=lambda *_: None)
         assert (done.requests, done.sent) == (0, 0)
 
-    ctx = make_job(**settings)
+    ctx = make_ctx(**settings)
     fill(ctx)
-    assert lacking_texts(ctx).is_empty()
+    assert missing_texts(ctx).is_empty()
     rows = CANDIDATES.build(ctx).rows.filter(context_id="c2").to_dicts()
     near = {row["item_id"]: row["similarity"] for row in rows}
-    assert near["Aliens (1986)"] > near["Heat (1995)"]  # its list begins with Alien
+    assert near["Aliens (1986)"] > near["Heat (1995)"]  # its list starts with Alien
     encoded.clear()
-    fill(make_job([*FILMS, ("Ran", 1985, ["War"])], **settings))
+    fill(make_ctx([*FILMS, ("Ran", 1985, ["War"])], **settings))
     assert encoded == ["Ran 1985 War"]

@@ -1,4 +1,4 @@
-"""Candidates are those of a dense computation over everything, in every space."""
+"""Candidates equal a dense computation, with each similarity model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS, candidates
 from convrec.stages.remap.linked_titles import link_teacher_titles
-from convrec.stages.remap.similarity import TfidfSimilarity, open_similarity
+from convrec.stages.remap.similarity import TfidfSimilarity, similarity_model
 from convrec.stages.responses import fetch_responses
 
 FIRST = ("Night", "Day", "Return", "Ghost", "River")
@@ -35,8 +35,8 @@ def lists(rng: np.random.Generator) -> list[tuple[str, int, str, int | None]]:
 
 
 @pytest.mark.parametrize("similarity", ["tfidf", "openai"])
-def test_candidates_are_those_of_a_dense_computation(
-    make_job: Callable[..., StepContext],
+def test_candidates_equal_a_dense_computation(
+    make_ctx: Callable[..., StepContext],
     openai: dict[str, Any],
     similarity: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -44,13 +44,13 @@ def test_candidates_are_those_of_a_dense_computation(
     monkeypatch.setattr(candidates, "CHUNK", 1)
     given = lists(np.random.default_rng(3))
     settings = {**openai, "remap__keep": 12, "list_length": 5, "reflect__top": 5}
-    ctx = make_job(FILMS, given, **{**settings, "remap__similarity": similarity})
+    ctx = make_ctx(FILMS, given, **{**settings, "remap__similarity": similarity})
     fetch_responses(CANDIDATES, ctx, run="", spent_usd=0.0, progress=lambda *_: None)
     rows = CANDIDATES.build(ctx).rows
 
     found = link_teacher_titles(ctx)
     talks = ctx.frame("conversations").unique("context_id", maintain_order=True)
-    space = open_similarity(ctx, found, talks)
+    model = similarity_model(ctx, found, talks)
     p = np.zeros((2, found.items.height), np.float32)
     numbers = {row: n for n, row in enumerate(found.items.select("title", "year").rows())}
     for owner, rank, title, year in given:
@@ -61,8 +61,8 @@ def test_candidates_are_those_of_a_dense_computation(
         identity[item, row] = row >= 0
     from scipy.sparse import csr_matrix
 
-    each = space.similar(csr_matrix(np.eye(found.items.height, dtype=np.float32)))
-    scores = p @ identity + 0.3 * (p @ each) + 0.3 * space.talk(slice(0, 2))
+    each = model.item_similarity(csr_matrix(np.eye(found.items.height, dtype=np.float32)))
+    scores = p @ identity + 0.3 * (p @ each) + 0.3 * model.conversation_similarity(slice(0, 2))
     best = np.argsort(-np.round(scores, 5), axis=1, kind="stable")[:, :12]
     ids = ctx.frame("catalog")["item_id"]
     assert rows["item_id"].to_list() == [ids[int(n)] for n in best.ravel()]
@@ -76,7 +76,7 @@ def test_candidates_are_those_of_a_dense_computation(
 
 
 def with_texts(ctx: StepContext, texts: list[str]) -> StepContext:
-    """The job, its catalog's first items with these texts."""
+    """The context with these texts for the first items of its catalog."""
     catalog = ctx.frame("catalog")
     texts = [*texts, *[""] * (catalog.height - len(texts))]
     frames = {**ctx.frames, "catalog": catalog.with_columns(text=pl.Series(texts))}
@@ -85,17 +85,17 @@ def with_texts(ctx: StepContext, texts: list[str]) -> StepContext:
 
 
 @pytest.mark.parametrize("words", [3, 30_000])
-def test_conversations_about_some_items_are_found_however_long_their_texts(
-    make_job: Callable[..., StepContext], words: int
+def test_sparse_entries_equal_the_dense_similarity(
+    make_ctx: Callable[..., StepContext], words: int
 ) -> None:
     rng = np.random.default_rng(1)
     letters = rng.choice(list("abcdefghij"), (words, 8))
-    ctx = with_texts(make_job(), ["crime " + " ".join(map("".join, letters)), "", "crime"])
+    ctx = with_texts(make_ctx(), ["crime " + " ".join(map("".join, letters)), "", "crime"])
     talks = ctx.frame("conversations")
-    space = TfidfSimilarity(ctx, link_teacher_titles(ctx), talks)
+    model = TfidfSimilarity(ctx, link_teacher_titles(ctx), talks)
     columns = np.array([0, 2])
     found = np.zeros((talks.height, len(columns)), np.float32)
-    row, column, score = space.talk_about(columns, talks["conversation"])
+    row, column, score = model.conversation_entries(columns, talks["conversation"])
     found[row, column] = score
-    assert np.array_equal(found, space.talk(slice(0, talks.height))[:, columns])
+    assert np.array_equal(found, model.conversation_similarity(slice(0, talks.height))[:, columns])
     assert (found > 0).any()

@@ -15,7 +15,7 @@ def test_default_learning_rates_surround_the_profiles() -> None:
     assert runs["grpo"] == [TrainingRun("grpo", 1e-4, 3)]
 
 
-def test_a_run_with_the_profiles_settings_has_the_profiles_config() -> None:
+def test_a_run_with_the_profiles_settings_keeps_its_config() -> None:
     config = load("demo")
     run = TrainingRun(config.rank_grpo.algorithm, config.rank_grpo.learning_rate, config.seed)
     assert run.adapt(config) == config
