@@ -36,7 +36,7 @@ import json
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
-from convrec.llm import server
+from convrec.demo import server
 body = json.dumps({"id": "x", "object": "chat.completion", "created": 1, "model": "m",
     "choices": [{"index": 0, "finish_reason": "stop",
                  "message": {"role": "assistant", "content": TITLES}}],
@@ -49,7 +49,7 @@ async def chat(request):
 listener = server.bind(0)
 print(server.base_url(listener), flush=True)
 app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
-server.server(app).run(sockets=[listener])
+server.create_server(app).run(sockets=[listener])
 """
 
 

@@ -25,14 +25,14 @@ from convrec.cli.compare import compare
 from convrec.cli.export import export
 from convrec.cli.forget import forget
 from convrec.cli.llm import app as llm_app
-from convrec.cli.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
+from convrec.cli.output import Assignments, JsonFile, ProfileName, console, is_stdout, write_json
 from convrec.cli.plan import plan
 from convrec.cli.recommend import recommend
-from convrec.cli.reparse import import_answers, reparse
+from convrec.cli.responses import import_responses, reparse
 from convrec.cli.score import score
 from convrec.cli.trace import trace
 from convrec.cli.train import app as train_app
-from convrec.errors import ConfigError, ConvrecError, WarehouseError, no_space
+from convrec.errors import ConfigError, ConvrecError, WarehouseError, is_disk_full
 from flows.publish import publish
 
 app = typer.Typer(
@@ -78,19 +78,19 @@ def run(
     json_file: JsonFile = None,
 ) -> None:
     """Run the pipeline of PROFILE: all eight stages; unchanged ones come from the cache."""
-    from convrec.catalog.versions import load_checked, unpublished
+    from convrec.catalog.resolve import load_with_catalog, unpublished_edit
     from convrec.config import parse_overrides
 
     overrides = parse_overrides(assignments or [])
     _check_stage(until)
     _check_stage(refresh)
     # Refuse wrong input before Prefect starts.
-    if note := unpublished(load_checked(profile, overrides)):
+    if note := unpublished_edit(load_with_catalog(profile, overrides)):
         typer.echo(f"convrec: {note}", err=True)
     environment()
     summary = _run_flow(
         {"profile": profile, "overrides": overrides, "until": until, "refresh": refresh},
-        quiet=takes_stdout(json_file),
+        quiet=is_stdout(json_file),
     )
     if json_file is not None:
         write_json(summary, json_file)
@@ -107,17 +107,17 @@ def evaluate(
     json_file: JsonFile = None,
 ) -> None:
     """Score checkpoints on the test split of a profile; trains nothing, sends no LLM request."""
-    from convrec.catalog.versions import load_checked
+    from convrec.catalog.resolve import load_with_catalog
     from convrec.config import parse_overrides
 
     overrides = parse_overrides(assignments or [])
-    load_checked(profile, overrides)
+    load_with_catalog(profile, overrides)
     environment()  # before Prefect, which reads it once
     from flows.evaluate import evaluate as evaluate_flow
 
     summary = _run_flow(
         {"profile": profile, "overrides": overrides, "checkpoint": checkpoint},
-        quiet=takes_stdout(json_file),
+        quiet=is_stdout(json_file),
         flow=evaluate_flow,
     )
     if json_file is not None:
@@ -171,7 +171,7 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(artifacts_app, name="artifacts")
 artifacts_app.command("forget")(forget)
 artifacts_app.command("trace")(trace)
-llm_app.command("import")(import_answers)
+llm_app.command("import")(import_responses)
 llm_app.command("reparse")(reparse)
 app.add_typer(llm_app, name="llm")
 app.add_typer(train_app, name="train")
@@ -243,7 +243,7 @@ def _refuse_full_disks() -> None:
 
 def _environment_problem(error: Exception) -> str:
     """What to do about a full or read-only disk or an unreachable Prefect server; else empty."""
-    if no_space(error):
+    if is_disk_full(error):
         return f"a disk is full ({error}); free some space and run again; what was paid for is kept"
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES):
         return (

@@ -1,4 +1,4 @@
-"""`convrec llm`: the demo's server, what was spent, imports and batches."""
+"""`convrec llm`: the ledger, batches and the demo server."""
 
 from __future__ import annotations
 
@@ -15,47 +15,45 @@ if TYPE_CHECKING:
     from convrec.llm.response_store import ResponseStore
 
 app = typer.Typer(
-    no_args_is_help=True, help="Teacher and judge: the ledger, imports, batches, a demo server."
+    no_args_is_help=True, help="LLM requests: ledger, imports, batches, and a demo server."
 )
 
-RARE = ("cached_tokens", "reasoning_tokens")
-"""Columns of the ledger that are shown where one of them holds something."""
+OPTIONAL_COLUMNS = ("cached_tokens", "reasoning_tokens")
+"""Columns of the ledger that are shown only if a value is not 0."""
 
 
 @app.command("serve-demo")
 def serve_demo(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8800,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 means any free port.")] = 8800,
     faults: Annotated[
         str,
         typer.Option(
-            help="Misbehave: NAME:SHARE,... of 429, 500, drop, timeout, truncate, "
-            "garbage, empty; of batches batch_expired, batch_failed, batch_cancelled."
+            help="Faults to simulate, as NAME:SHARE,...: 429, 500, drop, timeout, truncate, "
+            "garbage, empty; for batches batch_expired, batch_failed, batch_cancelled."
         ),
     ] = "",
     latency_ms: Annotated[
-        float, typer.Option(min=0, help="Milliseconds before each answer.")
+        float, typer.Option(min=0, help="Milliseconds before each response.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 0,
     log: Annotated[
-        Path | None, typer.Option(help="Append one JSON line a request: its key and outcome.")
+        Path | None,
+        typer.Option(help="Append one JSON line per request, with its key and outcome."),
     ] = None,
     state: Annotated[
         Path | None,
-        typer.Option(file_okay=False, help="Folder of files and batches; they outlive the server."),
+        typer.Option(file_okay=False, help="Folder that keeps files and batches."),
     ] = None,
-    batch_seconds: Annotated[float, typer.Option(min=0, help="Seconds that a batch takes.")] = 2.0,
-    rpm: Annotated[
-        int | None, typer.Option(min=1, help="Let through so many requests a minute.")
-    ] = None,
-    tpm: Annotated[
-        int | None, typer.Option(min=1, help="Let through so many tokens a minute.")
-    ] = None,
+    batch_seconds: Annotated[float, typer.Option(min=0, help="Duration of a batch.")] = 2.0,
+    rpm: Annotated[int | None, typer.Option(min=1, help="Limit of requests per minute.")] = None,
+    tpm: Annotated[int | None, typer.Option(min=1, help="Limit of tokens per minute.")] = None,
 ) -> None:
-    """Serve the simulated teacher and judge, OpenAI-compatible, until Ctrl-C.
+    """Serve the simulated teacher and judge through the OpenAI API, until Ctrl-C.
 
-    For example: --faults 429:0.1,drop:0.05
+    Example: --faults 429:0.1,drop:0.05
     """
-    from convrec.demo.server import Faults, Limits, serve
+    from convrec.demo.faults import Faults, Limits
+    from convrec.demo.server import serve
 
     serve(
         port,
@@ -71,14 +69,14 @@ def serve_demo(
 @app.command()
 def ledger(
     by: Annotated[
-        str, typer.Option(help="Columns to sum by, of run, stage, model, day, origin.")
+        str, typer.Option(help="Columns to group by: run, stage, model, day, origin.")
     ] = "run,stage,model,day,origin",
     json_file: JsonFile = None,
 ) -> None:
-    """Show what was sent and billed: requests, tokens and US dollars."""
+    """Show requests, tokens and US dollars that were billed."""
     from convrec.llm.ledger import ledger_rows, sum_rows
 
-    rows = sum_rows(ledger_rows(_answers().store), by)
+    rows = sum_rows(ledger_rows(_open_responses().store), by)
     if json_file is not None:
         write_json({"rows": rows}, json_file)
     if not is_stdout(json_file):
@@ -89,61 +87,64 @@ def ledger(
 def batches(
     cancel: Annotated[
         str | None,
-        typer.Option(metavar="KEY", help="End this batch; what it did is kept."),
+        typer.Option(metavar="KEY", help="Cancel this batch; its responses are kept."),
     ] = None,
     release: Annotated[
         str | None,
-        typer.Option(metavar="KEY", help="Give up a batch that the endpoint lost: send anew."),
+        typer.Option(metavar="KEY", help="Free the requests of a batch that the endpoint lost."),
     ] = None,
     profile: Annotated[
-        str, typer.Option(help="Whose endpoint to ask, for --cancel.")
+        str, typer.Option(help="Profile whose endpoint has the batch, for --cancel.")
     ] = "reddit-v2",
     assignments: Assignments = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Show the batches of the Batch API: submitted, ended, and on the way."""
+    """Show the batches of the Batch API, open and ended."""
+    from convrec.config import load, parse_overrides
     from convrec.llm.batch import BatchStore, cancel_batch, release_batch
 
-    answers = _answers()
+    responses = _open_responses()
     if cancel is not None:
-        from convrec.config import load, parse_overrides
-
-        cancel_batch(cancel, load(profile, parse_overrides(assignments or [])), answers)
+        cancel_batch(cancel, load(profile, parse_overrides(assignments or [])), responses)
     if release is not None:
-        release_batch(release, answers)
-    rows = BatchStore(answers.store).records()
+        release_batch(release, responses)
+    records = BatchStore(responses.store).records()
     if json_file is not None:
-        write_json({"batches": [asdict(row) for row in rows]}, json_file)
+        write_json({"batches": [asdict(record) for record in records]}, json_file)
     if not is_stdout(json_file):
-        _print_batches(rows)
+        _print_batches(records)
 
 
-def _answers() -> ResponseStore:
-    """The stored answers, with what a crashed run left in the spool."""
+def _open_responses() -> ResponseStore:
+    """The stored responses, including those that a crashed run left in the spool."""
     from convrec.artifacts import Store
     from convrec.config import home
     from convrec.llm.response_store import ResponseStore
 
-    return ResponseStore(Store(home()))
+    responses = ResponseStore(Store(home()))
+    responses.recover()
+    return responses
 
 
 def _print_ledger(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     if not rows:
-        console().print("Nothing was sent yet.")
+        console().print("The ledger is empty: no request was billed yet.")
         return
-    shown = [name for name in rows[0] if name not in RARE or any(row[name] for row in rows)]
-    table = Table(*(name.replace("_", " ") for name in shown))
+    columns = [
+        name for name in rows[0] if name not in OPTIONAL_COLUMNS or any(row[name] for row in rows)
+    ]
+    table = Table(*(name.replace("_", " ") for name in columns))
     for row in rows:
-        table.add_row(*(_cell(name, row[name]) for name in shown))
+        table.add_row(*(_format_cell(name, row[name]) for name in columns))
     table.add_section()
-    blank = [""] * (len(shown) - 1)
+    blank = [""] * (len(columns) - 1)
     table.add_row("total", *blank[1:], f"{sum(row['usd'] for row in rows):.4f}")
     console().print(fold_cells(table))
 
 
-def _cell(name: str, value: object) -> str:
+def _format_cell(name: str, value: object) -> str:
     if name == "run":
         return str(value)[:8]
     if isinstance(value, float):
@@ -151,15 +152,21 @@ def _cell(name: str, value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _print_batches(rows: list[BatchRecord]) -> None:
+def _print_batches(records: list[BatchRecord]) -> None:
     from rich.table import Table
 
-    if not rows:
-        console().print("No batch was made yet.")
+    if not records:
+        console().print("There are no batches yet.")
         return
-    table = Table("batch", "stage", "state", "requests", "at the endpoint", "note", "made")
-    for row in rows:
-        made = f"{row.created_at:%Y-%m-%d %H:%M}"
-        cells = (row.batch_key, row.stage, row.state, f"{row.requests:,}", row.batch_id, row.note)
-        table.add_row(*cells, made)
+    table = Table("batch", "stage", "state", "requests", "endpoint id", "note", "created")
+    for record in records:
+        table.add_row(
+            record.batch_key,
+            record.stage,
+            record.state,
+            f"{record.requests:,}",
+            record.batch_id,
+            record.note,
+            f"{record.created_at:%Y-%m-%d %H:%M}",
+        )
     console().print(fold_cells(table))

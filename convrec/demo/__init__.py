@@ -1,7 +1,7 @@
-"""The embedded demo's teacher, judge and embedder: models that are simulated, not learned.
+"""The embedded demo's teacher, judge and embedder: simulated models, not trained ones.
 
-They answer as real ones do, faults included, from small worlds of works and tastes: films, and
-books where the request speaks of those. What they say is a function of the request alone.
+They respond like real models, faults included, from small worlds of works and tastes: films by
+default, books if the request mentions those. A response depends on the request alone.
 """
 
 from convrec.demo.completion import MODELS, complete

@@ -1,8 +1,8 @@
-"""The demo server's Files and Batches: what the OpenAI API offers, on a folder.
+"""Files and batches of the demo server, as OpenAI offers them, in a folder.
 
-Every file and batch is written whole under a temporary name and renamed, so a server that was
-killed and started again on the same folder knows them all. How far a batch is follows from the
-clock: it ends `seconds` after it was made. Its lines are worked on once, when first looked at then.
+Files and batches are written atomically, so a server that is killed and restarted on the same
+folder finds them again. A batch ends `seconds` after its creation by the clock; its lines are
+processed when it is first requested after that.
 """
 
 from __future__ import annotations
@@ -12,49 +12,57 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from convrec.demo.faults import Faults
 from convrec.utils.files import atomic_path
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import Route
-
-    from convrec.demo.faults import Faults
 
 Respond = Callable[[Any], tuple[int, dict[str, Any]]]
 """Request body → HTTP status and response body."""
 
-Handler = Callable[["Request"], Awaitable["Response"]]
-
 MAX_REQUESTS, MAX_BYTES = 50_000, 200_000_000
-URL = "/v1/chat/completions"
+ENDPOINT = "/v1/chat/completions"
 PARTIAL_FAULTS = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
-"""Faults in which a batch ends with about half of its lines done."""
+"""Fault → final status of a batch that processes only half of its lines."""
 
 
 @dataclass
 class BatchApiState:
-    """Files and batches in one folder, which the first file makes."""
+    """Files and batches in one folder, which is created with the first file.
+
+    Objects have the fields of the OpenAI API; those that start with `_` are internal.
+    """
 
     folder: Path
-    answer: Respond
+    respond: Respond
     faults: Faults
     seconds: float
     log: Callable[[dict[str, Any]], None]
 
     def __post_init__(self) -> None:
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
+
+    def list_objects(self, prefix: str) -> list[dict[str, Any]]:
+        """All file or batch objects, by the prefix of their ids, newest first."""
+        found = [json.loads(p.read_text()) for p in self.folder.glob(f"{prefix}*.json")]
+        return sorted(found, key=lambda item: (-item["created_at"], item["id"]))
+
+    def get_object(self, object_id: str) -> dict[str, Any] | None:
+        """One file or batch object."""
+        path = self.folder / f"{Path(object_id).name}.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def _save_object(self, item: dict[str, Any]) -> None:
+        _write_bytes(self.folder / f"{item['id']}.json", json.dumps(item).encode())
 
     # -- files ---------------------------------------------------------------------------------
 
     def add_file(self, content: bytes, name: str, purpose: str = "batch") -> dict[str, Any]:
-        """Keep a file; its object as the API shows it."""
-        made = {
+        """Store a file; returns its object."""
+        file = {
             "id": f"file-{secrets.token_hex(12)}",
             "object": "file",
             "bytes": len(content),
@@ -63,38 +71,28 @@ class BatchApiState:
             "purpose": purpose,
             "status": "processed",
         }
-        _write(self.folder / f"{made['id']}.content", content)
-        self._save(made)
-        return made
+        _write_bytes(self.folder / f"{file['id']}.content", content)
+        self._save_object(file)
+        return file
 
-    def things(self, kind: str) -> list[dict[str, Any]]:
-        """Every file or batch object, newest first."""
-        found = [json.loads(p.read_text()) for p in self.folder.glob(f"{kind}*.json")]
-        return sorted(found, key=lambda thing: (-thing["created_at"], thing["id"]))
-
-    def thing(self, name: str) -> dict[str, Any] | None:
-        """One file or batch object."""
-        path = self.folder / f"{Path(name).name}.json"
-        return json.loads(path.read_text()) if path.is_file() else None
-
-    def content(self, file_id: str) -> bytes:
-        """What is in a file."""
+    def read_content(self, file_id: str) -> bytes:
+        """The content of a file."""
         return (self.folder / f"{Path(file_id).name}.content").read_bytes()
 
-    def delete(self, file_id: str) -> None:
-        """Remove a file."""
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file."""
         for suffix in ("json", "content"):
             (self.folder / f"{Path(file_id).name}.{suffix}").unlink(missing_ok=True)
 
     # -- batches -------------------------------------------------------------------------------
 
     def add_batch(self, file_id: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
-        """Begin a batch; its object."""
+        """Start a batch; returns its object."""
         now = int(time.time())
         batch = {
             "id": f"batch_{secrets.token_hex(12)}",
             "object": "batch",
-            "endpoint": URL,
+            "endpoint": ENDPOINT,
             "errors": None,
             "input_file_id": file_id,
             "completion_window": "24h",
@@ -109,74 +107,76 @@ class BatchApiState:
             "_fault": self.faults.draw_batch(),
             "_seed": self.faults.draw_seed(),
         }
-        self._save(batch)
-        lines = self.content(file_id).count(b"\n")
+        self._save_object(batch)
+        lines = self.read_content(file_id).count(b"\n")
         self.log({"batch": batch["id"], "outcome": "created", "requests": lines})
         return batch
 
-    async def look(self, batch_id: str) -> dict[str, Any] | None:
-        """A batch as it stands now; one whose time has come is worked on first."""
-        async with self._turn:
-            batch = self.thing(batch_id)
+    async def get_batch(self, batch_id: str) -> dict[str, Any] | None:
+        """The current state of a batch; one that is due is processed first."""
+        async with self._lock:
+            batch = self.get_object(batch_id)
             if batch is None or batch["status"] not in ("validating", "in_progress", "cancelling"):
                 return batch
             batch = await asyncio.to_thread(self._advance, batch)
-            self._save(batch)
+            self._save_object(batch)
             return batch
 
-    async def cancel(self, batch_id: str) -> dict[str, Any] | None:
-        """Ask a batch to end; the lines that its time allowed are done."""
-        batch = await self.look(batch_id)
+    async def cancel_batch(self, batch_id: str) -> dict[str, Any] | None:
+        """Cancel a batch; half of its lines are processed."""
+        batch = await self.get_batch(batch_id)
         if batch and batch["status"] in ("validating", "in_progress"):
             batch |= {"status": "cancelling", "_fault": "batch_cancelled", "_started": 0}
-            self._save(batch)
+            self._save_object(batch)
         return batch
 
     def _advance(self, batch: dict[str, Any]) -> dict[str, Any]:
-        lines, errors = _validated(self.content(batch["input_file_id"]))
+        lines, errors = _parse_input(self.read_content(batch["input_file_id"]))
         if batch["_fault"] == "batch_failed":
-            errors = [_trouble("token_limit_exceeded", "Enqueued token limit reached.")]
+            errors = [_batch_error("token_limit_exceeded", "Enqueued token limit reached.")]
         if not errors:
-            errors = self._unknown_model(lines)
+            errors = self._model_errors(lines)
         now = int(time.time())
         if errors:
             data = {"object": "list", "data": errors}
             return batch | {"status": "failed", "failed_at": now, "errors": data}
         share = (time.time() - batch["_started"]) / self.seconds if self.seconds else 1.0
         if share < 1:
-            done = int(share * len(lines))
-            counts = {"total": len(lines), "completed": done, "failed": 0}
+            completed = int(share * len(lines))
+            counts = {"total": len(lines), "completed": completed, "failed": 0}
             return batch | {"status": "in_progress", "request_counts": counts}
-        return batch | self._done(batch, lines, now)
+        return batch | self._process(batch, lines, now)
 
-    def _unknown_model(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        status, body = self.answer(lines[0]["body"])
+    def _model_errors(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        status, body = self.respond(lines[0]["body"])
         if status != 404:
             return []
-        return [_trouble("model_not_found", str(body["error"]["message"]))]
+        return [_batch_error("model_not_found", str(body["error"]["message"]))]
 
-    def _done(self, batch: dict[str, Any], lines: list[dict[str, Any]], now: int) -> dict[str, Any]:
-        """What a batch is once all its lines were worked on, in no particular order."""
+    def _process(
+        self, batch: dict[str, Any], lines: list[dict[str, Any]], now: int
+    ) -> dict[str, Any]:
+        """Process the lines in random order; returns the changed fields of the batch."""
         rng = random.Random(batch["_seed"])
         rng.shuffle(lines)
         status = PARTIAL_FAULTS.get(batch["_fault"], "completed")
-        upto = len(lines) if status == "completed" else (len(lines) + 1) // 2
+        limit = len(lines) if status == "completed" else (len(lines) + 1) // 2
         output: list[dict[str, Any]] = []
-        refused: list[dict[str, Any]] = []
+        errors: list[dict[str, Any]] = []
         for number, line in enumerate(lines):
-            late = f"batch_{status}" if number >= upto else ""
-            fault = "" if late else self.faults.draw_from(rng)
-            row = self._row(line, fault, late)
+            not_run = f"batch_{status}" if number >= limit else ""
+            fault = "" if not_run else self.faults.draw_from(rng)
+            row = self._output_row(line, fault, not_run)
             self.log({"key": line["custom_id"], "outcome": _outcome(row), "batch": batch["id"]})
             if row is not None:
-                good = row["response"] and row["response"]["status_code"] == 200
-                (output if good else refused).append(row)
+                is_good = row["response"] and row["response"]["status_code"] == 200
+                (output if is_good else errors).append(row)
         moment = {"completed": "completed_at", "expired": "expired_at"}.get(status, "cancelled_at")
         return {
             "status": status,
             moment: now,
-            "output_file_id": self._result(output, "output"),
-            "error_file_id": self._result(refused, "error"),
+            "output_file_id": self._add_result_file(output, "output"),
+            "error_file_id": self._add_result_file(errors, "error"),
             "request_counts": {
                 "total": len(lines),
                 "completed": len(output),
@@ -184,11 +184,14 @@ class BatchApiState:
             },
         }
 
-    def _row(self, line: dict[str, Any], fault: str, late: str) -> dict[str, Any] | None:
-        """A line of the output or error file; None for one that is lost."""
+    def _output_row(self, line: dict[str, Any], fault: str, not_run: str) -> dict[str, Any] | None:
+        """A line of the output or error file; None if the fault loses it.
+
+        `not_run` is the error code of a line that was not processed.
+        """
         row = {"id": f"batch_req_{secrets.token_hex(8)}", "custom_id": line["custom_id"]}
-        if late:
-            error = {"code": late, "message": "This request could not be executed in time."}
+        if not_run:
+            error = {"code": not_run, "message": "This request could not be executed in time."}
             return {**row, "response": None, "error": error}
         if fault in ("drop", "timeout"):
             return None
@@ -198,47 +201,45 @@ class BatchApiState:
         elif fault:
             status, body = 200, {"id": "empty", "object": "chat.completion", "choices": []}
         else:
-            status, body = self.answer(line["body"])
+            status, body = self.respond(line["body"])
         response = {"status_code": status, "request_id": row["id"], "body": body}
         return {**row, "response": response, "error": None}
 
-    def _result(self, rows: list[dict[str, Any]], name: str) -> str | None:
+    def _add_result_file(self, rows: list[dict[str, Any]], name: str) -> str | None:
         if not rows:
             return None
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return str(self.add_file(text.encode(), f"{name}.jsonl", "batch_output")["id"])
 
-    def _save(self, thing: dict[str, Any]) -> None:
-        _write(self.folder / f"{thing['id']}.json", json.dumps(thing).encode())
 
-
-def _validated(content: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(the lines of an input file, what is wrong with them)."""
+def _parse_input(content: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(lines, errors) of an input file; lines are empty if there is an error."""
     lines: list[dict[str, Any]] = []
     seen: set[str] = set()
     if len(content) > MAX_BYTES:
-        return [], [_trouble("file_too_large", "The file is larger than 200 MB.")]
+        return [], [_batch_error("file_too_large", "The file is larger than 200 MB.")]
     for number, text in enumerate(filter(None, content.split(b"\n")), start=1):
         try:
             line = json.loads(text)
             name, model = line["custom_id"], line["body"]["model"]
-            good = (line["method"], line["url"]) == ("POST", URL)
+            is_valid = (line["method"], line["url"]) == ("POST", ENDPOINT)
         except (ValueError, RecursionError, KeyError, TypeError):
-            good = False
-        if not good:
-            return [], [_trouble("invalid_json_line", "This line is no request.", number)]
+            is_valid = False
+        if not is_valid:
+            return [], [_batch_error("invalid_json_line", "This line is no request.", number)]
         if name in seen:
-            return [], [_trouble("duplicate_custom_id", "The custom_id occurs twice.", number)]
+            message = "The custom_id occurs twice."
+            return [], [_batch_error("duplicate_custom_id", message, number)]
         if lines and model != lines[0]["body"]["model"]:
-            return [], [_trouble("mismatched_model", "A batch has one model.", number)]
+            return [], [_batch_error("mismatched_model", "A batch has one model.", number)]
         seen.add(name)
         lines.append(line)
     if not lines or len(lines) > MAX_REQUESTS:
-        return [], [_trouble("invalid_file", "A batch has 1 to 50,000 requests.")]
+        return [], [_batch_error("invalid_file", "A batch has 1 to 50,000 requests.")]
     return lines, []
 
 
-def _trouble(code: str, message: str, line: int | None = None) -> dict[str, Any]:
+def _batch_error(code: str, message: str, line: int | None = None) -> dict[str, Any]:
     return {"code": code, "message": message, "line": line, "param": None}
 
 
@@ -248,100 +249,7 @@ def _outcome(row: dict[str, Any] | None) -> str:
     return str(row["response"]["status_code"] if row["response"] else row["error"]["code"])
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with atomic_path(path) as part:
         part.write_bytes(content)
-
-
-# -- routes ------------------------------------------------------------------------------------
-
-
-def routes(
-    bureau: BatchApiState, misbehave: Callable[[str], Awaitable[Response]], drawn: Callable[[], str]
-) -> list[Route]:
-    """The routes of /v1/files and /v1/batches.
-
-    `drawn` gives the fault that a call meets. After 429 and 500 nothing has happened; after any
-    other fault a POST has done its work, and only the answer is lost.
-    """
-    from starlette.responses import JSONResponse, Response
-    from starlette.routing import Route
-
-    def shown(thing: dict[str, Any] | None) -> Response:
-        if thing is None:
-            error = {"message": "no such thing", "type": "invalid_request_error", "code": None}
-            return JSONResponse({"error": error}, status_code=404)
-        return JSONResponse({k: v for k, v in thing.items() if not k.startswith("_")})
-
-    def page(request: Request, things: list[dict[str, Any]]) -> Response:
-        after, limit = request.query_params.get("after"), request.query_params.get("limit", "20")
-        purpose = request.query_params.get("purpose")
-        things = [thing for thing in things if purpose in (None, thing.get("purpose"))]
-        names = [thing["id"] for thing in things]
-        first = names.index(after) + 1 if after in names else 0
-        some = things[first : first + int(limit)]
-        data = [{k: v for k, v in thing.items() if not k.startswith("_")} for thing in some]
-        more = first + int(limit) < len(things)
-        ends = {"first_id": some[0]["id"], "last_id": some[-1]["id"]} if some else {}
-        return JSONResponse({"object": "list", "data": data, "has_more": more, **ends})
-
-    async def upload(request: Request) -> Response:
-        async with request.form(max_part_size=MAX_BYTES) as form:
-            file = form["file"]
-            if isinstance(file, str):
-                return Response("a file is needed", status_code=400)
-            made = bureau.add_file(await file.read(), file.filename or "", str(form["purpose"]))
-        bureau.log({"file": made["id"], "outcome": "uploaded", "filename": made["filename"]})
-        return shown(made)
-
-    async def files(request: Request) -> Response:
-        return page(request, bureau.things("file-"))
-
-    async def one_file(request: Request) -> Response:
-        found = bureau.thing(request.path_params["id"])
-        if found and request.method == "DELETE":
-            bureau.delete(found["id"])
-            return JSONResponse({"id": found["id"], "object": "file", "deleted": True})
-        return shown(found)
-
-    async def content(request: Request) -> Response:
-        found = bureau.thing(request.path_params["id"])
-        return shown(None) if found is None else Response(bureau.content(found["id"]))
-
-    async def create(request: Request) -> Response:
-        asked = await request.json()
-        if bureau.thing(str(asked.get("input_file_id"))) is None:
-            return shown(None)
-        return shown(bureau.add_batch(asked["input_file_id"], asked.get("metadata")))
-
-    async def batches(request: Request) -> Response:
-        looked = [await bureau.look(batch["id"]) for batch in bureau.things("batch_")]
-        return page(request, [batch for batch in looked if batch])
-
-    async def one_batch(request: Request) -> Response:
-        return shown(await bureau.look(request.path_params["id"]))
-
-    async def cancel(request: Request) -> Response:
-        return shown(await bureau.cancel(request.path_params["id"]))
-
-    def stumbling(act: Handler) -> Handler:
-        async def handle(request: Request) -> Response:
-            fault = drawn()
-            if fault in ("429", "500"):
-                return await misbehave(fault)
-            response = await act(request)
-            return await misbehave(fault) if fault else response
-
-        return handle
-
-    return [
-        Route("/v1/files", stumbling(upload), methods=["POST"]),
-        Route("/v1/files", stumbling(files)),
-        Route("/v1/files/{id}", stumbling(one_file), methods=["GET", "DELETE"]),
-        Route("/v1/files/{id}/content", stumbling(content)),
-        Route("/v1/batches", stumbling(create), methods=["POST"]),
-        Route("/v1/batches", stumbling(batches)),
-        Route("/v1/batches/{id}", stumbling(one_batch)),
-        Route("/v1/batches/{id}/cancel", stumbling(cancel), methods=["POST"]),
-    ]

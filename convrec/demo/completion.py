@@ -1,4 +1,4 @@
-"""One chat completion of the embedded models, as the OpenAI API words it."""
+"""Chat completions of the simulated models in the format of the OpenAI API."""
 
 from __future__ import annotations
 
@@ -13,70 +13,75 @@ from convrec.demo.world import detect_world
 from convrec.errors import InputError
 
 MODELS = ("demo-teacher", "demo-judge")
-"""The models that `complete` knows."""
+"""The models that `complete` simulates."""
 
 CREATED = 1_700_000_000
-"""Every completion bears this moment, so that equal requests get equal answers."""
+"""`created` of every completion, so that equal requests get equal responses."""
 
 _CHARACTERS_PER_TOKEN = 4
 
 
 def complete(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer a `/v1/chat/completions` request body; equal bodies get equal answers.
+    """The response to a `/v1/chat/completions` request body; the same for equal bodies.
 
-    Raises InputError for an unknown model, no user message, or a request that the judge cannot
-    read: what an endpoint answers with status 400 or 404.
+    Raises InputError for an unknown model, for messages without text, and for a request that the
+    judge cannot use: an endpoint responds with status 400 or 404.
     """
     model = body.get("model")
     if model not in MODELS:
         raise InputError(f"no model {model!r} here: the demo endpoint has {' and '.join(MODELS)}")
     key = digest(body)
-    texts = _texts(body.get("messages"))
-    conversation, asked = _cut("conversation", "\n".join(texts))
-    candidates, instructions = _cut("candidates", asked)
-    here = detect_world(instructions if conversation else "")
+    texts = _message_texts(body.get("messages"))
+    conversation, prompt = _extract_tag("conversation", "\n".join(texts))
+    candidates, instructions = _extract_tag("candidates", prompt)
+    world = detect_world(instructions if conversation else "")
     rng = random.Random(int(key[:16], 16))
     if model == "demo-teacher":
-        content = teacher.respond(conversation or asked, asked, rng, here)
+        content = teacher.respond(conversation or prompt, prompt, rng, world)
     else:
-        content = judge.respond(conversation, candidates, body.get("response_format"), rng, here)
+        content = judge.respond(conversation, candidates, body.get("response_format"), rng, world)
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    finish = "stop"
-    if limit and _tokens([content]) > limit:
-        content, finish = content[: limit * _CHARACTERS_PER_TOKEN], "length"
-    return _envelope(key, model, content, finish, texts)
+    finish_reason = "stop"
+    if limit and _count_tokens([content]) > limit:
+        content, finish_reason = content[: limit * _CHARACTERS_PER_TOKEN], "length"
+    return _response(key, model, content, finish_reason, texts)
 
 
-def _envelope(
-    key: str, model: str, content: str, finish: str, texts: Iterable[str]
+def _response(
+    key: str, model: str, content: str, finish_reason: str, texts: Iterable[str]
 ) -> dict[str, Any]:
-    asked, said = _tokens(texts), _tokens([content])
-    message = {"role": "assistant", "content": content, "refusal": None}
+    prompt_tokens, completion_tokens = _count_tokens(texts), _count_tokens([content])
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": content, "refusal": None},
+        "logprobs": None,
+        "finish_reason": finish_reason,
+    }
     return {
         "id": f"chatcmpl-{key[:24]}",
         "object": "chat.completion",
         "created": CREATED,
         "model": model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
+        "choices": [choice],
         "usage": {
-            "prompt_tokens": asked,
-            "completion_tokens": said,
-            "total_tokens": asked + said,
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
             "prompt_tokens_details": {"cached_tokens": 0},
             "completion_tokens_details": {"reasoning_tokens": 0},
         },
     }
 
 
-def _cut(tag: str, text: str) -> tuple[str, str]:
-    """What stands between the last `<tag>` and its `</tag>`, and the text without it."""
+def _extract_tag(tag: str, text: str) -> tuple[str, str]:
+    """(content of the last `<tag>` element, the text without that content)."""
     end = text.rfind(f"</{tag}>")
     before, opened, inside = text[: max(end, 0)].rpartition(f"<{tag}>")
     return (inside, before + opened + text[end:]) if opened else ("", text)
 
 
-def _texts(messages: object) -> list[str]:
-    """The text of every message; a content may be a string or a list of text parts."""
+def _message_texts(messages: object) -> list[str]:
+    """The text of each message, whose content is a string or a list of text parts."""
     texts = []
     for message in messages if isinstance(messages, list) else []:
         content = message.get("content") if isinstance(message, dict) else None
@@ -87,5 +92,5 @@ def _texts(messages: object) -> list[str]:
     return texts
 
 
-def _tokens(texts: Iterable[str]) -> int:
+def _count_tokens(texts: Iterable[str]) -> int:
     return sum(math.ceil(len(text) / _CHARACTERS_PER_TOKEN) for text in texts)

@@ -1,4 +1,4 @@
-"""What the demo server does on demand: faults, drawn from a seed, and rate limits."""
+"""Faults and rate limits that the demo server simulates on request."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ BATCH_FAULTS = ("batch_expired", "batch_failed", "batch_cancelled")
 
 @dataclass
 class Faults:
-    """Which share of requests meets which fault, drawn anew at each attempt from `seed`.
+    """Fault → share of requests (or batches) that meet it, drawn at each attempt from `seed`.
 
-    `batch_expired`, `batch_failed` and `batch_cancelled` are shares of batches.
+    `latency_ms` delays every response.
     """
 
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Faults:
 
     @classmethod
     def parse(cls, text: str, *, latency_ms: float = 0.0, seed: int = 0) -> Faults:
-        """Read `429:0.1,drop:0.05`. Raises InputError for an unknown fault or a share above 1."""
+        """Parse `429:0.1,drop:0.05`. Raises InputError for unknown faults and invalid shares."""
         shares: dict[str, float] = {}
         for part in filter(None, text.split(",")):
             name, _, share = part.strip().partition(":")
@@ -39,13 +39,15 @@ class Faults:
                 shares[name] = float(share)
             except ValueError:
                 shares[name] = -1.0
-            groups = [[n for n in shares if n in names] for names in (FAULTS, BATCH_FAULTS)]
-            known = name in FAULTS or name in BATCH_FAULTS
-            most = max(sum(shares[n] for n in group) for group in groups)
-            if not known or not 0 <= shares[name] <= 1 or most > 1:
+            is_known = name in FAULTS or name in BATCH_FAULTS
+            totals = (
+                sum(share for fault, share in shares.items() if fault in group)
+                for group in (FAULTS, BATCH_FAULTS)
+            )
+            if not is_known or not 0 <= shares[name] <= 1 or max(totals) > 1:
                 raise InputError(
-                    f"fault {part!r} cannot be used: give NAME:SHARE with NAME one of "
-                    f"{', '.join(FAULTS + BATCH_FAULTS)} and shares that add up to at most 1"
+                    f"fault {part!r} is invalid. Use NAME:SHARE with a NAME of "
+                    f"{', '.join(FAULTS + BATCH_FAULTS)} and shares that sum to at most 1"
                 )
         return cls(shares, latency_ms, seed)
 
@@ -54,7 +56,7 @@ class Faults:
         return self.draw_from(self._random)
 
     def draw_from(self, rng: random.Random, names: Collection[str] = FAULTS) -> str:
-        """The fault that `rng` draws of those named; empty for none."""
+        """One of the named faults, drawn with `rng`; empty for none."""
         point = rng.random()
         for name in names:
             point -= self.shares.get(name, 0.0)
@@ -72,47 +74,46 @@ class Faults:
 
 
 class Limits:
-    """Requests and tokens a minute that the server lets through, as OpenAI's headers tell them."""
+    """Limits of requests and tokens per minute, reported in headers as OpenAI does."""
 
     def __init__(self, rpm: int | None, tpm: int | None) -> None:
-        now = time.monotonic()
         self._limits = {"requests": rpm, "tokens": tpm}
         self._levels = {name: float(limit or 0) for name, limit in self._limits.items()}
-        self._at = now
+        self._updated_at = time.monotonic()
 
     def wait(self, body: Any) -> float:
-        """Seconds until this request may go; it is let through, and counted, at 0."""
+        """Seconds until this request is allowed; at 0 it is counted."""
         now = time.monotonic()
-        needs = {"requests": 1.0, "tokens": self._tokens(body)}
+        needs = {"requests": 1.0, "tokens": self._max_tokens(body)}
         waits = [0.0]
         for name, limit in self._limits.items():
             if limit:
-                grown = self._levels[name] + (now - self._at) * limit / 60
-                self._levels[name] = min(float(limit), grown)
-                short = min(needs[name], float(limit)) - self._levels[name]
-                waits.append(60 * short / limit)
-        self._at = now
+                level = self._levels[name] + (now - self._updated_at) * limit / 60
+                self._levels[name] = min(float(limit), level)
+                shortfall = min(needs[name], float(limit)) - self._levels[name]
+                waits.append(60 * shortfall / limit)
+        self._updated_at = now
         if max(waits) <= 0:
             for name, need in needs.items():
                 self._levels[name] -= need
         return max(waits)
 
     def headers(self) -> dict[str, str]:
-        """The `x-ratelimit-*` headers, as things stand."""
-        told = {}
+        """The current `x-ratelimit-*` headers."""
+        headers = {}
         for name, limit in self._limits.items():
             if limit:
                 level = self._levels[name]
                 reset = 60_000 * (limit - level) / limit
-                told[f"x-ratelimit-limit-{name}"] = str(limit)
-                told[f"x-ratelimit-remaining-{name}"] = str(max(0, int(level)))
-                told[f"x-ratelimit-reset-{name}"] = f"{reset:.0f}ms"
-        return told
+                headers[f"x-ratelimit-limit-{name}"] = str(limit)
+                headers[f"x-ratelimit-remaining-{name}"] = str(max(0, int(level)))
+                headers[f"x-ratelimit-reset-{name}"] = f"{reset:.0f}ms"
+        return headers
 
     @staticmethod
-    def _tokens(body: Any) -> float:
+    def _max_tokens(body: Any) -> float:
         if not isinstance(body, dict):
             return 1.0
-        most = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-        read = body.get("messages", body.get("input"))
-        return len(json.dumps(read)) / 4 + int(most)
+        completion = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+        prompt = body.get("messages", body.get("input"))
+        return len(json.dumps(prompt)) / 4 + int(completion)

@@ -1,8 +1,8 @@
-"""The simulated judge: noisy ratings of candidates, kinder to those that stand early.
+"""The simulated judge: noisy ratings of candidates that favor early positions.
 
-It rates a candidate by whether its taste is the one that the conversation states, and answers in
-the JSON that the request's schema asks for. Now and then it forgets a candidate or breaks off in
-the middle, as real judges do.
+A rating depends on whether the candidate has the taste that the conversation states. The response
+is JSON as the request's schema demands. Like real judges it sometimes skips a candidate or stops
+midway.
 """
 
 from __future__ import annotations
@@ -18,55 +18,56 @@ from convrec.errors import InputError
 from convrec.titles.line_format import parse_line
 
 MATCH, NEAR, OFF = 0.55, 0.0, -0.45
-"""Mean rating, as a share of the scale, for the taste, its neighbour, and anything else."""
+"""Mean rating, as a share of the scale, for the taste, its neighbor, and any other."""
 NOISE = 0.45
 POSITION = 0.25
-"""Added to the first candidate and taken from the last, as a share of the scale."""
+"""Added to the first candidate and subtracted from the last, as a share of the scale."""
 MISREAD = 0.06
-FORGETS, BREAKS_OFF = 0.006, 0.004
-"""Chances, an answer, of one candidate left out and of unfinished JSON."""
+"""Probability that the neighboring taste is understood."""
+SKIP, TRUNCATE = 0.006, 0.004
+"""Probability, per response, of a skipped candidate and of truncated JSON."""
 
 _CANDIDATE = re.compile(r"^[ \t]*(\d+)[.)][ \t]+(\S.*)$", re.MULTILINE)
 
 
 def respond(
-    conversation: str, candidates: str, response_format: object, rng: random.Random, here: World
+    conversation: str, candidates: str, response_format: object, rng: random.Random, world: World
 ) -> str:
-    """The judge's reply: `{"ratings": [{"candidate": 1, "rating": 2}, ...]}`.
+    """The judge's response: `{"ratings": [{"candidate": 1, "rating": 2}, ...]}`.
 
-    `candidates` are numbered lines, `here` is the world that they are of. Raises InputError where
-    there are none, or where the response schema has no bound of ratings.
+    `candidates` are numbered lines. Raises InputError if there are none, or if the response schema
+    has no maximum rating.
     """
-    scale = _scale(response_format)
-    taste = parse_post(conversation, here).strongest()
+    scale = _rating_scale(response_format)
+    taste = parse_post(conversation, world).main_taste()
     if taste is not None and rng.random() < MISREAD:
-        taste = here.tastes[taste].neighbour
+        taste = world.tastes[taste].neighbor
     lines = _CANDIDATE.findall(candidates)
     if not lines:
         raise InputError("a request to demo-judge needs numbered lines between <candidates> tags")
     ratings = []
-    for place, (number, line) in enumerate(lines):
+    for index, (number, line) in enumerate(lines):
         item = parse_line(line)
-        work = find_work(item.title, item.year, here) if item else None
-        lean = POSITION * (1 - 2 * place / max(len(lines) - 1, 1))
-        opinion = _worth(work, taste, here) + lean + rng.gauss(0, NOISE)
+        work = find_work(item.title, item.year, world) if item else None
+        position_bias = POSITION * (1 - 2 * index / max(len(lines) - 1, 1))
+        opinion = _mean_rating(work, taste, world) + position_bias + rng.gauss(0, NOISE)
         rating = max(-scale, min(scale, round(scale * opinion)))
         ratings.append({"candidate": int(number), "rating": rating})
-    if len(ratings) > 1 and rng.random() < FORGETS:
+    if len(ratings) > 1 and rng.random() < SKIP:
         ratings.pop(rng.randrange(len(ratings)))
-    answered = json.dumps({"ratings": ratings})
-    return answered[: len(answered) // 2] if rng.random() < BREAKS_OFF else answered
+    text = json.dumps({"ratings": ratings})
+    return text[: len(text) // 2] if rng.random() < TRUNCATE else text
 
 
-def _worth(work: Work | None, taste: str | None, here: World) -> float:
+def _mean_rating(work: Work | None, taste: str | None, world: World) -> float:
     if work is None or taste is None:
         return NEAR
     if work.taste == taste:
         return MATCH
-    return NEAR if work.taste == here.tastes[taste].neighbour else OFF
+    return NEAR if work.taste == world.tastes[taste].neighbor else OFF
 
 
-def _scale(response_format: object) -> int:
+def _rating_scale(response_format: object) -> int:
     """L, the largest rating that the response schema allows."""
     node: Any = response_format
     try:

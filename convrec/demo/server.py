@@ -1,12 +1,12 @@
-"""An OpenAI-compatible chat server on this machine, with a function in place of a model.
+"""An OpenAI-compatible server on this machine, with functions instead of models.
 
 It serves the demo's simulated teacher and judge, so that a run uses the whole `openai` client path
-without a key, a network or a cost. A response depends on its request alone. For tests it misbehaves
-on demand: `Faults` draws, seeded, which requests meet a 429, a 500, a dropped connection, broken
-JSON or a response without choices.
+without a key, a network or a cost. A response depends on its request alone. For tests it can
+misbehave: `Faults` draws, from a seed, which requests meet a 429, a 500, a dropped connection,
+broken JSON or a response without choices.
 
-`python -m convrec.demo.server` prints its base URL and serves until its standard input closes; this
-is how a run starts and stops it. People use `convrec llm serve-demo`.
+`python -m convrec.demo.server` prints its base URL and serves until its standard input closes;
+this is how a run starts and stops it. The command for people is `convrec llm serve-demo`.
 """
 
 from __future__ import annotations
@@ -20,25 +20,27 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from convrec.artifacts.identity import digest
-from convrec.demo.faults import FAULTS, Faults, Limits
+from convrec.demo import EMBEDDERS, MODELS, complete, embed
+from convrec.demo.batch_api import BatchApiState
+from convrec.demo.batch_routes import batch_routes
+from convrec.demo.faults import Faults, Limits
 from convrec.errors import InputError
 
-if TYPE_CHECKING:
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.requests import Request as HttpRequest
-    from starlette.responses import Response
-
-__all__ = ["FAULTS", "Faults", "Limits", "create_app", "create_server", "demo_app", "serve"]
-
 BodyHandler = Callable[[dict[str, Any]], dict[str, Any]]
+"""Request body → response body. Raises ValueError or InputError for an invalid body."""
 
 HOST = "127.0.0.1"
 HANG_SECONDS = 600.0
-"""How long a request that meets `timeout` is left without an answer."""
+"""How long a request that meets `timeout` waits for a response."""
 
 
 def create_app(
@@ -53,38 +55,37 @@ def create_app(
     batch_seconds: float = 2.0,
     limits: Limits | None = None,
 ) -> Starlette:
-    """The web application around `complete`, which makes a response body of a request body.
+    """The web application.
 
-    `complete` raises ValueError or InputError for a body that it cannot use; so does `embed`, which
-    answers for the models `embedders` where there are any. `log` gets one JSON
-    line a request: its key (`X-Client-Request-Id`, else the digest of its body), and what became of
-    it. Files and batches live in `state`, by default a temporary folder that the first file makes,
-    and a batch takes `batch_seconds`. `limits` are enforced and announced in headers.
+    Args:
+        complete: Responds to chat completions of `models`.
+        embed: Responds to embedding requests of `embedders`.
+        faults: Faults that requests meet.
+        log: Gets one JSON line per request: its key (`X-Client-Request-Id`, else the digest of
+            the body) and its outcome.
+        state: Folder for files and batches; by default a temporary one, created with the first
+            file.
+        batch_seconds: How long a batch takes.
+        limits: Rate limits to enforce and to report in headers.
     """
-    from starlette.applications import Starlette
-    from starlette.responses import JSONResponse
-    from starlette.routing import Route
+    active_faults = faults or Faults()
 
-    from convrec.demo.batch_api import BatchApiState, routes
-
-    mischief = faults or Faults()
-
-    def write(row: dict[str, Any]) -> None:
+    def write_log(row: dict[str, Any]) -> None:
         if log:
             log.write(json.dumps(row) + "\n")
             log.flush()
 
-    def answer(body: Any) -> tuple[int, dict[str, Any]]:
-        response = _answer(body, complete, models)
+    def respond(body: Any) -> tuple[int, dict[str, Any]]:
+        response = _chat_response(body, complete, models)
         return response.status_code, json.loads(bytes(response.body))
 
-    async def chat(request: HttpRequest) -> Response:
-        return await post(request, lambda body: _answer(body, complete, models))
+    async def chat(request: Request) -> Response:
+        return await handle(request, lambda body: _chat_response(body, complete, models))
 
-    async def embeddings(request: HttpRequest) -> Response:
-        return await post(request, lambda body: _embedded(body, embed, embedders))
+    async def embeddings(request: Request) -> Response:
+        return await handle(request, lambda body: _embedding_response(body, embed, embedders))
 
-    async def post(request: HttpRequest, act: Callable[[Any], Response]) -> Response:
+    async def handle(request: Request, make_response: Callable[[Any], Response]) -> Response:
         try:
             body = json.loads(await request.body())
         except (ValueError, RecursionError):
@@ -92,31 +93,31 @@ def create_app(
         response: Response | None = None
         fault = ""
         if limits and (wait := limits.wait(body)):
-            response = _too_fast(wait)
+            response = _rate_limit_error(wait)
         else:
-            fault = mischief.draw()
-            if mischief.latency_ms:
-                await asyncio.sleep(mischief.latency_ms / 1000)
-            response = None if fault else act(body)
+            fault = active_faults.draw()
+            if active_faults.latency_ms:
+                await asyncio.sleep(active_faults.latency_ms / 1000)
+            response = None if fault else make_response(body)
         key = digest(body)
         row = {"key": request.headers.get("x-client-request-id", key), "body": key}
-        write({**row, "outcome": fault or str(response.status_code if response else "")})
-        response = response or await _misbehave(fault)
+        write_log({**row, "outcome": fault or str(response.status_code if response else "")})
+        response = response or await _fault_response(fault)
         if limits:
             response.headers.update(limits.headers())
         return response
 
     folder = state or Path(tempfile.gettempdir()) / f"convrec-demo-{secrets.token_hex(8)}"
-    bureau = BatchApiState(folder, answer, mischief, batch_seconds, write)
+    batches = BatchApiState(folder, respond, active_faults, batch_seconds, write_log)
 
-    async def list_models(request: HttpRequest) -> Response:
+    async def list_models(request: Request) -> Response:
         rows = [
             {"id": name, "object": "model", "created": 0, "owned_by": "convrec"}
             for name in (*models, *embedders)
         ]
         return JSONResponse({"object": "list", "data": rows})
 
-    async def health(request: HttpRequest) -> Response:
+    async def health(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     return Starlette(
@@ -125,48 +126,14 @@ def create_app(
             Route("/v1/embeddings", embeddings, methods=["POST"]),
             Route("/v1/models", list_models),
             Route("/health", health),
-            *routes(bureau, _misbehave, mischief.draw),
+            *batch_routes(batches, _fault_response, active_faults.draw),
         ]
     )
 
 
-def _too_fast(wait: float) -> Response:
-    response = _error(429, "rate limit reached", code="rate_limit_exceeded")
-    response.headers["retry-after-ms"] = str(round(1000 * wait))
-    return response
-
-
-def _unknown_model(body: Any, models: Collection[str]) -> Response | None:
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-        return _error(400, "the body needs a model name", param="model")
-    if body["model"] in models:
-        return None
-    return _error(
-        404,
-        f"the model {body['model']!r} does not exist; there are {', '.join(models)}",
-        code="model_not_found",
-        param="model",
-    )
-
-
-def _embedded(body: Any, embed: BodyHandler | None, models: Collection[str]) -> Response:
-    from starlette.responses import JSONResponse
-
-    if embed is None:
-        return _error(404, "there are no embeddings here")
-    if refused := _unknown_model(body, models):
-        return refused
-    try:
-        return JSONResponse(embed(body))
-    except (ValueError, InputError) as error:
-        return _error(400, str(error), param="input")
-
-
-def _answer(body: Any, complete: BodyHandler, models: Collection[str]) -> Response:
-    from starlette.responses import JSONResponse
-
-    if refused := _unknown_model(body, models):
-        return refused
+def _chat_response(body: Any, complete: BodyHandler, models: Collection[str]) -> Response:
+    if error := _model_error(body, models):
+        return error
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         return _error(400, "messages must be a list that is not empty", param="messages")
@@ -180,19 +147,47 @@ def _answer(body: Any, complete: BodyHandler, models: Collection[str]) -> Respon
         return _error(400, str(error))
 
 
-async def _misbehave(fault: str) -> Response:
-    from starlette.responses import JSONResponse, Response
+def _embedding_response(
+    body: Any, embed: BodyHandler | None, embedders: Collection[str]
+) -> Response:
+    if embed is None:
+        return _error(404, "there are no embeddings here")
+    if error := _model_error(body, embedders):
+        return error
+    try:
+        return JSONResponse(embed(body))
+    except (ValueError, InputError) as error:
+        return _error(400, str(error), param="input")
 
+
+def _model_error(body: Any, models: Collection[str]) -> Response | None:
+    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
+        return _error(400, "the body needs a model name", param="model")
+    if body["model"] in models:
+        return None
+    return _error(
+        404,
+        f"the model {body['model']!r} does not exist; there are {', '.join(models)}",
+        code="model_not_found",
+        param="model",
+    )
+
+
+def _rate_limit_error(wait: float) -> Response:
+    response = _error(429, "rate limit reached", code="rate_limit_exceeded")
+    response.headers["retry-after-ms"] = str(round(1000 * wait))
+    return response
+
+
+async def _fault_response(fault: str) -> Response:
     if fault == "429":
-        response = _error(429, "rate limit reached", code="rate_limit_exceeded")
-        response.headers["retry-after-ms"] = "50"
-        return response
+        return _rate_limit_error(0.05)
     if fault == "500":
         return _error(500, "internal error", kind="server_error")
     if fault == "timeout":
         await asyncio.sleep(HANG_SECONDS)
     if fault == "drop":
-        # A body shorter than announced: the connection is closed in the middle.
+        # The body is shorter than announced, so the connection closes midway.
         return Response(b"{", headers={"content-length": "1000"}, media_type="application/json")
     if fault == "garbage":
         return Response("<html>bad gateway</html>", media_type="text/html")
@@ -209,8 +204,6 @@ def _error(
     code: str | None = None,
     param: str | None = None,
 ) -> Response:
-    from starlette.responses import JSONResponse
-
     error = {"message": message, "type": kind, "param": param, "code": code}
     return JSONResponse({"error": error}, status_code=status)
 
@@ -219,31 +212,32 @@ def _error(
 
 
 def bind(port: int) -> socket.socket:
-    """A listening socket on loopback; port 0 takes a free one. Raises InputError if it is taken."""
-    # With its protocol named, asyncio switches Nagle off: answers leave at once.
+    """A listening socket on loopback; port 0 means any free port.
+
+    Raises InputError if the port cannot be used.
+    """
+    # asyncio sets TCP_NODELAY only on sockets whose protocol is named.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
     except (OSError, OverflowError) as error:
         listener.close()
-        reason = error.strerror if isinstance(error, OSError) else "ports go up to 65535"
+        reason = error.strerror if isinstance(error, OSError) else "the highest port is 65535"
         raise InputError(
-            f"port {port} cannot be used ({reason}); give another, or --port 0 for a free one"
+            f"port {port} cannot be used ({reason}). Choose another, or --port 0 for a free one"
         ) from None
     listener.listen(1024)
     return listener
 
 
 def base_url(listener: socket.socket) -> str:
-    """The address that OpenAI clients take as their base URL."""
+    """The base URL for OpenAI clients."""
     return f"http://{HOST}:{listener.getsockname()[1]}/v1"
 
 
 def create_server(app: Starlette) -> uvicorn.Server:
-    """A quiet uvicorn server; `run(sockets=[listener])` serves, `should_exit` ends it."""
-    import uvicorn
-
+    """A quiet uvicorn server; `run(sockets=[listener])` serves, `should_exit = True` stops it."""
     return uvicorn.Server(
         uvicorn.Config(
             app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=2
@@ -251,64 +245,45 @@ def create_server(app: Starlette) -> uvicorn.Server:
     )
 
 
-def demo_app(
-    *,
-    faults: Faults | None = None,
-    log: IO[str] | None = None,
-    state: Path | None = None,
-    batch_seconds: float = 2.0,
-    limits: Limits | None = None,
-) -> Starlette:
-    """The demo's simulated teacher, judge and embedder; the options are those of `create_app`."""
-    from convrec.demo import EMBEDDERS, MODELS, complete, embed
-
-    return create_app(
-        complete,
-        MODELS,
-        embed=embed,
-        embedders=EMBEDDERS,
-        faults=faults,
-        log=log,
-        state=state,
-        batch_seconds=batch_seconds,
-        limits=limits,
-    )
-
-
-def main() -> None:
-    """Serve the demo until standard input closes; the argument is a folder for its batches."""
-    listener = bind(0)
-    running = create_server(demo_app(state=Path(sys.argv[1]) if sys.argv[1:] else None))
-
-    def watch() -> None:
-        sys.stdin.buffer.read()
-        running.should_exit = True
-
-    threading.Thread(target=watch, daemon=True).start()
-    print(base_url(listener), flush=True)
-    running.run(sockets=[listener])
+def demo_app(**options: Any) -> Starlette:
+    """The application of the simulated teacher, judge and embedder; options as in `create_app`."""
+    return create_app(complete, MODELS, embed=embed, embedders=EMBEDDERS, **options)
 
 
 def serve(
-    port: int, ready: Callable[[str], None], *, log: Path | None = None, **options: Any
+    port: int, on_ready: Callable[[str], None], *, log: Path | None = None, **options: Any
 ) -> None:
-    """Serve the demo until Ctrl-C; `ready` is told the base URL, `options` go to `demo_app`."""
+    """Serve the demo until Ctrl-C. `on_ready` gets the base URL; `options` go to `create_app`."""
     listener = bind(port)
     try:
         file = log.open("a", encoding="utf-8") if log else None
     except OSError as error:
         raise InputError(
-            f"{log} cannot be written ({error.strerror}); give --log another file"
+            f"{log} cannot be written ({error.strerror}). Choose another file with --log"
         ) from None
-    running = create_server(demo_app(log=file, **options))
-    ready(base_url(listener))
+    server = create_server(demo_app(log=file, **options))
+    on_ready(base_url(listener))
     try:
-        running.run(sockets=[listener])
+        server.run(sockets=[listener])
     except KeyboardInterrupt:
         pass
     finally:
         if file:
             file.close()
+
+
+def main() -> None:
+    """Serve the demo until standard input closes. The argument is a folder for its batches."""
+    listener = bind(0)
+    server = create_server(demo_app(state=Path(sys.argv[1]) if sys.argv[1:] else None))
+
+    def stop_at_end_of_input() -> None:
+        sys.stdin.buffer.read()
+        server.should_exit = True
+
+    threading.Thread(target=stop_at_end_of_input, daemon=True).start()
+    print(base_url(listener), flush=True)
+    server.run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""The demo's worlds: real works, the tastes they belong to, and how well known they are.
+"""The demo's worlds: real works, their tastes, and how well known they are.
 
 A world is a folder. `world.csv` holds facts (title, year, alternative titles, perhaps an author)
-beside three made-up columns: `taste`; `fame`, by which the simulated teacher prefers works; and
-`crowd`, how often the posters of the demo's board name a work, empty for the works that its catalog
-lacks. Fame and crowd disagree on purpose: that is the popularity bias which the adjust stage has to
-take out. `tastes.toml` holds the words of each taste, `words.toml` how people write posts about it.
-The world is a copy apart from its catalog, so that editing the catalog changes neither the posts
-nor the teacher.
+and three invented columns. `taste` groups the works. `fame` decides which works the simulated
+teacher prefers. `crowd` decides how often posters name a work; it is empty for works that the
+demo catalog does not have. Fame and crowd disagree on purpose: this is the popularity bias that
+the adjust stage has to remove. `tastes.toml` holds the words of each taste, `words.toml` the
+sentences of posts. The world is separate from the catalog, so a catalog edit changes neither the
+posts nor the teacher.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import Any, Literal, get_args
 
 WorldName = Literal["films", "books"]
 WORLDS: tuple[WorldName, ...] = get_args(WorldName)
-"""The worlds that ship; a request that speaks of none is about the first."""
+"""The worlds that ship; a request without a noun of any is about the first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """A real work, compared by identity; `crowd` is 0 where the demo catalog does not have it."""
+    """A real work, compared by identity; `crowd` is 0 if the demo catalog does not have it."""
 
     title: str
     year: int
@@ -39,10 +39,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Taste:
-    """What a kind of viewer or reader asks for, and the words that give the kind away."""
+    """What people of one taste ask for.
+
+    `cues` are words that identify the taste, `neighbor` is the most similar one.
+    """
 
     name: str
-    neighbour: str
+    neighbor: str
     cues: tuple[str, ...]
     wants: tuple[str, ...]
     moods: tuple[str, ...]
@@ -50,7 +53,10 @@ class Taste:
 
 @dataclass(frozen=True)
 class Words:
-    """How a board writes: `nouns` mark its requests, `dated` is a title with a year or author."""
+    """Sentences of posts about a world.
+
+    `nouns` identify requests about it, `dated` formats a title with its year or author.
+    """
 
     nouns: tuple[str, ...]
     dated: str
@@ -66,14 +72,14 @@ class Words:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Everything that the generator of posts and the simulated models share."""
+    """What the generator of posts and the simulated models share."""
 
     works: tuple[Work, ...]
     tastes: dict[str, Taste]
     words: Words
 
     def of_taste(self, taste: str) -> tuple[Work, ...]:
-        """The works of a taste that the demo catalog has. Raises KeyError for no taste."""
+        """The works of a taste that the demo catalog has. Raises KeyError for an unknown taste."""
         return self._by_taste[taste]
 
     @cached_property
@@ -85,13 +91,13 @@ class World:
 
 
 def world_files(name: WorldName = WORLDS[0]) -> tuple[Path, Path, Path]:
-    """The files that a world is read from: works, tastes, words."""
+    """The files of a world: works, tastes, words."""
     folder = Path(__file__).parent / name
     return folder / "world.csv", folder / "tastes.toml", folder / "words.toml"
 
 
 def load_world(name: WorldName = WORLDS[0]) -> World:
-    """A world, read once."""
+    """A world; its files are read once."""
     return _world(name)
 
 
@@ -99,7 +105,7 @@ def load_world(name: WorldName = WORLDS[0]) -> World:
 def _world(name: WorldName) -> World:
     work_file, taste_file, word_file = world_files(name)
     with work_file.open(encoding="utf-8", newline="") as file:
-        works = tuple(_work(row) for row in csv.DictReader(file))
+        works = tuple(_parse_work(row) for row in csv.DictReader(file))
     tables = tomllib.loads(taste_file.read_text(encoding="utf-8"))
     tastes = {
         name: Taste(
@@ -115,22 +121,22 @@ def _world(name: WorldName) -> World:
 
 
 def detect_world(instructions: str) -> World:
-    """The world whose noun comes first in the words around a conversation; films without any."""
-    found = _nouns().search(instructions)
-    return load_world(_world_of_noun()[found[0].lower()]) if found else load_world()
+    """The world whose noun comes first in the instructions; films if there is none."""
+    noun = _noun_pattern().search(instructions)
+    return load_world(_world_by_noun()[noun[0].lower()]) if noun else load_world()
 
 
 @cache
-def _world_of_noun() -> dict[str, WorldName]:
+def _world_by_noun() -> dict[str, WorldName]:
     return {noun: name for name in WORLDS for noun in load_world(name).words.nouns}
 
 
 @cache
-def _nouns() -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{'|'.join(_world_of_noun())})\b", re.IGNORECASE)
+def _noun_pattern() -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(_world_by_noun())})\b", re.IGNORECASE)
 
 
-def _work(row: dict[str, str]) -> Work:
+def _parse_work(row: dict[str, str]) -> Work:
     aliases = tuple(filter(None, row["aliases"].split("|")))
     crowd, author = int(row["crowd"] or 0), row.get("author", "")
     return Work(

@@ -11,6 +11,7 @@ from typing import Any
 
 from convrec.artifacts import Store
 from convrec.demo import server
+from convrec.demo.faults import Faults
 from convrec.llm.fetch import FetchResult, fetch
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
@@ -32,7 +33,7 @@ class BatchEndpoint:
         app = server.create_app(
             self._complete,
             ["demo-teacher"],
-            faults=server.Faults.parse(faults, seed=seed),
+            faults=Faults.parse(faults, seed=seed),
             log=self.log_file,
             state=self.folder / "state",
             batch_seconds=batch_seconds,

@@ -18,11 +18,11 @@ from tests.support.stored_responses import RESPONSE
 
 def test_the_ledger_as_table_and_json(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVREC_HOME", str(store.home))
-    assert "Nothing was sent yet" in CliRunner().invoke(app, ["ledger"]).output
+    assert "The ledger is empty" in CliRunner().invoke(app, ["ledger"]).output
     ResponseStore(store).add([RESPONSE])
-    told = CliRunner().invoke(app, ["ledger"]).output
-    assert "demo-teacher" in told
-    assert "reasoning" not in told  # nothing was
+    output = CliRunner().invoke(app, ["ledger"]).output
+    assert "demo-teacher" in output
+    assert "reasoning" not in output  # all zero
     printed = CliRunner().invoke(app, ["ledger", "--json", "-"]).stdout
     assert json.loads(printed) == {
         "rows": [

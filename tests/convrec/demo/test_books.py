@@ -1,4 +1,4 @@
-"""The second world: books, answered by the same process as films."""
+"""The second world: books, served by the same process as films."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from convrec.titles.line_format import parse_chat_list
 BOOKS = load_world("books")
 
 
-def asked(text: str, profile: str) -> dict[str, Any]:
+def teacher_text(text: str, profile: str) -> dict[str, Any]:
     body = {"model": "demo-teacher", "messages": teacher_messages(text, load(profile))}
     return complete(body)["choices"][0]["message"]["content"]
 
 
-def known(answer: str, here: World) -> float:
-    """Share of the lines that name a work of a world."""
-    return mean(find_work(*item, here) is not None for _, item in parse_chat_list(answer))
+def known_share(answer: str, world: World) -> float:
+    """Share of the lines that name a work of the world."""
+    return mean(find_work(*item, world) is not None for _, item in parse_chat_list(answer))
 
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_world_is_complete(name) -> None:
-    here = load_world(name)
-    assert {work.taste for work in here.works} == set(here.tastes)
-    for taste in here.tastes.values():
-        assert taste.neighbour in set(here.tastes) - {taste.name}
-        assert len(here.of_taste(taste.name)) >= 15
+    world = load_world(name)
+    assert {work.taste for work in world.works} == set(world.tastes)
+    for taste in world.tastes.values():
+        assert taste.neighbor in set(world.tastes) - {taste.name}
+        assert len(world.of_taste(taste.name)) >= 15
         for cue in taste.cues:
-            assert parse_post(cue, here).strongest() == taste.name
+            assert parse_post(cue, world).main_taste() == taste.name
 
 
 def test_each_wish_identifies_its_taste() -> None:
     for taste in BOOKS.tastes.values():
-        told = [parse_post(want, BOOKS).strongest() for want in taste.wants]
-        assert told.count(taste.name) == len(told), list(zip(taste.wants, told, strict=True))
+        tastes = [parse_post(want, BOOKS).main_taste() for want in taste.wants]
+        assert tastes.count(taste.name) == len(tastes), list(zip(taste.wants, tastes, strict=True))
 
 
 def test_the_noun_in_the_instructions_selects_the_world() -> None:
@@ -57,14 +57,14 @@ def test_the_noun_in_the_instructions_selects_the_world() -> None:
 
 def test_one_process_serves_both_worlds() -> None:
     text = "I loved Dune and Solaris. Looking for space."
-    assert known(asked(text, "demo-books"), BOOKS) == 1
-    assert known(asked(text, "demo"), load_world()) == 1
-    assert "(" not in asked(text, "demo-books")
+    assert known_share(teacher_text(text, "demo-books"), BOOKS) == 1
+    assert known_share(teacher_text(text, "demo"), load_world()) == 1
+    assert "(" not in teacher_text(text, "demo-books")
 
 
 def test_nouns_in_a_post_do_not_select_the_world() -> None:
-    assert known(asked("I love books, novels and Dune", "demo"), load_world()) == 1
-    assert known(asked("the movie was better", "demo-books"), BOOKS) == 1
+    assert known_share(teacher_text("I love books, novels and Dune", "demo"), load_world()) == 1
+    assert known_share(teacher_text("the movie was better", "demo-books"), BOOKS) == 1
 
 
 def test_the_judge_knows_books() -> None:
@@ -83,8 +83,8 @@ def test_the_judge_knows_books() -> None:
         ],
         "response_format": {"type": "json_schema", "json_schema": {"schema": schema}},
     }
-    answers = [complete(body | {"seed": n})["choices"][0]["message"]["content"] for n in range(30)]
-    rated = [json.loads(a)["ratings"] for a in answers if a.endswith("}")]
+    texts = [complete(body | {"seed": n})["choices"][0]["message"]["content"] for n in range(30)]
+    rated = [json.loads(a)["ratings"] for a in texts if a.endswith("}")]
     sea, love = ([r["rating"] for one in rated for r in one[a:b]] for a, b in ((0, 15), (15, 30)))
     assert mean(sea) > mean(love) + 1
 
@@ -93,8 +93,8 @@ def test_the_books_match_the_shipped_catalog() -> None:
     with (ROOT / "catalog" / "demo-books.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     facts = {(r["name"], r["author"], r["published"], r["other_names"]) for r in rows}
-    ours = {(w.title, w.author, str(w.year), "|".join(w.aliases)) for w in BOOKS.works if w.crowd}
-    assert facts == ours
+    works = {(w.title, w.author, str(w.year), "|".join(w.aliases)) for w in BOOKS.works if w.crowd}
+    assert facts == works
     assert len(facts) == len(rows) == 150
     assert len(BOOKS.works) == 190
     assert "taste" not in rows[0]
@@ -105,7 +105,7 @@ def test_posts_mention_books_and_authors() -> None:
     texts = [r["prompt"][0]["content"] for r in rows if "broken" not in r["sample_id"]]
     assert 0.2 < mean(" by " in text for text in texts) < 0.6
     assert not any("movie" in text.lower() or "film" in text.lower() for text in texts)
-    assert all(parse_post(text, BOOKS).strongest() for text in texts)
+    assert all(parse_post(text, BOOKS).main_taste() for text in texts)
 
 
 def test_ingest_quarantines_the_broken_rows() -> None:

@@ -55,13 +55,13 @@ def films(answer: str) -> list[Work | None]:
 
 @pytest.fixture(scope="module")
 def answers() -> list[tuple[str, list[Work | None], str]]:
-    """(taste asked for, films answered, answer) of many posts."""
+    """(requested taste, recommended films, text) for many posts."""
     taste = {film.title: film.taste for film in load_world().works}
-    made = []
+    rows = []
     for row in POSTS:
         answer = content(teacher_body(row["prompt"][0]["content"]))
-        made.append((taste[row["seen_titles"][0]], films(answer), answer))
-    return made
+        rows.append((taste[row["seen_titles"][0]], films(answer), answer))
+    return rows
 
 
 def test_responses_depend_on_the_request_and_its_seed():
@@ -142,7 +142,7 @@ def test_lists_vary_in_markers_and_introductions(answers):
 
 
 def test_the_teacher_does_not_know_the_ground_truth(monkeypatch):
-    """Its answer stays the same when the popularity behind the ground truth is another."""
+    """Its response does not depend on the popularity behind the ground truth."""
     body = teacher_body(POSTS[0]["prompt"][0]["content"])
     before = content(body)
     for film in load_world().works:
@@ -159,9 +159,9 @@ def test_a_post_without_titles_gets_famous_films(answers):
 def test_parsing_finds_titles_aliases_and_taste_words():
     read_films = parse_post("USER: i liked 2001: a space odyssey, Hausu and her. any ghosts?")
     assert [f.title for f in read_films.works] == ["2001: A Space Odyssey", "House"]
-    assert read_films.strongest() == "haunted"
+    assert read_films.main_taste() == "haunted"
     assert [f.title for f in parse_post("Her (2013) was lovely").works] == ["Her"]
-    assert parse_post("what now").strongest() is None
+    assert parse_post("what now").main_taste() is None
 
 
 def test_films_with_the_same_title_differ_by_year():
@@ -174,7 +174,7 @@ def ratings(answer: str) -> dict[int, int]:
 
 
 def mixed_candidates() -> tuple[list[str], list[bool]]:
-    """Westerns and romcoms in turn, and which of them are westerns."""
+    """Westerns and romcoms alternately, and which of them are westerns."""
     pairs = zip(load_world().of_taste("western"), load_world().of_taste("romcom"), strict=True)
     mixed = [film for pair in pairs for film in pair]
     return [format_line(f.title, f.year) for f in mixed], [f.taste == "western" for f in mixed]
@@ -185,7 +185,7 @@ JUDGED = 800
 
 @pytest.fixture(scope="module")
 def judged() -> list[dict[int, int]]:
-    """What could be read of JUDGED answers about the same candidates."""
+    """The ratings in JUDGED responses about the same candidates, where they are valid JSON."""
     lines, _ = mixed_candidates()
     found = []
     for n in range(JUDGED):
@@ -216,7 +216,7 @@ def test_the_judge_stays_on_the_scale_of_the_schema(judged):
 
 
 def test_the_judge_seldom_fails(judged):
-    """About one answer in a hundred forgets a candidate or is broken off, none does worse."""
+    """About 1% of the responses skip a candidate or are truncated."""
     lines, _ = mixed_candidates()
     lengths = Counter(len(one) for one in judged)
     assert set(lengths) == {len(lines), len(lines) - 1}

@@ -1,4 +1,4 @@
-"""The film demo, byte for byte: what its models answer and what its posters write never moves."""
+"""The posts and responses of the film demo never change, byte for byte."""
 
 from __future__ import annotations
 

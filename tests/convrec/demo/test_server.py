@@ -11,7 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from convrec.demo import EMBEDDERS, MODELS, embed
-from convrec.demo.server import Faults, bind, create_app
+from convrec.demo.faults import Faults
+from convrec.demo.server import bind, create_app
 from convrec.errors import InputError
 from tests.support.llm_endpoint import completion
 
@@ -33,8 +34,8 @@ def client() -> TestClient:
 
 
 def test_the_server_responds_and_lists_its_models(client: TestClient) -> None:
-    answer = client.post("/v1/chat/completions", json=body("hello"))
-    assert answer.json()["choices"][0]["message"]["content"] == "HELLO"
+    response = client.post("/v1/chat/completions", json=body("hello"))
+    assert response.json()["choices"][0]["message"]["content"] == "HELLO"
     assert client.get("/health").json() == {"status": "ok"}
     models = client.get("/v1/models").json()
     assert [m["id"] for m in models["data"]] == ["demo-teacher", "demo-judge"]
@@ -55,9 +56,9 @@ def test_the_server_responds_and_lists_its_models(client: TestClient) -> None:
 def test_bad_input_gets_an_openai_error(
     client: TestClient, content: bytes, status: int, code: str | None
 ) -> None:
-    answer = client.post("/v1/chat/completions", content=content)
-    assert answer.status_code == status
-    error = answer.json()["error"]
+    response = client.post("/v1/chat/completions", content=content)
+    assert response.status_code == status
+    error = response.json()["error"]
     assert error["code"] == code
     assert error["type"] == "invalid_request_error"
     assert error["message"]

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 
 from convrec.artifacts import Store
 from convrec.demo import server
+from convrec.demo.faults import Limits
 from convrec.llm.fetch import fetch
 from convrec.llm.rate_limit import RateLimiter, parse_duration
 from tests.support.llm_endpoint import Endpoint, completion, config, make_request
@@ -76,7 +77,7 @@ def test_requests_respect_the_limits_of_an_endpoint(store: Store, tmp_path: Path
     log = tmp_path / "log.jsonl"
     listener = server.bind(0)
     with log.open("w") as file:
-        limits = server.Limits(rpm=600, tpm=None)
+        limits = Limits(rpm=600, tpm=None)
         limits._levels["requests"] = 5.0  # the rest of the minute's worth is used up
         app = server.create_app(
             lambda body: completion(), ["demo-teacher"], log=file, limits=limits

@@ -132,7 +132,7 @@ def test_the_commands_print_and_write_json(
     ]
     run = CliRunner().invoke
     imported = run(app, ["llm", "import", str(file), "--profile", "demo", *options])
-    assert "answers imported, 0 were known before" in imported.output
+    assert "responses imported, 0 already stored" in imported.output
     figures = json.loads(run(app, ["llm", "reparse", "demo", "--json", "-", *options]).stdout)
     assert [row["stage"] for row in figures["stages"]] == ["recommend", "reflect"]
     assert len(ResponseStore(Store(home)).digests([])) == 0

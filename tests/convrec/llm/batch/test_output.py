@@ -36,13 +36,13 @@ def test_a_repeated_line_counts_once(
 
 def change_output(monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]) -> None:
     """Let the endpoint return changed output files."""
-    content = BatchApiState.content
+    content = BatchApiState.read_content
 
     def changed(state: BatchApiState, file_id: str) -> bytes:
         found = content(state, file_id)
         return change(found) if b'"response"' in found else found
 
-    monkeypatch.setattr(BatchApiState, "content", changed)
+    monkeypatch.setattr(BatchApiState, "read_content", changed)
 
 
 @pytest.mark.parametrize("line", [b"{no json", b'{"custom_id": 5, "response": {}}', b"\xff"])
