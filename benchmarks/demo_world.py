@@ -21,15 +21,16 @@ import numpy as np
 
 from convrec.config import Config
 from convrec.demo import complete
-from convrec.demo.post_parser import work_named
-from convrec.demo.posts import generate
-from convrec.demo.world import Work, world
+from convrec.demo.post_parser import find_work
+from convrec.demo.posts import generate_rows
+from convrec.demo.world import Work, load_world
+from convrec.metrics.batch import ListToScore
 from convrec.metrics.protocols.standard import match_standard
-from convrec.metrics.registry import ListToScore, ranking_metrics
+from convrec.metrics.registry import ranking_metrics
 from convrec.stages.recommend.step import teacher_messages
 from convrec.stages.reflect.prompt import judge_body, read_ratings
 from convrec.titles.index import TitleIndex
-from convrec.titles.line_format import Item, format_line, parse_answer
+from convrec.titles.line_format import TitleYear, format_line, parse_chat_list
 
 N = 20
 SETTINGS = Config.model_validate(
@@ -41,7 +42,7 @@ Row = dict[str, Any]
 def main() -> None:
     options = _options()
     sizes = {split: getattr(options, split) for split in ("train", "validation", "test")}
-    rows = [row for row in generate(options.seed, sizes) if _usable(row)]
+    rows = [row for row in generate_rows(options.seed, sizes) if _usable(row)]
     splits: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         splits[row["sample_id"].split("_")[1]].append(row)
@@ -56,12 +57,14 @@ def main() -> None:
         title for row in splits["train"] for title, _ in row["groundtruth_with_release_year"]
     )
     systems: dict[str, Callable[[Row], list[str]]] = {
-        "popularity": lambda row: _ranked(world().works, crowd, row),
+        "popularity": lambda row: _ranked(load_world().works, crowd, row),
         "teacher, raw": lambda row: [format_line(*item) for item in answers[_text(row)]],
         "teacher, resolved": lambda row: _resolved(answers[_text(row)]),
-        "oracle": lambda row: _ranked(world().of_taste(_taste(row)), crowd, row),
+        "oracle": lambda row: _ranked(load_world().of_taste(_taste(row)), crowd, row),
     }
-    index = TitleIndex((film.title, film.title, film.year) for film in world().works if film.crowd)
+    index = TitleIndex(
+        (film.title, film.title, film.year) for film in load_world().works if film.crowd
+    )
     figures: dict[str, Any] = {
         name: {metric: round(value, 4) for metric, value in _score(test, make, index).items()}
         for name, make in systems.items()
@@ -79,17 +82,17 @@ def main() -> None:
     print(json.dumps(figures))
 
 
-def teacher_items(text: str) -> list[Item]:
+def teacher_items(text: str) -> list[TitleYear]:
     body = {"model": "demo-teacher", "messages": teacher_messages(text, SETTINGS)}
     content = complete(body)["choices"][0]["message"]["content"]
-    return [item for _, item in parse_answer(content)][:N]
+    return [item for _, item in parse_chat_list(content)][:N]
 
 
 def judge_agreement(rows: list[Row]) -> float:
     """How much higher the judge rates films of the poster's taste than others, out of 2 × L."""
     ratings: dict[bool, list[int]] = {True: [], False: []}
     for row in rows:
-        films = [film for film in (work_named(*x) for x in teacher_items(_text(row))) if film]
+        films = [film for film in (find_work(*x) for x in teacher_items(_text(row))) if film]
         lines = [format_line(film.title, film.year) for film in films]
         body = judge_body(_text(row), lines, SETTINGS)
         content = complete(body)["choices"][0]["message"]["content"]
@@ -123,20 +126,20 @@ def _ranked(films: tuple[Work, ...], crowd: Counter[str], row: Row) -> list[str]
     return [format_line(film.title, film.year) for film in best]
 
 
-def _resolved(items: list[Item]) -> list[str]:
+def _resolved(items: list[TitleYear]) -> list[str]:
     """Correct aliases and years; drop repeats and items outside the catalog."""
-    films = dict.fromkeys(work_named(*item) for item in items)
+    films = dict.fromkeys(find_work(*item) for item in items)
     return [format_line(film.title, film.year) for film in films if film and film.crowd]
 
 
 def _outside(answers: Any) -> float:
-    films = [work_named(*item) for items in answers for item in items]
+    films = [find_work(*item) for items in answers for item in items]
     return sum(film is None or not film.crowd for film in films) / len(films)
 
 
 def _taste(row: Row) -> str:
     """The poster's taste: that of most films in the answer."""
-    films = (work_named(t, int(y)) for t, y in row["groundtruth_with_release_year"])
+    films = (find_work(t, int(y)) for t, y in row["groundtruth_with_release_year"])
     return Counter(film.taste for film in films if film).most_common(1)[0][0]
 
 

@@ -21,18 +21,25 @@ from typing import Any
 
 import polars as pl
 
-from convrec.catalog.load import read_year
+from convrec.catalog.rows import parse_year
 from convrec.demo.completion import complete
 from convrec.errors import ConvrecError
-from convrec.llm.client import read_response, refusal
-from convrec.llm.rate_limit import seconds
-from convrec.metrics.protocols.reference import read_list
+from convrec.llm.outcome import error_failure
+from convrec.llm.rate_limit import parse_duration
+from convrec.llm.response_body import parse_response
+from convrec.metrics.protocols.reference import parse_list
 from convrec.serving.recommend import named_items
-from convrec.stages.ingest.dialogues import read_name, without_last_speaker
+from convrec.stages.ingest.dialogues import parse_dbpedia_name, strip_last_speaker
 from convrec.stages.reflect.prompt import read_ratings, sanitize
-from convrec.titles.line_format import line_format, parse_answer, parse_line
+from convrec.titles.line_format import line_format, parse_chat_list, parse_line
 from convrec.titles.linker import Linker
-from convrec.titles.normalize import exact_key, front_article, read_title, split_bare_year, words
+from convrec.titles.normalize import (
+    exact_key,
+    move_article_to_front,
+    parse_title,
+    plain_words,
+    split_bare_year,
+)
 from convrec.utils import markdown
 
 MOST = 8.0
@@ -93,25 +100,25 @@ def parsers() -> dict[str, Callable[[str], Any]]:
     return {
         "parse_line": parse_line,
         "parse_line, dated": dated.parse,
-        "parse_answer": parse_answer,
-        "read_title": read_title,
-        "front_article": front_article,
+        "parse_chat_list": parse_chat_list,
+        "parse_title": parse_title,
+        "move_article_to_front": move_article_to_front,
         "split_bare_year": split_bare_year,
-        "words": words,
+        "plain_words": plain_words,
         "exact_key": exact_key,
-        "read_year": read_year,
+        "parse_year": parse_year,
         "link": lambda text: linker.link(text),
-        "reference.read_list": read_list,
+        "reference.parse_list": parse_list,
         "named_items": lambda text: named_items(text, ITEMS),
-        "read_name": read_name,
-        "last speaker": without_last_speaker,
+        "parse_dbpedia_name": parse_dbpedia_name,
+        "last speaker": strip_last_speaker,
         "judge.quoted": lambda text: sanitize(text, 6000),
         "read_ratings": lambda text: read_ratings(text, 3, 2),
-        "read_response": lambda text: read_response(text, {"messages": []}),
-        "refusal": lambda text: refusal("u", "sk-secret1", 400, {"message": text}, {}),
-        "pace.seconds": seconds,
-        "markdown.text": markdown.text,
-        "markdown.code": markdown.code,
+        "parse_response": lambda text: parse_response(text, {"messages": []}),
+        "refusal": lambda text: error_failure("u", "sk-secret1", 400, {"message": text}, {}),
+        "parse_duration": parse_duration,
+        "markdown.escape": markdown.escape,
+        "markdown.code_block": markdown.code_block,
         "mermaid_label": markdown.mermaid_label,
         "demo teacher": lambda text: complete(_asked("demo-teacher", text)),
         "demo judge": lambda text: complete(_asked("demo-judge", text)),

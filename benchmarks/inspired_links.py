@@ -4,8 +4,8 @@
 
 The published method maps each title that the authors' code read to the nearest name within two
 edits, drops seen items, and counts each (turn, ground-truth item) pair once; "authors' row" is what
-they printed. convrec reads the raw answers with `parse_answer`, links them to the INSPIRED items,
-and counts the same pairs by item.
+they printed. convrec reads the raw answers with `parse_chat_list`, links them to the INSPIRED
+items, and counts the same pairs by item.
 
 The benchmark then counts the links that are not exact: for the published method, the name differs
 from the written title; for convrec, the method is not "exact". `--links` prints each distinct one
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from convrec.stages.ingest.dialogues import Entities
-from convrec.titles.line_format import parse_answer
+from convrec.titles.line_format import parse_chat_list
 from convrec.titles.linker import Link, Linker
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "inspired"
@@ -129,7 +129,7 @@ def our_turns(
         return [entities.title(n)["title"] for n in numbers if n in items]
 
     written = {
-        turn: [item.title for _, item in parse_answer(text)] for turn, text in answers.items()
+        turn: [item.title for _, item in parse_chat_list(text)] for turn, text in answers.items()
     }
     titles = list(dict.fromkeys(t for listed in written.values() for t in listed))
     found = dict(zip(titles, linker.link_many([(t, None) for t in titles]), strict=True))

@@ -17,8 +17,8 @@ from prefect.settings import get_current_settings
 
 from convrec import config as configuration
 from convrec.artifacts import ArtifactRef, Store
-from convrec.artifacts.runs import COMPLETED, RunArtifact, close_run, note_artifact, open_run
-from convrec.catalog.versions import load_checked, pin_version
+from convrec.artifacts.runs import COMPLETED, RunArtifact, add_run_artifact, finish_run, start_run
+from convrec.catalog.resolve import load_with_catalog, pin_version
 from convrec.config import DATA_STAGES, STAGES, Config, StageName
 from convrec.config.schema import source_config
 from convrec.errors import ConvrecError, InputError
@@ -60,7 +60,7 @@ class Run:
         until: StageName | None = None,
         refresh: StageName | None = None,
     ) -> None:
-        config = load_checked(profile, overrides)
+        config = load_with_catalog(profile, overrides)
         self.profile = profile
         self.store = Store(configuration.home())
         self.resolver = Resolver(pin_version(config, self.store), self.store)
@@ -85,7 +85,7 @@ class Run:
 
     def __enter__(self) -> Run:
         if self.run_id:
-            open_run(
+            start_run(
                 self.store,
                 self.run_id,
                 flow=str(flow_run.flow_name or ""),
@@ -119,7 +119,7 @@ class Run:
     def _write_record(self, outcome: str) -> None:
         """Record in the warehouse and in a file how the run ended."""
         if self.run_id:
-            close_run(self.store, self.run_id, outcome)
+            finish_run(self.store, self.run_id, outcome)
         event("run ended", self.run_id, outcome=outcome)
         folder = self.store.home / "runs"
         folder.mkdir(exist_ok=True)
@@ -280,5 +280,5 @@ class Run:
         event(f"{node.name} {state}", self.run_id, artifact=entry["artifact_id"], **facts)
         if ref is not None and self.run_id:
             used = RunArtifact(node.name, ref.artifact_id, state, entry["seconds"])
-            note_artifact(self.store, self.run_id, used)
+            add_run_artifact(self.store, self.run_id, used)
         listener.get().finished(entry, note)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from convrec.cli.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
+from convrec.cli.output import Assignments, JsonFile, ProfileName, console, is_stdout, write_json
 
 
 def plan(
@@ -19,19 +19,19 @@ def plan(
     from rich.table import Table
 
     from convrec.artifacts import Store
-    from convrec.catalog.versions import load_checked, unpublished
+    from convrec.catalog.resolve import load_with_catalog, unpublished_edit
     from convrec.config import has_warehouse, home, parse_overrides
-    from convrec.models.identity import missing_base
+    from convrec.models.identity import base_error
     from convrec.pipeline.plan import make_plan
 
-    config = load_checked(profile, parse_overrides(assignments or []))
-    for note in filter(None, (unpublished(config), missing_base(config.model.base))):
+    config = load_with_catalog(profile, parse_overrides(assignments or []))
+    for note in filter(None, (unpublished_edit(config), base_error(config.model.base))):
         typer.echo(f"convrec: {note}", err=True)
     with tempfile.TemporaryDirectory() as empty:
         made = make_plan(config, Store(home() if has_warehouse() else Path(empty)))
     if json_file is not None:
         write_json(made, json_file)
-    if takes_stdout(json_file):
+    if is_stdout(json_file):
         return
     table = Table("stage", "kind", "state", "contexts")
     for entry in made["stages"]:

@@ -21,8 +21,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.input.run_input import keyset_from_paused_state
 
 from convrec.artifacts import Store
-from convrec.catalog.publish import publish
-from convrec.catalog.versions import published
+from convrec.catalog.publish import publish_catalog
+from convrec.catalog.versions import list_versions
 from convrec.config import ROOT
 from convrec.errors import CatalogError
 from flows.build_sft_data import build_sft_data
@@ -57,9 +57,9 @@ def test_a_published_version_is_planned_rebuilt_and_reported(
 ) -> None:
     first = build_sft_data(profile="demo", overrides=small)
     store = Store(home)
-    made = publish(edited, "demo", store)
+    made = publish_catalog(edited, "demo", store)
     assert announce(made, store) == ""
-    assert published(store, "demo")[-1].announced_at is not None
+    assert list_versions(store, "demo")[-1].announced_at is not None
 
     second = on_catalog_change("demo", overrides=small)
     states = {entry["kind"]: entry["state"] for entry in second["stages"]}
@@ -87,7 +87,7 @@ def test_a_plan_waits_until_somebody_answers(
 ) -> None:
     monkeypatch.setattr(approval, "TIMEOUT", 240)  # a lost answer fails soon, not in a week
     build_sft_data(profile="demo", overrides=small)
-    publish(edited, "demo", Store(home))
+    publish_catalog(edited, "demo", Store(home))
     asked: list[str] = []
     waiting = threading.Thread(target=answer_the_form, args=(asked, {"accept": False}))
     waiting.start()
