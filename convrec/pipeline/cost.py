@@ -12,8 +12,8 @@ from convrec.llm.read import missing_requests
 from convrec.llm.requests import Request, distinct
 from convrec.pipeline.graph import Node
 from convrec.stages.base import StepContext
-from convrec.stages.ingest.contexts import contexts
-from convrec.stages.reflect.prompt import judge_body, typical_bytes
+from convrec.stages.ingest.contexts import unique_conversations
+from convrec.stages.reflect.prompt import judge_body, expected_response_bytes
 from convrec.stages.remap.cost_estimate import EmbeddingCost, estimate_embedding_cost
 
 SAMPLE = 2000
@@ -57,9 +57,9 @@ def response_cost(node: Node, ctx: StepContext) -> tuple[dict[str, Any], int]:
         config=config,
         store=ctx.store,
         stage=node.stage,
-        kind="titles" if teacher else "ratings",
-        answer_bytes=lambda body: (
-            list_bytes if teacher else typical_bytes(body, config.reflect.scale)
+        output_kind="titles" if teacher else "ratings",
+        expected_bytes=lambda body: (
+            list_bytes if teacher else expected_response_bytes(body, config.reflect.scale)
         ),
         batch=source == "batch",
     )
@@ -77,7 +77,7 @@ def judge_cost_range(known: StepContext) -> dict[str, Any]:
     config, store = known.config, known.store
     items = known.frame("catalog", "title", "year").iter_rows()
     lines = sorted((config.line_format.format(title, year) for title, year in items), key=len)
-    conversations = contexts(known)
+    conversations = unique_conversations(known)
     top, endpoint = config.reflect.top, endpoint_name(config)
 
     def cost_of(shown: list[str]) -> CostEstimate:
@@ -90,8 +90,8 @@ def judge_cost_range(known: StepContext) -> dict[str, Any]:
             config=config,
             store=store,
             stage="reflect",
-            answer_bytes=lambda body: typical_bytes(body, config.reflect.scale),
-            sure=True,
+            expected_bytes=lambda body: expected_response_bytes(body, config.reflect.scale),
+            worst_case=True,
             batch=config.reflect.source == "batch",
         ).times(config.reflect.passes)  # passes differ in order, not in length
 

@@ -82,7 +82,7 @@ def fetch_responses(
 def _replay(requests: Collection[Request], ctx: StepContext) -> FetchResult:
     path = Path(ctx.config.recommend.replay)
     imported = import_batch_output(path, requests, ctx.store)
-    if imported.failures and not imported.bound:
+    if imported.failures and not imported.matched:
         raise InputError(
             f"no line of {path} names a conversation of this run: `custom_id` must be the id "
             f"of one, such as {next(iter(requests)).owner!r}, or a request key of ours; set "
