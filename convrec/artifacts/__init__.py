@@ -1,4 +1,4 @@
-"""Content-addressed artifacts: rows in DuckDB, named by the hash of everything that made them."""
+"""Content-addressed artifacts: rows in DuckDB under the hash of everything that produced them."""
 
 from convrec.artifacts.identity import ArtifactRef, ArtifactSpec, digest, file_digest
 from convrec.artifacts.record import ArtifactRecord, Producer

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import polars as pl
+import polars as pl
+
+from convrec.artifacts.tables import KINDS
+
+_TYPES: dict[str, Any] = {
+    "VARCHAR": pl.String,
+    "VARCHAR[]": pl.List(pl.String),
+    "INTEGER": pl.Int32,
+    "BIGINT": pl.Int64,
+    "STRUCT(title VARCHAR, year INTEGER)[]": pl.List(
+        pl.Struct({"title": pl.String, "year": pl.Int32})
+    ),
+}
 
 
 def artifact_frame(kind: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows as a frame with the columns and types of a kind of artifact."""
-    import polars as pl
-
-    from convrec.artifacts.tables import KINDS
-
-    title = pl.Struct({"title": pl.String, "year": pl.Int32})
-    types: dict[str, Any] = {
-        "VARCHAR": pl.String,
-        "VARCHAR[]": pl.List(pl.String),
-        "INTEGER": pl.Int32,
-        "BIGINT": pl.Int64,
-        "STRUCT(title VARCHAR, year INTEGER)[]": pl.List(title),
-    }
-    return pl.DataFrame(list(rows), schema={n: types[sql] for n, sql in KINDS[kind].items()})
+    """Rows as a frame with the columns and types of one kind of artifact."""
+    return pl.DataFrame(list(rows), schema={n: _TYPES[sql] for n, sql in KINDS[kind].items()})

@@ -1,4 +1,4 @@
-"""What an artifact is called, and why: the hash of everything that can change its rows."""
+"""The identity of an artifact: the hash of everything that can change its rows."""
 
 from __future__ import annotations
 
@@ -25,19 +25,22 @@ def canonical_json(value: Any) -> str:
 
 
 def text_digest(text: str) -> str:
-    """SHA-256 of a text, in hex; halves of a character may stand in it."""
+    """SHA-256 of a text, in hex; the text may contain lone surrogates."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def short_hash(artifact_id: str) -> str:
-    """The four signs of an artifact's hash by which pages and logs tell it from others."""
+    """The first four hex digits of an artifact's hash, for pages and logs."""
     return artifact_id.rpartition("-")[2][:4]
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, or of the names and bytes of all files in a folder, in hex."""
+    """SHA-256 of a file's bytes, or of the names and bytes of all files in a folder, in hex.
+
+    Raises InputError if the path does not exist.
+    """
     if not path.exists():
-        raise InputError(f"{path} does not exist; give the path of a file or folder that does")
+        raise InputError(f"{path} does not exist; give the path of an existing file or folder")
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
         return digest([[str(p.relative_to(path)), file_digest(p)] for p in files])
@@ -47,10 +50,10 @@ def file_digest(path: Path) -> str:
 
 @dataclass(frozen=True)
 class ArtifactSpec:
-    """The identity of an artifact, known before it is made.
+    """The identity of an artifact, known before it is built.
 
-    `config` is the subset of the configuration that can change the rows, `parents` maps a role to
-    an artifact id, `inputs` maps a name to the digest of data from outside (files, stored answers).
+    `config` is the subset of the configuration that can change the rows. `parents` maps a role to
+    an artifact id. `inputs` maps a name to the digest of outside data (files, stored responses).
     """
 
     kind: str
@@ -75,7 +78,7 @@ class ArtifactSpec:
 
 
 class ArtifactRef(BaseModel):
-    """A small reference to an artifact: what tasks pass to each other instead of rows."""
+    """A small reference to an artifact, which tasks pass to each other instead of rows."""
 
     model_config = ConfigDict(frozen=True)
 

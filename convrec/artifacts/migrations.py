@@ -1,7 +1,7 @@
-"""How a warehouse of an earlier version becomes one of this version.
+"""Migrations of a warehouse from earlier schema versions.
 
-Each migration is numbered by the schema version that it leads to, and runs in the transaction that
-raises the version, so that a warehouse is always wholly of one version.
+Each migration is numbered by the schema version that it leads to. All run in the transaction that
+raises the version, so a warehouse is never between two versions.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ CREATE TABLE llm_judged (
     request_key VARCHAR, context_id VARCHAR
 );
 """
-"""As it was from schema 3 to 7: one row a pair."""
+"""The table in schemas 3 to 7: one row per pair."""
 
 MIGRATIONS = {
-    # Final failures; whose answer it is; batches; reasoning tokens and how a request went out.
+    # Final failures, owners of responses, batches, reasoning tokens and origins of requests.
     2: """
         ALTER TABLE failures ADD COLUMN final BOOLEAN;
         UPDATE failures SET final = false;
@@ -46,7 +46,7 @@ MIGRATIONS = {
             batch_key VARCHAR, request_key VARCHAR, owner VARCHAR, model VARCHAR, body VARCHAR
         );
     """,
-    # Runners-up of links; ratings by pass, who was asked about which pair; embeddings; experiments.
+    # Runners-up of links, ratings by pass, judged pairs, embeddings, experiments.
     3: f"""
         ALTER TABLE candidates ADD COLUMN runner_up VARCHAR;
         ALTER TABLE candidates ADD COLUMN runner_up_score DOUBLE;
@@ -60,7 +60,7 @@ MIGRATIONS = {
         {table_sql("ablation")}
         {table_sql("search")}
     """,  # noqa: S608
-    # Runs. Of earlier ones the warehouse knows what they made, but not what they found made.
+    # Runs. Earlier runs have the artifacts that they built, not those from the cache.
     4: f"""
         {RUNS_SQL}
         INSERT INTO run_artifacts
@@ -72,11 +72,11 @@ MIGRATIONS = {
     """,  # noqa: S608
     # Published catalogs.
     5: CATALOGS_SQL,
-    # Metrics of a part of the test set.
+    # Metrics of slices of the test set.
     6: "ALTER TABLE metrics ADD COLUMN slice VARCHAR;",
-    # Artifacts found complete, so that their requests need not be made to name them.
+    # Up-to-date artifacts, so that their ids are known without building their requests.
     7: CURRENT_ARTIFACTS_SQL,
-    # One row a request of the judge instead of one a pair: a thirtieth of the rows.
+    # One row per judge request instead of one per pair: a thirtieth of the rows.
     8: f"""
         ALTER TABLE llm_judged RENAME TO llm_judged_pairs;
         {JUDGED_SQL}
@@ -95,18 +95,18 @@ MIGRATIONS = {
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, version: int) -> None:
-    """Bring a warehouse of schema `version` up to date, inside the caller's transaction.
+    """Migrate a warehouse of schema `version`, inside the caller's transaction.
 
-    Raises WarehouseError where that is not possible; the transaction is then to be rolled back.
+    Raises WarehouseError if a migration fails; the caller then rolls back.
     """
     for number in range(version + 1, SCHEMA_VERSION + 1):
         try:
             connection.execute(MIGRATIONS[number])
         except duckdb.Error as error:
             raise WarehouseError(
-                f"the warehouse is of schema {version}, and the step to {number} failed "
-                f"({first_line(error)}); it stays as it was, and the convrec that made it "
-                "can go on using it"
+                f"the migration of the warehouse from schema {version} failed at {number} "
+                f"({first_line(error)}); it was not changed, and the convrec that created it can "
+                "still use it"
             ) from None
     connection.execute(
         "UPDATE meta SET value = ? WHERE key = 'schema_version'", [str(SCHEMA_VERSION)]

@@ -1,4 +1,4 @@
-"""The rows of an artifact in Parquet files, so that nobody has to hold all of them at once."""
+"""The rows of an artifact in Parquet files, for artifacts that may not fit into memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import contextlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+from pyarrow.parquet import read_metadata
 
 from convrec.artifacts.tables import KINDS
-
-if TYPE_CHECKING:
-    import duckdb
-    import polars as pl
 
 ROW_GROUP_SIZE = 122_880
 """Rows that DuckDB compresses together."""
@@ -20,7 +20,7 @@ ROW_GROUP_SIZE = 122_880
 
 @dataclass(frozen=True)
 class ParquetRows:
-    """Rows in files, one after the other; `held` keeps the folder that they lie in."""
+    """Rows in files, one after the other. Closing `cleanup` deletes the folder of the files."""
 
     files: tuple[Path, ...]
     cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -28,8 +28,6 @@ class ParquetRows:
     @cached_property
     def heights(self) -> list[int]:
         """The number of rows in each file."""
-        from pyarrow.parquet import read_metadata
-
         return [int(read_metadata(file).num_rows) for file in self.files]
 
     @property
@@ -38,15 +36,13 @@ class ParquetRows:
         return sum(self.heights)
 
     def share(self) -> ParquetRows:
-        """The same rows for one more user: to let go of these leaves the folder to the others."""
+        """The same rows for a second user; closing these does not delete the folder."""
         stack = contextlib.ExitStack()
-        stack.callback(id, self)
+        stack.callback(id, self)  # keeps `self`, and with it the folder, alive
         return ParquetRows(self.files, stack)
 
     def frame(self) -> pl.DataFrame:
-        """All rows at once."""
-        import polars as pl
-
+        """All rows in one frame."""
         return pl.concat([pl.read_parquet(file) for file in self.files])
 
     def insert(self, connection: duckdb.DuckDBPyConnection, kind: str, artifact_id: str) -> None:
@@ -68,21 +64,18 @@ def insert_rows(
     artifact_id: str,
     rows: pl.DataFrame | ParquetRows,
 ) -> None:
-    """Insert rows, numbered from 0, into the table of their kind; no file is read as a whole.
+    """Insert rows, numbered from 0, into the table of their kind.
 
-    DuckDB gives an Arrow batch to one thread, and lets the others spin where there is one alone.
+    DuckDB gives each Arrow batch to one thread, so a frame is split into batches of a row group.
     """
-    import polars as pl
-    import pyarrow as pa
-
     if isinstance(rows, ParquetRows):
         rows.insert(connection, kind, artifact_id)
         return
     numbered = rows.select(list(KINDS[kind])).with_row_index("row")
-    table = numbered.to_arrow(compat_level=pl.CompatLevel.newest())  # texts as they lie
-    for place, column in enumerate(numbered):
-        if column.dtype.is_nested():  # text views in lists that are all empty lie misaligned
-            table = table.set_column(place, column.name, column.to_arrow())
+    table = numbered.to_arrow(compat_level=pl.CompatLevel.newest())  # no copy of texts
+    for index, column in enumerate(numbered):
+        if column.dtype.is_nested():  # text views in lists that are all empty are misaligned
+            table = table.set_column(index, column.name, column.to_arrow())
     batches = table.to_batches(max_chunksize=ROW_GROUP_SIZE)
     connection.register("built_rows", pa.Table.from_batches(batches, table.schema))
     columns = column_list(kind)
@@ -94,5 +87,5 @@ def insert_rows(
 
 
 def column_list(kind: str) -> str:
-    """The columns of a kind's own, as SQL."""
+    """The columns of a kind as an SQL list, without artifact_id and row."""
     return ", ".join(f'"{name}"' for name in KINDS[kind])

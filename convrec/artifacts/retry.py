@@ -1,35 +1,33 @@
-"""Running a write block anew that was not committed: on a lake, by conflict or a lost server."""
+"""Retries of write blocks that were not committed: on a lake, after a conflict or a lost server."""
 
 from __future__ import annotations
 
 import functools
-import random
-import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from convrec.errors import CommitError
+from convrec.utils.retry import Backoff
 
 RETRY_TIMEOUT = 120.0
-"""Seconds that a block waits for its turn, for a server that went away, or to be committed."""
+"""Seconds that a block waits for a lock, for an unavailable server, or to be committed."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def with_retries(function: Callable[P, T]) -> Callable[P, T]:
-    """Run a function anew while its one block was not committed; for PATIENCE at most."""
+    """Call a function with one write block again while it raises CommitError, up to a timeout."""
 
     @functools.wraps(function)
-    def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
-        deadline, wait = time.monotonic() + RETRY_TIMEOUT, 0.02
+    def retried(*args: P.args, **kwargs: P.kwargs) -> T:
+        backoff = Backoff(RETRY_TIMEOUT, first=0.02, longest=1.0)
         while True:
             try:
                 return function(*args, **kwargs)
             except CommitError:
-                if time.monotonic() > deadline:
+                if backoff.is_over:
                     raise
-            time.sleep(wait * random.uniform(0.5, 1.5))
-            wait = min(wait * 2, 1.0)
+            backoff.sleep()
 
-    return repeated
+    return retried

@@ -1,8 +1,8 @@
-"""Which runs there were: of which flow and profile, with which settings and code, using what.
+"""The record of runs: flow, profile, settings, code revision, and the artifacts that they used.
 
-A run is noted when it starts and each artifact as soon as the run has it, so that whoever tidies up
-sees what a run that still goes on needs. Runs of a warehouse that was made before runs were noted
-are known by what they made: their state is `unrecorded`.
+A run is recorded when it starts, and each artifact as soon as the run has it, so that garbage
+collection sees what an unfinished run needs. Runs from before schema 4 are known only by the
+artifacts that they built; their state is `unrecorded`.
 """
 
 from __future__ import annotations
@@ -13,29 +13,27 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convrec import __version__
 from convrec.artifacts.retry import with_retries
+from convrec.artifacts.store import Store
 from convrec.artifacts.tables import utc_now
 from convrec.config import ROOT
 from convrec.errors import InputError
 
-if TYPE_CHECKING:
-    from convrec.artifacts.store import Store
-
 RUNNING, COMPLETED, UNRECORDED = "running", "completed", "unrecorded"
-"""States of a run; one that failed has the name of its error."""
+"""States of a run. The state of a failed run is the name of its error."""
 
 EARLIER_ATTEMPT = "earlier"
-"""State of what an earlier attempt of a run had: nobody is to delete it until one completes."""
+"""State of an artifact that an earlier attempt of a run used; kept until an attempt completes."""
 
 MIN_PREFIX = 4
 
 
 @dataclass(frozen=True)
 class RunArtifact:
-    """An artifact that a run made (`completed`) or found made (`cached`)."""
+    """An artifact that a run built (`completed`) or found in the cache (`cached`)."""
 
     node: str
     artifact_id: str
@@ -45,7 +43,7 @@ class RunArtifact:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run of a flow, and the artifacts that it used, in its order."""
+    """One run of a flow, and the artifacts that it used, in order."""
 
     run_id: str
     flow: str
@@ -60,17 +58,17 @@ class RunRecord:
 
 
 def code_revision() -> str:
-    """The commit of the code, with `-dirty` where files differ from it; without git the version."""
+    """The commit of the code, with `-dirty` if files were changed; without git, the version."""
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         return __version__
-    told = subprocess.run(
+    result = subprocess.run(
         [git, "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return told.stdout.strip() or __version__
+    return result.stdout.strip() or __version__
 
 
 @with_retries
@@ -83,9 +81,9 @@ def start_run(
     overrides: Mapping[str, Any],
     config: Mapping[str, Any],
 ) -> None:
-    """Note that a run has started; a retry of the same run takes its place.
+    """Record that a run started, in place of an earlier attempt of the same run.
 
-    What the earlier attempt had stays EARLIER until one completes: it will be wanted again.
+    The artifacts of the earlier attempt stay, as EARLIER_ATTEMPT, until an attempt completes.
     """
     row = [
         run_id,
@@ -107,7 +105,7 @@ def start_run(
 
 @with_retries
 def add_run_artifact(store: Store, run_id: str, used: RunArtifact) -> None:
-    """Note that a run has an artifact."""
+    """Record that a run has an artifact."""
     row = [run_id, used.node, used.artifact_id, used.state, used.seconds, utc_now()]
     with store.transaction() as connection:
         connection.execute("INSERT INTO run_artifacts VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -115,7 +113,7 @@ def add_run_artifact(store: Store, run_id: str, used: RunArtifact) -> None:
 
 @with_retries
 def finish_run(store: Store, run_id: str, state: str) -> None:
-    """Note how a run ended: COMPLETED, or the name of the error."""
+    """Record how a run ended: COMPLETED, or the name of its error."""
     with store.transaction() as connection:
         connection.execute(
             "UPDATE runs SET state = ?, ended_at = ? WHERE run_id = ?", [state, utc_now(), run_id]
@@ -128,7 +126,7 @@ def finish_run(store: Store, run_id: str, state: str) -> None:
 
 
 def list_runs(store: Store) -> list[RunRecord]:
-    """All runs, the newest first."""
+    """All runs, newest first."""
     with store.read_connection() as connection:
         rows = connection.execute(
             "SELECT run_id, flow, profile, overrides, config, revision, state, started_at, "
@@ -162,15 +160,15 @@ def _record(row: tuple[Any, ...], artifacts: list[RunArtifact]) -> RunRecord:
 
 
 def find_run(store: Store, name: str) -> RunRecord:
-    """The run whose id is, or begins with, `name`. Raises InputError where there is not one."""
+    """The one run whose id is, or starts with, `name`. Raises InputError."""
     found = [run for run in list_runs(store) if run.run_id.startswith(name)]
     if len(name) < MIN_PREFIX or len(found) != 1:
-        wrong = f"{len(found)} runs have an id that begins with {name!r}"
+        problem = f"{len(found)} runs have an id that starts with {name!r}"
         if len(name) < MIN_PREFIX:
-            wrong = f"{name!r} is too short for a run"
+            problem = f"{name!r} is too short for a run id"
         raise InputError(
-            f"{wrong}; give {MIN_PREFIX} or more signs of one that "
-            "`convrec artifacts list --runs` shows"
+            f"{problem}; give {MIN_PREFIX} or more characters of an id from "
+            "`convrec artifacts list --runs`"
         )
     return found[0]
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import polars as pl
 
 from convrec.artifacts.parquet_rows import ParquetRows
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step made: rows, figures for people, what failed, and training curves.
+    """Rows, figures for people, failed contexts and training curves.
 
-    `made` is the rows: one table, or files where there may be too many of them for one.
-    `failures` has columns context_id, reason and, optionally, final; `curves` has columns step,
-    name, value. An artifact with failures is partial, and the next run tries it again, unless all
-    of them are final: answered, but not usably, so that trying again would cost and change nothing.
+    `output` is one frame, or Parquet files if the rows may not fit into memory. `failures` has the
+    columns context_id, reason and, optionally, final; `curves` has step, name and value.
+
+    An artifact with failures is partial, and the next run tries those contexts again. It is
+    complete if all failures are final: the endpoint answered, but a retry would not change that.
     """
 
     output: pl.DataFrame | ParquetRows
@@ -29,10 +28,10 @@ class StepResult:
 
     @property
     def rows(self) -> pl.DataFrame:
-        """All rows at once."""
+        """All rows in one frame."""
         return self.output.frame() if isinstance(self.output, ParquetRows) else self.output
 
     def close(self) -> None:
-        """Let go of the folder that the rows lie in, if they do."""
+        """Delete the folder of the Parquet files, if nothing else uses it."""
         if isinstance(self.output, ParquetRows):
             self.output.cleanup.close()

@@ -1,8 +1,8 @@
-"""The columns of every kind of artifact, the SQL that makes an empty warehouse, and how SQL writes.
+"""The columns of every kind of artifact, and the SQL that creates an empty warehouse.
 
 Every kind has its own table with `artifact_id` first and `row` (position in the artifact) second.
-No primary keys and no sequences, so that the same SQL runs on DuckLake; uniqueness comes from the
-content ids and from the insert, which replaces.
+There are no primary keys and no sequences, because DuckLake has none; ids are unique because they
+are content hashes and an insert replaces.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 SCHEMA_VERSION = 8
 
 STORAGE_OPTION = "STORAGE_VERSION 'v1.3.0'"
-"""How a warehouse file is attached for writing: the first format whose dictionaries cost little.
+"""Option to attach a warehouse file for writing: the first format with small dictionaries.
 
-An older file becomes one of this format with the first write.
+The first write converts a file of an older format.
 """
 
 _TITLE = "STRUCT(title VARCHAR, year INTEGER)"
@@ -148,17 +148,17 @@ KINDS: dict[str, dict[str, str]] = {
 }
 
 ARTIFACT_TABLES = ("artifacts", "lineage", "failures", "curves")
-"""Tables beside its own that have rows of an artifact."""
+"""Tables that have rows of every artifact, in addition to the table of its kind."""
 
 JUDGED_SQL = """
 CREATE TABLE llm_judged (
     judge_key VARCHAR, pass INTEGER, items VARCHAR[], request_key VARCHAR, context_id VARCHAR
 );
 """
-"""Which answered request asked a judge about which pairs.
+"""Which request asked a judge about which pairs.
 
-`judge_key` is the conversation, the judge and how it is asked; `items` the lines that it saw, in
-the order shown.
+`judge_key` is the digest of the conversation, the judge and the prompt settings; `items` are the
+lines that the judge saw, in the order shown.
 """
 
 EMBEDDINGS_SQL = """
@@ -169,7 +169,7 @@ CREATE TABLE embeddings (model VARCHAR, text_key VARCHAR, context_id VARCHAR, ve
 CURRENT_ARTIFACTS_SQL = """
 CREATE TABLE current_artifacts (mark VARCHAR, artifact_id VARCHAR, requests BIGINT);
 """
-"""Artifacts that were found complete, by the digest of all that they hang on (`current.py`)."""
+"""Artifacts that are up to date, by the fingerprint of all their inputs (stages/fingerprint.py)."""
 
 RUNS_SQL = """
 CREATE TABLE runs (
@@ -181,7 +181,7 @@ CREATE TABLE run_artifacts (
     noted_at TIMESTAMP
 );
 """
-"""Which runs there were, and which artifact each of them made, or found made, for which node."""
+"""All runs, and for each node of a run the artifact that it built or found in the cache."""
 
 CATALOGS_SQL = """
 CREATE TABLE catalog_versions (
@@ -193,7 +193,7 @@ CREATE TABLE catalog_changes (
     old_item_id VARCHAR, old_title VARCHAR, old_year INTEGER, fields VARCHAR[]
 );
 """
-"""Published catalogs, and what each version changed: added, removed, renamed or changed items."""
+"""Published catalogs, and the items that each version added, removed, renamed or changed."""
 
 COMMON_SQL = f"""
 CREATE TABLE meta (key VARCHAR, value VARCHAR);
@@ -236,21 +236,21 @@ INSERT INTO meta VALUES
 
 
 def sql_literal(text: str) -> str:
-    """A text as an SQL literal, where SQL takes no bound value."""
+    """A text as an SQL literal, for statements that take no parameters."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def utc_now() -> datetime:
-    """The time as the warehouse's columns hold it: UTC, without a zone."""
+    """The current time as the warehouse stores it: UTC, without a time zone."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def table_sql(kind: str) -> str:
-    """SQL that makes the table of one kind of artifact."""
+    """SQL that creates the table of one kind of artifact."""
     columns = ", ".join(f'"{name}" {sql}' for name, sql in KINDS[kind].items())
     return f'CREATE TABLE "{kind}" (artifact_id VARCHAR, "row" BIGINT, {columns});\n'
 
 
 def creation_sql() -> str:
-    """SQL that makes every table of an empty warehouse."""
+    """SQL that creates every table of an empty warehouse."""
     return COMMON_SQL + "".join(map(table_sql, KINDS))

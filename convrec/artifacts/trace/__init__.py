@@ -1,1 +1,1 @@
-"""Following one conversation through all stages: from the post to the trained student's lists."""
+"""Traces: one conversation through all stages, from the post to the trained student's lists."""

@@ -1,49 +1,47 @@
-"""Which artifacts belong together: the line from one `conversations` artifact to its checkpoints.
+"""Which artifacts belong together: the path from one `conversations` artifact to its checkpoints.
 
 A warehouse holds many candidates, demonstrations and checkpoints. A trace must not mix them, so it
-goes along the artifacts of one run, or those behind one artifact.
+follows the artifacts of one run, or the ancestors of one artifact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from convrec.artifacts.identity import short_hash
 from convrec.artifacts.lineage import descendants, with_ancestors
+from convrec.artifacts.record import ArtifactRecord
 from convrec.artifacts.runs import RunRecord, find_run, list_runs
+from convrec.artifacts.store import Store
 from convrec.errors import InputError
-
-if TYPE_CHECKING:
-    from convrec.artifacts import ArtifactRecord, Store
 
 
 @dataclass(frozen=True)
 class LineagePath:
-    """Artifacts by role, all of them of one line, and the run whose artifacts they are, if any.
+    """Artifacts of one path by role, and the run that used them, if there is one.
 
-    A role is a kind; a checkpoint's has the stage behind it (`checkpoint_sft`), and generations'
-    the stage of the checkpoint that wrote them (`generations_rank_grpo`), or `base` where none did.
-    A second one of the same stage has the first signs of its id behind that.
+    A role is a kind. A checkpoint's role includes its stage (`checkpoint_sft`). The role of
+    generations includes the stage of their checkpoint (`generations_rank_grpo`), or `base` if there
+    is none. A second artifact of the same role has the start of its hash as well.
     """
 
     headers: dict[str, ArtifactRecord]
     run: RunRecord | None = None
 
     def artifact_id(self, role: str) -> str | None:
-        """The artifact of a role; None where the line has none."""
+        """The artifact of a role; None if the path has none."""
         return self.headers[role].ref.artifact_id if role in self.headers else None
 
 
 def find_lineage_path(store: Store, name: str, *, run: str = "", of: str = "") -> LineagePath:
-    """The line of the conversation `name` (a context_id or sample_id) in the newest run with it.
+    """The path of a conversation, a context_id or sample_id, in the newest run that has it.
 
-    `run`, the id of a run or its start, or `of`, an artifact, picks another line. Raises InputError
-    where there is no such conversation, run or artifact, or where it is not in that line.
+    `run`, a run id or its start, or `of`, an artifact id, selects another path. Raises InputError
+    if there is no such conversation, run or artifact, or if the path has no such conversation.
     """
-    homes = _homes(store, name)
-    if not homes:
+    containing = _containing(store, name)
+    if not containing:
         raise InputError(
             f"no conversation {name!r} in the warehouse: give a context_id or sample_id of a "
             "`conversations` artifact, as `convrec artifacts show ID` prints them"
@@ -52,47 +50,48 @@ def find_lineage_path(store: Store, name: str, *, run: str = "", of: str = "") -
         return lineage_path_through(store, name, [store.header(of).ref.artifact_id])
     if run:
         record = find_run(store, run)
-        return lineage_path_through(store, name, _stored(store, record), record)
+        return lineage_path_through(store, name, _stored_artifacts(store, record), record)
     for record in list_runs(store):
-        if {used.artifact_id for used in record.artifacts} & set(homes):
-            return lineage_path_through(store, name, _stored(store, record), record)
-    last = descendants(store, homes[0])[-1]
-    return lineage_path_through(store, name, [last.ref.artifact_id])
+        if {used.artifact_id for used in record.artifacts} & set(containing):
+            return lineage_path_through(store, name, _stored_artifacts(store, record), record)
+    newest = descendants(store, containing[0])[-1]
+    return lineage_path_through(store, name, [newest.ref.artifact_id])
 
 
 def lineage_path_through(
     store: Store, name: str, artifact_ids: Collection[str], run: RunRecord | None = None
 ) -> LineagePath:
-    """The line of a conversation among some artifacts and all that they were made from.
+    """The path of a conversation among some artifacts and their ancestors.
 
-    Raises InputError where the conversation is in none of them.
+    Raises InputError if none of them contains the conversation.
     """
     members = with_ancestors(store, artifact_ids)
-    having = set(_homes(store, name))
-    homes = [header for header in members if header.ref.artifact_id in having]
-    if not homes:
+    containing = set(_containing(store, name))
+    first = next((h for h in members if h.ref.artifact_id in containing), None)
+    if first is None:
         raise InputError(
-            f"conversation {name!r} is not in the line of {', '.join(list(artifact_ids)[:3])}; "
-            "without --run and --of the newest run that has it is taken"
+            f"conversation {name!r} is not among the ancestors of "
+            f"{', '.join(list(artifact_ids)[:3])}; omit --run and --of to use the newest run that "
+            "has it"
         )
-    headers = {"conversations": homes[0]}
-    grown = {homes[0].ref.artifact_id}
-    parents: list[str] = []
+    headers = {"conversations": first}
+    on_path = {first.ref.artifact_id}
+    catalogs: list[str] = []
     for header in members:
-        if grown & set(header.parents.values()):
-            grown.add(header.ref.artifact_id)
+        if on_path & set(header.parents.values()):
+            on_path.add(header.ref.artifact_id)
             role = _role(store, header)
             if role in headers and header.ref.kind in ("checkpoint", "generations"):
                 role = f"{role}-{short_hash(header.ref.artifact_id)}"
             headers.setdefault(role, header)
-            parents += [parent for role, parent in header.parents.items() if role == "catalog"]
-    for catalog in parents[:1]:
-        headers["catalog"] = store.header(catalog)
+            catalogs += [parent for role, parent in header.parents.items() if role == "catalog"]
+    if catalogs:
+        headers["catalog"] = store.header(catalogs[0])
     return LineagePath(headers, run)
 
 
-def _homes(store: Store, name: str) -> list[str]:
-    """The `conversations` artifacts that have the conversation, the newest first."""
+def _containing(store: Store, name: str) -> list[str]:
+    """The `conversations` artifacts that contain a conversation, newest first."""
     with store.read_connection() as connection:
         rows = connection.execute(
             "SELECT DISTINCT artifact_id, created_at FROM conversations "
@@ -103,8 +102,8 @@ def _homes(store: Store, name: str) -> list[str]:
     return [artifact_id for artifact_id, _ in rows]
 
 
-def _stored(store: Store, run: RunRecord) -> list[str]:
-    """The artifacts of a run that are still there."""
+def _stored_artifacts(store: Store, run: RunRecord) -> list[str]:
+    """The artifacts of a run that still exist."""
     stored = {header.ref.artifact_id for header in store.headers()}
     return [used.artifact_id for used in run.artifacts if used.artifact_id in stored]
 

@@ -101,7 +101,7 @@ def test_a_migration_that_fails_half_way_leaves_the_old_version(
     before = _columns(home / "warehouse.duckdb")
     with monkeypatch.context() as patch:
         patch.setitem(MIGRATIONS, 4, f"{MIGRATIONS[4]} ALTER TABLE no_such_table ADD COLUMN x INT;")
-        with pytest.raises(WarehouseError, match="schema 1, and the step to 4 failed"):
+        with pytest.raises(WarehouseError, match="from schema 1 failed at 4"):
             Store(home)
     assert _columns(home / "warehouse.duckdb") == before
     with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:

@@ -93,7 +93,7 @@ def test_the_line_of_the_newest_run_is_taken_and_another_can_be_asked_for(store:
     assert earlier["artifacts"]["demonstrations"] == old["demonstrations"]
     behind = traced(store, "s0", of=old["candidates"])["artifacts"]
     assert behind.keys() == {"catalog", "conversations", "teacher_lists", "candidates"}
-    with pytest.raises(InputError, match="is not in the line of"):
+    with pytest.raises(InputError, match="is not among the ancestors of"):
         find_lineage_path(store, "s0", of=old["catalog"])
 
 
