@@ -45,6 +45,7 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
+	$(BIN)/python scripts/check_prose.py
 
 format: install
 	$(BIN)/ruff check --fix .

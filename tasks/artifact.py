@@ -20,12 +20,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run, task_run
 
 from convrec.artifacts import ArtifactRef, Producer, StepResult, Store
-from convrec.errors import ConvrecError, InputError, WarehouseError, no_space
+from convrec.errors import ConvrecError, InputError, WarehouseError, is_disk_full
 from convrec.llm.read import with_reasons
 from convrec.pipeline.graph import Node
 from convrec.stages.base import StepContext
 from convrec.stages.evaluate.report.model_card import write_model_card
-from convrec.utils.workspace import discard
+from convrec.utils.workspace import remove_workspace
 from tasks.cache import ArtifactCache
 from tasks.dask import on_dask
 from tasks.fetch import fetch_missing
@@ -145,7 +145,7 @@ def build(task_input: TaskInput) -> ArtifactRef:
     started = time.monotonic()
     scratch = store.make_scratch_folder() if node.step.folder else None
     if task_input.refresh:
-        discard(workspace)
+        remove_workspace(workspace)
     progress = TaskProgress(node, slug("progress", node.name))
     ctx = replace(
         task_input.resolved.ctx,
@@ -171,7 +171,7 @@ def build(task_input: TaskInput) -> ArtifactRef:
             )
         _after_commit(store, ref, workspace)
     except Exception as error:  # Rust libraries raise errors of their own for a full disk
-        if isinstance(error, ConvrecError) or not no_space(error):
+        if isinstance(error, ConvrecError) or not is_disk_full(error):
             raise
         raise WarehouseError(
             f"there is no space left for {node.name} in {store.home}; free some and run "
@@ -180,8 +180,9 @@ def build(task_input: TaskInput) -> ArtifactRef:
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
-    figures = {"rows": ref.rows, "seconds": round(seconds, 2), **result.figures}
-    create_table_artifact(_figure_rows(figures), key=slug(node.name), description=ref.artifact_id)
+    rows = _figure_rows({"rows": ref.rows, "seconds": round(seconds, 2)})
+    rows += _figure_rows(result.figures)
+    create_table_artifact(rows, key=slug(node.name), description=ref.artifact_id)
     return ref
 
 
@@ -219,6 +220,6 @@ def _workspace(task_input: TaskInput) -> Path:
 
 def _after_commit(store: Store, ref: ArtifactRef, workspace: Path) -> None:
     """What follows a commit, also if a run was killed right after it."""
-    discard(workspace)
+    remove_workspace(workspace)
     if ref.kind == "checkpoint":
         write_model_card(store, ref.artifact_id)

@@ -10,7 +10,7 @@ from prefect.events import Event, Resource
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from convrec.artifacts import Store
-from convrec.catalog.publish import Publication, mark_announced
+from convrec.catalog.publish import Publication, record_announcement
 
 EVENT = "catalog.changed"
 LOCAL_URL = "http://127.0.0.1:4200/api"
@@ -42,7 +42,7 @@ def announce(published: Publication, store: Store) -> str:
     )
     if problem := _send([event.model_dump(mode="json")]):
         return problem
-    mark_announced(store, version)
+    record_announcement(store, version)
     return ""
 
 

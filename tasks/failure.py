@@ -12,7 +12,7 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.runtime import deployment, flow_run
 
 from convrec.config import STAGES
-from convrec.config.overrides import as_override
+from convrec.config.overrides import format_override
 from convrec.errors import ConvrecError, WarehouseError
 from convrec.utils import markdown
 from convrec.utils.error_text import type_and_first_line
@@ -71,12 +71,12 @@ def page(
 ) -> str:
     """The markdown of the artifact; `rows` are (row, reason)."""
     where = f"{node.stage}: {node.name}" if node else "the run"
-    parts = [f"## {where} failed", markdown.text(sentence(error))]
+    parts = [f"## {where} failed", markdown.escape(sentence(error))]
     if rows:
         count = f"the first {SHOWN_ROWS} of {len(rows):,}" if len(rows) > SHOWN_ROWS else len(rows)
         parts += [
             f"### Rows that could not be used ({count})",
-            markdown.table(("row", "reason"), rows[:SHOWN_ROWS], MAX_CELL),
+            markdown.escaped_table(("row", "reason"), rows[:SHOWN_ROWS], MAX_CELL),
         ]
     return "\n\n".join([*parts, *_resume_section(command, retried=retried)])
 
@@ -97,7 +97,7 @@ def crashed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
             data="\n\n".join(
                 [
                     "## The process of this run ended",
-                    markdown.text(state.message or "Nothing is known of why."),
+                    markdown.escape(state.message or "Nothing is known of why."),
                     *_resume_section(command, retried=True),
                     "Training goes on from its last saved step.",
                 ]
@@ -111,7 +111,7 @@ def _resume_section(command: str, *, retried: bool) -> list[str]:
     note = "What is made already comes from the cache."
     if retried:
         note = f"or press **Retry** on this run. {note}"
-    return ["### To go on from here", markdown.code(command), note]
+    return ["### To go on from here", markdown.code_block(command), note]
 
 
 def offending_rows(
@@ -150,7 +150,7 @@ def _deployment_command(name: str, parameters: Mapping[str, Any]) -> str:
     words = ["prefect", "deployment", "run", name]
     for key, value in parameters.items():
         if value not in (None, "", {}):
-            words += ["--param", f"{key}={as_override(value)}"]
+            words += ["--param", f"{key}={format_override(value)}"]
     return shlex.join(words)
 
 
@@ -163,5 +163,5 @@ def convrec_command(
         if value:
             words += [option, str(value)]
     for key, value in dict(overrides or {}).items():
-        words += ["--set", f"{key}={as_override(value)}"]
+        words += ["--set", f"{key}={format_override(value)}"]
     return shlex.join(words)

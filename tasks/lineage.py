@@ -4,7 +4,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from convrec.artifacts.lineage import mermaid
+from convrec.artifacts.lineage import lineage_markdown
 from tasks.run import Run
 
 
@@ -20,4 +20,4 @@ def lineage(run: Run) -> None:
     for name, ref in run.refs.items():
         names.setdefault(ref.artifact_id, name)
     fresh = {entry["artifact_id"] for entry in run.entries if entry["state"] == "completed"}
-    draw_lineage(mermaid(run.store, list(names), names.keys() - fresh, names))
+    draw_lineage(lineage_markdown(run.store, list(names), names.keys() - fresh, names))

@@ -6,7 +6,7 @@ from prefect.cache_policies import NO_CACHE
 
 from convrec.artifacts import Store
 from convrec.config import home
-from convrec.operations.gc import Garbage, collect, find_garbage
+from convrec.operations.gc import Garbage, collect_garbage, find_garbage
 from convrec.utils import markdown
 
 MAX_ROWS = 200
@@ -17,7 +17,7 @@ MAX_ROWS = 200
 def run_gc(keep_runs: int, days: float, delete: bool) -> Garbage:
     """Find, or delete, what `convrec artifacts gc` would, and list it in the artifact `garbage`."""
     store = Store(home())
-    garbage = (collect if delete else find_garbage)(store, keep_runs=keep_runs, days=days)
+    garbage = (collect_garbage if delete else find_garbage)(store, keep_runs=keep_runs, days=days)
     create_markdown_artifact(
         garbage_page(garbage, deleted=delete), key="garbage", description="retention"
     )
@@ -39,8 +39,8 @@ def garbage_page(garbage: Garbage, *, deleted: bool) -> str:
         [
             f"## {'Deleted' if deleted else 'Would be deleted'}",
             counts,
-            markdown.table(("artifact", "rows", "created (UTC)", "MB of files"), artifacts),
-            markdown.table(("leftover", "why", "MB"), leftovers),
+            markdown.escaped_table(("artifact", "rows", "created (UTC)", "MB of files"), artifacts),
+            markdown.escaped_table(("leftover", "why", "MB"), leftovers),
         ]
     )
 

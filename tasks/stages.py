@@ -8,7 +8,7 @@ from convrec.config import DATA_STAGES, StageName
 from convrec.errors import InputError
 from convrec.models.gguf import gguf_file, is_gguf_package
 from convrec.models.identity import base_error
-from convrec.pipeline.graph import NODES, nodes_of
+from convrec.pipeline.graph import NODES, PIPELINE, nodes_of
 from tasks.artifact import artifact_task, fetch_task, is_retryable
 from tasks.run import Run
 
@@ -24,7 +24,7 @@ OPTIONS: dict[StageName, dict[str, Any]] = {
 """Options of Prefect for the tasks of a stage."""
 
 TASKS = {name: artifact_task(node, **OPTIONS.get(node.stage, {})) for name, node in NODES.items()}
-FETCH_TASKS = {name: fetch_task(node) for name, node in NODES.items() if node.step.responses}
+FETCH_TASKS = {node.name: fetch_task(node) for node in PIPELINE if node.step.responses}
 
 
 def run_stage(run: Run, stage: StageName) -> None:

@@ -141,10 +141,10 @@ def found_definitions() -> dict[str, Any]:
         if thing.fn.__module__.partition(".")[0] not in PACKAGES:
             continue
         if isinstance(thing, Flow):
-            key = f"{thing.name} | {thing.flow_run_name}"
+            run_name = thing.flow_run_name
+            key = f"{thing.name} | {run_name if isinstance(run_name, str) else 'computed'}"
             flows[key] = {
                 "name": thing.name,
-                "flow_run_name": str(thing.flow_run_name),
                 "parameters": form(thing),
                 "hooks": {
                     "crashed": len(thing.on_crashed_hooks),
