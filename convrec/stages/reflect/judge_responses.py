@@ -28,15 +28,15 @@ from convrec.stages.reflect.prompt import parse_judge_body
 _INSERT_PAIRS = """
 INSERT INTO llm_judged BY NAME
 SELECT * FROM incoming WHERE NOT EXISTS (
-    SELECT 1 FROM llm_judged AS known WHERE known.judge_key = incoming.judge_key
-    AND known.pass = incoming.pass AND known.request_key = incoming.request_key)
+    SELECT 1 FROM llm_judged AS indexed WHERE indexed.judge_key = incoming.judge_key
+    AND indexed.pass = incoming.pass AND indexed.request_key = incoming.request_key)
 QUALIFY row_number() OVER (PARTITION BY judge_key, pass, request_key ORDER BY context_id) = 1
 """
 
 _UNINDEXED_RESPONSES = """
 SELECT request_key, owner, body FROM llm_answers AS answered
 WHERE endpoint = ? AND model = ? AND NOT EXISTS (
-    SELECT 1 FROM llm_judged AS known WHERE known.request_key = answered.request_key)
+    SELECT 1 FROM llm_judged AS indexed WHERE indexed.request_key = answered.request_key)
 AND NOT EXISTS (
     SELECT 1 FROM llm_ledger AS bought
     WHERE bought.request_key = answered.request_key AND stage != 'reflect')

@@ -132,6 +132,9 @@ class Pairs:
     def _read_slice(self, start: int, stop: int) -> PairSlice:
         """The pairs of the contexts `start` to `stop`, and the requests that asked about them."""
         passes = range(1, self._config.reflect.passes + 1)
+        # One number for each pair: joins on strings or several columns take twice as long.
+        pair = pl.col("context").cast(pl.Int64) * self.items.height + pl.col("line")
+        pair = (pair * len(passes) + pl.col("pass")).alias("pair")
         pairs = self._candidates.filter(
             pl.col("context").is_between(start, stop, closed="left")
         ).join(
@@ -139,6 +142,25 @@ class Pairs:
             how="cross",
             maintain_order="left_right",
         )
+        indexed = self._read_index(start, stop, len(passes))
+        places = (
+            indexed.with_columns(position=pl.int_ranges(1, pl.col("shown") + 1, dtype=pl.Int32))
+            .explode("item", "position")
+            .join(self.items.select("item", "line").unique(), on="item", maintain_order="left")
+            .select(pair, "key_number", "position", "shown")
+        )
+        if places["pair"].n_unique() < places.height:  # two processes may have asked at once
+            places = places.unique("pair", keep="first", maintain_order=True)
+        pairs = pairs.with_columns(pair).join(places, on="pair", how="left", maintain_order="left")
+        used = pairs.select("key_number", "shown").drop_nulls().unique(maintain_order=True)
+        request_keys = indexed["request_key"].unique(maintain_order=True)
+        requests = used.select(request_keys.gather(used["key_number"]), "shown")
+        numbers = used.select("key_number").with_row_index("request")
+        pairs = pairs.join(numbers, on="key_number", how="left", maintain_order="left")
+        return PairSlice(pairs.drop("key_number", "line", "pair"), requests)
+
+    def _read_index(self, start: int, stop: int, passes: int) -> pl.DataFrame:
+        """Index rows of contexts: context, pass, request_key, item (lines), key_number, shown."""
         conversations = enumerate(self._conversations[start:stop], start)
         keys = pl.DataFrame(
             [(number, self.judge_key(text)) for number, text in conversations],
@@ -147,28 +169,11 @@ class Pairs:
         )
         with self._store.read_connection() as connection:
             connection.register("keys", keys.to_arrow())
-            indexed = connection.execute(_INDEXED_PAIRS, [len(passes)]).pl()
-        indexed = indexed.with_columns(
-            asked=pl.col("request_key").rle_id(), shown=pl.col("item").list.len().cast(pl.Int32)
+            rows = connection.execute(_INDEXED_PAIRS, [passes]).pl()
+        return rows.with_columns(
+            key_number=pl.col("request_key").rle_id(),
+            shown=pl.col("item").list.len().cast(pl.Int32),
         )
-        # One number for each pair: joins on strings or several columns take twice as long.
-        pair = pl.col("context").cast(pl.Int64) * self.items.height + pl.col("line")
-        pair = (pair * len(passes) + pl.col("pass")).alias("pair")
-        known = (
-            indexed.with_columns(position=pl.int_ranges(1, pl.col("shown") + 1, dtype=pl.Int32))
-            .explode("item", "position")
-            .join(self.items.select("item", "line").unique(), on="item", maintain_order="left")
-            .select(pair, "asked", "position", "shown")
-        )
-        if known["pair"].n_unique() < known.height:  # two processes may have asked at once
-            known = known.unique("pair", keep="first", maintain_order=True)
-        asked = pairs.with_columns(pair).join(known, on="pair", how="left", maintain_order="left")
-        used = asked.select("asked", "shown").drop_nulls().unique(maintain_order=True)
-        request_keys = indexed["request_key"].unique(maintain_order=True)
-        requests = used.select(request_keys.gather(used["asked"]), "shown")
-        numbers = used.select("asked").with_row_index("request")
-        asked = asked.join(numbers, on="asked", how="left", maintain_order="left")
-        return PairSlice(asked.drop("asked", "line", "pair"), requests)
 
     def missing_requests(self, part: PairSlice) -> Iterator[JudgeRequest]:
         """The requests for the pairs of a slice that no request asked about.

@@ -23,10 +23,10 @@ _ROWS_PER_BATCH = 2048
 def missing_vectors(texts: pl.DataFrame, model: str, store: Store) -> pl.DataFrame:
     """The rows of `texts` (text_key, ...) that have no vector of this model, in order."""
     with store.read_connection() as connection:
-        known = connection.execute(
+        stored = connection.execute(
             "SELECT DISTINCT text_key FROM embeddings WHERE model = ?", [model]
         ).pl()
-    return texts.join(known, on="text_key", how="anti", maintain_order="left")
+    return texts.join(stored, on="text_key", how="anti", maintain_order="left")
 
 
 @with_retries
@@ -39,8 +39,8 @@ def store_vectors(texts: pl.DataFrame, vectors: np.ndarray, model: str, store: S
         connection.register("incoming", rows.to_arrow())
         connection.execute(
             "INSERT INTO embeddings BY NAME SELECT ? AS model, * FROM incoming WHERE NOT EXISTS ("
-            "SELECT 1 FROM embeddings AS known "
-            "WHERE known.model = ? AND known.text_key = incoming.text_key)",
+            "SELECT 1 FROM embeddings AS stored "
+            "WHERE stored.model = ? AND stored.text_key = incoming.text_key)",
             [model, model],
         )
 
@@ -56,7 +56,7 @@ def read_vectors(keys: pl.Series, model: str, store: Store) -> tuple[np.ndarray,
         WarehouseError: Vectors of this model have different lengths.
     """
     wanted = pl.DataFrame({"text_key": keys}).with_row_index("number")
-    known = np.zeros(len(keys), dtype=bool)
+    present = np.zeros(len(keys), dtype=bool)
     vectors = np.zeros((len(keys), 0), dtype=np.float32)
     with store.read_connection() as connection:
         connection.register("wanted", wanted.to_arrow())
@@ -71,15 +71,15 @@ def read_vectors(keys: pl.Series, model: str, store: Store) -> tuple[np.ndarray,
             if values.shape[1] != vectors.shape[1]:
                 raise _length_mismatch(model)
             vectors[rows] = values
-            known[rows] = True
-    return vectors, known
+            present[rows] = True
+    return vectors, present
 
 
 def vectors_digest(keys: pl.Series, model: str, store: Store) -> str:
     """The digest of the stored vectors of these text keys, and of which are missing."""
-    vectors, known = read_vectors(keys, model, store)
+    vectors, present = read_vectors(keys, model, store)
     total = sha256("\n".join(keys).encode())
-    total.update(known.tobytes())
+    total.update(present.tobytes())
     total.update(vectors.data)
     return total.hexdigest()
 
@@ -95,6 +95,6 @@ def _to_matrix(column: Any, model: str) -> np.ndarray:
 
 def _length_mismatch(model: str) -> WarehouseError:
     return WarehouseError(
-        f"the stored vectors of {model} have different lengths, so the name now stands for another "
+        f"the stored vectors of {model} have different lengths, so the name now refers to another "
         "model. Set another endpoint name in llm.endpoint, or another remap.model"
     )

@@ -45,7 +45,7 @@ def ladder_markdown(ablation: pl.DataFrame) -> str:
 
 
 def search_markdown(search: pl.DataFrame) -> str:
-    """Format every tried setting; the last column marks chosen, best and configured ones."""
+    """Format every tried setting; the last column flags the chosen, best and configured ones."""
     headers = ["round", "weight of S", "λ", "γ", "N_r", "N", "NDCG@20 on validation", ""]
     rows = []
     for row in search.iter_rows(named=True):

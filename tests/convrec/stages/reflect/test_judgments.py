@@ -71,8 +71,8 @@ def script_judge(monkeypatch: pytest.MonkeyPatch, first: str, second: str | None
         return correct(conversation, candidates, *more) if second is None else second
 
     calls: list[str] = []
-    monkeypatch.setattr(judge, "FORGETS", 0.0)
-    monkeypatch.setattr(judge, "BREAKS_OFF", 0.0)
+    monkeypatch.setattr(judge, "SKIP", 0.0)
+    monkeypatch.setattr(judge, "TRUNCATE", 0.0)
     monkeypatch.setattr("convrec.demo.completion.judge.respond", answer)
 
 
@@ -165,9 +165,9 @@ def test_a_rebuild_from_the_same_responses_is_equal(
         with fresh.transaction() as connection:
             connection.register("rows", rows)
             connection.execute(f"INSERT INTO {table} SELECT * FROM rows")
-    fetched, made = run(new, fresh)["reflect"]
-    assert (fetched.sent, made) == (0, ref)
-    assert fresh.read(made.artifact_id).equals(store.read(ref.artifact_id))
+    fetched, same = run(new, fresh)["reflect"]
+    assert (fetched.sent, same) == (0, ref)
+    assert fresh.read(same.artifact_id).equals(store.read(ref.artifact_id))
 
 
 def test_passes_show_different_orders_and_are_averaged(config: Config, store: Store) -> None:
@@ -271,9 +271,9 @@ def test_pairs_are_cached_by_endpoint(
     config: Config, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(config, store)
-    made = judge_ctx(config, store)
+    in_memory = judge_ctx(config, store)
     stored = {
-        role: store.put(ArtifactSpec(role, "test", 1), StepResult(made.frame(role)))
+        role: store.put(ArtifactSpec(role, "test", 1), StepResult(in_memory.frame(role)))
         for role in ("catalog", "conversations", "candidates")
     }
     llm = config.llm.model_copy(update={"base_url": "", "endpoint": ""})

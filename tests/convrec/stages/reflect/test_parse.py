@@ -19,7 +19,7 @@ from convrec.stages.reflect.prompt import read_ratings
 SHOWN, SCALE = 3, 2
 
 
-def whole(entries: object) -> str:
+def to_json(entries: object) -> str:
     return json.dumps({"ratings": entries})
 
 
@@ -31,22 +31,22 @@ entry = st.fixed_dictionaries(
 )
 proper = st.permutations(range(1, SHOWN + 1)).flatmap(
     lambda order: st.lists(st.integers(-SCALE, SCALE), min_size=SHOWN, max_size=SHOWN).map(
-        lambda given: [{"candidate": c, "rating": r} for c, r in zip(order, given, strict=True)]
+        lambda ratings: [{"candidate": c, "rating": r} for c, r in zip(order, ratings, strict=True)]
     )
 )
 PROPER = {
-    whole([{"candidate": c, "rating": r} for c, r in zip(order, given, strict=True)])
+    to_json([{"candidate": c, "rating": r} for c, r in zip(order, ratings, strict=True)])
     for order in permutations(range(1, SHOWN + 1))
-    for given in product(range(-SCALE, SCALE + 1), repeat=SHOWN)
+    for ratings in product(range(-SCALE, SCALE + 1), repeat=SHOWN)
 }
 responses = st.one_of(
-    st.one_of(proper, st.lists(entry, max_size=SHOWN + 1)).map(whole),
+    st.one_of(proper, st.lists(entry, max_size=SHOWN + 1)).map(to_json),
     proper.map(lambda entries: json.dumps({"ratings": entries}, indent=1)),
-    proper.map(lambda entries: whole(entries).replace(": ", ":0")),
-    proper.map(lambda entries: whole(entries) + "!"),
-    proper.map(lambda entries: f"```json\n{whole(entries)}\n```"),
-    proper.map(lambda entries: whole(entries).replace('"candidate"', '"rating": 1, "candidate"')),
-    proper.map(lambda entries: whole(entries).replace("1", "1٢")),
+    proper.map(lambda entries: to_json(entries).replace(": ", ":0")),
+    proper.map(lambda entries: to_json(entries) + "!"),
+    proper.map(lambda entries: f"```json\n{to_json(entries)}\n```"),
+    proper.map(lambda entries: to_json(entries).replace('"candidate"', '"rating": 1, "candidate"')),
+    proper.map(lambda entries: to_json(entries).replace("1", "1٢")),
     st.text(max_size=40),
 )
 
@@ -79,8 +79,8 @@ def response(text: object) -> str:
     return json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]})
 
 
-GOOD = whole([{"candidate": 2, "rating": -1}, {"candidate": 1, "rating": 2}])
-OTHER = whole([{"candidate": 2, "rating": 0}, {"candidate": 1, "rating": 0}])
+GOOD = to_json([{"candidate": 2, "rating": -1}, {"candidate": 1, "rating": 2}])
+OTHER = to_json([{"candidate": 2, "rating": 0}, {"candidate": 1, "rating": 0}])
 
 
 @pytest.mark.parametrize(

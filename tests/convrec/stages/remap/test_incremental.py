@@ -65,11 +65,11 @@ def catalog(items: Items) -> pl.DataFrame:
 
 def world(rng: random.Random, items: Items) -> Frames:
     """Conversations, some by two people, and lists of titles, some of them outside the catalog."""
-    talks, lines = [], []
+    samples, lines = [], []
     for number in range(CONTEXTS):
         name = f"c{rng.random()}"
         text = " ".join(rng.choices([*map(str.lower, WORDS), "crime", "I", "’", "1999"], k=6))
-        talks += [(f"{name}.{n}", name, "train", text) for n in range(1 + number % 2)]
+        samples += [(f"{name}.{n}", name, "train", text) for n in range(1 + number % 2)]
         named = [rng.choice(items) if rng.random() < 0.7 else item(rng) for _ in range(4)]
         lines += [
             (name, rank, "", one["title"], one["year"]) for rank, one in enumerate(named, start=1)
@@ -77,7 +77,7 @@ def world(rng: random.Random, items: Items) -> Frames:
     schema = {"context_id": pl.String, "rank": pl.Int32, "line": pl.String, "title": pl.String}
     return {
         "conversations": pl.DataFrame(
-            talks, schema=["sample_id", "context_id", "split", "conversation"], orient="row"
+            samples, schema=["sample_id", "context_id", "split", "conversation"], orient="row"
         ).with_columns(
             created_utc=None, prompt=None, completion=None, seen=None, ground_truth=None
         ),
@@ -101,15 +101,15 @@ class World:
         return self.store.put(ArtifactSpec(kind, "test", 1, inputs=inputs), StepResult(frame))
 
     def ctx(self, items: Items) -> StepContext:
-        made = self._put("catalog", catalog(items))
-        return StepContext(self._config, self.store, self._parents | {"catalog": made})
+        ref = self._put("catalog", catalog(items))
+        return StepContext(self._config, self.store, self._parents | {"catalog": ref})
 
     def candidates(self, items: Items, **changes: Any) -> tuple[pl.DataFrame, int]:
         """The rows as they are read again, and how many of them were computed."""
         ctx = replace(self.ctx(items), **changes)
         with closing(CANDIDATES.build(ctx)) as built:
-            made = built.output
-            computed = sum(made.heights) if isinstance(made, PatchedRows) else made.height
+            output = built.output
+            computed = sum(output.heights) if isinstance(output, PatchedRows) else output.height
             ref = self.store.put(CANDIDATES.spec(ctx), built)
             rows = self.store.read(ref.artifact_id)
             assert built.rows.select(rows.columns).equals(rows)
@@ -141,9 +141,9 @@ def test_edits_equal_a_fresh_warehouse(
 def small(store: Store) -> tuple[World, Items]:
     rng = random.Random(1)
     items = list({one["item_id"]: one for one in (item(rng) for _ in range(40))}.values())
-    made = World(store, world(rng, items), items)
-    made.candidates(items)
-    return made, items[1:]
+    warehouse = World(store, world(rng, items), items)
+    warehouse.candidates(items)
+    return warehouse, items[1:]
 
 
 def test_a_rebuild_uses_no_earlier_rows(store: Store) -> None:
@@ -181,7 +181,7 @@ def test_deleted_earlier_rows_abort_the_commit(store: Store) -> None:
     with closing(CANDIDATES.build(ctx)) as built:
         with store.transaction() as connection:
             connection.execute("DELETE FROM candidates")
-        with pytest.raises(WarehouseError, match="was deleted while candidates was made"):
+        with pytest.raises(WarehouseError, match="was deleted while candidates were built from it"):
             store.put(CANDIDATES.spec(ctx), built)
     assert store.find(CANDIDATES.spec(ctx).artifact_id) is None
 

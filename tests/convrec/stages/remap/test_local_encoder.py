@@ -58,13 +58,13 @@ def test_minilm_ranks_similar_items_and_encodes_new_texts(
     make_ctx: Callable[..., StepContext], minilm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[str] = []
-    whole = LocalEncoder.vectors
+    encode = LocalEncoder.vectors
 
-    def noted(self: LocalEncoder, texts: list[str]) -> object:
+    def log_texts(self: LocalEncoder, texts: list[str]) -> object:
         encoded.extend(texts)
-        return whole(self, texts)
+        return encode(self, texts)
 
-    monkeypatch.setattr(LocalEncoder, "vectors", noted)
+    monkeypatch.setattr(LocalEncoder, "vectors", log_texts)
     settings = {"remap__similarity": "sentence-transformers", "remap__model": str(minilm)}
 
     def fill(ctx: StepContext) -> None:

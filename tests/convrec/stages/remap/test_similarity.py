@@ -26,11 +26,11 @@ FILMS = [
 
 def lists(rng: np.random.Generator) -> list[tuple[str, int, str, int | None]]:
     rows: list[tuple[str, int, str, int | None]] = []
-    for owner in ("c1", "c2"):
+    for context in ("c1", "c2"):
         for rank, number in enumerate(rng.integers(0, len(FILMS) + 5, 12), start=1):
             title, year, _ = FILMS[number % len(FILMS)]
             outside = number >= len(FILMS)
-            rows.append((owner, rank, f"{title} Again" if outside else title, year))
+            rows.append((context, rank, f"{title} Again" if outside else title, year))
     return rows
 
 
@@ -42,19 +42,19 @@ def test_candidates_equal_a_dense_computation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(candidates, "CHUNK", 1)
-    given = lists(np.random.default_rng(3))
+    rows_of_lists = lists(np.random.default_rng(3))
     settings = {**openai, "remap__keep": 12, "list_length": 5, "reflect__top": 5}
-    ctx = make_ctx(FILMS, given, **{**settings, "remap__similarity": similarity})
+    ctx = make_ctx(FILMS, rows_of_lists, **{**settings, "remap__similarity": similarity})
     fetch_responses(CANDIDATES, ctx, run="", spent_usd=0.0, progress=lambda *_: None)
     rows = CANDIDATES.build(ctx).rows
 
     found = link_teacher_titles(ctx)
-    talks = ctx.frame("conversations").unique("context_id", maintain_order=True)
-    model = similarity_model(ctx, found, talks)
+    conversations = ctx.frame("conversations").unique("context_id", maintain_order=True)
+    model = similarity_model(ctx, found, conversations)
     p = np.zeros((2, found.items.height), np.float32)
     numbers = {row: n for n, row in enumerate(found.items.select("title", "year").rows())}
-    for owner, rank, title, year in given:
-        place = ("c1", "c2").index(owner), numbers[(title, year)]
+    for context, rank, title, year in rows_of_lists:
+        place = ("c1", "c2").index(context), numbers[(title, year)]
         p[place] = max(p[place], rank**-0.5)
     identity = np.zeros((found.items.height, len(FILMS)), np.float32)
     for item, row in enumerate(found.position):
@@ -91,11 +91,13 @@ def test_sparse_entries_equal_the_dense_similarity(
     rng = np.random.default_rng(1)
     letters = rng.choice(list("abcdefghij"), (words, 8))
     ctx = with_texts(make_ctx(), ["crime " + " ".join(map("".join, letters)), "", "crime"])
-    talks = ctx.frame("conversations")
-    model = TfidfSimilarity(ctx, link_teacher_titles(ctx), talks)
+    conversations = ctx.frame("conversations")
+    model = TfidfSimilarity(ctx, link_teacher_titles(ctx), conversations)
     columns = np.array([0, 2])
-    found = np.zeros((talks.height, len(columns)), np.float32)
-    row, column, score = model.conversation_entries(columns, talks["conversation"])
+    found = np.zeros((conversations.height, len(columns)), np.float32)
+    row, column, score = model.conversation_entries(columns, conversations["conversation"])
     found[row, column] = score
-    assert np.array_equal(found, model.conversation_similarity(slice(0, talks.height))[:, columns])
+    assert np.array_equal(
+        found, model.conversation_similarity(slice(0, conversations.height))[:, columns]
+    )
     assert (found > 0).any()

@@ -19,9 +19,9 @@ TEXTS = pl.DataFrame({"text_key": ["k1", "k2", "k3"], "context_id": ["", "", "c1
 
 def test_vectors_are_in_the_order_of_the_keys(store: Store) -> None:
     store_vectors(TEXTS, np.arange(6, dtype=np.float32).reshape(3, 2), "m", store)
-    vectors, known = read_vectors(pl.Series(["k3", "k9", "k1"]), "m", store)
+    vectors, present = read_vectors(pl.Series(["k3", "k9", "k1"]), "m", store)
     assert vectors.tolist() == [[4, 5], [0, 0], [0, 1]]
-    assert known.tolist() == [True, False, True]
+    assert present.tolist() == [True, False, True]
 
 
 def test_a_text_has_one_vector_per_model(store: Store) -> None:
@@ -53,6 +53,6 @@ def test_vectors_of_different_lengths_are_an_error(longer: int, store: Store) ->
 
 def test_a_text_is_truncated_between_characters() -> None:
     assert truncate("  Heat \n") == "Heat"
-    whole = "é" * MAX_BYTES
-    assert truncate(whole) == "é" * (MAX_BYTES // 2)
+    text = "é" * MAX_BYTES
+    assert truncate(text) == "é" * (MAX_BYTES // 2)
     assert text_key("Heat") != text_key("heat")
