@@ -176,7 +176,7 @@ class Dispatcher:
         )
 
     def _count_success(self) -> None:
-        self._stats.answered += 1
+        self._stats.bought += 1
         self._has_responses = self._is_reached = True
         self._failures_in_row = 0
         self._slots = min(self._slots + 1 / self._slots, float(self._settings.max_concurrency))

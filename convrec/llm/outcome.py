@@ -56,7 +56,7 @@ class Success:
 class Failure:
     """A request without a usable response; `usage` is what was billed nevertheless.
 
-    `unreachable` means that no connection was made, `explained` that the reason is a known one.
+    `unreachable` is True if no connection was made, `explained` is False if the reason is unknown.
     """
 
     kind: Literal["transient", "request", "terminal"]
@@ -115,7 +115,9 @@ def error_failure(
             "Use another key or another model",
         )
     if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
-        return terminal("reports that the quota of this API key is used up", "Add credit, rerun")
+        return terminal(
+            "reports that the quota of this API key is used up", "Add credit and run again"
+        )
     if code == "model_not_found" or (status == 404 and "model" in detail.lower()):
         return terminal(
             f"does not have model {model!r}",

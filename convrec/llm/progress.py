@@ -17,7 +17,7 @@ class FetchStats:
         total: Requests needed, repeats included.
         progress: Callback `progress(done, total, text)`.
         found: Responses that were stored before, or bought by another process.
-        answered: Responses that this fetch bought.
+        bought: Responses that this fetch bought.
         sent: Requests sent; retries count once.
         pending: Requests done within batches that are not collected yet.
         failures: Request key → reason.
@@ -28,7 +28,7 @@ class FetchStats:
     total: int
     progress: Progress = no_progress
     found: int = 0
-    answered: int = 0
+    bought: int = 0
     sent: int = 0
     pending: int = 0
     usage: Usage = NO_USAGE
@@ -40,7 +40,7 @@ class FetchStats:
     @property
     def done(self) -> int:
         """Requests with a response or a failure."""
-        return self.found + self.answered + len(self.failures)
+        return self.found + self.bought + len(self.failures)
 
     def bill(self, usage: Usage, usd: float) -> None:
         """Count billed tokens and US dollars."""
@@ -55,12 +55,12 @@ class FetchStats:
         """Counts, tokens, dollars so far and projected, and the time left."""
         parts = [f"{self.found:,} from the store, {self.sent:,} sent, {len(self.failures)} failed"]
         tokens = self.usage.prompt + self.usage.completion
-        if self.answered:
+        if self.bought:
             left = max(0, self.total - self.done)
-            projected = self.usd * (self.answered + left) / self.answered
+            projected = self.usd * (self.bought + left) / self.bought
             parts.append(f"{tokens:,} tokens, ${self.usd:.4f} of about ${projected:.4f}")
             if left:
-                seconds = (time.monotonic() - self.started) * left / self.answered
+                seconds = (time.monotonic() - self.started) * left / self.bought
                 parts.append(f"{format_duration(seconds)} left")
         return "; ".join([*parts, self.activity] if self.activity else parts)
 

@@ -83,7 +83,7 @@ class BatchSender:
                 claim = spool.claim(list(by_key), ctx.responses.key_status)
                 # Another process may have collected batches that this fetch submitted.
                 bought = claim.stored & self.sent
-                ctx.stats.answered += len(bought)
+                ctx.stats.bought += len(bought)
                 ctx.stats.found += len(claim.stored - bought)
                 self.wanted.update(by_key.keys() - claim.stored)
                 affordable = self._affordable([by_key[key] for key in claim.granted])
@@ -265,7 +265,7 @@ class BatchSender:
         stats, is_own = self._ctx.stats, self._is_own(record)
         answered = self.wanted & collected.answered
         bought = answered if is_own else answered & self.sent
-        stats.answered += len(bought)
+        stats.bought += len(bought)
         stats.found += len(answered - bought)
         if is_own:
             stats.bill(collected.usage, collected.usd)

@@ -116,10 +116,10 @@ def test_a_warehouse_failure_loses_no_response(
                 store=store,
                 stage="recommend",
             )
-    again = fetch(
+    second = fetch(
         [make_request(1), make_request(2)], config=config(endpoint), store=store, stage="recommend"
     )
-    assert (again.from_ledger, again.sent) == (2, 0)
+    assert (second.from_ledger, second.sent) == (2, 0)
 
 
 @pytest.mark.parametrize("error", [OSError(116, "Stale file handle"), MemoryError(), ValueError()])
@@ -139,8 +139,8 @@ def test_a_failed_commit_stops_the_fetch_and_loses_nothing(
                 requests, config=config(endpoint, max_concurrency=2), store=store, stage="recommend"
             )
     asked = len(endpoint.seen)
-    again = fetch(requests, config=config(endpoint), store=store, stage="recommend")
-    assert (again.from_ledger, again.sent) == (asked, 60 - asked)
+    second = fetch(requests, config=config(endpoint), store=store, stage="recommend")
+    assert (second.from_ledger, second.sent) == (asked, 60 - asked)
 
 
 def test_a_key_billed_without_a_response_stays_claimed(
@@ -155,7 +155,7 @@ def test_a_key_billed_without_a_response_stays_claimed(
     endpoint.reply = lambda body: replies[len(endpoint.seen) - 1]
     free: list[str] = []
 
-    def look(done: int, total: int, text: str) -> None:
+    def try_to_claim(done: int, total: int, text: str) -> None:
         if ledger_rows(store) and not done:
             with Spool(store.home / "spool") as other:
                 free.extend(
@@ -163,7 +163,7 @@ def test_a_key_billed_without_a_response_stays_claimed(
                 )
 
     fetched = fetch(
-        [make_request(1)], config=config(endpoint), store=store, stage="s", progress=look
+        [make_request(1)], config=config(endpoint), store=store, stage="s", progress=try_to_claim
     )
     assert (fetched.failures, free) == ({}, [])
     assert ledger_rows(store)[0]["requests"] == 2

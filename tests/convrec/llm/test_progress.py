@@ -17,7 +17,7 @@ def test_durations_are_formatted(seconds: float, text: str) -> None:
 
 def test_the_text_projects_dollars_and_time() -> None:
     shown: list[tuple[int, int, str]] = []
-    stats = FetchStats(100, lambda *report: shown.append(report), found=20, sent=43, answered=40)
+    stats = FetchStats(100, lambda *report: shown.append(report), found=20, sent=43, bought=40)
     stats.failures = {"k": "odd"}
     stats.bill(Usage(3000, 0, 1000), 0.4)
     stats.started = time.monotonic() - 40

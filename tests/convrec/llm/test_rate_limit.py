@@ -97,7 +97,7 @@ def test_requests_respect_the_limits_of_an_endpoint(store: Store, tmp_path: Path
     assert elapsed >= 1.8
     outcomes = [json.loads(line)["outcome"] for line in log.read_text().splitlines()]
     assert outcomes.count("200") == 25
-    assert outcomes.count("429") <= 16  # those that were on their way before it was known
+    assert outcomes.count("429") <= 16  # requests sent before the limit was known
 
 
 def test_configured_limits_hold(store: Store, endpoint: Endpoint) -> None:

@@ -44,8 +44,8 @@ def test_lines_are_matched_by_owner_and_by_key(store: Store, tmp_path: Path) -> 
     responses = ResponseStore(store).responses([r.key for r in requests])
     assert responses[requests[1].key] == completion("1. Ronin (1998)")
     assert ledger_rows(store) == []
-    again = import_batch_output(path, requests, store)
-    assert (again.from_ledger, again.imported) == (2, 0)
+    second = import_batch_output(path, requests, store)
+    assert (second.from_ledger, second.imported) == (2, 0)
 
 
 def test_real_responses_of_inspired_are_imported(store: Store, shared: Path) -> None:

@@ -36,8 +36,8 @@ def test_a_batch_costs_half_the_price(store: Store, batches: BatchEndpoint) -> N
     assert (row["origin"], row["requests"], row["run"]) == ("batch", 20, "r")
     assert batches.created == [20]
     assert BatchStore(store).records()[0].state == "ended"
-    again = fetch_in_batches(requests, batches.url, store, run="s")
-    assert (again.from_ledger, again.sent, again.usd) == (20, 0, 0.0)
+    second = fetch_in_batches(requests, batches.url, store, run="s")
+    assert (second.from_ledger, second.sent, second.usd) == (20, 0, 0.0)
     assert batches.created == [20]
 
 
