@@ -1,18 +1,18 @@
-"""Every error that convrec raises on purpose.
+"""Every error that convrec raises on purpose, with its exit code.
 
-ConvrecError                 exit 1  something failed; the message is one sentence for a person
-├── InputError               exit 2  a file, row or option that cannot be used
-│   ├── ConfigError          exit 2  a profile or --set that is not allowed
-│   └── CatalogError         exit 2  a catalog that lacks what every catalog needs
-├── WarehouseError           exit 1  the DuckDB warehouse cannot be opened, read or written
-│   └── CommitError          exit 1  nothing was written, and the same may succeed again
-├── EndpointError            exit 1  the LLM endpoint refused or could not be reached
-│   └── TooManyFailures      exit 1  more requests failed than `llm.max_failures` allows
-├── BudgetExceeded           exit 3  the next call would cross `llm.max_usd`
-└── TrainingError            exit 1  a training step could not go on
+ConvrecError                 1  base of all expected failures
+├── InputError               2  a file, row or option is invalid
+│   ├── ConfigError          2  a profile or --set has an unknown key or an invalid value
+│   └── CatalogError         2  a catalog has a missing column or no usable row
+├── WarehouseError           1  the warehouse cannot be opened, read or written
+│   └── CommitError          1  nothing was written; the same block may be tried again
+├── EndpointError            1  the LLM endpoint refused or could not be reached
+│   └── TooManyFailures      1  more requests failed than `llm.max_failures` allows
+├── BudgetExceeded           3  the next request would exceed `llm.max_usd`
+└── TrainingError            1  training cannot continue
 
-A message names the value, what is allowed, and the next thing to do. None of them carries a key,
-a token or the text of a post.
+A message is one sentence that names the invalid value, what is allowed, and what to do next. No
+message contains an API key, a token or the text of a post.
 """
 
 from __future__ import annotations
@@ -22,65 +22,64 @@ from collections.abc import Sequence
 
 
 class ConvrecError(Exception):
-    """Base of all expected failures; `exit_code` is what the command line ends with.
+    """Base of all expected failures; `exit_code` is the exit code of the command.
 
-    Names and values from outside may stand in a message, so what no terminal shows becomes a space.
-
-    `rows` are (row, reason) pairs of what could not be used, where the failure is about rows.
-    `resume` is the command that goes on from here, once somebody knows it.
+    A message may contain untrusted names and values, so unprintable characters become spaces.
+    `rows` are (row, reason) pairs of unusable rows, if the failure is about rows. `resume` is the
+    command that resumes the run, set by the code that knows it.
     """
 
     exit_code = 1
 
     def __init__(self, message: str = "", *, rows: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__("".join(sign if sign.isprintable() else " " for sign in message))
+        super().__init__("".join(c if c.isprintable() else " " for c in message))
         self.rows = tuple(rows)
         self.resume = ""
 
 
 class InputError(ConvrecError):
-    """A file, row or option that cannot be used as given."""
+    """A file, row or option is invalid."""
 
     exit_code = 2
 
 
 class ConfigError(InputError):
-    """A profile or an override with an unknown key or a value outside what is allowed."""
+    """A profile or an override has an unknown key or an invalid value."""
 
 
 class CatalogError(InputError):
-    """A catalog without the columns that every catalog needs, or with no usable row."""
+    """A catalog has a missing column or no usable row."""
 
 
 class WarehouseError(ConvrecError):
-    """The warehouse cannot be used: foreign, newer, locked, damaged, out of space, or gone."""
+    """The warehouse is missing, damaged, locked, newer than this version, or its disk is full."""
 
 
 class CommitError(WarehouseError):
-    """A block of reads or writes that lost its server or met another's; nothing was written."""
+    """A transaction lost its server or conflicted with another; nothing was written."""
 
 
 class EndpointError(ConvrecError):
-    """The LLM endpoint refused for good, or could not be reached."""
+    """The LLM endpoint refused permanently or could not be reached."""
 
 
 class TooManyFailures(EndpointError):  # noqa: N818 - reads as the sentence it prints
-    """More requests failed than the configured share."""
+    """More requests failed than `llm.max_failures` allows."""
 
 
 class BudgetExceeded(ConvrecError):  # noqa: N818 - reads as the sentence it prints
-    """The next request would cross `llm.max_usd`; everything paid for so far is kept."""
+    """The next request would exceed `llm.max_usd`; everything paid for is kept."""
 
     exit_code = 3
 
 
 class TrainingError(ConvrecError):
-    """Training cannot go on (out of memory, loss not finite, nothing to train on)."""
+    """Training cannot continue: out of memory, a loss that is not finite, or no training data."""
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether a full disk is to blame; libraries that are no Python hand on the words alone."""
+    """Whether the cause is a full disk. Libraries in other languages only pass on the text."""
     full = (errno.ENOSPC, errno.EDQUOT)
     return (isinstance(error, OSError) and error.errno in full) or any(
-        sign in str(error) for sign in ("No space left on device", "Disk quota exceeded")
+        text in str(error) for text in ("No space left on device", "Disk quota exceeded")
     )

@@ -1,1 +1,1 @@
-"""Small helpers that know nothing of the pipeline."""
+"""Helpers without knowledge of the pipeline: files, locks, retries, markdown, numerics."""

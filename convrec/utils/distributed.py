@@ -1,20 +1,20 @@
-"""The processes that train together, as `accelerate launch` and torchrun tell each of them."""
+"""The processes of one training, as described by the environment of `accelerate` and torchrun."""
 
 from __future__ import annotations
 
 import os
 
 LAUNCHED = "CONVREC_LAUNCHED"
-"""Set in processes whose launcher holds the working folder."""
+"""Variable set in processes whose launcher holds the lock of the working folder."""
 
 
 def has_launcher() -> bool:
-    """Whether the working folder is held by whoever launched this process, and shared."""
+    """Whether the working folder is shared, and its lock held by the launcher of this process."""
     return LAUNCHED in os.environ or process_count() > 1
 
 
 def process_count() -> int:
-    """How many processes train together; 1 where nothing launched this one."""
+    """Number of processes that train together; 1 if this one was not launched."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -24,21 +24,21 @@ def is_first() -> bool:
 
 
 def is_sharded() -> bool:
-    """Whether a process holds but a part of the weights, as FSDP and ZeRO-3 have it."""
+    """Whether each process holds a shard of the weights, as with FSDP and ZeRO-3."""
     return _uses_plugin("FSDP") or _uses_plugin("DEEPSPEED")
 
 
 def can_checkpoint() -> bool:
-    """Whether a training of these processes can be saved, to go on later; DeepSpeed's cannot."""
+    """Whether a training of these processes can be saved and resumed; not with DeepSpeed."""
     return not is_sharded() or (_uses_plugin("FSDP") and os.environ.get("FSDP_VERSION") == "2")
 
 
-def _uses_plugin(what: str) -> bool:
-    return os.environ.get(f"ACCELERATE_USE_{what}", "").lower() == "true"
+def _uses_plugin(name: str) -> bool:
+    return os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"
 
 
 def barrier() -> None:
-    """Go on when all processes have come here."""
+    """Wait until all processes reach this point."""
     if process_count() > 1:
         import torch
 

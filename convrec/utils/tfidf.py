@@ -1,17 +1,18 @@
-"""The TF-IDF vectorizer of similarity and of the kNN baseline."""
+"""The TF-IDF vectorizer of the similarity model and of the kNN baseline."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import polars as pl
+
 if TYPE_CHECKING:
-    import polars as pl
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 
 def tfidf_vectorizer(basis: pl.DataFrame | None = None) -> TfidfVectorizer:
-    """A TF-IDF vectoriser: unfitted, or restored from the rows of a basis."""
-    import numpy as np
+    """A TF-IDF vectorizer: unfitted, or restored from the rows of a similarity basis."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     settings: dict[str, Any] = {

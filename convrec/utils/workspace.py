@@ -1,8 +1,8 @@
-"""The folder in which a run keeps what it needs to go on after a crash, one an artifact.
+"""Working folders: what a run needs to resume building an artifact after a crash.
 
-Its name follows from the artifact's id, so the next run that makes the same artifact finds it. One
-process at a time trains in it; whoever finds it taken trains in a folder of its own. Processes that
-were launched together share it, and whoever launched them holds it.
+The name of a folder follows from the artifact's id, so the next run that builds the same artifact
+finds it. One process at a time uses it; another one gets a temporary folder. Processes that were
+launched together share the folder, and their launcher holds its lock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _LOCK = ".lock"
 
 @contextlib.contextmanager
 def workspace(folder: Path | None) -> Iterator[Path]:
-    """`folder`, made where it is missing and locked in the block; a temporary one without it."""
+    """`folder`, created if missing and locked for the length of the block.
+
+    Yields a temporary folder instead if `folder` is None or another process has the lock.
+    """
     with contextlib.ExitStack() as stack:
         if folder is not None and has_launcher():
             yield folder
@@ -31,22 +34,20 @@ def workspace(folder: Path | None) -> Iterator[Path]:
             if stack.enter_context(try_lock_workspace(folder)):
                 yield folder
                 return
-        # Beside the other: `convrec artifacts gc` finds there what a killed training leaves behind.
-        beside = folder.parent if folder else None
-        temporary = tempfile.TemporaryDirectory(prefix="convrec-training-", dir=beside)
+        # Next to `folder`, `convrec artifacts gc` finds what a killed training leaves behind.
+        parent = folder.parent if folder else None
+        temporary = tempfile.TemporaryDirectory(prefix="convrec-training-", dir=parent)
         yield Path(stack.enter_context(temporary))
 
 
 def remove_workspace(folder: Path) -> None:
-    """Remove a working folder, unless another process trains in it."""
+    """Delete a working folder, unless another process uses it."""
     if folder.is_dir():
-        with try_lock_workspace(folder) as ours:
-            if ours:
+        with try_lock_workspace(folder) as is_free:
+            if is_free:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def try_lock_workspace(folder: Path) -> Iterator[bool]:
-    """Whether the folder's lock could be had; if so, it is held in the block."""
-    with try_file_lock(folder / _LOCK) as is_free:
-        yield is_free
+def try_lock_workspace(folder: Path) -> contextlib.AbstractContextManager[bool]:
+    """Yield whether no other process uses the folder; if so, hold its lock in the block."""
+    return try_file_lock(folder / _LOCK)

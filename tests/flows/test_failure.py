@@ -18,10 +18,10 @@ from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from tasks import failure
 from tasks.run import Run
-from tests.convrec.utils.test_markdown import HOSTILE, one_line, shown
 from tests.flows.conftest import late
 from tests.flows.test_artifacts_in_prefect import artifacts_of
 from tests.imports import loaded
+from tests.support.markdown import HOSTILE_TEXTS, one_line, rendered_texts
 
 
 def last_run(home: Path) -> str:
@@ -38,7 +38,7 @@ def test_a_failed_stage_leaves_the_sentence_the_rows_and_the_command(
         pipeline(profile="demo", overrides=overrides, until="adjust")
     left = artifacts_of(last_run(home))["failure"].data
     assert left.startswith("## remap: candidates failed")
-    texts = shown(left.split("### To go on")[0])
+    texts = rendered_texts(left.split("### To go on")[0])
     assert one_line(str(caught.value)) in texts
     assert texts.count("answers.jsonl has no line for this conversation") == failure.SHOWN_ROWS - 1
     assert texts.count("answers.jsonl: the batch reports batch_expired") == 1
@@ -136,11 +136,11 @@ def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in told.stderr
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
 def test_rows_and_sentences_from_outside_stand_as_text(text: str) -> None:
     error = TooManyFailures(f"failed: {text}")
     page = failure.page(NODES["judgments"], error, [("c1", text)] * 30, "convrec run demo")
-    paragraphs = shown(page.split("### To go on")[0])
+    paragraphs = rendered_texts(page.split("### To go on")[0])
     assert one_line(str(error)) in paragraphs
     assert paragraphs.count(one_line(text)) == failure.SHOWN_ROWS
     assert "the first 20 of 30" in page

@@ -11,7 +11,7 @@ from convrec.operations.gc import Garbage, Leftover
 from flows.retention import retention
 from tasks.retention import garbage_page
 from tests.convrec.operations.test_gc import ids, put, run
-from tests.convrec.utils.test_markdown import HOSTILE, one_line, shown
+from tests.support.markdown import HOSTILE_TEXTS, one_line, rendered_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,10 +30,10 @@ def test_retention_lists_first_and_deletes_when_told(home: Path) -> None:
 
 def test_file_names_stand_in_the_artifact_as_text() -> None:
     garbage = Garbage(
-        leftovers=[Leftover(name, "no artifact has this name", 1) for name in HOSTILE]
+        leftovers=[Leftover(name, "no artifact has this name", 1) for name in HOSTILE_TEXTS]
     )
-    cells = shown(garbage_page(garbage, deleted=False))
-    assert {one_line(name) for name in HOSTILE} <= set(cells)
+    cells = rendered_texts(garbage_page(garbage, deleted=False))
+    assert {one_line(name) for name in HOSTILE_TEXTS} <= set(cells)
 
 
 def test_prefect_keeps_events_for_two_weeks_and_heartbeats_for_two_days() -> None:

@@ -13,7 +13,7 @@ from convrec.artifacts.lineage import descendants, direct_edges, lineage_markdow
 from convrec.cli.artifacts import app
 from convrec.errors import InputError
 from tests.convrec.operations.test_gc import ids, put, run
-from tests.convrec.utils.test_markdown import HOSTILE, one_line
+from tests.support.markdown import HOSTILE_TEXTS, one_line
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_pin_with_a_name_takes_the_place_of_another(home: Store) -> None:
     assert told("pins") == {"similarity_basis/demo/1": old}
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", HOSTILE_TEXTS)
 def test_a_name_from_outside_breaks_neither_drawing_nor_table(store: Store, name: str) -> None:
     made = put(store, "a")
     drawn = lineage_markdown(store, [made], names={made: name})

@@ -1,4 +1,4 @@
-"""Working folders: one process at a time, found again, gone when the artifact is committed."""
+"""Working folders: found again by the next run, used by one process at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from convrec.utils.workspace import remove_workspace, workspace
 
 
-def test_a_folder_is_found_again_and_removed_when_told(tmp_path: Path) -> None:
+def test_a_folder_is_found_again_until_it_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "training" / "checkpoint-1"
     with workspace(folder) as first:
         (first / "file").write_text("kept")
@@ -19,7 +19,7 @@ def test_a_folder_is_found_again_and_removed_when_told(tmp_path: Path) -> None:
     remove_workspace(folder)
 
 
-def test_a_taken_folder_is_left_to_its_owner(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_neither_shared_nor_removed(tmp_path: Path) -> None:
     with workspace(tmp_path / "one") as first:
         (first / "file").write_text("mine")
         with workspace(tmp_path / "one") as second:
@@ -30,7 +30,7 @@ def test_a_taken_folder_is_left_to_its_owner(tmp_path: Path) -> None:
         assert (first / "file").exists()
 
 
-def test_a_run_without_a_folder_leaves_none() -> None:
+def test_a_run_without_a_folder_gets_a_temporary_one() -> None:
     with workspace(None) as folder:
         assert folder.is_dir()
     assert not folder.exists()
