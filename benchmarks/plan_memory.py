@@ -30,9 +30,9 @@ from typing import Any
 import polars as pl
 
 from convrec.config import Config, Model
-from convrec.models.load import has_bf16
+from convrec.models.hardware import has_bf16
 from convrec.models.tiny import make_tiny
-from convrec.operations.sizing.memory import TrainingSetup, memory
+from convrec.operations.sizing.memory import TrainingSetup, estimate_memory
 from convrec.operations.sizing.model_shape import model_shape
 from convrec.training.job import TrainingJob
 
@@ -41,7 +41,7 @@ MEASURES = ("tensors", "returned", "resident")
 RETURNED = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
 """glibc returns each block of 256 KiB or more as soon as it is freed."""
 
-TALK = "something slow and strange, with rain in every scene, please " * 40
+TEXT = "something slow and strange, with rain in every scene, please " * 40
 FILMS = [(str(i), f"Film {i}", 1950 + i % 70) for i in range(200)]
 
 
@@ -71,14 +71,14 @@ def config(
     )
 
 
-def given(stage: Any, settings: Config, folder: Path) -> TrainingJob:
+def training_job(stage: Any, settings: Config, folder: Path) -> TrainingJob:
     """Rows of one full batch, or the posts for its lists."""
     rows = settings.sft.batch_size
-    lessons = pl.DataFrame({"prompt": [TALK] * rows, "completion": [TALK] * rows})
+    demonstrations = pl.DataFrame({"prompt": [TEXT] * rows, "completion": [TEXT] * rows})
     posts = pl.DataFrame(
         [
             {
-                "conversation": TALK,
+                "conversation": TEXT,
                 "prompt": None,
                 "seen": [{"title": "Film 1", "year": 1951}],
                 "ground_truth": [{"title": "Film 2", "year": 1952}],
@@ -87,7 +87,7 @@ def given(stage: Any, settings: Config, folder: Path) -> TrainingJob:
         * rows
     )
     catalog = pl.DataFrame(FILMS, schema=["item_id", "title", "year"], orient="row")
-    frames = {"train": lessons, "validation": lessons.clear()}
+    frames = {"train": demonstrations, "validation": demonstrations.clear()}
     if stage == "rank_grpo":
         frames = {"train": posts, "validation": posts.clear(), "catalog": catalog}
     return TrainingJob(stage, settings, frames, folder / "out", None, folder / "base")
@@ -113,31 +113,31 @@ def one(stage: str, bf16: bool, batch: int, measured: str, folder: Path) -> None
     for module in modules:
         module.keep_freed_memory = lambda: None
     fit, base = fit_sft if stage == "sft" else fit_rank_grpo, str(folder / "base")
-    fit(given(stage, config(base, bf16, GROUP, 16, 8), folder), lambda *said: None)
+    fit(training_job(stage, config(base, bf16, GROUP, 16, 8), folder), lambda *said: None)
     gc.collect()
-    asked = given(stage, config(base, bf16, batch), folder)
+    job = training_job(stage, config(base, bf16, batch), folder)
     if measured == "tensors":
-        print(json.dumps(given_out(lambda: fit(asked, lambda *said: None), folder)))
+        print(json.dumps(allocated(lambda: fit(job, lambda *said: None), folder)))
         return
     if measured == "resident":
         for module in modules:
             module.keep_freed_memory = kept
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
-    fit(asked, lambda *said: None)
+    fit(job, lambda *said: None)
     print(json.dumps(resident("VmHWM") - before))
 
 
-def given_out(work: Callable[[], object], folder: Path) -> int:
+def allocated(work: Callable[[], object], folder: Path) -> int:
     """The maximum bytes that torch's allocator had handed out while `work` ran."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         work()
-    return most_given_out(watched, folder)
+    return peak_allocated(watched, folder)
 
 
-def most_given_out(watched: Any, folder: Path) -> int:
+def peak_allocated(watched: Any, folder: Path) -> int:
     """The same for a finished profile; its trace is written to `folder`."""
     watched.export_chrome_trace(str(folder / "trace.json"))
     events = json.loads((folder / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
@@ -157,7 +157,7 @@ def most_given_out(watched: Any, folder: Path) -> int:
 def model_folder(folder: Path, hidden: int, layers: int) -> None:
     """A Qwen2-shaped model with new weights and the full vocabulary, and its tokenizer."""
     made = Model(base="tiny", hidden=hidden, layers=layers)
-    texts = [f"{title} ({year})" for _, title, year in FILMS] + [TALK]
+    texts = [f"{title} ({year})" for _, title, year in FILMS] + [TEXT]
     model, tokenizer = make_tiny(texts, made, 1)
     wide = model.config.to_dict() | {"vocab_size": made.vocabulary}
     type(model)(type(model.config).from_dict(wide)).save_pretrained(folder)
@@ -181,7 +181,7 @@ def measure(size: str, stage: str, bf16: bool) -> dict[str, Any]:
                 env={**os.environ, **RETURNED},
             ).stdout
             found[measured] = float(json.loads(said.splitlines()[-1]))
-    planned = memory(
+    planned = estimate_memory(
         shape,
         TrainingSetup(
             stage,

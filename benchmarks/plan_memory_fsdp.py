@@ -22,12 +22,19 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile
 from transformers import TrainerCallback
 
-from benchmarks.plan_memory import COMPLETION, PROMPT, config, given, model_folder, most_given_out
-from convrec.models.load import has_bf16
+from benchmarks.plan_memory import (
+    COMPLETION,
+    PROMPT,
+    config,
+    model_folder,
+    peak_allocated,
+    training_job,
+)
+from convrec.models.hardware import has_bf16
 from convrec.operations.sizing import memory
 from convrec.operations.sizing.model_shape import model_shape
-from convrec.training.job import Progress, Trained, TrainingJob
-from tests.scale import cut
+from convrec.training.job import Progress, TrainingJob, TrainingResult
+from tests.scale.sharded_training import FSDP, fit_sharded, local_size, run_sharded
 
 
 class Measured(TrainerCallback):
@@ -41,22 +48,22 @@ class Measured(TrainerCallback):
         if state.global_step == 1:
             states = at["optimizer"].optimizer.state.values()
             tensors = [*at["model"].parameters(), *(v for kept in states for v in kept.values())]
-            self.bytes = sum(4 * cut.held(tensor) for tensor in tensors)
+            self.bytes = sum(4 * local_size(tensor) for tensor in tensors)
             self.watched = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
             self.watched.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **at: Any) -> None:
         if state.global_step == 2:
             self.watched.stop()
-            self.bytes += most_given_out(self.watched, self.folder)
+            self.bytes += peak_allocated(self.watched, self.folder)
 
 
-def fit(given: TrainingJob, progress: Progress) -> Trained:
+def fit(job: TrainingJob, progress: Progress) -> TrainingResult:
     """What each process runs."""
-    assert given.working_folder is not None
-    with tempfile.TemporaryDirectory(dir=given.working_folder) as folder:
+    assert job.working_folder is not None
+    with tempfile.TemporaryDirectory(dir=job.working_folder) as folder:
         measured = Measured(Path(folder))
-        figures, curves = cut.fit_cut(given, progress, measured)
+        figures, curves = fit_sharded(job, progress, measured)
     return {**figures, "bytes": measured.bytes}, curves
 
 
@@ -66,14 +73,14 @@ def measure(size: str, bf16: bool) -> dict[str, Any]:
         folder = Path(name)
         model_folder(folder / "base", hidden, layers)
         settings = config(str(folder / "base"), bf16, batch)
-        shared = settings.train.model_copy(update=cut.CUT)
-        asked = given("sft", settings.model_copy(update={"train": shared}), folder)
+        shared = settings.train.model_copy(update=FSDP)
+        job = training_job("sft", settings.model_copy(update={"train": shared}), folder)
         fitted = import_module("benchmarks.plan_memory_fsdp").fit
-        figures, _ = cut.trained(
-            fitted, replace(asked, working_folder=folder / "working"), lambda *said: None
+        figures, _ = run_sharded(
+            fitted, replace(job, working_folder=folder / "working"), lambda *said: None
         )
         shape = model_shape(str(folder / "base"))
-    memory.CHECKPOINTED = 1
+    memory.RECOMPUTE_FROM = 1
     wanted = memory.TrainingSetup(
         "sft",
         batch // 2,
@@ -85,7 +92,7 @@ def measure(size: str, bf16: bool) -> dict[str, Any]:
         attention="eager" if bf16 else "sdpa",
         fused=False,
     )
-    planned, tensors = memory.memory(shape, wanted).peak, float(figures["bytes"])
+    planned, tensors = memory.estimate_memory(shape, wanted).peak, float(figures["bytes"])
     return {
         "parameters": shape.parameters,
         "rows": batch,

@@ -38,13 +38,15 @@ from trl import GRPOTrainer
 from convrec.catalog.load import load_catalog
 from convrec.config import ROOT, Config
 from convrec.metrics import relevance
-from convrec.metrics.rewards import exp_inf
-from convrec.models.load import Student, keep_freed_memory
+from convrec.metrics.rewards import exp_inf_rewards
+from convrec.models.hardware import keep_freed_memory
+from convrec.models.load import Student, load_checkpoint
 from convrec.models.tiny import make_tiny
 from convrec.models.tokens import newline_counts
 from convrec.rank_grpo import segment_ranks
-from convrec.stages.rank_grpo import train as rl
+from convrec.stages.rank_grpo.inputs import prepare_inputs
 from convrec.stages.rank_grpo.reward_function import ListScorer
+from convrec.stages.rank_grpo.trainers import make_trainer
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import format_line
 from convrec.training.metrics_log import MetricsLog
@@ -114,9 +116,9 @@ def trainer_of(world: World, algorithm: str, beta: float, folder: Path) -> GRPOT
     source = folder / "student"
     world.student.model.save_pretrained(source)
     world.student.tokenizer.save_pretrained(source)
-    index, record = TitleIndex(world.items), MetricsLog(folder / algorithm)
-    task = rl.make_task(rl.load_checkpoint(source), world.rows, [], [], index, config, 0)
-    trainer = rl.make_trainer(task, folder / algorithm, record, lambda *_: None)
+    index, metrics_log = TitleIndex(world.items), MetricsLog(folder / algorithm)
+    inputs = prepare_inputs(load_checkpoint(source), world.rows, [], [], index, config, 0)
+    trainer = make_trainer(inputs, folder / algorithm, metrics_log, lambda *_: None)
     trainer.rollout_func = lambda prompts, _: {
         "prompt_ids": prompts,
         "completion_ids": world.lists,
@@ -217,10 +219,10 @@ def compare_ranks(world: World, rounds: int) -> dict[str, Any]:
     def new() -> ListScorer:
         relevance._read.cache_clear()
         relevance._key.cache_clear()
-        return ListScorer(index, N, exp_inf, years=True)
+        return ListScorer(index, N, exp_inf_rewards, years=True)
 
     def score(scorer: ListScorer) -> tuple[torch.Tensor, list[list[float]]]:
-        scorer._judged.cache_clear()
+        scorer._score_cached.cache_clear()
         rewards = [scorer.rank_rewards(x, row) for x, row in zip(world.texts, rows, strict=True)]
         return segment_ranks(ids, mask, counts), rewards
 

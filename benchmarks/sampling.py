@@ -28,11 +28,12 @@ import torch
 
 from convrec.catalog.load import load_catalog
 from convrec.config import ROOT, Model
-from convrec.models.generation.catalog_constrained import FromCatalog, most_tokens
 from convrec.models.generation.catalog_lines import CatalogLines
-from convrec.models.generation.constraints import Free
-from convrec.models.generation.loop import DecodingConstraint, write_lists
-from convrec.models.load import Student, keep_freed_memory, load_checkpoint
+from convrec.models.generation.constrained import CatalogConstraint
+from convrec.models.generation.constraints import Unconstrained
+from convrec.models.generation.loop import DecodingConstraint, generate_lists
+from convrec.models.hardware import keep_freed_memory
+from convrec.models.load import Student, load_checkpoint
 from convrec.models.prompts import encode_prompt
 from convrec.models.tiny import make_tiny
 from convrec.titles.line_format import format_line
@@ -75,20 +76,24 @@ def own(
     student: Student, prompts: list[list[int]], group: int, width: int, rule: DecodingConstraint
 ) -> int:
     draws = torch.rand(len(prompts) * group, width)
-    return sum(len(x.ids) for x in write_lists(*student, prompts, rule, draws=draws, samples=group))
+    return sum(
+        len(x.ids) for x in generate_lists(*student, prompts, rule, draws=draws, samples=group)
+    )
 
 
 def ways(
     student: Student, prompts: list[list[int]], lines: list[str], group: int, tokens: int
 ) -> dict[str, Way]:
     catalog = CatalogLines(student.tokenizer, lines)
-    constrained = FromCatalog(catalog, LINES, catalog.closed([()] * len(prompts) * group, LINES))
-    free = Free(student.tokenizer.eos_token_id)
-    room = most_tokens(catalog, LINES)
+    constrained = CatalogConstraint(
+        catalog, LINES, catalog.excluded([()] * len(prompts) * group, LINES)
+    )
+    free = Unconstrained(student.tokenizer.eos_token_id)
+    max_tokens = catalog.max_tokens(LINES)
     return {
         "generate": lambda: stock(student, prompts, group, tokens),
         "free": lambda: own(student, prompts, group, tokens, free),
-        "constrained": lambda: own(student, prompts, group, room, constrained),
+        "constrained": lambda: own(student, prompts, group, max_tokens, constrained),
     }
 
 

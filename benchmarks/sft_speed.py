@@ -63,8 +63,9 @@ def ours(folder: Path, rows: list[tuple[str, str]]) -> None:
 def bare(folder: Path, rows: list[tuple[str, str]]) -> None:
     import torch
 
-    from convrec.models.load import has_bf16, load_checkpoint
-    from convrec.stages.sft.train import encode_rows
+    from convrec.models.hardware import has_bf16
+    from convrec.models.load import load_checkpoint
+    from convrec.stages.sft.data import encode_rows
 
     config = settings(str(folder / "start"))
 

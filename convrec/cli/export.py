@@ -9,20 +9,24 @@ import typer
 
 
 def export(
-    checkpoint: Annotated[str, typer.Argument(help="Id of a checkpoint, or a model's folder.")],
-    folder: Annotated[Path, typer.Argument(help="The folder to make; must not hold anything.")],
+    checkpoint: Annotated[str, typer.Argument(help="Id of a checkpoint, or a model folder.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to create; must be new or empty.")],
     merge: Annotated[
         bool, typer.Option("--merge", help="Merge a LoRA adapter into its base model.")
     ] = False,
 ) -> None:
-    """Write a checkpoint as a plain transformers folder with its model card."""
+    """Export a checkpoint as a plain transformers folder with its model card."""
     from convrec.artifacts import Store
     from convrec.config import home
-    from convrec.serving.export import OWN_TOKENIZER, auto_reads_alike, export_checkpoint
+    from convrec.serving.export import (
+        TOKENIZER_WARNING,
+        auto_tokenizer_agrees,
+        export_checkpoint,
+    )
 
-    made = export_checkpoint(Store(home()), checkpoint, folder, merge=merge)
-    files = sorted(made.iterdir())
+    exported = export_checkpoint(Store(home()), checkpoint, folder, merge=merge)
+    files = sorted(exported.iterdir())
     size = sum(file.stat().st_size for file in files) / 1e6
-    typer.echo(f"{made}: {', '.join(file.name for file in files)} ({size:,.1f} MB)")
-    if not auto_reads_alike(made):
-        typer.echo(OWN_TOKENIZER, err=True)
+    typer.echo(f"{exported}: {', '.join(file.name for file in files)} ({size:,.1f} MB)")
+    if not auto_tokenizer_agrees(exported):
+        typer.echo(TOKENIZER_WARNING, err=True)

@@ -1,63 +1,74 @@
-"""`convrec train plan` and `convrec train check`: what a training needs, before it is started."""
+"""`convrec train plan` and `convrec train check`: what a training needs, before it starts."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.cli.output import Assignments, JsonFile, ProfileName, console, takes_stdout, write_json
+from convrec.cli.output import Assignments, JsonFile, ProfileName, console, is_stdout, write_json
 from convrec.errors import ConvrecError, InputError
 
 if TYPE_CHECKING:
     from convrec.operations.sizing.plan import StagePlan
 
-app = typer.Typer(help="Plan a training for its size, and check its settings; trains nothing.")
+app = typer.Typer(help="Plan a training and check its settings; trains nothing.")
+
+PART_LABELS = {"again": "recomputation"}
+"""Labels of parts of memory in the table that differ from their names in JSON."""
 
 
 @app.command()
 def plan(
     model: Annotated[
-        str, typer.Option(help="A model that ships as configuration, or a folder with config.json.")
+        str,
+        typer.Option(help="A model whose configuration ships, or a folder with a config.json."),
     ],
-    gpus: Annotated[str, typer.Option(help="How many of which, as 8xH100.")],
+    gpus: Annotated[str, typer.Option(help="Number and name of the GPUs, such as 8xH100.")],
     profile: Annotated[
-        str, typer.Option(help="Whose lengths, batch and steps are planned with.")
+        str, typer.Option(help="Profile with the lengths, batch and steps to plan for.")
     ] = "reddit-v2",
-    rows: Annotated[int, typer.Option(min=1, help="Demonstrations that sft learns.")] = 100_000,
+    rows: Annotated[int, typer.Option(min=1, help="Number of demonstrations for sft.")] = 100_000,
     assignments: Assignments = None,
     write: Annotated[
-        Path | None, typer.Option(help="Folder for each stage's accelerate file.")
+        Path | None, typer.Option(help="Folder to write each stage's accelerate file to.")
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Memory by part, batch, steps and hours of sft and rank_grpo on GPUs that are not here."""
+    """Estimate memory by part, batch, steps and hours of sft and rank_grpo; needs no GPU."""
     from convrec.config import load, parse_overrides
-    from convrec.operations.sizing.gpus import machine
+    from convrec.operations.sizing.gpus import parse_machine
     from convrec.operations.sizing.model_shape import model_shape
     from convrec.operations.sizing.plan import plan_stage
 
     config = load(profile, parse_overrides(assignments or []))
-    on, shape = machine(gpus), model_shape(model)
-    plans: dict[str, StagePlan | str] = {}
+    machine, shape = parse_machine(gpus), model_shape(model)
+    plans: dict[str, StagePlan] = {}
+    reasons: dict[str, str] = {}
     for stage in ("sft", "rank_grpo"):
         try:
-            plans[stage] = plan_stage(stage, shape, on, config, rows)
+            plans[stage] = plan_stage(stage, shape, machine, config, rows)
         except InputError as error:
-            plans[stage] = str(error)
-    if all(isinstance(made, str) for made in plans.values()):
-        raise InputError(next(made for made in plans.values() if isinstance(made, str)))
+            reasons[stage] = str(error)
+    if not plans:
+        raise InputError(next(iter(reasons.values())))
     values = {
         "model": model,
         "parameters": shape.parameters,
-        "gpus": {"name": on.name, "count": on.count, "gb": on.memory / 1e9},
+        "gpus": {"name": machine.name, "count": machine.count, "gb": machine.memory / 1e9},
         "rows": rows,
-        "stages": [_entry(stage, made) for stage, made in plans.items()],
+        "stages": [
+            _plan_entry(plans[stage])
+            if stage in plans
+            else {"stage": stage, "fits": False, "reason": reasons[stage]}
+            for stage in ("sft", "rank_grpo")
+        ],
     }
-    _show(values, quiet=takes_stdout(json_file))
+    _print_plan(values, stderr=is_stdout(json_file))
     if write is not None:
-        _write(write, values, on.count)
+        _write_launch_files(write, values, machine.count)
     if json_file is not None:
         write_json(values, json_file)
 
@@ -68,76 +79,76 @@ def check(
     assignments: Assignments = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Check how sft and rank_grpo would be started, vLLM and accelerate in it; starts nothing.
+    """Check how sft and rank_grpo would be launched, including accelerate and vLLM.
 
-    Settings that cannot work end with exit code 2; what this machine lacks is listed.
+    Settings that cannot work exit with code 2. What this machine lacks is listed.
     """
     from convrec.config import load, parse_overrides
     from convrec.operations.sizing.preflight import check_training
 
     config = load(profile, parse_overrides(assignments or []))
-    found = check_training(config)
-    out = console(stderr=takes_stdout(json_file))
-    for line in found:
-        out.print(f"{line.part}: {line.state}, {line.text}", soft_wrap=True)
+    findings = check_training(config)
+    out = console(stderr=is_stdout(json_file))
+    for finding in findings:
+        out.print(f"{finding.part}: {finding.state}, {finding.text}", soft_wrap=True)
     if json_file is not None:
-        write_json([line._asdict() for line in found], json_file)
+        write_json([finding._asdict() for finding in findings], json_file)
 
 
-def _entry(stage: str, made: StagePlan | str) -> dict[str, Any]:
-    if isinstance(made, str):
-        return {"stage": stage, "fits": False, "reason": made}
-    parts = {name: round(value / 1e9, 2) for name, value in made.memory.parts().items()}
+def _plan_entry(plan: StagePlan) -> dict[str, Any]:
+    parts = {name: round(value / 1e9, 2) for name, value in plan.memory.parts().items()}
     return {
-        "stage": stage,
+        "stage": plan.stage,
         "fits": True,
-        "parallel": made.parallel,
-        "settings": made.settings,
-        "gb": {**parts, "peak": round(made.memory.peak / 1e9, 2)},
-        "steps": made.steps,
-        "seconds_a_step": {name: round(value, 3) for name, value in made.seconds.items()},
-        "hours": round(made.hours, 2),
+        "parallel": plan.parallel,
+        "settings": plan.settings,
+        "gb": {**parts, "peak": round(plan.memory.peak / 1e9, 2)},
+        "steps": plan.steps,
+        "seconds_a_step": {name: round(value, 3) for name, value in plan.seconds.items()},
+        "hours": round(plan.hours, 2),
     }
 
 
-def _show(values: dict[str, Any], *, quiet: bool) -> None:
+def _print_plan(values: dict[str, Any], *, stderr: bool) -> None:
     from rich.table import Table
 
-    out, gpus = console(stderr=quiet), values["gpus"]
+    out, gpus = console(stderr=stderr), values["gpus"]
     fitting = [entry for entry in values["stages"] if entry["fits"]]
     table = Table(title=f"{values['model']} on {gpus['count']}x{gpus['name']}, GB on each GPU")
     table.add_column("part")
     for entry in fitting:
         table.add_column(f"{entry['stage']} ({entry['parallel']})", justify="right")
     for part in fitting[0]["gb"]:
-        table.add_row(part, *(f"{entry['gb'][part]:.2f}" for entry in fitting))
+        label = PART_LABELS.get(part, part)
+        table.add_row(label, *(f"{entry['gb'][part]:.2f}" for entry in fitting))
     table.add_row("steps", *(f"{entry['steps']:,}" for entry in fitting))
     table.add_row("hours", *(f"{entry['hours']:.1f}" for entry in fitting))
     out.print(table)
     for entry in values["stages"]:
         if entry["fits"]:
-            said = " ".join(f"--set {key}={value}" for key, value in entry["settings"].items())
-            out.print(f"{entry['stage']}: {said}", soft_wrap=True)
+            options = " ".join(f"--set {key}={value}" for key, value in entry["settings"].items())
+            out.print(f"{entry['stage']}: {options}", soft_wrap=True)
         else:
             out.print(f"{entry['stage']}: {entry['reason']}", soft_wrap=True)
-    out.print("an estimate; docs/scale.md has the formula and what it assumes", style="dim")
+    out.print(
+        "an estimate; docs/internals/scale.md has the formula and its assumptions", style="dim"
+    )
 
 
-def _write(folder: Path, values: dict[str, Any], gpus: int) -> None:
-    """Write what `accelerate launch --config_file` takes, one file a stage that fits."""
-    import json
-
+def _write_launch_files(folder: Path, values: dict[str, Any], gpus: int) -> None:
+    """Write a file for `accelerate launch --config_file` for each stage that fits."""
     from convrec.config import Config
-    from convrec.training.parallel import parallel
+    from convrec.training.launch_settings import launch_settings
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for entry in values["stages"]:
             if entry["fits"]:
                 train = {"parallel": entry["parallel"], "processes": gpus}
-                settings = parallel(Config.model_validate({"train": train}), gpus).settings
+                settings = launch_settings(Config.model_validate({"train": train}), gpus)
                 path = folder / f"{entry['stage']}.json"
-                path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+                text = json.dumps(settings.accelerate, indent=2) + "\n"
+                path.write_text(text, encoding="utf-8")
                 entry["file"] = str(path)
     except OSError as error:
         raise ConvrecError(

@@ -1,1 +1,1 @@
-"""The student model: loading, saving, prompts, tokenizer facts and text generation."""
+"""The student model: loading, saving, prompts, tokenizer facts and generation."""

@@ -1,20 +1,40 @@
-"""Quiet use of the transformers library."""
+"""Download models from the Hugging Face Hub."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+
+# Its HTTP client is httpx in one version and httpx2 in another; both derive from this error.
+from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+from convrec.errors import ConfigError
+
+_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the progress bars of transformers out of the block; as before afterwards."""
-    from transformers.utils import logging
+def download_model(name: str) -> Path:
+    """The local folder of a model on the Hub; the cached copy if the Hub cannot be reached.
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    Raises ConfigError if the name is unknown, or nothing is cached.
+    """
     try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+        HfApi().model_info(name, timeout=10)
+        cached_only = False
+    except (OSError, HTTPError):
+        cached_only = True
+    except ValueError as error:
+        raise _download_error(name, error) from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=_FILES, local_files_only=cached_only))
+    except (OSError, HTTPError, ValueError) as error:
+        raise _download_error(name, error) from None
+
+
+def _download_error(name: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"model.base={name} is neither `tiny` nor a folder, and cannot be downloaded from the "
+        f"Hugging Face Hub ({type(error).__name__}); check the name and the network, or download "
+        "the model and set model.base to its folder"
+    )

@@ -1,4 +1,4 @@
-"""The manifest of a checkpoint: how it was trained, and the settings that serve it."""
+"""The manifest of a checkpoint: how it was trained, and the settings to serve it with."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import polars as pl
 from convrec.config import Config
 
 
-def checkpoint_rows(
+def checkpoint_row(
     base: str, parameters: int, settings: dict[str, Any], config: Config
 ) -> pl.DataFrame:
-    """The one row of a checkpoint artifact; path "." is the artifact's own folder.
+    """The single row of a checkpoint artifact; path "." is the artifact's own folder.
 
-    The manifest is JSON: `settings`, how it was trained, and `serving`, the configuration with
-    which it must be asked.
+    The manifest is JSON: `settings`, how the checkpoint was trained, and `serving`, the
+    configuration that prompts and lists must use.
     """
     manifest = {**settings, "serving": serving_settings(config)}
     return pl.DataFrame(
@@ -30,13 +30,13 @@ def checkpoint_rows(
 
 
 def serving_settings(config: Config) -> dict[str, Any]:
-    """What prompts and answers depend on, as a configuration of its own for `Config`."""
+    """The settings that prompts and lists depend on, valid as a `Config` of their own."""
     return {
         "domain": config.domain.model_dump(mode="json"),
         "list_length": config.list_length,
-        "ingest": {"columns": config.ingest.names},
+        "ingest": {"columns": config.ingest.column_names},
         "recommend": {"years": config.recommend.years},
         "model": config.model.model_dump(mode="json"),
-        "reflect": {"enabled": False, "top": 1},  # not used, but bound to list_length
+        "reflect": {"enabled": False, "top": 1},  # unused, but validated against list_length
         "remap": {"keep": config.list_length},
     }

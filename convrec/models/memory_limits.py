@@ -1,10 +1,10 @@
-"""Sizes at which sft trades time for memory; `convrec.operations.sizing` plans with the same."""
+"""Sizes at which SFT trades time for memory; `convrec.operations.sizing` plans with the same."""
 
-LOGITS_AT_ONCE = 2**26
-"""Logits (256 MB in float32) up to which the loss is taken in one piece on a GPU."""
+MAX_LOGITS_GPU = 2**26
+"""Largest number of logits (256 MB in float32) for which a GPU computes the loss in one piece."""
 
-LOGITS_AT_ONCE_CPU = 2**28
-"""The same on a CPU, where TRL's tiled head has no kernel for the gradient."""
+MAX_LOGITS_CPU = 2**28
+"""The same for a CPU, where TRL's tiled head has no fused kernel for the gradient."""
 
-CHECKPOINTED = 200_000_000
-"""Parameters from which activations are recomputed rather than kept."""
+RECOMPUTE_FROM = 200_000_000
+"""Parameters from which activations are recomputed instead of kept."""

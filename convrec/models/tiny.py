@@ -1,12 +1,12 @@
 """A student small enough for two CPU cores: Qwen2-shaped, about 1M parameters, its own tokenizer.
 
-It stands in for the pretrained model of the paper where there is neither a GPU nor a network: the
-same architecture, chat template and files as a Qwen2 checkpoint, but new weights and a vocabulary
-that knows little beyond the text it was made from.
+Replaces the paper's pretrained model on machines without a GPU or a network. It has the
+architecture, chat template and files of a Qwen2 checkpoint, but new weights and a vocabulary
+trained on the given texts only.
 
-The tokenizer is byte-level BPE, so any text can be written and read back. Its words are split so
+The tokenizer is byte-level BPE, so any text survives encoding and decoding. Words are split such
 that a newline is always a token of its own (ranks are lines, and a newline belongs to the rank
-before it), and so that " (1979)" can be one token, which makes lists a third shorter.
+before it), and that " (1979)" can be one token, which makes lists a third shorter.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ CHAT_TEMPLATE = (
     f"{{%- if add_generation_prompt -%}}{{{{ '{ASSISTANT}' }}}}{{%- endif -%}}"
 )
 
-_WORDS = Regex(r"\n| ?\(\d{4}\)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|[^\S\n]+")
-_POSITIONS = 4096
+_WORD_PATTERN = Regex(r"\n| ?\(\d{4}\)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|[^\S\n]+")
+_MAX_POSITIONS = 4096
 
 
 def make_tiny(texts: Iterable[str], model: Model, seed: int) -> tuple[Any, Any]:
-    """A fresh model and the tokenizer trained on `texts`; the same seed gives the same weights."""
-    tokenizer = _tokenizer(texts, model.vocabulary)
+    """A new model and a tokenizer trained on `texts`; the same seed gives the same weights."""
+    tokenizer = _train_tokenizer(texts, model.vocabulary)
     heads = max(1, model.hidden // 64)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -46,7 +46,7 @@ def make_tiny(texts: Iterable[str], model: Model, seed: int) -> tuple[Any, Any]:
         num_hidden_layers=model.layers,
         num_attention_heads=heads,
         num_key_value_heads=1,
-        max_position_embeddings=_POSITIONS,
+        max_position_embeddings=_MAX_POSITIONS,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -57,11 +57,11 @@ def make_tiny(texts: Iterable[str], model: Model, seed: int) -> tuple[Any, Any]:
         return Qwen2ForCausalLM(config), tokenizer
 
 
-def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
+def _train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(_WORDS, behavior="isolated"),
+            pre_tokenizers.Split(_WORD_PATTERN, behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -81,7 +81,7 @@ def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         eos_token=END,
         additional_special_tokens=[USER, ASSISTANT, SYSTEM],
         clean_up_tokenization_spaces=False,
-        model_max_length=_POSITIONS,
+        model_max_length=_MAX_POSITIONS,
         padding_side="left",
     )
     tokenizer.chat_template = CHAT_TEMPLATE

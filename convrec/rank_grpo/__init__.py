@@ -1,8 +1,7 @@
-"""Rank-GRPO: reinforcement learning with the rank, not the token or the list, as the action.
+"""Rank-GRPO: reinforcement learning whose action is a rank of the list, not a token or the list.
 
-Paper: ConvRec-R1, arXiv 2510.20150. The functions are pure and need torch alone;
-`RankGRPOTrainer`, a subclass of TRL's `GRPOTrainer`, is imported on first use because TRL takes
-seconds to import.
+Paper: ConvRec-R1, arXiv 2510.20150. The functions are pure and need only torch. `RankGRPOTrainer`,
+a subclass of TRL's `GRPOTrainer`, is imported on first use because importing TRL takes seconds.
 """
 
 from __future__ import annotations

@@ -7,23 +7,24 @@ from torch import Tensor
 
 
 def rank_advantages(rank_rewards: Tensor, group_size: int) -> Tensor:
-    """Group-relative advantage of each rank: (r - mean) / (std + 1e-4), std unbiased.
+    """Group-relative advantage of each rank, (r - mean) / (std + 1e-4): (B, N).
 
-    `rank_rewards` is (B, N), `group_size` rows in a row share a prompt. Returns (B, N).
+    `rank_rewards` is (B, N); each `group_size` consecutive rows share a prompt. The standard
+    deviation is the unbiased one.
     """
-    groups = rank_rewards.view(-1, group_size, rank_rewards.size(1))
-    centred = groups - groups.mean(dim=1, keepdim=True)
-    return (centred / (groups.std(dim=1, keepdim=True) + 1e-4)).view_as(rank_rewards)
+    groups = rank_rewards.view(-1, group_size, rank_rewards.size(1))  # (B / G, G, N)
+    centered = groups - groups.mean(dim=1, keepdim=True)
+    return (centered / (groups.std(dim=1, keepdim=True) + 1e-4)).view_as(rank_rewards)
 
 
 def fault_advantages(faults: Tensor, group_size: int) -> Tensor:
-    """What a fault at a rank is worth beside the rewards: the group's mean fault less its own.
+    """The group's mean fault at each rank minus the list's own: (B, N).
 
-    `faults` is (B, N), 1 where a line is at fault and 0 where it is not or is missing. Not divided
-    by a deviation: normalised together with rewards, a penalty outweighs the few hits of a rank,
-    and normalised by itself it would grow as faults get rare.
+    `faults` is (B, N): 1 for an invalid line, 0 for a valid or missing one. Not divided by a
+    standard deviation: normalized together with the rewards, a penalty would outweigh the few hits
+    of a rank, and normalized alone it would grow as faults become rare.
     """
-    groups = faults.view(-1, group_size, faults.size(1))
+    groups = faults.view(-1, group_size, faults.size(1))  # (B / G, G, N)
     return (groups.mean(dim=1, keepdim=True) - groups).view_as(faults)
 
 
@@ -36,17 +37,24 @@ def token_advantages(
     exact: float = 0.1,
     early: float = -0.1,
 ) -> Tensor:
-    """The advantage of each token: its rank's, or a shaping value: (B, T), 0 on padding.
+    """The advantage of each token: its rank's, or a shaping value; (B, T), 0 on padding.
 
-    `advantages` is (B, N), `segments` and `eos_mask` are (B, T). Tokens past rank N get `overflow`;
-    EOS gets `exact` after N lines and `early` after fewer. A line counts once it has a token of
-    its own, so an EOS right after the newline of rank N ends exactly N lines, and one right after
-    the newline of rank N-1 comes early.
+    Args:
+        advantages: (B, N), one per rank.
+        segments: (B, T), the rank of each token (`segment_ranks`).
+        eos_mask: (B, T), 1 at EOS.
+        n_ranks: The requested length N.
+        overflow: Value of tokens past rank N.
+        exact: Value of EOS after exactly N lines.
+        early: Value of EOS after fewer lines.
+
+    A line counts once it has a token of its own: an EOS right after the newline of rank N ends
+    exactly N lines, one right after the newline of rank N - 1 is early.
     """
     ranks = segments.clamp(min=0, max=n_ranks - 1)
     values = advantages.gather(1, ranks).masked_fill(segments >= n_ranks, overflow)
-    before = torch.nn.functional.pad(segments[:, :-1], (1, 0), value=-1)
-    lines = segments + (segments == before)
+    previous = torch.nn.functional.pad(segments[:, :-1], (1, 0), value=-1)
+    lines = segments + (segments == previous)  # lines up to and including this token
     eos = eos_mask.bool()
     values = values.masked_fill(eos & (lines == n_ranks), exact)
     values = values.masked_fill(eos & (lines < n_ranks), early)

@@ -1,9 +1,9 @@
-"""The Rank-GRPO objective as a pure function, against which the trainer is tested.
+"""The Rank-GRPO objective as a pure function, which the trainer is tested against.
 
-Paper: arXiv 2510.20150. The importance ratio of a token is the geometric mean over its rank, and
-all tokens past rank N share one (as in the published code). What is averaged over what is
-`reduction`: `rank` is the paper's objective, in which a long title weighs no more than a short
-one; `token` and `sequence` are the two averages over tokens that published code uses.
+Paper: arXiv 2510.20150. The importance ratio of a token is the geometric mean over its rank. All
+tokens past rank N share one ratio, as in the published code. `reduction` selects the average:
+`rank` is the paper's objective, in which long titles weigh no more than short ones; `token` and
+`sequence` are the two token averages found in published code.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ Reduction = Literal["rank", "token", "sequence"]
 
 
 def rank_weights(segments: Tensor, n_ranks: int) -> Tensor:
-    """The weight of each token in its list's mean over ranks: (B, T), 1/(N·n_k), 0 on padding.
+    """The weight 1/(N·n_k) of each token in its list's mean over ranks: (B, T), 0 on padding.
 
-    Ranks that a list does not reach add nothing and still count in N, so a short list cannot gain
-    by leaving ranks out.
+    Missing ranks contribute 0 but count in N, so leaving ranks out cannot raise the mean.
     """
     return (segments >= 0) / (n_ranks * span_sizes(segments, n_ranks).clamp(min=1))
 
@@ -39,14 +38,26 @@ def rank_grpo_loss(
     beta: float = 1e-3,
     reduction: Reduction = "rank",
 ) -> Tensor:
-    """The loss of one batch, a scalar; all tensors are (B, T), `segments` is -1 on padding.
+    """The loss of one batch, a scalar.
 
-    `rank`: the policy term of a list is the mean over its N ranks of the rank's token mean;
-    missing ranks add 0, and the tokens with an id of N or more enter in the same way, as one
-    further rank. The trainer gives EOS the id N too, so that its shaping touches no title. KL is
-    a token mean of the list, lists are averaged.
-    `sequence`: a token mean for each list, then the mean of lists. `token`: the mean of all
-    tokens of the batch. `ref_logps` is only read where `beta` is not 0.
+    Args:
+        logps: (B, T), log-probabilities under the policy.
+        old_logps: (B, T), under the policy that sampled the lists.
+        ref_logps: (B, T), under the reference model; read only if `beta` is not 0.
+        token_advantages: (B, T).
+        segments: (B, T), the rank of each token, -1 on padding.
+        n_ranks: The requested length N.
+        epsilon_low: Lower clip range.
+        epsilon_high: Upper clip range.
+        beta: Weight of the KL penalty.
+        reduction: What is averaged.
+
+            - `rank`: a list's policy term is the mean over its N ranks of the rank's token mean.
+              Missing ranks add 0. Tokens with an id of N or more enter as one further rank. (The
+              trainer gives EOS the id N too, so its shaping affects no title.) The KL term is the
+              list's token mean. Lists are averaged.
+            - `sequence`: the token mean of each list, averaged over lists.
+            - `token`: the mean over all tokens of the batch.
     """
     present = segments >= 0
     ratio = span_mean(logps - old_logps, segments, n_ranks).exp()
@@ -54,8 +65,8 @@ def rank_grpo_loss(
     policy = -torch.min(ratio * token_advantages, clipped * token_advantages)
     penalty = torch.zeros_like(logps)
     if beta != 0 and ref_logps is not None:
-        apart = ref_logps - logps
-        penalty = beta * (apart.exp() - apart - 1)
+        log_ratio = ref_logps - logps
+        penalty = beta * (log_ratio.exp() - log_ratio - 1)
     if reduction == "token":
         return ((policy + penalty) * present).sum() / present.sum().clamp(min=1)
     per_list = present / present.sum(dim=1, keepdim=True).clamp(min=1)

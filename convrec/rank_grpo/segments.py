@@ -1,18 +1,14 @@
-"""Which rank of a list each sampled token belongs to.
+"""The rank of the list that each sampled token belongs to.
 
-Ranks are lines, and a newline belongs to the rank that it ends. So the rank of a token is the
-number of newlines before it: a table lookup and an exclusive cumulative sum, no loop over tokens.
+Ranks are lines, and a newline belongs to the rank that it ends. The rank of a token is therefore
+the number of newlines before it: a table lookup and an exclusive cumulative sum, without a loop
+over tokens.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    pass
 
 PADDING = -1
 
@@ -22,8 +18,13 @@ def segment_ranks(
 ) -> Tensor:
     """The rank of each token, from 0: (B, T) long, -1 on padding.
 
-    `completion_ids` and `completion_mask` are (B, T), `newline_counts` is (vocabulary,). Ranks run
-    on past the length asked for; a token that holds a newline belongs to the rank before it.
+    Args:
+        completion_ids: (B, T).
+        completion_mask: (B, T), 0 on padding.
+        newline_counts: (vocabulary,), the number of newlines in the text of each token.
+
+    Ranks go on past the requested length. A token that contains a newline belongs to the rank
+    before it.
     """
     present = completion_mask.bool()
     newlines = newline_counts.to(completion_ids.device)[completion_ids] * present
@@ -31,9 +32,9 @@ def segment_ranks(
 
 
 def span_mean(values: Tensor, segments: Tensor, n_ranks: int) -> Tensor:
-    """The mean of `values` over each token's span, with its gradient: (B, T), 0 on padding.
+    """The mean of `values` over the span of each token, with gradient: (B, T), 0 on padding.
 
-    A span is a rank; all tokens past rank `n_ranks` are one further span.
+    A span is a rank. All tokens past rank `n_ranks` form one further span.
     """
     spans = _spans(segments, n_ranks)
     present = segments >= 0
@@ -43,13 +44,16 @@ def span_mean(values: Tensor, segments: Tensor, n_ranks: int) -> Tensor:
 
 
 def span_sizes(segments: Tensor, n_ranks: int) -> Tensor:
-    """How many tokens each token's span has: (B, T) long, 0 on padding."""
+    """The number of tokens in the span of each token: (B, T) long, 0 on padding."""
     spans = _spans(segments, n_ranks)
     return _sizes(spans, n_ranks).gather(1, spans) * (segments >= 0)
 
 
 def rank_counts(marked: Tensor, segments: Tensor, n_ranks: int) -> Tensor:
-    """How many tokens of each rank are marked, and how many there are: (2, n_ranks) float."""
+    """The number of marked tokens and of all tokens at each rank of the batch: (2, n_ranks) float.
+
+    `marked` is (B, T) bool.
+    """
     spans = _spans(segments, n_ranks).flatten()
     marks = torch.stack([marked.flatten(), torch.ones_like(marked).flatten()]).float()
     sums = marks.new_zeros(2, n_ranks + 2).scatter_add(1, spans.expand(2, -1), marks)
@@ -57,10 +61,11 @@ def rank_counts(marked: Tensor, segments: Tensor, n_ranks: int) -> Tensor:
 
 
 def _spans(segments: Tensor, n_ranks: int) -> Tensor:
-    """Ranks 0 to n_ranks-1, n_ranks for what comes after, n_ranks+1 for padding."""
+    """Ranks 0 to n_ranks - 1; n_ranks for tokens after them, n_ranks + 1 for padding: (B, T)."""
     return segments.clamp(max=n_ranks).masked_fill(segments < 0, n_ranks + 1)
 
 
 def _sizes(spans: Tensor, n_ranks: int) -> Tensor:
+    """The number of tokens in each span: (B, n_ranks + 2)."""
     sizes = spans.new_zeros(len(spans), n_ranks + 2)
     return sizes.scatter_add(1, spans, torch.ones_like(spans))

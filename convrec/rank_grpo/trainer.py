@@ -1,13 +1,17 @@
-"""Rank-GRPO on top of TRL's GRPOTrainer (paper: arXiv 2510.20150).
+"""Rank-GRPO as a subclass of TRL's GRPOTrainer (paper: arXiv 2510.20150).
 
-The published trainer is a copy of TRL's. This one overrides four methods, each around `super()`:
-rank rewards are kept beside TRL's own; advantages become (B, T), one a token, with the rank of
-each token beside them, which TRL shuffles and splits like any tensor; and while TRL computes its
-loss, the old log-probabilities are chosen so that the log-ratio TRL sees is its mean over the
-rank. TRL's own ratio, clipping and logging thereby work on ranks.
+The published trainer is a copy of TRL's. This one overrides four methods and calls `super()` in
+each:
 
-Held to TRL 1.16 by contract tests: equal rank rewards give the weights of plain GRPO, and the
-gradient is that of `rank_grpo_loss`, on- and off-policy.
+- `_calculate_rewards` also computes the rewards of the ranks, (B, N).
+- `_generate_and_score_completions` replaces TRL's advantages (B,) by token advantages (B, T) and
+  adds `rank_ids` (B, T), which TRL shuffles and splits like any tensor.
+- `_compute_loss` and `_get_per_token_logps_and_entropies` replace the old log-probabilities such
+  that the log-ratio that TRL computes is its mean over the rank. TRL's own ratio, clipping and
+  logging then work on ranks.
+
+Contract tests pin this to TRL 1.16: equal rank rewards give the weights of plain GRPO, and the
+gradient equals that of `rank_grpo_loss`, on-policy and off-policy.
 """
 
 from __future__ import annotations
@@ -27,22 +31,26 @@ from convrec.rank_grpo.advantages import fault_advantages, rank_advantages, toke
 from convrec.rank_grpo.loss import Reduction, rank_weights
 from convrec.rank_grpo.segments import PADDING, rank_counts, segment_ranks, span_mean
 
-RankReward = Callable[[str, dict[str, Any]], list[float]]
-"""From a completion and its dataset row to the rewards of ranks 1 to N."""
+RankScorer = Callable[[str, dict[str, Any]], list[float]]
+"""From a completion and its dataset row to one value for each of the ranks 1 to N."""
 
 LOSS_TYPE: dict[Reduction, str] = {"rank": "grpo", "sequence": "grpo", "token": "dapo"}
-"""The TRL loss that averages as each reduction does; ranks are then weighted in the advantages."""
+"""The TRL `loss_type` that averages like each reduction; rank weights go into the advantages."""
 
-NEEDED = {"importance_sampling_level": "token", "use_bias_correction_kl": False}
-"""TRL settings that the objective takes as given: ranks make the ratios, and KL is plain."""
+REQUIRED_ARGS = {"importance_sampling_level": "token", "use_bias_correction_kl": False}
+"""TRL arguments that the objective relies on: the ratio is set here, and the KL term is plain."""
 
 
 @dataclass(frozen=True)
 class Shaping:
-    """What stands in place of an advantage: past rank N, and on EOS after N lines or fewer.
+    """Values that shape the length of a list, and the weight of invalid lines.
 
-    `fault` weighs `fault_advantages`, which are added to the advantages of ranks: a line at fault
-    earns 0 as a miss does, and more than that has to be said by something else than rewards.
+    Attributes:
+        overflow: Advantage of tokens past rank N.
+        exact: Advantage of EOS after exactly N lines.
+        early: Advantage of EOS after fewer lines.
+        fault: Weight of `fault_advantages`, which are added to the advantages of the ranks. An
+            invalid line and a miss both earn a reward of 0; this term tells them apart.
     """
 
     overflow: float = -0.1
@@ -52,28 +60,35 @@ class Shaping:
 
 
 class RankGRPOTrainer(GRPOTrainer):
-    """GRPO whose action is a rank: rewards, advantages and importance ratios are a rank's.
+    """GRPO with rewards, advantages and importance ratios per rank.
 
-    `rank_reward` gives N rewards for one list, `n_ranks` is N, and `rank_faults`, asked where
-    `shaping.fault` is not 0, says which ranks are at fault; all else is GRPOTrainer's. `args` has
-    to agree with NEEDED and LOSS_TYPE. The scalar reward functions are only logged.
+    Args:
+        rank_reward: Returns the N rewards of one list. The scalar `reward_funcs` are only logged.
+        n_ranks: The requested length N.
+        rank_faults: Returns 1 for each rank with an invalid line, else 0. Called only if
+            `shaping.fault` is not 0.
+        shaping: Values that shape the length of a list.
+        reduction: What the loss averages over (`rank_grpo_loss`).
+
+    All other arguments are GRPOTrainer's. Raises TrainingError if `args` disagrees with
+    REQUIRED_ARGS or LOSS_TYPE.
     """
 
     def __init__(
         self,
         *args: Any,
-        rank_reward: RankReward,
+        rank_reward: RankScorer,
         n_ranks: int,
-        rank_faults: RankReward | None = None,
+        rank_faults: RankScorer | None = None,
         shaping: Shaping = Shaping(),
         reduction: Reduction = "rank",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        for name, needed in {**NEEDED, "loss_type": LOSS_TYPE[reduction]}.items():
-            if getattr(self.args, name) != needed:
+        for name, required in {**REQUIRED_ARGS, "loss_type": LOSS_TYPE[reduction]}.items():
+            if getattr(self.args, name) != required:
                 raise TrainingError(
-                    f"the {reduction!r} reduction of Rank-GRPO needs {name}={needed!r}, "
+                    f"the {reduction!r} reduction of Rank-GRPO needs {name}={required!r}, "
                     f"not {getattr(self.args, name)!r}"
                 )
         self.rank_reward = rank_reward
@@ -82,56 +97,57 @@ class RankGRPOTrainer(GRPOTrainer):
         self.shaping = shaping
         self.reduction = reduction
         self.newline_counts = newline_counts(self._tokenizer, self.model.config.vocab_size)
-        self._rank_rewards = self._rank_faults = torch.empty(0, n_ranks)
+        self._rank_rewards = self._rank_faults = torch.empty(0, n_ranks)  # (B, N), gathered
         self._loss_inputs: dict[str, Any] | None = None
         self._sampled_logps: Tensor | None = None
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
     ) -> Tensor:
-        """TRL's rewards; keeps those of the ranks, gathered over processes, beside them."""
-        self._rank_rewards = self._of_ranks(self.rank_reward, completions, inputs)
+        """TRL's rewards; also stores those of the ranks, gathered across processes."""
+        self._rank_rewards = self._score_ranks(self.rank_reward, completions, inputs)
         if self.rank_faults is not None:
-            self._rank_faults = self._of_ranks(self.rank_faults, completions, inputs)
+            self._rank_faults = self._score_ranks(self.rank_faults, completions, inputs)
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
-    def _of_ranks(self, judge: RankReward, completions: Any, inputs: Any) -> Tensor:
-        """What `judge` says of each rank of each list, gathered over processes: (B, N)."""
-        rows = [judge(text, row) for text, row in zip(completions, inputs, strict=True)]
+    def _score_ranks(self, score: RankScorer, completions: Any, inputs: Any) -> Tensor:
+        """`score` of each rank of each list, gathered across processes: (B, N)."""
+        rows = [score(text, row) for text, row in zip(completions, inputs, strict=True)]
         values: Tensor = gather(torch.tensor(rows, device=self.accelerator.device))
         return values
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """TRL's batch with token advantages (B, T), and the rank of each token as `rank_ids`."""
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        ids, mask = batch["completion_ids"], batch["completion_mask"]
+        ids, mask = batch["completion_ids"], batch["completion_mask"]  # (B, T)
         group = self.num_generations if self.model.training else self.num_generations_eval
-        mine = slice(
+        local = slice(
             self.accelerator.process_index * len(ids),
             (self.accelerator.process_index + 1) * len(ids),
         )
-        ends = torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & mask.bool()
+        is_eos = torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & mask.bool()
         segments = segment_ranks(ids, mask, self.newline_counts)
-        chosen = mask * batch.get("tool_mask", 1)  # 0 where the sampler wrote, not the model
-        ranked = rank_advantages(self._rank_rewards, group)
+        chosen = mask * batch.get("tool_mask", 1)  # 0 for tokens that the sampler added
+        by_rank = rank_advantages(self._rank_rewards, group)
         if self.rank_faults is not None:
-            ranked = ranked + self.shaping.fault * fault_advantages(self._rank_faults, group)
+            by_rank = by_rank + self.shaping.fault * fault_advantages(self._rank_faults, group)
         advantages = token_advantages(
-            ranked[mine],
+            by_rank[local],
             segments,
-            ends,
+            is_eos,
             self.n_ranks,
             self.shaping.overflow,
             self.shaping.exact,
             self.shaping.early,
         )
         if self.reduction == "rank":
-            # Whether a list goes on is decided where rank N could end: at its newline, or at EOS.
+            # The token that ends rank N decides whether the list goes on: a newline or EOS.
             goes_on = (segments == self.n_ranks - 1) & (self.newline_counts[ids] > 0)
             advantages = advantages.masked_fill(goes_on, self.shaping.overflow)
-            segments = segments.masked_fill(ends | goes_on, self.n_ranks)
+            segments = segments.masked_fill(is_eos | goes_on, self.n_ranks)
         segments = segments.masked_fill(chosen == 0, PADDING)
         if self.reduction == "rank":
+            # TRL divides by the length of the list; 1/(N·n_k) is the mean over ranks instead.
             lengths = chosen.sum(dim=1, keepdim=True)
             advantages = advantages * lengths * rank_weights(segments, self.n_ranks)
         batch["advantages"], batch["rank_ids"] = advantages, segments
@@ -140,33 +156,33 @@ class RankGRPOTrainer(GRPOTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """TRL's loss on rank ratios: see `_get_per_token_logps_and_entropies`."""
         self._sampled_logps = inputs.get("old_per_token_logps")
-        self._loss_inputs = {**inputs, "old_per_token_logps": _NotYet()}
+        self._loss_inputs = {**inputs, "old_per_token_logps": _Pending()}
         try:
             loss: Tensor = super()._compute_loss(model, self._loss_inputs)
-            if isinstance(self._loss_inputs["old_per_token_logps"], _NotYet):
-                raise TrainingError(_OTHER_TRL)
+            if isinstance(self._loss_inputs["old_per_token_logps"], _Pending):
+                raise TrainingError(_INCOMPATIBLE_TRL)
         finally:
             self._loss_inputs = self._sampled_logps = None
         return loss
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        """Within a loss, set `old` so that new - old is its mean over the rank, with gradient.
+        """During a loss, set `old` such that new - old is its mean over the rank, with gradient.
 
-        The loss asks for log-probabilities before it reads the old ones; until then those are a
-        value that nothing can be computed with, so another order fails and does not pass unseen.
+        TRL's loss asks for log-probabilities before it reads the old ones. Until then, the old ones
+        are a placeholder that raises on use, so another order fails instead of passing unnoticed.
         """
         result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
         inputs = self._loss_inputs
         if inputs is not None:
-            logps: Tensor = result[0]
+            logps: Tensor = result[0]  # (B, T)
             old = logps.detach() if self._sampled_logps is None else self._sampled_logps
-            ratio = span_mean(logps - old, inputs["rank_ids"], self.n_ranks)
-            inputs["old_per_token_logps"] = logps - ratio
-            self._log_clipping(ratio.detach().exp(), inputs)
+            log_ratio = span_mean(logps - old, inputs["rank_ids"], self.n_ranks)
+            inputs["old_per_token_logps"] = logps - log_ratio
+            self._log_clipping(log_ratio.detach().exp(), inputs)
         return result
 
     def _log_clipping(self, ratio: Tensor, inputs: dict[str, Any]) -> None:
-        """Log, for each rank, the share of its tokens that the clip range takes the gradient of."""
+        """Log the share of each rank's tokens whose gradient is clipped."""
         low = (ratio < 1 - self.epsilon_low) & (inputs["advantages"] < 0)
         high = (ratio > 1 + self.epsilon_high) & (inputs["advantages"] > 0)
         counts = rank_counts(low | high, inputs["rank_ids"], self.n_ranks)
@@ -177,14 +193,14 @@ class RankGRPOTrainer(GRPOTrainer):
             metrics[f"clip_share@rank{rank + 1}"].append(share)
 
 
-_OTHER_TRL = (
+_INCOMPATIBLE_TRL = (
     "TRL's GRPO loss no longer reads the log-probabilities in the order that Rank-GRPO relies on; "
     "install the version in constraints.txt (trl 1.16)"
 )
 
 
-class _NotYet:
-    """Stands for the old log-probabilities until they can be known."""
+class _Pending:
+    """Placeholder for the old log-probabilities until the new ones are computed."""
 
     def __rsub__(self, other: object) -> Tensor:
-        raise TrainingError(_OTHER_TRL)
+        raise TrainingError(_INCOMPATIBLE_TRL)

@@ -1,1 +1,1 @@
-"""Using a trained checkpoint: recommend for one conversation, export it."""
+"""Use a trained checkpoint: recommend for one conversation, or export it."""

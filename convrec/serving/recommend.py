@@ -1,47 +1,47 @@
-"""`convrec recommend`: a list for one text, from a checkpoint, from its catalog, without repeats.
+"""Recommend for one text: a list without repeats from the catalog of a checkpoint.
 
-Serves from the catalog version that the checkpoint was trained with unless told otherwise. Titles
-that the text names count as seen.
+The default catalog is the version that the checkpoint was trained with. Titles named in the text
+count as seen.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from convrec.artifacts.lineage import catalog_of
+from convrec.artifacts import Store
+from convrec.artifacts.lineage import checkpoint_catalog
+from convrec.catalog.load import load_catalog
+from convrec.config import Config
 from convrec.errors import InputError
+from convrec.models.prompts import student_prompt
 from convrec.titles.index import YEAR_TOLERANCE
-from convrec.titles.normalize import exact_key, plain_signs
-
-if TYPE_CHECKING:
-    from convrec.artifacts import Store
+from convrec.titles.normalize import exact_key, normalize_characters
 
 
 def named_items(text: str, items: Iterable[tuple[str, str, int | None]]) -> set[str]:
-    """Ids of the (item_id, title, year) whose title stands in the text as whole words.
+    """Ids of the items (item_id, title, year) whose title occurs in the text as whole words.
 
-    The longest title wins where several overlap; a year right behind it picks among remakes. A
-    title of one word counts only where it is written with the catalog's capitals, so that "it" and
-    "up" stay words.
+    Of overlapping titles, the longest wins. A year right after a title selects among remakes.
+    Titles of one word must have the catalog's capitalization, so "it" and "up" stay words.
     """
     by_key: dict[str, list[tuple[str, str, int | None]]] = {}
-    for item_id, title, own in items:
-        by_key.setdefault(exact_key(title), []).append((item_id, plain_signs(title), own))
-    spellings = {title for same in by_key.values() for _, title, _ in same}
+    for item_id, title, item_year in items:
+        entry = (item_id, normalize_characters(title), item_year)
+        by_key.setdefault(exact_key(title), []).append(entry)
+    spellings = {title for entries in by_key.values() for _, title, _ in entries}
     titles = "|".join(re.escape(title) for title in sorted(spellings, key=len, reverse=True))
+    pattern = rf"(?<!\w)({titles})(?!\w)(?:\s*\((\d{{4}})\))?"
     named = set()
-    for found in re.finditer(
-        rf"(?<!\w)({titles})(?!\w)(?:\s*\((\d{{4}})\))?", plain_signs(text), re.IGNORECASE
-    ):
-        written, year = found[1], found[2]
-        for item_id, title, own in by_key.get(exact_key(written), ()):
-            word = " " not in title
-            if word and year is None and written != title:
+    for match in re.finditer(pattern, normalize_characters(text), re.IGNORECASE):
+        written, year = match[1], match[2]
+        for item_id, title, item_year in by_key.get(exact_key(written), ()):
+            is_one_word = " " not in title
+            if is_one_word and year is None and written != title:
                 continue
-            if year is None or own is None or abs(own - int(year)) <= YEAR_TOLERANCE:
+            if year is None or item_year is None or abs(item_year - int(year)) <= YEAR_TOLERANCE:
                 named.add(item_id)
     return named
 
@@ -49,47 +49,42 @@ def named_items(text: str, items: Iterable[tuple[str, str, int | None]]) -> set[
 def recommend_list(
     store: Store, checkpoint: str, text: str, *, catalog: Path | None = None, n: int | None = None
 ) -> list[str]:
-    """N lines in the trained form for a text: in the catalog, unseen, none twice, best first.
+    """`n` different lines for a text, best first, all in the catalog and not named in the text.
 
-    Raises InputError for an unknown checkpoint, an unusable catalog or one that is too small.
+    `catalog` is a catalog file to use instead of the checkpoint's own; `n` defaults to the trained
+    list length. Raises InputError for an unknown checkpoint, or a catalog that is unusable or too
+    small.
     """
-    from convrec.catalog.load import load_catalog
-    from convrec.config import Config
-    from convrec.models.generation.catalog_constrained import recommend_constrained
-    from convrec.models.prompts import student_prompt
+    from convrec.models.generation.constrained import recommend_constrained
 
-    header = store.header(checkpoint)
-    if header.ref.kind != "checkpoint":
+    kind = store.header(checkpoint).ref.kind
+    if kind != "checkpoint":
         raise InputError(
-            f"{checkpoint} is a {header.ref.kind}, not a checkpoint; "
-            "`convrec artifacts list --kind checkpoint` shows those"
+            f"{checkpoint} is a {kind}, not a checkpoint; "
+            "`convrec artifacts list --kind checkpoint` shows the checkpoints"
         )
-    config = Config.model_validate(trained_settings(store, checkpoint))
+    config = serving_config(store, checkpoint)
     if catalog:
-        frame = load_catalog(catalog, config.ingest.names, years=config.recommend.years)[0]
+        frame = load_catalog(catalog, config.ingest.column_names, years=config.recommend.years)[0]
     else:
-        frame = catalog_of(store, checkpoint)
+        frame = checkpoint_catalog(store, checkpoint)
     items = frame.select("item_id", "title", "year").rows()
-    seen = named_items(text, items)
+    named = named_items(text, items)
     write = config.line_format.format
-    lines = list(dict.fromkeys(write(t, y) for i, t, y in items if i not in seen))
-    wanted = n or config.list_length
-    if len(lines) < wanted:
+    lines = list(dict.fromkeys(write(title, year) for i, title, year in items if i not in named))
+    n = n or config.list_length
+    if len(lines) < n:
         raise InputError(
-            f"the catalog has {len(lines)} items that the text does not name, and {wanted} are "
-            "asked for; give a larger --catalog or a smaller --n"
+            f"the list needs {n} items that the text does not name, but the catalog has "
+            f"{len(lines)}; give a larger --catalog or a smaller --n"
         )
     prompt = student_prompt(text, text, config)
-    listed: list[str] = recommend_constrained(
-        store.fetched(checkpoint), prompt, lines, wanted, config
-    )
-    return listed
+    folder = store.fetch_folder(checkpoint)
+    recommended: list[str] = recommend_constrained(folder, prompt, lines, n, config)
+    return recommended
 
 
-def trained_settings(store: Store, checkpoint: str) -> dict[str, Any]:
-    """The configuration keys that a checkpoint must be asked with, as it was trained."""
-    import json
-
+def serving_config(store: Store, checkpoint: str) -> Config:
+    """The configuration to serve a checkpoint with, from its manifest."""
     manifest = json.loads(store.read(checkpoint)["manifest"][0])
-    settings: dict[str, Any] = manifest["serving"]
-    return settings
+    return Config.model_validate(manifest["serving"])

@@ -1,6 +1,5 @@
-"""What every training shares: a working folder, a record of figures, validation, resuming.
+"""What both training stages share: checkpoints, the metrics log, launching and resuming.
 
-`rl` trains by reinforcement with any of the algorithms; `convrec.stages.sft` trains on
-demonstrations. The method itself (objective, rewards, trainer) is `convrec.rank_grpo`. Importing
-this package imports no torch.
+`convrec.stages.sft` and `convrec.stages.rank_grpo` use it; the Rank-GRPO method is
+`convrec.rank_grpo`. Importing this package does not import torch.
 """

@@ -1,23 +1,20 @@
-"""Weights and optimizer that the processes of FSDP hold in parts: put together, and cut again.
+"""Gather and scatter the weights and optimizer state that FSDP shards across processes.
 
-Every process has to come here together. The first one holds the whole, in main memory; the others
-give and take their parts of it.
+Every process must call these functions at the same time. The first process holds the full state in
+main memory; the others contribute and receive their shards.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from convrec.utils.distributed import is_sharded
 
-if TYPE_CHECKING:
-    from transformers import Trainer
-
 
 class FullState(NamedTuple):
-    """Weights by name, the optimizer's tensors by "weight.name", and its groups."""
+    """Weights by name, optimizer tensors by "weight.name", and the parameter groups."""
 
     weights: dict[str, Any]
     tensors: dict[str, Any]
@@ -25,7 +22,7 @@ class FullState(NamedTuple):
 
 
 def is_fsdp(model: Any) -> bool:
-    """Whether FSDP (version 2) has given each process a part of the weights."""
+    """Whether FSDP (version 2) shards the model's weights."""
     if not is_sharded():
         return False
     from torch.distributed.fsdp import FSDPModule
@@ -34,22 +31,22 @@ def is_fsdp(model: Any) -> bool:
 
 
 def gather_full_state(model: Any, optimizer: Any) -> FullState:
-    """The whole of both; empty in every process but the first."""
+    """The full state in the first process; empty in the others."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    weights, optimized = get_state_dict(model, optimizer.optimizer, options=options)
-    found: dict[str, Any] = dict(optimized)
+    weights, optimizer_state = get_state_dict(model, optimizer.optimizer, options=options)
+    state: dict[str, Any] = dict(optimizer_state)
     tensors = {
         f"{weight}.{name}": value
-        for weight, values in found.get("state", {}).items()
+        for weight, values in state.get("state", {}).items()
         for name, value in values.items()
     }
-    return FullState(weights, tensors, found.get("param_groups", []))
+    return FullState(weights, tensors, state.get("param_groups", []))
 
 
-def scatter_full_state(model: Any, optimizer: Any, whole: FullState) -> None:
-    """Give each process its part of what the first one has; the others pass an empty whole.
+def scatter_full_state(model: Any, optimizer: Any, full: FullState) -> None:
+    """Give each process its shards of the first one's state; the others pass an empty state.
 
     A weight that is tied to another may be missing.
     """
@@ -60,23 +57,23 @@ def scatter_full_state(model: Any, optimizer: Any, whole: FullState) -> None:
     )
 
     state: dict[str, Any] = {}
-    for name, tensor in whole.tensors.items():
-        weight, _, part = name.rpartition(".")
-        state.setdefault(weight, {})[part] = tensor
+    for key, tensor in full.tensors.items():
+        weight, _, name = key.rpartition(".")
+        state.setdefault(weight, {})[name] = tensor
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
-    set_model_state_dict(model, whole.weights, options=options)
-    optimized: Any = {"state": state, "param_groups": whole.groups} if state else {}
-    set_optimizer_state_dict(model, optimizer.optimizer, optimized, options=options)
+    set_model_state_dict(model, full.weights, options=options)
+    optimizer_state: Any = {"state": state, "param_groups": full.groups} if state else {}
+    set_optimizer_state_dict(model, optimizer.optimizer, optimizer_state, options=options)
 
 
-def add_up_exactly(trainer: Trainer) -> None:
-    """Under bf16, have gradients summed over the processes in float32, and the loss left so.
+def reduce_in_float32(trainer: Any) -> None:
+    """With FSDP in bf16, sum gradients in float32 and keep the loss in float32.
 
-    The policy of accelerate rounds both to the eight bits of bf16.
+    Accelerate's own mixed-precision policy rounds both to the eight bits of bf16.
     """
     plugin = getattr(trainer.accelerator.state, "fsdp_plugin", None)
     if plugin is not None and plugin.fsdp_version == 2 and trainer.args.bf16:
         from torch.distributed.fsdp import MixedPrecisionPolicy
 
-        exact = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-        plugin.mixed_precision_policy = exact
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        plugin.mixed_precision_policy = policy

@@ -1,4 +1,4 @@
-"""What a training is given, in the process of the run or in those that `accelerate` starts."""
+"""The inputs of a training, as passed to the process that runs it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ import polars as pl
 from convrec.config import Config, StageName
 from convrec.utils.progress import Progress
 
-Trained = tuple[dict[str, float | int | str], pl.DataFrame]
+TrainingResult = tuple[dict[str, float | int | str], pl.DataFrame]
 """The figures of a training, and its curves (step, name, value)."""
 
-_GIVEN = "given.json"
+_JOB_FILE = "job.json"
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Rows, settings and places of one training; `fit(given, progress)` does it.
+    """Rows, settings and folders of one training.
 
-    `out` becomes the checkpoint's folder, `working_folder` is where a killed run left off, and
-    `checkpoint` is the folder of the model that training starts from, where there is one.
+    Attributes:
+        stage: `sft` or `rank_grpo`.
+        config: All settings.
+        frames: The stage's tables by name.
+        out: The folder to write the checkpoint to.
+        working_folder: The folder that a killed run resumes from.
+        checkpoint: The folder of the initial model, if the stage needs one.
     """
 
     stage: StageName
@@ -34,8 +39,8 @@ class TrainingJob:
     working_folder: Path | None = None
     checkpoint: Path | None = None
 
-    def write(self, folder: Path) -> None:
-        """Lay everything into a folder, rows as Parquet."""
+    def save(self, folder: Path) -> None:
+        """Write the job to a folder, tables as Parquet."""
         for name, frame in self.frames.items():
             frame.write_parquet(folder / f"{name}.parquet")
         values: dict[str, Any] = {
@@ -46,12 +51,12 @@ class TrainingJob:
             "working_folder": self.working_folder and str(self.working_folder.absolute()),
             "checkpoint": self.checkpoint and str(self.checkpoint.absolute()),
         }
-        (folder / _GIVEN).write_text(json.dumps(values), encoding="utf-8")
+        (folder / _JOB_FILE).write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod
-    def read(cls, folder: Path) -> TrainingJob:
-        """What `write` has laid there."""
-        values = json.loads((folder / _GIVEN).read_text(encoding="utf-8"))
+    def load(cls, folder: Path) -> TrainingJob:
+        """The job that `save` wrote to a folder."""
+        values = json.loads((folder / _JOB_FILE).read_text(encoding="utf-8"))
         return cls(
             stage=values["stage"],
             config=Config.model_validate(values["config"]),
@@ -62,4 +67,5 @@ class TrainingJob:
         )
 
 
-Fit = Callable[[TrainingJob, Progress], Trained]
+FitFunction = Callable[[TrainingJob, Progress], TrainingResult]
+"""A module-level function that runs a job; launched processes import it by name."""

@@ -1,9 +1,9 @@
-"""Starting a training: in this process, or by `accelerate launch` in several (`train.launcher`).
+"""Run a training in this process, or in processes started by `accelerate launch`.
 
-What is launched is the same function on the same rows. A folder in the training's workspace takes
-them over and the figures back; progress comes line by line, metrics.jsonl and what is saved are in
-the workspace itself. The processes end when this one does, however it ends: each looks whether the
-file `alive` is still locked.
+`train.launcher` selects which; the function and its rows are the same. A folder in the training's
+workspace passes the job to the processes and the result back. Progress comes line by line. The
+metrics log and checkpoints are in the workspace itself. The processes exit when this one does,
+however it ends: each checks whether the file `alive` is still locked.
 """
 
 from __future__ import annotations
@@ -26,145 +26,150 @@ import polars as pl
 
 import convrec
 from convrec.errors import TrainingError
-from convrec.training.job import Fit, Trained, TrainingJob
-from convrec.training.launch_errors import failure, port_was_taken
-from convrec.training.launch_settings import Parallel, ready
-from convrec.training.worker import ALIVE, CURVES, ERROR, FIGURES, SAID, WORKING
+from convrec.training.job import FitFunction, TrainingJob, TrainingResult
+from convrec.training.launch_errors import launch_error, port_was_taken
+from convrec.training.launch_settings import LaunchSettings, launchable_settings
+from convrec.training.worker import ALIVE, CURVES, ERROR, FIGURES, PROGRESS_PREFIX, WORKERS_LOCK
 from convrec.utils.locks import file_lock, try_file_lock
 from convrec.utils.progress import Progress
 from convrec.utils.workspace import workspace
 
 LOG = "launch.log"
-"""What the processes of the last launch wrote, in the workspace."""
+"""Output of the processes of the last launch, in the workspace."""
 
-LAUNCHES = 3
-"""accelerate looks for a free port seconds before it listens there; another may have it by then."""
+MAX_LAUNCHES = 3
+"""accelerate selects a free port seconds before it listens on it; it may be taken by then."""
 
-PATIENCE = 60.0
-"""Seconds that processes of an earlier run have to end; those of this one have a sixth of it."""
+SHUTDOWN_SECONDS = 60.0
+"""Time for the processes of an earlier run to exit; those of this run have a sixth of it."""
+
+_TORCHRUN_VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
-def trained(fit: Fit, given: TrainingJob, progress: Progress) -> Trained:
-    """`fit(given, progress)`, where `train.launcher` has it done.
+def run_training(fit: FitFunction, job: TrainingJob, progress: Progress) -> TrainingResult:
+    """`fit(job, progress)`, in the processes that `train.launcher` selects.
 
-    Raises ConfigError or TrainingError with one sentence, whatever became of the processes.
+    Raises ConfigError or TrainingError with a message of one sentence, however the processes end.
     """
-    if given.config.train.launcher == "process":
-        return fit(given, progress)
-    how = ready(given.config, given.stage)
-    with workspace(given.working_folder) as folder, _job(folder) as job_folder:
-        _wait_for_others(folder)
-        replace(given, working_folder=folder).write(job_folder)
-        (job_folder / "accelerate.json").write_text(json.dumps(how.settings), encoding="utf-8")
+    if job.config.train.launcher == "process":
+        return fit(job, progress)
+    settings = launchable_settings(job.config, job.stage)
+    with workspace(job.working_folder) as folder, _launch_folder(folder) as launch_folder:
+        _wait_for_earlier_processes(folder)
+        replace(job, working_folder=folder).save(launch_folder)
+        accelerate_file = launch_folder / "accelerate.json"
+        accelerate_file.write_text(json.dumps(settings.accelerate), encoding="utf-8")
         log = folder / LOG
-        for _ in range(LAUNCHES):
-            (job_folder / ERROR).unlink(missing_ok=True)
-            status = _run(command(job_folder, fit), environment(how), log, progress)
+        for _ in range(MAX_LAUNCHES):
+            (launch_folder / ERROR).unlink(missing_ok=True)
+            command = launch_command(launch_folder, fit)
+            status = _run(command, launch_environment(settings), log, progress)
             if not status or not port_was_taken(log):
                 break
-        if status or not (job_folder / FIGURES).is_file():
-            raise failure(status, job_folder, log, given)
-        figures = json.loads((job_folder / FIGURES).read_text(encoding="utf-8"))
-        if figures["processes"] != how.processes:
+        if status or not (launch_folder / FIGURES).is_file():
+            raise launch_error(status, launch_folder, log, job)
+        figures = json.loads((launch_folder / FIGURES).read_text(encoding="utf-8"))
+        if figures["processes"] != settings.processes:
             raise TrainingError(
-                f"accelerate started {figures['processes']} of {how.processes} processes; look at "
-                f"train.parallel={given.config.train.parallel}"
+                f"accelerate started {figures['processes']} instead of {settings.processes} "
+                f"processes; check train.parallel={job.config.train.parallel}"
             )
-        return figures, pl.read_parquet(job_folder / CURVES)
+        return figures, pl.read_parquet(launch_folder / CURVES)
 
 
-def command(job_folder: Path, fit: Fit) -> list[str]:
-    """The command line that trains what lies in `job_folder`."""
+def launch_command(launch_folder: Path, fit: FitFunction) -> list[str]:
+    """The command line that runs the job in `launch_folder`."""
     launcher = [sys.executable, "-m", "accelerate.commands.launch"]
     options = [
         "--config_file",
-        str(job_folder / "accelerate.json"),
+        str(launch_folder / "accelerate.json"),
         "-m",
         "convrec.training.worker",
     ]
-    return [*launcher, *options, str(job_folder), f"{fit.__module__}:{fit.__qualname__}"]
+    return [*launcher, *options, str(launch_folder), f"{fit.__module__}:{fit.__qualname__}"]
 
 
-def environment(how: Parallel) -> dict[str, str]:
-    """This process's environment, with convrec importable and its cores shared out."""
-    inherited = {name: value for name, value in os.environ.items() if name not in _TORCHRUN}
+def launch_environment(settings: LaunchSettings) -> dict[str, str]:
+    """This process's environment, with convrec importable and the cores divided."""
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in _TORCHRUN_VARIABLES
+    }
     paths = [str(Path(convrec.__file__).parents[1]), inherited.get("PYTHONPATH", "")]
-    threads = max(1, (os.cpu_count() or 1) // how.processes)
+    threads = max(1, (os.cpu_count() or 1) // settings.processes)
     return {
         "OMP_NUM_THREADS": str(threads),
         **inherited,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "PYTHONUNBUFFERED": "1",
-        **({"ACCELERATE_USE_CPU": "true"} if how.settings.get("use_cpu") else {}),
+        **({"ACCELERATE_USE_CPU": "true"} if settings.accelerate.get("use_cpu") else {}),
     }
 
 
-_TORCHRUN = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-
-
 def _run(command: list[str], env: dict[str, str], log: Path, progress: Progress) -> int:
-    """Run to the end; the exit status. The processes are ended where this one is interrupted."""
-    with log.open("w", encoding="utf-8") as written:
+    """Run a command to its end; its exit status. An interruption stops its processes."""
+    with log.open("w", encoding="utf-8") as log_file:
         process = subprocess.Popen(
             command,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=written,
+            stderr=log_file,
             text=True,
             errors="replace",
             start_new_session=True,
         )
         try:
             assert process.stdout is not None
-            _follow(process.stdout, written, progress)
+            _forward_output(process.stdout, log_file, progress)
             return process.wait()
         except BaseException:
-            _end(process)
+            _terminate(process)
             raise
 
 
-def _follow(lines: IO[str], log: IO[str], progress: Progress) -> None:
+def _forward_output(lines: IO[str], log: IO[str], progress: Progress) -> None:
+    """Report lines of progress, and write all others to the log."""
     for line in lines:
-        if line.startswith(SAID):
-            progress(*json.loads(line.removeprefix(SAID)))
+        if line.startswith(PROGRESS_PREFIX):
+            progress(*json.loads(line.removeprefix(PROGRESS_PREFIX)))
         else:
             log.write(line)
             log.flush()
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ask the launcher to end, which passes it on; the rest by force."""
+def _terminate(process: subprocess.Popen[str]) -> None:
+    """Terminate the launcher, which forwards it to its processes; then kill what is left."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE / 6)
+        process.wait(SHUTDOWN_SECONDS / 6)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 @contextlib.contextmanager
-def _job(folder: Path) -> Iterator[Path]:
-    """A folder for one launch, and in it the file that is locked as long as this process lives."""
-    for left in folder.glob("launch-*/"):
-        shutil.rmtree(left, ignore_errors=True)
-    job_folder = Path(tempfile.mkdtemp(prefix="launch-", dir=folder))
-    with file_lock(job_folder / ALIVE):
+def _launch_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder for one launch, with the file that this process holds locked."""
+    for stale in folder.glob("launch-*/"):
+        shutil.rmtree(stale, ignore_errors=True)
+    launch_folder = Path(tempfile.mkdtemp(prefix="launch-", dir=folder))
+    with file_lock(launch_folder / ALIVE):
         try:
-            yield job_folder
+            yield launch_folder
         finally:
-            shutil.rmtree(job_folder, ignore_errors=True)
+            shutil.rmtree(launch_folder, ignore_errors=True)
 
 
-def _wait_for_others(folder: Path) -> None:
-    """Wait until the processes of a run that was killed have noticed it and are gone."""
-    until = time.monotonic() + PATIENCE
+def _wait_for_earlier_processes(folder: Path) -> None:
+    """Wait until the processes of a killed run have noticed it and exited."""
+    deadline = time.monotonic() + SHUTDOWN_SECONDS
     while True:
-        with try_file_lock(folder / WORKING) as is_free:
+        with try_file_lock(folder / WORKERS_LOCK) as is_free:
             if is_free:
                 return
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise TrainingError(
-                f"processes of an earlier run still train in {folder}; end them, and run again"
+                f"processes of an earlier run are still training in {folder}; stop them and run "
+                "again"
             )
         time.sleep(0.1)

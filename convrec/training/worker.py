@@ -1,9 +1,9 @@
-"""One of the processes that `convrec.training.launch` has started.
+"""One of the processes that `convrec.training.launch` starts.
 
     accelerate launch -m convrec.training.worker FOLDER MODULE:FUNCTION
 
-reads what is given from FOLDER, calls the function, and writes its figures and curves there (the
-first process), or what went wrong (the first that fails).
+loads the job in FOLDER and calls the function with it. The first process writes the figures and
+curves to FOLDER; the first process that fails writes its error there.
 """
 
 from __future__ import annotations
@@ -17,78 +17,87 @@ from importlib import import_module
 from pathlib import Path
 
 from convrec.errors import ConvrecError
-from convrec.training.job import Fit, TrainingJob
-from convrec.utils.distributed import LAUNCHED, is_first, process_count, wait_for_all
+from convrec.training.job import FitFunction, TrainingJob
+from convrec.utils.distributed import LAUNCHED, barrier, is_first, process_count
+from convrec.utils.error_text import first_line
 from convrec.utils.locks import file_lock, try_file_lock
-from convrec.utils.progress import silent
+from convrec.utils.progress import no_progress
 
-ALIVE, WORKING = "alive", "workers.lock"
+ALIVE = "alive"
+"""File that the launching process holds locked."""
+
+WORKERS_LOCK = "workers.lock"
+"""File on which the workers of a workspace hold a shared lock."""
+
 FIGURES, CURVES, ERROR = "figures.json", "curves.parquet", "error.json"
-SAID = "@convrec "
-"""How a line of progress begins."""
+
+PROGRESS_PREFIX = "@convrec "
+"""Marks a line of progress on standard output."""
 
 
-def main(job_folder: Path, function: str) -> None:
-    """Train, and leave figures or an error in the folder."""
+def main(launch_folder: Path, function: str) -> None:
+    """Run the job in the folder; write its result or error there."""
     os.environ[LAUNCHED] = "1"
-    given = TrainingJob.read(job_folder)
-    assert given.working_folder is not None
-    with file_lock(given.working_folder / WORKING, shared=True):
-        threading.Thread(target=_end_with_launcher, args=[job_folder / ALIVE], daemon=True).start()
+    job = TrainingJob.load(launch_folder)
+    assert job.working_folder is not None
+    with file_lock(job.working_folder / WORKERS_LOCK, shared=True):
+        alive = launch_folder / ALIVE
+        threading.Thread(target=_exit_with_launcher, args=[alive], daemon=True).start()
         try:
-            _train(job_folder, given, _named(function))
+            _run(launch_folder, job, _import_function(function))
         except ConvrecError as error:
-            _tell(job_folder, type(error).__name__, str(error))
+            _write_error(launch_folder, type(error).__name__, str(error))
             sys.exit(1)
         except Exception as error:
-            lines = str(error).strip().splitlines()
-            _tell(job_folder, "", f"{type(error).__name__}: {lines[0] if lines else 'no message'}")
+            message = first_line(error) if str(error).strip() else "no message"
+            _write_error(launch_folder, "", f"{type(error).__name__}: {message}")
             raise
 
 
-def _train(job_folder: Path, given: TrainingJob, fit: Fit) -> None:
-    figures, curves = fit(given, _say if is_first() else silent)
+def _run(launch_folder: Path, job: TrainingJob, fit: FitFunction) -> None:
+    figures, curves = fit(job, _print_progress if is_first() else no_progress)
     if is_first():
-        curves.write_parquet(job_folder / CURVES)
-        counted = {**figures, "processes": process_count()}
-        (job_folder / FIGURES).write_text(json.dumps(counted), encoding="utf-8")
-    wait_for_all()
+        curves.write_parquet(launch_folder / CURVES)
+        with_processes = {**figures, "processes": process_count()}
+        (launch_folder / FIGURES).write_text(json.dumps(with_processes), encoding="utf-8")
+    barrier()
     if process_count() > 1:
         import torch
 
         torch.distributed.destroy_process_group()
 
 
-def _named(function: str) -> Fit:
-    module, _, name = function.partition(":")
-    fit: Fit = getattr(import_module(module), name)
+def _import_function(path: str) -> FitFunction:
+    module, _, name = path.partition(":")
+    fit: FitFunction = getattr(import_module(module), name)
     return fit
 
 
-def _say(done: int, total: int, text: str) -> None:
-    print(SAID + json.dumps([done, total, text]), flush=True)
+def _print_progress(done: int, total: int, text: str) -> None:
+    print(PROGRESS_PREFIX + json.dumps([done, total, text]), flush=True)
 
 
-def _tell(job_folder: Path, kind: str, message: str) -> None:
-    """Leave the first failure of all processes; those that follow from it are not kept."""
-    part = job_folder / f"{ERROR}.{os.getpid()}"
+def _write_error(launch_folder: Path, kind: str, message: str) -> None:
+    """Write the error unless another process has failed first: later errors follow from it."""
+    part = launch_folder / f"{ERROR}.{os.getpid()}"
     part.write_text(json.dumps({"kind": kind, "message": message}), encoding="utf-8")
     try:
-        os.link(part, job_folder / ERROR)
+        os.link(part, launch_folder / ERROR)
     except FileExistsError:
         part.unlink()
 
 
-def _end_with_launcher(alive: Path) -> None:
-    """End this process as soon as its launcher has: the lock of a process dies with it."""
+def _exit_with_launcher(alive: Path) -> None:
+    """Exit once the launching process has ended, which releases its lock."""
     while True:
         try:
             with try_file_lock(alive, shared=True, create=False) as is_free:
                 if is_free:
-                    os._exit(1)
+                    break
         except FileNotFoundError:
-            os._exit(1)
+            break
         time.sleep(0.5)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from convrec.artifacts import Store
 from convrec.config import STAGES
 from convrec.errors import BudgetExceeded, ConfigError, InputError
 from convrec.llm.ledger import ledger_rows
-from convrec.models import gguf as packaged
+from convrec.models import gguf
 from flows.build_sft_data import build_sft_data
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline
@@ -168,7 +168,7 @@ def test_a_model_that_is_not_there_is_refused_before_anything_is_asked(
     missing = {**small, "model.base": "/no/such/model"}
     with pytest.raises(InputError, match=r"model\.base=/no/such/model is not a folder"):
         pipeline(profile="demo", overrides=missing)
-    monkeypatch.setitem(packaged.PACKAGES, "smollm2", "no_such_package")
+    monkeypatch.setitem(gguf.PACKAGES, "smollm2", "no_such_package")
     with pytest.raises(ConfigError, match="no-such-package, which is not installed"):
         pipeline(profile="demo", overrides={**small, "model.base": "smollm2"})
     assert not Store(home).headers()

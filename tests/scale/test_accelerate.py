@@ -1,4 +1,4 @@
-"""`train.launcher=accelerate`: two CPU processes train as one does, say what fails, and go on."""
+"""`train.launcher=accelerate`: two CPU processes train like one, report errors, and resume."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import torch
 
 from convrec.errors import TrainingError
 from convrec.training.checkpoint import step_of
-from convrec.training.job import Fit
-from convrec.training.launch import trained
-from tests.convrec.rank_grpo.conftest import checkpoint
-from tests.convrec.stages.rank_grpo.world import recorded, weights
-from tests.scale import fits
+from convrec.training.job import FitFunction
+from convrec.training.launch import run_training
+from convrec.utils.progress import no_progress
+from tests.scale import training_jobs
 from tests.scale.conftest import Timed
-from tests.scale.fits import FITS, TWO, given, launch_killed
+from tests.scale.training_jobs import FITS, TWO_PROCESSES, run_until_killed, training_job
+from tests.support.film_student import checkpoint
+from tests.support.trainings import logged_metrics, weights
 
 __all__ = ["checkpoint"]
 
@@ -23,73 +24,77 @@ pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore::FutureWarni
 
 
 @pytest.mark.parametrize("stage", ["sft", "rank_grpo"])
-def test_two_processes_train_as_one(
+def test_two_processes_train_like_one(
     checkpoint: Path, tmp_path: Path, stage: str, timed: Timed
 ) -> None:
-    told: list[tuple[int, int, str]] = []
-    for name, train in {"one": {"launcher": "process"}, "two": TWO}.items():
+    reports: list[tuple[int, int, str]] = []
+    for name, train in {"one": {"launcher": "process"}, "two": TWO_PROCESSES}.items():
         torch.set_num_threads(1)
-        asked = given(stage, checkpoint, tmp_path / name, tmp_path / f"{name}-working", **train)
-        told.clear()
+        folder = tmp_path / f"{name}-working"
+        job = training_job(stage, checkpoint, tmp_path / name, folder, **train)
+        reports.clear()
         with timed(f"{name} of {stage}"):
-            figures, curves = trained(FITS[stage], asked, lambda *said: told.append(said))
+            figures, curves = run_training(FITS[stage], job, lambda *report: reports.append(report))
         assert figures.get("processes", 1) == train.get("processes", 1)
         assert len(curves) > 0
     one, two, before = (weights(f) for f in (tmp_path / "one", tmp_path / "two", checkpoint))
     assert (one - before).abs().max() > 1e-3
-    apart = (one - two).abs()  # AdamW makes much of a gradient that is nearly 0
+    apart = (one - two).abs()  # AdamW amplifies gradients that are nearly 0
     assert apart.max() < 1e-3
     assert (apart > 1e-4).float().mean() < 1e-4
-    alone, together = recorded(tmp_path / "one"), recorded(tmp_path / "two")
-    assert len(alone) == len(together)
-    for expected, line in zip(alone, together, strict=True):
+    single, shared = logged_metrics(tmp_path / "one"), logged_metrics(tmp_path / "two")
+    assert len(single) == len(shared)
+    for expected, line in zip(single, shared, strict=True):
         assert line == pytest.approx(expected, abs=2e-4, nan_ok=True), expected["step"]
-    assert told[-1][0] == told[-1][1] == figures["steps"]
+    assert reports[-1][0] == reports[-1][1] == figures["steps"]
 
 
 @pytest.mark.parametrize(("stage", "kill", "saved"), [("sft", 12, 10), ("rank_grpo", 5, 4)])
-def test_a_killed_launch_goes_on(
+def test_a_killed_launch_resumes(
     checkpoint: Path, tmp_path: Path, stage: str, kill: int, saved: int
 ) -> None:
     folder, out = tmp_path / "working", tmp_path / "out"
-    launch_killed("tests.scale.fits", stage, checkpoint, out, folder, kill)
+    run_until_killed("tests.scale.training_jobs", stage, checkpoint, out, folder, kill)
     assert not out.exists()
-    found = max(folder.glob("checkpoint-*"), key=step_of)
-    assert step_of(found) >= saved  # its processes live a moment longer
+    latest = max(folder.glob("checkpoint-*"), key=step_of)
+    assert step_of(latest) >= saved  # its processes live a moment longer
 
     steps: list[int] = []
-    asked = given(stage, checkpoint, out, folder, **TWO)
-    _, curves = trained(FITS[stage], asked, lambda done, total, text: steps.append(done))
+    job = training_job(stage, checkpoint, out, folder, **TWO_PROCESSES)
+    _, curves = run_training(FITS[stage], job, lambda done, total, text: steps.append(done))
     assert steps[0] > saved
-    whole = tmp_path / "whole"
-    asked = given(stage, checkpoint, whole, tmp_path / "other", **TWO)
-    _, expected = trained(FITS[stage], asked, lambda *said: None)
-    lasting = [c for c in expected.iter_rows() if "seconds" not in c[1]]
-    assert [c for c in curves.iter_rows() if "seconds" not in c[1]] == lasting
-    assert torch.equal(weights(out), weights(whole))
+    undisturbed = tmp_path / "undisturbed"
+    job = training_job(stage, checkpoint, undisturbed, tmp_path / "other", **TWO_PROCESSES)
+    _, expected = run_training(FITS[stage], job, no_progress)
+    untimed = [point for point in expected.iter_rows() if "seconds" not in point[1]]
+    assert [point for point in curves.iter_rows() if "seconds" not in point[1]] == untimed
+    assert torch.equal(weights(out), weights(undisturbed))
 
 
-def test_a_port_that_another_has_is_looked_for_again(checkpoint: Path, tmp_path: Path) -> None:
-    asked = given("sft", checkpoint, tmp_path / "out", tmp_path / "working", **TWO)
-    figures, _ = trained(fits.port_taken, asked, lambda *said: None)
+def test_a_launch_whose_port_is_taken_is_repeated(checkpoint: Path, tmp_path: Path) -> None:
+    job = training_job("sft", checkpoint, tmp_path / "out", tmp_path / "working", **TWO_PROCESSES)
+    figures, _ = run_training(training_jobs.find_port_taken, job, no_progress)
     assert figures["processes"] == 2
     assert (tmp_path / "working" / "tried").exists()
 
 
 @pytest.mark.parametrize(
-    ("fit", "said"),
+    ("fit", "message"),
     [
-        (fits.unexpected, r"failed \(exit status 1\): KeyError: 'no such film'; its log is"),
-        (fits.killed, r"killed with SIGKILL.*lower sft.batch_size=2"),
-        (fits.too_large, r"ran out of memory \(.*20.00 GiB\); lower sft.batch_size=2"),
-        (fits.leaves, r"failed \(exit status 7\): it said nothing of why; its log is"),
+        (
+            training_jobs.raise_unexpected,
+            r"failed \(exit status 1\): KeyError: 'no such film'; see",
+        ),
+        (training_jobs.kill_one_process, r"killed with SIGKILL.*lower sft.batch_size=2"),
+        (training_jobs.run_out_of_memory, r"memory \(.*20.00 GiB\); lower sft.batch_size=2"),
+        (training_jobs.exit_silently, r"failed \(exit status 7\): no error message; see"),
     ],
 )
-def test_a_failed_launch_is_one_sentence(
-    checkpoint: Path, tmp_path: Path, fit: Fit, said: str
+def test_a_failed_launch_has_a_message_of_one_line(
+    checkpoint: Path, tmp_path: Path, fit: FitFunction, message: str
 ) -> None:
-    asked = given("sft", checkpoint, tmp_path / "out", tmp_path / "working", **TWO)
-    with pytest.raises(TrainingError, match=said) as raised:
-        trained(fit, asked, lambda *said: None)
+    job = training_job("sft", checkpoint, tmp_path / "out", tmp_path / "working", **TWO_PROCESSES)
+    with pytest.raises(TrainingError, match=message) as raised:
+        run_training(fit, job, no_progress)
     assert "\n" not in str(raised.value)
     assert not list((tmp_path / "working").glob("launch-*/"))

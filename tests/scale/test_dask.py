@@ -22,7 +22,7 @@ from convrec.stages.base import StepContext
 from convrec.stages.partitions import CHUNK
 from convrec.stages.remap import candidates
 from tasks.dask import on_dask
-from tests.scale import dying
+from tests.scale import killed_worker
 from tests.scale.conftest import Timed
 from tests.servers import free_port
 
@@ -85,7 +85,7 @@ def test_a_cluster_makes_the_rows_of_one_process(ctx: StepContext, timed: Timed)
         built = built_on_dask(ctx)
     with timed("one process"):
         alone = candidates.CANDIDATES.build(replace(ctx, workspace=None))
-    assert len(built.made.files) == 3
+    assert len(built.output.files) == 3
     assert built.rows.equals(alone.rows)
     assert built.figures == alone.figures
 
@@ -127,15 +127,15 @@ def test_a_cluster_that_is_there_makes_the_rows_of_one_process(
             made = client.run(lambda dask_worker: dask_worker.state.executed_count)
     assert len(made) == 2
     assert sum(made.values()) == 3  # here nothing was made
-    assert len(built.made.files) == 3
+    assert len(built.output.files) == 3
     assert built.rows.equals(candidates.CANDIDATES.build(replace(ctx, workspace=None)).rows)
 
 
 def test_the_partition_of_a_killed_worker_is_made_again_alone(
     ctx: StepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candidates, "_part", dying.dies_once)
+    monkeypatch.setattr(candidates, "_build_partition", killed_worker.die_once)
     built = built_on_dask(ctx)
     monkeypatch.undo()
-    assert dying.tries(ctx.store) == {0: 1, 2 * CHUNK: 2, 4 * CHUNK: 1}
+    assert killed_worker.count_attempts(ctx.store) == {0: 1, 2 * CHUNK: 2, 4 * CHUNK: 1}
     assert built.rows.equals(candidates.CANDIDATES.build(replace(ctx, workspace=None)).rows)

@@ -1,1 +1,1 @@
-"""Generating lists: free, ended after N lines, without repeats, or from a catalog only."""
+"""Generate lists: freely, stopped after N lines, without repeats, or from a catalog only."""

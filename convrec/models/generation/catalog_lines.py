@@ -1,4 +1,4 @@
-"""The lines of a catalog as a tokenizer writes them inside a list, and which of them were seen."""
+"""The lines of a catalog in the tokens that they have inside a list, and which of them are seen."""
 
 from __future__ import annotations
 
@@ -10,98 +10,111 @@ import torch
 from torch import Tensor
 
 from convrec.errors import InputError
-from convrec.metrics.relevance import Titled
-from convrec.models.generation.trie import Trie, distinct
+from convrec.metrics.relevance import TitleAndYear
+from convrec.models.generation.trie import Trie, unique_lines
 from convrec.titles.index import YEAR_TOLERANCE
-from convrec.titles.line_format import TITLE_YEAR, LineFormat
+from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
 from convrec.titles.normalize import exact_key
 
-_BEFORE = "A\n"
-"""Stands before a line while it is tokenised, as another line does in a list."""
+_PRECEDING_LINE = "A\n"
+"""Context in which a line is tokenized, like the line before it in a list."""
 
-Tokens = list[list[int]]
+TokenLists = list[list[int]]
 
 
-class Forms(NamedTuple):
-    """The tokens of each line by its place in a list: up to its newline, or up to the EOS."""
+class LineForms(NamedTuple):
+    """The tokens of each line by its rank in a list.
 
-    first: Tokens
-    inside: Tokens
-    last: Tokens
-    only: Tokens
+    `first` and `inside` end with the newline, `last` and `only` with EOS.
+    """
+
+    first: TokenLists
+    inside: TokenLists
+    last: TokenLists
+    only: TokenLists
 
     @staticmethod
-    def of_ranks(n: int) -> list[int]:
-        """Which form each of `n` lines has."""
+    def by_rank(n: int) -> list[int]:
+        """The index of the form of each of `n` lines."""
         return [3] if n == 1 else [0, *[1] * (n - 2), 2]
 
 
-def line_tokens(tokenizer: Any, lines: Sequence[str]) -> Forms:
-    r"""Token ids of each line as it stands in a list.
+def tokenize_lines(tokenizer: Any, lines: Sequence[str]) -> LineForms:
+    r"""Token ids of each line inside a list.
 
-    Each is tokenised behind a newline, so that tokens which span a line's end, as ")\n" in Qwen's
-    vocabulary, are the ones that the model was trained on. The first line begins the answer, which
-    some tokenizers mark.
+    Each line is tokenized after a newline. Tokens that span the end of a line, such as ")\n" in
+    Qwen's vocabulary, are then the ones that the model was trained on. The first line starts the
+    answer, which some tokenizers mark with a leading space.
     """
 
-    def encode(texts: list[str]) -> Tokens:
-        ids: Tokens = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    def encode(texts: list[str]) -> TokenLists:
+        ids: TokenLists = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         return ids
 
-    before = encode([_BEFORE])[0]
+    preceding = encode([_PRECEDING_LINE])[0]
 
-    def both(end: str) -> tuple[Tokens, Tokens]:
+    def first_and_later(end: str) -> tuple[TokenLists, TokenLists]:
         alone = encode([f"{line}{end}" for line in lines])
-        placed = encode([f"{_BEFORE}{line}{end}" for line in lines])
-        behind = [
-            ids[len(before) :] if ids[: len(before)] == before else plain
-            for ids, plain in zip(placed, alone, strict=True)
+        in_context = encode([f"{_PRECEDING_LINE}{line}{end}" for line in lines])
+        later = [
+            ids[len(preceding) :] if ids[: len(preceding)] == preceding else plain
+            for ids, plain in zip(in_context, alone, strict=True)
         ]
-        return alone, behind
+        return alone, later
 
-    def closed(tokens: Tokens) -> Tokens:
+    def with_eos(tokens: TokenLists) -> TokenLists:
         return [[*ids, tokenizer.eos_token_id] for ids in tokens]
 
-    first, inside = both("\n")
-    only, last = both("")
-    return Forms(first, inside, closed(last), closed(only))
+    first, inside = first_and_later("\n")
+    only, last = first_and_later("")
+    return LineForms(first, inside, with_eos(last), with_eos(only))
 
 
 class CatalogLines:
-    """The lines that a list may be made of, in one tokenizer's tokens; make it once a catalog.
+    """The lines that a list can consist of, as a trie of one tokenizer's tokens.
 
-    Lines that a tokenizer writes alike (it knows neither title) count as one, the first of them.
+    Of lines with the same tokens (the tokenizer knows neither title), only the first is kept.
+    Building the trie is slow; build it once per catalog.
     """
 
-    def __init__(self, tokenizer: Any, lines: Iterable[str], form: LineFormat = TITLE_YEAR) -> None:
-        unlike = list(dict.fromkeys(lines))
-        forms = line_tokens(tokenizer, unlike)
-        kept = distinct(forms)
-        self.lines = [unlike[line] for line in kept]
-        self.trie = Trie([[form[line] for line in kept] for form in forms])
-        self._form = form
+    def __init__(
+        self,
+        tokenizer: Any,
+        lines: Iterable[str],
+        line_format: LineFormat = DEFAULT_FORMAT,
+    ) -> None:
+        texts = list(dict.fromkeys(lines))
+        forms = tokenize_lines(tokenizer, texts)
+        unique = unique_lines(forms)
+        self.lines = [texts[line] for line in unique]
+        self.trie = Trie([[form[line] for line in unique] for form in forms])
+        self._line_format = line_format
 
-    def closed(self, rows: Sequence[Collection[str]], n: int) -> Tensor:
-        """Which lines each list may not write, from their texts: (len(rows), lines) bool.
+    def max_tokens(self, n: int) -> int:
+        """Upper bound on the tokens of a list of `n` lines."""
+        return n * self.trie.longest
 
-        Lines that are not in the catalog are ignored. Raises InputError where fewer than `n` lines
-        are left to a list.
+    def excluded(self, rows: Sequence[Collection[str]], n: int) -> Tensor:
+        """Mark the lines in `rows[i]` as excluded from list i: (len(rows), lines) bool.
+
+        Lines that are not in the catalog are ignored. Raises InputError if a list has fewer than
+        `n` lines left.
         """
-        known = {line: i for i, line in enumerate(self.lines)}
-        closed = torch.zeros(len(rows), len(self.lines), dtype=torch.bool)
+        index_of = {line: i for i, line in enumerate(self.lines)}
+        excluded = torch.zeros(len(rows), len(self.lines), dtype=torch.bool)
         for row, texts in enumerate(rows):
-            for text in known.keys() & set(texts):
-                closed[row, known[text]] = True
-        left = int((~closed).sum(1).min())
+            for text in index_of.keys() & set(texts):
+                excluded[row, index_of[text]] = True
+        left = int((~excluded).sum(1).min())
         if left < n:
             raise InputError(
-                f"a list of {n} needs {n} catalog items that were not seen, and {left} are left; "
-                "ask for a shorter list or use a larger catalog"
+                f"a list of {n} needs {n} unseen catalog items, but only {left} are left; ask for "
+                "a shorter list or use a larger catalog"
             )
-        return closed
+        return excluded
 
-    def seen(self, items: Iterable[Titled]) -> set[str]:
-        """The lines that name one of these titles, as metrics and rewards read them."""
+    def seen(self, items: Iterable[TitleAndYear]) -> set[str]:
+        """The lines that name one of these titles, matched as in metrics and rewards."""
         return {
             self.lines[i]
             for title, year in items
@@ -111,9 +124,10 @@ class CatalogLines:
 
     @cached_property
     def _by_key(self) -> dict[str, list[tuple[int, int | None]]]:
-        named: dict[str, list[tuple[int, int | None]]] = {}
+        """Index and year of the lines with each title key."""
+        by_key: dict[str, list[tuple[int, int | None]]] = {}
         for i, line in enumerate(self.lines):
-            item = self._form.parse(line)
+            item = self._line_format.parse(line)
             if item is not None:
-                named.setdefault(exact_key(item.title), []).append((i, item.year))
-        return named
+                by_key.setdefault(exact_key(item.title), []).append((i, item.year))
+        return by_key

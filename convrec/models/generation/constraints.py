@@ -1,11 +1,11 @@
-"""Rules without a catalog: the free model, and one whose list ends at N lines.
+"""Decoding without a catalog: unconstrained, or stopped after N lines.
 
-**Lines.** A list ends with the token whose newline closes line N. That token stays: the model chose
-it, its log-probability is the free model's, and a trainer may shape it (it says "go on" where EOS
-was due). The end-of-sequence that follows takes the place of whatever the model would have written
-next; nobody chose it, so it is marked as not chosen, must be masked out of a loss, and has no
-shaping. An end-of-sequence that the model writes itself is chosen, at line N as before it: an early
-end stays possible, and is the model's own mistake.
+**Stopping after N lines.** A list ends with the token whose newline closes line N. The model chose
+that token: its log-probability is the unconstrained model's, and a trainer can shape it (it
+continues the list where EOS was due). The EOS after it replaces whatever the model would have
+generated next. Nothing chose it, so it is marked as not chosen and must be masked out of a loss.
+An EOS that the model generates itself is chosen, after line N as before it, so lists can still end
+early by the model's own mistake.
 """
 
 from __future__ import annotations
@@ -14,55 +14,54 @@ import torch
 from torch import Tensor
 
 from convrec.models.generation.loop import TokenChoice
-from convrec.models.generation.multinomial import choose
+from convrec.models.generation.multinomial import sample_tokens
 
 
-class Free:
-    """What the model says by itself, up to its end-of-sequence token."""
+class Unconstrained:
+    """The model alone, up to its EOS."""
 
-    redraws = False
+    can_rollback = False
 
     def __init__(self, eos: int) -> None:
         self.eos = eos
 
-    def start(self, count: int, device: torch.device) -> None:
-        """Nothing is remembered."""
+    def reset(self, count: int, device: torch.device) -> None:
+        """Start `count` lists; there is no state to reset."""
 
-    def choose(
+    def choose_tokens(
         self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor
     ) -> TokenChoice:
-        """One token a list."""
-        tokens, logps = choose(logits, temperature, draws)
+        """One token per list."""
+        tokens, logps = sample_tokens(logits, temperature, draws)
         return TokenChoice(tokens[:, None], logps, torch.ones_like(rows).bool(), tokens == self.eos)
 
 
-class EndAtLines(Free):
-    """The free model, whose list ends when the newline after line `n` is written.
+class StopAfterLines(Unconstrained):
+    """The model alone, stopped once the newline after line `n` is generated.
 
-    `newline_counts` is how many newlines the text of each token has, from
-    `convrec.models.tokens.newline_counts`; an id past its end (models have more of them than
-    their tokenizers) has none.
+    `newline_counts` has the number of newlines of each token (`convrec.models.tokens`). Ids beyond
+    its end (models have more of them than their tokenizers) count as none.
     """
 
     def __init__(self, eos: int, n: int, newline_counts: Tensor) -> None:
         super().__init__(eos)
         self.n = n
         self.newline_counts = torch.cat([newline_counts, newline_counts.new_zeros(1)])
-        self._lines = torch.empty(0, dtype=torch.long)
+        self._line_count = torch.empty(0, dtype=torch.long)  # (B,)
 
-    def start(self, count: int, device: torch.device) -> None:
-        """No list has a line."""
-        self._lines = torch.zeros(count, dtype=torch.long, device=device)
+    def reset(self, count: int, device: torch.device) -> None:
+        """Start `count` lists without lines."""
+        self._line_count = torch.zeros(count, dtype=torch.long, device=device)
         self.newline_counts = self.newline_counts.to(device)
 
-    def choose(
+    def choose_tokens(
         self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor
     ) -> TokenChoice:
-        """One token a list; the N-th newline ends it."""
-        return self.ended(super().choose(logits, temperature, draws, rows), rows)
+        """One token per list; the N-th newline ends it."""
+        return self._end_full_lists(super().choose_tokens(logits, temperature, draws, rows), rows)
 
-    def ended(self, choice: TokenChoice, rows: Tensor) -> TokenChoice:
-        """The choice of one token a list, which ends those that now have N lines."""
-        known = choice.tokens[:, 0].clamp(max=len(self.newline_counts) - 1)
-        self._lines[rows] += self.newline_counts[known]
-        return choice._replace(ended=choice.ended | (self._lines[rows] >= self.n))
+    def _end_full_lists(self, choice: TokenChoice, rows: Tensor) -> TokenChoice:
+        """Count the newlines of a choice of one token per list; end the lists that have N."""
+        ids = choice.tokens[:, 0].clamp(max=len(self.newline_counts) - 1)
+        self._line_count[rows] += self.newline_counts[ids]
+        return choice._replace(ended=choice.ended | (self._line_count[rows] >= self.n))

@@ -1,15 +1,15 @@
-"""Lists without repeats and without a catalog.
+"""Lists without repeated lines and without a catalog.
 
-**Distinct.** As `lines`, but each line is drawn given that it is none of those before it. At each
-token that only goes towards an earlier line, its share is lowered by what would go on to the line's
-end: p(x) becomes p(x)·(1 - tail), where `tail` is the probability of the rest of that line after x,
-as it was when the line was written. With tails of this very place that would be the model's own
-distribution without those lines; with these it is close. A line that still repeats is taken back
-and drawn again from where it began, up to TRIES times: then the repeat stays, so a model that can
-say nothing else is not kept waiting.
+As `StopAfterLines`, but each line is sampled given that it differs from those before it. While the
+current line can still become an earlier line, the probability of the token toward it is reduced by
+what leads to the end of that line: p(x) becomes p(x)·(1 - tail), where `tail` is the probability of
+the rest of the earlier line after x, as it was when that line was sampled. With the tails of the
+current position this would be exactly the model's distribution without the earlier lines; with
+these it is close. A line that still repeats is rolled back and sampled again, up to MAX_DRAWS
+times. Then the repeat stays, so a model that can generate nothing else does not loop.
 
-Log-probabilities are the free model's, not divided by the share of what was not a repeat;
-group-relative advantages, whose mean is zero, leave little of that difference.
+Log-probabilities are the unconstrained model's, not renormalized by the probability of a repeat.
+Group-relative advantages have zero mean, so most of that difference cancels.
 """
 
 from __future__ import annotations
@@ -21,177 +21,186 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convrec.models.generation.constraints import EndAtLines
+from convrec.models.generation.constraints import StopAfterLines
 from convrec.models.generation.loop import TokenChoice
-from convrec.models.generation.multinomial import invert
+from convrec.models.generation.multinomial import sample_inverse_cdf
 from convrec.titles.line_format import LineFormat
 from convrec.titles.normalize import exact_key
 
-TRIES = 8
-"""Draws of one line before a repeat is let stand."""
+MAX_DRAWS = 8
+"""Samples of one line before a repeat is kept."""
 
-LEAST = 0.02
-"""Share that has to be left for something unsaid; where less is, the line is as good as said."""
+MIN_REMAINING = 0.02
+"""Probability that must remain for other lines; below it, the line is bound to repeat."""
 
 LineKey = Callable[[tuple[int, ...]], Hashable]
-"""What a line's token ids say, equal where two lines name the same."""
+"""From a line's token ids to a key that is equal for lines that name the same item."""
 
 
-class DistinctLines(EndAtLines):
-    """`EndAtLines` without repeated lines; `redrawn` of the `drawn` lines were drawn again."""
+class DistinctLines(StopAfterLines):
+    """`StopAfterLines` without repeats; `redrawn` of the `drawn` lines were rolled back."""
 
-    redraws = True
+    can_rollback = True
 
     def __init__(self, eos: int, n: int, newline_counts: Tensor, key: LineKey) -> None:
         super().__init__(eos, n, newline_counts)
         self.key = key
         self.drawn = self.redrawn = 0
-        self._pages: list[_Page] = []
-        self._fresh = torch.empty(0, dtype=torch.bool)
-        self._again = torch.empty(0, dtype=torch.bool)
-        self._first: Tensor | None = None
+        self._lists: list[_ListState] = []
+        self._at_line_start = torch.empty(0, dtype=torch.bool)  # (B,)
+        self._rolled_back = torch.empty(0, dtype=torch.bool)  # (B,)
+        self._line_start_logits: Tensor | None = None  # (B, V)
 
-    def start(self, count: int, device: torch.device) -> None:
-        """No list has a line."""
-        super().start(count, device)
-        self._pages = [_Page() for _ in range(count)]
-        self._fresh = torch.ones(count, dtype=torch.bool, device=device)
-        self._again = torch.zeros(count, dtype=torch.bool, device=device)
-        self._first = None
+    def reset(self, count: int, device: torch.device) -> None:
+        """Start `count` lists without lines."""
+        super().reset(count, device)
+        self._lists = [_ListState() for _ in range(count)]
+        self._at_line_start = torch.ones(count, dtype=torch.bool, device=device)
+        self._rolled_back = torch.zeros(count, dtype=torch.bool, device=device)
+        self._line_start_logits = None
 
-    def choose(
+    def choose_tokens(
         self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor
     ) -> TokenChoice:
-        """One token a list; `back` is how many tokens, with this one, a repeat takes away."""
-        logits = self._at_line_starts(logits.float(), rows)
-        shares = (logits / temperature if temperature else logits).softmax(dim=-1)
-        left = self._unsaid(shares, rows)
-        tokens = left.argmax(dim=-1) if temperature == 0 else invert(left, draws)
-        logps = shares.gather(1, tokens[:, None])[:, 0].log()
-        before = self._lines[rows]
-        choice = self.ended(
+        """One token per list; a repeated line is rolled back as a whole, this token included."""
+        logits = self._restore_line_start(logits.float(), rows)
+        probs = (logits / temperature if temperature else logits).softmax(dim=-1)
+        reduced = self._without_repeats(probs, rows)
+        tokens = reduced.argmax(dim=-1) if temperature == 0 else sample_inverse_cdf(reduced, draws)
+        logps = probs.gather(1, tokens[:, None])[:, 0].log()
+        lines_before = self._line_count[rows]
+        choice = self._end_full_lists(
             TokenChoice(tokens[:, None], logps, rows >= 0, tokens == self.eos), rows
         )
-        closed = ((self._lines[rows] > before) | choice.ended).tolist()
-        back = [0] * len(closed)
-        each = zip(rows.tolist(), tokens.tolist(), logps.exp().tolist(), closed, strict=True)
-        for at, (row, token, share, closes) in enumerate(each):
-            page = self._pages[row]
-            page.add(token, share)
-            if closes and page.line != [self.eos]:
-                back[at] = self._close(page, greedy=temperature == 0)
-        taken = torch.tensor(back, device=rows.device)
-        again = taken > 0
-        self._again[rows] = again
-        self._fresh[rows] = (self._lines[rows] > before) & ~again
-        if not any(back):
+        closes_line = (self._line_count[rows] > lines_before) | choice.ended
+        counts = self._record(rows, tokens, logps, closes_line, greedy=temperature == 0)
+        rollback = torch.tensor(counts, device=rows.device)
+        is_repeat = rollback > 0
+        self._rolled_back[rows] = is_repeat
+        self._at_line_start[rows] = (self._line_count[rows] > lines_before) & ~is_repeat
+        if not any(counts):
             return choice
-        self._lines[rows] = torch.where(again, before, self._lines[rows])
-        return choice._replace(ended=choice.ended & ~again, back=taken)
+        self._line_count[rows] = torch.where(is_repeat, lines_before, self._line_count[rows])
+        return choice._replace(ended=choice.ended & ~is_repeat, rollback=rollback)
 
-    def _at_line_starts(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Keep the logits with which lines begin, and put them where a line begins again."""
-        if self._first is None:
-            self._first = logits.new_empty(len(self._pages), logits.shape[1])
-        again, fresh = self._again[rows], self._fresh[rows]
+    def _restore_line_start(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Store the logits at the start of each line; after a rollback, return the stored ones."""
+        if self._line_start_logits is None:
+            self._line_start_logits = logits.new_empty(len(self._lists), logits.shape[1])
+        again, starts = self._rolled_back[rows], self._at_line_start[rows]
         if again.any():
-            logits = torch.where(again[:, None], self._first[rows], logits)
-        if fresh.any():
-            self._first[rows[fresh]] = logits[fresh]
+            logits = torch.where(again[:, None], self._line_start_logits[rows], logits)
+        if starts.any():
+            self._line_start_logits[rows[starts]] = logits[starts]
         return logits
 
-    def _unsaid(self, shares: Tensor, rows: Tensor) -> Tensor:
-        """Shares (b, V) without what would go on to an earlier line of the list.
+    def _without_repeats(self, probs: Tensor, rows: Tensor) -> Tensor:
+        """Reduce the probabilities (b, V) by what leads to an earlier line of the list.
 
-        Where next to nothing would be left, the shares stay: the line will repeat and be taken
-        back, and what is left there would not be a line.
+        If next to nothing would remain, they are returned unchanged: the line will repeat and be
+        rolled back, and the remainder would not be a line.
         """
         places: list[int] = []
         tokens: list[int] = []
         tails: list[float] = []
         for place, row in enumerate(rows.tolist()):
-            for token_id, share in self._pages[row].tails().items():
+            for token_id, tail_prob in self._lists[row].tails().items():
                 places.append(place)
                 tokens.append(token_id)
-                tails.append(min(share, 1.0))
+                tails.append(min(tail_prob, 1.0))
         if not places:
-            return shares
-        at, token = (torch.tensor(x, device=shares.device) for x in (places, tokens))
-        tail = shares.new_tensor(tails)
-        said = shares[at, token] * tail
-        left = 1 - shares.new_zeros(len(shares)).index_add(0, at, said)
-        said = said.masked_fill(left[at] < LEAST, 0.0)
-        return shares.index_put((at, token), -said, accumulate=True).clamp(min=0)
+            return probs
+        at, token = (torch.tensor(x, device=probs.device) for x in (places, tokens))
+        tail = probs.new_tensor(tails)
+        repeat = probs[at, token] * tail
+        remaining = 1 - probs.new_zeros(len(probs)).index_add(0, at, repeat)
+        repeat = repeat.masked_fill(remaining[at] < MIN_REMAINING, 0.0)
+        return probs.index_put((at, token), -repeat, accumulate=True).clamp(min=0)
 
-    def _close(self, page: _Page, *, greedy: bool) -> int:
-        """Note the line that a list has ended; the number of its tokens if it has to go."""
-        said = self.key(tuple(token for token in page.line if token != self.eos))
+    def _record(
+        self, rows: Tensor, tokens: Tensor, logps: Tensor, closes_line: Tensor, *, greedy: bool
+    ) -> list[int]:
+        """Add the tokens to their lists; the number of tokens to roll back in each list."""
+        rollback = [0] * len(rows)
+        columns = (rows, tokens, logps.exp(), closes_line)
+        for i, (row, token, prob, closes) in enumerate(
+            zip(*(column.tolist() for column in columns), strict=True)
+        ):
+            state = self._lists[row]
+            state.add_token(token, prob)
+            if closes and state.line != [self.eos]:
+                rollback[i] = self._close_line(state, greedy=greedy)
+        return rollback
+
+    def _close_line(self, state: _ListState, *, greedy: bool) -> int:
+        """Accept or discard a complete line; the number of tokens to roll back."""
+        key = self.key(tuple(token for token in state.line if token != self.eos))
         self.drawn += 1
-        page.tries += 1
-        if said in page.said and page.tries < TRIES and not greedy:
+        state.draws += 1
+        if key in state.keys and state.draws < MAX_DRAWS and not greedy:
             self.redrawn += 1
-            return page.take_back()
-        page.keep(said)
+            return state.discard_line()
+        state.accept_line(key)
         return 0
 
 
-class _Page:
-    """One list as it is written: its lines with their shares, and the line it is at."""
+class _ListState:
+    """The lines of one list with their token probabilities, and its current line."""
 
     def __init__(self) -> None:
-        self.said: set[Hashable] = set()
+        self.keys: set[Hashable] = set()
         self.line: list[int] = []
-        self.tries = 0
-        self._shares: list[float] = []
-        self._written: list[tuple[list[int], list[float]]] = []
-        self._alike: list[tuple[list[int], list[float]]] = []
+        self.draws = 0
+        self._probs: list[float] = []
+        self._earlier: list[tuple[list[int], list[float]]] = []  # tokens and tails
+        self._matching: list[tuple[list[int], list[float]]] = []  # those that start like `line`
 
-    def add(self, token: int, share: float) -> None:
-        """Go on with a token; earlier lines that go on otherwise are no longer alike."""
+    def add_token(self, token: int, prob: float) -> None:
+        """Continue the line; earlier lines that continue otherwise no longer match."""
         at = len(self.line)
-        self._alike = [one for one in self._alike if at < len(one[0]) and one[0][at] == token]
+        self._matching = [x for x in self._matching if at < len(x[0]) and x[0][at] == token]
         self.line.append(token)
-        self._shares.append(share)
+        self._probs.append(prob)
 
     def tails(self) -> dict[int, float]:
-        """The tokens with which earlier lines go on from here, and the shares of their rests."""
-        found: dict[int, float] = {}
+        """The next tokens of matching lines, and the probabilities of the rests after them."""
+        tails: dict[int, float] = {}
         at = len(self.line)
-        for tokens, tails in self._alike:
+        for tokens, line_tails in self._matching:
             if at < len(tokens):
-                found[tokens[at]] = found.get(tokens[at], 0.0) + tails[at]
-        return found
+                tails[tokens[at]] = tails.get(tokens[at], 0.0) + line_tails[at]
+        return tails
 
-    def keep(self, said: Hashable) -> None:
-        """The line stands; a new one begins."""
+    def accept_line(self, key: Hashable) -> None:
+        """Keep the line and start the next one."""
         tails, tail = [], 1.0
-        for share in reversed(self._shares):
+        for prob in reversed(self._probs):
             tails.append(tail)
-            tail *= share
-        if said not in self.said:
-            self._written.append((self.line, tails[::-1]))
-        self.said.add(said)
-        self.tries = 0
-        self._begin()
+            tail *= prob
+        if key not in self.keys:
+            self._earlier.append((self.line, tails[::-1]))
+        self.keys.add(key)
+        self.draws = 0
+        self._start_line()
 
-    def take_back(self) -> int:
-        """The line does not stand; how many tokens it had."""
+    def discard_line(self) -> int:
+        """Drop the line and start it again; the number of tokens that it had."""
         count = len(self.line)
-        self._begin()
+        self._start_line()
         return count
 
-    def _begin(self) -> None:
-        self.line, self._shares = [], []
-        self._alike = list(self._written)
+    def _start_line(self) -> None:
+        self.line, self._probs = [], []
+        self._matching = list(self._earlier)
 
 
-def line_key(tokenizer: Any, form: LineFormat) -> LineKey:
-    """Lines say the same where title (as `exact_key` reads it) and year are equal, or the text."""
+def line_key(tokenizer: Any, line_format: LineFormat) -> LineKey:
+    """A key by title (`exact_key`) and year, or by the text of a line that does not parse."""
 
     @lru_cache(maxsize=1 << 16)
     def key(ids: tuple[int, ...]) -> Hashable:
         text = tokenizer.decode(list(ids)).split("\n")[0].strip()
-        item = form.parse(text)
+        item = line_format.parse(text)
         return text if item is None else (exact_key(item.title), item.year)
 
     return key

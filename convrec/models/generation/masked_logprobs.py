@@ -1,8 +1,8 @@
-"""Training on constrained lists: log-probabilities under the mask that the lists were written with.
+"""Log-probabilities of constrained lists under the mask that they were sampled with, for training.
 
-A list that was sampled under a mask is an action of the masked model, so its log-probabilities
-(new, old and reference) have to be those of the masked model too. The mask is not kept: it follows
-from the token ids and from what was closed to the list, and is walked again.
+A list sampled under a mask is an action of the masked model, so its log-probabilities (new, old
+and reference) must be the masked model's too. The mask is not stored: it follows from the token
+ids and the excluded lines, and is recomputed by following the trie.
 """
 
 from __future__ import annotations
@@ -12,72 +12,72 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from convrec.models.generation.catalog_lines import CatalogLines, Forms
-from convrec.models.generation.trie import Walk
+from convrec.models.generation.catalog_lines import CatalogLines, LineForms
+from convrec.models.generation.trie import TrieCursor
 
 
-class Allowed(NamedTuple):
-    """Which tokens could come at each place of (B, T) tokens: K pairs of a place and a token.
+class AllowedTokens(NamedTuple):
+    """The tokens allowed at each position of (B, T) ids, as K pairs of position and token.
 
-    `place` (K,) counts through the batch, row by row; `token` (K,). Places without a pair (padding)
-    are not constrained.
+    `position` (K,) indexes the flattened batch, row by row. Positions without a pair (padding) are
+    not constrained.
     """
 
-    place: Tensor
+    position: Tensor
     token: Tensor
 
 
 def allowed_tokens(
-    catalog: CatalogLines, n: int, ids: Tensor, mask: Tensor, closed: Tensor
-) -> Allowed:
-    """What could come at each place of constrained lists.
+    catalog: CatalogLines, n: int, ids: Tensor, mask: Tensor, excluded: Tensor
+) -> AllowedTokens:
+    """The tokens that were allowed at each position of constrained lists.
 
-    `ids` and `mask` (which are tokens, not padding) are (B, T), `closed` is (B, lines) as it was
-    given to `FromCatalog`. Raises ValueError where a list is not one that the rule can write.
+    `ids` and `mask` (0 on padding) are (B, T); `excluded` (B, lines) is that of their
+    `CatalogConstraint`. Raises ValueError for a list that the constraint cannot generate.
     """
-    walk = Walk(catalog.trie.to(ids.device), Forms.of_ranks(n), closed.to(ids.device))
-    places, tokens = [], []
+    cursor = TrieCursor(catalog.trie.to(ids.device), LineForms.by_rank(n), excluded.to(ids.device))
+    positions, tokens = [], []
     for column in range(ids.shape[1]):
         rows = mask[:, column].bool().nonzero().flatten()
         if not len(rows):
             break
-        options, child, allowed = walk.options(rows)
-        hit = allowed & (options == ids[rows, column, None])
-        if not bool(hit.any(dim=1).all()):
-            raise ValueError(f"a list has a token at {column} that no allowed line has there")
-        walk.step(rows, child[hit])
+        options, child, allowed = cursor.options(rows)
+        match = allowed & (options == ids[rows, column, None])
+        if not bool(match.any(dim=1).all()):
+            raise ValueError(f"a list has a token at position {column} that no allowed line has")
+        cursor.advance(rows, child[match])
         row, slot = allowed.nonzero(as_tuple=True)
-        places.append(rows[row] * ids.shape[1] + column)
+        positions.append(rows[row] * ids.shape[1] + column)
         tokens.append(options[row, slot])
-    return Allowed(torch.cat(places), torch.cat(tokens))
+    return AllowedTokens(torch.cat(positions), torch.cat(tokens))
 
 
-def masked_logps(logits: Tensor, ids: Tensor, allowed: Allowed) -> tuple[Tensor, Tensor]:
-    """Log-probability of each token among what could come, and the entropy there: both (B, T).
+def masked_logps(logits: Tensor, ids: Tensor, allowed: AllowedTokens) -> tuple[Tensor, Tensor]:
+    """Log-probability of each token among the allowed ones, and the entropy there: both (B, T).
 
-    `logits` are (B, T, V), at the temperature of sampling; entry t is what predicts `ids[:, t]`.
-    Places that are not constrained get 0. The gradient reaches `logits`.
+    `logits` are (B, T, V), at the sampling temperature; entry t predicts `ids[:, t]`. Positions
+    that are not constrained get 0. Differentiable with respect to `logits`.
     """
     flat = logits.flatten(0, 1)
-    among = flat[allowed.place, allowed.token].float()
-    top = among.new_full((len(flat),), -torch.inf)
-    top = top.scatter_reduce(0, allowed.place, among.detach(), "amax")
-    total = among.new_zeros(len(flat))
-    weight = (among - top[allowed.place]).exp()
-    total = total.index_add(0, allowed.place, weight)
-    logps = among - top[allowed.place] - total[allowed.place].log()
-    taken = allowed.token == ids.flatten()[allowed.place]
-    zero = among.new_zeros(len(flat))
-    entropy = zero.index_add(0, allowed.place, -logps.exp() * logps)
-    own = zero.index_put((allowed.place[taken],), logps[taken])
-    return own.view_as(ids), entropy.view_as(ids)
+    allowed_logits = flat[allowed.position, allowed.token].float()
+    top = allowed_logits.new_full((len(flat),), -torch.inf)
+    top = top.scatter_reduce(0, allowed.position, allowed_logits.detach(), "amax")
+    total = allowed_logits.new_zeros(len(flat))
+    weight = (allowed_logits - top[allowed.position]).exp()
+    total = total.index_add(0, allowed.position, weight)
+    logps = allowed_logits - top[allowed.position] - total[allowed.position].log()
+    taken = allowed.token == ids.flatten()[allowed.position]
+    zero = allowed_logits.new_zeros(len(flat))
+    entropy = zero.index_add(0, allowed.position, -logps.exp() * logps)
+    of_ids = zero.index_put((allowed.position[taken],), logps[taken])
+    return of_ids.view_as(ids), entropy.view_as(ids)
 
 
 def constrained_logps(
     model: Any,
     input_ids: Tensor,
     attention_mask: Tensor,
-    allowed: Allowed,
+    allowed: AllowedTokens,
     *,
     keep: int,
     temperature: float = 1.0,

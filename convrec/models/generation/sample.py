@@ -1,4 +1,4 @@
-"""Lists for texts, as evaluation asks for them: free, ended at N lines, or from the catalog."""
+"""Sample lists for prompt texts, as evaluation and serving need them."""
 
 from __future__ import annotations
 
@@ -10,52 +10,24 @@ import torch
 
 from convrec.config import Config
 from convrec.config.sections import SamplerName
-from convrec.models.generation.catalog_constrained import FromCatalog
-from convrec.models.generation.loop import DecodingConstraint, GeneratedList, write_lists
-from convrec.models.generation.multinomial import uniforms
-from convrec.models.generation.samplers import Sampler, sampler_for
+from convrec.models.generation.constrained import CatalogConstraint
+from convrec.models.generation.loop import DecodingConstraint, GeneratedList, generate_lists
+from convrec.models.generation.multinomial import uniform_draws
+from convrec.models.generation.samplers import Sampler, make_sampler
 from convrec.models.load import Student, load_checkpoint
 from convrec.models.prompts import encode_prompt
-from convrec.utils.progress import Progress, silent
+from convrec.utils.progress import Progress, no_progress
 
 Titles = Iterable[Mapping[str, Any]]
 """Structs of title and year."""
 
 
-def sample_lists(
-    folder: Path,
-    prompts: Sequence[str],
-    *,
-    config: Config,
-    samples: int = 1,
-    temperature: float = 1.0,
-    seed: int = 0,
-    progress: Progress = silent,
-    lines: Iterable[str] = (),
-    seen: Sequence[Titles] = (),
-) -> list[list[str]]:
-    """`samples` answers of the checkpoint in `folder` to each prompt text, in order.
-
-    `evaluate.sampler` says what ends or constrains a list; an answer ends at the latest after
-    `model.max_completion_tokens`, unless it is constrained. Temperature 0 is greedy.
-    `evaluate.batch_size` is the number of lists written at once. `lines` is the catalog, and `seen`
-    the titles that each prompt has seen, both for the constrained sampler only; prompts that are
-    equal share what they have seen.
-    """
+def sample_lists(folder: Path, prompts: Sequence[str], **options: Any) -> list[list[str]]:
+    """`sample_texts` with the checkpoint in `folder`, on a GPU if there is one."""
     student = load_checkpoint(folder)
     if torch.cuda.is_available():
         student.model.cuda()
-    return sample_texts(
-        student,
-        prompts,
-        config=config,
-        samples=samples,
-        temperature=temperature,
-        seed=seed,
-        progress=progress,
-        lines=lines,
-        seen=seen,
-    )
+    return sample_texts(student, prompts, **options)
 
 
 def sample_texts(
@@ -66,55 +38,63 @@ def sample_texts(
     samples: int = 1,
     temperature: float = 1.0,
     seed: int = 0,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     sampler: SamplerName | None = None,
     lines: Iterable[str] = (),
     seen: Sequence[Titles] = (),
 ) -> list[list[str]]:
-    """`sample_lists` with a student in memory; `sampler` stands before `evaluate.sampler`."""
+    """`samples` lists, as texts, for each prompt text, in order.
+
+    `sampler` defaults to `evaluate.sampler`. Lists end after `model.max_completion_tokens` at the
+    latest, unless they are constrained. Temperature 0 is greedy. `evaluate.batch_size` lists are
+    generated at once. The constrained sampler needs `lines`, those of the catalog, and `seen`, the
+    titles that each prompt has seen; equal prompts share their seen titles.
+    """
     model, tokenizer = student
-    room = config.model.max_prompt_tokens
-    encoded = [encode_prompt(tokenizer, prompt, room) for prompt in prompts]
-    asked = [{"prompt": x, "seen": y} for x, y in zip(encoded, seen, strict=False)]
+    max_tokens = config.model.max_prompt_tokens
+    encoded = [encode_prompt(tokenizer, prompt, max_tokens) for prompt in prompts]
+    rows = [{"prompt": ids, "seen": titles} for ids, titles in zip(encoded, seen, strict=False)]
     name = sampler or config.evaluate.sampler
-    how = sampler_for(name, tokenizer, config, lines=lines, rows=asked)
-    draws = uniforms(len(prompts) * samples, how.most_tokens, seed)
-    answers: list[list[str]] = [[] for _ in prompts]
+    list_sampler = make_sampler(name, tokenizer, config, lines=lines, rows=rows)
+    draws = uniform_draws(len(prompts) * samples, list_sampler.max_tokens, seed)
+    texts: list[list[str]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda i: len(encoded[i]))
-    together = max(1, config.evaluate.batch_size // samples)
-    for start in range(0, len(order), together):
-        batch = order[start : start + together]
-        rows = [i * samples + draw for i in batch for draw in range(samples)]
-        rule = how.rule([encoded[row // samples] for row in rows])
-        written = write_lists(
+    batch_size = max(1, config.evaluate.batch_size // samples)
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        lists = [i * samples + sample for i in batch for sample in range(samples)]
+        constraint = list_sampler.constraint([encoded[row // samples] for row in lists])
+        generated = generate_lists(
             model,
             tokenizer,
             [encoded[i] for i in batch],
-            rule,
-            draws=draws[rows],
+            constraint,
+            draws=draws[lists],
             samples=samples,
             temperature=temperature,
         )
-        for row, text in zip(rows, _texts(tokenizer, how, rule, written), strict=True):
-            answers[row // samples].append(text)
-        progress(min(start + together, len(order)), len(order), "prompts answered")
-    return answers
-
-
-def _texts(
-    tokenizer: Any, how: Sampler, rule: DecodingConstraint, written: list[GeneratedList]
-) -> list[str]:
-    if isinstance(rule, FromCatalog):
-        return ["\n".join(lines) for lines in rule.lists()]
-    texts = [answer_text(tokenizer, one.ids) for one in written]
-    if how.name in ("lines", "distinct"):
-        # a token that closes line N may hold more than its newline
-        texts = ["\n".join(text.split("\n")[: how.n]) for text in texts]
+        decoded = _decode(tokenizer, list_sampler, constraint, generated)
+        for row, text in zip(lists, decoded, strict=True):
+            texts[row // samples].append(text)
+        progress(min(start + batch_size, len(order)), len(order), "prompts answered")
     return texts
 
 
-def answer_text(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of sampled ids without the end-of-sequence token; other special tokens stay."""
+def _decode(
+    tokenizer: Any, sampler: Sampler, constraint: DecodingConstraint, lists: list[GeneratedList]
+) -> list[str]:
+    """The texts of generated lists, cut after line N for samplers that stop there."""
+    if isinstance(constraint, CatalogConstraint):
+        return ["\n".join(lines) for lines in constraint.generated_lines()]
+    texts = [decode_completion(tokenizer, generated.ids) for generated in lists]
+    if sampler.name in ("lines", "distinct"):
+        # The token that closes line N can hold more than its newline.
+        texts = ["\n".join(text.split("\n")[: sampler.n]) for text in texts]
+    return texts
+
+
+def decode_completion(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of sampled ids without EOS; other special tokens are kept."""
     if ids and ids[-1] == tokenizer.eos_token_id:
         ids = ids[:-1]
     text: str = tokenizer.decode(ids, skip_special_tokens=False)

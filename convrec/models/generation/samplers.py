@@ -1,9 +1,9 @@
-"""Samplers by name: what makes the rule for a batch of prompts, in evaluation and in RL.
+"""Samplers by name, shared by evaluation and reinforcement learning.
 
-free         the model alone, up to its end-of-sequence token
-lines        the model alone, until N lines are written
-distinct     as `lines`, each line drawn given that it is none of those before
-constrained  N of the catalog's lines, unseen, none twice
+free         the model alone, up to its EOS
+lines        the model alone, stopped after N lines
+distinct     as `lines`, without repeated lines
+constrained  N different unseen lines of the catalog
 """
 
 from __future__ import annotations
@@ -16,24 +16,27 @@ from torch import Tensor
 from convrec.config import Config
 from convrec.config.sections import SamplerName
 from convrec.errors import InputError
-from convrec.metrics.relevance import titled
-from convrec.models.generation.catalog_constrained import FromCatalog
+from convrec.metrics.relevance import titles_and_years
 from convrec.models.generation.catalog_lines import CatalogLines
-from convrec.models.generation.constraints import EndAtLines, Free
+from convrec.models.generation.constrained import CatalogConstraint
+from convrec.models.generation.constraints import StopAfterLines, Unconstrained
 from convrec.models.generation.distinct import DistinctLines, line_key
 from convrec.models.generation.loop import DecodingConstraint
 from convrec.models.tokens import newline_counts
-from convrec.titles.line_format import TITLE_YEAR, LineFormat
+from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
 
-SamplerPrompt = Sequence[int]
+PromptIds = Sequence[int]
 
 
 class Sampler:
-    """Makes the rule of each batch of lists of `n` lines.
+    """Makes the decoding constraint for each batch of lists of `n` lines.
 
-    A list ends at the latest after `most_tokens`; a constrained one is as long as it needs. `helps`
-    says whether the sampler writes tokens that the model did not choose, which a trainer has to
-    mask; `seen` are the lines that the lists of a prompt (its token ids) may not have.
+    `seen` are the lines that the lists of a prompt (its token ids) must not have.
+
+    Attributes:
+        max_tokens: The maximum length of a list; a constrained list is as long as it needs.
+        forces_tokens: Whether lists have tokens that the model did not choose, which a trainer
+            must mask.
     """
 
     def __init__(
@@ -41,50 +44,50 @@ class Sampler:
         name: SamplerName,
         tokenizer: Any,
         n: int,
-        most_tokens: int,
+        max_tokens: int,
         *,
-        form: LineFormat = TITLE_YEAR,
+        line_format: LineFormat = DEFAULT_FORMAT,
         catalog: CatalogLines | None = None,
         seen: Mapping[tuple[int, ...], Collection[str]] | None = None,
     ) -> None:
         self.name = name
-        self.helps = name != "free"
+        self.forces_tokens = name != "free"
         self.n = n
         self.catalog = catalog
         self.seen = seen or {}
-        self.most_tokens = most_tokens
+        self.max_tokens = max_tokens
         eos = tokenizer.eos_token_id
-        self._rule: Free = Free(eos)
+        self._constraint: Unconstrained = Unconstrained(eos)
         if name in ("lines", "distinct"):
             counts = newline_counts(tokenizer, len(tokenizer))
-            self._rule = (
-                EndAtLines(eos, n, counts)
+            self._constraint = (
+                StopAfterLines(eos, n, counts)
                 if name == "lines"
-                else DistinctLines(eos, n, counts, line_key(tokenizer, form))
+                else DistinctLines(eos, n, counts, line_key(tokenizer, line_format))
             )
         if name == "constrained":
             if catalog is None or not catalog.lines:
-                raise InputError("the constrained sampler needs a catalog, and none was given")
-            self.most_tokens = n * catalog.trie.longest
+                raise InputError("the constrained sampler needs a catalog, but there is none")
+            self.max_tokens = catalog.max_tokens(n)
 
-    def rule(self, prompts: Iterable[SamplerPrompt]) -> DecodingConstraint:
-        """The rule for lists that follow these prompts, one prompt a list.
+    def constraint(self, prompts: Iterable[PromptIds]) -> DecodingConstraint:
+        """The constraint for lists that follow these prompts, one prompt per list.
 
-        Raises InputError where too few lines are left to a list.
+        Raises InputError if a list has too few lines left.
         """
         if self.name != "constrained" or self.catalog is None:
-            return self._rule
-        return FromCatalog(self.catalog, self.n, self.closed(prompts))
+            return self._constraint
+        return CatalogConstraint(self.catalog, self.n, self.excluded(prompts))
 
-    def closed(self, prompts: Iterable[SamplerPrompt]) -> Tensor:
-        """The catalog lines that each prompt's lists may not have: (B, lines) bool."""
+    def excluded(self, prompts: Iterable[PromptIds]) -> Tensor:
+        """The catalog lines that each prompt's lists must not have: (B, lines) bool."""
         if self.catalog is None:
-            raise ValueError("without a catalog nothing is closed")
+            raise ValueError("only the constrained sampler excludes lines")
         rows = [self.seen.get(tuple(prompt), ()) for prompt in prompts]
-        return self.catalog.closed(rows, self.n)
+        return self.catalog.excluded(rows, self.n)
 
 
-def sampler_for(
+def make_sampler(
     name: SamplerName,
     tokenizer: Any,
     config: Config,
@@ -92,17 +95,17 @@ def sampler_for(
     lines: Iterable[str] = (),
     rows: Iterable[Mapping[str, Any]] = (),
 ) -> Sampler:
-    """The sampler that a setting names.
+    """The sampler called `name`, with the configured list length and line format.
 
-    Only `constrained` reads `lines` (the catalog's, as a list has them) and `rows` (with `prompt`,
-    its token ids, and `seen`, structs of title and year). Rows with the same prompt have seen what
-    any of them has.
+    Only `constrained` reads `lines` (the catalog's lines) and `rows` (with `prompt`, its token ids,
+    and `seen`, structs of title and year). Rows with the same prompt share their seen titles.
     """
-    n, most = config.list_length, config.model.max_completion_tokens
+    n, max_tokens = config.list_length, config.model.max_completion_tokens
     if name != "constrained":
-        return Sampler(name, tokenizer, n, most, form=config.line_format)
+        return Sampler(name, tokenizer, n, max_tokens, line_format=config.line_format)
     catalog = CatalogLines(tokenizer, lines, config.line_format)
     seen: dict[tuple[int, ...], set[str]] = {}
     for row in rows:
-        seen.setdefault(tuple(row["prompt"]), set()).update(catalog.seen(titled(row["seen"])))
-    return Sampler(name, tokenizer, n, most, catalog=catalog, seen=seen)
+        titles = titles_and_years(row["seen"])
+        seen.setdefault(tuple(row["prompt"]), set()).update(catalog.seen(titles))
+    return Sampler(name, tokenizer, n, max_tokens, catalog=catalog, seen=seen)

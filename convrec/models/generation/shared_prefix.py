@@ -1,11 +1,12 @@
-"""Attention of a prompt's samples over one copy of the prompt's keys and values.
+"""Attention of a prompt's samples over one shared copy of the prompt's keys and values.
 
-Repeated in the cache, a prompt would be read from memory once a sample at every token. Here the
-queries of its G samples meet it in one product, and each sample's own tokens in another; one
-softmax goes over both. The result is that of ordinary attention up to rounding.
+If the prompt were repeated in the cache, it would be read from memory once per sample at every
+token. Here the queries of its G samples attend to the shared copy in one product, and to each
+sample's own tokens in another, with one softmax over both. The result equals ordinary attention up
+to rounding.
 
-For models whose attention is nothing but scaled dot products (MODEL_TYPES, through transformers'
-attention interface); others repeat the prompt.
+Supports models whose attention is plain scaled dot products (MODEL_TYPES), through transformers'
+attention interface. For other models the prompt is repeated.
 """
 
 from __future__ import annotations
@@ -18,71 +19,71 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from convrec.models.generation.kv_cache import RoomyLayer
+from convrec.models.generation.kv_cache import PreallocatedLayer
 
-NAME = "convrec_shared_prompt"
+ATTENTION_NAME = "convrec_shared_prompt"
 MODEL_TYPES = ("llama", "qwen2", "qwen3")
 
 
-class SharedPrompt(NamedTuple):
-    """What samples share: keys and values (P, heads, L, width), and 0 or -inf (P, 1, 1, L)."""
+class SharedPrefix(NamedTuple):
+    """The prompts' keys and values (P, heads, L, width) and bias, 0 or -inf (P, 1, 1, L)."""
 
     keys: Tensor
     values: Tensor
     bias: Tensor
 
 
-class SharedLayer(RoomyLayer):
-    """Own tokens of each sample; `prompt` travels with the keys that `update` returns.
+class SharedPrefixLayer(PreallocatedLayer):
+    """Holds the samples' own tokens; the keys that `update` returns carry the shared `prefix`.
 
-    `hidden`, where own tokens were taken back, is 0 or -inf for each of them: (B, 1, 1, t).
+    `list_bias` (B, 1, 1, t), set after a rollback, is -inf for the own tokens to ignore, else 0.
     """
 
-    def __init__(self, room: int) -> None:
-        super().__init__(room)
-        self.prompt: SharedPrompt | None = None
-        self.hidden: Tensor | None = None
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self.prefix: SharedPrefix | None = None
+        self.list_bias: Tensor | None = None
 
     def share(self, samples: int, bias: Tensor) -> None:
-        """Take what was read so far as the prompts of `samples` lists each."""
-        self.prompt = SharedPrompt(self.keys, self.values, bias.to(self.keys.dtype))
+        """Make the tokens read so far the shared prefix of `samples` lists each."""
+        self.prefix = SharedPrefix(self.keys, self.values, bias.to(self.keys.dtype))
         self.keys, self.values = (
             x[:, :, :0].repeat_interleave(samples, dim=0) for x in (self.keys, self.values)
         )
-        self._memory = None
+        self._buffers = None
 
-    def hide(self, bias: Tensor) -> None:
-        """Add `bias` (B, 1, 1, t) where samples attend to their own tokens."""
-        self.hidden = bias.to(self.keys.dtype)
+    def set_list_bias(self, bias: Tensor) -> None:
+        """Add `bias` (B, 1, 1, t) to the scores of the samples' own tokens."""
+        self.list_bias = bias.to(self.keys.dtype)
 
     def unshare(self) -> None:
-        """Give each sample its own copy of its prompt."""
-        assert self.prompt is not None
-        samples = len(self.keys) // len(self.prompt.keys)
+        """Copy the prefix into the keys and values of each sample."""
+        assert self.prefix is not None
+        samples = len(self.keys) // len(self.prefix.keys)
         self.keys, self.values = (
             torch.cat([shared.repeat_interleave(samples, dim=0), own], dim=2)
-            for shared, own in zip(self.prompt, (self.keys, self.values), strict=False)
+            for shared, own in zip(self.prefix, (self.keys, self.values), strict=False)
         )
-        self.prompt = self._memory = None
+        self.prefix = self._buffers = None
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """As a roomy layer."""
+        """Append the new tokens and return the samples' own keys and values."""
         keys, values = super().update(key_states, value_states, *args, **kwargs)
-        keys.prompt = self.prompt  # type: ignore[attr-defined]
-        keys.hidden = self.hidden  # type: ignore[attr-defined]
+        keys.prefix = self.prefix  # type: ignore[attr-defined]
+        keys.list_bias = self.list_bias  # type: ignore[attr-defined]
         return keys, values
 
 
-def hiding(mask: Tensor) -> Tensor:
-    """What is added to scores so that nothing attends where `mask` (b, L) is 0: (b, 1, 1, L)."""
+def attention_bias(mask: Tensor) -> Tensor:
+    """Bias for attention scores: -inf where `mask` (b, L) is 0, else 0; (b, 1, 1, L)."""
     hidden = (mask == 0)[:, None, None]
     return torch.zeros(hidden.shape, device=mask.device).masked_fill(hidden, -torch.inf)
 
 
 def can_share(model: Any) -> bool:
-    """Whether this model's attention is known to be what `attend` computes."""
+    """Whether `shared_prefix_attention` computes this model's attention."""
     config = model.config
     return (
         config.model_type in MODEL_TYPES
@@ -93,16 +94,16 @@ def can_share(model: Any) -> bool:
 
 @contextmanager
 def shared_attention(model: Any) -> Iterator[None]:
-    """The model attends with `attend` inside the block."""
+    """Let the model use `shared_prefix_attention` inside the block."""
     config, before = model.config, model.config._attn_implementation
-    config._attn_implementation = NAME
+    config._attn_implementation = ATTENTION_NAME
     try:
         yield
     finally:
         config._attn_implementation = before
 
 
-def attend(
+def shared_prefix_attention(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -111,30 +112,33 @@ def attend(
     scaling: float,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """One new token a sample: query (B, heads, 1, width), own keys (B, key heads, t, width)."""
-    prompt: SharedPrompt = key.prompt  # type: ignore[attr-defined]
+    """Attend from one new token per sample: query (B, heads, 1, w), own keys (B, key heads, t, w).
+
+    Returns (B, 1, heads, w).
+    """
+    prefix: SharedPrefix = key.prefix  # type: ignore[attr-defined]
     batch, heads, _, width = query.shape
-    prompts, groups, length, _ = prompt.keys.shape
-    own = (batch, groups, heads // groups)
-    asked = query.reshape(*own, width) * scaling
+    prompts, groups, length, _ = prefix.keys.shape
+    per_sample = (batch, groups, heads // groups)
+    queries = query.reshape(*per_sample, width) * scaling  # (B, groups, heads per group, w)
 
-    def together(x: Tensor) -> Tensor:
-        """(B, g, r, ·) to (P, g, samples * r, ·)."""
-        apart = x.reshape(prompts, -1, *x.shape[1:]).transpose(1, 2)
-        return apart.reshape(prompts, groups, -1, x.shape[-1])
+    def fold(x: Tensor) -> Tensor:
+        """Merge the samples of a prompt: (B, g, r, ·) to (P, g, samples * r, ·)."""
+        by_prompt = x.reshape(prompts, -1, *x.shape[1:]).transpose(1, 2)
+        return by_prompt.reshape(prompts, groups, -1, x.shape[-1])
 
-    def apart(x: Tensor) -> Tensor:
-        """The way back."""
-        rows = x.reshape(prompts, groups, -1, own[2], x.shape[-1]).transpose(1, 2)
-        return rows.reshape(*own, x.shape[-1])
+    def unfold(x: Tensor) -> Tensor:
+        """The inverse of `fold`."""
+        by_sample = x.reshape(prompts, groups, -1, per_sample[2], x.shape[-1]).transpose(1, 2)
+        return by_sample.reshape(*per_sample, x.shape[-1])
 
-    of_prompt = together(asked) @ prompt.keys.transpose(2, 3) + prompt.bias
-    of_own = asked @ key.transpose(2, 3)
-    if key.hidden is not None:  # type: ignore[attr-defined]
-        of_own = of_own + key.hidden  # type: ignore[attr-defined]
-    weights = torch.cat([apart(of_prompt), of_own], dim=-1).softmax(dim=-1)
-    read = apart(together(weights[..., :length]) @ prompt.values) + weights[..., length:] @ value
-    return read.reshape(batch, 1, heads, width), None
+    prefix_scores = fold(queries) @ prefix.keys.transpose(2, 3) + prefix.bias
+    own_scores = queries @ key.transpose(2, 3)
+    if key.list_bias is not None:  # type: ignore[attr-defined]
+        own_scores = own_scores + key.list_bias  # type: ignore[attr-defined]
+    weights = torch.cat([unfold(prefix_scores), own_scores], dim=-1).softmax(dim=-1)
+    out = unfold(fold(weights[..., :length]) @ prefix.values) + weights[..., length:] @ value
+    return out.reshape(batch, 1, heads, width), None
 
 
-AttentionInterface.register(NAME, attend)
+AttentionInterface.register(ATTENTION_NAME, shared_prefix_attention)

@@ -1,9 +1,9 @@
-"""The lines of a catalog as a trie over tokens, in flat arrays, and lists that walk along it.
+"""The lines of a catalog as a trie over tokens, and cursors that follow it for a batch of lists.
 
-Nodes are numbers. The edges out of a node are next to each other (compressed rows), sorted by
-token, so what may follow in a batch of lists is one index operation, whatever the vocabulary. Each
-list counts, for every node, the lines below that it may still write; a line that was written or was
-seen leaves the counts along its path.
+Nodes are integers. The edges of a node are adjacent in flat arrays (compressed sparse rows) and
+sorted by token, so the next tokens of a whole batch are one index operation, whatever the size of
+the vocabulary. For each list and node, a cursor counts the lines below that are still available; a
+line that was generated or is excluded is subtracted along its path.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor
 
 
 class Trie:
-    """Lines, each in several forms: `forms[f][line]` are the tokens of a line in form f.
+    """Lines in several tokenized forms: `forms[f][line]` are the tokens of a line in form f.
 
-    Form f begins at node `roots[f]`. Forms that are equal share their nodes. In each form, no
-    line's tokens may begin another's (see `distinct`).
+    Form f starts at node `roots[f]`. Equal forms share their nodes. Within a form, no line may be a
+    prefix of another (see `unique_lines`).
     """
 
     def __init__(self, forms: Sequence[Sequence[Sequence[int]]]) -> None:
@@ -34,106 +34,103 @@ class Trie:
                     node = edges.setdefault((node, token), size)
                     size += node == size
                     path.append(node)
-        self.lines = len(paths)
         self.longest = max((len(t) for form in forms for t in form), default=0)
-        self._lay_out(edges, paths, size)
+        self._build_arrays(edges, paths, size)
 
-    def _lay_out(
-        self,
-        edges: dict[tuple[int, int], int],
-        paths: list[list[int]],
-        size: int,
+    def _build_arrays(
+        self, edges: dict[tuple[int, int], int], paths: list[list[int]], size: int
     ) -> None:
         ordered = sorted(edges)
         parents = torch.tensor([parent for parent, _ in ordered], dtype=torch.long)
-        self.first = torch.zeros(size + 1, dtype=torch.long)
-        self.first[1:] = parents.bincount(minlength=size).cumsum(0)
-        self.token = torch.tensor([token for _, token in ordered], dtype=torch.long)
-        self.child = torch.tensor([edges[edge] for edge in ordered], dtype=torch.long)
-        self.line = torch.full((size,), -1)
-        self.path_first = torch.tensor([0, *map(len, paths)]).cumsum(0)
+        self.edge_start = torch.zeros(size + 1, dtype=torch.long)  # (nodes + 1,)
+        self.edge_start[1:] = parents.bincount(minlength=size).cumsum(0)
+        self.edge_token = torch.tensor([token for _, token in ordered], dtype=torch.long)
+        self.edge_child = torch.tensor([edges[edge] for edge in ordered], dtype=torch.long)
+        self.path_start = torch.tensor([0, *map(len, paths)]).cumsum(0)  # (lines + 1,)
         self.path = torch.tensor([node for path in paths for node in path], dtype=torch.long)
-        below = self.path.bincount(minlength=size)
-        self.below = below.to(torch.int32)
-        leaf = self.first[self.path] == self.first[self.path + 1]
-        of = torch.repeat_interleave(torch.arange(len(paths)), self.path_first.diff())
-        self.line[self.path[leaf]] = of[leaf]
+        self.lines_below = self.path.bincount(minlength=size).to(torch.int32)  # (nodes,)
+        self.line_at = torch.full((size,), -1)  # (nodes,): the line that ends there, or -1
+        is_leaf = self.edge_start[self.path] == self.edge_start[self.path + 1]
+        line_of_step = torch.repeat_interleave(torch.arange(len(paths)), self.path_start.diff())
+        self.line_at[self.path[is_leaf]] = line_of_step[is_leaf]
 
     def to(self, device: torch.device) -> Trie:
-        """The trie itself, its arrays on `device`."""
+        """Move the arrays to `device`; returns the trie itself."""
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(self, name, value.to(device))
         return self
 
 
-class Walk:
-    """B lists on their way through a trie: where each is, and what it may still write.
+class TrieCursor:
+    """The positions of B lists in a trie, and the lines that each can still use.
 
-    `ranks[r]` is the form of a list's line r. `closed` (B, lines) marks lines that a list may not
-    write from the start. `written` (B, N) are the lines that it has written, -1 for those to come.
+    `rank_forms[r]` is the form of line r of a list; there are N. `excluded` (B, lines) bool marks
+    lines that a list must not use. `generated` (B, N) are the lines of each list so far, then -1.
     """
 
-    def __init__(self, trie: Trie, ranks: Sequence[int], closed: Tensor) -> None:
+    def __init__(self, trie: Trie, rank_forms: Sequence[int], excluded: Tensor) -> None:
         self.trie = trie
-        device = closed.device
-        self._roots = torch.tensor([*(trie.roots[form] for form in ranks), 0], device=device)
-        self.left = trie.below.to(device).repeat(len(closed), 1)
-        self.node = self._roots[:1].repeat(len(closed))
-        self.rank = torch.zeros_like(self.node)
-        self.written = torch.full((len(closed), len(ranks)), -1, device=device)
-        self._take(*closed.nonzero(as_tuple=True))
+        device = excluded.device
+        roots = [trie.roots[form] for form in rank_forms]
+        self._roots = torch.tensor([*roots, 0], device=device)  # (N + 1,)
+        self._available = trie.lines_below.to(device).repeat(len(excluded), 1)  # (B, nodes)
+        self._node = self._roots[:1].repeat(len(excluded))  # (B,)
+        self._rank = torch.zeros_like(self._node)  # (B,)
+        self.generated = torch.full((len(excluded), len(rank_forms)), -1, device=device)
+        self._remove(*excluded.nonzero(as_tuple=True))
 
     def options(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens that may follow in the lists `rows` (b,): token, node and allowed, each (b, k).
+        """What can follow in the lists `rows` (b,): token, child node and allowed, each (b, k).
 
-        k is the widest list's number of edges; what is not allowed must not be read further.
+        k is the largest number of edges among these lists. Entries that are not allowed are
+        padding or lead to unavailable lines only.
         """
-        trie, node = self.trie, self.node[rows]
-        start = trie.first[node]
-        count = trie.first[node + 1] - start
+        trie, node = self.trie, self._node[rows]
+        start = trie.edge_start[node]
+        count = trie.edge_start[node + 1] - start
         slot = torch.arange(max(1, int(count.max())), device=rows.device)
-        edge = (start[:, None] + slot).clamp(max=len(trie.token) - 1)
-        child = trie.child[edge]
-        allowed = (slot < count[:, None]) & (self.left[rows[:, None], child] > 0)
-        return trie.token[edge], child, allowed
+        edge = (start[:, None] + slot).clamp(max=len(trie.edge_token) - 1)
+        child = trie.edge_child[edge]
+        allowed = (slot < count[:, None]) & (self._available[rows[:, None], child] > 0)
+        return trie.edge_token[edge], child, allowed
 
-    def step(self, rows: Tensor, child: Tensor) -> Tensor:
-        """Each of `rows` goes to its `child` (b,), and to the next line's root where a line ends.
+    def advance(self, rows: Tensor, child: Tensor) -> Tensor:
+        """Move each of `rows` to its `child` (b,), and to the next line's root at a line's end.
 
-        Returns which lists are complete: (b,).
+        Returns which lists are complete: (b,) bool.
         """
-        line = self.trie.line[child]
-        done = line >= 0
-        ended, line = rows[done], line[done]
-        self.node[rows] = child
-        self.written[ended, self.rank[ended]] = line
-        self.rank[ended] += 1
-        self.node[ended] = self._roots[self.rank[ended]]
-        self._take(ended, line)
-        return self.rank[rows] == self.written.shape[1]
+        line = self.trie.line_at[child]
+        at_end = line >= 0
+        ended, line = rows[at_end], line[at_end]
+        self._node[rows] = child
+        self.generated[ended, self._rank[ended]] = line
+        self._rank[ended] += 1
+        self._node[ended] = self._roots[self._rank[ended]]
+        self._remove(ended, line)
+        return self._rank[rows] == self.generated.shape[1]
 
-    def _take(self, rows: Tensor, lines: Tensor) -> None:
-        """Never allow these lines again: row by row, no pair twice."""
+    def _remove(self, rows: Tensor, lines: Tensor) -> None:
+        """Make line `lines[i]` unavailable to list `rows[i]`; each pair at most once."""
         trie = self.trie
-        start = trie.path_first[lines]
-        count = trie.path_first[lines + 1] - start
+        start = trie.path_start[lines]
+        count = trie.path_start[lines + 1] - start
         pair = torch.repeat_interleave(torch.arange(len(lines), device=lines.device), count)
         before = count.cumsum(0) - count
         offset = torch.arange(len(pair), device=lines.device) - before[pair]
-        minus = torch.full((len(pair),), -1, dtype=self.left.dtype, device=lines.device)
+        minus = torch.full((len(pair),), -1, dtype=self._available.dtype, device=lines.device)
         nodes = trie.path[start[pair] + offset]
-        self.left.index_put_((rows[pair], nodes), minus, accumulate=True)
+        self._available.index_put_((rows[pair], nodes), minus, accumulate=True)
 
 
-def distinct(forms: Sequence[Sequence[Sequence[int]]]) -> list[int]:
-    """The lines (by number) whose tokens no earlier line has, in any form."""
-    taken: list[set[tuple[int, ...]]] = [set() for _ in forms]
-    kept = []
+def unique_lines(forms: Sequence[Sequence[Sequence[int]]]) -> list[int]:
+    """Indices of the lines that share their tokens with no earlier kept line in any form."""
+    used: list[set[tuple[int, ...]]] = [set() for _ in forms]
+    unique = []
     for line in range(len(forms[0])):
-        own = [tuple(form[line]) for form in forms]
-        if all(tokens not in seen for tokens, seen in zip(own, taken, strict=True)):
-            kept.append(line)
-            for tokens, seen in zip(own, taken, strict=True):
-                seen.add(tokens)
-    return kept
+        tokens = [tuple(form[line]) for form in forms]
+        if all(ids not in earlier for ids, earlier in zip(tokens, used, strict=True)):
+            unique.append(line)
+            for ids, earlier in zip(tokens, used, strict=True):
+                earlier.add(ids)
+    return unique

@@ -1,6 +1,6 @@
-"""What a training takes on GPUs that are not here: memory by part, batch, steps, hours.
+"""Plan a training for GPUs that are not present: memory by part, batch, steps and hours.
 
-The model is laid out without its weights (torch's fake tensors, on the meta device), so a plan for
-7B takes seconds. `docs/scale.md` has the formula, its assumptions, and measured beside planned
-memory (`benchmarks/plan_memory.py`). Importing this package imports no torch.
+The model is built without weights (torch's fake tensors), so a plan for 7B takes seconds.
+`docs/internals/scale.md` has the formula, its assumptions, and planned compared with measured
+memory (`benchmarks/plan_memory.py`). Importing this package does not import torch.
 """

@@ -1,4 +1,4 @@
-"""GPUs by name, and how many: `8xH100`."""
+"""GPUs by name and count, such as `8xH100`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from convrec.errors import InputError
 
-_KNOWN = Path(__file__).parent / "gpus.toml"
+_GPU_TABLE = Path(__file__).parent / "gpus.toml"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """`count` GPUs of one kind: bytes, FLOP a second in bf16 and bytes a second of each."""
+    """`count` equal GPUs; bytes, bf16 FLOP/s and bytes/s are those of one GPU."""
 
     name: str
     count: int
@@ -23,17 +23,21 @@ class Machine:
     bandwidth: float
 
 
-def machine(text: str) -> Machine:
-    """The machine that a text as `8xH100`, or `H100` for one, names. Raises InputError."""
-    known = tomllib.loads(_KNOWN.read_text(encoding="utf-8"))
-    found = re.fullmatch(r"(?:([1-9]\d{0,3})\s*[x×])?\s*(\S+)", text.strip(), re.IGNORECASE)
-    names = {name.upper(): name for name in known}
-    name = names.get(found[2].upper()) if found else None
-    if found is None or name is None:
+def parse_machine(text: str) -> Machine:
+    """The machine that `8xH100`, or `H100` for one GPU, describes. Raises InputError."""
+    gpus = tomllib.loads(_GPU_TABLE.read_text(encoding="utf-8"))
+    match = re.fullmatch(r"(?:([1-9]\d{0,3})\s*[x×])?\s*(\S+)", text.strip(), re.IGNORECASE)
+    by_upper_name = {name.upper(): name for name in gpus}
+    name = by_upper_name.get(match[2].upper()) if match else None
+    if match is None or name is None:
         raise InputError(
-            f"--gpus {text!r} is not known; give a number and one of {', '.join(known)}, as 8xH100"
+            f"--gpus {text!r} is unknown; give a count and one of {', '.join(gpus)}, such as 8xH100"
         )
-    gpu = known[name]
+    gpu = gpus[name]
     return Machine(
-        name, int(found[1] or 1), gpu["memory"] * 1e9, gpu["tflops"] * 1e12, gpu["bandwidth"] * 1e9
+        name=name,
+        count=int(match[1] or 1),
+        memory=gpu["memory"] * 1e9,
+        flops=gpu["tflops"] * 1e12,
+        bandwidth=gpu["bandwidth"] * 1e9,
     )

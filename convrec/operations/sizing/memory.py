@@ -1,33 +1,49 @@
-"""Memory of a training on each GPU, by part: the formula that `docs/scale.md` writes out.
+"""Memory of a training on each GPU, by part; `docs/internals/scale.md` explains the formula.
 
-Weights are float32, as this project trains them, and the arithmetic bf16 by autocast. With DDP each
-GPU holds everything; FSDP and ZeRO-3 (`shares` > 1) cut weights, gradients and optimizer.
+Weights are float32, as this project trains them; arithmetic is bf16 by autocast. With DDP each GPU
+holds everything. FSDP and ZeRO-3 shard weights, gradients and optimizer state.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from convrec.models.memory_limits import CHECKPOINTED, LOGITS_AT_ONCE, LOGITS_AT_ONCE_CPU
-from convrec.operations.sizing.model_shape import ModelShape, kept
+from convrec.models.memory_limits import MAX_LOGITS_CPU, MAX_LOGITS_GPU, RECOMPUTE_FROM
+from convrec.operations.sizing.model_shape import ModelShape, saved_activations
 
-FLOAT = 4
+FLOAT32_BYTES = 4
 
-TILE_TOKENS, TILE_WORDS = 4096, 32768
-"""Rows and columns of the logits that TRL's tiled head has at once (`trl.kernels`, 1.16)."""
+TILE_ROWS, TILE_COLUMNS = 4096, 32768
+"""Size of the logits that TRL's tiled head holds at once (`trl.kernels`, 1.16)."""
 
-UNFUSED = 7.25
-"""Further float32 copies of a tile where its gradient is no kernel of Triton: on a CPU."""
+UNFUSED_COPIES = 7.25
+"""Further float32 copies of a tile if its gradient has no Triton kernel, as on a CPU."""
+
+_OUTPUT_NAMES = {"recomputation": "again"}
+"""Names in the JSON output that differ from the attribute."""
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """One training as far as memory goes: what one process holds of it."""
+    """One training as far as memory is concerned: what one process holds.
+
+    Attributes:
+        stage: `sft` or `rank_grpo`.
+        rows: Rows (sft) or lists (rank_grpo) per step in one process.
+        prompt: Tokens of a prompt.
+        completion: Tokens of a completion.
+        processes: Number of processes, one per GPU.
+        sharded: Whether weights, gradients and optimizer state are sharded.
+        bf16: Whether autocast computes in bf16.
+        lora: Rank of the adapters; 0 trains all weights.
+        targets: Names of the modules with adapters.
+        reference: Whether a reference model is held.
+        attention: Attention implementation of transformers.
+        fused: Whether the tiled head runs in Triton kernels, as on a GPU.
+    """
 
     stage: str
     rows: int
-    """Rows (sft) or lists (rank_grpo) of a step, in one process."""
-
     prompt: int
     completion: int
     processes: int = 1
@@ -38,121 +54,129 @@ class TrainingSetup:
     reference: bool = False
     attention: str = "sdpa"
     fused: bool = True
-    """Whether the tiled head runs in Triton's kernels, as on a GPU."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes by part, on each GPU."""
+    """Bytes on each GPU, by part.
+
+    Attributes:
+        weights: The weights, and those gathered from other shards.
+        optimizer: The state of AdamW.
+        reference: The reference model.
+        buckets: DDP's copy of the gradients.
+        sampling: Cache, logits and bf16 weights while lists are generated.
+        activations: What the forward pass keeps for the backward pass.
+        logits: The head and the loss, including the gradient of the head's weights.
+        recomputation: One layer, if the backward pass recomputes activations.
+        gradients: The gradients.
+    """
 
     weights: float
     optimizer: float
     reference: float
     buckets: float
-    """DDP's own copy of the gradients."""
-
     sampling: float
-    """Cache, logits and bf16 weights while lists are written."""
-
     activations: float
-    """What is kept of the forward pass until its backward pass."""
-
     logits: float
-    """What the head and the loss take, the gradient of the head's weights among it."""
-
-    again: float
-    """One layer, computed again in the backward pass."""
-
+    recomputation: float
     gradients: float
 
     @property
     def peak(self) -> float:
-        """What is held at the worst moment of a step.
+        """The maximum over a step.
 
-        Activations go as gradients come. So the moments are: lists are written; the loss, with
-        nothing of the gradients yet but the head's; the last layer computed again; and the end of
+        Activations are freed as gradients are created, so the candidates are: sampling; the loss,
+        when the only gradient is the head's; the recomputation of the last layer; and the end of
         the backward pass.
         """
         always = self.weights + self.optimizer + self.reference + self.buckets
-        loss, last = self.activations + self.logits, self.activations + self.again
-        return always + max(self.sampling, loss, last, self.gradients + self.again)
+        loss, last_layer = self.activations + self.logits, self.activations + self.recomputation
+        return always + max(self.sampling, loss, last_layer, self.gradients + self.recomputation)
 
     def parts(self) -> dict[str, float]:
-        """The parts by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """The parts by name, as in the JSON output."""
+        return {
+            _OUTPUT_NAMES.get(field.name, field.name): getattr(self, field.name)
+            for field in fields(self)
+        }
 
 
-def memory(shape: ModelShape, asked: TrainingSetup) -> Memory:
-    """The parts of a training of this model."""
-    trained = shape.adapter(asked.lora, asked.targets) if asked.lora else shape.parameters
-    weights = shape.parameters + (trained if asked.lora else 0)
-    shares = asked.processes if asked.sharded else 1
+def estimate_memory(shape: ModelShape, setup: TrainingSetup) -> Memory:
+    """The memory of a training of this model, by part."""
+    trained = shape.adapter(setup.lora, setup.targets) if setup.lora else shape.parameters
+    weights = shape.parameters + (trained if setup.lora else 0)
+    shards = setup.processes if setup.sharded else 1
     gathered = gathered_gradients = 0
-    if asked.sharded:  # two layers at a time, and embeddings and head as long as a step takes
-        around = shape.parameters - shape.layers * shape.layer
-        gathered = (2 * shape.layer + around) * FLOAT
-        gathered_gradients = (shape.layer + around) * FLOAT
-    bucketed = asked.processes > 1 and not asked.sharded
-    activations, again = _activations(shape, asked)
+    if setup.sharded:  # two layers at a time; embeddings and head for the whole step
+        outside_layers = shape.parameters - shape.layers * shape.layer
+        gathered = (2 * shape.layer + outside_layers) * FLOAT32_BYTES
+        gathered_gradients = (shape.layer + outside_layers) * FLOAT32_BYTES
+    has_buckets = setup.processes > 1 and not setup.sharded
+    activations, recomputation = _activations(shape, setup)
     return Memory(
-        weights=weights * FLOAT / shares + gathered,
-        optimizer=2 * trained * FLOAT / shares,
-        reference=shape.parameters * FLOAT if asked.reference else 0,
-        buckets=trained * FLOAT if bucketed else 0,
-        sampling=_sampling(shape, asked) if asked.stage == "rank_grpo" else 0,
+        weights=weights * FLOAT32_BYTES / shards + gathered,
+        optimizer=2 * trained * FLOAT32_BYTES / shards,
+        reference=shape.parameters * FLOAT32_BYTES if setup.reference else 0,
+        buckets=trained * FLOAT32_BYTES if has_buckets else 0,
+        sampling=_sampling(shape, setup) if setup.stage == "rank_grpo" else 0,
         activations=activations,
-        logits=_logits(shape, asked),
-        again=again,
-        gradients=trained * FLOAT / shares + gathered_gradients,
+        logits=_logits(shape, setup),
+        recomputation=recomputation,
+        gradients=trained * FLOAT32_BYTES / shards + gathered_gradients,
     )
 
 
-def checkpointed(shape: ModelShape, asked: TrainingSetup) -> bool:
-    """Whether layers are computed again rather than kept."""
-    return asked.stage == "sft" and shape.parameters >= CHECKPOINTED
+def recomputes_activations(shape: ModelShape, setup: TrainingSetup) -> bool:
+    """Whether the backward pass recomputes layers instead of keeping their activations."""
+    return setup.stage == "sft" and shape.parameters >= RECOMPUTE_FROM
 
 
-def _activations(shape: ModelShape, asked: TrainingSetup) -> tuple[float, float]:
-    """Bytes that are kept from the forward pass on, and those of a layer that is computed again."""
-    tokens = asked.prompt + asked.completion
-    saved = kept(
+def _activations(shape: ModelShape, setup: TrainingSetup) -> tuple[float, float]:
+    """Bytes kept from the forward pass, and bytes of one recomputed layer."""
+    tokens = setup.prompt + setup.completion
+    saved = saved_activations(
         shape,
-        asked.rows,
+        setup.rows,
         tokens,
-        bf16=asked.bf16,
-        attention=asked.attention,
-        adapters=(asked.lora, asked.targets),
+        bf16=setup.bf16,
+        attention=setup.attention,
+        adapters=(setup.lora, setup.targets),
     )
-    if not checkpointed(shape, asked):
+    if not recomputes_activations(shape, setup):
         return float(saved.layer * shape.layers + saved.rest), 0.0
-    inputs = asked.rows * tokens * shape.config.hidden_size * FLOAT
-    return float(shape.layers * inputs + saved.rest), float(saved.layer)
+    layer_input = setup.rows * tokens * shape.config.hidden_size * FLOAT32_BYTES
+    return float(shape.layers * layer_input + saved.rest), float(saved.layer)
 
 
-def _logits(shape: ModelShape, asked: TrainingSetup) -> float:
+def _logits(shape: ModelShape, setup: TrainingSetup) -> float:
     """Logits, their log-probabilities and the gradient: in one piece, or tile by tile."""
-    words, width = int(shape.config.vocab_size), int(shape.config.hidden_size)
-    size = asked.rows * asked.completion * words
-    most = LOGITS_AT_ONCE if asked.fused else LOGITS_AT_ONCE_CPU
-    if asked.stage == "sft" and asked.processes == 1 and size <= most:
-        return 3.0 * size * FLOAT  # in float32: logits, laid out for the loss, log-probabilities
-    tokens = asked.rows * (asked.completion if asked.fused else asked.prompt + asked.completion)
-    rows, each = min(tokens, TILE_TOKENS), 2 if asked.bf16 else FLOAT
-    tile = float(rows * TILE_WORDS * each)
-    if asked.bf16:
-        tile += min(words, TILE_WORDS) * width * each  # the weights of the tile
-    if not asked.fused:
-        tile += UNFUSED * rows * min(words, TILE_WORDS) * FLOAT
-    gradients = tokens * width * FLOAT + (0 if asked.lora else words * width * FLOAT)
-    return tile + gradients
+    vocabulary, width = int(shape.config.vocab_size), int(shape.config.hidden_size)
+    size = setup.rows * setup.completion * vocabulary
+    max_size = MAX_LOGITS_GPU if setup.fused else MAX_LOGITS_CPU
+    if setup.stage == "sft" and setup.processes == 1 and size <= max_size:
+        # Three float32 tensors: logits, their contiguous copy for the loss, log-probabilities.
+        return 3.0 * size * FLOAT32_BYTES
+    tokens = setup.rows * (setup.completion if setup.fused else setup.prompt + setup.completion)
+    rows, bytes_each = min(tokens, TILE_ROWS), 2 if setup.bf16 else FLOAT32_BYTES
+    columns = min(vocabulary, TILE_COLUMNS)
+    tile = float(rows * TILE_COLUMNS * bytes_each)
+    if setup.bf16:
+        tile += columns * width * bytes_each  # the weights of the tile
+    if not setup.fused:
+        tile += UNFUSED_COPIES * rows * columns * FLOAT32_BYTES
+    head_gradient = 0 if setup.lora else vocabulary * width * FLOAT32_BYTES
+    return tile + (tokens * width * FLOAT32_BYTES + head_gradient)
 
 
-def _sampling(shape: ModelShape, asked: TrainingSetup) -> float:
-    """Keys and values of all lists, their logits and shares, and the weights that autocast keeps.
+def _sampling(shape: ModelShape, setup: TrainingSetup) -> float:
+    """Keys and values of all lists, their logits and probabilities, and autocast's weights.
 
-    Autocast keeps its bf16 copy of each weight that is trained to the end of a forward pass.
+    Autocast keeps a bf16 copy of each trained weight until the end of a forward pass.
     """
-    cache = asked.rows * (asked.prompt + asked.completion) * shape.cache(2 if asked.bf16 else 4)
-    logits = 3 * asked.rows * shape.config.vocab_size * FLOAT  # logits, shares, padded shares
-    copies = 2 * shape.parameters if asked.bf16 and not asked.lora else 0
+    tokens = setup.rows * (setup.prompt + setup.completion)
+    cache = tokens * shape.cache(2 if setup.bf16 else 4)
+    # Three tensors: logits, probabilities, padded probabilities.
+    logits = 3 * setup.rows * shape.config.vocab_size * FLOAT32_BYTES
+    copies = 2 * shape.parameters if setup.bf16 and not setup.lora else 0
     return float(cache + logits + copies)

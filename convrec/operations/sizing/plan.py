@@ -1,31 +1,40 @@
-"""Which way of training fits on a machine, with which batch, and how long it takes."""
+"""Select how to train a stage on a machine: strategy, batch, and the time that it takes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.operations.sizing.gpus import Machine
-from convrec.operations.sizing.memory import Memory, TrainingSetup, memory
+from convrec.operations.sizing.memory import Memory, TrainingSetup, estimate_memory
 from convrec.operations.sizing.model_shape import ModelShape
 from convrec.operations.sizing.throughput import step_seconds
 
-ROOM = 0.9
-"""Share of a GPU's memory that is planned with; the rest is the context and fragments."""
+USABLE_MEMORY = 0.9
+"""Share of a GPU's memory to plan with; the rest is for its context and fragmentation."""
 
-RANK = 16
-"""Rank of adapters where the profile has none and all weights do not fit."""
+DEFAULT_LORA_RANK = 16
+"""Rank of adapters if the profile has none and training all weights does not fit."""
 
 Stage = Literal["sft", "rank_grpo"]
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage: how it is started, what it holds, how long it takes."""
+    """How to start one stage, its memory and its time.
+
+    Attributes:
+        stage: `sft` or `rank_grpo`.
+        parallel: The value of `train.parallel`.
+        settings: Overrides by dotted key.
+        memory: Memory on each GPU.
+        steps: Number of optimizer steps.
+        seconds: Seconds of one step, by part.
+    """
 
     stage: Stage
     parallel: str
@@ -33,7 +42,6 @@ class StagePlan:
     memory: Memory
     steps: int
     seconds: dict[str, float]
-    """Seconds of one step by part."""
 
     @property
     def hours(self) -> float:
@@ -42,89 +50,93 @@ class StagePlan:
 
 
 def plan_stage(
-    stage: Stage, shape: ModelShape, on: Machine, config: Config, rows: int
+    stage: Stage, shape: ModelShape, machine: Machine, config: Config, rows: int
 ) -> StagePlan:
-    """The first way that fits: all weights under DDP, cut by FSDP (sft), adapters; then less rows.
+    """The first strategy that fits; `rows` are the demonstrations of sft.
 
-    Raises InputError where the smallest step of adapters does not fit.
+    Strategies in order: all weights with DDP, sharded by FSDP (sft only), adapters; then the same
+    with smaller batches. Raises InputError if not even the smallest step with adapters fits.
     """
-    least = None
-    for batch in _batches(stage, on, config):
-        for parallel, lora in _ways(stage, on, config):
-            asked = _asked(stage, config, batch, on, parallel, lora)
-            held = memory(shape, asked)
-            if held.peak <= ROOM * on.memory:
-                settings = _settings(stage, batch, parallel, lora, on)
+    smallest = math.inf
+    for batch in _batch_sizes(stage, machine, config):
+        for parallel, lora in _strategies(stage, machine, config):
+            setup = _setup(stage, config, batch, machine, parallel, lora)
+            memory = estimate_memory(shape, setup)
+            if memory.peak <= USABLE_MEMORY * machine.memory:
+                settings = _overrides(stage, batch, parallel, lora, machine)
                 steps = config.rank_grpo.steps
                 if stage == "sft":
                     steps = math.ceil(rows / batch * config.sft.epochs)
-                seconds = step_seconds(shape, asked, on)
-                return StagePlan(stage, parallel, settings, held, steps, seconds)
-            least = min(held.peak, least or held.peak)
-    assert least is not None
+                seconds = step_seconds(shape, setup, machine)
+                return StagePlan(stage, parallel, settings, memory, steps, seconds)
+            smallest = min(memory.peak, smallest)
+    usable, total = USABLE_MEMORY * machine.memory / 1e9, machine.memory / 1e9
     raise InputError(
-        f"{stage} of {shape.name} needs {least / 1e9:.0f} GB on each GPU at the least, and one of "
-        f"{on.count}x{on.name} gives {ROOM * on.memory / 1e9:.0f} of its {on.memory / 1e9:.0f}; "
-        "take larger GPUs, a smaller model, or lower model.max_prompt_tokens"
+        f"{stage} of {shape.name} needs at least {smallest / 1e9:.0f} GB on each GPU, but "
+        f"{machine.count}x{machine.name} has {usable:.0f} usable of {total:.0f} GB each; use "
+        "larger GPUs or a smaller model, or lower model.max_prompt_tokens"
     )
 
 
-def _ways(stage: Stage, on: Machine, config: Config) -> Iterator[tuple[str, int]]:
-    """Ways to share the work, and the rank of adapters (0: none), the best first."""
-    asked = (config.sft if stage == "sft" else config.rank_grpo).lora.rank
-    if asked == 0:
+def _strategies(stage: Stage, machine: Machine, config: Config) -> Iterator[tuple[str, int]]:
+    """`train.parallel` and the rank of adapters (0: none), the best first."""
+    rank = (config.sft if stage == "sft" else config.rank_grpo).lora.rank
+    if rank == 0:
         yield "ddp", 0
-        if stage == "sft" and on.count > 1:
+        if stage == "sft" and machine.count > 1:
             yield "fsdp", 0
-    yield "ddp", asked or RANK
+    yield "ddp", rank or DEFAULT_LORA_RANK
 
 
-def _batches(stage: Stage, on: Machine, config: Config) -> Iterator[int]:
-    """Rows, or prompts, of a step: as the profile has it, then halves that all GPUs can share."""
+def _batch_sizes(stage: Stage, machine: Machine, config: Config) -> Iterator[int]:
+    """Rows (sft) or prompts per step: the profile's, then halves that all GPUs can share."""
     if stage == "sft":
-        batch, whole = config.sft.batch_size, on.count
+        batch, multiple = config.sft.batch_size, machine.count
     else:
-        group = config.rank_grpo.group_size
-        batch, whole = config.rank_grpo.prompts_per_step, on.count // math.gcd(on.count, group)
-    batch = -(-batch // whole) * whole
+        group_size = config.rank_grpo.group_size
+        batch = config.rank_grpo.prompts_per_step
+        multiple = machine.count // math.gcd(machine.count, group_size)
+    batch = -(-batch // multiple) * multiple
     while True:
         yield batch
-        if batch == whole:
+        if batch == multiple:
             return
-        batch = max(whole, batch // 2 // whole * whole)
+        batch = max(multiple, batch // 2 // multiple * multiple)
 
 
-def _asked(
-    stage: Stage, config: Config, batch: int, on: Machine, parallel: str, lora: int
+def _setup(
+    stage: Stage, config: Config, batch: int, machine: Machine, parallel: str, lora: int
 ) -> TrainingSetup:
-    settings = config.sft if stage == "sft" else config.rank_grpo
-    asked = TrainingSetup(
+    if stage == "sft":
+        rows, reference, settings = batch, False, config.sft.lora
+    else:
+        rows = batch * config.rank_grpo.group_size
+        reference, settings = config.rank_grpo.beta > 0 and not lora, config.rank_grpo.lora
+    return TrainingSetup(
         stage=stage,
-        rows=batch // on.count,
+        rows=rows // machine.count,
         prompt=config.model.max_prompt_tokens,
         completion=config.model.max_completion_tokens,
-        processes=on.count,
+        processes=machine.count,
         sharded=parallel == "fsdp",
         bf16=config.model.bf16,
         lora=lora,
-        targets=settings.lora.target_modules,
+        targets=settings.target_modules,
+        reference=reference,
     )
-    if stage == "sft":
-        return asked
-    rl = config.rank_grpo
-    lists = batch * rl.group_size // on.count
-    return replace(asked, rows=lists, reference=rl.beta > 0 and not lora)
 
 
-def _settings(stage: Stage, batch: int, parallel: str, lora: int, on: Machine) -> dict[str, Any]:
-    """What to set in the profile, by dotted key."""
-    size = "sft.batch_size" if stage == "sft" else "rank_grpo.prompts_per_step"
-    settings: dict[str, Any] = {size: batch}
+def _overrides(
+    stage: Stage, batch: int, parallel: str, lora: int, machine: Machine
+) -> dict[str, Any]:
+    """The settings to override in the profile, by dotted key."""
+    batch_key = "sft.batch_size" if stage == "sft" else "rank_grpo.prompts_per_step"
+    overrides: dict[str, Any] = {batch_key: batch}
     if lora:
-        settings[f"{stage}.lora.rank"] = lora
+        overrides[f"{stage}.lora.rank"] = lora
     return {
-        **settings,
+        **overrides,
         "train.launcher": "accelerate",
         "train.parallel": parallel,
-        "train.processes": on.count,
+        "train.processes": machine.count,
     }

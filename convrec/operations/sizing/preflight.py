@@ -1,7 +1,7 @@
-"""A dry run of how a training would be started: settings are refused, what is lacking is listed.
+"""A dry run of a training's launch: reports what works, and what this machine lacks.
 
-Everything is looked at that can be without GPUs and without vLLM: accelerate reads its file, TRL
-takes its arguments, batches are shared out, and vLLM's limits are held beside the student's.
+Checks all that can be checked without GPUs and vLLM: accelerate reads its file, TRL accepts its
+arguments, batches can be shared, and vLLM's limits fit the student's.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import httpx
 
 from convrec.config import Config
 from convrec.errors import ConfigError
-from convrec.training.parallel import lacking, parallel, refuse
+from convrec.training.launch_settings import check_stage, launch_settings, missing_requirements
 
-OK, LACKS = "ok", "lacking here"
+OK, MISSING, REFUSED = "ok", "lacking here", "refused"
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: which part, `ok` or `lacking here`, and a phrase."""
+    """The result of one check: the part, its state (OK, MISSING or REFUSED), and a phrase."""
 
     part: str
     state: str
@@ -29,62 +29,65 @@ class Finding(NamedTuple):
 
 
 def check_training(config: Config) -> list[Finding]:
-    """What was found, in order. Raises ConfigError for settings that can work nowhere."""
+    """All findings, in order. Raises ConfigError for settings that cannot work on any machine."""
     import torch
 
     gpus = torch.cuda.device_count()
-    found = _launch(config, gpus) if config.train.launcher == "accelerate" else []
-    return [*found, _arguments(config), *(_vllm(config, gpus) if config.rank_grpo.vllm else [])]
+    findings = _check_launch(config, gpus) if config.train.launcher == "accelerate" else []
+    findings.append(_check_arguments(config))
+    return [*findings, *(_check_vllm(config, gpus) if config.rank_grpo.vllm else [])]
 
 
-def _launch(config: Config, gpus: int) -> list[Finding]:
-    how = parallel(config, gpus)
-    refuse(config, "sft", how)
-    found = [
-        Finding("train", OK, f"accelerate takes {config.train.parallel}, {how.processes} processes")
-    ]
+def _check_launch(config: Config, gpus: int) -> list[Finding]:
+    settings = launch_settings(config, gpus)
+    check_stage(config, "sft", settings)
+    text = f"accelerate accepts {config.train.parallel}, {settings.processes} processes"
+    findings = [Finding("train", OK, text)]
     try:
-        refuse(config, "rank_grpo", how)
+        check_stage(config, "rank_grpo", settings)
     except ConfigError as error:
-        found.append(Finding("rank_grpo", "refused", str(error)))
-    return found + [Finding("train", LACKS, text) for text in lacking(config, how, gpus)]
+        findings.append(Finding("rank_grpo", REFUSED, str(error)))
+    missing = missing_requirements(config, settings, gpus)
+    return findings + [Finding("train", MISSING, text) for text in missing]
 
 
-def _arguments(config: Config) -> Finding:
-    """TRL's own checks of the arguments of rank_grpo, vLLM's among them."""
+def _check_arguments(config: Config) -> Finding:
+    """TRL's own checks of the arguments of rank_grpo, including vLLM's."""
     from convrec.stages.rank_grpo.algorithms import trainer_arguments
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            told = trainer_arguments(config, Path(folder), config.seed, installed=True)
+            arguments = trainer_arguments(config, Path(folder), config.seed, assume_vllm=True)
         except ValueError as error:
             raise ConfigError(f"TRL refuses the settings of rank_grpo ({error})") from None
     lists = config.rank_grpo.prompts_per_step * config.rank_grpo.group_size
-    how = f"with vLLM ({told.vllm_mode})" if told.use_vllm else "with this project's sampler"
-    return Finding("rank_grpo", OK, f"TRL takes its arguments: {lists} lists a step {how}")
+    sampler = f"vLLM ({arguments.vllm_mode})" if arguments.use_vllm else "this project's sampler"
+    return Finding(
+        "rank_grpo", OK, f"TRL accepts its arguments: {lists} lists per step with {sampler}"
+    )
 
 
-def _vllm(config: Config, gpus: int) -> list[Finding]:
+def _check_vllm(config: Config, gpus: int) -> list[Finding]:
     settings, model = config.rank_grpo, config.model
-    room = model.max_prompt_tokens + model.max_completion_tokens
-    found = [Finding("vllm", OK, f"it needs --max-model-len {room} or more")]
+    max_length = model.max_prompt_tokens + model.max_completion_tokens
+    findings = [Finding("vllm", OK, f"needs --max-model-len {max_length} or more")]
     if find_spec("vllm") is None:
-        found.append(Finding("vllm", LACKS, "the package vllm is not installed"))
+        findings.append(Finding("vllm", MISSING, "the package vllm is not installed"))
     if not gpus:
-        found.append(Finding("vllm", LACKS, "it needs a GPU, and there is none here"))
+        findings.append(Finding("vllm", MISSING, "needs a GPU, but this machine has none"))
     if settings.vllm == "server":
-        found.append(_server(settings.vllm_url))
-    return found
+        findings.append(_check_vllm_server(settings.vllm_url))
+    return findings
 
 
-def _server(url: str) -> Finding:
-    """Whether TRL's vLLM server answers."""
+def _check_vllm_server(url: str) -> Finding:
+    """Whether TRL's vLLM server responds."""
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/health/", timeout=3, follow_redirects=True)
+        response = httpx.get(f"{url.rstrip('/')}/health/", timeout=3, follow_redirects=True)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         kind = type(error).__name__
-        return Finding("vllm", LACKS, f"nothing answers at rank_grpo.vllm_url={url} ({kind})")
-    if answer.status_code != httpx.codes.OK:
-        said = f"rank_grpo.vllm_url={url} answers with HTTP {answer.status_code}"
-        return Finding("vllm", LACKS, f"{said}; start it with `trl vllm-serve --model FOLDER`")
-    return Finding("vllm", OK, f"its server answers at {url}")
+        return Finding("vllm", MISSING, f"no server responds at rank_grpo.vllm_url={url} ({kind})")
+    if response.status_code != httpx.codes.OK:
+        status = f"rank_grpo.vllm_url={url} responds with HTTP {response.status_code}"
+        return Finding("vllm", MISSING, f"{status}; start it with `trl vllm-serve --model FOLDER`")
+    return Finding("vllm", OK, f"its server responds at {url}")

@@ -1,4 +1,4 @@
-"""What TRL is told for each algorithm: one harness, in which only ALGORITHMS differs.
+"""TRL's arguments for each algorithm, which differ only by ALGORITHMS.
 
 The baselines are TRL's own trainers with NDCG@N as the reward of a list.
 """
@@ -15,7 +15,7 @@ from trl import GRPOConfig
 from convrec.config import Config, RankGrpo
 from convrec.errors import ConfigError, TrainingError
 from convrec.rank_grpo.trainer import LOSS_TYPE
-from convrec.training.parallel import uneven
+from convrec.training.launch_settings import uneven_lists_error
 from convrec.utils.distributed import process_count
 
 ALGORITHMS: dict[str, dict[str, str]] = {
@@ -25,21 +25,22 @@ ALGORITHMS: dict[str, dict[str, str]] = {
     "dr_grpo": {"loss_type": "dr_grpo", "scale_rewards": "none"},
     "dapo": {"loss_type": "dapo"},
 }
-"""TRL settings of each algorithm; the loss type of `rank_grpo` follows from its reduction."""
+"""TRL arguments of each algorithm; the loss type of `rank_grpo` follows from its reduction."""
 
 
 def trainer_arguments(
-    config: Config, workspace: Path, seed: int, *, bf16: bool = False, installed: bool = False
+    config: Config, folder: Path, seed: int, *, bf16: bool = False, assume_vllm: bool = False
 ) -> GRPOConfig:
-    """TRL's arguments; TRL saves, reports and draws nothing, and `workspace` stays empty.
+    """TRL's arguments. TRL itself saves, reports and shuffles nothing; `folder` stays empty.
 
-    `installed` takes it as given that vLLM is there. A step has `prompts_per_step` × `group_size`
-    lists whatever the number of processes. Raises ConfigError where they cannot share them evenly.
+    A step has `prompts_per_step` × `group_size` lists, whatever the number of processes. With
+    `assume_vllm`, vLLM need not be installed. Raises ConfigError if the processes cannot share the
+    lists evenly, TrainingError if vLLM is configured and missing.
     """
     settings = config.rank_grpo
     lists, processes = settings.prompts_per_step * settings.group_size, process_count()
     if lists % processes:
-        raise ConfigError(uneven(config, processes))
+        raise ConfigError(uneven_lists_error(config, processes))
     algorithm = {
         "loss_type": LOSS_TYPE[settings.reduction],
         "importance_sampling_level": "token",
@@ -47,7 +48,7 @@ def trainer_arguments(
         **ALGORITHMS[settings.algorithm],
     }
     return GRPOConfig(
-        output_dir=str(workspace),
+        output_dir=str(folder),
         max_steps=settings.steps,
         per_device_train_batch_size=lists // processes,
         num_generations=settings.group_size,
@@ -73,16 +74,16 @@ def trainer_arguments(
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
-        **_vllm(settings, installed),
+        **_vllm_arguments(settings, assume_vllm),
         **algorithm,
     )
 
 
-def _vllm(settings: RankGrpo, installed: bool) -> dict[str, Any]:
-    """TRL's vLLM settings; raises TrainingError where vLLM is asked for and not installed."""
+def _vllm_arguments(settings: RankGrpo, assume_vllm: bool) -> dict[str, Any]:
+    """TRL's vLLM arguments; raises TrainingError if vLLM is configured and not installed."""
     if not settings.vllm:
         return {}
-    if not installed and find_spec("vllm") is None:
+    if not assume_vllm and find_spec("vllm") is None:
         raise TrainingError(
             f"rank_grpo.vllm={settings.vllm} needs the package vllm, which is not installed; "
             "install it on a machine with a GPU, or leave rank_grpo.vllm empty"

@@ -1,4 +1,4 @@
-"""What is kept of each step of reinforcement, where its time goes, and when it is stopped."""
+"""Metrics and timings of each training step, and the check for a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from convrec.errors import TrainingError
-from convrec.metrics.list_quality import RATES
+from convrec.metrics.list_quality import QUALITY_METRICS
 from convrec.training.metrics_log import MetricsLog
 from convrec.utils.progress import Progress
 
@@ -25,22 +25,22 @@ CURVES = {
     "clip_ratio/region_mean": "clip_share",
     "completions/mean_length": "tokens",
     "step_time": "seconds",
-    **{rate: rate for rate in RATES},
+    **{name: name for name in QUALITY_METRICS},
 }
-"""TRL's name of each figure that is kept, and the name here."""
+"""TRL's name of each logged metric → its name in the metrics log."""
 
-OWN = ("relevance/", "reward@rank", "clip_share@rank")
-"""How the names begin that are ours already."""
+KEPT_PREFIXES = ("relevance/", "reward@rank", "clip_share@rank")
+"""Prefixes of metrics that keep their names."""
 
 
 class StepTimer:
-    """Adds up what the parts of a step take."""
+    """Adds up the time that parts of a step take."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
+        self._seconds: dict[str, float] = defaultdict(float)
 
     def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, with its time counted for `part`."""
+        """Wrap `function` so that its time counts for `part`."""
 
         @functools.wraps(function, updated=())
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -48,43 +48,45 @@ class StepTimer:
             try:
                 return function(*args, **kwargs)
             finally:
-                self.seconds[part] += time.perf_counter() - started
+                self._seconds[part] += time.perf_counter() - started
 
         return call
 
-    def take(self, part: str) -> float:
-        """What a part took since it was last asked for."""
-        return self.seconds.pop(part, 0.0)
+    def pop_seconds(self, part: str) -> float:
+        """The time of `part` since the previous call."""
+        return self._seconds.pop(part, 0.0)
 
 
 class StepMetricsCallback(TrainerCallback):
-    """Records each step and reports it; raises TrainingError on a broken loss."""
+    """Logs the metrics of each step; raises TrainingError if the loss is not finite."""
 
-    def __init__(self, progress: Progress, record: MetricsLog, clock: StepTimer) -> None:
+    def __init__(self, progress: Progress, metrics_log: MetricsLog, timer: StepTimer) -> None:
         self.progress = progress
-        self.record = record
-        self.clock = clock
+        self.metrics_log = metrics_log
+        self.timer = timer
 
     def on_log(
         self, args: Any, state: Any, control: Any, *, logs: dict[str, Any], **_: Any
     ) -> None:
-        """Keep the figures of one step."""
+        """Log one step."""
         if "loss" not in logs:
             return
         step = state.global_step
         if not all(math.isfinite(logs[name]) for name in ("loss", "grad_norm")):
             raise TrainingError(
                 f"the loss of step {step} is not finite; lower rank_grpo.learning_rate "
-                f"(it is {args.learning_rate:g})"
+                f"(now {args.learning_rate:g})"
             )
         values = {}
-        for name, value in logs.items():
-            kept = CURVES.get(name, name if name.startswith(OWN) else None)
-            if kept is not None and value is not None:
-                values[kept] = float(value)
-        parts = {f"seconds_{part}": self.clock.take(part) for part in ("sampling", "scoring")}
+        for trl_name, value in logs.items():
+            name = CURVES.get(trl_name, trl_name if trl_name.startswith(KEPT_PREFIXES) else None)
+            if name is not None and value is not None:
+                values[name] = float(value)
+        parts = {
+            f"seconds_{part}": self.timer.pop_seconds(part) for part in ("sampling", "scoring")
+        }
         values["seconds_loss"] = values.get("seconds", 0.0) - sum(parts.values())
-        self.record.add(step, values | parts)
+        self.metrics_log.add_metrics(step, values | parts)
         self.progress(
             step, state.max_steps, f"NDCG of sampled lists {values.get('reward', 0.0):.3f}"
         )

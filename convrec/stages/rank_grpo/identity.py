@@ -1,17 +1,15 @@
-"""The configuration keys that name a Rank-GRPO checkpoint."""
+"""The settings in the key of a Rank-GRPO checkpoint."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from convrec.config import Config
 from convrec.models.identity import prompt_settings
-
-if TYPE_CHECKING:
-    from convrec.config import Config
 
 
 def config_subset(config: Config) -> dict[str, Any]:
-    """Everything of the configuration that can change the trained weights."""
+    """All settings that can change the trained weights."""
     return {
         "seed": config.seed,
         "list_length": config.list_length,

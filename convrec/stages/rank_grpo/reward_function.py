@@ -1,79 +1,89 @@
-"""The reward functions that TRL calls: one number a list, and what is watched on the way.
+"""The reward functions that TRL calls, and the metrics logged with them.
 
-Every algorithm logs the same figures, so that their curves can be laid side by side: NDCG at N as
-the reward of a list, the reward of every rank, relevance by bucket of ranks, and the rates that
-evaluation measures.
+Every algorithm logs the same metrics, so their curves can be compared: NDCG@N as the reward of a
+list, the reward of each rank, relevance per bucket of ranks, and the list quality of evaluation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from convrec.metrics.list_quality import RATES, list_rates
+from convrec.metrics.list_quality import QUALITY_METRICS, quality_of_list
 from convrec.metrics.ndcg import ndcg
-from convrec.metrics.relevance import Titled, list_lines, match_lines, titled
-from convrec.metrics.rewards import Reward
+from convrec.metrics.relevance import TitleAndYear, list_lines, match_lines, titles_and_years
+from convrec.metrics.rewards import RankReward
 from convrec.titles.index import TitleIndex
-from convrec.titles.line_format import TITLE_YEAR, LineFormat
+from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
 
 BUCKETS = 4
-"""Into how many parts the ranks are cut for the curves."""
+"""Number of buckets of ranks in the relevance curves."""
 
-_REMEMBERED = 4096
-"""Judged lists that are remembered."""
+_CACHED_SCORES = 4096
+"""Scored lists that are cached."""
+
+_CACHED_TITLES = 1 << 16
+"""Looked-up titles that are cached."""
 
 Titles = Iterable[Mapping[str, Any]]
-Judged = tuple[list[float], list[float], tuple[float, ...]]
-"""The relevance of ranks 1 to N, their faults, and the RATES of the list."""
+"""Structs of title and year."""
 
 
-class _Remembering(TitleIndex):
-    """An index that looks each title up once: the lists of a training are of a few titles."""
+class ListScore(NamedTuple):
+    """Relevance and faults of ranks 1 to N, and the QUALITY_METRICS of the list."""
+
+    relevance: list[float]
+    faults: list[float]
+    quality: tuple[float, ...]
+
+
+class _CachedIndex(TitleIndex):
+    """A title index that caches lookups: sampled lists repeat few titles."""
 
     def __init__(self, index: TitleIndex) -> None:
-        self._find = lru_cache(maxsize=1 << 16)(index.find)
+        self._find = lru_cache(maxsize=_CACHED_TITLES)(index.find)
 
     def find(self, title: str, year: int | None) -> str | None:
-        """As the index finds it."""
+        """As `TitleIndex.find`."""
         return self._find(title, year)
 
 
 class ListScorer:
     """Scores completions against the `seen` and `ground_truth` of their dataset rows.
 
-    A list is judged once, though both the ranks and the list as a whole ask for it.
+    The latest scores are cached, because rank rewards and list rewards ask for the same lists.
     """
 
     __name__ = "ndcg"
-    """TRL's name of the reward in its logs."""
+    """The name of the reward in TRL's logs."""
 
     def __init__(
         self,
         index: TitleIndex,
         n_ranks: int,
-        reward: Reward,
+        reward: RankReward,
         *,
         years: bool,
-        form: LineFormat = TITLE_YEAR,
+        line_format: LineFormat = DEFAULT_FORMAT,
     ) -> None:
-        self.index = _Remembering(index)
+        self.index = _CachedIndex(index)
         self.n_ranks = n_ranks
         self.reward = reward
         self.years = years
-        self.form = form
-        self._judged = lru_cache(maxsize=_REMEMBERED)(self._judge)
+        self.line_format = line_format
+        self._score_cached = lru_cache(maxsize=_CACHED_SCORES)(self._score)
 
     def rank_rewards(self, completion: str, row: Mapping[str, Any]) -> list[float]:
-        """Rewards of ranks 1 to N, as RankGRPOTrainer asks for them."""
-        return self.reward(self._of(completion, row["seen"], row["ground_truth"])[0])
+        """Rewards of ranks 1 to N, for `RankGRPOTrainer`."""
+        return self.reward(self._score_row(completion, row["seen"], row["ground_truth"]).relevance)
 
     def rank_faults(self, completion: str, row: Mapping[str, Any]) -> list[float]:
-        """1 at each rank whose line is outside the catalog, seen, a repeat or not to be read."""
-        return self._of(completion, row["seen"], row["ground_truth"])[1]
+        """1 for each rank whose line is not in the catalog, seen, a repeat or malformed, else 0."""
+        return self._score_row(completion, row["seen"], row["ground_truth"]).faults
 
     def __call__(
         self,
@@ -84,34 +94,47 @@ class ListScorer:
         log_metric: Callable[[str, float], None],
         **_: Any,
     ) -> list[float]:
-        """NDCG of each completion, as TRL asks for it; logs the figures of the batch."""
-        judged = list(map(self._of, completions, seen, ground_truth))
-        earned = np.array([relevance for relevance, _, _ in judged])  # (B, N)
-        rewards = np.array([self.reward(relevance) for relevance, _, _ in judged])
-        self._log(earned, rewards, np.array([rates for _, _, rates in judged]), log_metric)
+        """NDCG@N of each completion, as a TRL reward function; logs the metrics of the batch."""
+        scores = list(map(self._score_row, completions, seen, ground_truth))
+        relevance = np.array([score.relevance for score in scores])  # (B, N)
+        rewards = np.array([self.reward(score.relevance) for score in scores])  # (B, N)
+        quality = np.array([score.quality for score in scores])  # (B, metrics)
+        self._log(relevance, rewards, quality, log_metric)
         truths = np.array([len(items) for items in ground_truth])
-        return [float(value) for value in ndcg(earned, truths, self.n_ranks)]
+        return [float(value) for value in ndcg(relevance, truths, self.n_ranks)]
 
-    def _of(self, completion: str, seen: Titles, ground_truth: Titles) -> Judged:
-        return self._judged(completion, tuple(titled(seen)), tuple(titled(ground_truth)))
+    def _score_row(self, completion: str, seen: Titles, ground_truth: Titles) -> ListScore:
+        return self._score_cached(
+            completion, tuple(titles_and_years(seen)), tuple(titles_and_years(ground_truth))
+        )
 
-    def _judge(
-        self, completion: str, seen: tuple[Titled, ...], ground_truth: tuple[Titled, ...]
-    ) -> Judged:
+    def _score(
+        self,
+        completion: str,
+        seen: tuple[TitleAndYear, ...],
+        ground_truth: tuple[TitleAndYear, ...],
+    ) -> ListScore:
         lines = list_lines(completion)
-        judged = match_lines(lines[: self.n_ranks], self.index, seen, ground_truth, self.form)
-        relevance = [float(line.truth is not None) for line in judged]
-        faults = [float(x.item_id is None or x.repeat or x.seen) for x in judged]
-        missing = [0.0] * (self.n_ranks - len(judged))
-        rates = list_rates(judged, len(lines), self.n_ranks, years=self.years)
-        return relevance + missing, faults + missing, rates
+        matched = match_lines(
+            lines[: self.n_ranks], self.index, seen, ground_truth, self.line_format
+        )
+        relevance = [float(line.truth is not None) for line in matched]
+        faults = [float(x.item_id is None or x.repeat or x.seen) for x in matched]
+        missing = [0.0] * (self.n_ranks - len(matched))
+        quality = quality_of_list(matched, len(lines), self.n_ranks, years=self.years)
+        return ListScore(relevance + missing, faults + missing, quality)
 
     def _log(
-        self, earned: Any, rewards: Any, rates: Any, log_metric: Callable[[str, float], None]
+        self,
+        relevance: NDArray[np.float64],
+        rewards: NDArray[np.float64],
+        quality: NDArray[np.float64],
+        log_metric: Callable[[str, float], None],
     ) -> None:
-        for name, value in zip(RATES, rates.mean(axis=0), strict=True):
+        for name, value in zip(QUALITY_METRICS, quality.mean(axis=0), strict=True):
             log_metric(name, float(value))
         for rank, value in enumerate(rewards.mean(axis=0), start=1):
             log_metric(f"reward@rank{rank}", float(value))
         for part in np.array_split(np.arange(self.n_ranks), min(BUCKETS, self.n_ranks)):
-            log_metric(f"relevance/{part[0] + 1}-{part[-1] + 1}", float(earned[:, part].mean()))
+            mean = relevance[:, part].mean()
+            log_metric(f"relevance/{part[0] + 1}-{part[-1] + 1}", float(mean))

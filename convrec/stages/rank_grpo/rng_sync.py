@@ -1,9 +1,9 @@
-"""Random numbers of several processes that reinforce together, kept as one process has them.
+"""Keep the random numbers of several processes equal to those of a single one.
 
-TRL seeds each process by its rank and shuffles the lists of each by itself. Before training, and
-after every step, the generator of all is put where that of one process would be: the same lists
-are sampled whatever the number of processes (up to rounding), and what is saved goes on alike.
-Dropout is the exception, for it draws by the rows of a process.
+TRL seeds each process by its rank, and each process shuffles its own lists. Before training and
+after every step, each process sets its generator to the state that a single process would have.
+The sampled lists then do not depend on the number of processes (up to rounding), and a resumed run
+continues the same sequence. Dropout is the exception: it draws per row of a process.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from convrec.rank_grpo.rollout import Rollout
 
 
 class SyncRngCallback(TrainerCallback):
-    """Keeps torch's generator of several processes in step with that of one; is before saving."""
+    """Sets torch's generator of each process; must come before the checkpoint callback."""
 
     def __init__(self, rollout: Rollout) -> None:
         self.rollout = rollout
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Every process begins where the first does."""
+        """Start from the first process's state."""
         torch.set_rng_state(broadcast_object_list([torch.get_rng_state()])[0])
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Go where one process is after this step."""
-        if self.rollout.after is not None:
-            torch.set_rng_state(self.rollout.after)
+        """Continue from the state of a single process after this step."""
+        if self.rollout.rng_state_after_step is not None:
+            torch.set_rng_state(self.rollout.rng_state_after_step)

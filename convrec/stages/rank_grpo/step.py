@@ -1,15 +1,10 @@
-"""The rank_grpo stage as a step: a checkpoint trained further on the conversations."""
+"""The step that trains a checkpoint further on the conversations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from convrec.artifacts.step_result import StepResult
+from convrec.artifacts import StepResult
 from convrec.stages.base import Step, StepContext
 from convrec.stages.rank_grpo.identity import config_subset
-
-if TYPE_CHECKING:
-    pass
 
 
 def _build(ctx: StepContext) -> StepResult:
@@ -26,3 +21,4 @@ RANK_GRPO = Step(
     config=config_subset,
     folder=True,
 )
+"""Parents: `checkpoint`, `conversations`, `catalog`."""

@@ -1,58 +1,62 @@
-"""How good the model is while it trains: Recall and NDCG of lists that it writes on validation.
+"""Validation during training: Recall and NDCG of lists that the model generates on validation.
 
-The lists are sampled as in training, with the same random numbers every time: two checkpoints
-differ by their weights alone. What is measured is the `standard` protocol, not the reward. The best
-weights by NDCG are kept, and training stops when they have not got better for `patience` looks.
+Lists are sampled as in training, with the same random numbers every time, so two evaluations differ
+by their weights only. The metrics are those of the `standard` protocol, not the reward. The best
+weights by NDCG are kept. Training stops once NDCG has not improved for `patience` evaluations.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from convrec.config import Config
+from convrec.metrics.batch import ListToScore
 from convrec.metrics.bootstrap import Bootstrap
 from convrec.metrics.protocols.standard import match_standard
-from convrec.metrics.registry import ListToScore, ranking_metrics
-from convrec.metrics.relevance import titled
+from convrec.metrics.registry import ranking_metrics
+from convrec.metrics.relevance import titles_and_years
 from convrec.titles.index import TitleIndex
-from convrec.training.checkpoint import latest, step_of
+from convrec.training.checkpoint import latest_checkpoint, step_of
 from convrec.training.metrics_log import MetricsLog
+from convrec.utils.files import atomic_path
 
-BEST = "ndcg@20"
-"""The metric that decides."""
+BEST_METRIC = "ndcg@20"
+"""The metric that selects the best weights."""
 
-MEASURED = ("recall@20", BEST)
-KEPT_LISTS = 4
-"""Lists that are kept as samples at each look."""
+LOGGED_METRICS = ("recall@20", BEST_METRIC)
 
-Answer = Callable[[], list[str]]
-"""Writes one list for each validation sample, with the model as it is."""
+LOGGED_LISTS = 4
+"""Lists that each evaluation writes to samples.jsonl."""
+
+GenerateLists = Callable[[], list[str]]
+"""Generates one list for each validation sample with the current weights."""
 
 
 class Validation(TrainerCallback):
-    """Looks at the model before training, every `every` steps and after the last one."""
+    """Evaluates before training, every `rank_grpo.eval_every` steps and after the last step."""
 
     def __init__(
         self,
         samples: Sequence[Mapping[str, Any]],
-        answer: Answer,
+        generate: GenerateLists,
         index: TitleIndex,
         config: Config,
-        record: MetricsLog,
+        metrics_log: MetricsLog,
     ) -> None:
-        """`samples` are rows of the conversations table, in the order of `answer`."""
+        """`samples` are rows of the conversations table, in the order of `generate`."""
         self.samples = samples
-        self.answer = answer
+        self.generate = generate
         self.index = index
         self.config = config
-        self.record = record
+        self.metrics_log = metrics_log
         self._bootstrap = Bootstrap(
             [sample["context_id"] for sample in samples],
             resamples=config.evaluate.bootstrap,
@@ -60,95 +64,99 @@ class Validation(TrainerCallback):
         )
 
     @property
-    def looks(self) -> list[tuple[int, float]]:
-        """(step, NDCG) of every look so far."""
-        return self.record.curve(f"validation_{BEST}")
+    def evaluations(self) -> list[tuple[int, float]]:
+        """(step, NDCG) of each evaluation so far."""
+        return self.metrics_log.curve(f"validation_{BEST_METRIC}")
 
     @property
     def best(self) -> tuple[int, float]:
-        """The step after which NDCG was best, the first of equals, and what it was then."""
-        return max(self.looks, key=lambda look: look[1])
+        """(step, NDCG) of the best evaluation, the first of equals."""
+        return max(self.evaluations, key=lambda evaluation: evaluation[1])
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **at: Any) -> None:
-        """Look at the weights that training starts from."""
+    def on_train_begin(self, args: Any, state: Any, control: Any, **context: Any) -> None:
+        """Evaluate the initial weights."""
         if state.global_step == 0:
-            self._look(0, at["model"])
+            self._evaluate(0, context["model"])
 
-    def on_log(self, args: Any, state: Any, control: Any, **at: Any) -> None:
-        """Look after a step, and stop where nothing has got better for long."""
+    def on_log(self, args: Any, state: Any, control: Any, **context: Any) -> None:
+        """Evaluate after a step; stop training if NDCG has not improved for long."""
         step, settings = state.global_step, self.config.rank_grpo
-        last = step == state.max_steps or control.should_training_stop
-        if "loss" not in at["logs"] or not (step % settings.eval_every == 0 or last):
+        is_last = step == state.max_steps or control.should_training_stop
+        if "loss" not in context["logs"] or not (step % settings.eval_every == 0 or is_last):
             return
-        self._look(step, at["model"])
-        since = [look for look, _ in self.looks if look > self.best[0]]
-        if settings.patience and len(since) >= settings.patience:
+        self._evaluate(step, context["model"])
+        since_best = [evaluated for evaluated, _ in self.evaluations if evaluated > self.best[0]]
+        if settings.patience and len(since_best) >= settings.patience:
             control.should_training_stop = True
 
-    def restore(self, model: Any) -> None:
-        """Put the best weights back into the model."""
-        kept = load_file(self._weights(self.best[0]))
+    def restore_best(self, model: Any) -> None:
+        """Load the best weights into the model."""
+        best = load_file(self._weights_path(self.best[0]))
         for name, weight in model.named_parameters():
-            if name in kept:
-                weight.data.copy_(kept[name])
+            if name in best:
+                weight.data.copy_(best[name])
 
-    def _look(self, step: int, model: Any) -> None:
+    def _evaluate(self, step: int, model: Any) -> None:
         started = time.perf_counter()
-        lists = self.answer()
-        values, scores = self._measure(lists)
+        lists = self.generate()
+        values, ndcg = self._score(lists)
         values["seconds"] = time.perf_counter() - started
-        self.record.add(step, {f"validation_{name}": value for name, value in values.items()})
-        shown = zip(self.samples[:KEPT_LISTS], lists, scores, strict=False)
-        self.record.sample(
+        self.metrics_log.add_metrics(
+            step, {f"validation_{name}": value for name, value in values.items()}
+        )
+        logged = zip(self.samples[:LOGGED_LISTS], lists, ndcg, strict=False)
+        self.metrics_log.add_samples(
             step,
             (
-                {"context_id": sample["context_id"], "completion": text, BEST: float(score)}
-                for sample, text, score in shown
+                {"context_id": sample["context_id"], "completion": text, BEST_METRIC: float(value)}
+                for sample, text, value in logged
             ),
         )
-        if self.best[0] == step and self.record.writes:
-            _save(model, self._weights(step))
-            self._tidy()
+        if self.best[0] == step and self.metrics_log.is_writer:
+            _save_trained_weights(model, self._weights_path(step))
+            self._delete_unneeded_weights()
 
-    def _tidy(self) -> None:
-        """Remove weights that neither this run nor one that goes on from a checkpoint asks for."""
-        saved = step_of(latest(self.record.folder))
-        until = [look for look in self.looks if look[0] <= saved]
-        needed = {self.best[0], max(until, key=lambda look: look[1])[0]}
-        for path in self.record.folder.glob("best-*.safetensors"):
-            if path not in map(self._weights, needed):
+    def _delete_unneeded_weights(self) -> None:
+        """Delete weights that neither this run nor a run resumed from the checkpoint needs."""
+        saved_step = step_of(latest_checkpoint(self.metrics_log.folder))
+        until_saved = [evaluation for evaluation in self.evaluations if evaluation[0] <= saved_step]
+        needed = {self.best[0], max(until_saved, key=lambda evaluation: evaluation[1])[0]}
+        for path in self.metrics_log.folder.glob("best-*.safetensors"):
+            if path not in map(self._weights_path, needed):
                 path.unlink()
 
-    def _measure(self, lists: Sequence[str]) -> tuple[dict[str, float], Any]:
-        """Means of metrics and rates, the deciding one's interval, and its value for each list."""
-        asked = [
-            ListToScore(text, titled(sample["seen"]), titled(sample["ground_truth"]))
+    def _score(self, lists: Sequence[str]) -> tuple[dict[str, float], NDArray[np.float64]]:
+        """Mean metrics and list quality with the interval of NDCG; and the NDCG of each list."""
+        to_score = [
+            ListToScore(
+                text, titles_and_years(sample["seen"]), titles_and_years(sample["ground_truth"])
+            )
             for sample, text in zip(self.samples, lists, strict=True)
         ]
         batch = match_standard(
-            asked,
+            to_score,
             self.index,
             n=self.config.list_length,
-            years=self.config.line_format.years,
-            form=self.config.line_format,
+            years=self.config.line_format.has_years,
+            line_format=self.config.line_format,
         )
         metrics = ranking_metrics(batch)
-        figures = {**{name: metrics[name] for name in MEASURED}, **batch.rates}
-        means = {name: float(value.mean()) for name, value in figures.items()}
-        _, low, high = self._bootstrap.intervals(metrics[BEST][:, None])[0]
-        return {**means, f"{BEST}_low": low, f"{BEST}_high": high}, metrics[BEST]
+        by_name = {**{name: metrics[name] for name in LOGGED_METRICS}, **batch.quality}
+        means = {name: float(values.mean()) for name, values in by_name.items()}
+        ndcg = metrics[BEST_METRIC]
+        _, low, high = self._bootstrap.intervals(ndcg[:, None])[0]
+        return {**means, f"{BEST_METRIC}_low": low, f"{BEST_METRIC}_high": high}, ndcg
 
-    def _weights(self, step: int) -> Path:
-        return self.record.folder / f"best-{step}.safetensors"
+    def _weights_path(self, step: int) -> Path:
+        return self.metrics_log.folder / f"best-{step}.safetensors"
 
 
-def _save(model: Any, path: Path) -> None:
-    """Write the weights that are trained, under another name first."""
+def _save_trained_weights(model: Any, path: Path) -> None:
+    """Write the weights that are trained, atomically."""
     weights = {
         name: weight.detach().cpu().contiguous()
         for name, weight in model.named_parameters()
         if weight.requires_grad
     }
-    part = path.with_suffix(".part")
-    save_file(weights, part)
-    os.replace(part, path)
+    with atomic_path(path) as part:
+        save_file(weights, part)

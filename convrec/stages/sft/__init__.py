@@ -1,8 +1,8 @@
-"""Stage `sft`: the student learns to answer as the demonstrations do.
+"""Stage `sft`: the student learns to answer like the demonstrations.
 
-The first training stage of the paper (its section on behavioural cloning): the model sees each
-conversation of split train and the list made for it, with loss on the list alone. Importing this
-package imports no torch; building does.
+The first training stage of the paper (behavior cloning). The model sees each conversation of split
+train and its demonstration; the loss covers the demonstration only. Importing this package does not
+import torch; building does.
 """
 
 from convrec.stages.sft.step import SFT

@@ -1,8 +1,8 @@
-"""The data of several processes that train together: the batches of one process, cut in parts.
+"""Split the batches of a single process among several.
 
-transformers groups rows by length in batches of one process and fills up a last batch with rows
-that were had already. Here the order is that of one process, and what a last batch lacks are blank
-rows without a label, so that every step has the loss and the gradient that it would have there.
+transformers groups rows by length within one process's batches, and fills the last batch with rows
+that were already used. Here the order is that of a single process, and the last batch is filled
+with blank rows without labels. Every step then has the loss and the gradient of a single process.
 """
 
 from __future__ import annotations
@@ -13,30 +13,31 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from torch.utils.data import Sampler
 
-_IGNORED = -100
+from convrec.stages.sft.data import IGNORED, EncodedRows
 
 
 class DistributedBatchSampler(Sampler[int]):
-    """The order of `sampler` (n rows) as the first process draws it, and blank rows to its end.
+    """The order of `sampler` (n rows) as the first process draws it, padded with blank rows.
 
-    The blank row is row n of the data; `whole` is the number of rows in a batch of all processes.
+    The blank row is row n of the data. `batch_size` counts the rows of all processes.
     """
 
-    def __init__(self, sampler: Any, whole: int) -> None:
+    def __init__(self, sampler: Any, batch_size: int) -> None:
         self.sampler = sampler
-        self.blanks = -len(sampler) % whole
+        self.blanks = -len(sampler) % batch_size
 
     def __iter__(self) -> Iterator[int]:
-        order = broadcast_object_list([list(self.sampler)])[0]  # each draws: generators move alike
+        # Every process draws the order, so their generators stay in step.
+        order = broadcast_object_list([list(self.sampler)])[0]
         return iter([*order, *[len(order)] * self.blanks])
 
     def __len__(self) -> int:
         return len(self.sampler) + self.blanks
 
 
-def with_blank(data: dict[str, list[list[int]]], pad: int) -> dict[str, list[list[int]]]:
-    """`data` and a last row of two tokens that no loss is taken on."""
+def append_blank_row(data: EncodedRows, pad: int) -> EncodedRows:
+    """`data` with a last row of two padding tokens that has no loss."""
     return {
         "input_ids": [*data["input_ids"], [pad, pad]],
-        "labels": [*data["labels"], [_IGNORED, _IGNORED]],
+        "labels": [*data["labels"], [IGNORED, IGNORED]],
     }

@@ -1,15 +1,13 @@
-"""The sft stage as a step: its key, its inputs and its build."""
+"""The step that trains a checkpoint on demonstrations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convrec.artifacts import StepResult
+from convrec.config import Config
 from convrec.models.identity import base_digest, prompt_settings
 from convrec.stages.base import Step, StepContext
-
-if TYPE_CHECKING:
-    from convrec.config import Config
 
 
 def _config(config: Config) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from convrec.errors import ConfigError, InputError
 from convrec.models.load import Student, load_checkpoint, load_student
 from convrec.models.save import save_student
 from convrec.models.tiny import make_tiny
-
-from .conftest import ROWS
+from tests.support.micro import ROWS
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def test_an_adapter_folder_is_merged_into_its_base(saved: Path, tmp_path: Path) 
         assert not torch.allclose(model(text).logits, load_checkpoint(saved).model(text).logits)
 
 
-def test_unusable_folders_are_said(tmp_path: Path, micro: Config) -> None:
+def test_unusable_folders_are_refused(tmp_path: Path, micro: Config) -> None:
     with pytest.raises(InputError, match="is not a folder"):
         load_student(str(tmp_path / "missing"), config=micro.model)
     with pytest.raises(InputError, match="base= is not a folder"):
@@ -58,27 +57,27 @@ def test_unusable_folders_are_said(tmp_path: Path, micro: Config) -> None:
         load_student(str(tmp_path), config=micro.model)
 
 
-def test_a_broken_file_is_said(saved: Path) -> None:
+def test_a_broken_file_is_refused(saved: Path) -> None:
     (saved / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(InputError, match="cannot be read"):
         load_checkpoint(saved)
 
 
-def test_an_unreachable_hub_is_one_sentence(micro: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported(micro: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", _offline)
     with pytest.raises(ConfigError, match="check the name and the network"):
         load_student("nobody-here/no-such-model", config=micro.model)
 
 
-def test_a_hub_without_a_network_is_one_sentence(
+def test_a_refused_connection_to_the_hub_is_reported(
     micro: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the library's own HTTP client says it: nobody listens on port 1."""
+    """The error of the library's own HTTP client: nothing listens on port 1."""
 
-    def nowhere(*_: object, **__: object) -> None:
+    def connect_to_port_1(*_: object, **__: object) -> None:
         get_session().get("http://127.0.0.1:1")
 
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", nowhere)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", connect_to_port_1)
     with pytest.raises(ConfigError, match="check the name and the network"):
         load_student("nobody-here/no-such-model", config=micro.model)
 

@@ -8,8 +8,7 @@ from convrec.config import Config
 from convrec.errors import ConfigError
 from convrec.models.prompts import encode_completion, encode_prompt, render_prompt, student_prompt
 from convrec.models.tiny import make_tiny
-
-from .conftest import ROWS
+from tests.support.micro import ROWS
 
 
 @pytest.fixture
@@ -34,19 +33,19 @@ def test_instruct_names_domain_length_and_form() -> None:
     assert "Title (year)" in student_prompt("x", None, with_prompt("instruct"))
 
 
-def test_given_is_the_data_s_own_prompt_or_an_error() -> None:
+def test_given_is_the_prompt_in_the_data() -> None:
     assert student_prompt("x", "the data's words", with_prompt("given")) == "the data's words"
     with pytest.raises(ConfigError, match=r"model\.prompt=given"):
         student_prompt("x", None, with_prompt("given"))
 
 
-def test_template_surrounds_the_text(tokenizer: Any) -> None:
+def test_the_template_surrounds_the_text(tokenizer: Any) -> None:
     assert render_prompt(tokenizer, " hi ", 64) == "<|user|>hi<|assistant|>"
     ids = encode_prompt(tokenizer, "hi", 64)
     assert tokenizer.decode(ids) == "<|user|>hi<|assistant|>"
 
 
-def test_too_long_a_text_loses_its_middle_and_the_template_stays(tokenizer: Any) -> None:
+def test_a_long_text_loses_its_middle(tokenizer: Any) -> None:
     text = " ".join(f"word{i}" for i in range(200))
     for room in (20, 64, 333):
         ids = encode_prompt(tokenizer, text, room)
@@ -58,14 +57,14 @@ def test_too_long_a_text_loses_its_middle_and_the_template_stays(tokenizer: Any)
     assert shown.startswith("<|user|>word0 word1 ")
 
 
-def test_text_that_fits_exactly_is_whole(tokenizer: Any) -> None:
+def test_a_text_that_fits_exactly_is_unchanged(tokenizer: Any) -> None:
     size = len(encode_prompt(tokenizer, "more like Heat", 64))
     assert tokenizer.decode(encode_prompt(tokenizer, "more like Heat", size)) == (
         "<|user|>more like Heat<|assistant|>"
     )
 
 
-def test_no_room_beside_the_template_is_an_error(tokenizer: Any) -> None:
+def test_no_room_next_to_the_template_is_an_error(tokenizer: Any) -> None:
     with pytest.raises(ConfigError, match="max_prompt_tokens=2"):
         encode_prompt(tokenizer, "more like Heat", 2)
 

@@ -9,10 +9,8 @@ from convrec.config import Config
 from convrec.models.load import Student, load_checkpoint, load_student
 from convrec.models.save import save_student
 from convrec.models.tiny import make_tiny
+from tests.support.micro import TEXTS
 
-from .conftest import ROWS
-
-TEXTS = [text for row in ROWS for text in row]
 SAMPLE = "Amélie (2001)\nUp (2009)\n\nnever seen: 東京物語 (1953) 🎬"
 
 
@@ -27,22 +25,24 @@ def test_ids_are_the_same_after_save_and_reload(micro: Config, tmp_path: Path) -
         tokenizer.pad_token_id,
     )
     auto = AutoTokenizer.from_pretrained(tmp_path)
-    assert auto(SAMPLE)["input_ids"] != tokenizer(SAMPLE)["input_ids"], "the pitfall is gone"
+    assert auto(SAMPLE)["input_ids"] != tokenizer(SAMPLE)["input_ids"], (
+        "AutoTokenizer now agrees; load_tokenizer is no longer needed"
+    )
 
 
-def test_any_text_comes_back(micro: Config) -> None:
+def test_any_text_survives_encoding(micro: Config) -> None:
     _, tokenizer = make_tiny(TEXTS, micro.model, seed=1)
     assert tokenizer.decode(tokenizer(SAMPLE)["input_ids"]) == SAMPLE
 
 
-def test_newlines_are_tokens_of_their_own(micro: Config) -> None:
+def test_newlines_are_separate_tokens(micro: Config) -> None:
     _, tokenizer = make_tiny(TEXTS, micro.model, seed=1)
     for token, index in tokenizer.get_vocab().items():
         text = tokenizer.decode([index])
         assert text == "\n" or "\n" not in text, token
 
 
-def test_seed_decides_the_weights_and_leaves_the_global_generator_alone(micro: Config) -> None:
+def test_the_seed_sets_the_weights_only(micro: Config) -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)

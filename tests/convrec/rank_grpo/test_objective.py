@@ -1,4 +1,4 @@
-"""The gradient of a training step is that of the objective, on and off policy."""
+"""The gradient of a training step is that of the objective, on-policy and off-policy."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from trl import GRPOTrainer
 from convrec.models.load import load_checkpoint
 from convrec.rank_grpo import rank_grpo_loss
 from convrec.rank_grpo.trainer import RankGRPOTrainer
-
-from .world import (
+from tests.support.rank_grpo_trainers import (
     N,
-    arguments,
-    batch_of,
-    common,
+    generate_batch,
+    grpo_config,
     rank_trainer,
-    some_rank_reward,
+    trainer_options,
+    varied_rank_reward,
     weights,
 )
 
@@ -46,8 +45,8 @@ def gradient(trainer: RankGRPOTrainer, loss: Tensor) -> Tensor:
     return torch.cat([weight.grad.flatten() for weight in trainer.model.parameters()])
 
 
-def leave_the_reference(trainer: RankGRPOTrainer) -> None:
-    """Move the policy, so that the KL term has a gradient."""
+def move_policy(trainer: RankGRPOTrainer) -> None:
+    """Move the policy away from the reference, so the KL term has a gradient."""
     torch.manual_seed(2)
     with torch.no_grad():
         for weight in trainer.model.parameters():
@@ -57,7 +56,7 @@ def leave_the_reference(trainer: RankGRPOTrainer) -> None:
 def direct_loss(
     batch: dict[str, Any], logps: Tensor, old: Tensor, reduction: Any = "rank"
 ) -> Tensor:
-    """The objective as a formula, with the weight of ranks taken out of TRL's advantages again."""
+    """The objective as a formula, with the rank weights removed from the batch's advantages."""
     advantages, segments = batch["advantages"], batch["rank_ids"]
     if reduction == "rank":
         lengths = (segments >= 0).sum(dim=1, keepdim=True)
@@ -81,9 +80,9 @@ def direct_loss(
 def test_the_gradient_is_that_of_the_objective(
     checkpoint: Path, tmp_path: Path, reduction: Any, off_policy: bool
 ) -> None:
-    trainer = rank_trainer(checkpoint, tmp_path, reduction, some_rank_reward, beta=0.1)
-    batch = batch_of(trainer)
-    leave_the_reference(trainer)
+    trainer = rank_trainer(checkpoint, tmp_path, reduction, varied_rank_reward, beta=0.1)
+    batch = generate_batch(trainer)
+    move_policy(trainer)
     old = logps_of(trainer, batch).detach()
     assert (batch["rank_ids"] > N).any()
     if off_policy:
@@ -102,8 +101,8 @@ def test_the_gradient_is_that_of_the_objective(
 
 
 def test_an_off_policy_step_needs_rank_ratios(checkpoint: Path, tmp_path: Path) -> None:
-    trainer = rank_trainer(checkpoint, tmp_path, "rank", some_rank_reward)
-    batch = batch_of(trainer)
+    trainer = rank_trainer(checkpoint, tmp_path, "rank", varied_rank_reward)
+    batch = generate_batch(trainer)
     torch.manual_seed(1)
     batch["old_per_token_logps"] = logps_of(trainer, batch).detach() + 0.1 * torch.randn_like(
         batch["advantages"]
@@ -113,9 +112,9 @@ def test_an_off_policy_step_needs_rank_ratios(checkpoint: Path, tmp_path: Path) 
     assert (by_rank - by_token).norm() > 0.1 * by_rank.norm()
 
 
-def test_two_iterations_on_one_generation_go_through(checkpoint: Path, tmp_path: Path) -> None:
+def test_two_iterations_per_generation_train(checkpoint: Path, tmp_path: Path) -> None:
     trainer = rank_trainer(
-        checkpoint, tmp_path, "rank", some_rank_reward, num_iterations=2, max_steps=4
+        checkpoint, tmp_path, "rank", varied_rank_reward, num_iterations=2, max_steps=4
     )
     before = weights(trainer)
     trainer.train()
@@ -125,41 +124,39 @@ def test_two_iterations_on_one_generation_go_through(checkpoint: Path, tmp_path:
     assert "old_per_token_logps" in trainer._buffered_inputs[0]
 
 
-def test_the_second_iteration_on_one_generation_has_the_gradient_of_the_objective(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    """What `trainer.train()` really steps on, with old log-probabilities that TRL kept."""
-    found: list[tuple[Tensor, Tensor, float]] = []
+def test_both_iterations_have_the_objective_s_gradient(checkpoint: Path, tmp_path: Path) -> None:
+    """The gradients inside `trainer.train()`, with the old log-probabilities that TRL stores."""
+    steps: list[tuple[Tensor, Tensor, float]] = []
 
-    class Compared(RankGRPOTrainer):
+    class ComparingTrainer(RankGRPOTrainer):
         def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
             loss = super()._compute_loss(model, inputs)
             new, old = logps_of(self, inputs), inputs["old_per_token_logps"]
             direct = direct_loss(inputs, new, old)
-            both = [
+            gradients = [
                 torch.cat(
                     [
                         part.flatten()
                         for part in torch.autograd.grad(
-                            one, list(model.parameters()), retain_graph=True
+                            value, list(model.parameters()), retain_graph=True
                         )
                     ]
                 )
-                for one in (loss, direct)
+                for value in (loss, direct)
             ]
-            found.append((both[0], both[1], float((new - old).detach().abs().max())))
+            steps.append((gradients[0], gradients[1], float((new - old).detach().abs().max())))
             return loss
 
-    args = arguments(tmp_path, "grpo", num_iterations=2, max_steps=4, beta=0.1)
-    trainer = Compared(
-        **common(load_checkpoint(checkpoint), args, ends=True),
-        rank_reward=some_rank_reward,
+    args = grpo_config(tmp_path, "grpo", num_iterations=2, max_steps=4, beta=0.1)
+    trainer = ComparingTrainer(
+        **trainer_options(load_checkpoint(checkpoint), args, ends=True),
+        rank_reward=varied_rank_reward,
         n_ranks=N,
         reduction="rank",
     )
     trainer.train()
-    assert len(found) == 4
-    for step, (ours, direct, moved) in enumerate(found):
+    assert len(steps) == 4
+    for step, (ours, direct, moved) in enumerate(steps):
         assert torch.allclose(ours, direct, atol=1e-6)
         assert direct.abs().max() > 1e-4
         assert moved > 0.05 if step % 2 else moved < 1e-9
@@ -169,18 +166,18 @@ def test_the_second_iteration_on_one_generation_has_the_gradient_of_the_objectiv
     assert by_step[1] > 0
 
 
-def test_what_the_sampler_wrote_is_out_of_the_objective(checkpoint: Path, tmp_path: Path) -> None:
-    trainer = rank_trainer(checkpoint, tmp_path, "rank", some_rank_reward, beta=0.1)
+def test_forced_tokens_are_outside_the_objective(checkpoint: Path, tmp_path: Path) -> None:
+    trainer = rank_trainer(checkpoint, tmp_path, "rank", varied_rank_reward, beta=0.1)
     plain = trainer.rollout_func
 
-    def marked(prompts: list[list[int]], trainer: Any) -> dict[str, Any]:
-        written = plain(prompts, trainer)
-        lists = written["completion_ids"]
-        return {**written, "env_mask": [[int(k % 5 != 4) for k in range(len(x))] for x in lists]}
+    def with_env_mask(prompts: list[list[int]], trainer: Any) -> dict[str, Any]:
+        output = plain(prompts, trainer)
+        lists = output["completion_ids"]
+        return {**output, "env_mask": [[int(k % 5 != 4) for k in range(len(x))] for x in lists]}
 
-    trainer.rollout_func = marked
-    batch = batch_of(trainer)
-    leave_the_reference(trainer)
+    trainer.rollout_func = with_env_mask
+    batch = generate_batch(trainer)
+    move_policy(trainer)
     hidden = (batch["tool_mask"] == 0) & batch["completion_mask"].bool()
     assert hidden.any()
     assert (batch["rank_ids"][hidden] == -1).all()

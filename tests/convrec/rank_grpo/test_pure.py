@@ -1,4 +1,4 @@
-"""Segments, advantages and the objective: hand-worked cases and the published values."""
+"""Segments, advantages and the objective: cases worked by hand, and published values."""
 
 from __future__ import annotations
 
@@ -69,15 +69,17 @@ def test_span_sums_agree_with_a_loop_over_spans(
     clipped, tokens = rank_counts(marked, segments, n_ranks).tolist()
     for row, spans in enumerate(segments.clamp(max=n_ranks).tolist()):
         for place, span in enumerate(spans):
-            own = [values[row, k].item() for k, other in enumerate(spans) if other == span >= 0]
-            assert sizes[row, place] == len(own)
-            assert means[row, place].item() == pytest.approx(sum(own) / max(1, len(own)), abs=1e-6)
+            same = [values[row, k].item() for k, other in enumerate(spans) if other == span >= 0]
+            assert sizes[row, place] == len(same)
+            assert means[row, place].item() == pytest.approx(
+                sum(same) / max(1, len(same)), abs=1e-6
+            )
     for rank in range(n_ranks):
         assert tokens[rank] == (segments == rank).sum()
         assert clipped[rank] == ((segments == rank) & marked).sum()
 
 
-def test_span_means_pool_what_lies_past_the_last_rank() -> None:
+def test_span_means_pool_all_tokens_past_the_last_rank() -> None:
     segments = torch.tensor([[0, 0, 1, 2, 3, -1]])
     values = torch.tensor([[1.0, 3.0, 5.0, 7.0, 9.0, 100.0]])
     assert span_mean(values, segments, 2).tolist() == [[2.0, 2.0, 5.0, 8.0, 8.0, 0.0]]
@@ -92,7 +94,7 @@ def test_rank_advantages_compare_each_rank_within_its_group() -> None:
     assert torch.allclose(rank_advantages(rewards, 2), expected)
 
 
-def test_a_fault_costs_as_much_as_the_rest_of_its_group_is_without_it() -> None:
+def test_a_fault_costs_the_distance_to_its_group() -> None:
     faults = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
     expected = torch.tensor([[-0.5, 0.0], [0.5, 0.0], [0.0, -0.5], [0.0, 0.5]])
     assert torch.equal(fault_advantages(faults, 2), expected)
@@ -109,9 +111,7 @@ def test_a_fault_costs_as_much_as_the_rest_of_its_group_is_without_it() -> None:
         ([0, 1, 2, 3], -0.2),
     ],
 )
-def test_the_end_of_a_list_is_shaped_by_the_lines_before_it(
-    segments: list[int], shaped: float
-) -> None:
+def test_eos_is_shaped_by_the_number_of_lines(segments: list[int], shaped: float) -> None:
     eos = torch.tensor([[0, 0, 0, 1]])
     values = token_advantages(
         torch.tensor([[3.0, 4.0]]), torch.tensor([segments]), eos, 2, -0.2, 0.1, -0.3
@@ -125,7 +125,7 @@ def test_padding_has_no_advantage() -> None:
     assert token_advantages(torch.tensor([[3.0]]), segments, eos, 1).tolist() == [[3.0, 0.0]]
 
 
-def test_the_rank_reduction_is_the_mean_over_ranks_of_token_means() -> None:
+def test_rank_reduction_is_a_mean_of_rank_means() -> None:
     segments = torch.tensor([[0, 0, 0, 1, 2, 2], [0, 0, -1, -1, -1, -1]])
     advantages = torch.tensor([[3.0, 3.0, 3.0, 5.0, -0.1, -0.1], [7.0, 7.0, 0, 0, 0, 0]])
     logps = torch.zeros(2, 6)
@@ -133,14 +133,14 @@ def test_the_rank_reduction_is_the_mean_over_ranks_of_token_means() -> None:
     assert loss.item() == pytest.approx(-((3 + 5 - 0.1) / 2 + (7 + 0) / 2) / 2)
 
 
-def test_kl_is_a_mean_over_tokens_in_the_rank_reduction() -> None:
+def test_kl_is_a_token_mean_in_the_rank_reduction() -> None:
     segments = torch.tensor([[0, 0, 0, 1]])
     logps, ref = torch.zeros(1, 4), torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     loss = rank_grpo_loss(logps, logps, ref, torch.zeros(1, 4), segments, 2, beta=0.5)
     assert loss.item() == pytest.approx(0.5 * (torch.e - 1 - 1) / 4)
 
 
-def test_a_rank_whose_ratio_left_the_clip_range_has_no_gradient() -> None:
+def test_a_clipped_rank_has_no_gradient() -> None:
     segments = torch.tensor([[0, 0, 1, 1]])
     logps = torch.tensor([[0.5, 0.3, 0.0, 0.0]], requires_grad=True)
     advantages = torch.ones(1, 4)

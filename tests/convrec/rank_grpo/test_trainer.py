@@ -1,4 +1,4 @@
-"""Contracts with TRL 1.16: equal rewards are plain GRPO, and settings that break it are refused."""
+"""Contracts with TRL 1.16: equal rank rewards are plain GRPO, other settings are refused."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from convrec.errors import TrainingError
 from convrec.models.load import Student, load_checkpoint
 from convrec.models.tiny import make_tiny
 from convrec.rank_grpo.trainer import LOSS_TYPE, RankGRPOTrainer, Shaping
-
-from .world import (
+from tests.support.rank_grpo_trainers import (
     GROUP,
-    PROMPTS_READ,
+    PROMPT_TEXTS,
     N,
-    arguments,
-    batch_of,
-    common,
+    generate_batch,
+    grpo_config,
     rank_trainer,
-    some_rank_reward,
     train,
+    trainer_options,
+    varied_rank_reward,
     weights,
 )
 
@@ -36,8 +35,6 @@ pytestmark = [
 
 
 GOLDEN_LOSSES = [0.025223346, -0.007108972, -0.005332217, -0.040188424]
-
-
 GOLDEN_NORMS = [0.5208, 0.04865, 0.489, 0.323]
 
 
@@ -45,20 +42,20 @@ GOLDEN_NORMS = [0.5208, 0.04865, 0.489, 0.323]
 def test_equal_rank_rewards_are_plain_grpo(
     checkpoint: Path, tmp_path: Path, reduction: Any
 ) -> None:
-    args = arguments(tmp_path, LOSS_TYPE[reduction])
-    plain = GRPOTrainer(**common(load_checkpoint(checkpoint), args))
+    args = grpo_config(tmp_path, LOSS_TYPE[reduction])
+    plain = GRPOTrainer(**trainer_options(load_checkpoint(checkpoint), args))
     before = weights(plain)
     train(plain)
 
-    class SameEverywhere(RankGRPOTrainer):
+    class EqualRankRewards(RankGRPOTrainer):
         def _calculate_rewards(self, *args: Any) -> Tensor:
             rewards = super()._calculate_rewards(*args)
             self._rank_rewards = rewards.sum(dim=1, keepdim=True).expand(-1, N).contiguous()
             return rewards
 
-    args = arguments(tmp_path, LOSS_TYPE[reduction])
-    ours = SameEverywhere(
-        **common(load_checkpoint(checkpoint), args),
+    args = grpo_config(tmp_path, LOSS_TYPE[reduction])
+    ours = EqualRankRewards(
+        **trainer_options(load_checkpoint(checkpoint), args),
         rank_reward=lambda text, row: [0.0] * N,
         n_ranks=N,
         reduction=reduction,
@@ -69,11 +66,9 @@ def test_equal_rank_rewards_are_plain_grpo(
     assert (weights(ours) - weights(plain)).abs().max() < 1e-4
 
 
-def test_going_on_past_n_and_ending_are_shaped_apart_from_titles(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    trainer = rank_trainer(checkpoint, tmp_path, "rank", some_rank_reward)
-    batch = batch_of(trainer)
+def test_the_end_of_a_list_is_shaped_apart_from_titles(checkpoint: Path, tmp_path: Path) -> None:
+    trainer = rank_trainer(checkpoint, tmp_path, "rank", varied_rank_reward)
+    batch = generate_batch(trainer)
     ids, advantages = batch["rank_ids"], batch["advantages"]
     long, exact, early = ids[0].tolist(), ids[2].tolist(), ids[1].tolist()
     assert long == [0, 0, 1, 1, 2, 2, 3, N, N, N + 1]
@@ -85,12 +80,10 @@ def test_going_on_past_n_and_ending_are_shaped_apart_from_titles(
     assert torch.allclose(advantages[1, 7], -0.1 * length[1] / N)
 
 
-def test_faults_are_added_to_the_advantages_of_their_ranks(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    """Without hits only faults are left: -w on the tokens of the one line at fault of four."""
+def test_faults_are_added_to_the_advantages_of_ranks(checkpoint: Path, tmp_path: Path) -> None:
+    """Without hits, only the invalid line of one list in four has advantages."""
 
-    def nothing(text: str, row: dict[str, Any]) -> list[float]:
+    def no_rewards(text: str, row: dict[str, Any]) -> list[float]:
         return [0.0] * N
 
     lists = iter(range(10**6))
@@ -99,27 +92,29 @@ def test_faults_are_added_to_the_advantages_of_their_ranks(
         return [0.0, float(next(lists) % GROUP == 3), 0.0, 0.0]
 
     trainer = RankGRPOTrainer(
-        **common(load_checkpoint(checkpoint), arguments(tmp_path, LOSS_TYPE["sequence"])),
-        rank_reward=nothing,
+        **trainer_options(
+            load_checkpoint(checkpoint), grpo_config(tmp_path, LOSS_TYPE["sequence"])
+        ),
+        rank_reward=no_rewards,
         n_ranks=N,
         rank_faults=faults,
         shaping=Shaping(overflow=0.0, exact=0.0, early=0.0, fault=0.8),
         reduction="sequence",
     )
-    batch = batch_of(trainer)
-    of_rank = batch["advantages"][batch["rank_ids"] == 1].unique()
-    assert sorted(of_rank.tolist()) == pytest.approx([-0.6, 0.2])
+    batch = generate_batch(trainer)
+    of_rank_1 = batch["advantages"][batch["rank_ids"] == 1].unique()
+    assert sorted(of_rank_1.tolist()) == pytest.approx([-0.6, 0.2])
     assert not batch["advantages"][batch["rank_ids"] != 1].any()
 
 
 def test_a_golden_trajectory(checkpoint: Path, tmp_path: Path) -> None:
-    """Losses of four steps on one start in float64: what moves them changes the method."""
-    texts = [*PROMPTS_READ, "Heat (1995)\nAlien (1979)\nBig (1988)"]
+    """Losses of four steps in float64. A change here is a change of the method."""
+    texts = [*PROMPT_TEXTS, "Heat (1995)\nAlien (1979)\nBig (1988)"]
     student = Student(*make_tiny(texts, Model(vocabulary=300, hidden=16, layers=2), seed=0))
     student.model.save_pretrained(tmp_path / "start")
     student.tokenizer.save_pretrained(tmp_path / "start")
     trainer = rank_trainer(
-        tmp_path / "start", tmp_path / "out", "rank", some_rank_reward,
+        tmp_path / "start", tmp_path / "out", "rank", varied_rank_reward,
         num_iterations=2, max_steps=4, beta=0.1,
     )  # fmt: skip
     train(trainer)
@@ -132,8 +127,8 @@ def test_a_golden_trajectory(checkpoint: Path, tmp_path: Path) -> None:
 def test_a_trl_that_reads_old_logps_first_is_refused(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = rank_trainer(checkpoint, tmp_path, "rank", some_rank_reward)
-    batch = batch_of(trainer)
+    trainer = rank_trainer(checkpoint, tmp_path, "rank", varied_rank_reward)
+    batch = generate_batch(trainer)
 
     def other_order(self: Any, model: Any, inputs: dict[str, Any]) -> Tensor:
         return torch.zeros(1) - inputs["old_per_token_logps"]
@@ -147,21 +142,21 @@ def test_a_trl_that_reads_old_logps_first_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"loss_type": "dapo"}, "loss_type='grpo'"),
         ({"importance_sampling_level": "sequence"}, "importance_sampling_level='token'"),
         ({"use_bias_correction_kl": True}, "use_bias_correction_kl=False"),
     ],
 )
-def test_settings_that_compute_another_objective_are_refused(
-    checkpoint: Path, tmp_path: Path, wrong: dict[str, Any], said: str
+def test_arguments_of_another_objective_are_refused(
+    checkpoint: Path, tmp_path: Path, wrong: dict[str, Any], message: str
 ) -> None:
-    args = arguments(tmp_path, **{"loss_type": "grpo", **wrong})
-    with pytest.raises(TrainingError, match=said):
+    args = grpo_config(tmp_path, **{"loss_type": "grpo", **wrong})
+    with pytest.raises(TrainingError, match=message):
         RankGRPOTrainer(
-            **common(load_checkpoint(checkpoint), args),
-            rank_reward=some_rank_reward,
+            **trainer_options(load_checkpoint(checkpoint), args),
+            rank_reward=varied_rank_reward,
             n_ranks=N,
             reduction="rank",
         )

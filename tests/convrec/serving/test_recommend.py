@@ -34,7 +34,7 @@ FILMS = [
         ("", set()),
     ],
 )
-def test_titles_in_a_text(text: str, named: set[str]) -> None:
+def test_titles_are_found_in_a_text(text: str, named: set[str]) -> None:
     assert named_items(text, FILMS) == named
 
 
@@ -50,7 +50,7 @@ def test_titles_in_a_text(text: str, named: set[str]) -> None:
         ("The Big Short", "more of The Big\nShort"),
     ],
 )
-def test_signs_that_are_written_in_several_ways(title: str, text: str) -> None:
+def test_spellings_of_characters_are_equal(title: str, text: str) -> None:
     assert named_items(text, [("it", title, 2000)]) == {"it"}
 
 

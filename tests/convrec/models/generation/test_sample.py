@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from convrec.config import Config
-from convrec.models.generation.constraints import Free
-from convrec.models.generation.loop import write_lists
-from convrec.models.generation.multinomial import choose, invert, uniforms
-from convrec.models.generation.sample import answer_text, sample_lists, sample_texts
+from convrec.models.generation.constraints import Unconstrained
+from convrec.models.generation.loop import generate_lists
+from convrec.models.generation.multinomial import sample_inverse_cdf, sample_tokens, uniform_draws
+from convrec.models.generation.sample import decode_completion, sample_lists, sample_texts
 from convrec.models.load import Student
 from convrec.models.prompts import encode_prompt
 from convrec.models.save import save_student
@@ -27,12 +27,12 @@ PROMPTS = [
 def sample_batch(
     model: Any, tokenizer: Any, prompts: list[list[int]], **options: Any
 ) -> list[list[int]]:
-    rule = Free(tokenizer.eos_token_id)
-    return [one.ids for one in write_lists(model, tokenizer, prompts, rule, **options)]
+    constraint = Unconstrained(tokenizer.eos_token_id)
+    return [one.ids for one in generate_lists(model, tokenizer, prompts, constraint, **options)]
 
 
 def plain_greedy(student: Student, prompt: list[int], most: int) -> list[int]:
-    """The whole text through the model for every token, no cache, no padding."""
+    """Greedy decoding without cache and padding."""
     ids: list[int] = []
     with torch.no_grad():
         while len(ids) < most and (not ids or ids[-1] != student.tokenizer.eos_token_id):
@@ -43,12 +43,12 @@ def plain_greedy(student: Student, prompt: list[int], most: int) -> list[int]:
 def test_padded_batch_equals_each_prompt_alone(student: Student) -> None:
     encoded = [encode_prompt(student.tokenizer, prompt, 64) for prompt in PROMPTS]
     assert len({len(ids) for ids in encoded}) > 3
-    together = sample_batch(*student, encoded, draws=uniforms(5, 24, 0), temperature=0)
-    assert together == [plain_greedy(student, ids, 24) for ids in encoded]
-    assert len(set(map(tuple, together))) > 1
+    batched = sample_batch(*student, encoded, draws=uniform_draws(5, 24, 0), temperature=0)
+    assert batched == [plain_greedy(student, ids, 24) for ids in encoded]
+    assert len(set(map(tuple, batched))) > 1
 
 
-def test_a_list_keeps_its_draws_whatever_shares_its_batch(student: Student, micro: Config) -> None:
+def test_a_list_keeps_its_draws_in_any_batch(student: Student, micro: Config) -> None:
     wide = micro.model_copy(
         update={"evaluate": micro.evaluate.model_copy(update={"batch_size": 64})}
     )
@@ -59,12 +59,14 @@ def test_a_list_keeps_its_draws_whatever_shares_its_batch(student: Student, micr
     assert len(set(narrow[0])) > 1
 
 
-def test_answers_end_at_eos_or_at_the_limit(student: Student) -> None:
+def test_lists_end_at_eos_or_at_the_limit(student: Student) -> None:
     eos = student.tokenizer.eos_token_id
-    with torch.no_grad():  # one embedding in both roles: make the end likely, not certain
+    with torch.no_grad():  # tied embeddings: make EOS likely, not certain
         student.model.model.embed_tokens.weight[eos] *= 3
     prompt = encode_prompt(student.tokenizer, PROMPTS[0], 64)
-    lists = sample_batch(*student, [prompt], samples=64, draws=uniforms(64, 12, 0), temperature=3)
+    lists = sample_batch(
+        *student, [prompt], samples=64, draws=uniform_draws(64, 12, 0), temperature=3
+    )
     ended = [ids for ids in lists if ids[-1] == eos]
     assert 0 < len(ended) < 64
     assert all(eos not in ids[:-1] for ids in lists)
@@ -72,19 +74,19 @@ def test_answers_end_at_eos_or_at_the_limit(student: Student) -> None:
     assert min(len(ids) for ids in ended) < 6
 
 
-def test_draws_follow_the_softmax_of_the_tempered_logits() -> None:
+def test_draws_follow_the_softmax_at_the_temperature() -> None:
     logits = torch.tensor([[2.0, 0.0, -torch.inf, 1.0]])
     draws = (torch.arange(10_000) + 0.5) / 10_000
-    chosen, logps = choose(logits.expand(10_000, 4), 2.0, draws)
+    chosen, logps = sample_tokens(logits.expand(10_000, 4), 2.0, draws)
     shares = chosen.bincount(minlength=4) / 10_000
     torch.testing.assert_close(shares, (logits[0] / 2).softmax(-1), atol=2e-4, rtol=0)
     torch.testing.assert_close(logps, (logits[0] / 2).log_softmax(-1)[chosen])
-    assert choose(logits, 0, draws[:1])[0].tolist() == [0]
-    assert choose(logits, 1.0, torch.tensor([1 - 2**-24]))[0].tolist() == [3]
+    assert sample_tokens(logits, 0, draws[:1])[0].tolist() == [0]
+    assert sample_tokens(logits, 1.0, torch.tensor([1 - 2**-24]))[0].tolist() == [3]
 
 
 @pytest.mark.parametrize("size", [7, 64, 1000])
-def test_a_draw_lands_where_the_whole_cumulative_sum_passes_it(size: int) -> None:
+def test_blocks_select_as_the_whole_cumulative_sum(size: int) -> None:
     torch.manual_seed(0)
     shares = torch.randn(300, size).mul(3).softmax(dim=-1)
     shares[:, ::3] = 0
@@ -92,25 +94,25 @@ def test_a_draw_lands_where_the_whole_cumulative_sum_passes_it(size: int) -> Non
     cumulative = shares.double().cumsum(dim=-1)
     target = draws[:, None].double() * cumulative[:, -1:]
     expected = torch.searchsorted(cumulative, target, right=True)[:, 0]
-    assert torch.equal(invert(shares, draws), expected)
-    assert (shares.gather(1, invert(shares, torch.ones(300))[:, None]) > 0).all()
+    assert torch.equal(sample_inverse_cdf(shares, draws), expected)
+    assert (shares.gather(1, sample_inverse_cdf(shares, torch.ones(300))[:, None]) > 0).all()
 
 
-def test_text_keeps_every_token_but_the_end(student: Student) -> None:
+def test_text_keeps_every_token_but_eos(student: Student) -> None:
     tokenizer = student.tokenizer
     ids = tokenizer("Up (2009)<|user|>\n<|end|>")["input_ids"]
-    assert answer_text(tokenizer, ids) == "Up (2009)<|user|>\n"
-    assert answer_text(tokenizer, []) == ""
+    assert decode_completion(tokenizer, ids) == "Up (2009)<|user|>\n"
+    assert decode_completion(tokenizer, []) == ""
 
 
-def test_mode_of_the_model_is_kept(student: Student) -> None:
+def test_the_mode_of_the_model_is_restored(student: Student) -> None:
     student.model.train()
     prompt = encode_prompt(student.tokenizer, "Up", 64)
-    sample_batch(*student, [prompt], draws=uniforms(1, 2, 0))
+    sample_batch(*student, [prompt], draws=uniform_draws(1, 2, 0))
     assert student.model.training
 
 
-def test_a_saved_checkpoint_answers_as_the_model_in_memory(
+def test_a_saved_checkpoint_samples_like_the_model(
     student: Student, micro: Config, tmp_path: Path
 ) -> None:
     save_student(student, tmp_path)
@@ -128,10 +130,10 @@ def test_a_saved_checkpoint_answers_as_the_model_in_memory(
 
 
 @pytest.mark.parametrize("samples", [1, 4])
-def test_samples_of_a_prompt_stand_together(student: Student, samples: int) -> None:
+def test_samples_of_a_prompt_are_adjacent(student: Student, samples: int) -> None:
     encoded = [encode_prompt(student.tokenizer, prompt, 64) for prompt in PROMPTS[:2]]
     lists = sample_batch(
-        *student, encoded, samples=samples, draws=uniforms(2 * samples, 8, 0), temperature=0
+        *student, encoded, samples=samples, draws=uniform_draws(2 * samples, 8, 0), temperature=0
     )
     assert lists[:samples] == [lists[0]] * samples
     assert lists[samples:] == [lists[-1]] * samples

@@ -1,4 +1,4 @@
-"""One copy of a prompt for all its samples gives what a copy for each gives."""
+"""Attention over a shared prompt equals attention over repeated prompts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from convrec.models.generation import kv_model as reader
+from convrec.models.generation import kv_model
 from convrec.models.generation.kv_model import CachedModel
 from convrec.models.generation.shared_prefix import can_share
 
@@ -24,41 +24,41 @@ MODELS = [
 
 
 def logits_of(model: Any) -> list[torch.Tensor]:
-    """Of five steps, with lists that leave before the fourth."""
+    """Logits of five steps; lists leave before the fourth."""
     torch.manual_seed(1)
-    reading = CachedModel(model, PROMPTS, 3, 2, 0)
-    found = [reading.logits]
+    cached = CachedModel(model, PROMPTS, 3, 2, 0)
+    found = [cached.logits]
     for step in range(5):
         if step == 3:
-            reading.keep(torch.tensor([0, 2, 4, 8]))
-        reading.read(torch.randint(0, 40, (len(reading.logits), 1)))
-        found.append(reading.logits)
+            cached.select(torch.tensor([0, 2, 4, 8]))
+        cached.read(torch.randint(0, 40, (len(cached.logits), 1)))
+        found.append(cached.logits)
     return found
 
 
 @pytest.mark.parametrize("make", MODELS)
 @torch.no_grad()
-def test_logits_are_those_of_repeated_prompts(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_equal_those_of_repeated_prompts(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = make().eval()
     assert can_share(model)
     shared = logits_of(model)
     assert model.config._attn_implementation == "sdpa"
-    monkeypatch.setattr(reader, "can_share", lambda _: False)
+    monkeypatch.setattr(kv_model, "can_share", lambda _: False)
     for one, other in zip(shared, logits_of(model), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_the_way_of_attention_is_put_back_after_an_error() -> None:
+def test_attention_is_restored_after_an_error() -> None:
     model = MODELS[0]().eval()
-    reading = CachedModel(model, PROMPTS, 3, 2, 0)
+    cached = CachedModel(model, PROMPTS, 3, 2, 0)
     with pytest.raises(IndexError):
-        reading.read(torch.full((9, 1), 41))
+        cached.read(torch.full((9, 1), 41))
     assert model.config._attn_implementation == "sdpa"
 
 
-def test_only_models_that_are_known_share() -> None:
+def test_only_supported_models_share() -> None:
     def model(config: Any) -> Any:
         config._attn_implementation = "sdpa"
         return type("Model", (), {"config": config})

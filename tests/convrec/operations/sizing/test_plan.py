@@ -1,4 +1,4 @@
-"""Plans for models that ship, and for folders: counts as published, parts that add up, refusals."""
+"""Plans for shipped models and folders: published sizes, memory by part, and errors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from typer.testing import CliRunner
 
 from convrec.config import Config, load
 from convrec.errors import InputError
-from convrec.operations.sizing.gpus import machine
-from convrec.operations.sizing.memory import TILE_WORDS, UNFUSED, TrainingSetup, memory
-from convrec.operations.sizing.model_shape import kept, model_shape
-from convrec.operations.sizing.plan import ROOM, plan_stage
+from convrec.operations.sizing.gpus import parse_machine
+from convrec.operations.sizing.memory import (
+    TILE_COLUMNS,
+    UNFUSED_COPIES,
+    TrainingSetup,
+    estimate_memory,
+)
+from convrec.operations.sizing.model_shape import model_shape, saved_activations
+from convrec.operations.sizing.plan import USABLE_MEMORY, plan_stage
 from flows.cli import app
 
 SMALL = {
@@ -44,7 +49,7 @@ def folder(tmp_path: Path) -> str:
         ("meta-llama/Llama-3.2-3B-Instruct", 3.21),
     ],
 )
-def test_models_that_ship_have_their_published_size(name: str, billions: float) -> None:
+def test_shipped_models_have_their_published_size(name: str, billions: float) -> None:
     assert model_shape(name).parameters / 1e9 == pytest.approx(billions, abs=0.0101)
 
 
@@ -57,83 +62,92 @@ def test_a_folder_is_counted_by_hand(folder: str) -> None:
     assert shape.cache(2) == 2 * 3 * 32 * 2
 
 
-def test_parts_follow_the_way_of_training(folder: str) -> None:
+def test_parts_depend_on_the_strategy(folder: str) -> None:
     shape = model_shape(folder)
-    alone = memory(shape, TrainingSetup("sft", 4, 8, 8))
+    alone = estimate_memory(shape, TrainingSetup("sft", 4, 8, 8))
     assert alone.weights == alone.gradients == 4 * shape.parameters
     assert alone.optimizer == 8 * shape.parameters
-    assert alone.sampling == alone.reference == alone.buckets == alone.again == 0
-    shared = memory(shape, TrainingSetup("sft", 4, 8, 8, processes=2))
+    assert alone.sampling == alone.reference == alone.buckets == alone.recomputation == 0
+    shared = estimate_memory(shape, TrainingSetup("sft", 4, 8, 8, processes=2))
     assert (shared.gradients, shared.buckets) == (alone.gradients, alone.gradients)
-    cut = memory(shape, TrainingSetup("sft", 4, 8, 8, processes=2, sharded=True))
-    assert cut.optimizer == alone.optimizer / 2
-    around = 300 * 64 + 64
-    assert cut.weights == alone.weights / 2 + 4 * (2 * shape.layer + around)
-    assert cut.gradients == alone.gradients / 2 + 4 * (shape.layer + around)
-    adapted = memory(shape, TrainingSetup("rank_grpo", 4, 8, 8, lora=2, targets=("q_proj",)))
+    sharded = estimate_memory(shape, TrainingSetup("sft", 4, 8, 8, processes=2, sharded=True))
+    assert sharded.optimizer == alone.optimizer / 2
+    outside_layers = 300 * 64 + 64
+    assert sharded.weights == alone.weights / 2 + 4 * (2 * shape.layer + outside_layers)
+    assert sharded.gradients == alone.gradients / 2 + 4 * (shape.layer + outside_layers)
+    adapted = estimate_memory(
+        shape, TrainingSetup("rank_grpo", 4, 8, 8, lora=2, targets=("q_proj",))
+    )
     assert adapted.optimizer == 8 * shape.adapter(2, ("q_proj",))
     assert adapted.sampling == 4 * 16 * shape.cache(2) + 3 * 4 * 300 * 4
-    whole = memory(shape, TrainingSetup("rank_grpo", 4, 8, 8))
+    whole = estimate_memory(shape, TrainingSetup("rank_grpo", 4, 8, 8))
     assert whole.sampling == adapted.sampling + 2 * shape.parameters
 
 
-def test_the_head_takes_logits_in_one_piece_or_by_tiles(folder: str) -> None:
+def test_logits_are_in_one_piece_or_tiled(folder: str) -> None:
     shape = model_shape(folder)
-    pieces = memory(shape, TrainingSetup("sft", 4, 8, 8))
+    pieces = estimate_memory(shape, TrainingSetup("sft", 4, 8, 8))
     assert pieces.logits == 3 * 4 * 8 * 300 * 4
-    tiled = memory(shape, TrainingSetup("rank_grpo", 4, 8, 8, bf16=False))
-    gradients = 4 * 8 * 64 * 4 + 300 * 64 * 4  # of what goes into the head, and of its weights
-    assert tiled.logits == 32 * TILE_WORDS * 4 + gradients
-    on_cpu = memory(shape, TrainingSetup("rank_grpo", 4, 8, 8, bf16=False, fused=False))
-    assert on_cpu.logits > 2 * UNFUSED * 32 * 300 * 4  # the prompt's positions too
+    tiled = estimate_memory(shape, TrainingSetup("rank_grpo", 4, 8, 8, bf16=False))
+    gradients = 4 * 8 * 64 * 4 + 300 * 64 * 4  # of the head's input and weights
+    assert tiled.logits == 32 * TILE_COLUMNS * 4 + gradients
+    on_cpu = estimate_memory(shape, TrainingSetup("rank_grpo", 4, 8, 8, bf16=False, fused=False))
+    assert on_cpu.logits > 2 * UNFUSED_COPIES * 32 * 300 * 4  # includes the prompt's positions
 
 
-def test_the_peak_is_that_of_the_worst_moment(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    shape, asked = model_shape(folder), TrainingSetup("sft", 4, 8, 8)
-    held = memory(shape, asked)
-    always = held.weights + held.optimizer
-    assert held.peak == always + max(held.activations + held.logits, held.gradients)
-    monkeypatch.setattr("convrec.operations.sizing.memory.CHECKPOINTED", 1)
-    again = memory(shape, asked)
+def test_the_peak_is_the_maximum_of_a_step(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, setup = model_shape(folder), TrainingSetup("sft", 4, 8, 8)
+    kept = estimate_memory(shape, setup)
+    always = kept.weights + kept.optimizer
+    assert kept.peak == always + max(kept.activations + kept.logits, kept.gradients)
+    monkeypatch.setattr("convrec.operations.sizing.memory.RECOMPUTE_FROM", 1)
+    recomputed = estimate_memory(shape, setup)
     inputs = 4 * 16 * 64 * 4  # of a layer
-    rest = held.activations - 3 * again.again
-    assert again.activations == 3 * inputs + rest
-    assert replace(again, logits=0, gradients=0).peak == always + again.activations + again.again
+    rest = kept.activations - 3 * recomputed.recomputation
+    assert recomputed.activations == 3 * inputs + rest
+    assert (
+        replace(recomputed, logits=0, gradients=0).peak
+        == always + recomputed.activations + recomputed.recomputation
+    )
 
 
-def test_frozen_weights_keep_less_of_the_forward_pass(folder: str) -> None:
+def test_frozen_weights_save_fewer_activations(folder: str) -> None:
     shape = model_shape(folder)
-    whole = kept(shape, 4, 16, bf16=False)
-    adapted = kept(shape, 4, 16, bf16=False, adapters=(2, ("q_proj",)))
+    whole = saved_activations(shape, 4, 16, bf16=False)
+    adapted = saved_activations(shape, 4, 16, bf16=False, adapters=(2, ("q_proj",)))
     assert 0 < adapted.layer < whole.layer
-    more = kept(shape, 4, 16, bf16=False, adapters=(3, ("q_proj",)))
+    more = saved_activations(shape, 4, 16, bf16=False, adapters=(3, ("q_proj",)))
     assert more.layer - adapted.layer == 4 * 16 * 4  # one more number a token
 
 
 def test_activations_grow_with_the_batch(folder: str) -> None:
-    shape, asked = model_shape(folder), TrainingSetup("sft", 4, 8, 8, bf16=False)
-    one, two = memory(shape, asked), memory(shape, replace(asked, rows=8))
+    shape, setup = model_shape(folder), TrainingSetup("sft", 4, 8, 8, bf16=False)
+    one, two = estimate_memory(shape, setup), estimate_memory(shape, replace(setup, rows=8))
     assert two.activations == pytest.approx(2 * one.activations, rel=0.05)
     assert two.weights == one.weights
 
 
-def test_a_model_that_is_too_large_is_cut_or_adapted() -> None:
-    shape, on, config = model_shape("Qwen2.5-7B-Instruct"), machine("8xh100"), load("reddit-v2")
-    sft = plan_stage("sft", shape, on, config, 100_000)
+def test_a_large_model_is_sharded_or_gets_adapters() -> None:
+    shape, machine, config = (
+        model_shape("Qwen2.5-7B-Instruct"),
+        parse_machine("8xh100"),
+        load("reddit-v2"),
+    )
+    sft = plan_stage("sft", shape, machine, config, 100_000)
     assert (sft.parallel, sft.settings["sft.batch_size"] % 8) == ("fsdp", 0)
-    reinforced = plan_stage("rank_grpo", shape, on, config, 100_000)
-    assert (reinforced.parallel, reinforced.settings["rank_grpo.lora.rank"]) == ("ddp", 16)
-    for made in (sft, reinforced):
-        assert made.memory.peak <= ROOM * on.memory
-        Config.model_validate({"train": {"parallel": made.parallel}})
-    with pytest.raises(InputError, match=r"needs \d+ GB on each GPU"):
-        plan_stage("rank_grpo", shape, machine("L4"), config, 1)
+    rank_grpo = plan_stage("rank_grpo", shape, machine, config, 100_000)
+    assert (rank_grpo.parallel, rank_grpo.settings["rank_grpo.lora.rank"]) == ("ddp", 16)
+    for plan in (sft, rank_grpo):
+        assert plan.memory.peak <= USABLE_MEMORY * machine.memory
+        Config.model_validate({"train": {"parallel": plan.parallel}})
+    with pytest.raises(InputError, match=r"needs at least \d+ GB on each GPU"):
+        plan_stage("rank_grpo", shape, parse_machine("L4"), config, 1)
 
 
-def test_unknown_gpus_and_models_are_said_with_what_is_known(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"give a number and one of A10G, .*H100.*, as 8xH100"):
-        machine("8xTPU")
-    with pytest.raises(InputError, match=r"none of those that ship: Llama.*Qwen2.5-7B-Instruct"):
+def test_errors_list_known_gpus_and_models(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"give a count and one of A10G, .*H100.*, such as 8xH100"):
+        parse_machine("8xTPU")
+    with pytest.raises(InputError, match=r"nor one of the shipped .*: Llama.*Qwen2.5-7B-Instruct"):
         model_shape("gpt-2")
     (tmp_path / "config.json").write_text('{"model_type": "t5"}', encoding="utf-8")
     with pytest.raises(InputError, match="describes no causal language model"):
@@ -141,11 +155,20 @@ def test_unknown_gpus_and_models_are_said_with_what_is_known(tmp_path: Path) -> 
 
 
 def test_the_command_writes_launch_files(folder: str, tmp_path: Path) -> None:
-    out, said = tmp_path / "launch", tmp_path / "plan.json"
-    options = ["--model", folder, "--gpus", "2xA100-80", "--write", str(out), "--json", str(said)]
-    ended = CliRunner().invoke(app, ["train", "plan", *options], catch_exceptions=False)
-    assert ended.exit_code == 0
-    stages = json.loads(said.read_text(encoding="utf-8"))["stages"]
+    out, json_file = tmp_path / "launch", tmp_path / "plan.json"
+    options = [
+        "--model",
+        folder,
+        "--gpus",
+        "2xA100-80",
+        "--write",
+        str(out),
+        "--json",
+        str(json_file),
+    ]
+    result = CliRunner().invoke(app, ["train", "plan", *options], catch_exceptions=False)
+    assert result.exit_code == 0
+    stages = json.loads(json_file.read_text(encoding="utf-8"))["stages"]
     for stage in stages:
         settings = json.loads(Path(stage["file"]).read_text(encoding="utf-8"))
         assert (settings["distributed_type"], settings["num_processes"]) == ("MULTI_GPU", 2)

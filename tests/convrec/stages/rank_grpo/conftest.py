@@ -1,7 +1,5 @@
-"""The micro student of the rank_grpo tests."""
-
 from __future__ import annotations
 
-from tests.convrec.rank_grpo.conftest import checkpoint
+from tests.support.film_student import checkpoint
 
 __all__ = ["checkpoint"]

@@ -1,4 +1,4 @@
-"""Two processes under torchrun train as one does on the same data and lists."""
+"""Two processes under torchrun train like one on the same data and lists."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.convrec.stages.rank_grpo.world import recorded, train, weights
+from convrec.config import ROOT
+from convrec.stages.rank_grpo import trainers
+from tests.support.trainings import logged_metrics, train, weights
 
-ROOT = Path(__file__).resolve().parents[3]
 LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node 2"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["written", "written_token"])
+@pytest.mark.parametrize("kind", ["fixed", "fixed_token"])
 def test_two_processes_equal_one(
     checkpoint: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from convrec.stages.rank_grpo import train as rl
-
-    monkeypatch.setattr(rl, "_rollout", rl._rollout)  # `train` replaces it
+    monkeypatch.setattr(trainers, "make_rollout", trainers.make_rollout)  # `train` replaces it
     train(kind, checkpoint, tmp_path / "one", None)
     paths = [str(checkpoint), str(tmp_path / "two"), str(tmp_path / "unused"), "0"]
     command = [
         sys.executable,
         *LAUNCH.split(),
         "-m",
-        "tests.convrec.stages.rank_grpo.world",
+        "tests.support.trainings",
         kind,
         *paths,
     ]
@@ -37,5 +36,7 @@ def test_two_processes_equal_one(
     one, two, before = (weights(f) for f in (tmp_path / "one", tmp_path / "two", checkpoint))
     assert (one - before).abs().max() > 1e-3
     assert (one - two).abs().max() < 1e-5
-    for alone, together in zip(recorded(tmp_path / "one"), recorded(tmp_path / "two"), strict=True):
-        assert together == pytest.approx(alone, abs=1e-4, nan_ok=True), alone["step"]
+    for alone, shared in zip(
+        logged_metrics(tmp_path / "one"), logged_metrics(tmp_path / "two"), strict=True
+    ):
+        assert shared == pytest.approx(alone, abs=1e-4, nan_ok=True), alone["step"]

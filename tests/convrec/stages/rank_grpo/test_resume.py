@@ -1,4 +1,4 @@
-"""A run killed with SIGKILL and run again ends byte for byte where an undisturbed run ends."""
+"""A run that is killed with SIGKILL and resumed ends with the bytes of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from convrec.training.checkpoint import latest, step_of
+from convrec.config import ROOT
+from convrec.training.checkpoint import latest_checkpoint, step_of
 from convrec.training.metrics_log import SAMPLES
-from tests.convrec.stages.rank_grpo.world import train
+from tests.support.trainings import train
 
-ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
 def kill_at(step: int, kind: str, checkpoint: Path, out: Path, folder: Path) -> None:
-    command = [sys.executable, "-m", "tests.convrec.stages.rank_grpo.world", kind]
+    command = [sys.executable, "-m", "tests.support.trainings", kind]
     paths = [str(path) for path in (checkpoint, out, folder)]
     ended = subprocess.run(
         [*command, *paths, str(step)], cwd=ROOT, capture_output=True, text=True, check=False
@@ -38,18 +38,19 @@ def kill_at(step: int, kind: str, checkpoint: Path, out: Path, folder: Path) -> 
         pytest.param("sft_lora", [12, 18], [10, 15], marks=pytest.mark.slow),
     ],
 )
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+def test_a_killed_run_ends_like_an_undisturbed_one(
     checkpoint: Path, tmp_path: Path, kind: str, kills: list[int], saved: list[int]
 ) -> None:
-    folder, whole, out = tmp_path / "working", tmp_path / "whole", tmp_path / "out"
-    expected = train(kind, checkpoint, whole, tmp_path / "other")
+    folder, out = tmp_path / "working", tmp_path / "out"
+    undisturbed = tmp_path / "undisturbed"
+    expected = train(kind, checkpoint, undisturbed, tmp_path / "other")
     for kill, step in zip(kills, saved, strict=True):
         kill_at(kill, kind, checkpoint, out, folder)
-        assert step_of(latest(folder)) == step
+        assert step_of(latest_checkpoint(folder)) == step
     steps: list[int] = []
     curves = train(kind, checkpoint, out, folder, steps.append)
     assert steps[0] > saved[-1]
     assert curves == expected
     for name in ("model.safetensors", SAMPLES):
-        if (whole / name).exists():
-            assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+        if (undisturbed / name).exists():
+            assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name

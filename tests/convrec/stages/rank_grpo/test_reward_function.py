@@ -18,12 +18,12 @@ def scorer() -> ListScorer:
     return ListScorer(TitleIndex(ITEMS), 6, exp_inf_rewards, years=True)
 
 
-def test_each_rank_has_its_reward_and_its_fault(scorer: ListScorer) -> None:
+def test_each_rank_has_a_reward_and_a_fault(scorer: ListScorer) -> None:
     lines = ["Heat (1995)", "Alien (1979)", "Alien (1979)", "Big (1988)", "Cats"]
     text = "\n".join(lines)
     assert scorer.rank_rewards(text, ROW) == [0, 1, 0, 0, 0, 0]
     assert scorer.rank_faults(text, ROW) == [0, 0, 1, 1, 1, 0]
 
 
-def test_a_miss_and_a_missing_line_are_no_fault(scorer: ListScorer) -> None:
+def test_misses_and_missing_lines_are_no_faults(scorer: ListScorer) -> None:
     assert scorer.rank_faults("Heat (1995)", ROW) == [0.0] * 6

@@ -1,4 +1,4 @@
-"""Training end to end on a micro student: what is learned, kept, saved and refused."""
+"""Training end to end on a micro student."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ import torch
 from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.config import Config
 from convrec.errors import TrainingError
-from convrec.models.load import has_bf16, load_checkpoint
+from convrec.models.hardware import has_bf16
+from convrec.models.load import load_checkpoint
+from convrec.rank_grpo.trainer import RankGRPOTrainer
 from convrec.stages.base import StepContext
-from convrec.stages.rank_grpo import train as rl
+from convrec.stages.rank_grpo import trainers
+from convrec.stages.rank_grpo.inputs import prepare_inputs, training_data
 from convrec.stages.rank_grpo.step import RANK_GRPO
 from convrec.stages.rank_grpo.train import train_rank_grpo
 from convrec.stages.rank_grpo.validation import Validation
 from convrec.titles.index import TitleIndex
 from convrec.training.metrics_log import MetricsLog
-from convrec.utils.progress import silent
-from tests.convrec.stages.rank_grpo.world import FILMS, SAMPLES, Written, config, weights
+from convrec.utils.progress import no_progress
+from tests.support.trainings import FILMS, SAMPLES, FixedRollout, config, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -45,14 +48,14 @@ def train(
         settings,
         out,
         5,
-        silent,
+        no_progress,
         validation=validation,
         working_folder=folder,
     )
 
 
 @pytest.mark.parametrize("algorithm", ["rank_grpo", "grpo", "gspo", "dr_grpo", "dapo"])
-def test_every_algorithm_trains_and_logs_the_same_figures(
+def test_every_algorithm_trains_and_logs_the_same(
     checkpoint: Path, tmp_path: Path, algorithm: str
 ) -> None:
     figures, curves = train(checkpoint, tmp_path / "out", config(algorithm=algorithm))
@@ -64,12 +67,12 @@ def test_every_algorithm_trains_and_logs_the_same_figures(
     assert torch.isfinite(weights(tmp_path / "out")).all()
 
 
-def test_only_a_plain_model_folder_is_left(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_output_is_a_plain_model_folder(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     train(checkpoint, out, config())
-    left = {path.name for path in out.iterdir()}
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= left
-    assert not [name for name in left if name.startswith(".") or name.lower().startswith("readme")]
+    names = {path.name for path in out.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert not [name for name in names if name.startswith(".") or name.lower().startswith("readme")]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     text = "Heat (1995)\nAlien (1979)"
     before, after = load_checkpoint(checkpoint).tokenizer, load_checkpoint(out).tokenizer
@@ -84,7 +87,7 @@ def test_the_same_seed_gives_the_same_weights(checkpoint: Path, tmp_path: Path) 
     assert not torch.equal(weights(tmp_path / "a"), weights(checkpoint))
 
 
-def test_an_adapter_is_merged_when_it_is_saved(checkpoint: Path, tmp_path: Path) -> None:
+def test_an_adapter_is_merged_when_saved(checkpoint: Path, tmp_path: Path) -> None:
     settings = config(lora={"rank": 2, "alpha": 64}, learning_rate=0.1, exact=1.0, early=-1.0)
     figures, _ = train(checkpoint, tmp_path / "out", settings)
     assert not (tmp_path / "out" / "adapter_config.json").exists()
@@ -95,34 +98,38 @@ def test_an_adapter_is_merged_when_it_is_saved(checkpoint: Path, tmp_path: Path)
 
 def test_too_few_samples_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     without = [sample | {"ground_truth": []} for sample in SAMPLES[1:]]
-    with pytest.raises(TrainingError, match=r"there are 1 training samples .* needs .*=2"):
+    with pytest.raises(
+        TrainingError, match=r"prompts_per_step=2 samples, but the training split has 1 "
+    ):
         train(checkpoint, tmp_path / "out", config(), [SAMPLES[0], *without])
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(checkpoint: Path, tmp_path: Path) -> None:
-    lost = dict.fromkeys(("early", "overflow"), float("nan"))  # which no configuration may say
+    not_finite = dict.fromkeys(("early", "overflow"), float("nan"))  # not a valid configuration
     settings = config()
-    settings = settings.model_copy(update={"rank_grpo": settings.rank_grpo.model_copy(update=lost)})
+    settings = settings.model_copy(
+        update={"rank_grpo": settings.rank_grpo.model_copy(update=not_finite)}
+    )
     with pytest.raises(TrainingError, match="loss of step 1 is not finite"):
         train(checkpoint, tmp_path / "out", settings)
     assert not (tmp_path / "out").exists()
 
 
-def test_running_out_of_memory_is_said_in_one_sentence(
+def test_running_out_of_memory_suggests_a_smaller_step(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_room(*args: Any, **kwargs: Any) -> None:
+    def run_out_of_memory(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1")
 
-    monkeypatch.setattr(rl.RankGRPOTrainer, "train", no_room)
+    monkeypatch.setattr(RankGRPOTrainer, "train", run_out_of_memory)
     with pytest.raises(TrainingError, match=r"try --set rank_grpo\.prompts_per_step=1"):
         train(checkpoint, tmp_path / "out", config())
 
 
-def test_the_step_trains_on_the_train_split_and_is_stored(checkpoint: Path, store: Store) -> None:
+def test_the_step_builds_a_checkpoint_artifact(checkpoint: Path, store: Store) -> None:
     torch.set_num_threads(1)
     settings = config()
-    scratch = store.scratch()
+    scratch = store.make_scratch_folder()
     for path in checkpoint.iterdir():
         (scratch / path.name).write_bytes(path.read_bytes())
     base = store.put(
@@ -139,7 +146,7 @@ def test_the_step_trains_on_the_train_split_and_is_stored(checkpoint: Path, stor
         store=store,
         parents={"checkpoint": base},
         frames={"conversations": rows, "catalog": catalog},
-        scratch=store.scratch(),
+        scratch=store.make_scratch_folder(),
     )
     built = RANK_GRPO.build(ctx)
     ref = store.put(RANK_GRPO.spec(ctx), built, scratch=ctx.scratch)
@@ -151,7 +158,7 @@ def test_the_step_trains_on_the_train_split_and_is_stored(checkpoint: Path, stor
     assert store.curves(ref.artifact_id).height > 0
 
 
-def test_only_what_changes_the_weights_is_in_the_key() -> None:
+def test_only_settings_of_the_weights_are_in_the_key() -> None:
     subset = RANK_GRPO.config(config())
     assert RANK_GRPO.config(config(beta=0.1)) != subset
     other = config().model_copy(
@@ -160,13 +167,13 @@ def test_only_what_changes_the_weights_is_in_the_key() -> None:
     assert RANK_GRPO.config(other) == subset
 
 
-def test_bf16_autocast_trains_as_float32_does_up_to_rounding(
+def test_bf16_trains_like_float32_up_to_rounding(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_bf16():
         pytest.skip("this processor has no bf16")
-    monkeypatch.setattr(rl, "is_small", lambda model: False)
-    monkeypatch.setattr(rl, "_rollout", lambda task: Written(4))
+    monkeypatch.setattr(trainers, "is_small", lambda model: False)
+    monkeypatch.setattr(trainers, "make_rollout", lambda inputs: FixedRollout(4))
     settings = config(beta=0.1, exact=1.0, early=-1.0)
     _, exact = train(checkpoint, tmp_path / "exact", settings)
     halved = settings.model_copy(update={"model": settings.model.model_copy(update={"bf16": True})})
@@ -182,7 +189,7 @@ def test_bf16_autocast_trains_as_float32_does_up_to_rounding(
         assert second == pytest.approx(first, abs=tolerance), name
 
 
-def test_lora_is_held_to_the_model_without_its_adapter(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_reference_of_lora_is_the_base_model(checkpoint: Path, tmp_path: Path) -> None:
     settings = config(
         steps=3, lora={"rank": 2, "alpha": 64}, learning_rate=0.1, beta=0.1, exact=1.0, early=-1.0
     )
@@ -192,43 +199,45 @@ def test_lora_is_held_to_the_model_without_its_adapter(checkpoint: Path, tmp_pat
     assert kl[-1] > 1e-4
 
 
-def test_every_rank_is_watched_and_the_record_lies_in_the_checkpoint(
+def test_every_rank_is_logged_and_saved(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rl, "_rollout", lambda task: Written(4))
+    monkeypatch.setattr(trainers, "make_rollout", lambda inputs: FixedRollout(4))
     out = tmp_path / "out"
     settings = config(beta=0.1, eval_every=1, eval_samples=2)
     figures, curves = train(checkpoint, out, settings, validation=SAMPLES)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
-    looks = [line for line in lines if "validation_ndcg@20" in line]
-    for look in looks:
-        low, high = (look[f"validation_ndcg@20_{end}"] for end in ("low", "high"))
-        assert low <= look["validation_ndcg@20"] <= high
+    evaluations = [line for line in lines if "validation_ndcg@20" in line]
+    for line in evaluations:
+        low, high = (line[f"validation_ndcg@20_{end}"] for end in ("low", "high"))
+        assert low <= line["validation_ndcg@20"] <= high
     assert [line["step"] for line in steps] == [1, 2]
-    assert [line["step"] for line in looks] == [0, 1, 2]
+    assert [line["step"] for line in evaluations] == [0, 1, 2]
     ranks = {f"{name}@rank{rank}" for name in ("reward", "clip_share") for rank in (1, 2, 3)}
-    watched = {"kl", "entropy", "exact_n", "repeats", "in_catalog", "reward", "clip_share"}
+    per_step = {"kl", "entropy", "exact_n", "repeats", "in_catalog", "reward", "clip_share"}
     parts = {"seconds_sampling", "seconds_scoring", "seconds_loss"}
     for line in steps:
-        assert ranks | watched | parts <= set(line)
+        assert ranks | per_step | parts <= set(line)
         assert sum(line[part] for part in parts) == pytest.approx(line["seconds"])
         assert min(line[part] for part in parts) > 0
     points = {(line["step"], name, line[name]) for line in lines for name in line if name != "step"}
     assert set(curves.iter_rows()) == points
-    kept = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
-    assert [(row["step"], row["context_id"]) for row in kept[:2]] == [(0, "0"), (0, "1")]
-    assert len(kept) == 6
+    samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["context_id"]) for row in samples[:2]] == [(0, "0"), (0, "1")]
+    assert len(samples) == 6
     assert figures["best_step"] in (0, 1, 2)
 
 
-def test_the_best_weights_by_validation_are_what_is_saved(
+def test_the_best_weights_by_validation_are_saved(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, bad = "Alien (1979)", "Big (1988)"
-    written = iter([bad, good, bad, bad, bad])
+    texts = iter([bad, good, bad, bad, bad])
     monkeypatch.setattr(
-        "convrec.stages.rank_grpo.validation.Validation._look", _look_at(written), raising=True
+        "convrec.stages.rank_grpo.validation.Validation._evaluate",
+        evaluate_lists(texts),
+        raising=True,
     )
     settings = config(steps=8, eval_every=1, patience=2, exact=1.0, early=-1.0)
     figures, curves = train(checkpoint, tmp_path / "out", settings, validation=SAMPLES)
@@ -239,30 +248,34 @@ def test_the_best_weights_by_validation_are_what_is_saved(
     assert torch.equal(weights(tmp_path / "out"), weights(tmp_path / "one"))
 
 
-def _look_at(written: Iterator[str]) -> Any:
-    """A look at which the model is said to have written this for every sample."""
-    look = Validation._look
+def evaluate_lists(texts: Iterator[str]) -> Any:
+    """An evaluation in which the model generates the next text for every sample."""
+    evaluate = Validation._evaluate
 
-    def said(self: Validation, step: int, model: Any) -> None:
-        text = next(written)
-        self.answer = lambda: [text] * len(self.samples)
-        look(self, step, model)
+    def with_text(self: Validation, step: int, model: Any) -> None:
+        text = next(texts)
+        self.generate = lambda: [text] * len(self.samples)
+        evaluate(self, step, model)
 
-    return said
+    return with_text
 
 
-def test_looking_and_saving_do_not_change_the_training(checkpoint: Path, tmp_path: Path) -> None:
+def test_validation_and_saving_do_not_change_training(checkpoint: Path, tmp_path: Path) -> None:
     plain = config(steps=4, eval_every=0, save_every=0)
     _, expected = train(checkpoint, tmp_path / "plain", plain)
-    watched = config(steps=4, eval_every=1, save_every=1)
+    validated = config(steps=4, eval_every=1, save_every=1)
     _, curves = train(
-        checkpoint, tmp_path / "watched", watched, validation=SAMPLES, folder=tmp_path / "folder"
+        checkpoint,
+        tmp_path / "validated",
+        validated,
+        validation=SAMPLES,
+        folder=tmp_path / "folder",
     )
     untimed = ~pl.col("name").str.contains("seconds|validation")
     assert curves.filter(untimed).equals(expected.filter(untimed))
 
 
-def test_saving_more_often_or_another_server_is_no_other_artifact() -> None:
+def test_save_every_and_vllm_url_are_not_in_the_key() -> None:
     subset = RANK_GRPO.config(config())
     assert RANK_GRPO.config(config(save_every=1)) == subset
     assert RANK_GRPO.config(config(vllm_url="http://127.0.0.1:9")) == subset
@@ -270,24 +283,24 @@ def test_saving_more_often_or_another_server_is_no_other_artifact() -> None:
     assert RANK_GRPO.config(config(patience=1)) != subset
 
 
-def test_the_order_of_the_data_is_shuffled_sample_by_sample(checkpoint: Path) -> None:
+def test_the_order_of_the_data_is_shuffled(checkpoint: Path) -> None:
     tokenizer = load_checkpoint(checkpoint).tokenizer
-    data = rl.training_data(SAMPLES, tokenizer, config(steps=6, prompts_per_step=2), 3)
+    data = training_data(SAMPLES, tokenizer, config(steps=6, prompts_per_step=2), 3)
     order = [tuple(prompt) for prompt in data["prompt"]]
     assert len(order) == 12
     assert sorted(order[:6]) == sorted(order[6:])
     assert order[:6] != order[6:]
-    shared = rl.training_data(SAMPLES, tokenizer, config(steps=6, iterations=2), 3)
+    shared = training_data(SAMPLES, tokenizer, config(steps=6, iterations=2), 3)
     assert len(shared) == 6
 
 
-def test_a_process_that_has_no_validation_sample_writes_nothing(
+def test_a_process_without_validation_samples_generates_none(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     settings = config(eval_every=1)
     student, one = load_checkpoint(checkpoint), SAMPLES[:1]
-    task = rl.make_task(student, SAMPLES, one, (), TitleIndex(FILMS), settings, 5)
+    inputs = prepare_inputs(student, SAMPLES, one, (), TitleIndex(FILMS), settings, 5)
     trainer: Any = SimpleNamespace(accelerator=SimpleNamespace(num_processes=2, process_index=0))
-    validation = rl._validation(task, trainer, MetricsLog(tmp_path))
+    validation = trainers.make_validation(inputs, trainer, MetricsLog(tmp_path))
     assert validation is not None
-    assert validation.answer() == []
+    assert validation.generate() == []

@@ -14,7 +14,7 @@ from convrec.models.manifest import serving_settings
 from convrec.stages.base import StepContext
 from convrec.stages.sft import SFT
 from convrec.stages.sft.build import training_rows
-from tests.convrec.models.conftest import ROWS
+from tests.support.micro import ROWS
 
 CONVERSATIONS = pl.DataFrame(
     {
@@ -42,8 +42,8 @@ def demonstrations(rows: list[tuple[str, str | None, str, str]]) -> pl.DataFrame
     return frame.with_columns(items=pl.lit([], dtype=pl.List(pl.String)))
 
 
-def test_one_row_a_demonstration_with_the_words_of_its_sample(micro: Config) -> None:
-    made = demonstrations(
+def test_one_row_per_demonstration(micro: Config) -> None:
+    frame = demonstrations(
         [
             ("c1", None, "train", "A"),
             ("c1", "s2", "train", "B"),
@@ -51,19 +51,21 @@ def test_one_row_a_demonstration_with_the_words_of_its_sample(micro: Config) -> 
             ("c3", None, "validation", "C"),
         ]
     )
-    assert training_rows(CONVERSATIONS, made, "train", micro) == [("first", "A"), ("first", "B")]
-    assert training_rows(CONVERSATIONS, made, "validation", micro) == [("third", "C")]
+    assert training_rows(CONVERSATIONS, frame, "train", micro) == [("first", "A"), ("first", "B")]
+    assert training_rows(CONVERSATIONS, frame, "validation", micro) == [("third", "C")]
     given = micro.model_copy(update={"model": micro.model.model_copy(update={"prompt": "given"})})
-    assert training_rows(CONVERSATIONS, made, "train", given) == [("p1", "A"), ("p2", "B")]
+    assert training_rows(CONVERSATIONS, frame, "train", given) == [("p1", "A"), ("p2", "B")]
 
 
 def test_step_builds_a_checkpoint_artifact(micro: Config, store: Store) -> None:
     spec = ArtifactSpec("conversations", "ingest", 1)
     conversations = store.put(spec, StepResult(CONVERSATIONS))
-    made = demonstrations([("c1", None, "train", ROWS[0][1]), ("c3", None, "validation", "Up")])
-    shown = store.put(ArtifactSpec("demonstrations", "adjust", 1), StepResult(made))
+    frame = demonstrations([("c1", None, "train", ROWS[0][1]), ("c3", None, "validation", "Up")])
+    shown = store.put(ArtifactSpec("demonstrations", "adjust", 1), StepResult(frame))
     parents = {"conversations": conversations, "demonstrations": shown}
-    ctx = StepContext(config=micro, store=store, parents=parents, scratch=store.scratch())
+    ctx = StepContext(
+        config=micro, store=store, parents=parents, scratch=store.make_scratch_folder()
+    )
     spec = SFT.spec(ctx)
     ref = store.put(spec, SFT.build(ctx), scratch=ctx.scratch)
     row = store.read(ref.artifact_id).row(0, named=True)
@@ -77,14 +79,16 @@ def test_step_builds_a_checkpoint_artifact(micro: Config, store: Store) -> None:
     assert (served.model, served.list_length) == (micro.model, micro.list_length)
 
 
-def test_serving_settings_stand_alone_for_any_list_length() -> None:
+def test_serving_settings_are_valid_for_any_length() -> None:
     config = Config.model_validate(
         {"list_length": 80, "remap": {"keep": 90}, "reflect": {"top": 85}}
     )
     assert Config.model_validate(serving_settings(config)).list_length == 80
 
 
-def test_key_holds_what_can_change_the_weights(micro: Config, store: Store, tmp_path: Path) -> None:
+def test_the_key_has_the_settings_of_the_weights(
+    micro: Config, store: Store, tmp_path: Path
+) -> None:
     def key(config: Config) -> str:
         return SFT.spec(StepContext(config=config, store=store)).artifact_id
 

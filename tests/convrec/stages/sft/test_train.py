@@ -9,21 +9,20 @@ from torch.nn.functional import cross_entropy
 
 from convrec.config import Config, Lora
 from convrec.errors import TrainingError
+from convrec.models.hardware import is_out_of_memory
 from convrec.models.load import load_checkpoint
-from convrec.models.save import out_of_memory
 from convrec.models.tiny import make_tiny
-from convrec.stages.sft import train
-from convrec.stages.sft.train import encode_rows, train_sft
-from tests.convrec.models.conftest import ROWS
-
-TEXTS = [text for row in ROWS for text in row]
+from convrec.stages.sft import trainer
+from convrec.stages.sft.data import encode_rows
+from convrec.stages.sft.train import train_sft
+from tests.support.micro import ROWS, TEXTS
 
 
 def sft(config: Config, **values: Any) -> Config:
     return config.model_copy(update={"sft": config.sft.model_copy(update=values)})
 
 
-def test_labels_cover_the_completion_alone(micro: Config) -> None:
+def test_labels_cover_only_the_completion(micro: Config) -> None:
     _, tokenizer = make_tiny(TEXTS, micro.model, seed=1)
     data = encode_rows([("more like Heat", "Up (2009)\nAlien (1979)")], tokenizer, micro)
     ids, labels = data["input_ids"][0], data["labels"][0]
@@ -62,12 +61,12 @@ def test_same_seed_same_bytes(micro: Config, tmp_path: Path) -> None:
     assert a != c
 
 
-@pytest.mark.parametrize("at_once", [0, 2**26])
-def test_validation_loss_is_the_mean_over_completion_tokens(
-    micro: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+@pytest.mark.parametrize("max_logits", [0, 2**26])
+def test_validation_loss_is_a_mean_of_completion_tokens(
+    micro: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_logits: int
 ) -> None:
-    """Both ways to the loss, TRL's and the short one, against a plain cross-entropy."""
-    monkeypatch.setattr(train, "LOGITS_AT_ONCE_CPU", at_once)
+    """TRL's loss and the shorter one equal a plain cross-entropy."""
+    monkeypatch.setattr(trainer, "MAX_LOGITS_CPU", max_logits)
     config = sft(micro, epochs=1, batch_size=24)
     config = config.model_copy(update={"model": micro.model.model_copy(update={"bf16": False})})
     _, curves = train_sft(ROWS, ROWS[:5], config, tmp_path, seed=1)
@@ -84,7 +83,7 @@ def test_validation_loss_is_the_mean_over_completion_tokens(
     assert curves[-1][2] == pytest.approx(total / count, abs=1e-4)
 
 
-def test_lora_trains_on_a_folder_and_saves_merged_weights(micro: Config, tmp_path: Path) -> None:
+def test_lora_saves_merged_weights(micro: Config, tmp_path: Path) -> None:
     train_sft(ROWS, [], sft(micro, epochs=1), tmp_path / "base", seed=1)
     config = micro.model_copy(
         update={
@@ -100,29 +99,29 @@ def test_lora_trains_on_a_folder_and_saves_merged_weights(micro: Config, tmp_pat
     assert moved == {f"model.layers.0.self_attn.{p}_proj.weight" for p in "qkvo"}
 
 
-def test_nothing_to_train_on_is_said(micro: Config, tmp_path: Path) -> None:
+def test_no_demonstrations_are_an_error(micro: Config, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no demonstration"):
         train_sft([], [], micro, tmp_path, seed=1)
 
 
-def test_out_of_memory_names_the_smaller_batch(
+def test_out_of_memory_suggests_a_smaller_batch(
     micro: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any, **__: Any) -> None:
+    def run_out_of_memory(*_: Any, **__: Any) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(train._Trainer, "compute_loss", full)
+    monkeypatch.setattr(trainer.CompletionTrainer, "compute_loss", run_out_of_memory)
     with pytest.raises(TrainingError, match=r"sft\.batch_size=4"):
         train_sft(ROWS, [], micro, tmp_path, seed=1)
-    assert not out_of_memory(RuntimeError("shapes differ"))
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
     micro: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Any, model: Any, *_: Any, **__: Any) -> torch.Tensor:
+    def not_finite(self: Any, model: Any, *_: Any, **__: Any) -> torch.Tensor:
         return next(model.parameters()).sum() * float("nan")
 
-    monkeypatch.setattr(train._Trainer, "compute_loss", broken)
+    monkeypatch.setattr(trainer.CompletionTrainer, "compute_loss", not_finite)
     with pytest.raises(TrainingError, match=r"lower sft\.learning_rate"):
         train_sft(ROWS, [], micro, tmp_path, seed=1)

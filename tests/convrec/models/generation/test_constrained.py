@@ -12,17 +12,16 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from convrec.config import Config
 from convrec.errors import InputError
-from convrec.models.generation.catalog_constrained import (
-    FromCatalog,
-    choose_among,
-    constrained_list,
-    most_tokens,
+from convrec.models.generation.catalog_lines import CatalogLines, LineForms, tokenize_lines
+from convrec.models.generation.constrained import (
+    CatalogConstraint,
+    generate_constrained,
+    generate_one_constrained,
     recommend_constrained,
-    write_constrained,
+    sample_allowed,
 )
-from convrec.models.generation.catalog_lines import CatalogLines, Forms, line_tokens
-from convrec.models.generation.loop import GeneratedList, write_lists
-from convrec.models.generation.multinomial import choose, uniforms
+from convrec.models.generation.loop import GeneratedList, generate_lists
+from convrec.models.generation.multinomial import sample_tokens, uniform_draws
 from convrec.models.generation.sample import sample_texts
 from convrec.models.load import Student
 from convrec.models.prompts import encode_prompt
@@ -34,7 +33,7 @@ CATALOG = [
 ]  # fmt: skip
 
 
-def merging() -> Tokenizer:
+def merging_tokenizer() -> Tokenizer:
     """A tokenizer in which ")\\n" is one token, as in Qwen's vocabulary."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -46,7 +45,7 @@ def merging() -> Tokenizer:
     return bpe
 
 
-def marking() -> Tokenizer:
+def marking_tokenizer() -> Tokenizer:
     """A tokenizer that puts a space before the first word of a text, as in Llama 2's vocabulary."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -59,7 +58,7 @@ def marking() -> Tokenizer:
     return bpe
 
 
-def trained(bpe: Tokenizer) -> Any:
+def train_tokenizer(bpe: Tokenizer) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=400,
         special_tokens=["<|pad|>", "<|end|>"],
@@ -70,11 +69,11 @@ def trained(bpe: Tokenizer) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<|pad|>", eos_token="<|end|>")
 
 
-@pytest.fixture(params=[None, merging, marking])
-def chooser(request: pytest.FixtureRequest, student: Student) -> Student:
+@pytest.fixture(params=[None, merging_tokenizer, marking_tokenizer])
+def any_student(request: pytest.FixtureRequest, student: Student) -> Student:
     if request.param is None:
         return student
-    tokenizer = trained(request.param())
+    tokenizer = train_tokenizer(request.param())
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
@@ -84,23 +83,26 @@ def chooser(request: pytest.FixtureRequest, student: Student) -> Student:
     return Student(Qwen2ForCausalLM(config), tokenizer)
 
 
-def test_a_random_model_can_only_write_what_is_allowed(chooser: Student, micro: Config) -> None:
+def test_a_random_model_generates_only_allowed_lines(any_student: Student, micro: Config) -> None:
     seen = ["Heat (1995)", "never in the catalog"]
     lists = [
-        constrained_list(chooser, text, CATALOG, 9, micro, seen=seen)
+        generate_one_constrained(any_student, text, CATALOG, 9, micro, seen=seen)
         for text in ("Up", "funny", "something long and sad")
     ]
     for chosen in lists:
         assert len(chosen) == len(set(chosen)) == 9
         assert set(chosen) == set(CATALOG) - {"Heat (1995)"}
-    again = constrained_list(chooser, "Up", CATALOG, 9, micro, seen=seen)
+    again = generate_one_constrained(any_student, "Up", CATALOG, 9, micro, seen=seen)
     assert again == lists[0]
-    assert constrained_list(chooser, "Up", CATALOG, 4, micro, seen=seen)[:3] == lists[0][:3]
+    assert (
+        generate_one_constrained(any_student, "Up", CATALOG, 4, micro, seen=seen)[:3]
+        == lists[0][:3]
+    )
 
 
-def test_line_tokens_are_those_of_the_list_as_a_whole(chooser: Student) -> None:
-    tokenizer = chooser.tokenizer
-    first, inside, last, only = line_tokens(tokenizer, CATALOG)
+def test_line_tokens_are_those_inside_a_list(any_student: Student) -> None:
+    tokenizer = any_student.tokenizer
+    first, inside, last, only = tokenize_lines(tokenizer, CATALOG)
     for i, j in pairwise(range(len(CATALOG))):
         pair = inside[i] + last[j][:-1]
         text = f"Heat (1995)\n{CATALOG[i]}\n{CATALOG[j]}"
@@ -110,9 +112,7 @@ def test_line_tokens_are_those_of_the_list_as_a_whole(chooser: Student) -> None:
         assert last[j][-1] == only[j][-1] == tokenizer.eos_token_id
 
 
-def test_greedy_takes_the_likeliest_allowed_token_at_each_fork(
-    student: Student, micro: Config
-) -> None:
+def test_greedy_takes_the_most_likely_allowed_token(student: Student, micro: Config) -> None:
     """Against the whole text through the model, for two catalog lines with different starts."""
     lines = ["Heat (1995)", "Up (2009)"]
     tokenizer = student.tokenizer
@@ -122,30 +122,30 @@ def test_greedy_takes_the_likeliest_allowed_token_at_each_fork(
         logits = student.model(ids).logits[0, -1]
     first = [tokenizer(line)["input_ids"][0] for line in lines]
     expected = lines if logits[first[0]] > logits[first[1]] else lines[::-1]
-    assert constrained_list(student, "Alien", lines, 2, micro) == expected
+    assert generate_one_constrained(student, "Alien", lines, 2, micro) == expected
 
 
 def test_too_few_lines_are_an_error(student: Student, micro: Config) -> None:
-    with pytest.raises(InputError, match=r"a list of 3 needs 3 .* and 2 are left"):
-        constrained_list(student, "Up", ["a", "b", "b", "c"], 3, micro, seen=["c"])
+    with pytest.raises(InputError, match=r"a list of 3 needs 3 unseen .* only 2 are left"):
+        generate_one_constrained(student, "Up", ["a", "b", "b", "c"], 3, micro, seen=["c"])
 
 
 def test_from_a_folder(student: Student, micro: Config, tmp_path: Path) -> None:
     save_student(student, tmp_path)
-    expected = constrained_list(student, "Up", CATALOG, 5, micro)
+    expected = generate_one_constrained(student, "Up", CATALOG, 5, micro)
     assert recommend_constrained(tmp_path, "Up", CATALOG, 5, micro) == expected
 
 
 TINY_CATALOG = ["Alien", "Alien (1979)", "Up (2009)", "Up (2010)"]
 
 
-def whole_lists(student: Student, lines: list[str], n: int) -> dict[tuple[str, ...], list[int]]:
-    """Every list of `n` different lines, with its tokens."""
-    forms = line_tokens(student.tokenizer, lines)
-    of = {line: [form[i] for form in forms] for i, line in enumerate(lines)}
-    ranks = Forms.of_ranks(n)
+def all_lists(student: Student, lines: list[str], n: int) -> dict[tuple[str, ...], list[int]]:
+    """All lists of `n` different lines, with their tokens."""
+    forms = tokenize_lines(student.tokenizer, lines)
+    tokens = {line: [form[i] for form in forms] for i, line in enumerate(lines)}
+    ranks = LineForms.by_rank(n)
     return {
-        chosen: [t for line, form in zip(chosen, ranks, strict=True) for t in of[line][form]]
+        chosen: [t for line, form in zip(chosen, ranks, strict=True) for t in tokens[line][form]]
         for chosen in permutations(lines, n)
     }
 
@@ -153,36 +153,36 @@ def whole_lists(student: Student, lines: list[str], n: int) -> dict[tuple[str, .
 def log_probabilities(
     student: Student, prompt: list[int], lists: Iterable[list[int]]
 ) -> list[list[float]]:
-    """Of each token under the model masked to the prefixes of `lists`, naively."""
-    whole = list(lists)
+    """Of each token under the model masked to the prefixes of `lists`, computed naively."""
+    every = list(lists)
     result = []
-    for ids in whole:
+    for ids in every:
         with torch.no_grad():
             logits = student.model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
         row = []
         for t, token in enumerate(ids):
-            allowed = sorted({other[t] for other in whole if other[:t] == ids[:t]})
+            allowed = sorted({other[t] for other in every if other[:t] == ids[:t]})
             row.append(float(logits[t][allowed].log_softmax(0)[allowed.index(token)]))
         result.append(row)
     return result
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_samples_are_of_the_masked_model_over_all_lists(chooser: Student, n: int) -> None:
-    prompt = encode_prompt(chooser.tokenizer, "Up", 64)
-    lists = whole_lists(chooser, TINY_CATALOG, n)
-    every = dict(zip(lists, log_probabilities(chooser, prompt, lists.values()), strict=True))
+def test_samples_follow_the_masked_model(any_student: Student, n: int) -> None:
+    prompt = encode_prompt(any_student.tokenizer, "Up", 64)
+    lists = all_lists(any_student, TINY_CATALOG, n)
+    every = dict(zip(lists, log_probabilities(any_student, prompt, lists.values()), strict=True))
     assert sum(torch.tensor(row).sum().exp() for row in every.values()) == pytest.approx(1, 1e-4)
-    catalog = CatalogLines(chooser.tokenizer, TINY_CATALOG)
-    rule = FromCatalog(catalog, n, catalog.closed([()] * 400, n))
-    draws = uniforms(400, most_tokens(catalog, n), 0)
-    written = write_lists(*chooser, [prompt], rule, draws=draws, samples=400)
+    catalog = CatalogLines(any_student.tokenizer, TINY_CATALOG)
+    constraint = CatalogConstraint(catalog, n, catalog.excluded([()] * 400, n))
+    draws = uniform_draws(400, catalog.max_tokens(n), 0)
+    generated = generate_lists(*any_student, [prompt], constraint, draws=draws, samples=400)
     counts: dict[tuple[str, ...], int] = {}
-    for texts, one in zip(rule.lists(), written, strict=True):
+    for texts, one in zip(constraint.generated_lines(), generated, strict=True):
         chosen = tuple(texts)
         assert one.ids == lists[chosen]
         assert one.logps == pytest.approx(every[chosen], abs=2e-4)
-        assert all(own or x == 0 for x, own in zip(one.logps, one.chosen, strict=True))
+        assert all(is_chosen or x == 0 for x, is_chosen in zip(one.logps, one.chosen, strict=True))
         counts[chosen] = counts.get(chosen, 0) + 1
     for chosen, row in every.items():
         share = float(torch.tensor(row).sum().exp())
@@ -190,44 +190,44 @@ def test_samples_are_of_the_masked_model_over_all_lists(chooser: Student, n: int
         assert abs(counts.get(chosen, 0) / 400 - share) < spread
 
 
-def constrained(student: Student, texts: list[str], samples: int, rows: torch.Tensor) -> Any:
+def sample(student: Student, texts: list[str], samples: int, rows: torch.Tensor) -> Any:
     catalog = CatalogLines(student.tokenizer, CATALOG)
     seen = [{CATALOG[i % 5]} for i in rows.tolist()]
-    rule = FromCatalog(catalog, 5, catalog.closed(seen, 5))
-    draws = uniforms(12, most_tokens(catalog, 5), 4)[rows]
+    constraint = CatalogConstraint(catalog, 5, catalog.excluded(seen, 5))
+    draws = uniform_draws(12, catalog.max_tokens(5), 4)[rows]
     prompts = [encode_prompt(student.tokenizer, text, 64) for text in texts]
-    written = write_lists(*student, prompts, rule, draws=draws, samples=samples)
-    return rule.lists(), written
+    generated = generate_lists(*student, prompts, constraint, draws=draws, samples=samples)
+    return constraint.generated_lines(), generated
 
 
-def same(ones: list[GeneratedList], others: list[GeneratedList]) -> None:
+def assert_equal(ones: list[GeneratedList], others: list[GeneratedList]) -> None:
     for one, other in zip(ones, others, strict=True):
         assert one.ids == other.ids
         assert one.logps == pytest.approx(other.logps, abs=2e-4)
 
 
-def test_a_list_is_the_same_alone_and_in_a_batch(chooser: Student) -> None:
-    """Alone, tokens without an alternative are read ahead; the prompt is read once for four."""
+def test_a_list_is_the_same_alone_and_in_a_batch(any_student: Student) -> None:
+    """Forced tokens are appended in small batches only; a prompt is read once for four lists."""
     texts = ["Up", "something funny and long", "Heat"]
-    lists, written = constrained(chooser, texts, 4, torch.arange(12))
+    lists, generated = sample(any_student, texts, 4, torch.arange(12))
     for row in range(12):
-        alone, one = constrained(chooser, [texts[row // 4]], 1, torch.tensor([row]))
+        alone, one = sample(any_student, [texts[row // 4]], 1, torch.tensor([row]))
         assert alone == [lists[row]]
-        assert one[0].ids == written[row].ids
-        known = [x for x, chosen in zip(one[0].logps, one[0].chosen, strict=True) if chosen]
-        other = [x for x, c in zip(written[row].logps, written[row].chosen, strict=True) if c]
-        assert known == pytest.approx(other, abs=2e-4)
+        assert one[0].ids == generated[row].ids
+        logps = [x for x, chosen in zip(one[0].logps, one[0].chosen, strict=True) if chosen]
+        other = [x for x, c in zip(generated[row].logps, generated[row].chosen, strict=True) if c]
+        assert logps == pytest.approx(other, abs=2e-4)
         assert CATALOG[row % 5] not in lists[row]
         assert len(set(lists[row])) == 5
         assert set(lists[row]) <= set(CATALOG)
     repeated = [text for text in texts for _ in range(4)]
-    apart, separate = constrained(chooser, repeated, 1, torch.arange(12))
+    apart, separate = sample(any_student, repeated, 1, torch.arange(12))
     assert apart == lists
-    same(separate, written)
+    assert_equal(separate, generated)
     assert len(set(map(tuple, lists))) > 6
 
 
-def test_a_draw_takes_what_it_takes_from_the_whole_vocabulary() -> None:
+def test_a_draw_selects_as_from_the_whole_vocabulary() -> None:
     torch.manual_seed(0)
     logits, draws = torch.randn(200, 30), torch.rand(200)
     tokens = torch.tensor([2, 5, 11, 29]).expand(200, 4)
@@ -236,22 +236,24 @@ def test_a_draw_takes_what_it_takes_from_the_whole_vocabulary() -> None:
     masked = torch.full_like(logits, -torch.inf)
     masked = masked.scatter(1, tokens, logits.gather(1, tokens).masked_fill(~allowed, -torch.inf))
     for temperature in (0, 1.0, 0.5):
-        slots, logps = choose_among(logits, tokens, allowed, temperature, draws)
-        expected, expected_logps = choose(masked, temperature, draws)
+        slots, logps = sample_allowed(logits, tokens, allowed, temperature, draws)
+        expected, expected_logps = sample_tokens(masked, temperature, draws)
         assert torch.equal(tokens.gather(1, slots)[:, 0], expected)
         torch.testing.assert_close(logps.float(), expected_logps)
 
 
-def test_greedy_batches_equal_single_lists(chooser: Student, micro: Config) -> None:
+def test_greedy_batches_equal_single_lists(any_student: Student, micro: Config) -> None:
     texts = ["Up", "funny", "something long and sad", "Heat", "Alien"]
-    catalog = CatalogLines(chooser.tokenizer, CATALOG)
-    prompts = [encode_prompt(chooser.tokenizer, text, 64) for text in texts]
-    rule = FromCatalog(catalog, 9, catalog.closed([()] * 5, 9))
-    together = write_constrained(chooser, prompts, rule, temperature=0)
-    assert together == [constrained_list(chooser, text, CATALOG, 9, micro) for text in texts]
+    catalog = CatalogLines(any_student.tokenizer, CATALOG)
+    prompts = [encode_prompt(any_student.tokenizer, text, 64) for text in texts]
+    constraint = CatalogConstraint(catalog, 9, catalog.excluded([()] * 5, 9))
+    together = generate_constrained(any_student, prompts, constraint, temperature=0)
+    assert together == [
+        generate_one_constrained(any_student, text, CATALOG, 9, micro) for text in texts
+    ]
 
 
-def test_as_an_option_of_evaluation(student: Student, micro: Config) -> None:
+def test_sample_texts_with_the_constrained_sampler(student: Student, micro: Config) -> None:
     config = micro.model_copy(update={"list_length": 6})
     seen: list[list[dict[str, Any]]] = [[{"title": "alien", "year": 1980}], []]
     answers = sample_texts(
@@ -263,16 +265,16 @@ def test_as_an_option_of_evaluation(student: Student, micro: Config) -> None:
         lines=CATALOG,
         seen=seen,
     )
-    for texts, closed in zip(answers, [{"Alien", "Alien (1979)"}, set()], strict=True):
+    for texts, excluded in zip(answers, [{"Alien", "Alien (1979)"}, set()], strict=True):
         for text in texts:
             lines = text.split("\n")
             assert len(set(lines)) == 6
-            assert set(lines) <= set(CATALOG) - closed
+            assert set(lines) <= set(CATALOG) - excluded
     with pytest.raises(InputError, match="needs a catalog"):
         sample_texts(student, ["Heat"], config=config, sampler="constrained")
 
 
-def test_seen_titles_are_read_as_metrics_read_them(student: Student) -> None:
+def test_seen_titles_are_matched_as_in_metrics(student: Student) -> None:
     catalog = CatalogLines(student.tokenizer, CATALOG)
     assert catalog.seen([("ALIEN", 1981), ("Heat", None), ("Up", 2015), ("Nowhere", 1)]) == {
         "Alien (1979)",

@@ -1,8 +1,8 @@
 """Three films, six conversations, and trainings of a micro student on them.
 
-    python -m tests.convrec.stages.rank_grpo.world KIND CHECKPOINT OUT FOLDER STEP
+    python -m tests.support.trainings KIND CHECKPOINT OUT FOLDER STEP
 
-trains like `train`, and kills itself with SIGKILL when STEP has been logged (0: never).
+trains like `train`, and kills itself with SIGKILL once STEP is logged (0: never).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 
 from convrec.config import Config
 from convrec.models.load import load_checkpoint
-from convrec.stages.rank_grpo import train as rl
+from convrec.stages.rank_grpo import trainers
 from convrec.stages.rank_grpo.train import train_rank_grpo
 from convrec.stages.sft.train import train_sft
 from convrec.titles.index import TitleIndex
@@ -39,33 +39,33 @@ SAMPLES: list[dict[str, Any]] = [
     }
     for i, (_, title, year) in enumerate(FILMS * 2)
 ]
-VALIDATED = 4
+VALIDATION_SAMPLES = 4
 ROWS = [(f"something like {title}", f"Big (1988)\n{title} ({year})") for _, title, year in FILMS]
 
 KINDS: dict[str, dict[str, Any]] = {
     "rank_grpo": {"rank_grpo": {"beta": 1e-3, "eval_every": 3, "exact": 1.0, "early": -1.0}},
     "grpo": {"rank_grpo": {"algorithm": "grpo", "beta": 0.0}},
     "twice": {"rank_grpo": {"iterations": 2, "lora": {"rank": 2, "dropout": 0.1}, "exact": 1.0}},
-    "written": {
+    "fixed": {
         "rank_grpo": {"prompts_per_step": 3, "beta": 1e-3, "eval_every": 3, "exact": 1.0},
     },
-    "written_token": {"rank_grpo": {"prompts_per_step": 3, "reduction": "token", "beta": 1e-3}},
+    "fixed_token": {"rank_grpo": {"prompts_per_step": 3, "reduction": "token", "beta": 1e-3}},
     "sft": {"sft": {"epochs": 4, "learning_rate": 1e-2, "batch_size": 2}},
     "sft_lora": {"sft": {"epochs": 4, "batch_size": 2, "lora": {"rank": 2, "dropout": 0.1}}},
 }
 
 
-class Written:
-    """Stands for a sampler: lists that follow from prompt, step and place in the whole batch."""
+class FixedRollout:
+    """A rollout whose lists depend only on the prompt, the step and the row of the whole batch."""
 
-    def __init__(self, whole: int) -> None:
-        self.whole = whole
-        self.after = None
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.rng_state_after_step = None
 
     def __call__(self, prompts: list[list[int]], trainer: Any, draws: Any = None) -> dict[str, Any]:
         tokenizer, step = trainer.processing_class, trainer.state.global_step
-        whole = self.whole if draws is None else VALIDATED
-        first = trainer.accelerator.process_index * whole // trainer.accelerator.num_processes
+        rows = self.batch_size if draws is None else VALIDATION_SAMPLES
+        first = trainer.accelerator.process_index * rows // trainer.accelerator.num_processes
         lists = []
         for row, prompt in enumerate(prompts, start=first):
             draw = random.Random(f"{prompt} {step} {row}")
@@ -96,37 +96,37 @@ def train(
     checkpoint: Path,
     out: Path,
     folder: Path | None,
-    logged: Callable[[int], None] = lambda step: None,
+    on_step: Callable[[int], None] = lambda step: None,
 ) -> list[tuple[int, str, float]]:
-    """Train one of KINDS in the working folder; the curves, without times."""
+    """Train one of KINDS in the working folder; returns the curves without times."""
     torch.set_num_threads(1)
-    settings = KINDS[kind]
-    made = config(steps=8, save_every=2, **settings.get("rank_grpo", {}))
+    kind_settings = KINDS[kind]
+    settings = config(steps=8, save_every=2, **kind_settings.get("rank_grpo", {}))
 
-    if kind.startswith("written"):
-        whole = made.rank_grpo.prompts_per_step * made.rank_grpo.group_size
-        vars(rl)["_rollout"] = lambda task: Written(whole)
+    if kind.startswith("fixed"):
+        batch_size = settings.rank_grpo.prompts_per_step * settings.rank_grpo.group_size
+        vars(trainers)["make_rollout"] = lambda inputs: FixedRollout(batch_size)
 
     def progress(done: int, total: int, text: str) -> None:
-        logged(done)
+        on_step(done)
 
     if kind.startswith("sft"):
-        values = made.model_dump() | {"sft": settings["sft"]}
+        values = settings.model_dump() | {"sft": kind_settings["sft"]}
         values["model"] |= {"base": str(checkpoint)}
-        made = Config.model_validate(values)
+        settings = Config.model_validate(values)
         _, points = train_sft(
-            ROWS * 3, ROWS, made, out, seed=5, progress=progress, working_folder=folder
+            ROWS * 3, ROWS, settings, out, seed=5, progress=progress, working_folder=folder
         )
     else:
         _, curves = train_rank_grpo(
             checkpoint,
             SAMPLES,
             TitleIndex(FILMS),
-            made,
+            settings,
             out,
             5,
             progress,
-            validation=SAMPLES[:VALIDATED],
+            validation=SAMPLES[:VALIDATION_SAMPLES],
             working_folder=folder,
         )
         points = list(curves.iter_rows())
@@ -134,13 +134,13 @@ def train(
 
 
 def weights(folder: Path) -> torch.Tensor:
-    """All weights of a checkpoint, one after the other."""
+    """All weights of a checkpoint as one vector."""
     model = load_checkpoint(folder).model
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
-def recorded(folder: Path) -> list[dict[str, Any]]:
-    """What was measured by step, without the times."""
+def logged_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the metrics log without times."""
     lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
     return [
         {name: value for name, value in json.loads(line).items() if "seconds" not in name}

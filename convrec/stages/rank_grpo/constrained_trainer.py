@@ -1,8 +1,9 @@
-"""Learning from constrained lists: TRL's log-probabilities, taken under the sampler's mask.
+"""Training on constrained lists: TRL's log-probabilities, computed under the sampler's mask.
 
-A list that was sampled among the catalog's unseen lines is an action of the masked model, so what
-TRL compares (new, old and reference) has to be the masked model's too. Every algorithm gets it by
-one class more between it and TRL's trainer; what was closed to each list travels with the batch.
+A list sampled among the catalog's unseen lines is an action of the masked model, so the
+log-probabilities that TRL compares (new, old and reference) must be the masked model's too. One
+class between each algorithm and TRL's trainer computes them. The excluded lines of each list are
+part of the batch.
 """
 
 from __future__ import annotations
@@ -19,25 +20,24 @@ from convrec.rank_grpo.trainer import RankGRPOTrainer
 
 
 class ConstrainedGRPOTrainer(GRPOTrainer):
-    """GRPO over lists of a constrained `Rollout`, which `rollout` has to be given after it is made.
+    """GRPO on lists of a constrained `Rollout`; set `rollout` after construction.
 
-    TRL's own method would take log-probabilities over the whole vocabulary; this one stands in for
-    it, and computes them among the tokens that could come.
+    Replaces TRL's log-probabilities over the whole vocabulary by those among the allowed tokens.
     """
 
     rollout: Rollout
-    _closed: Tensor | None = None
+    _excluded: Tensor | None = None
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        """TRL's batch, with the lines that were closed to each list as `closed` (B, lines)."""
-        self._closed = None
+        """TRL's batch, with the lines excluded from each list as `excluded` (B, lines)."""
+        self._excluded = None
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        batch["closed"] = self.rollout.closed
+        batch["excluded"] = self.rollout.excluded
         return batch
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """TRL's loss, on log-probabilities under the mask of these lists."""
-        self._closed = inputs["closed"]
+        self._excluded = inputs["excluded"]
         loss: Tensor = super()._compute_loss(model, inputs)
         return loss
 
@@ -53,11 +53,11 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
     ) -> tuple[Tensor, Tensor | None, None]:
         """Log-probabilities and entropies (B, T) of the last `logits_to_keep` tokens."""
         sampler = self.rollout.sampler
-        closed = self.rollout.closed if self._closed is None else self._closed
-        if sampler is None or sampler.catalog is None or closed is None:
-            raise TrainingError("lists are not constrained; use GRPOTrainer for them")
+        excluded = self.rollout.excluded if self._excluded is None else self._excluded
+        if sampler.catalog is None or excluded is None:
+            raise TrainingError("the lists are not constrained; use GRPOTrainer for them")
         ids, mask = input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:]
-        allowed = allowed_tokens(sampler.catalog, sampler.n, ids, mask, closed)
+        allowed = allowed_tokens(sampler.catalog, sampler.n, ids, mask, excluded)
         logps, entropies = constrained_logps(
             model,
             input_ids,
@@ -70,4 +70,4 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
 
 
 class ConstrainedRankGRPOTrainer(RankGRPOTrainer, ConstrainedGRPOTrainer):
-    """Rank-GRPO over constrained lists: rank ratios of masked log-probabilities."""
+    """Rank-GRPO on constrained lists: rank ratios of masked log-probabilities."""

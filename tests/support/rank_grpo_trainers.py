@@ -1,4 +1,4 @@
-"""Trainers whose lists are drawn instead of written by a model."""
+"""Trainers whose lists are random tokens instead of samples of a model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from convrec.models.load import Student, load_checkpoint
 from convrec.rank_grpo.trainer import LOSS_TYPE, RankGRPOTrainer
 
 N, GROUP, PROMPTS, LENGTH = 4, 4, 2, 10
-PROMPTS_READ = ["something like Heat or Alien", "films with Big"]
+PROMPT_TEXTS = ["something like Heat or Alien", "films with Big"]
 
 
-class Drawn:
-    """Random tokens in place of a model's: lines of some length, and with `ends` the rest too.
+class RandomRollout:
+    """Lists of random tokens, and with `ends` also of different lengths.
 
-    With `ends`, some lists end early, some after exactly N lines, and one runs past rank N.
+    With `ends`, one list ends early, one after exactly N lines, and one goes past rank N.
     """
 
     def __init__(self, ends: bool) -> None:
@@ -30,11 +30,11 @@ class Drawn:
         tokenizer = trainer.processing_class
         newline, end = tokenizer.encode("\n")[0], tokenizer.eos_token_id
         generator = torch.Generator().manual_seed(trainer._step)
-        drawn = torch.randint(10, 250, (len(prompts), LENGTH), generator=generator)
-        drawn[drawn == newline] = 10
-        drawn[:, 3] = newline
-        drawn[::2, 6] = newline
-        lists: list[list[int]] = drawn.tolist()
+        tokens = torch.randint(10, 250, (len(prompts), LENGTH), generator=generator)
+        tokens[tokens == newline] = 10
+        tokens[:, 3] = newline
+        tokens[::2, 6] = newline
+        lists: list[list[int]] = tokens.tolist()
         if self.ends:
             lists[0][6] = lists[2][6] = 10
             lists[0][1:8:2] = [newline] * 4
@@ -49,7 +49,7 @@ def scalar_reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
     return [sum(ids) % 7 / 7 for ids in completion_ids]
 
 
-def arguments(folder: Path, loss_type: str, **more: Any) -> GRPOConfig:
+def grpo_config(folder: Path, loss_type: str, **more: Any) -> GRPOConfig:
     values: dict[str, Any] = {
         "output_dir": str(folder),
         "max_steps": 3,
@@ -76,15 +76,15 @@ def arguments(folder: Path, loss_type: str, **more: Any) -> GRPOConfig:
     return GRPOConfig(**{**values, **more})
 
 
-def common(student: Student, args: GRPOConfig, ends: bool = False) -> dict[str, Any]:
-    prompts = [student.tokenizer.encode(text)[:6] for text in PROMPTS_READ] * 8
+def trainer_options(student: Student, args: GRPOConfig, ends: bool = False) -> dict[str, Any]:
+    prompts = [student.tokenizer.encode(text)[:6] for text in PROMPT_TEXTS] * 8
     return {
         "model": student.model.double(),
         "reward_funcs": scalar_reward,
         "args": args,
         "train_dataset": Dataset.from_list([{"prompt": prompt} for prompt in prompts]),
         "processing_class": student.tokenizer,
-        "rollout_func": Drawn(ends),
+        "rollout_func": RandomRollout(ends),
     }
 
 
@@ -92,9 +92,9 @@ def rank_trainer(
     checkpoint: Path, folder: Path, reduction: Any, rank_reward: Any, **more: Any
 ) -> RankGRPOTrainer:
     student = load_checkpoint(checkpoint)
-    args = arguments(folder, LOSS_TYPE[reduction], **more)
+    args = grpo_config(folder, LOSS_TYPE[reduction], **more)
     return RankGRPOTrainer(
-        **common(student, args, ends=True),
+        **trainer_options(student, args, ends=True),
         rank_reward=rank_reward,
         n_ranks=N,
         reduction=reduction,
@@ -102,7 +102,7 @@ def rank_trainer(
 
 
 def train(trainer: GRPOTrainer) -> None:
-    """Train with one order of rows, so that sums are rounded alike."""
+    """Train with a fixed order of rows, so that sums are rounded alike."""
     torch.manual_seed(4)
     trainer.train()
 
@@ -111,11 +111,11 @@ def weights(trainer: GRPOTrainer) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in trainer.model.parameters()])
 
 
-def some_rank_reward(text: str, row: dict[str, Any]) -> list[float]:
-    return [float(hash_ % 5) for hash_ in (len(text), sum(map(ord, text)), 3 * len(text), 2)]
+def varied_rank_reward(text: str, row: dict[str, Any]) -> list[float]:
+    return [float(number % 5) for number in (len(text), sum(map(ord, text)), 3 * len(text), 2)]
 
 
-def batch_of(trainer: RankGRPOTrainer) -> dict[str, Any]:
+def generate_batch(trainer: RankGRPOTrainer) -> dict[str, Any]:
     prompts = [row["prompt"] for row in trainer.train_dataset.select(range(PROMPTS))]
     rows = [{"prompt": prompt} for prompt in prompts for _ in range(GROUP)]
     trainer.model.train()

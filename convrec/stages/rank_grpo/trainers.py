@@ -1,0 +1,112 @@
+"""The TRL trainer of an algorithm, with its rewards, rollout and validation."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from transformers import PrinterCallback
+from trl import GRPOTrainer
+
+from convrec.metrics.rewards import parse_reward
+from convrec.models.generation.multinomial import uniform_draws
+from convrec.models.hardware import has_bf16, is_small
+from convrec.models.lora import lora_config
+from convrec.rank_grpo.rollout import Rollout
+from convrec.rank_grpo.trainer import RankGRPOTrainer, Shaping
+from convrec.stages.rank_grpo.algorithms import trainer_arguments
+from convrec.stages.rank_grpo.callbacks import StepMetricsCallback, StepTimer
+from convrec.stages.rank_grpo.constrained_trainer import (
+    ConstrainedGRPOTrainer,
+    ConstrainedRankGRPOTrainer,
+)
+from convrec.stages.rank_grpo.inputs import TrainingInputs
+from convrec.stages.rank_grpo.reward_function import ListScorer
+from convrec.stages.rank_grpo.validation import Validation
+from convrec.training.metrics_log import MetricsLog
+from convrec.utils.progress import Progress
+
+TRAINERS: dict[tuple[bool, bool], type[GRPOTrainer]] = {
+    (False, False): GRPOTrainer,
+    (False, True): ConstrainedGRPOTrainer,
+    (True, False): RankGRPOTrainer,
+    (True, True): ConstrainedRankGRPOTrainer,
+}
+"""By whether ranks are rewarded, and whether lists are sampled under a mask."""
+
+
+def make_trainer(
+    inputs: TrainingInputs, folder: Path, metrics_log: MetricsLog, progress: Progress
+) -> GRPOTrainer:
+    """The algorithm's trainer; all algorithms share rewards, sampler and logging."""
+    student, config, timer = inputs.student, inputs.config, StepTimer()
+    settings = config.rank_grpo
+    bf16 = config.model.bf16 and has_bf16() and not is_small(student.model)
+    if bf16 and not torch.cuda.is_available():
+        student.model.set_attn_implementation("eager")  # the fused kernel's bf16 backward is slow
+    scorer = ListScorer(
+        inputs.index,
+        config.list_length,
+        parse_reward(settings.reward),
+        years=config.recommend.years,
+        line_format=config.line_format,
+    )
+    rollout = make_rollout(inputs)
+    options: dict[str, Any] = {
+        "model": student.model,
+        "reward_funcs": timer.timed("scoring", scorer),
+        "args": trainer_arguments(config, folder, inputs.seed, bf16=bf16),
+        "train_dataset": inputs.data,
+        "processing_class": student.tokenizer,
+        "callbacks": [StepMetricsCallback(progress, metrics_log, timer)],
+        "peft_config": lora_config(settings.lora),
+        "rollout_func": None if settings.vllm else timer.timed("sampling", rollout),
+    }
+    rewards_ranks = settings.algorithm == "rank_grpo"
+    if rewards_ranks:
+        options |= {
+            "rank_reward": timer.timed("scoring", scorer.rank_rewards),
+            "rank_faults": timer.timed("scoring", scorer.rank_faults),
+            "n_ranks": config.list_length,
+            "shaping": Shaping(settings.overflow, settings.exact, settings.early, settings.fault),
+            "reduction": settings.reduction,
+        }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
+        trainer = TRAINERS[rewards_ranks, settings.sampler == "constrained"](**options)
+    trainer.rollout = rollout
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def make_rollout(inputs: TrainingInputs) -> Rollout:
+    """A rollout with the training's sampler and temperature."""
+    return Rollout(inputs.config.rank_grpo.temperature, inputs.sampler)
+
+
+def make_validation(
+    inputs: TrainingInputs, trainer: GRPOTrainer, metrics_log: MetricsLog
+) -> Validation | None:
+    """The validation callback; None if it is disabled or there are no samples.
+
+    Processes share the lists of an evaluation.
+    """
+    if not inputs.validation:
+        return None
+    tokenizer, rollout = inputs.student.tokenizer, make_rollout(inputs)
+    prompts = [sample["prompt"] for sample in inputs.validation]
+    count, rank = trainer.accelerator.num_processes, trainer.accelerator.process_index
+    local = slice(len(prompts) * rank // count, len(prompts) * (rank + 1) // count)
+
+    def generate() -> list[str]:
+        texts: list[str] = []
+        if prompts[local]:  # there may be more processes than prompts
+            draws = uniform_draws(len(prompts), inputs.sampler.max_tokens, inputs.seed)
+            ids = rollout(prompts[local], trainer, draws[local])["completion_ids"]
+            texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return gather_object(texts)
+
+    return Validation(inputs.validation, generate, inputs.index, inputs.config, metrics_log)

@@ -1,0 +1,139 @@
+"""How processes share a training: accelerate's configuration, and combinations that are refused.
+
+`train.parallel` names a template in `templates/`, or any configuration file of accelerate for one
+machine. The number of processes and the device type (GPU or CPU) are filled in.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from convrec.config import Config, StageName
+from convrec.errors import ConfigError, TrainingError
+from convrec.utils.error_text import first_line
+
+TEMPLATES = Path(__file__).parent / "templates"
+SHIPPED = ("ddp", "fsdp", "zero3")
+SHARDED = ("FSDP", "DEEPSPEED")
+"""accelerate's names of the strategies that shard the weights."""
+
+
+class LaunchSettings(NamedTuple):
+    """accelerate's configuration, the number of processes, and whether the weights are sharded."""
+
+    accelerate: dict[str, Any]
+    processes: int
+    sharded: bool
+
+
+def launch_settings(config: Config, gpus: int) -> LaunchSettings:
+    """The settings that `config.train` selects on a machine with so many GPUs.
+
+    Raises ConfigError for a file that accelerate cannot use, or that is for several machines.
+    """
+    train = config.train
+    is_shipped = train.parallel in SHIPPED
+    path = TEMPLATES / f"{train.parallel}.yaml" if is_shipped else Path(train.parallel).expanduser()
+    accelerate = _read_accelerate_file(path, train.parallel)
+    if accelerate.get("num_machines", 1) > 1:
+        raise ConfigError(
+            f"train.parallel={train.parallel} is for {accelerate['num_machines']} machines, but "
+            "convrec launches on one; set num_machines to 1"
+        )
+    in_file = 0 if is_shipped else int(accelerate.get("num_processes") or 0)
+    processes = train.processes or in_file or max(gpus, 1)
+    accelerate |= {"num_processes": processes, "main_process_port": 0, "machine_rank": 0}
+    sharded = str(accelerate["distributed_type"]) in SHARDED
+    if not gpus and not sharded:
+        # accelerate starts CPU processes only through mpirun, unless they are declared as GPUs.
+        accelerate |= {"use_cpu": True, "distributed_type": "MULTI_GPU" if processes > 1 else "NO"}
+    elif processes == 1 and not sharded:
+        accelerate["distributed_type"] = "NO"
+    return LaunchSettings(accelerate, processes, sharded)
+
+
+def _read_accelerate_file(path: Path, name: str) -> dict[str, Any]:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    if not path.is_file():
+        raise ConfigError(
+            f"train.parallel={name} is not a file; set it to one of {', '.join(SHIPPED)}, or to "
+            "the path of a configuration file written by `accelerate config`"
+        )
+    try:
+        values: dict[str, Any] = load_config_from_file(str(path)).to_dict()
+    except Exception as error:  # whatever its parsers raise
+        raise ConfigError(
+            f"train.parallel={name} cannot be read by accelerate ({first_line(error)}); correct "
+            f"the file, or set train.parallel to one of {', '.join(SHIPPED)}"
+        ) from None
+    return values
+
+
+def check_stage(config: Config, stage: StageName, settings: LaunchSettings) -> None:
+    """Raise ConfigError if the stage cannot be trained with these settings on any machine."""
+    parallel, processes = config.train.parallel, settings.processes
+    if settings.sharded and stage == "rank_grpo":
+        raise ConfigError(
+            f"train.parallel={parallel} shards the weights across processes, but rank_grpo samples "
+            "with the full weights in each; use train.parallel=ddp, and rank_grpo.lora.rank for a "
+            "large model"
+        )
+    lora = config.sft.lora if stage == "sft" else config.rank_grpo.lora
+    if settings.sharded and lora.rank:
+        raise ConfigError(
+            f"train.parallel={parallel} shards the weights across processes, which is not "
+            f"supported with {stage}.lora.rank={lora.rank}; use train.parallel=ddp"
+        )
+    batch_size = config.sft.batch_size
+    if stage == "sft" and batch_size % processes:
+        raise ConfigError(
+            f"{processes} processes cannot share sft.batch_size={batch_size} rows evenly; try "
+            f"--set sft.batch_size={-(-batch_size // processes) * processes}"
+        )
+    lists = config.rank_grpo.prompts_per_step * config.rank_grpo.group_size
+    if stage == "rank_grpo" and lists % processes:
+        raise ConfigError(uneven_lists_error(config, processes))
+
+
+def uneven_lists_error(config: Config, processes: int) -> str:
+    """The message for lists of a step that processes cannot share evenly."""
+    settings = config.rank_grpo
+    return (
+        f"{processes} processes cannot share rank_grpo.prompts_per_step="
+        f"{settings.prompts_per_step} × rank_grpo.group_size={settings.group_size} lists evenly"
+    )
+
+
+def missing_requirements(config: Config, settings: LaunchSettings, gpus: int) -> list[str]:
+    """What this machine lacks for these settings, as phrases; empty if it can launch them."""
+    parallel, missing = config.train.parallel, []
+    if settings.sharded and not gpus:
+        missing.append(f"train.parallel={parallel} needs GPUs, but this machine has none")
+    elif gpus and settings.processes > gpus:
+        missing.append(
+            f"{settings.processes} processes need {settings.processes} GPUs, but this machine has "
+            f"{gpus}"
+        )
+    if settings.accelerate["distributed_type"] == "DEEPSPEED" and find_spec("deepspeed") is None:
+        missing.append(
+            f"train.parallel={parallel} needs the package deepspeed, which is not installed"
+        )
+    return missing
+
+
+def launchable_settings(config: Config, stage: StageName) -> LaunchSettings:
+    """The settings to launch a stage with on this machine.
+
+    Raises ConfigError if they cannot work anywhere, TrainingError if this machine lacks something.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    settings = launch_settings(config, gpus)
+    check_stage(config, stage, settings)
+    if missing := missing_requirements(config, settings, gpus):
+        raise TrainingError(f"{missing[0]}; use train.parallel=ddp, or another machine")
+    return settings

@@ -1,0 +1,113 @@
+"""accelerate's settings for a machine, refused combinations, and the dry run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+
+from convrec.config import Config
+from convrec.errors import ConfigError, TrainingError
+from convrec.operations.sizing.preflight import MISSING, check_training
+from convrec.pipeline.graph import NODES
+from convrec.training.launch_settings import (
+    SHIPPED,
+    TEMPLATES,
+    check_stage,
+    launch_settings,
+    launchable_settings,
+)
+
+
+def config(stages: dict[str, Any] | None = None, **train: Any) -> Config:
+    return Config.model_validate({"train": {"launcher": "accelerate", **train}, **(stages or {})})
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_templates_are_read_by_accelerate(name: str, tmp_path: Path) -> None:
+    assert load_config_from_file(str(TEMPLATES / f"{name}.yaml")).num_processes == 1
+    settings = launch_settings(config(parallel=name), gpus=4)
+    assert (settings.processes, settings.sharded) == (4, name != "ddp")
+    file = tmp_path / "accelerate.json"
+    file.write_text(json.dumps(settings.accelerate), encoding="utf-8")
+    loaded = load_config_from_file(str(file))
+    assert loaded.num_processes == 4
+    assert (
+        loaded.distributed_type == {"ddp": "MULTI_GPU", "fsdp": "FSDP", "zero3": "DEEPSPEED"}[name]
+    )
+
+
+def test_cpu_processes_without_a_gpu() -> None:
+    settings = launch_settings(config(processes=2), gpus=0)
+    assert settings.accelerate["distributed_type"] == "MULTI_GPU"
+    assert settings.accelerate["use_cpu"]
+    alone = launch_settings(config(), gpus=0)
+    assert (alone.processes, alone.accelerate["distributed_type"]) == (1, "NO")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is not a file; set it to one of ddp, fsdp, zero3"),
+        ("num_processes: [", "cannot be read by accelerate"),
+        ("num_machines: 2\nnum_processes: 4\ndistributed_type: MULTI_GPU", "is for 2 machines"),
+    ],
+)
+def test_unusable_files_are_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "own.yaml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message) as raised:
+        launch_settings(config(parallel=str(path)), gpus=0)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("stage", "train", "stages", "message"),
+    [
+        ("sft", {"processes": 3}, {}, r"3 processes cannot share .*--set sft.batch_size=9"),
+        ("rank_grpo", {"processes": 7}, {}, "7 processes cannot share rank_grpo"),
+        ("rank_grpo", {"parallel": "fsdp"}, {}, "samples with the full weights"),
+        (
+            "sft",
+            {"parallel": "zero3"},
+            {"sft": {"lora": {"rank": 4}}},
+            r"not supported with sft.lora.rank=4",
+        ),
+    ],
+)
+def test_impossible_settings_are_refused(stage: Any, train: Any, stages: Any, message: str) -> None:
+    asked = config(stages, **train)
+    with pytest.raises(ConfigError, match=message):
+        check_stage(asked, stage, launch_settings(asked, gpus=0))
+
+
+def test_missing_gpus_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(TrainingError, match="needs GPUs, but this machine has none; use train"):
+        launchable_settings(config(parallel="fsdp"), "sft")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(TrainingError, match="4 processes need 4 GPUs, but this machine has 2"):
+        launchable_settings(config(processes=4), "sft")
+
+
+def test_ids_do_not_depend_on_the_launcher() -> None:
+    for name in ("checkpoint_sft", "checkpoint_rank_grpo"):
+        subset = NODES[name].step.config
+        assert subset(config(processes=2, parallel="fsdp")) == subset(Config())
+
+
+def test_the_dry_run_lists_what_vllm_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convrec.operations.sizing.preflight.find_spec", lambda name: None)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    vllm = {"sampler": "free", "vllm": "server", "vllm_url": "http://127.0.0.1:9"}
+    findings = check_training(config({"rank_grpo": vllm}, processes=2))
+    assert any("with vLLM (server)" in line.text for line in findings)
+    missing = [line.text for line in findings if line.state == MISSING]
+    assert any("vllm is not installed" in text for text in missing)
+    assert any("no server responds at rank_grpo.vllm_url" in text for text in missing)
+    with pytest.raises(ConfigError, match="cannot share sft"):
+        check_training(config(processes=3))
