@@ -25,6 +25,7 @@ from convrec.errors import CatalogError, ConvrecError, InputError
 
 CATALOG_FILES = ("catalog.csv", "catalog.parquet")
 DEMO_CATALOGS = {"films": "demo.csv", "books": "demo-books.csv"}
+ENTITY_FORMATS = ("inspired", "redial")
 SUFFIXES = (".csv", ".parquet")
 
 
@@ -60,11 +61,12 @@ def catalog_file(config: Config) -> Path | None:
 def bundled_catalog(config: Config) -> Path | None:
     """The catalog next to the data, which an empty `ingest.catalog` uses.
 
-    Raises InputError if `reddit-v2` data has none.
+    None for dialogues, whose items are in entity files. Raises InputError for other data without a
+    catalog.
     """
     if config.ingest.format == "demo":
         return ROOT / "catalog" / DEMO_CATALOGS[config.ingest.world]
-    if config.ingest.format != "reddit-v2":
+    if config.ingest.format in ENTITY_FORMATS:
         return None
     path = data_path(config)
     folder = path if path.is_dir() else path.parent

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from convrec.config.base import Section
+from convrec.config.choices import INPUT_FORMATS, SIMILARITIES
 
 SourceSection = Literal["ingest", "recommend", "remap", "reflect", "adjust"]
 
@@ -16,7 +17,7 @@ class Ingest(Section):
 
     later_keys: ClassVar = frozenset({"columns"})
 
-    format: Literal["demo", "reddit-v2", "inspired", "redial"] = Field(
+    format: Annotated[str, AfterValidator(INPUT_FORMATS.check)] = Field(
         "reddit-v2", description="Format of the conversations; `demo` generates them."
     )
     path: str = Field("", description="File or folder with the conversations.")
@@ -68,7 +69,7 @@ class Recommend(Section):
 class Remap(Section):
     """Teacher items to catalog items: s_remap = p·(S + I) + λ·s_conv."""
 
-    similarity: Literal["tfidf", "sentence-transformers", "openai"] = Field(
+    similarity: Annotated[str, AfterValidator(SIMILARITIES.check)] = Field(
         "tfidf",
         description="Similarity model for S and s_conv: TF-IDF of title, year and genres, a local "
         "model (extra `st`), or embeddings from the endpoint in `llm`.",

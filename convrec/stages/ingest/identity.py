@@ -8,8 +8,8 @@ from typing import Any
 from convrec.artifacts.identity import digest, file_digest
 from convrec.catalog.resolve import catalog_file
 from convrec.config import Config
-from convrec.demo.world import world_files
-from convrec.stages.ingest.files import conversation_files, dialogue_file, entity_files
+from convrec.stages.ingest.files import entity_files
+from convrec.stages.ingest.formats import FORMATS
 
 
 def catalog_config(config: Config) -> dict[str, Any]:
@@ -30,20 +30,13 @@ def catalog_inputs(config: Config) -> dict[str, str]:
 def conversations_config(config: Config) -> dict[str, Any]:
     """The settings that can change the conversations."""
     settings = config.ingest.identity_settings("format", "limit")
-    if config.ingest.format == "demo":
-        settings |= {"seed": config.seed, **config.ingest.identity_settings("contexts")}
-    return settings
+    return settings | FORMATS[config.ingest.format].settings(config)
 
 
 def conversations_inputs(config: Config) -> dict[str, str]:
-    """Digest of the conversation files, or of the demo's world files."""
-    if config.ingest.format == "demo":
-        return {"world": _files_digest([(p.name, p) for p in world_files(config.ingest.world)])}
-    if config.ingest.format == "reddit-v2":
-        files = [(file.source, file.path) for file in conversation_files(config)]
-    else:
-        files = [(path.name, path) for path in (dialogue_file(config), *entity_files(config))]
-    return {"conversations": _files_digest(files)}
+    """Digest of the files that the conversations are read from."""
+    input_format = FORMATS[config.ingest.format]
+    return {input_format.digest_name: _files_digest(input_format.files(config))}
 
 
 def _files_digest(files: list[tuple[str, Path]]) -> str:

@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import threading
 from collections.abc import Callable, Iterator
-from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import polars as pl
 
-from convrec.artifacts.frames import artifact_frame
 from convrec.artifacts.identity import digest
 from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.catalog.load import load_catalog
 from convrec.catalog.resolve import catalog_file
 from convrec.config import Config
-from convrec.demo.posts import generate_rows
-from convrec.stages.ingest.dialogues import Entities, read_dialogues
-from convrec.stages.ingest.files import conversation_files, dialogue_file, entity_files
+from convrec.stages.ingest.formats import FORMATS, Frames, StoredRows
 from convrec.stages.ingest.identity import (
     catalog_config,
     catalog_inputs,
     conversations_config,
     conversations_inputs,
 )
-from convrec.stages.ingest.raw_rows import ConversationFile, RawRow, read_raw_rows
-from convrec.stages.ingest.reddit import read_reddit_rows
-from convrec.stages.ingest.sample_buffer import SampleBuffer
-from convrec.stages.ingest.samples import select_samples
 
 T = TypeVar("T")
-Frames = tuple[pl.DataFrame, pl.DataFrame]
-"""(usable rows, quarantine)"""
-
-StoredRows = tuple[pl.DataFrame | ParquetRows, pl.DataFrame]
-"""(usable rows, possibly in a file, and quarantine)"""
 
 
 class IngestedData(NamedTuple):
@@ -97,44 +83,12 @@ def _gc_paused() -> Iterator[None]:
 def _read_catalog(config: Config) -> Frames:
     path = catalog_file(config)
     if path is None:
-        return _entities(config).catalog()
+        return FORMATS[config.ingest.format].read_catalog(config)
     return load_catalog(path, config.ingest.column_names, years=config.recommend.years)
 
 
 def _read_conversations(config: Config) -> StoredRows:
-    limit = config.ingest.limit
-    if config.ingest.format not in ("demo", "reddit-v2"):
-        path = dialogue_file(config)
-        raw_rows = read_raw_rows(ConversationFile(path, path.name, ""))
-        rows, bad = read_dialogues(raw_rows, _entities(config), str(path))
-        samples = artifact_frame("conversations", rows)
-        return select_samples(samples, bad, limit, str(path)), artifact_frame("quarantine", bad)
-    buffer = SampleBuffer()
-    if config.ingest.format == "demo":
-        where = "the demo's generator"
-        generated = _demo_rows(config)
-        ids, bad = read_reddit_rows(lambda: generated, where, buffer)
-    else:
-        where = f"ingest.path={config.ingest.path}"
-        files = conversation_files(config)
-        ids, bad = read_reddit_rows(
-            lambda: chain.from_iterable(map(read_raw_rows, files)), where, buffer
-        )
-    selected = select_samples(ids, bad, limit, where)
-    return buffer.write_conversations(selected), artifact_frame("quarantine", bad)
-
-
-def _entities(config: Config) -> Entities:
-    item_ids, entity2id = entity_files(config)
-    return Entities(item_ids, entity2id, years=config.ingest.format != "inspired")
-
-
-def _demo_rows(config: Config) -> list[RawRow]:
-    contexts = {str(split): count for split, count in config.ingest.contexts.items()}
-    rows = generate_rows(config.seed, contexts, config.ingest.world)
-    return [
-        RawRow("demo", "", line, value, "", json.dumps(value)) for line, value in enumerate(rows, 1)
-    ]
+    return FORMATS[config.ingest.format].read(config)
 
 
 class _LatestValue(Generic[T]):

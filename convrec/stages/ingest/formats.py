@@ -1,0 +1,164 @@
+"""The formats of `ingest.format`. A new format is one class and one entry of FORMATS.
+
+A format whose rows have the Reddit-v2 schema, or can be turned into it, subclasses `RowFormat` and
+yields those rows. `register_format` adds a format from outside this package.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from convrec.artifacts.frames import artifact_frame
+from convrec.artifacts.parquet_rows import ParquetRows
+from convrec.config import Config
+from convrec.config.choices import INPUT_FORMATS
+from convrec.demo.posts import generate_rows
+from convrec.demo.world import world_files
+from convrec.errors import InputError
+from convrec.stages.ingest.dialogues import Entities, read_dialogues
+from convrec.stages.ingest.files import conversation_files, dialogue_file, entity_files
+from convrec.stages.ingest.raw_rows import ConversationFile, RawRow, read_raw_rows
+from convrec.stages.ingest.reddit import read_reddit_rows
+from convrec.stages.ingest.sample_buffer import SampleBuffer
+from convrec.stages.ingest.samples import select_samples
+
+Frames = tuple[pl.DataFrame, pl.DataFrame]
+"""(usable rows, quarantine)"""
+
+StoredRows = tuple[pl.DataFrame | ParquetRows, pl.DataFrame]
+"""(usable rows, possibly in a file, and quarantine)"""
+
+
+class InputFormat(ABC):
+    """Reads conversations from the files of a configuration."""
+
+    digest_name = "conversations"
+    """Under which the digest of the files enters the artifact id."""
+
+    @abstractmethod
+    def files(self, config: Config) -> list[tuple[str, Path]]:
+        """(name, path) of every file that is read. Raises InputError for missing files."""
+
+    @abstractmethod
+    def read(self, config: Config) -> StoredRows:
+        """The conversations and their quarantine. Raises InputError for unusable files."""
+
+    def settings(self, config: Config) -> dict[str, Any]:
+        """Settings other than `format` and `limit` that can change the conversations."""
+        return {}
+
+    def read_catalog(self, config: Config) -> Frames:
+        """The items and their quarantine, if the data brings no catalog file."""
+        raise InputError(
+            f"ingest.format={config.ingest.format} has no catalog of its own; set ingest.catalog "
+            "to a file"
+        )
+
+
+class RowFormat(InputFormat):
+    """A format of rows with the Reddit-v2 schema: prompt, seen_titles, ground truth, ...."""
+
+    @abstractmethod
+    def rows(self, config: Config) -> Iterable[RawRow]:
+        """The rows. A list is passed over twice; anything else is asked for again."""
+
+    def location(self, config: Config) -> str:
+        """Where the rows come from, as error messages say it."""
+        return f"ingest.path={config.ingest.path}"
+
+    def read(self, config: Config) -> StoredRows:
+        """The conversations and their quarantine."""
+        where, buffer = self.location(config), SampleBuffer()
+        rows = self.rows(config)
+        ids, bad = read_reddit_rows(
+            lambda: rows if isinstance(rows, list) else self.rows(config), where, buffer
+        )
+        selected = select_samples(ids, bad, config.ingest.limit, where)
+        return buffer.write_conversations(selected), artifact_frame("quarantine", bad)
+
+
+class RedditFormat(RowFormat):
+    """The authors' processed Reddit-v2: JSONL, Parquet or a `datasets` folder."""
+
+    def files(self, config: Config) -> list[tuple[str, Path]]:
+        """The files of conversations."""
+        return [(file.source, file.path) for file in conversation_files(config)]
+
+    def rows(self, config: Config) -> Iterable[RawRow]:
+        """The rows of all files."""
+        return chain.from_iterable(map(read_raw_rows, conversation_files(config)))
+
+
+class DemoFormat(RowFormat):
+    """Generated posts about the demo's world."""
+
+    digest_name = "world"
+
+    def files(self, config: Config) -> list[tuple[str, Path]]:
+        """The files that describe the world."""
+        return [(path.name, path) for path in world_files(config.ingest.world)]
+
+    def settings(self, config: Config) -> dict[str, Any]:
+        """The seed and the number of posts per split."""
+        return {"seed": config.seed, **config.ingest.identity_settings("contexts")}
+
+    def location(self, config: Config) -> str:
+        """The generator."""
+        return "the demo's generator"
+
+    def rows(self, config: Config) -> Iterable[RawRow]:
+        """The generated posts as rows."""
+        contexts = {str(split): count for split, count in config.ingest.contexts.items()}
+        rows = generate_rows(config.seed, contexts, config.ingest.world)
+        return [
+            RawRow("demo", "", line, row, "", json.dumps(row)) for line, row in enumerate(rows, 1)
+        ]
+
+
+class DialogueFormat(InputFormat):
+    """INSPIRED and ReDial: dialogues with entity files instead of a catalog."""
+
+    def __init__(self, *, has_years: bool) -> None:
+        self.has_years = has_years
+
+    def files(self, config: Config) -> list[tuple[str, Path]]:
+        """The dialogues and the two entity files."""
+        return [(path.name, path) for path in (dialogue_file(config), *entity_files(config))]
+
+    def read(self, config: Config) -> StoredRows:
+        """The turns at which something is recommended, and their quarantine."""
+        path = dialogue_file(config)
+        raw_rows = read_raw_rows(ConversationFile(path, path.name, ""))
+        rows, bad = read_dialogues(raw_rows, self._entities(config), str(path))
+        samples = artifact_frame("conversations", rows)
+        selected = select_samples(samples, bad, config.ingest.limit, str(path))
+        return selected, artifact_frame("quarantine", bad)
+
+    def read_catalog(self, config: Config) -> Frames:
+        """The items that the entity files name."""
+        return self._entities(config).catalog()
+
+    def _entities(self, config: Config) -> Entities:
+        item_ids, entity2id = entity_files(config)
+        return Entities(item_ids, entity2id, years=self.has_years)
+
+
+FORMATS: dict[str, InputFormat] = {
+    "demo": DemoFormat(),
+    "reddit-v2": RedditFormat(),
+    "inspired": DialogueFormat(has_years=False),
+    "redial": DialogueFormat(has_years=True),
+}
+
+
+def register_format(name: str, input_format: InputFormat) -> None:
+    """Allow `ingest.format=name`; call it before the configuration is loaded."""
+    FORMATS[name] = input_format
+    INPUT_FORMATS.add(name)
