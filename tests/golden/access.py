@@ -141,11 +141,9 @@ def found_definitions() -> dict[str, Any]:
         if thing.fn.__module__.partition(".")[0] not in PACKAGES:
             continue
         if isinstance(thing, Flow):
-            run_name = thing.flow_run_name
-            key = f"{thing.name} | {run_name if isinstance(run_name, str) else 'computed'}"
-            flows[key] = {
-                "name": thing.name,
-                "parameters": form(thing),
+            parameters = form(thing)
+            flows[f"{thing.name}({', '.join(parameters['properties'])})"] = {
+                "parameters": parameters,
                 "hooks": {
                     "crashed": len(thing.on_crashed_hooks),
                     "failed": len(thing.on_failure_hooks),
@@ -154,9 +152,7 @@ def found_definitions() -> dict[str, Any]:
                 "retries": thing.retries,
             }
         else:
-            own = thing.task_run_name
             tasks[thing.name] = {
-                "task_run_name": own if isinstance(own, str) else "computed" if own else None,
                 "retries": thing.retries,
                 "retry_delay_seconds": thing.retry_delay_seconds,
                 "retries_some_only": thing.retry_condition_fn is not None,

@@ -32,9 +32,14 @@ SHOWN = 20
 
 
 class Golden(Protocol):
-    """Compares a value with tests/golden/NAME.json; `nearly` allows for rounding."""
+    """Compares a value with tests/golden/NAME.json.
 
-    def __call__(self, name: str, value: Any, *, nearly: bool = False) -> None: ...
+    `nearly` allows for rounding. `more` allows for further keys at the top level.
+    """
+
+    def __call__(
+        self, name: str, value: Any, *, nearly: bool = False, more: bool = False
+    ) -> None: ...
 
 
 def differences(found: Any, known: Any, path: str, *, nearly: bool) -> Iterator[str]:
@@ -60,13 +65,15 @@ def close(found: Any, known: Any) -> bool:
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Compare a value with tests/golden/NAME.json; with WRITE_GOLDEN=1, write it there."""
 
-    def check(name: str, value: Any, *, nearly: bool = False) -> None:
+    def check(name: str, value: Any, *, nearly: bool = False, more: bool = False) -> None:
         path = HERE / f"{name}.json"
         text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         if os.environ.get("WRITE_GOLDEN"):
             path.write_text(text, encoding="utf-8")
             return
         found, known = json.loads(text), json.loads(path.read_text(encoding="utf-8"))
+        if more:
+            found = {key: inner for key, inner in found.items() if key in known}
         lines = list(differences(found, known, name, nearly=nearly))
         if lines:
             pytest.fail("\n".join([f"{len(lines)} differences", *lines[:SHOWN]]), pytrace=False)

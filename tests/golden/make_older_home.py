@@ -73,6 +73,13 @@ def pack(folder: Path) -> bytes:
     return lzma.compress(data.getvalue(), preset=9 | lzma.PRESET_EXTREME)
 
 
+def unpack(folder: Path) -> Path:
+    """Extract the archive: folder/home and folder/said.json. Returns the folder."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
 def main() -> None:
     """Make the archive."""
     folder = Path(tempfile.gettempdir()) / "older"

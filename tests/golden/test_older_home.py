@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from typing import Any
 import pytest
 
 from tests.golden.access import convrec, sets
-from tests.golden.conftest import HERE
-from tests.golden.make_older_home import BATCH, VECTORS
+from tests.golden.make_older_home import BATCH, VECTORS, unpack
 from tests.golden.worlds import REDDIT, SMALL, rows, run
 
 NOWHERE = "http://127.0.0.1:9/v1"
@@ -36,9 +34,7 @@ class Older:
 
 @pytest.fixture
 def older(tmp_path: Path) -> Older:
-    folder = tmp_path / "older"
-    with tarfile.open(HERE / "older-home.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
+    folder = unpack(tmp_path / "older")
     said = json.loads((folder / "said.json").read_text(encoding="utf-8"))
     return Older(folder / "home", said)
 
@@ -168,17 +164,23 @@ ANSWER = {
 """A spool line of a process that was killed before it committed."""
 
 
-def test_what_a_killed_process_left_is_saved(older: Older) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [("llm", "ledger"), ("llm", "batches"), ("plan", "demo"), ("llm", "reparse", "demo")],
+    ids=" ".join,
+)
+def test_what_a_killed_process_left_is_saved(older: Older, command: tuple[str, ...]) -> None:
     spool = older.home / "spool"
     spool.mkdir(exist_ok=True)
     (spool / "4242-0123abcd.claims").write_text(f"{ANSWER['key']}\n{'6e' * 32}\n")
     (spool / "4242-0123abcd.reserve").write_bytes(bytes(2**20))
     cut = '{"key": "' + "6e" * 32
     (spool / "4242-0123abcd-1.jsonl").write_text(json.dumps(ANSWER) + "\n" + cut)
-    words = ("llm", "ledger", "--by", "run", "--json", "-")
-    bills = {row["run"]: row for row in convrec(*words, home=older.home).json["rows"]}
-    assert bills["a-run-that-was-killed"]["usd"] == 0.25
-    assert bills["a-run-that-was-killed"]["requests"] == 1
-    query = f"SELECT owner, response FROM llm_answers WHERE request_key = '{ANSWER['key']}'"
-    assert rows(older.home, query) == [(ANSWER["owner"], ANSWER["response"])]
+    overrides = sets(SMALL) if "demo" in command else ()
+    assert convrec(*command, *overrides, home=older.home).code == 0
+    query = "SELECT {} FROM {} WHERE request_key = '" + str(ANSWER["key"]) + "'"
+    stored = rows(older.home, query.format("owner, response", "llm_answers"))
+    assert stored == [(ANSWER["owner"], ANSWER["response"])]
+    billed = rows(older.home, query.format("run, stage, cached_tokens, usd", "llm_ledger"))
+    assert billed == [(ANSWER["run"], "recommend", 3, 0.25)]
     assert [path.name for path in spool.iterdir()] == ["turn.lock"]

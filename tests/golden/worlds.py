@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -84,6 +85,7 @@ def rows(home: Path, query: str) -> list[tuple[Any, ...]]:
 @contextlib.contextmanager
 def logged() -> Iterator[list[str]]:
     """Collect log messages inside the block, each record once."""
+    importlib.import_module("prefect.main")  # sets up logging, which removes handlers
     lines: list[str] = []
     met: set[int] = set()
 
