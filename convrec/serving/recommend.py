@@ -56,6 +56,7 @@ def recommend_list(
     small.
     """
     from convrec.models.generation.constrained import recommend_constrained
+    from convrec.models.load import load_checkpoint
 
     kind = store.header(checkpoint).ref.kind
     if kind != "checkpoint":
@@ -79,8 +80,8 @@ def recommend_list(
             f"{len(lines)}; give a larger --catalog or a smaller --n"
         )
     prompt = student_prompt(text, text, config)
-    folder = store.fetch_folder(checkpoint)
-    recommended: list[str] = recommend_constrained(folder, prompt, lines, n, config)
+    student = load_checkpoint(store.fetch_folder(checkpoint))
+    recommended: list[str] = recommend_constrained(student, prompt, lines, n, config)
     return recommended
 
 

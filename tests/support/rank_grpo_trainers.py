@@ -102,7 +102,7 @@ def rank_trainer(
 
 
 def train(trainer: GRPOTrainer) -> None:
-    """Train with a fixed order of rows, so that sums are rounded alike."""
+    """Train with a fixed order of rows, so that sums round the same way."""
     torch.manual_seed(4)
     trainer.train()
 

@@ -56,7 +56,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 class FixedRollout:
-    """A rollout whose lists depend only on the prompt, the step and the row of the whole batch."""
+    """A rollout whose lists depend only on the prompt, the step and the row of the batch."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size

@@ -11,7 +11,6 @@ if the tokenizer cannot reproduce a title.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from convrec.models.generation.kv_model import SMALL_BATCH
 from convrec.models.generation.loop import TokenChoice, generate_lists
 from convrec.models.generation.multinomial import uniform_draws
 from convrec.models.generation.trie import TrieCursor
-from convrec.models.load import Student, load_checkpoint
+from convrec.models.load import Student
 from convrec.models.prompts import encode_prompt
 
 
@@ -128,23 +127,6 @@ def generate_constrained(
 
 
 def recommend_constrained(
-    folder: Path,
-    prompt: str,
-    lines: Sequence[str],
-    n: int,
-    config: Config,
-    *,
-    seen: Collection[str] = (),
-) -> list[str]:
-    """The checkpoint's ranking of `n` different `lines` that are not in `seen`.
-
-    Greedy among the allowed tokens, so the same call returns the same list. Raises InputError if
-    fewer than `n` lines are left to choose from.
-    """
-    return generate_one_constrained(load_checkpoint(folder), prompt, lines, n, config, seen=seen)
-
-
-def generate_one_constrained(
     student: Student,
     prompt: str,
     lines: Sequence[str],
@@ -153,7 +135,11 @@ def generate_one_constrained(
     *,
     seen: Collection[str] = (),
 ) -> list[str]:
-    """`recommend_constrained` for a model in memory."""
+    """The model's ranking of `n` different `lines` that are not in `seen`.
+
+    Greedy among the allowed tokens, so the same call returns the same list. Raises InputError if
+    fewer than `n` lines are left to choose from.
+    """
     catalog = CatalogLines(student.tokenizer, lines, config.line_format)
     constraint = CatalogConstraint(catalog, n, catalog.excluded([seen], n))
     ids = encode_prompt(student.tokenizer, prompt, config.model.max_prompt_tokens)

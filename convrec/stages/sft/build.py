@@ -69,8 +69,8 @@ def training_splits(ctx: StepContext) -> dict[str, list[TextPair]]:
             maintain_order="left",
         )
         lines = pl.col("completion").str.split("\n")
-        cut = lines.list.head(config.list_length).list.join("\n")
-        tables.append((source_conversations, demonstrations.with_columns(cut)))
+        shortened = lines.list.head(config.list_length).list.join("\n")
+        tables.append((source_conversations, demonstrations.with_columns(shortened)))
     return {
         split: [row for pair in tables for row in training_rows(*pair, split, config)]
         for split in ("train", "validation")

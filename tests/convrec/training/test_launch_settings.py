@@ -57,7 +57,7 @@ def test_cpu_processes_without_a_gpu() -> None:
     ],
 )
 def test_unusable_files_are_refused(tmp_path: Path, text: str | None, message: str) -> None:
-    path = tmp_path / "own.yaml"
+    path = tmp_path / "accelerate.yaml"
     if text is not None:
         path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message) as raised:
@@ -80,9 +80,9 @@ def test_unusable_files_are_refused(tmp_path: Path, text: str | None, message: s
     ],
 )
 def test_impossible_settings_are_refused(stage: Any, train: Any, stages: Any, message: str) -> None:
-    asked = config(stages, **train)
+    settings = config(stages, **train)
     with pytest.raises(ConfigError, match=message):
-        check_stage(asked, stage, launch_settings(asked, gpus=0))
+        check_stage(settings, stage, launch_settings(settings, gpus=0))
 
 
 def test_missing_gpus_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise, permutations
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from convrec.models.generation.catalog_lines import CatalogLines, LineForms, tok
 from convrec.models.generation.constrained import (
     CatalogConstraint,
     generate_constrained,
-    generate_one_constrained,
     recommend_constrained,
     sample_allowed,
 )
@@ -25,7 +23,6 @@ from convrec.models.generation.multinomial import sample_tokens, uniform_draws
 from convrec.models.generation.sample import sample_texts
 from convrec.models.load import Student
 from convrec.models.prompts import encode_prompt
-from convrec.models.save import save_student
 
 CATALOG = [
     "Alien (1979)", "Alien", "Aliens (1986)", "Alien 3 (1992)", "Heat (1995)", "Up (2009)",
@@ -86,17 +83,16 @@ def any_student(request: pytest.FixtureRequest, student: Student) -> Student:
 def test_a_random_model_generates_only_allowed_lines(any_student: Student, micro: Config) -> None:
     seen = ["Heat (1995)", "never in the catalog"]
     lists = [
-        generate_one_constrained(any_student, text, CATALOG, 9, micro, seen=seen)
+        recommend_constrained(any_student, text, CATALOG, 9, micro, seen=seen)
         for text in ("Up", "funny", "something long and sad")
     ]
     for chosen in lists:
         assert len(chosen) == len(set(chosen)) == 9
         assert set(chosen) == set(CATALOG) - {"Heat (1995)"}
-    again = generate_one_constrained(any_student, "Up", CATALOG, 9, micro, seen=seen)
+    again = recommend_constrained(any_student, "Up", CATALOG, 9, micro, seen=seen)
     assert again == lists[0]
     assert (
-        generate_one_constrained(any_student, "Up", CATALOG, 4, micro, seen=seen)[:3]
-        == lists[0][:3]
+        recommend_constrained(any_student, "Up", CATALOG, 4, micro, seen=seen)[:3] == lists[0][:3]
     )
 
 
@@ -122,18 +118,12 @@ def test_greedy_takes_the_most_likely_allowed_token(student: Student, micro: Con
         logits = student.model(ids).logits[0, -1]
     first = [tokenizer(line)["input_ids"][0] for line in lines]
     expected = lines if logits[first[0]] > logits[first[1]] else lines[::-1]
-    assert generate_one_constrained(student, "Alien", lines, 2, micro) == expected
+    assert recommend_constrained(student, "Alien", lines, 2, micro) == expected
 
 
 def test_too_few_lines_are_an_error(student: Student, micro: Config) -> None:
     with pytest.raises(InputError, match=r"a list of 3 needs 3 unseen .* only 2 are left"):
-        generate_one_constrained(student, "Up", ["a", "b", "b", "c"], 3, micro, seen=["c"])
-
-
-def test_from_a_folder(student: Student, micro: Config, tmp_path: Path) -> None:
-    save_student(student, tmp_path)
-    expected = generate_one_constrained(student, "Up", CATALOG, 5, micro)
-    assert recommend_constrained(tmp_path, "Up", CATALOG, 5, micro) == expected
+        recommend_constrained(student, "Up", ["a", "b", "b", "c"], 3, micro, seen=["c"])
 
 
 TINY_CATALOG = ["Alien", "Alien (1979)", "Up (2009)", "Up (2010)"]
@@ -247,9 +237,9 @@ def test_greedy_batches_equal_single_lists(any_student: Student, micro: Config) 
     catalog = CatalogLines(any_student.tokenizer, CATALOG)
     prompts = [encode_prompt(any_student.tokenizer, text, 64) for text in texts]
     constraint = CatalogConstraint(catalog, 9, catalog.excluded([()] * 5, 9))
-    together = generate_constrained(any_student, prompts, constraint, temperature=0)
-    assert together == [
-        generate_one_constrained(any_student, text, CATALOG, 9, micro) for text in texts
+    batched = generate_constrained(any_student, prompts, constraint, temperature=0)
+    assert batched == [
+        recommend_constrained(any_student, text, CATALOG, 9, micro) for text in texts
     ]
 
 

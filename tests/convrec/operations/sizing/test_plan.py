@@ -80,8 +80,8 @@ def test_parts_depend_on_the_strategy(folder: str) -> None:
     )
     assert adapted.optimizer == 8 * shape.adapter(2, ("q_proj",))
     assert adapted.sampling == 4 * 16 * shape.cache(2) + 3 * 4 * 300 * 4
-    whole = estimate_memory(shape, TrainingSetup("rank_grpo", 4, 8, 8))
-    assert whole.sampling == adapted.sampling + 2 * shape.parameters
+    full = estimate_memory(shape, TrainingSetup("rank_grpo", 4, 8, 8))
+    assert full.sampling == adapted.sampling + 2 * shape.parameters
 
 
 def test_logits_are_in_one_piece_or_tiled(folder: str) -> None:
@@ -113,9 +113,9 @@ def test_the_peak_is_the_maximum_of_a_step(folder: str, monkeypatch: pytest.Monk
 
 def test_frozen_weights_save_fewer_activations(folder: str) -> None:
     shape = model_shape(folder)
-    whole = saved_activations(shape, 4, 16, bf16=False)
+    full = saved_activations(shape, 4, 16, bf16=False)
     adapted = saved_activations(shape, 4, 16, bf16=False, adapters=(2, ("q_proj",)))
-    assert 0 < adapted.layer < whole.layer
+    assert 0 < adapted.layer < full.layer
     more = saved_activations(shape, 4, 16, bf16=False, adapters=(3, ("q_proj",)))
     assert more.layer - adapted.layer == 4 * 16 * 4  # one more number a token
 

@@ -53,8 +53,10 @@ def test_one_row_per_demonstration(micro: Config) -> None:
     )
     assert training_rows(CONVERSATIONS, frame, "train", micro) == [("first", "A"), ("first", "B")]
     assert training_rows(CONVERSATIONS, frame, "validation", micro) == [("third", "C")]
-    given = micro.model_copy(update={"model": micro.model.model_copy(update={"prompt": "given"})})
-    assert training_rows(CONVERSATIONS, frame, "train", given) == [("p1", "A"), ("p2", "B")]
+    given_prompt = micro.model_copy(
+        update={"model": micro.model.model_copy(update={"prompt": "given"})}
+    )
+    assert training_rows(CONVERSATIONS, frame, "train", given_prompt) == [("p1", "A"), ("p2", "B")]
 
 
 def test_step_builds_a_checkpoint_artifact(micro: Config, store: Store) -> None:
