@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from convrec.config.base import Section
+from convrec.config.choices import ALGORITHMS
 
 SamplerName = Literal["free", "lines", "distinct", "constrained"]
 
@@ -54,7 +55,7 @@ class Sft(Section):
 class RankGrpo(Section):
     """Rank-GRPO (TRL GRPOTrainer subclass)."""
 
-    algorithm: Literal["rank_grpo", "grpo", "gspo", "dr_grpo", "dapo"] = Field(
+    algorithm: Annotated[str, AfterValidator(ALGORITHMS.check)] = Field(
         "rank_grpo", description="Training algorithm."
     )
     reward: str = Field("exp_inf", description="`log`, `exp_inf`, or `exp:Γ` with Γ > 1.")

@@ -53,7 +53,7 @@ def _check_launch(config: Config, gpus: int) -> list[Finding]:
 
 def _check_arguments(config: Config) -> Finding:
     """TRL's own checks of the arguments of rank_grpo, including vLLM's."""
-    from convrec.stages.rank_grpo.algorithms import trainer_arguments
+    from convrec.stages.rank_grpo.arguments import trainer_arguments
 
     with tempfile.TemporaryDirectory() as folder:
         try:

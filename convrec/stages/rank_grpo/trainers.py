@@ -16,26 +16,15 @@ from convrec.models.generation.multinomial import uniform_draws
 from convrec.models.hardware import has_bf16, is_small
 from convrec.models.lora import lora_config
 from convrec.rank_grpo.rollout import Rollout
-from convrec.rank_grpo.trainer import RankGRPOTrainer, Shaping
-from convrec.stages.rank_grpo.algorithms import trainer_arguments
+from convrec.rank_grpo.trainer import Shaping
+from convrec.stages.rank_grpo.algorithms import ALGORITHMS
+from convrec.stages.rank_grpo.arguments import trainer_arguments
 from convrec.stages.rank_grpo.callbacks import StepMetricsCallback, StepTimer
-from convrec.stages.rank_grpo.constrained_trainer import (
-    ConstrainedGRPOTrainer,
-    ConstrainedRankGRPOTrainer,
-)
 from convrec.stages.rank_grpo.inputs import TrainingInputs
 from convrec.stages.rank_grpo.reward_function import ListScorer
 from convrec.stages.rank_grpo.validation import Validation
 from convrec.training.metrics_log import MetricsLog
 from convrec.utils.progress import Progress
-
-TRAINERS: dict[tuple[bool, bool], type[GRPOTrainer]] = {
-    (False, False): GRPOTrainer,
-    (False, True): ConstrainedGRPOTrainer,
-    (True, False): RankGRPOTrainer,
-    (True, True): ConstrainedRankGRPOTrainer,
-}
-"""By whether ranks are rewarded, and whether lists are sampled under a mask."""
 
 
 def make_trainer(
@@ -65,8 +54,8 @@ def make_trainer(
         "peft_config": lora_config(settings.lora),
         "rollout_func": None if settings.vllm else timer.timed("sampling", rollout),
     }
-    rewards_ranks = settings.algorithm == "rank_grpo"
-    if rewards_ranks:
+    algorithm = ALGORITHMS[settings.algorithm]
+    if algorithm.rewards_ranks:
         options |= {
             "rank_reward": timer.timed("scoring", scorer.rank_rewards),
             "rank_faults": timer.timed("scoring", scorer.rank_faults),
@@ -74,9 +63,11 @@ def make_trainer(
             "shaping": Shaping(settings.overflow, settings.exact, settings.early, settings.fault),
             "reduction": settings.reduction,
         }
+    is_constrained = settings.sampler == "constrained"
+    trainer_class = algorithm.constrained_trainer if is_constrained else algorithm.trainer
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
-        trainer = TRAINERS[rewards_ranks, settings.sampler == "constrained"](**options)
+        trainer = trainer_class(**options)
     trainer.rollout = rollout
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from convrec.artifacts import ArtifactRef, Store
 from convrec.config import Config, RankGrpo
+from convrec.config.choices import ALGORITHMS
 from convrec.errors import ConfigError
 from convrec.metrics.rewards import parse_reward
 from convrec.pipeline.graph import NODES, Node
 from convrec.stages.evaluate import GENERATIONS
 from convrec.stages.rank_grpo.step import RANK_GRPO
 
-ALGORITHM_NAMES: tuple[str, ...] = get_args(RankGrpo.model_fields["algorithm"].annotation)
 BEST_METRIC = "validation_ndcg@20_best"
 """The checkpoint's figure that learning rates are compared by."""
 
@@ -94,9 +94,9 @@ def best_learning_rate(
 
 def _check_algorithm(algorithm: str, config: Config) -> None:
     name, colon, reward = algorithm.partition(":")
-    if name not in ALGORITHM_NAMES or (colon and name != "rank_grpo"):
+    if name not in ALGORITHMS.names or (colon and name != "rank_grpo"):
         raise ConfigError(
-            f"unknown algorithm {algorithm!r}: choose from {', '.join(ALGORITHM_NAMES)}, or "
+            f"unknown algorithm {algorithm!r}: choose from {', '.join(ALGORITHMS.names)}, or "
             "rank_grpo:REWARD, such as rank_grpo:log"
         )
     if colon:

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from convrec.config import Config
 from convrec.errors import TrainingError
-from convrec.stages.rank_grpo import algorithms
-from convrec.stages.rank_grpo.algorithms import trainer_arguments
+from convrec.stages.rank_grpo import arguments
+from convrec.stages.rank_grpo.arguments import trainer_arguments
 
 
 def config(**vllm: str) -> Config:
@@ -18,20 +18,18 @@ def config(**vllm: str) -> Config:
 
 
 def test_a_missing_vllm_is_an_error(tmp_path: Path) -> None:
-    if algorithms.find_spec("vllm") is not None:
+    if arguments.find_spec("vllm") is not None:
         pytest.skip("vLLM is installed")
     with pytest.raises(TrainingError, match=r"rank_grpo.vllm=colocate needs the package vllm"):
         trainer_arguments(config(vllm="colocate"), tmp_path, 7)
 
 
 def test_trl_gets_mode_and_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(algorithms, "find_spec", lambda name: name)
-    arguments = trainer_arguments(
-        config(vllm="server", vllm_url="http://127.0.0.1:8000"), tmp_path, 7
-    )
-    assert arguments.use_vllm
-    assert arguments.vllm_mode == "server"
-    assert arguments.vllm_server_base_url == "http://127.0.0.1:8000"
+    monkeypatch.setattr(arguments, "find_spec", lambda name: name)
+    trl = trainer_arguments(config(vllm="server", vllm_url="http://127.0.0.1:8000"), tmp_path, 7)
+    assert trl.use_vllm
+    assert trl.vllm_mode == "server"
+    assert trl.vllm_server_base_url == "http://127.0.0.1:8000"
     assert not trainer_arguments(config(), tmp_path, 7).use_vllm
 
 

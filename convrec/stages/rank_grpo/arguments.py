@@ -1,7 +1,4 @@
-"""TRL's arguments for each algorithm, which differ only by ALGORITHMS.
-
-The baselines are TRL's own trainers with NDCG@N as the reward of a list.
-"""
+"""TRL's arguments, which all algorithms share except for what they override."""
 
 from __future__ import annotations
 
@@ -14,18 +11,9 @@ from trl import GRPOConfig
 
 from convrec.config import Config, RankGrpo
 from convrec.errors import ConfigError, TrainingError
-from convrec.rank_grpo.trainer import LOSS_TYPE
+from convrec.stages.rank_grpo.algorithms import ALGORITHMS
 from convrec.training.launch_settings import uneven_lists_error
 from convrec.utils.distributed import process_count
-
-ALGORITHMS: dict[str, dict[str, str]] = {
-    "rank_grpo": {},
-    "grpo": {"loss_type": "grpo"},
-    "gspo": {"loss_type": "grpo", "importance_sampling_level": "sequence"},
-    "dr_grpo": {"loss_type": "dr_grpo", "scale_rewards": "none"},
-    "dapo": {"loss_type": "dapo"},
-}
-"""TRL arguments of each algorithm; the loss type of `rank_grpo` follows from its reduction."""
 
 
 def trainer_arguments(
@@ -42,10 +30,9 @@ def trainer_arguments(
     if lists % processes:
         raise ConfigError(uneven_lists_error(config, processes))
     algorithm = {
-        "loss_type": LOSS_TYPE[settings.reduction],
         "importance_sampling_level": "token",
         "scale_rewards": "group",
-        **ALGORITHMS[settings.algorithm],
+        **ALGORITHMS[settings.algorithm].arguments(settings),
     }
     return GRPOConfig(
         output_dir=str(folder),
