@@ -128,7 +128,7 @@ def gc(
     store = open_store()
     garbage = (collect_garbage if yes else find_garbage)(store, keep_runs=keep_runs, days=days)
     if json_file is not None:
-        write_json({"deleted": yes, **garbage.plain()}, json_file)
+        write_json({"deleted": yes, **garbage.as_json()}, json_file)
     if not is_stdout(json_file):
         _print(garbage, deleted=yes)
 

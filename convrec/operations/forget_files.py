@@ -1,20 +1,21 @@
-"""What a conversation that is forgotten leaves in files beside the warehouse, and how it goes."""
+"""Deletes a forgotten conversation from the files of a home."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import duckdb
+import polars as pl
+
+from convrec.artifacts import Store
 from convrec.artifacts.tables import KINDS
-
-if TYPE_CHECKING:
-    import duckdb
-
-    from convrec.artifacts import Store
+from convrec.llm.batch.store import remove_transfers, unreadable_file
+from convrec.training.metrics_log import SAMPLES
+from convrec.utils.files import atomic_path
+from convrec.utils.workspace import remove_workspace, try_lock_workspace
 
 
 def remove_from_files(
@@ -25,60 +26,55 @@ def remove_from_files(
     store: Store,
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
-    """Remove reports, what trainings and partitions have on the way, and what names a context.
+    """Delete reports, unfinished work, and all files or lines that contain a context or text.
 
-    Also files of the embedded endpoint that hold a text. `checkpoints` may name a context in their
-    samples; in a lake their new file is named in the transaction of `connection`.
+    `checkpoints` are those whose samples may contain a context. A lake gets new copies of them in
+    the transaction of `connection`.
     """
-    from convrec.llm.batch.store import remove_transfers, unreadable_file
-    from convrec.training.metrics_log import SAMPLES
-
     remove_transfers(store.home / "spool")
-    everywhere = unreadable_file(store.home / "spool")  # whose they are nobody can say
-    for path in everywhere.parent.glob(everywhere.name):
+    unreadable = unreadable_file(store.home / "spool")  # of any batch: the owners are unknown
+    for path in unreadable.parent.glob(unreadable.name):
         path.unlink()
     for report in reports:
         shutil.rmtree(store.folder(report), ignore_errors=True)
         (store.home / "results" / report).unlink(missing_ok=True)
     _remove_uploads([*contexts, *texts], store.home / "demo-endpoint")
     for path in (store.home / "changes").glob("*.csv"):
-        _cut_changes(path, contexts)
+        _remove_changes(path, contexts)
+    _remove_interrupted_writes(store.home / "changes")
     for folder in _workspaces(store.home / "training", connection):
-        _clear(folder, contexts)
+        _clean_workspace(folder, contexts)
     for checkpoint in checkpoints:
         folder = store.fetch_folder(checkpoint)
-        if _cut_samples(folder / SAMPLES, contexts):
+        if _remove_samples(folder / SAMPLES, contexts):
             store.share_file(connection, str(folder.relative_to(store.home)))
 
 
-def _remove_uploads(marks: Sequence[str], folder: Path) -> None:
-    """Remove files of the embedded endpoint that hold any of the marks."""
-    sought = {mark.encode() for mark in marks} | {
-        json.dumps(mark, ensure_ascii=ascii)[1:-1].encode()
-        for mark in marks
-        for ascii in (True, False)
+def _remove_uploads(texts: Sequence[str], folder: Path) -> None:
+    """Delete files of the embedded endpoint that contain any of the texts."""
+    encoded = {text.encode() for text in texts} | {
+        json.dumps(text, ensure_ascii=is_ascii)[1:-1].encode()
+        for text in texts
+        for is_ascii in (True, False)
     }
     for path in folder.glob("file-*.content"):
         content = path.read_bytes()
-        if any(mark in content for mark in sought):
+        if any(text in content for text in encoded):
             path.unlink()
             path.with_suffix(".json").unlink(missing_ok=True)
 
 
-def _cut_changes(path: Path, contexts: Sequence[str]) -> None:
-    """Take the contexts out of the lines of a catalog change."""
-    import polars as pl
-
+def _remove_changes(path: Path, contexts: Sequence[str]) -> None:
+    """Delete the contexts from the report of a catalog change."""
     lines = pl.read_csv(path, infer_schema=False)
-    kept = lines.filter(~pl.col("context_id").is_in(list(contexts)))
-    if kept.height < lines.height:
-        part = path.with_suffix(".part")
-        kept.write_csv(part)
-        os.replace(part, path)
+    remaining = lines.filter(~pl.col("context_id").is_in(list(contexts)))
+    if remaining.height < lines.height:
+        with atomic_path(path) as part:
+            remaining.write_csv(part)
 
 
 def _workspaces(training: Path, connection: duckdb.DuckDBPyConnection) -> Iterator[Path]:
-    """Where work on an artifact waits to go on, in `runner.folder` of earlier runs too."""
+    """Folders of unfinished artifacts, also in `runner.folder` of earlier runs."""
     rows = connection.execute(
         "SELECT DISTINCT json_extract_string(config, '$.runner.folder') FROM runs"
     ).fetchall()
@@ -88,35 +84,34 @@ def _workspaces(training: Path, connection: duckdb.DuckDBPyConnection) -> Iterat
                 yield folder
 
 
-def _clear(folder: Path, contexts: Collection[str]) -> None:
-    """Remove partitions, which are quickly made again, and what a launched training was given.
+def _clean_workspace(folder: Path, contexts: Collection[str]) -> None:
+    """Delete partitions, which are quick to rebuild, or the data and samples of a training.
 
-    What a living process works in stays to it.
+    A folder that another process uses is left alone.
     """
-    from convrec.training.metrics_log import SAMPLES
-    from convrec.utils.workspace import remove_workspace, try_lock_workspace
-
     if not folder.name.startswith("checkpoint-"):
         remove_workspace(folder)
         return
-    with try_lock_workspace(folder) as ours:
-        for given in folder.glob("launch-*/") if ours else ():
-            shutil.rmtree(given, ignore_errors=True)
-        if ours:
-            _cut_samples(folder / SAMPLES, contexts)
+    with try_lock_workspace(folder) as is_free:
+        if is_free:
+            for launch in folder.glob("launch-*/"):
+                shutil.rmtree(launch, ignore_errors=True)
+            _remove_samples(folder / SAMPLES, contexts)
+            _remove_interrupted_writes(folder)
 
 
-def _cut_samples(path: Path, contexts: Collection[str]) -> bool:
-    """Take the contexts out of the samples of a training; whether there were any."""
+def _remove_samples(path: Path, contexts: Collection[str]) -> bool:
+    """Delete the contexts from the samples of a training; returns whether there were any."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = [line for line in lines if not any(_names(line, context) for context in contexts)]
-    if len(kept) == len(lines):
+    names = [f'"context_id": {json.dumps(name, ensure_ascii=False)}' for name in contexts]
+    remaining = [line for line in lines if not any(name in line for name in names)]
+    if len(remaining) == len(lines):
         return False
-    part = path.with_suffix(".part")
-    part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    os.replace(part, path)
+    with atomic_path(path) as part:
+        part.write_text("".join(f"{line}\n" for line in remaining), encoding="utf-8")
     return True
 
 
-def _names(line: str, context: str) -> bool:
-    return f'"context_id": {json.dumps(context, ensure_ascii=False)}' in line
+def _remove_interrupted_writes(folder: Path) -> None:
+    for part in folder.glob("*.part"):
+        part.unlink(missing_ok=True)

@@ -1,9 +1,8 @@
-"""Tidying up: artifacts that nobody needs any more, and folders that crashed runs left behind.
+"""`artifacts gc`: deletes artifacts that nothing needs, and folders that crashed runs left behind.
 
-Kept is what is pinned, what the last runs of each flow and profile used, what a run that goes on
-has used so far, and everything that these were made from. Stored answers, judgments, embeddings,
-the ledger and the list of runs are not artifacts and are never touched, so whatever is deleted here
-can be made again without asking anybody.
+Needed are pinned artifacts, those of the last runs of each flow and profile, those of unfinished
+runs, and the ancestors of all these. Stored responses, judgments, embeddings, the ledger and the
+record of runs are not artifacts and stay, so everything deleted here can be rebuilt for free.
 """
 
 from __future__ import annotations
@@ -14,33 +13,49 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import duckdb
 
 from convrec.artifacts.runs import COMPLETED, RUNNING, UNRECORDED
+from convrec.artifacts.store import Store
 from convrec.artifacts.tables import ARTIFACT_TABLES, utc_now
 from convrec.utils.workspace import remove_workspace
 
-if TYPE_CHECKING:
-    import duckdb
-
-    from convrec.artifacts.store import Store
-
 KEEP_RUNS = 10
-"""Runs of each flow and profile that keep what they used; failed ones since do not count."""
+"""Completed runs of each flow and profile whose artifacts are kept."""
 
 ABANDONED_DAYS = 7.0
-"""After so many days untouched, a run is not going on and a training is not coming back."""
+"""Age from which an unfinished run or training counts as abandoned."""
 
 MAX_DAYS = 36_500
-"""Days; a longer time ends before the calendar of Python begins."""
+"""Longer ages would be before the first date that Python supports."""
 
 UNNAMED_DAYS = 1.0
-"""Age from which a folder or an artifact that nothing names is nobody's work in progress."""
+"""Age from which a folder or artifact of no run cannot be work in progress."""
+
+
+_ROOTS = """
+WITH counted AS (
+    SELECT run_id, state, started_at, state IN ($completed, $unrecorded) AS is_complete,
+        sum(is_complete::INTEGER) OVER (PARTITION BY flow, profile ORDER BY started_at DESC) AS nth
+    FROM runs
+),
+last AS (
+    SELECT run_id FROM counted WHERE nth < $runs OR (is_complete AND nth = $runs)
+        OR (state = $running AND started_at > $abandoned_before)
+)
+SELECT artifact_id FROM pins
+UNION SELECT artifact_id FROM run_artifacts JOIN last USING (run_id)
+UNION SELECT artifact_id FROM artifacts WHERE created_at > $recent_after
+    AND artifact_id NOT IN (SELECT artifact_id FROM run_artifacts)
+"""
+"""Pinned artifacts, those of the last and the unfinished runs, and recent ones without a run."""
 
 
 @dataclass(frozen=True)
 class UnneededArtifact:
-    """An artifact that can go, and the bytes of its files."""
+    """An artifact that can be deleted, and the bytes of its files."""
 
     artifact_id: str
     kind: str
@@ -51,7 +66,7 @@ class UnneededArtifact:
 
 @dataclass(frozen=True)
 class Leftover:
-    """A folder or file that can go, and why."""
+    """A folder or file that can be deleted, and why."""
 
     path: str
     why: str
@@ -60,7 +75,7 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Garbage:
-    """What can go, or what went; `kept` counts the artifacts that stay."""
+    """What can be deleted, or was; `kept` counts the artifacts that stay."""
 
     artifacts: list[UnneededArtifact] = field(default_factory=list)
     leftovers: list[Leftover] = field(default_factory=list)
@@ -68,18 +83,18 @@ class Garbage:
 
     @property
     def bytes(self) -> int:
-        """Bytes of files; rows free space inside the warehouse, which it fills again."""
-        return sum(one.bytes for one in self.artifacts) + sum(one.bytes for one in self.leftovers)
+        """Bytes of files. Deleted rows free space inside the warehouse file, which it reuses."""
+        return sum(a.bytes for a in self.artifacts) + sum(one.bytes for one in self.leftovers)
 
-    def plain(self) -> dict[str, Any]:
-        """As `--json` writes it."""
+    def as_json(self) -> dict[str, Any]:
+        """The value that `--json` writes."""
         return {**asdict(self), "bytes": self.bytes}
 
 
 def find_garbage(
     store: Store, *, keep_runs: int = KEEP_RUNS, days: float = ABANDONED_DAYS
 ) -> Garbage:
-    """What could be deleted; deletes nothing."""
+    """What can be deleted. Deletes nothing."""
     with store.read_connection() as connection:
         needed = _needed(connection, keep_runs, days)
         unneeded = _unneeded(store, connection, needed)
@@ -89,27 +104,27 @@ def find_garbage(
 def collect_garbage(
     store: Store, *, keep_runs: int = KEEP_RUNS, days: float = ABANDONED_DAYS
 ) -> Garbage:
-    """Delete what nobody needs; returns what went.
+    """Delete what nothing needs; returns what was deleted.
 
-    Rows go first, in one transaction that looks again at what is needed, then files: a crash in
-    between leaves folders that nothing names, which the next call removes.
+    Rows are deleted first, in one transaction that determines what is needed, then files: a crash
+    in between leaves folders without an artifact, which the next call deletes.
     """
     with store.transaction() as connection:
         needed = _needed(connection, keep_runs, days)
         unneeded = _unneeded(store, connection, needed)
-        for table in (*dict.fromkeys(part.kind for part in unneeded), *ARTIFACT_TABLES):
-            for part in unneeded:
+        for table in (*dict.fromkeys(artifact.kind for artifact in unneeded), *ARTIFACT_TABLES):
+            for artifact in unneeded:
                 connection.execute(
                     f'DELETE FROM "{table}" WHERE artifact_id = ?',  # noqa: S608
-                    [part.artifact_id],
+                    [artifact.artifact_id],
                 )
         connection.execute(
             "DELETE FROM pins WHERE artifact_id NOT IN (SELECT artifact_id FROM artifacts)"
         )
-    for part in unneeded:
-        shutil.rmtree(store.folder(part.artifact_id), ignore_errors=True)
-        (store.home / "results" / part.artifact_id).unlink(missing_ok=True)
-    leftovers = []
+    for artifact in unneeded:
+        shutil.rmtree(store.folder(artifact.artifact_id), ignore_errors=True)
+        (store.home / "results" / artifact.artifact_id).unlink(missing_ok=True)
+    deleted = []
     for leftover in _leftovers(store, days):
         path = Path(leftover.path)
         if path.parent == store.home / "training":
@@ -119,31 +134,23 @@ def collect_garbage(
         else:
             path.unlink(missing_ok=True)
         if not path.exists():
-            leftovers.append(leftover)
+            deleted.append(leftover)
     store.backend.maintain()
-    return Garbage(unneeded, leftovers, kept=len(needed))
+    return Garbage(unneeded, deleted, kept=len(needed))
 
 
 def _needed(connection: duckdb.DuckDBPyConnection, keep_runs: int, days: float) -> set[str]:
-    """Ids of the artifacts that stay: roots, and all that they were made from."""
+    """Ids of the artifacts that stay: roots and their ancestors."""
     now = utc_now()
     roots = connection.execute(
-        "WITH counted AS (SELECT run_id, state, started_at, state IN ($done, $unrecorded) AS ok, "
-        "sum(ok::INTEGER) OVER (PARTITION BY flow, profile ORDER BY started_at DESC) AS nth "
-        "FROM runs), "
-        "last AS (SELECT run_id FROM counted WHERE nth < $runs OR (ok AND nth = $runs) "
-        "OR (state = $running AND started_at > $since)) "
-        "SELECT artifact_id FROM pins "
-        "UNION SELECT artifact_id FROM run_artifacts JOIN last USING (run_id) "
-        "UNION SELECT artifact_id FROM artifacts WHERE created_at > $stray "
-        "AND artifact_id NOT IN (SELECT artifact_id FROM run_artifacts)",
+        _ROOTS,
         {
             "runs": keep_runs,
-            "done": COMPLETED,
+            "completed": COMPLETED,
             "unrecorded": UNRECORDED,
             "running": RUNNING,
-            "since": now - timedelta(days=min(days, MAX_DAYS)),
-            "stray": now - timedelta(days=UNNAMED_DAYS),
+            "abandoned_before": now - timedelta(days=min(days, MAX_DAYS)),
+            "recent_after": now - timedelta(days=UNNAMED_DAYS),
         },
     ).fetchall()
     parents: dict[str, list[str]] = {}
@@ -175,21 +182,21 @@ def _unneeded(
 
 
 def _leftovers(store: Store, days: float) -> Iterator[Leftover]:
-    """What no artifact stands behind, and trainings that ended or were given up."""
+    """Folders and files without an artifact, and trainings that are finished or abandoned."""
     stored = {header.ref.artifact_id for header in store.headers()}
-    for folder in _inside(store.home / "training"):
+    for folder in _entries(store.home / "training"):
         if folder.name in stored:
             yield Leftover(str(folder), "training is finished", _size(folder))
         elif _age(folder) > days:
             why = f"training abandoned, untouched for {_age(folder):.0f} days"
             yield Leftover(str(folder), why, _size(folder))
     for parent in ("files", "results"):
-        for path in _inside(store.home / parent):
+        for path in _entries(store.home / parent):
             if path.name not in stored and _age(path) > UNNAMED_DAYS:
                 yield Leftover(str(path), "no artifact has this name", _size(path))
 
 
-def _inside(folder: Path) -> list[Path]:
+def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
@@ -197,7 +204,7 @@ def _files(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
     elif path.is_dir():
-        yield from (inside for inside in path.rglob("*") if inside.is_file())
+        yield from (file for file in path.rglob("*") if file.is_file())
 
 
 def _size(path: Path) -> int:
@@ -205,6 +212,6 @@ def _size(path: Path) -> int:
 
 
 def _age(path: Path) -> float:
-    """Days since anything in it was changed."""
+    """Days since the last change of anything in it."""
     newest = max([path.stat().st_mtime, *(file.stat().st_mtime for file in _files(path))])
     return (time.time() - newest) / 86400

@@ -1,20 +1,18 @@
-"""`artifacts copy`: a warehouse file moves into a lake, ids and all, and is compared afterwards.
+"""`artifacts copy`: copies a warehouse file into a lake, with all ids, and compares the two.
 
-What the lake has already stays as it is, so that a copy which was cut off goes on where it ended.
-The file is read only, and nobody writes to it meanwhile.
+Rows and files that the lake already has are not copied, so an interrupted copy can be resumed. The
+file is only read, and locked against writers meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from convrec.artifacts.ducklake.lake import Lake
+from convrec.artifacts.store import Store
+from convrec.artifacts.tables import ARTIFACT_TABLES, KINDS, sql_literal
 from convrec.errors import InputError, WarehouseError
-
-if TYPE_CHECKING:
-    from convrec.artifacts.store import Store
 
 ROW_KEYS: dict[str, tuple[str, ...]] = {
     "llm_answers": ("request_key",),
@@ -30,31 +28,21 @@ ROW_KEYS: dict[str, tuple[str, ...]] = {
     "catalog_versions": ("name", "version"),
     "pins": ("name",),
 }
-"""What makes a row of the other tables the same row: one that the lake has is not copied."""
+"""Columns that identify a row of the tables that do not belong to artifacts."""
 
 
 def copy_warehouse(source: Store, target: Store) -> dict[str, int]:
-    """Copy all that a file has into a lake; what was copied: rows by table, and `files`.
+    """Copy a warehouse file into a lake; returns table → copied rows, and the count of `files`.
 
-    Raises WarehouseError where the lake does not hold every row and file afterwards, as when it had
-    others of the same name before.
+    Raises WarehouseError if the lake lacks a row or file afterwards, because it had another one of
+    the same name before.
     """
-    from convrec.artifacts.tables import ARTIFACT_TABLES, KINDS
-
-    copied: dict[str, int] = {}
     lake = target.backend
     if not isinstance(lake, Lake) or isinstance(source.backend, Lake):
-        raise InputError("a warehouse file is copied into a lake; give --to ducklake:postgres:...")
+        raise InputError("only a warehouse file can be copied, and only into a lake")
+    copied: dict[str, int] = {}
     with _attached(source, lake):
-        with target.read_connection() as connection:
-            files = connection.execute("SELECT name, file FROM kept_files").fetchall()
-        kept = {str(name): str(file) for name, file in files}
-        for name in _wanted_files(source):
-            if name not in kept:
-                kept[name] = lake.upload(source.home / name, name)
-                copied["files"] = copied.get("files", 0) + 1
-                with target.transaction() as connection:
-                    lake.register(connection, name, kept[name])
+        copies = _copy_files(source, target, lake, copied)
         for header in source.headers():
             if target.find(header.ref.artifact_id) is None:
                 for table, count in _copy_artifact(target, header.ref.artifact_id).items():
@@ -62,15 +50,19 @@ def copy_warehouse(source: Store, target: Store) -> dict[str, int]:
         for table, keys in ROW_KEYS.items():
             if count := _copy_table(target, table, keys):
                 copied[table] = count
-        _verify(source, target, [*KINDS, *ARTIFACT_TABLES, *ROW_KEYS], kept)
+        missing = _missing_rows(target) | _missing_files(source, lake, copies)
+    if missing:
+        listed = ", ".join(f"{count:,} of {name}" for name, count in missing.items())
+        raise WarehouseError(
+            f"{target.location} lacks rows or files of {source.location} after the copy: {listed}; "
+            "it keeps what it had under the same name: compare both, or copy into an empty database"
+        )
     return copied
 
 
 @contextlib.contextmanager
 def _attached(source: Store, lake: Lake) -> Iterator[None]:
-    """The file as `source` beside the lake, for reading."""
-    from convrec.artifacts.tables import sql_literal
-
+    """Attach the file as `source` to the DuckDB instance of the lake, read-only."""
     lake.connection.call(f"ATTACH {sql_literal(str(source.path))} AS source (READ_ONLY)")
     try:
         yield
@@ -78,66 +70,76 @@ def _attached(source: Store, lake: Lake) -> Iterator[None]:
         lake.connection.call("DETACH source")
 
 
-def _wanted_files(source: Store) -> Iterator[str]:
-    """Names of folders and files that artifacts and published catalogs consist of."""
+def _copy_files(source: Store, target: Store, lake: Lake, copied: dict[str, int]) -> dict[str, str]:
+    """Upload the files that the lake lacks; returns name → shared copy of all files."""
+    with target.read_connection() as connection:
+        copies = dict(connection.execute("SELECT name, file FROM kept_files").fetchall())
+    for name in _file_names(source):
+        if name not in copies:
+            copies[name] = lake.upload(source.home / name, name)
+            copied["files"] = copied.get("files", 0) + 1
+            with target.transaction() as connection:
+                lake.register(connection, name, copies[name])
+    return copies
+
+
+def _file_names(source: Store) -> Iterator[str]:
+    """Names of the folders of artifacts and the files of published catalogs."""
     for header in source.headers():
-        if source.folder(header.ref.artifact_id).is_dir():
-            yield f"files/{header.ref.artifact_id}"
+        folder = source.folder(header.ref.artifact_id)
+        if folder.is_dir():
+            yield str(folder.relative_to(source.home))
     with source.read_connection() as connection:
         rows = connection.execute("SELECT file FROM catalog_versions ORDER BY file").fetchall()
     yield from (str(file) for (file,) in rows)
 
 
 def _copy_artifact(target: Store, artifact_id: str) -> dict[str, int]:
-    from convrec.artifacts.tables import ARTIFACT_TABLES
-
     kind = artifact_id.rpartition("-")[0]
     copied = {}
     with target.transaction() as connection:
         for table in (kind, *ARTIFACT_TABLES):
             connection.execute(f'DELETE FROM "{table}" WHERE artifact_id = ?', [artifact_id])  # noqa: S608
-            done = connection.execute(
+            [(count,)] = connection.execute(
                 f'INSERT INTO "{table}" BY NAME '  # noqa: S608
                 f'SELECT * FROM source."{table}" WHERE artifact_id = ?',
                 [artifact_id],
-            ).fetchone()
-            copied[table] = int(done[0]) if done else 0
+            ).fetchall()
+            copied[table] = int(count)
     return {table: count for table, count in copied.items() if count}
 
 
 def _copy_table(target: Store, table: str, keys: tuple[str, ...]) -> int:
-    same = " AND ".join(f'known."{key}" IS NOT DISTINCT FROM moved."{key}"' for key in keys)
+    """Copy the rows of a table whose keys the lake does not have."""
+    same = " AND ".join(f'existing."{key}" IS NOT DISTINCT FROM new."{key}"' for key in keys)
     with target.transaction() as connection:
-        done = connection.execute(
-            f'INSERT INTO "{table}" BY NAME SELECT * FROM source."{table}" AS moved '  # noqa: S608
-            f'WHERE NOT EXISTS (SELECT 1 FROM "{table}" AS known WHERE {same})'
-        ).fetchone()
-    return int(done[0]) if done else 0
+        [(count,)] = connection.execute(
+            f'INSERT INTO "{table}" BY NAME SELECT * FROM source."{table}" AS new '  # noqa: S608
+            f'WHERE NOT EXISTS (SELECT 1 FROM "{table}" AS existing WHERE {same})'
+        ).fetchall()
+    return int(count)
 
 
-def _verify(source: Store, target: Store, tables: list[str], kept: dict[str, str]) -> None:
-    """Compare every row and every file. Raises WarehouseError where the lake lacks one."""
-    lacking = {}
+def _missing_rows(target: Store) -> dict[str, int]:
+    """Table → number of rows of the file that are not in the lake."""
+    missing = {}
     with target.read_connection() as connection:
-        for table in tables:
-            columns = ", ".join(
-                f'"{name}"'
-                for (name, *_) in connection.execute(f'DESCRIBE source."{table}"').fetchall()
-            )
-            found = connection.execute(
-                f'SELECT count(*) FROM (SELECT hash({columns}) AS mark FROM source."{table}") '  # noqa: S608
-                f'ANTI JOIN (SELECT hash({columns}) AS mark FROM "{table}") USING (mark)'
-            ).fetchone()
-            if found and found[0]:
-                lacking[table] = int(found[0])
-    assert isinstance(target.backend, Lake)
-    for name in _wanted_files(source):
-        if not target.backend.blobs.matches(kept[name], source.home / name):
-            lacking[name] = 1
-    if lacking:
-        told = ", ".join(f"{count:,} of {name}" for name, count in lacking.items())
-        raise WarehouseError(
-            f"{target.location} lacks rows or files of {source.location} after the copy: {told}; where "
-            "it had others of the same name before, it kept those: look at both, or copy into an "
-            "empty database"
-        )
+        for table in (*KINDS, *ARTIFACT_TABLES, *ROW_KEYS):
+            described = connection.execute(f'DESCRIBE source."{table}"').fetchall()
+            columns = ", ".join(f'"{name}"' for (name, *_) in described)
+            [(count,)] = connection.execute(
+                f'SELECT count(*) FROM (SELECT hash({columns}) AS digest FROM source."{table}") '  # noqa: S608
+                f'ANTI JOIN (SELECT hash({columns}) AS digest FROM "{table}") USING (digest)'
+            ).fetchall()
+            if count:
+                missing[table] = int(count)
+    return missing
+
+
+def _missing_files(source: Store, lake: Lake, copies: dict[str, str]) -> dict[str, int]:
+    """Name → 1 for files that differ from their shared copy."""
+    return {
+        name: 1
+        for name in _file_names(source)
+        if not lake.blobs.matches(copies[name], source.home / name)
+    }

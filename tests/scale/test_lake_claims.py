@@ -48,7 +48,7 @@ def test_a_key_is_claimed_by_one_host_at_a_time(
 
         here.release(["b"])
         assert there.claim(["b"], nothing_stored).granted == ["b"]
-        with pytest.raises(WarehouseError, match="asking an endpoint"):
+        with pytest.raises(WarehouseError, match="a run is sending requests"):
             forget_conversations(["x"], Store(hosts[0].home.parent / "three"))
     with one.open_spool() as here:
         assert here.claim(["a", "b", "c", "e"], nothing_stored).elsewhere == []

@@ -202,7 +202,7 @@ def test_an_unknown_conversation_is_one_sentence(full: Store) -> None:
 def test_a_run_in_progress_is_waited_for(full: Store) -> None:
     with Spool(full.home / "spool") as spool:
         spool.claim(["k9"], lambda keys: KeyStatus(set(), set()))
-        with pytest.raises(WarehouseError, match="a run is asking"):
+        with pytest.raises(WarehouseError, match="a run is sending requests"):
             forget_conversations(["c1"], full)
 
 
@@ -251,6 +251,7 @@ def test_files_beside_the_warehouse_name_it_no_more(full: Store, tmp_path: Path)
     (training / "launch-x").mkdir(parents=True)
     (training / "launch-x" / "train.parquet").write_text(SECRET)
     (training / "best-1.safetensors").write_text("weights")
+    (training / "samples.jsonl.1f.part").write_text(SECRET)  # of a process that was killed
     parts = [full.home / "training" / "candidates-1", tmp_path / "elsewhere" / "candidates-2"]
     for folder in parts:
         folder.mkdir(parents=True)
