@@ -27,7 +27,7 @@ from typing import Any
 from convrec.artifacts import Store
 from convrec.config import Config
 from convrec.llm.fetch import fetch
-from convrec.llm.requests import Request, LazyRequests
+from convrec.llm.requests import LazyRequests, Request
 
 TITLES = "\n".join(f"{n}. A Title of Some Length ({1990 + n})" for n in range(1, 21))
 
