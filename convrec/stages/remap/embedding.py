@@ -58,7 +58,7 @@ DEFAULT_MODELS = {
 
 def uses_embeddings(config: Config) -> bool:
     """Whether similarity needs the vectors of a model."""
-    return config.remap.similarity != "tfidf"
+    return config.remap.similarity in DEFAULT_MODELS
 
 
 def embedding_model(config: Config) -> str:

@@ -19,7 +19,6 @@ import polars as pl
 from convrec.artifacts import ArtifactRef, ArtifactSpec
 from convrec.stages.base import StepContext
 from convrec.stages.partitions import row_slices
-from convrec.stages.remap.embedding import uses_embeddings
 from convrec.stages.remap.linked_titles import LinkedTitles, link_to_catalog
 from convrec.stages.remap.similarity import TfidfSimilarity
 from convrec.stages.remap.texts import item_texts
@@ -66,7 +65,7 @@ def find_earlier_candidates(
     embeddings, whose products depend on the hardware, and if a catalog is smaller than
     `remap.keep`.
     """
-    if ctx.frames or ctx.rebuild or uses_embeddings(ctx.config):
+    if ctx.frames or ctx.rebuild or ctx.config.remap.similarity != "tfidf":
         return None
     keep, parents = ctx.config.remap.keep, {**spec.parents, "catalog": ""}
     expected = (spec.version, dict(spec.config), dict(spec.inputs), parents)

@@ -6,11 +6,13 @@ the catalog has gets its item's vector; any other gets the vector of the title a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import polars as pl
 
+from convrec.config.choices import SIMILARITIES
 from convrec.stages.base import StepContext
 from convrec.stages.remap.embedding import missing_texts, uses_embeddings, vector_space
 from convrec.stages.remap.linked_titles import LinkedTitles
@@ -40,7 +42,8 @@ SparseEntries = tuple[np.ndarray, np.ndarray, np.ndarray]
 class SimilarityModel(Protocol):
     """Cosine similarities to the catalog for chunks of contexts.
 
-    To add a model, implement both methods and extend `similarity_model`.
+    A new model is one class, created from (ctx, titles, contexts), and one entry of
+    SIMILARITY_MODELS. `contexts` has the columns context_id and conversation.
     """
 
     def item_similarity(self, p: csr_matrix) -> np.ndarray:
@@ -50,13 +53,7 @@ class SimilarityModel(Protocol):
         """s_conv: (contexts, catalog)."""
 
 
-def similarity_model(
-    ctx: StepContext, titles: LinkedTitles, contexts: pl.DataFrame
-) -> SimilarityModel:
-    """Create the model of `remap.similarity`; `contexts` has columns context_id, conversation."""
-    if uses_embeddings(ctx.config):
-        return VectorSimilarity(ctx, titles, contexts)
-    return TfidfSimilarity(ctx, titles, contexts)
+ModelFactory = Callable[[StepContext, LinkedTitles, pl.DataFrame], SimilarityModel]
 
 
 class TfidfSimilarity:
@@ -170,3 +167,23 @@ def missing_vector_failures(ctx: StepContext) -> pl.DataFrame | None:
         .otherwise(pl.lit("the conversation has no vector; run again to ask for it"))
     )
     return missing.select("context_id", reason.alias("reason"))
+
+
+SIMILARITY_MODELS: dict[str, ModelFactory] = {
+    "tfidf": TfidfSimilarity,
+    "sentence-transformers": VectorSimilarity,
+    "openai": VectorSimilarity,
+}
+
+
+def similarity_model(
+    ctx: StepContext, titles: LinkedTitles, contexts: pl.DataFrame
+) -> SimilarityModel:
+    """Create the model of `remap.similarity`."""
+    return SIMILARITY_MODELS[ctx.config.remap.similarity](ctx, titles, contexts)
+
+
+def register_similarity(name: str, model: ModelFactory) -> None:
+    """Allow `remap.similarity=name`; call it before the configuration is loaded."""
+    SIMILARITY_MODELS[name] = model
+    SIMILARITIES.add(name)
