@@ -73,11 +73,16 @@ def stock(student: Student, prompts: list[list[int]], group: int, tokens: int) -
 
 
 def own(
-    student: Student, prompts: list[list[int]], group: int, width: int, rule: DecodingConstraint
+    student: Student,
+    prompts: list[list[int]],
+    group: int,
+    width: int,
+    constraint: DecodingConstraint,
 ) -> int:
     draws = torch.rand(len(prompts) * group, width)
     return sum(
-        len(x.ids) for x in generate_lists(*student, prompts, rule, draws=draws, samples=group)
+        len(x.ids)
+        for x in generate_lists(*student, prompts, constraint, draws=draws, samples=group)
     )
 
 
