@@ -217,7 +217,7 @@ def compare_ranks(world: World, rounds: int) -> dict[str, Any]:
     pairs = {(title, year) for _, title, year in world.items if year is not None}
 
     def new() -> ListScorer:
-        relevance._read.cache_clear()
+        relevance._parse.cache_clear()
         relevance._key.cache_clear()
         return ListScorer(index, N, exp_inf_rewards, years=True)
 
