@@ -35,9 +35,8 @@ class ListBatch:
     A row is a list. Under `per-label` it is a (list, ground-truth item) pair.
 
     Attributes:
-        relevance: (rows, WIDTH) 1 where a line hits a ground truth, else 0; read by metrics.
-        reward_relevance: (rows, WIDTH) The same for rewards. It differs from `relevance` only under
-            `reference`, where metrics drop lines first and rewards do not.
+        relevance: (rows, WIDTH) 1 where a line hits a ground truth, else 0.
+        reward_relevance: (rows, WIDTH) The same for rewards; differs only under `reference`.
         truths: (rows,) Size of each ground truth.
         lengths: (rows,) Where to cut the ideal list of NDCG; only under `reference`.
         quality: Name → (rows,) list-quality metrics; only under `standard`.

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 """Level of every interval."""
 
+_QUANTILES = ((1 - CONFIDENCE) / 2, 1 - (1 - CONFIDENCE) / 2)
+
 MAX_CLUSTERS = 20_000
 """Number of contexts up to which each is resampled by itself."""
 
@@ -46,10 +48,12 @@ class Interval(NamedTuple):
 
 
 class Bootstrap:
-    """Seeded resamples of the contexts of a fixed list of samples."""
+    """Seeded resamples of the contexts of a fixed list of samples.
+
+    `contexts` is the context of each sample. Raises ValueError without a sample.
+    """
 
     def __init__(self, contexts: Sequence[Hashable], *, resamples: int, seed: int) -> None:
-        """`contexts` is the context of each sample. Raises ValueError without a sample."""
         if not contexts:
             raise ValueError("a bootstrap needs at least one sample")
         positions: dict[Hashable, int] = {}
@@ -62,51 +66,35 @@ class Bootstrap:
         self._seed = seed
 
     def intervals(self, values: NDArray[np.float64]) -> list[Interval]:
-        """Return the mean over samples and its interval for each column of `values`.
+        """Return the mean of each column of `values` (samples, metrics) and its interval.
 
-        Args:
-            values: (samples, metrics).
-
-        Returns:
-            One interval for each metric. It always contains the estimate, which a percentile
-            interval of few contexts can miss.
+        An interval always contains its estimate, which a percentile interval of few contexts can
+        miss.
         """
-        lows, highs = np.quantile(self._resampled_means(values), _quantiles(), axis=0)
+        lows, highs = np.quantile(self._resampled_means(values), _QUANTILES, axis=0)
         estimates = values.mean(axis=0)
         return [
             Interval(float(value), float(min(low, value)), float(max(high, value)))
             for value, low, high in zip(estimates, lows, highs, strict=True)
         ]
 
-    def standard_errors(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (metrics,) the standard errors of the means of `values` (samples, metrics)."""
-        return np.asarray(self._resampled_means(values).std(axis=0))
-
     def detectable_differences(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the minimum detectable difference of each column of paired differences.
+        """Return the minimum detectable differences, (samples, metrics) -> (metrics,).
 
         If the true difference has this size, a test set of this size yields an interval without
         zero with probability 0.8. Smaller differences can exist without being detected.
-
-        Args:
-            differences: (samples, metrics) System − other system.
-
-        Returns:
-            (metrics,) CONFIDENCE_Z + POWER_Z standard errors.
         """
-        return (CONFIDENCE_Z + POWER_Z) * self.standard_errors(differences)
+        standard_errors = np.asarray(self._resampled_means(differences).std(axis=0))
+        return (CONFIDENCE_Z + POWER_Z) * standard_errors
 
     def counts_interval(
         self, counts: csr_matrix, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]]
     ) -> Interval:
         """Return the interval of a statistic of summed counts, such as coverage or Gini.
 
-        A resample contains fewer distinct contexts than the test set, so it covers fewer items.
+        `statistic` maps (resamples, items) to (resamples,); `counts` is (samples, items). A
+        resample contains fewer distinct contexts than the test set, so it covers fewer items.
         Therefore only the spread of the resampled values is used, centered on the estimate.
-
-        Args:
-            counts: (samples, items) Sparse counts.
-            statistic: Maps (resamples, items) to (resamples,).
         """
         from scipy.sparse import csr_matrix
 
@@ -115,7 +103,7 @@ class Bootstrap:
         by_cluster = csr_matrix((ones, (self._cluster, np.arange(len(ones)))), shape=shape) @ counts
         value = float(statistic(np.asarray(counts.sum(axis=0), dtype=np.float64))[0])
         resampled = np.concatenate([statistic(sums) for sums in self._resampled_sums(by_cluster)])
-        low, high = np.quantile(resampled - resampled.mean(), _quantiles())
+        low, high = np.quantile(resampled - resampled.mean(), _QUANTILES)
         return Interval(value, value + min(0.0, float(low)), value + max(0.0, float(high)))
 
     def _resampled_means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -145,8 +133,3 @@ class Bootstrap:
             draws += np.arange(count)[:, None] * clusters
             weights = np.bincount(draws.ravel(), minlength=count * clusters)
             yield weights.reshape(count, clusters).astype(np.float64)
-
-
-def _quantiles() -> list[float]:
-    tail = (1 - CONFIDENCE) / 2
-    return [tail, 1 - tail]

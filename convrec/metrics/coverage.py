@@ -7,12 +7,5 @@ from numpy.typing import NDArray
 
 
 def coverage(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute |{i : x_i > 0}| / n over the n items of the catalog, n > 0.
-
-    Args:
-        counts: (..., items) How often each catalog item is recommended; 0 for items that never are.
-
-    Returns:
-        (...) The share over the last axis.
-    """
+    """|{i : x_i > 0}| / n from the counts x of all n catalog items, (..., items) -> (...)."""
     return np.asarray((counts > 0).mean(axis=-1))

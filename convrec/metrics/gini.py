@@ -7,17 +7,11 @@ from numpy.typing import NDArray
 
 
 def gini(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute G = Σ_i (2i − n − 1)·x_(i) / (n·Σ x) with x_(1) ≤ … ≤ x_(n) over the n items.
+    """G = Σ_i (2i − n − 1)·x_(i) / (n·Σ x), x_(1) ≤ … ≤ x_(n), (..., items) -> (...).
 
-    G is 0 if all items are recommended equally often and (n − 1)/n if one item gets every
-    recommendation. Source: Fleder and Hosanagar, "Blockbuster Culture's Next Rise or Fall"
-    (Management Science, 2009).
-
-    Args:
-        counts: (..., items) How often each catalog item is recommended; 0 for items that never are.
-
-    Returns:
-        (...) The coefficient over the last axis; 0 if nothing is recommended.
+    G is 0 if all n catalog items are recommended equally often, (n − 1)/n if one item gets every
+    recommendation, and 0 if nothing is recommended. Source: Fleder and Hosanagar, "Blockbuster
+    Culture's Next Rise or Fall" (Management Science, 2009).
     """
     ordered = np.sort(np.asarray(counts, dtype=np.float64), axis=-1)
     n = ordered.shape[-1]

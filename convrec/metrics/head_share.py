@@ -13,32 +13,16 @@ HEAD_SIZE = 50
 
 
 def head_items(mentions: NDArray[np.float64], size: int = HEAD_SIZE) -> NDArray[np.int64]:
-    """Return the rows of the `size` most mentioned items.
+    """Return the `size` most mentioned catalog rows, (items,) -> (≤ size,); ties by row.
 
-    Ties go to the earlier catalog row. Items without a mention are left out, so a small training
-    set can have a smaller head.
-
-    Args:
-        mentions: (items,) How often each catalog item is a training ground truth.
-        size: Largest number of items.
-
-    Returns:
-        (≤ size,) Catalog rows, most mentioned first.
+    Items without a mention are left out, so a small training set can have a smaller head.
     """
     order = np.argsort(-np.asarray(mentions), kind="stable")[:size]
     return np.asarray(order[np.asarray(mentions)[order] > 0], dtype=np.int64)
 
 
 def head_share(counts: NDArray[np.float64], head: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Compute Σ_{i ∈ head} x_i / Σ_i x_i.
-
-    Args:
-        counts: (..., items) How often each catalog item is recommended.
-        head: Catalog rows of the head, as from `head_items`.
-
-    Returns:
-        (...) The share over the last axis; 0 if nothing is recommended.
-    """
+    """Σ_{i ∈ head} x_i / Σ_i x_i, (..., items) -> (...); 0 if nothing is recommended."""
     total = counts.sum(axis=-1)
     part = counts[..., head].sum(axis=-1)
     return np.asarray(np.divide(part, total, out=np.zeros_like(total), where=total > 0))

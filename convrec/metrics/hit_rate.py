@@ -7,15 +7,8 @@ from numpy.typing import NDArray
 
 
 def hit_rate(relevance: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Compute Hit@k = 1 if max_{j≤k} rel_j > 0, else 0. Its mean over lists is the hit rate.
+    """Hit@k = 1 if max_{j≤k} rel_j > 0, else 0, (lists, positions) -> (lists,).
 
     With one ground truth for each list it equals Recall@k.
-
-    Args:
-        relevance: (lists, positions) 1 where a line hits a ground truth, else 0.
-        k: Number of positions that count.
-
-    Returns:
-        (lists,) 0 or 1 for each list.
     """
     return np.asarray(relevance[:, :k].any(axis=1), dtype=np.float64)

@@ -11,13 +11,5 @@ from numpy.typing import NDArray
 
 
 def hits_at_rank(relevance: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
-    """Return rel_rank. Its mean over lists is the hit rate at that rank.
-
-    Args:
-        relevance: (lists, positions) 1 where a line hits a ground truth, else 0.
-        rank: Rank of the line, from 1.
-
-    Returns:
-        (lists,) 0 or 1 for each list.
-    """
+    """rel_rank, (lists, positions) -> (lists,); ranks start at 1."""
     return relevance[:, rank - 1]

@@ -7,14 +7,9 @@ from numpy.typing import NDArray
 
 
 def mean_over_items(items: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average `values` over the catalog items of each list.
+    """Average `values` (catalog,) over the items of each list, (lists, positions) -> (lists,).
 
-    Args:
-        items: (lists, positions) Catalog row of each line; negative if it has no catalog item.
-        values: (catalog,) A value for each catalog item.
-
-    Returns:
-        (lists,) The mean for each list; NaN for a list without a catalog item.
+    `items` are catalog rows, negative for a line without one. A list without an item gets NaN.
     """
     in_catalog = items >= 0
     counts = in_catalog.sum(axis=1)

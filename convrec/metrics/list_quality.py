@@ -26,16 +26,9 @@ QUALITY_METRICS = ("in_catalog", "format", "exact_n", "repeats", "seen")
 def quality_of_list(
     lines: Sequence[MatchedLine], written: int, n: int, *, years: bool
 ) -> tuple[float, ...]:
-    """Compute the list quality of one list.
+    """Compute QUALITY_METRICS of one list from its first `n` lines, at most.
 
-    Args:
-        lines: The matched lines of the list, at most the first `n`.
-        written: Number of lines in the list, also beyond the first `n`.
-        n: Number of lines asked for.
-        years: Whether a well-formed line needs a year.
-
-    Returns:
-        One value for each of QUALITY_METRICS.
+    `written` counts all of its lines. With `years`, a well-formed line needs a year.
     """
     count = max(len(lines), 1)
     well_formed = sum(x.item is not None and (x.item.year is not None or not years) for x in lines)
@@ -49,16 +42,7 @@ def quality_of_list(
 
 
 def list_quality(matches: Matches, n: int, *, years: bool) -> dict[str, NDArray[np.float64]]:
-    """Compute the list quality of many lists at once; equal to `quality_of_list` of each.
-
-    Args:
-        matches: The matched lines, at least `n` wide.
-        n: Number of lines asked for.
-        years: Whether a well-formed line needs a year.
-
-    Returns:
-        Name → (lists,) for each of QUALITY_METRICS.
-    """
+    """Compute `quality_of_list` of many lists at once, from `matches` at least `n` wide."""
     counts = np.maximum(matches.present[:, :n].sum(axis=1), 1)
     well_formed = matches.well_formed & matches.dated if years else matches.well_formed
 

@@ -21,16 +21,9 @@ def ndcg(
     k: int,
     lengths: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
-    """Compute NDCG@k = DCG@k / ideal DCG@k.
+    """NDCG@k, (lists, positions) -> (lists,); 0 if the ideal list is empty.
 
-    Args:
-        relevance: (lists, positions) 1 where a line hits a ground truth, else 0.
-        truths: (lists,) Size of each ground truth.
-        k: Number of positions that count.
-        lengths: (lists,) Length of each list, to cut the ideal list there; None for no cut.
-
-    Returns:
-        (lists,) NDCG@k of each list; 0 if the ideal list is empty.
+    `truths` (lists,) are the sizes of the ground truths; `lengths` (lists,) cut the ideal lists.
     """
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
     gains = relevance[:, :k] @ discounts[: relevance.shape[1]]

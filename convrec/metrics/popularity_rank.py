@@ -13,27 +13,12 @@ from convrec.metrics.item_mean import mean_over_items
 
 
 def popularity_ranks(mentions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank catalog items by their mentions; items with equal mentions share their mean rank.
-
-    Args:
-        mentions: (catalog,) How often each catalog item is a training ground truth.
-
-    Returns:
-        (catalog,) Ranks from 1, most mentioned first. They sum to n(n + 1)/2.
-    """
+    """Rank items from 1, most mentioned first, (catalog,) -> (catalog,); ties share their mean."""
     from scipy.stats import rankdata  # loads slowly
 
     return np.asarray(rankdata(-np.asarray(mentions), method="average"), dtype=np.float64)
 
 
 def popularity_rank(items: NDArray[np.int64], mentions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average the popularity rank over the catalog items of each list.
-
-    Args:
-        items: (lists, positions) Catalog row of each line; negative if it has no catalog item.
-        mentions: (catalog,) How often each catalog item is a training ground truth.
-
-    Returns:
-        (lists,) The mean rank for each list; NaN for a list without a catalog item.
-    """
+    """Mean popularity rank of each list's items; see `mean_over_items` for the shapes."""
     return mean_over_items(items, popularity_ranks(mentions))

@@ -37,12 +37,8 @@ Ints = NDArray[np.int64]
 class RankingMetric:
     """A metric of one list at a cutoff, reported as `name@k` for every k of CUTOFFS.
 
-    Attributes:
-        compute: (batch, k) → one value for each row of the batch.
-        label: Name in the headings of the report.
-        report_cutoffs: The k that the tables of the report show.
-        in_reference: Whether the published Rank-GRPO code has the metric; the `reference` protocol
-            computes no other.
+    The report shows `report_cutoffs` only. The `reference` protocol computes only metrics that are
+    `in_reference`, which are those of the published Rank-GRPO code.
     """
 
     compute: Callable[[ListBatch, int], Floats]
@@ -53,14 +49,11 @@ class RankingMetric:
 
 @dataclass(frozen=True)
 class ItemMetric:
-    """A metric of the catalog items of one list.
+    """A metric of the catalog items of one list; `label` and `decimals` are for the report.
 
-    Attributes:
-        compute: (items, mentions) → one value for each list, NaN for a list without a catalog item.
-            `items` (lists, N) are catalog rows, negative without one; `mentions` (catalog,) is how
-            often each item is a training ground truth.
-        label: Heading in the report.
-        decimals: Decimals in the report.
+    `compute` maps items (lists, N) and mentions (catalog,) to (lists,), NaN for a list without a
+    catalog item. Items are catalog rows, negative for a line without one; mentions count how often
+    each item is a training ground truth.
     """
 
     compute: Callable[[Ints, Floats], Floats]
@@ -72,11 +65,9 @@ class ItemMetric:
 class CatalogMetric:
     """A metric of all lists of a system, between 0 and 1.
 
-    Attributes:
-        compute: (counts, head) → one value for each resample. `counts` (resamples, catalog) is how
-            often each item is recommended, `head` are the rows of the most popular items.
-        label: Heading in the report.
-        needs_training: Whether it reads `head`, so it is left out without training ground truth.
+    `compute` maps counts (resamples, catalog), how often each item is recommended, and the rows of
+    the most popular items (`head`) to (resamples,). If it `needs_training`, it reads the head and
+    is left out without a training ground truth.
     """
 
     compute: Callable[[Floats, Ints], Floats]
@@ -116,12 +107,7 @@ CATALOG_METRICS = {
 
 
 def ranking_metrics(batch: ListBatch) -> dict[str, Floats]:
-    """Compute every ranking metric at every cutoff.
-
-    Returns:
-        `recall@5` ... `hit@20` → (rows,) one value for each row of the batch. Batches of the
-        `reference` protocol get only the metrics of the published code.
-    """
+    """Return `recall@5` ... `hit@20` → (rows,) one value for each row of the batch."""
     is_reference = batch.lengths is not None
     return {
         f"{name}@{k}": metric.compute(batch, k)
@@ -132,10 +118,6 @@ def ranking_metrics(batch: ListBatch) -> dict[str, Floats]:
 
 
 def all_metrics(batch: ListBatch) -> dict[str, Floats]:
-    """Compute the ranking metrics, list quality, and `hit_rate@rank1` ... of a batch.
-
-    Returns:
-        Metric → (rows,) one value for each row of the batch.
-    """
+    """Return ranking metrics, list quality, and `hit_rate@rank1` ... → (rows,)."""
     by_rank = {f"hit_rate@rank{j}": hits_at_rank(batch.relevance, j) for j in range(1, WIDTH + 1)}
     return {**ranking_metrics(batch), **batch.quality, **by_rank}

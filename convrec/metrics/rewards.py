@@ -36,11 +36,7 @@ def exp_inf_rewards(relevance: Sequence[float]) -> list[float]:
 
 
 def parse_reward(name: str) -> RankReward:
-    """Return the reward for `rank_grpo.reward`: `log`, `exp_inf`, or `exp:Γ`.
-
-    Raises:
-        ConfigError: `name` is none of these.
-    """
+    """Return the reward `log`, `exp_inf`, or `exp:Γ`. Raises ConfigError for another name."""
     if name == "log":
         return log_rewards
     if name == "exp_inf":

@@ -85,12 +85,7 @@ def target_rank(names: Sequence[str], target: str) -> int | None:
 
 
 def batch_of_pairs(owners: Sequence[int], ranks: Sequence[int | None]) -> ListBatch:
-    """Build a batch with one ground truth in each row.
-
-    Args:
-        owners: (pairs,) Index of the list of each pair.
-        ranks: (pairs,) Rank of the hit of each pair, from 1; None without a hit.
-    """
+    """Build a batch from the list and the rank of the hit (from 1, None without) of each pair."""
     relevance = np.zeros((len(ranks), WIDTH))
     for row, rank in enumerate(ranks):
         if rank is not None and rank <= WIDTH:

@@ -38,12 +38,7 @@ MAX_LINE_LENGTH = 2000
 
 
 def match_reference(lists: Sequence[ListToScore], catalog: Set[TitleAndYear]) -> ListBatch:
-    """Match lists by the `reference` protocol.
-
-    Args:
-        lists: The lists.
-        catalog: Exact (title, year) pairs of the catalog.
-    """
+    """Match lists by the `reference` protocol; `catalog` has exact titles and years."""
     relevance = np.zeros((len(lists), WIDTH))
     reward_relevance = np.zeros((len(lists), WIDTH))
     lengths = np.zeros(len(lists), dtype=np.int64)

@@ -26,14 +26,10 @@ def match_standard(
     years: bool = True,
     line_format: LineFormat = DEFAULT_FORMAT,
 ) -> ListBatch:
-    """Match lists by the `standard` protocol.
+    """Match lists by the `standard` protocol; `n` lines were asked for.
 
-    Args:
-        lists: The lists.
-        catalog: The catalog's index, or a `Matcher` to reuse its cache of parsed lines.
-        n: Number of lines asked for.
-        years: Whether a well-formed line needs a year.
-        line_format: Format of the lines; ignored if `catalog` is a `Matcher`.
+    A `Matcher` has its own line format and caches parsed lines across calls. With `years`, a
+    well-formed line needs a year.
     """
     matcher = catalog if isinstance(catalog, Matcher) else Matcher(catalog, line_format)
     matches = matcher.match(lists, max(n, WIDTH))
