@@ -13,7 +13,10 @@ import polars as pl
 from convrec.config import Config, StageName
 from convrec.utils.progress import Progress
 
-TrainingResult = tuple[dict[str, float | int | str], pl.DataFrame]
+Figures = dict[str, float | int | str]
+"""Numbers and short texts that summarize a training."""
+
+TrainingResult = tuple[Figures, pl.DataFrame]
 """The figures of a training, and its curves (step, name, value)."""
 
 _JOB_FILE = "job.json"

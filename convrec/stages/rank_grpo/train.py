@@ -30,12 +30,11 @@ from convrec.stages.rank_grpo.trainers import make_trainer, make_validation
 from convrec.stages.rank_grpo.validation import BEST_METRIC, Validation
 from convrec.titles.index import TitleIndex
 from convrec.training.checkpoint import CheckpointCallback, latest_checkpoint, step_of
+from convrec.training.job import Figures
 from convrec.training.metrics_log import MetricsLog
 from convrec.utils.distributed import is_first, process_count
 from convrec.utils.progress import Progress
 from convrec.utils.workspace import workspace
-
-Figures = dict[str, float | int | str]
 
 
 def train_rank_grpo(

@@ -30,12 +30,11 @@ from convrec.models.save import save_student
 from convrec.stages.sft.data import TextPair, encode_rows
 from convrec.stages.sft.trainer import make_trainer
 from convrec.training.checkpoint import CheckpointCallback, latest_checkpoint, step_of
+from convrec.training.job import Figures
 from convrec.training.metrics_log import MetricsLog
 from convrec.utils.distributed import can_checkpoint, is_first, is_sharded, process_count
 from convrec.utils.progress import Progress, no_progress
 from convrec.utils.workspace import workspace
-
-Figures = dict[str, float | int | str]
 
 CurvePoint = tuple[int, str, float]
 """Optimizer step, name, value."""
