@@ -10,55 +10,35 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.artifacts.ducklake.lake import open_lake
-from tests.servers import Postgres, postgres
+from tests.support.servers import Postgres, postgres
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real data beside the checkout; tests that need it skip where it is absent."""
+    """The folder of real data next to the checkout; tests that need it skip if it is absent."""
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not (folder / "data").is_dir():
-        pytest.skip("no ../shared/data beside the checkout")
+        pytest.skip("no ../shared/data next to the checkout")
     return folder
 
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a developer has published in the project's warehouse is in no test."""
+def fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the project's warehouse."""
     monkeypatch.setenv("CONVREC_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    """A PostgreSQL server of these tests."""
+    """A PostgreSQL server, shared by all tests of a run."""
     with postgres() as server:
         yield server
 
 
-ON_BOTH = {
-    "artifacts.test_runs",
-    "artifacts.test_store",
-    "artifacts.trace.test_conversation",
-    "catalog.test_publish",
-    "catalog.test_resolve",
-    "catalog.test_versions",
-    "catalog.test_watch",
-    "cli.test_artifacts",
-    "cli.test_catalog",
-    "llm.batch.test_run",
-    "llm.test_response_store",
-    "operations.test_forget",
-    "operations.test_gc",
-    "stages.reflect.test_judgments",
-    "stages.remap.test_incremental",
-    "stages.remap.test_vector_store",
-}
-"""Modules whose tests of a `store` run on a file, and in `make test-scale` on DuckLake."""
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    name = metafunc.module.__name__.removeprefix("tests.convrec.")
-    if "warehouse" in metafunc.fixturenames and name in ON_BOTH:
+    """Run tests marked `on_ducklake` on a file, and in `make test-scale` also on DuckLake."""
+    marked = metafunc.definition.get_closest_marker("on_ducklake")
+    if marked and "warehouse" in metafunc.fixturenames:
         both = ["file", pytest.param("lake", marks=pytest.mark.scale)]
         metafunc.parametrize("warehouse", both, indirect=True)
 
@@ -67,19 +47,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def warehouse(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """Where a `store` is: a file, or a lake of its own."""
-    where = str(getattr(request, "param", "file"))
-    if where == "lake":
+    """The kind of warehouse of `store`: a file, or an empty lake."""
+    kind = str(getattr(request, "param", "file"))
+    if kind == "lake":
         server: Postgres = request.getfixturevalue("postgres_server")
-        address = server.database(f"test_{uuid.uuid4().hex[:12]}")
+        address = server.create_database(f"test_{uuid.uuid4().hex[:12]}")
         monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{address}")
         monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "data"))
-    yield where
-    if where == "lake":
-        open_lake.cache_clear()  # the instance goes with its lake
+    yield kind
+    if kind == "lake":
+        open_lake.cache_clear()  # its database is used by this test only
 
 
 @pytest.fixture
 def store(warehouse: str, tmp_path: Path) -> Store:
-    """A fresh warehouse."""
+    """An empty warehouse."""
     return Store(tmp_path / "home")

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 1800.0

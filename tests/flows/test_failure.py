@@ -20,7 +20,7 @@ from tasks import failure
 from tasks.run import Run
 from tests.flows.conftest import late
 from tests.flows.test_artifacts_in_prefect import artifacts_of
-from tests.imports import loaded
+from tests.support.loaded_modules import loaded_modules
 from tests.support.markdown import HOSTILE_TEXTS, one_line, rendered_texts
 
 
@@ -117,7 +117,7 @@ def test_the_environment_is_set_before_prefect_reads_it(command: str) -> None:
 
 def test_help_loads_nothing_that_it_does_not_print() -> None:
     code = "from flows import cli; cli.app(['--help'], standalone_mode=False)"
-    assert loaded(code, "pydantic", "duckdb", "polars", "prefect") == set()
+    assert loaded_modules(code, "pydantic", "duckdb", "polars", "prefect") == set()
 
 
 def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

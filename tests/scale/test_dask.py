@@ -24,7 +24,7 @@ from convrec.stages.remap import candidates
 from tasks.dask import on_dask
 from tests.scale import killed_worker
 from tests.scale.conftest import Timed
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 sys.path.append(str(ROOT / "benchmarks"))
 from remap_scale import generate, teacher_lists

@@ -26,7 +26,7 @@ from convrec.artifacts.runs import RunArtifact, add_run_artifact, list_runs, sta
 from convrec.errors import WarehouseError
 from convrec.llm.response import Response
 from convrec.llm.response_store import ResponseStore
-from tests.servers import Postgres, s3
+from tests.support.servers import Postgres, s3
 
 pytestmark = pytest.mark.scale
 
@@ -44,7 +44,9 @@ def lake(
 ) -> Iterator[str]:
     """The environment names an empty lake, with its data in a folder or in S3."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{postgres_server.database(name)}")
+    monkeypatch.setenv(
+        "CONVREC_WAREHOUSE", f"ducklake:postgres:{postgres_server.create_database(name)}"
+    )
     if request.param == "folder":
         monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "data"))
         yield "folder"
@@ -256,7 +258,7 @@ def test_a_server_that_is_not_there_is_one_sentence(
 def test_a_lake_without_a_place_for_its_data_is_refused(
     postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address = postgres_server.database(f"test_{uuid.uuid4().hex[:12]}")
+    address = postgres_server.create_database(f"test_{uuid.uuid4().hex[:12]}")
     monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{address}")
     with pytest.raises(WarehouseError, match="CONVREC_LAKE_DATA"):
         Store(tmp_path)
@@ -284,7 +286,7 @@ def test_many_threads_of_one_process_share_the_lake(lake: str, tmp_path: Path) -
 def test_a_bucket_that_is_not_there_is_one_sentence_and_nothing_half(
     postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address = postgres_server.database(f"test_{uuid.uuid4().hex[:12]}")
+    address = postgres_server.create_database(f"test_{uuid.uuid4().hex[:12]}")
     monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{address}")
     monkeypatch.setenv("CONVREC_LAKE_DATA", "s3://nowhere/team")
     with s3("lake") as environment:
@@ -317,7 +319,7 @@ def test_a_server_without_a_free_connection_is_waited_for(
 ) -> None:
     import psycopg
 
-    told = postgres_server.database(f"test_{uuid.uuid4().hex[:12]}")
+    told = postgres_server.create_database(f"test_{uuid.uuid4().hex[:12]}")
     store = Store(tmp_path / "home", (f"ducklake:postgres:{told}", str(tmp_path / "data")))
     taken: list[psycopg.Connection] = []
 

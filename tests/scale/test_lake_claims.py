@@ -14,9 +14,9 @@ from convrec.errors import WarehouseError
 from convrec.llm.batch.client import BatchClient
 from convrec.llm.response_store import ResponseStore
 from convrec.operations.forget import forget_conversations
-from tests.servers import Postgres
 from tests.support.batch_endpoint import batch_endpoint, fetch_in_batches
 from tests.support.llm_endpoint import fetch_in_child, make_request, running_endpoint
+from tests.support.servers import Postgres
 from tests.support.stored_responses import nothing_stored
 
 pytestmark = pytest.mark.scale
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.scale
 def hosts(
     postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Store, Store]:
-    address = postgres_server.database(f"test_{uuid.uuid4().hex[:12]}")
+    address = postgres_server.create_database(f"test_{uuid.uuid4().hex[:12]}")
     monkeypatch.setenv("CONVREC_WAREHOUSE", f"ducklake:postgres:{address}")
     monkeypatch.setenv("CONVREC_LAKE_DATA", str(tmp_path / "data"))
     return Store(tmp_path / "one"), Store(tmp_path / "two")

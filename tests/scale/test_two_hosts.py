@@ -21,7 +21,7 @@ from convrec.config import ROOT
 from tests.deployed.conftest import Deployed, deployed, tiny
 from tests.flows.conftest import ids
 from tests.scale.conftest import Timed
-from tests.servers import Postgres, s3
+from tests.support.servers import Postgres, s3
 
 __all__ = ["deployed", "tiny"]
 pytestmark = pytest.mark.scale
@@ -71,7 +71,7 @@ def test_a_worker_needs_nothing_of_the_other_host_but_its_ports(
     with s3("hosts") as bucket:
         lake = {
             **bucket,
-            "CONVREC_WAREHOUSE": f"ducklake:postgres:{postgres_server.database('hosts')}",
+            "CONVREC_WAREHOUSE": f"ducklake:postgres:{postgres_server.create_database('hosts')}",
             "CONVREC_LAKE_DATA": "s3://hosts/team",
         }
         there = deployed.environment["PREFECT_HOME"]

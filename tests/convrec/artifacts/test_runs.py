@@ -16,6 +16,8 @@ from convrec.artifacts.runs import (
 )
 from convrec.errors import InputError
 
+pytestmark = pytest.mark.on_ducklake
+
 
 def started(store: Store, run_id: str) -> None:
     overrides = {"rank_grpo.steps": 3}

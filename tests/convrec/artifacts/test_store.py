@@ -18,6 +18,8 @@ from convrec.artifacts.parquet_rows import ROW_GROUP_SIZE
 from convrec.artifacts.tables import SCHEMA_VERSION
 from convrec.errors import InputError, WarehouseError
 
+pytestmark = pytest.mark.on_ducklake
+
 
 def quarantine(reasons: list[str]) -> pl.DataFrame:
     n = len(reasons)

@@ -12,6 +12,8 @@ from convrec.config import ROOT
 from convrec.errors import CatalogError
 from tests.support.catalogs import DEMO_LINES, write_edited_catalog, write_lines
 
+pytestmark = pytest.mark.on_ducklake
+
 
 def test_a_version_is_stored_with_its_changes(store: Store, tmp_path: Path) -> None:
     edited = write_edited_catalog(tmp_path / "new.csv")

@@ -19,6 +19,8 @@ from convrec.config import ROOT, load
 from convrec.errors import CatalogError
 from tests.support.catalogs import DEMO_LINES, write_edited_catalog, write_lines
 
+pytestmark = pytest.mark.on_ducklake
+
 
 def test_a_profile_uses_the_newest_or_a_fixed_version(store: Store, tmp_path: Path) -> None:
     demo = load("demo")

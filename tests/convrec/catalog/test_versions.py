@@ -12,6 +12,8 @@ from convrec.config import load
 from convrec.errors import CatalogError, InputError
 from tests.support.catalogs import write_edited_catalog
 
+pytestmark = pytest.mark.on_ducklake
+
 NAMES = ["../evil", "..", ".", "", "/etc/passwd", "a/b", "a\\b", "a\0b", ".hidden", "A", "x" * 65]
 
 

@@ -16,6 +16,8 @@ from convrec.stages.base import StepContext
 from convrec.stages.ingest import CATALOG
 from tests.support.catalogs import DEMO_LINES, write_lines
 
+pytestmark = pytest.mark.on_ducklake
+
 
 def changed_files(store: Store) -> list[Path]:
     files = find_watched_files(store)

@@ -17,8 +17,10 @@ from convrec.catalog.publish import publish_catalog
 from convrec.cli.catalog import app
 from convrec.config import ROOT
 from convrec.errors import CatalogError
-from tests.imports import loaded
 from tests.support.catalogs import write_edited_catalog
+from tests.support.loaded_modules import loaded_modules
+
+pytestmark = pytest.mark.on_ducklake
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ def test_a_missing_catalog_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_the_module_imports_no_heavy_library() -> None:
-    assert loaded("import convrec.cli.catalog", "polars", "rapidfuzz", "numpy") == set()
+    assert loaded_modules("import convrec.cli.catalog", "polars", "rapidfuzz", "numpy") == set()
 
 
 def test_a_profile_maps_the_columns_of_a_file() -> None:

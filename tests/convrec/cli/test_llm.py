@@ -12,7 +12,7 @@ from convrec.cli.llm import app
 from convrec.demo import server
 from convrec.errors import InputError
 from convrec.llm.response_store import ResponseStore
-from tests.imports import loaded
+from tests.support.loaded_modules import loaded_modules
 from tests.support.stored_responses import RESPONSE
 
 
@@ -76,4 +76,4 @@ def test_an_empty_batch_key_is_refused(
 
 def test_the_commands_import_nothing_heavy() -> None:
     heavy = ("openai", "uvicorn", "starlette", "polars", "torch")
-    assert loaded("import convrec.cli.llm", *heavy) == set()
+    assert loaded_modules("import convrec.cli.llm", *heavy) == set()

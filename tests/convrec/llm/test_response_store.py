@@ -18,6 +18,8 @@ from convrec.llm.spool import KeyStatus, Spool, claimed_keys, read_segment, reco
 from tests.support.llm_endpoint import completion
 from tests.support.stored_responses import RESPONSE, dead_spool, nothing_stored
 
+pytestmark = pytest.mark.on_ducklake
+
 
 def keys_of(responses: ResponseStore, *keys: str) -> set[str]:
     return set(responses.digests(keys))

@@ -23,6 +23,8 @@ from convrec.operations.forget import CONTEXT_TABLES, forget_conversations
 from convrec.stages.remap.texts import text_key
 from flows.cli import app
 
+pytestmark = pytest.mark.on_ducklake
+
 SECRET = 'My neighbour Ottokar, of 12 Elm Street, adores zeppelin films "really" and Ünïcode'
 OTHER = "My neighbour Ottokar likes trains"
 

@@ -25,6 +25,8 @@ from convrec.llm.spool import Spool
 from tests.support.batch_endpoint import BatchEndpoint, fetch_in_batches, stored_count
 from tests.support.llm_endpoint import ROOT, Endpoint, completion, config, make_request
 
+pytestmark = pytest.mark.on_ducklake
+
 
 def test_a_batch_costs_half_the_price(store: Store, batches: BatchEndpoint) -> None:
     requests = [make_request(n) for n in range(20)]

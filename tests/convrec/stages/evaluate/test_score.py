@@ -14,7 +14,7 @@ from convrec.cli.score import score
 from convrec.config import ROOT, load
 from convrec.errors import InputError
 from convrec.stages.evaluate.score import score_file
-from tests.imports import loaded
+from tests.support.loaded_modules import loaded_modules
 
 CATALOG = "title,year\nAlien,1979\nHeat,1995\nBrazil,1985\n"
 GOOD: dict[str, Any] = {
@@ -155,7 +155,7 @@ def test_unusable_file_leaves_no_output(
 
 def test_command_module_imports_no_library() -> None:
     heavy = ("numpy", "polars", "torch", "rich.progress")
-    assert loaded("import convrec.cli.score", *heavy) == set()
+    assert loaded_modules("import convrec.cli.score", *heavy) == set()
 
 
 def test_profile_sets_line_format_and_columns(tmp_path: Path) -> None:

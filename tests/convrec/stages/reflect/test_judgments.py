@@ -27,6 +27,8 @@ from convrec.stages.reflect.pairs import Pairs, cached_pairs
 from convrec.stages.reflect.prompt import judge_body
 from convrec.stages.responses import fetch_responses
 
+pytestmark = pytest.mark.on_ducklake
+
 SMALL = {
     "ingest.contexts": {"train": 6, "validation": 2, "test": 2},
     "list_length": 5,

@@ -21,6 +21,8 @@ from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
 from convrec.stages.remap.incremental import edited_items, longest_increasing_subsequence
 
+pytestmark = pytest.mark.on_ducklake
+
 WORDS = ("Alpha", "Beta", "Gamma", "Delta", "Épsilon", "Zeta", "Eta", "Theta", "Iota", "Kappa", "2")
 CONTEXTS = 60
 Items = list[dict[str, Any]]

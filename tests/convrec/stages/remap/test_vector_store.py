@@ -14,6 +14,8 @@ from convrec.stages.remap.vector_store import (
     vectors_digest,
 )
 
+pytestmark = pytest.mark.on_ducklake
+
 TEXTS = pl.DataFrame({"text_key": ["k1", "k2", "k3"], "context_id": ["", "", "c1"]})
 
 

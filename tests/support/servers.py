@@ -1,4 +1,4 @@
-"""Servers that tests start for themselves, on free ports of loopback, and stop again."""
+"""PostgreSQL and S3 servers for tests, on free loopback ports."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def free_port() -> int:
 
 
 def _postgres_programs() -> Path | None:
-    found = [Path(p).parent for p in (shutil.which("initdb"),) if p]
-    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((f for f in found if (f / "initdb").exists() and (f / "pg_ctl").exists()), None)
+    folders = [Path(p).parent for p in (shutil.which("initdb"),) if p]
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((f for f in folders if (f / "initdb").exists() and (f / "pg_ctl").exists()), None)
 
 
 @dataclass
 class Postgres:
-    """A running server; `restart` and `stop` are what an operator does to it."""
+    """A running server. Tests may restart and stop it."""
 
     programs: Path
     folder: Path
@@ -42,7 +42,7 @@ class Postgres:
     user: list[str]
 
     def control(self, *words: str) -> None:
-        """Run pg_ctl; stopping disconnects whoever is connected, starting waits for the server."""
+        """Run pg_ctl. Stopping disconnects all clients; starting waits for the server."""
         options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} -c max_connections=200"
         always = ("-D", "data", "-l", "log", "-o", options, "-m", "fast", "-w", "-s")
         subprocess.run(
@@ -52,21 +52,21 @@ class Postgres:
             cwd=self.folder,
         )
 
-    def database(self, name: str) -> str:
-        """Make a database; its connection string."""
+    def create_database(self, name: str) -> str:
+        """Create a database and return its connection string."""
         import psycopg
 
-        with psycopg.connect(self.told("postgres"), autocommit=True) as session:
+        with psycopg.connect(self.connection_string("postgres"), autocommit=True) as session:
             session.execute(f'CREATE DATABASE "{name}"'.encode())
-        return self.told(name)
+        return self.connection_string(name)
 
-    def told(self, name: str) -> str:
+    def connection_string(self, name: str) -> str:
         return f"host=127.0.0.1 port={self.port} user=convrec dbname={name}"
 
 
 @contextlib.contextmanager
 def postgres() -> Iterator[Postgres]:
-    """A fresh PostgreSQL; as user postgres where we are root, which it refuses to run as."""
+    """A new PostgreSQL server. It refuses to run as root; then it runs as user postgres."""
     programs = _postgres_programs()
     if programs is None:
         pytest.skip("no PostgreSQL here (Debian: apt-get install postgresql)")
@@ -99,7 +99,7 @@ def postgres() -> Iterator[Postgres]:
 
 @contextlib.contextmanager
 def s3(bucket: str) -> Iterator[dict[str, str]]:
-    """A local S3 with one bucket; the environment that leads to it."""
+    """A local S3 server with one bucket; yields the environment variables to reach it."""
     pytest.importorskip("moto", reason="no moto here (pip install 'moto[server]')")
     import boto3
 
