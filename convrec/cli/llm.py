@@ -119,11 +119,9 @@ def _open_responses() -> ResponseStore:
     """The stored responses, including those that a crashed run left in the spool."""
     from convrec.artifacts import Store
     from convrec.config import home
-    from convrec.llm.response_store import ResponseStore
+    from convrec.llm.response_store import recovered_responses
 
-    responses = ResponseStore(Store(home()))
-    responses.recover()
-    return responses
+    return recovered_responses(Store(home()))
 
 
 def _print_ledger(rows: list[dict[str, Any]]) -> None:

@@ -21,7 +21,7 @@ from convrec.llm.dispatch_thread import dispatch
 from convrec.llm.endpoint import api_key, open_endpoint
 from convrec.llm.progress import FetchStats
 from convrec.llm.requests import Request, chunks, distinct
-from convrec.llm.response_store import ResponseStore
+from convrec.llm.response_store import ResponseStore, recovered_responses
 from convrec.utils.progress import Progress, no_progress
 
 
@@ -93,8 +93,7 @@ def fetch(
 
     Responses received before an error stay stored.
     """
-    responses = ResponseStore(store)
-    responses.recover()
+    responses = recovered_responses(store)
     stats = FetchStats(len(requests), progress)
     missing = _missing_chunks(requests, responses, stats)
     first = next(missing, None)
@@ -135,7 +134,7 @@ def await_batches(
 ) -> None:
     """Wait until none of `requests` is in an open batch. Raises EndpointError as `fetch` does."""
     stats, budget = FetchStats(len(requests), progress), Budget(None, 0.0)
-    with _open_context(config, ResponseStore(store), stats, budget, stage, run, key) as ctx:
+    with _open_context(config, recovered_responses(store), stats, budget, stage, run, key) as ctx:
         wait_for_batches(requests, ctx)
 
 

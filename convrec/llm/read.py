@@ -13,7 +13,7 @@ from convrec.artifacts.store import Store
 from convrec.config import Config
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.requests import Request, chunks
-from convrec.llm.response_store import ResponseStore
+from convrec.llm.response_store import recovered_responses
 
 NO_RESPONSE = "no answer is stored for this request"
 """The reason of a failure that a later run may resolve; stored in artifacts."""
@@ -21,7 +21,7 @@ NO_RESPONSE = "no answer is stored for this request"
 
 def responses_digest(requests: Iterable[Request], store: Store) -> str:
     """A digest of every request key with the digest of its stored response."""
-    responses, total = _recovered(store), sha256()
+    responses, total = recovered_responses(store), sha256()
     for chunk in chunks(requests):
         stored = responses.digests([request.key for request in chunk])
         for request in chunk:
@@ -58,7 +58,7 @@ def stored_texts(
 
     The reason is NO_RESPONSE if nothing is stored.
     """
-    responses = _recovered(store)
+    responses = recovered_responses(store)
     for chunk in chunks(requests):
         stored = responses.responses([request.key for request in chunk])
         for request in chunk:
@@ -68,7 +68,7 @@ def stored_texts(
 
 def missing_requests(requests: Iterable[Request], store: Store) -> Iterator[Request]:
     """The requests without a stored response, in order."""
-    responses = _recovered(store)
+    responses = recovered_responses(store)
     for chunk in chunks(requests):
         stored = responses.digests([request.key for request in chunk])
         yield from (request for request in chunk if request.key not in stored)
@@ -98,9 +98,3 @@ def failures_frame(failures: Sequence[tuple[str, str, bool]]) -> pl.DataFrame:
     """The failures of an artifact, from (context_id, reason, final)."""
     columns = {"context_id": pl.String, "reason": pl.String, "final": pl.Boolean}
     return pl.DataFrame(failures, schema=columns, orient="row")
-
-
-def _recovered(store: Store) -> ResponseStore:
-    responses = ResponseStore(store)
-    responses.recover()
-    return responses

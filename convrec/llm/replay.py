@@ -17,7 +17,7 @@ from convrec.llm.outcome import Failure
 from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
 from convrec.llm.response import Response, make_response
-from convrec.llm.response_store import ResponseStore
+from convrec.llm.response_store import recovered_responses
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ def import_batch_output(
                 found[key] = make_response(
                     request, outcome.response, NO_USAGE, 0.0, run="", stage="", origin="imported"
                 )
-    responses = ResponseStore(store)
-    responses.recover()
+    responses = recovered_responses(store)
     wanted = {request.key for request in requests}
     stored = responses.digests(wanted).keys()
     responses.add([response for key, response in found.items() if key not in stored])

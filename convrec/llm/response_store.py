@@ -139,6 +139,13 @@ class ResponseStore:
             ).fetchall()
 
 
+def recovered_responses(store: Store) -> ResponseStore:
+    """The responses of a warehouse, including those that dead processes left in the spool."""
+    responses = ResponseStore(store)
+    responses.recover()
+    return responses
+
+
 def insert_responses(connection: duckdb.DuckDBPyConnection, incoming: pa.Table) -> None:
     """Insert a `response_table` into the responses and the ledger, except rows that exist."""
     connection.register("incoming", incoming)

@@ -15,7 +15,7 @@ import duckdb
 from convrec.artifacts import Store
 from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError, WarehouseError
-from convrec.llm.response_store import ResponseStore
+from convrec.llm.response_store import recovered_responses
 from convrec.llm.spool import count_live_owners, spool_lock
 from convrec.operations.forget_files import remove_from_files
 from convrec.stages.reflect import sanitize
@@ -70,8 +70,7 @@ def forget_conversations(
     A dry run only counts. Raises InputError for a name in no table, and WarehouseError while a
     process sends requests to an endpoint or has the warehouse open.
     """
-    responses = ResponseStore(store)
-    responses.recover()
+    responses = recovered_responses(store)
     with spool_lock(store.home / "spool"):
         if count_live_owners(store.home / "spool") or responses.has_lake_claims():
             raise WarehouseError(

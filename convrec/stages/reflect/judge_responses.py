@@ -19,7 +19,7 @@ from convrec.llm.batch import BatchStore
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.read import responses_state
 from convrec.llm.requests import LazyRequests, Request, chunks
-from convrec.llm.response_store import ResponseStore
+from convrec.llm.response_store import ResponseStore, recovered_responses
 from convrec.stages.base import ResponseSource, StepContext
 from convrec.stages.reflect.pairs import PairSlice, cached_pairs, shown_order
 from convrec.stages.reflect.parse import parse_first_responses
@@ -90,7 +90,7 @@ class JudgeResponses(ResponseSource):
 
     def record(self, ctx: StepContext) -> None:
         """Index the pairs of all requests of this run that have a response."""
-        pairs, responses = cached_pairs(ctx), ResponseStore(ctx.store)
+        pairs, responses = cached_pairs(ctx), recovered_responses(ctx.store)
         for part in pairs.slices():
             for chunk in chunks(pairs.missing_requests(part)):
                 answered = responses.digests([each.request.key for each in chunk])

@@ -16,7 +16,7 @@ from convrec.artifacts import Store
 from convrec.artifacts.identity import digest
 from convrec.llm.read import NO_RESPONSE, response_text, stored_texts
 from convrec.llm.requests import Request
-from convrec.llm.response_store import ResponseStore
+from convrec.llm.response_store import recovered_responses
 from convrec.stages.reflect.prompt import read_ratings, repair_body
 
 
@@ -78,7 +78,7 @@ _EXACT = rf'^ \{{ "ratings" : \[ {_PAIR}(?: , {_PAIR})* \] \}} $'.replace(" ", _
 
 def requests_digest(requests: pl.DataFrame, store: Store) -> str:
     """The digest of requests (columns request_key, shown) and of their stored responses."""
-    digests = ResponseStore(store).digests(requests["request_key"].to_list())
+    digests = recovered_responses(store).digests(requests["request_key"].to_list())
     return digest([(key, shown, digests.get(key, "")) for key, shown in requests.iter_rows()])
 
 
@@ -125,7 +125,7 @@ def _parse_responses(requests: pl.DataFrame, store: Store, scale: int) -> Parsed
     others = texts.join(exact, on="request", how="anti")["request"]
     rows: list[tuple[int, int, int]] = []
     unusable: dict[int, UnusableResponse] = {}
-    responses = ResponseStore(store)
+    responses = recovered_responses(store)
     for some in others.to_frame().iter_slices(1000):
         invalid: dict[str, tuple[str, str]] = {}
         numbers = dict(wanted.join(some, on="request").select("request_key", "request").iter_rows())

@@ -23,7 +23,7 @@ from convrec.artifacts import file_digest
 from convrec.config import Config, resolve_path
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.requests import LazyRequests, Request, chunks
-from convrec.llm.response_store import ResponseStore
+from convrec.llm.response_store import recovered_responses
 from convrec.stages.base import ResponseSource, StepContext
 from convrec.stages.ingest.contexts import unique_conversations
 from convrec.stages.partitions import context_spans
@@ -159,8 +159,7 @@ class EmbeddingResponses(ResponseSource):
         """
         if ctx.config.remap.similarity != "openai":
             return
-        responses = ResponseStore(ctx.store)
-        responses.recover()
+        responses = recovered_responses(ctx.store)
         texts = missing_texts(ctx)
         if texts.is_empty():
             return
@@ -194,7 +193,7 @@ class EmbeddingResponses(ResponseSource):
 
 def _store_requested_vectors(ctx: StepContext) -> None:
     """Store in request order, so that requests after a crash are the same as before it."""
-    responses, texts = ResponseStore(ctx.store), missing_texts(ctx)
+    responses, texts = recovered_responses(ctx.store), missing_texts(ctx)
     rows = _row_by_text(texts)
     for chunk in chunks(_build_requests(ctx.config, texts), REQUESTS_PER_COMMIT):
         found = responses.responses([request.key for request in chunk])

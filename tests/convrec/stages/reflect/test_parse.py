@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convrec.artifacts import Store
-from convrec.llm.prices import Usage
+from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
-from convrec.llm.response import make_response
+from convrec.llm.response import Response, make_response
 from convrec.llm.response_store import ResponseStore
 from convrec.stages.reflect.parse import parse_exact, parse_first_responses
 from convrec.stages.reflect.prompt import read_ratings
+from tests.support.stored_responses import dead_spool
 
 SHOWN, SCALE = 3, 2
 
@@ -67,12 +68,16 @@ def test_parsing_in_columns_equals_parsing_one_by_one(texts: list[str]) -> None:
             assert text not in PROPER
 
 
-def store_response(store: Store, number: int, response: str) -> str:
+def make_stored(number: int, response: str) -> Response:
     body = {"model": "judge", "messages": [{"role": "user", "content": str(number)}]}
     request = Request(f"c{number}", "here", body)
-    stored = make_response(request, response, Usage(0, 0, 0), 0.0, run="r", stage="reflect")
+    return make_response(request, response, NO_USAGE, 0.0, run="r", stage="reflect")
+
+
+def store_response(store: Store, number: int, response: str) -> str:
+    stored = make_stored(number, response)
     ResponseStore(store).add([stored])
-    return request.key
+    return stored.key
 
 
 def response(text: object) -> str:
@@ -113,3 +118,10 @@ def test_a_response_has_ratings_or_a_reason(
     )
     asks_again = bool(reason) and not reason.startswith("no text")
     assert len(parsed.repairs()) == asks_again
+
+
+def test_parsing_recovers_the_spool_of_a_dead_process(store: Store) -> None:
+    stored = make_stored(0, response(GOOD))
+    dead_spool(store, stored)
+    requests = pl.DataFrame({"request_key": [stored.key], "shown": [2]})
+    assert parse_first_responses(requests, store, SCALE).ratings.height == 2
