@@ -12,8 +12,8 @@ from convrec.llm.read import missing_requests
 from convrec.llm.requests import Request, distinct
 from convrec.pipeline.graph import Node
 from convrec.stages.base import StepContext
-from convrec.stages.ingest.contexts import unique_conversations
-from convrec.stages.reflect.prompt import judge_body, expected_response_bytes
+from convrec.stages.partitions import unique_conversations
+from convrec.stages.reflect.prompt import expected_response_bytes, judge_body
 from convrec.stages.remap.cost_estimate import EmbeddingCost, estimate_embedding_cost
 
 SAMPLE = 2000

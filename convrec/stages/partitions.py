@@ -182,3 +182,9 @@ def write_tables(tables: Iterator[pa.Table], path: Path, **options: Any) -> None
 
 def _table(folder: Path, name: str) -> Path:
     return folder / f"{name}.parquet"
+
+
+def unique_conversations(ctx: StepContext) -> pl.DataFrame:
+    """One row per context (context_id, conversation), in order."""
+    conversations = ctx.frame("conversations", "context_id", "conversation")
+    return conversations.unique("context_id", keep="first", maintain_order=True)

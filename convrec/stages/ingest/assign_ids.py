@@ -22,12 +22,9 @@ def assign_sample_ids(ids: pl.DataFrame) -> tuple[pl.DataFrame, RejectedSamples]
     source gets the source's name as a prefix. An id that still repeats is rejected.
     """
     unnamed = pl.col("sample_id") == ""
-    if ids.select(unnamed.any()).item():
-        number = unnamed.cum_sum().over("context_id") - 1
-        numbered = pl.when(unnamed).then(pl.format("{}/{}", "context_id", number))
-        ids = ids.with_columns(numbered.otherwise("sample_id").alias("sample_id"), named=~unnamed)
-    else:
-        ids = ids.with_columns(named=True)
+    number = unnamed.cum_sum().over("context_id") - 1
+    numbered = pl.when(unnamed).then(pl.format("{}/{}", "context_id", number))
+    ids = ids.with_columns(numbered.otherwise("sample_id").alias("sample_id"), named=~unnamed)
     renamed: list[tuple[int, str]] = []
     rejected: list[tuple[int, str, int, str]] = []
     seen: dict[str, tuple[str, int]] = {}
@@ -53,15 +50,12 @@ def _possible_repeats(ids: pl.DataFrame) -> Iterator[tuple[int, str, int, bool, 
     if ids["sample_id"].n_unique() == ids.height:
         return
     repeats = ids.filter(pl.col("sample_id").is_duplicated())
-    while True:
-        prefixed = repeats.filter("named").select(
-            sample_id=pl.format("{}/{}", "source", "sample_id")
-        )
-        names = pl.concat([repeats.select("sample_id"), prefixed]).unique()
-        more = ids.join(names, on="sample_id", how="semi", maintain_order="left")
-        if more.height == repeats.height:
-            break
-        repeats = more
+    height = 0
+    while repeats.height > height:
+        height = repeats.height
+        prefixed = repeats.filter("named").select(pl.format("{}/{}", "source", "sample_id"))
+        names = pl.concat([repeats["sample_id"], prefixed.to_series()])
+        repeats = ids.filter(pl.col("sample_id").is_in(names.unique().implode()))
     yield from repeats.select("position", "source", "line", "named", "sample_id").iter_rows()
 
 

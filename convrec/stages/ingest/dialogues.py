@@ -44,7 +44,7 @@ class Entities:
 
     def __init__(self, item_ids: Path, entity2id: Path, years: bool) -> None:
         """Raises InputError if a file has another form, or the two do not belong together."""
-        self.years = years
+        self._years = years
         self._path = item_ids
         self.items: list[int] = _read_entities(item_ids, list)
         names: dict[str, int] = _read_entities(entity2id, dict)
@@ -68,7 +68,7 @@ class Entities:
     def title(self, number: int) -> Title:
         """The title of an entity, with its year if years are used."""
         title, year = parse_dbpedia_name(self._names[number])
-        return {"title": title, "year": year if self.years else None}
+        return {"title": title, "year": year if self._years else None}
 
     def titles(self, numbers: Any, column: str) -> list[Title]:
         """The distinct titles of the items among entity numbers. Raises BadRowError."""
@@ -121,9 +121,11 @@ def read_dialogues(
         except BadRowError as error:
             bad.append(quarantine_raw_row(raw, str(error)))
     require_row_columns(columns, REQUIRED_COLUMNS, where, "dialogues need")
-    groups = dict.fromkeys(sample.group for sample in samples.values())
-    splits = dict(zip(groups, split_by_hash(groups), strict=True))
-    return [sample_row(sample, splits[sample.group]) for sample in samples.values()], bad
+    dialogues = [str(sample.raw.value["dialog_id"]) for sample in samples.values()]
+    distinct = dict.fromkeys(dialogues)
+    splits = dict(zip(distinct, split_by_hash(distinct), strict=True))
+    pairs = zip(samples.values(), dialogues, strict=True)
+    return [sample_row(sample, splits[dialogue]) for sample, dialogue in pairs], bad
 
 
 def _parse_sample(raw: RawRow, entities: Entities) -> Sample:
@@ -141,7 +143,6 @@ def _parse_sample(raw: RawRow, entities: Entities) -> Sample:
         raw=raw,
         sample_id=turn,
         context_id=turn,
-        group=str(row["dialog_id"]),
         created_utc=None,
         conversation=conversation,
         prompt=None,

@@ -6,6 +6,7 @@ have several files.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,9 @@ def entity_files(config: Config) -> list[Path]:
 def dialogue_file(config: Config) -> Path:
     """The JSONL file of dialogues. Raises InputError."""
     path = data_path(config)
-    if path.is_file():
-        return path
-    for name in DIALOGUE_FILES:
-        if (path / name).is_file():
-            return path / name
+    for file in (path, *(path / name for name in DIALOGUE_FILES)):
+        if file.is_file():
+            return file
     raise InputError(f"{path} has no {' and no '.join(DIALOGUE_FILES)}; add the dialogues file")
 
 
@@ -48,8 +47,10 @@ def conversation_files(config: Config) -> list[ConversationFile]:
     path = data_path(config)
     if path.is_file():
         return [_single_file(path)]
-    if _is_datasets_folder(path):
+    if (path / "dataset_dict.json").is_file():
         return _datasets_files(path)
+    if (path / "state.json").is_file():
+        return _state_files(path)
     files = [
         ConversationFile(file, file.name, _split_name(file.stem))
         for file in sorted(path.iterdir())
@@ -62,11 +63,10 @@ def conversation_files(config: Config) -> list[ConversationFile]:
             f"ingest.path={path} has no .jsonl or .parquet file and is not a datasets folder; set "
             "it to the folder of the conversations"
         )
-    with_split = [file for file in files if file.split]
-    if len({file.split for file in with_split}) > 1 and len(with_split) < len(files):
-        other = next(file.source for file in files if not file.split)
+    others = [file.source for file in files if not file.split]
+    if others and len({file.split for file in files if file.split}) > 1:
         raise InputError(
-            f"{path} has files named after splits and also {other}, which is not; rename it to "
+            f"{path} has files named after splits and also {others[0]}, which is not; rename it to "
             "train, validation or test, or move it away"
         )
     return files
@@ -82,14 +82,8 @@ def _single_file(path: Path) -> ConversationFile:
     return ConversationFile(path, path.name, _split_name(path.stem))
 
 
-def _is_datasets_folder(path: Path) -> bool:
-    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
-
-
 def _datasets_files(path: Path) -> list[ConversationFile]:
     description = path / "dataset_dict.json"
-    if not description.is_file():
-        return _state_files(path)
     return [
         file._replace(source=f"{name}/{file.source}", split=_split_name(name))
         for name in _check_file_names(description, _read_list(description, "splits"))
@@ -117,7 +111,7 @@ def _read_list(path: Path, key: str) -> list[Any]:
 
 
 def _check_file_names(path: Path, names: list[Any]) -> list[str]:
-    """Returns the names. Raises InputError for one that is not in the folder of `path`."""
+    """The names. Raises InputError for one that leads out of the folder of `path`."""
     for name in names:
         if not isinstance(name, str) or name in ("", ".", "..") or {"/", "\\", "\0"} & set(name):
             raise InputError(
@@ -129,8 +123,7 @@ def _check_file_names(path: Path, names: list[Any]) -> list[str]:
 
 def _split_name(stem: str) -> str:
     """The split in names such as `train`, `train-00000-of-00002`, `val_1`; else empty."""
-    word = stem.lower().replace("-", "_").replace(".", "_").split("_")[0]
-    return _SPLIT_NAMES.get(word, "")
+    return _SPLIT_NAMES.get(re.split(r"[-._]", stem.lower())[0], "")
 
 
 def _required_file(path: Path, name: str) -> Path:

@@ -33,7 +33,7 @@ Frames = tuple[pl.DataFrame, pl.DataFrame]
 """(usable rows, quarantine)"""
 
 StoredRows = tuple[pl.DataFrame | ParquetRows, pl.DataFrame]
-"""(usable rows, possibly in a file, and quarantine)"""
+"""`Frames` whose usable rows may be in a file."""
 
 
 class InputFormat(ABC):
@@ -116,10 +116,8 @@ class DemoFormat(RowFormat):
     def rows(self, config: Config) -> Iterable[RawRow]:
         """The generated posts as rows."""
         contexts = {str(split): count for split, count in config.ingest.contexts.items()}
-        rows = generate_rows(config.seed, contexts, config.ingest.world)
-        return [
-            RawRow("demo", "", line, row, "", json.dumps(row)) for line, row in enumerate(rows, 1)
-        ]
+        rows = enumerate(generate_rows(config.seed, contexts, config.ingest.world), start=1)
+        return [RawRow("demo", "", line, row, "", json.dumps(row)) for line, row in rows]
 
 
 class DialogueFormat(InputFormat):

@@ -37,7 +37,12 @@ class RawRow(NamedTuple):
 def read_raw_rows(file: ConversationFile) -> Iterator[RawRow]:
     """The rows of a file. Raises InputError if the file as a whole cannot be read."""
     suffix = file.path.suffix.lower()
-    return _jsonl_rows(file) if suffix == ".jsonl" else _table_rows(file, suffix)
+    if suffix == ".jsonl":
+        yield from _jsonl_rows(file)
+        return
+    table = read_table(file.path, arrow=suffix != ".parquet")
+    for number, value in enumerate(table.iter_rows(named=True), start=1):
+        yield RawRow(file.source, file.split, number, value, "", "")
 
 
 def read_json(path: Path) -> Any:
@@ -62,9 +67,3 @@ def _jsonl_rows(file: ConversationFile) -> Iterator[RawRow]:
             except (ValueError, RecursionError) as error:
                 problem = f"not JSON ({str(error).split(': line')[0]})"
             yield RawRow(file.source, file.split, number, value, problem, text)
-
-
-def _table_rows(file: ConversationFile, suffix: str) -> Iterator[RawRow]:
-    table = read_table(file.path, arrow=suffix != ".parquet")
-    for number, value in enumerate(table.iter_rows(named=True), start=1):
-        yield RawRow(file.source, file.split, number, value, "", "")

@@ -1,4 +1,7 @@
-"""Reads the input of a run. The latest catalog and conversations are cached per process."""
+"""Reads the input of a run, and names what identifies it: settings and digests of the files.
+
+The latest catalog and conversations are cached per process.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,18 @@ import contextlib
 import gc
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import polars as pl
 
-from convrec.artifacts.identity import digest
+from convrec.artifacts.identity import digest, file_digest
 from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.catalog.load import load_catalog
 from convrec.catalog.resolve import catalog_file
 from convrec.config import Config
+from convrec.stages.ingest.files import entity_files
 from convrec.stages.ingest.formats import FORMATS, Frames, StoredRows
-from convrec.stages.ingest.identity import (
-    catalog_config,
-    catalog_inputs,
-    conversations_config,
-    conversations_inputs,
-)
 
 T = TypeVar("T")
 
@@ -34,11 +33,40 @@ class IngestedData(NamedTuple):
     quarantine: pl.DataFrame
 
 
+def catalog_config(config: Config) -> dict[str, Any]:
+    """The settings that can change the catalog's rows."""
+    return config.ingest.identity_settings("columns" if catalog_file(config) else "format")
+
+
+def catalog_inputs(config: Config) -> dict[str, str]:
+    """Digest of the catalog file, or of the entity files that replace it."""
+    path = catalog_file(config)
+    if path is not None:
+        return {"catalog": file_digest(path)}
+    return {"catalog": _files_digest([(path.name, path) for path in entity_files(config)])}
+
+
+def conversations_config(config: Config) -> dict[str, Any]:
+    """The settings that can change the conversations."""
+    settings = config.ingest.identity_settings("format", "limit")
+    return settings | FORMATS[config.ingest.format].settings(config)
+
+
+def conversations_inputs(config: Config) -> dict[str, str]:
+    """Digest of the files that the conversations are read from."""
+    input_format = FORMATS[config.ingest.format]
+    return {input_format.digest_name: _files_digest(input_format.files(config))}
+
+
+def _files_digest(files: list[tuple[str, Path]]) -> str:
+    return digest([[name, file_digest(path)] for name, path in files])
+
+
 def read_data(config: Config) -> IngestedData:
     """Read the catalog and the conversations; the quarantine has the unusable rows of both."""
-    items, _ = read_catalog(config)
-    conversations, _ = read_conversations(config)
-    return IngestedData(items, conversations, read_quarantine(config))
+    return IngestedData(
+        read_catalog(config)[0], read_conversations(config)[0], read_quarantine(config)
+    )
 
 
 def read_catalog(config: Config) -> Frames:

@@ -8,7 +8,6 @@ of several users to one post are samples with one `context_id`, the hash of the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
@@ -68,22 +67,18 @@ def _parse_sample(raw: RawRow) -> Sample:
     row = checked_row(raw, REQUIRED_COLUMNS)
     prompt, seen, truth = map(row.get, REQUIRED_COLUMNS)
     prompt = _message_text(prompt, "user")
-    conversation = prompt
-    if CONVERSATION_MARKER in prompt:
-        conversation = prompt.partition(CONVERSATION_MARKER)[2]
-    conversation = conversation.strip()
+    before, marker, after = prompt.partition(CONVERSATION_MARKER)
+    conversation = (after if marker else before).strip()
     if not conversation.removeprefix("USER:").strip():
         raise BadRowError("empty conversation")
     ground_truth = _parse_titles(truth, "groundtruth_with_release_year")
     if not ground_truth:
         raise BadRowError("empty ground truth")
     completion, sample_id = row.get("completion"), row.get("sample_id")
-    context = context_id(conversation)
     return Sample(
         raw=raw,
         sample_id=check_unicode(str("" if sample_id is None else sample_id)).strip(),
-        context_id=context,
-        group=context,
+        context_id=context_id(conversation),
         created_utc=_parse_time(row.get("created_utc")),
         conversation=conversation,
         prompt=prompt,
@@ -97,17 +92,12 @@ def _message_text(value: Any, role: str) -> str:
     """The text of the last message of a role, or the value itself if it is text."""
     if isinstance(value, str):
         return check_unicode(value)
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         raise BadRowError(f"the {role} text is neither text nor chat messages")
-    text = None
-    for message in value:
-        if not isinstance(message, dict):
-            raise BadRowError(f"the {role} text is neither text nor chat messages")
-        if message.get("role") == role:
-            text = message.get("content")
-    if not isinstance(text, str):
+    texts = [message.get("content") for message in value if message.get("role") == role]
+    if not texts or not isinstance(texts[-1], str):
         raise BadRowError(f"no {role} message with text")
-    return check_unicode(text)
+    return check_unicode(texts[-1])
 
 
 def _parse_titles(value: Any, column: str) -> list[Title]:
@@ -156,7 +146,7 @@ def _parse_time(value: Any) -> int | None:
     try:
         seconds = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise BadRowError(f"created_utc {str(value)[:40]!r} is not seconds since 1970") from None
-    if not math.isfinite(seconds) or not 0 < seconds < 1e11:
+        seconds = 0
+    if not 0 < seconds < 1e11:  # false for NaN as well
         raise BadRowError(f"created_utc {str(value)[:40]!r} is not seconds since 1970")
     return int(seconds)

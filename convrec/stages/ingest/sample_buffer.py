@@ -54,7 +54,8 @@ class SampleBuffer:
     def ids(self) -> pl.DataFrame:
         """One row per sample, in order: `position` (its number) and the columns of ID_SCHEMA."""
         self._flush()
-        return pl.concat([_id_frame([]), *self._ids], rechunk=True).with_row_index("position")
+        parts = [pl.DataFrame(schema=ID_SCHEMA), *self._ids]
+        return pl.concat(parts, rechunk=True).with_row_index("position")
 
     def write_conversations(self, selected: pl.DataFrame) -> ParquetRows:
         """The rows of the selected samples, as a Parquet file.
@@ -87,20 +88,9 @@ class SampleBuffer:
         self._files.append(self._folder / f"{len(self._files):06}.arrow")
         with pa.ipc.new_file(str(self._files[-1]), table.schema) as writer:
             writer.write_table(table)
-        self._ids.append(_id_frame(self._pending))
+        ids = [(*s.raw[:3], s.sample_id, s.context_id, s.created_utc) for s in self._pending]
+        self._ids.append(pl.DataFrame(ids, ID_SCHEMA, orient="row"))
         self._pending = []
-
-
-def _id_frame(samples: list[Sample]) -> pl.DataFrame:
-    columns = [
-        [sample.raw.source for sample in samples],
-        [sample.raw.split for sample in samples],
-        [sample.raw.line for sample in samples],
-        [sample.sample_id for sample in samples],
-        [sample.context_id for sample in samples],
-        [sample.created_utc for sample in samples],
-    ]
-    return pl.DataFrame(columns, ID_SCHEMA, orient="col")
 
 
 def _sample_table(samples: list[Sample]) -> pa.Table:

@@ -21,12 +21,11 @@ class BadRowError(Exception):
 
 
 class Sample(NamedTuple):
-    """A usable row. The samples of a `group` belong in one split."""
+    """A usable row."""
 
     raw: RawRow
     sample_id: str
     context_id: str
-    group: str
     created_utc: int | None
     conversation: str
     prompt: str | None
@@ -111,14 +110,6 @@ def select_samples(
 
 def sample_row(sample: Sample, split: str) -> dict[str, Any]:
     """The row of a sample in the artifact kind `conversations`."""
-    return {
-        "sample_id": sample.sample_id,
-        "context_id": sample.context_id,
-        "split": split,
-        "created_utc": sample.created_utc,
-        "conversation": sample.conversation,
-        "prompt": sample.prompt,
-        "seen": sample.seen,
-        "ground_truth": sample.ground_truth,
-        "completion": sample.completion,
-    }
+    row = sample._asdict()
+    del row["raw"]
+    return {**row, "split": split}

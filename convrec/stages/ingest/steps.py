@@ -11,13 +11,14 @@ import polars as pl
 from convrec.artifacts import StepResult
 from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.stages.base import Step, StepContext
-from convrec.stages.ingest.identity import (
+from convrec.stages.ingest.read import (
     catalog_config,
     catalog_inputs,
     conversations_config,
     conversations_inputs,
+    load_conversations,
+    read_catalog,
 )
-from convrec.stages.ingest.read import load_conversations, read_catalog, read_quarantine
 from convrec.stages.ingest.splits import SPLITS
 
 
@@ -37,9 +38,9 @@ def _build_conversations(ctx: StepContext) -> StepResult:
     sizes = pl.col("ground_truth").list.len().alias("size")
     samples = rows.select("split", "context_id", sizes).collect()
     by_split = dict(samples.group_by("split").agg(pl.col("context_id").n_unique()).iter_rows())
-    figures: dict[str, float | int | str] = {"samples": samples.height}
-    figures |= {f"contexts_{split}": by_split.get(split, 0) for split in SPLITS}
-    figures |= {
+    figures: dict[str, float | int | str] = {
+        "samples": samples.height,
+        **{f"contexts_{split}": by_split.get(split, 0) for split in SPLITS},
         "mean_ground_truth": round(float(samples["size"].mean() or 0), 3),  # type: ignore[arg-type]
         "quarantined": bad.height,
     }
@@ -49,9 +50,8 @@ def _build_conversations(ctx: StepContext) -> StepResult:
 def _build_quarantine(ctx: StepContext) -> StepResult:
     conversations_bad = _stored_conversations_quarantine(ctx)
     if conversations_bad is None:
-        rows = read_quarantine(ctx.config)
-    else:
-        rows = pl.concat([read_catalog(ctx.config)[1], conversations_bad])
+        conversations_bad = load_conversations(ctx.config)[1]
+    rows = pl.concat([read_catalog(ctx.config)[1], conversations_bad])
     sources = rows.group_by("source", maintain_order=True).len().iter_rows()
     return StepResult(
         rows, {"rows": rows.height, **{f"from {name}": count for name, count in sources}}

@@ -24,7 +24,7 @@ from convrec.llm.read import (
 )
 from convrec.llm.requests import LazyRequests, Request
 from convrec.stages.base import ResponseSource, Step, StepContext
-from convrec.stages.ingest.contexts import unique_conversations
+from convrec.stages.partitions import unique_conversations
 from convrec.titles.line_format import TitleYear, parse_chat_list
 
 ParsedList = list[tuple[str, TitleYear]]
@@ -48,19 +48,17 @@ def teacher_messages(conversation: str, config: Config) -> list[dict[str, str]]:
 def teacher_requests(ctx: StepContext) -> LazyRequests:
     """The request of each context, in order."""
     config, teacher = ctx.config, ctx.config.recommend
-    settings: dict[str, Any] = {
-        "model": teacher.model,
-        **chat_limits(
-            teacher.model, "recommend.max_tokens", teacher.max_tokens, teacher.temperature
-        ),
-    }
+    limits = chat_limits(
+        teacher.model, "recommend.max_tokens", teacher.max_tokens, teacher.temperature
+    )
     endpoint = endpoint_name(config)
     conversations = unique_conversations(ctx)
 
     def make_requests() -> Iterator[Request]:
         for context_id, conversation in conversations.iter_rows():
             messages = teacher_messages(conversation, config)
-            yield Request(context_id, endpoint, {**settings, "messages": messages})
+            body = {"model": teacher.model, **limits, "messages": messages}
+            yield Request(context_id, endpoint, body)
 
     return LazyRequests(make_requests, conversations.height)
 

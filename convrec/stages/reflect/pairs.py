@@ -19,7 +19,7 @@ from convrec.artifacts.identity import canonical_json, digest, text_digest
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.requests import Request
 from convrec.stages.base import StepContext
-from convrec.stages.ingest.contexts import unique_conversations
+from convrec.stages.partitions import unique_conversations
 from convrec.stages.reflect.prompt import judge_body, sanitize
 
 SLICE_CONTEXTS = 16_384

@@ -25,8 +25,7 @@ from convrec.llm.endpoint import endpoint_name
 from convrec.llm.requests import LazyRequests, Request, chunks
 from convrec.llm.response_store import recovered_responses
 from convrec.stages.base import ResponseSource, StepContext
-from convrec.stages.ingest.contexts import unique_conversations
-from convrec.stages.partitions import context_spans
+from convrec.stages.partitions import context_spans, unique_conversations
 from convrec.stages.remap.linked_titles import link_teacher_titles
 from convrec.stages.remap.local_encoder import LocalEncoder
 from convrec.stages.remap.texts import collect_texts

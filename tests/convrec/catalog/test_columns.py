@@ -10,7 +10,7 @@ import pytest
 from convrec.catalog.load import load_catalog
 from convrec.config import ROOT, Config, load
 from convrec.errors import CatalogError, ConfigError
-from convrec.stages.ingest.identity import catalog_config
+from convrec.stages.ingest.read import catalog_config
 from convrec.stages.ingest.read import read_catalog
 
 NAMES = {"title": "name", "year": "published", "genres": "subjects"}
