@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from convrec.config import Config, Price
 from convrec.llm.budget import Budget
@@ -24,11 +24,7 @@ class FetchContext:
     run: str
     base_url: str
     key: str
-    _prices: dict[str, Price] = field(default_factory=dict)
 
     def price(self, request: Request) -> Price:
         """The price of the request's model. Raises ConfigError if it has none."""
-        model = str(request.body.get("model"))
-        if model not in self._prices:
-            self._prices[model] = price_of(model, self.config)
-        return self._prices[model]
+        return price_of(request.model, self.config)

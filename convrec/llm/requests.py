@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +16,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Request:
-    """A request for a chat completion or for embeddings.
+    """A request for a chat completion or for embeddings; `body` is exactly what is sent.
 
-    Attributes:
-        owner: The context that needs the response, for people and Batch files; not in the key.
-        endpoint: The endpoint's name.
-        body: Exactly what is sent: model, messages (or `input`), parameters, response schema.
+    `owner` is the context that needs the response; it is not part of the key.
     """
 
     owner: str
@@ -41,6 +39,16 @@ class Request:
     def route(self) -> str:
         """The path under the base URL."""
         return route(self.body)
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return str(self.body.get("model"))
+
+    @property
+    def body_json(self) -> str:
+        """The body as it is stored and sent."""
+        return json.dumps(dict(self.body), ensure_ascii=False)
 
 
 def route(body: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,12 +13,9 @@ from convrec.llm.requests import Request
 class Response:
     """One response as received, and what it cost.
 
-    Attributes:
-        body: The request body as JSON.
-        response: The raw JSON text; empty if the endpoint billed without a usable response.
-        origin: `live`, `batch` or `imported`. Imported responses are not in the ledger.
-        created_at: UTC, ISO 8601 with microseconds. Together with `key` it identifies a purchase.
-        owner: The context that needs the response.
+    `response` is the raw JSON text; empty if the endpoint billed without a usable response.
+    `origin` is `live`, `batch` or `imported`; imported responses are not in the ledger.
+    `created_at` (UTC, ISO 8601 with microseconds) and `key` identify a purchase.
     """
 
     key: str
@@ -56,8 +52,8 @@ def make_response(
         key=request.key,
         owner=request.owner,
         endpoint=request.endpoint,
-        model=str(request.body.get("model")),
-        body=json.dumps(dict(request.body), ensure_ascii=False),
+        model=request.model,
+        body=request.body_json,
         response=response,
         origin=origin,
         created_at=moment.isoformat(timespec="microseconds"),

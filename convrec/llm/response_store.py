@@ -6,7 +6,8 @@ A response is written once and never changed. A lookup of many keys is one join 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -73,19 +74,16 @@ class ResponseStore:
         """Those of `keys` that a process has claimed, on any host of a lake."""
         claimed = spool.claimed_keys(self.folder).intersection(keys)
         if (claims := self.store.backend.open_claims()) is not None:
-            claimed |= claims.claimed_by_others(keys)
-            claims.close()
+            with closing(claims):
+                claimed |= claims.claimed_by_others(keys)
         return claimed
 
     def has_lake_claims(self) -> bool:
         """Whether a process on any host of a lake has claimed a key."""
-        claims = self.store.backend.open_claims()
-        if claims is None:
+        if (claims := self.store.backend.open_claims()) is None:
             return False
-        try:
+        with closing(claims):
             return claims.has_others()
-        finally:
-            claims.close()
 
     def digests(self, keys: Collection[str]) -> dict[str, str]:
         """Request key → digest of its response, for those of `keys` that have one."""
@@ -115,15 +113,11 @@ class ResponseStore:
 
     def key_status(self, keys: Collection[str]) -> KeyStatus:
         """Which of `keys` have a response, and which others are in an open batch."""
-        wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String})
-        with self.store.read_connection() as connection:
-            connection.register("wanted", wanted.to_arrow())
+        query = "SELECT request_key FROM {} JOIN wanted ON request_key = key"
+        with connection_with_keys(self.store, keys) as connection:
             stored, batched = (
-                {key for (key,) in connection.execute(query).fetchall()}
-                for query in (
-                    "SELECT request_key FROM llm_answers JOIN wanted ON request_key = key",
-                    "SELECT request_key FROM llm_batch_requests JOIN wanted ON request_key = key",
-                )
+                {key for (key,) in connection.execute(query.format(table)).fetchall()}
+                for table in ("llm_answers", "llm_batch_requests")
             )
         return KeyStatus(stored, batched - stored)
 
@@ -131,11 +125,10 @@ class ResponseStore:
         """(request key, columns) for each of `keys` that has a response."""
         if not keys:
             return []
-        with self.store.read_connection() as connection:
+        with connection_with_keys(self.store, keys) as connection:
             return connection.execute(
                 f"SELECT request_key, {', '.join(columns)} FROM llm_answers "  # noqa: S608
-                "JOIN (SELECT DISTINCT unnest(?::VARCHAR[]) AS key) ON request_key = key",
-                [list(keys)],
+                "JOIN (SELECT DISTINCT key FROM wanted) ON request_key = key"
             ).fetchall()
 
 
@@ -144,6 +137,17 @@ def recovered_responses(store: Store) -> ResponseStore:
     responses = ResponseStore(store)
     responses.recover()
     return responses
+
+
+@contextmanager
+def connection_with_keys(
+    store: Store, keys: Collection[str]
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection for reading on which `keys` are the table `wanted` with the column `key`."""
+    wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String})
+    with store.read_connection() as connection:
+        connection.register("wanted", wanted.to_arrow())
+        yield connection
 
 
 def insert_responses(connection: duckdb.DuckDBPyConnection, incoming: pa.Table) -> None:

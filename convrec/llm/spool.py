@@ -25,7 +25,6 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from convrec.artifacts.ducklake.locks import LakeClaims
@@ -50,11 +49,7 @@ class KeyStatus:
 
 @dataclass(frozen=True)
 class Claim:
-    """The result of claiming keys.
-
-    `granted` keys are for this process to send. The others have a `stored` response, are claimed
-    `elsewhere`, or are in an open batch (`batched`).
-    """
+    """The result of claiming keys: `granted` ones are for this process to send."""
 
     granted: list[str]
     stored: set[str]
@@ -65,8 +60,7 @@ class Claim:
 class Spool:
     """The claims and segments of this process, shared by its threads; a context manager.
 
-    `lake_claims` are claims that all hosts of a lake see. `disk_full` is set once the reserve had
-    to be used.
+    `disk_full` is set once the reserve had to be used.
     """
 
     def __init__(self, folder: Path, lake_claims: LakeClaims | None = None) -> None:
@@ -89,12 +83,7 @@ class Spool:
             raise spool_write_error(self.folder, error) from None
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.seal()
         self._reserve_path.unlink(missing_ok=True)
         with spool_lock(self.folder):
@@ -111,7 +100,7 @@ class Spool:
         When the disk is full for the first time, the reserve is deleted to make room and
         `disk_full` is set. Raises WarehouseError if the responses cannot be written.
         """
-        lines = [json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in responses]
+        lines = (json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in responses)
         data = "".join(lines).encode()
         try:
             try:
@@ -217,30 +206,31 @@ def spool_lock(folder: Path) -> Iterator[None]:
 
 def claimed_keys(folder: Path, exclude: Path | None = None) -> set[str]:
     """The keys in all claims files but `exclude`."""
-    paths = (path for path in folder.glob("*.claims") if path != exclude)
-    return {key for path in paths for key in _read_text(path).split()}
+    keys: set[str] = set()
+    for path in folder.glob("*.claims"):
+        if path != exclude:
+            with contextlib.suppress(FileNotFoundError):  # its owner has just finished
+                keys.update(path.read_text().split())
+    return keys
 
 
 def count_live_owners(folder: Path) -> int:
     """How many living processes have a spool. Call it inside `spool_lock`."""
     count = 0
     for claims in folder.glob("*.claims"):
-        with _lock_if_dead(claims) as is_dead:
+        with try_file_lock(claims, create=False) as is_dead:
             count += not is_dead
     return count
 
 
 def recover(folder: Path, commit: Callable[[list[Response]], object]) -> int:
-    """Commit the responses of dead processes, then delete their claims.
-
-    Returns the number of responses found.
-    """
+    """Commit the responses of dead processes, then delete their claims; the number found."""
     if not any(folder.glob("*.claims")):
         return 0
     found = 0
     with spool_lock(folder):
         for claims in sorted(folder.glob("*.claims")):
-            with _lock_if_dead(claims) as is_dead:
+            with try_file_lock(claims, create=False) as is_dead:
                 if not is_dead:
                     continue
                 for segment in _segments_of(claims):
@@ -276,22 +266,8 @@ def spool_write_error(folder: Path, error: OSError) -> WarehouseError:
     )
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError:  # its owner has just finished
-        return ""
-
-
 def _segments_of(claims: Path) -> list[Path]:
     return sorted(claims.parent.glob(f"{claims.stem}-*.jsonl"))
-
-
-@contextlib.contextmanager
-def _lock_if_dead(claims: Path) -> Iterator[bool]:
-    """Whether the owner of a claims file is dead; if so, the block holds its lock."""
-    with try_file_lock(claims, create=False) as is_dead:
-        yield is_dead
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,11 +6,12 @@ looks whether it succeeded nevertheless.
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from convrec.artifacts.identity import file_digest
 from convrec.errors import EndpointError
@@ -21,7 +22,6 @@ from convrec.llm.spool import spool_write_error
 from convrec.utils.files import atomic_path
 
 if TYPE_CHECKING:
-    from openai import OpenAI
     from openai.types import Batch
 
 INITIAL_DELAY, MAX_DELAY = 0.5, 60.0
@@ -30,140 +30,135 @@ INITIAL_DELAY, MAX_DELAY = 0.5, 60.0
 METADATA_KEY = "convrec_batch"
 PAGE_SIZE = 100
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _with_retries(
+    method: Callable[Concatenate[BatchClient, P], T],
+) -> Callable[Concatenate[BatchClient, P], T]:
+    """Repeat a method after transient failures. Raises EndpointError when it gives up."""
+
+    @functools.wraps(method)
+    def retried(client: BatchClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        import openai
+
+        failure = Failure("transient", "no attempt")
+        for attempt in range(client.max_attempts):
+            if attempt:
+                backoff = min(INITIAL_DELAY * 2 ** (attempt - 1), MAX_DELAY)
+                time.sleep(max(backoff * random.uniform(0.5, 1.5), failure.retry_after))
+            try:
+                return method(client, *args, **kwargs)
+            except openai.APIConnectionError as error:
+                failure = connection_failure(client.url, error)
+            except openai.APIStatusError as error:
+                failure = client.status_failure(error)
+            except (openai.APIResponseValidationError, ValueError, AttributeError, TypeError):
+                failure = Failure("transient", "the response is broken")
+            if failure.kind != "transient":
+                raise EndpointError(failure.reason)
+        raise EndpointError(
+            f"the Batch API of {client.url} failed {client.max_attempts} times, most recently: "
+            f"{failure.reason}. Submitted batches continue there; run again to continue"
+        )
+
+    return retried
 
 
 class BatchClient:
     """Files and batches of one endpoint. Every method raises EndpointError when it gives up."""
 
     def __init__(self, base_url: str, key: str, timeout: float, max_attempts: int) -> None:
+        import openai
+
         self.url = public_url(base_url)
-        self._key, self._max_attempts = key, max_attempts
-        self._client = _openai_client(base_url, key, timeout)
+        self._key, self.max_attempts = key, max_attempts
+        local = openai.DefaultHttpxClient(trust_env=False) if is_loopback(base_url) else None
+        self._client = openai.OpenAI(
+            api_key=key, base_url=base_url, timeout=timeout, max_retries=0, http_client=local
+        )
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
+    @_with_retries
     def upload_file(self, path: Path, name: str) -> str:
         """The endpoint's id of an input file; uploads it unless a file of that name exists."""
+        if found := self._find_file(name):
+            return found
+        with path.open("rb") as file:
+            created = self._client.files.create(file=(name, file), purpose="batch")
+        return _object_id(created, "file")
 
-        def send() -> str:
-            with path.open("rb") as file:
-                created = self._client.files.create(file=(name, file), purpose="batch")
-            return _object_id(created, "file")
-
-        return self._with_retries(lambda: self.find_file(name) or send())
-
+    @_with_retries
     def create_batch(self, file_id: str, batch_key: str) -> str:
         """The endpoint's id of a batch; creates it unless one with this key exists."""
+        if found := self.find_batch(batch_key):
+            return found
+        created = self._client.batches.create(
+            input_file_id=file_id,
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+            metadata={METADATA_KEY: batch_key},
+        )
+        return _object_id(created, "batch")
 
-        def send() -> str:
-            return _object_id(
-                self._client.batches.create(
-                    input_file_id=file_id,
-                    endpoint="/v1/chat/completions",
-                    completion_window="24h",
-                    metadata={METADATA_KEY: batch_key},
-                ),
-                "batch",
-            )
-
-        return self._with_retries(lambda: self.find_batch(batch_key) or send())
-
-    def find_file(self, name: str) -> str:
+    @_with_retries
+    def _find_file(self, name: str) -> str:
         """The id of the newest batch input file of this name; empty if there is none."""
+        for file in _all_pages(self._client.files.list(purpose="batch", limit=PAGE_SIZE)):
+            if file.filename == name:
+                return _object_id(file, "file")
+        return ""
 
-        def find() -> str:
-            for file in _all_pages(self._client.files.list(purpose="batch", limit=PAGE_SIZE)):
-                if file.filename == name:
-                    return _object_id(file, "file")
-            return ""
-
-        return self._with_retries(find)
-
+    @_with_retries
     def find_batch(self, batch_key: str) -> str:
         """The id of the batch with our key in its metadata; empty if there is none."""
+        for batch in _all_pages(self._client.batches.list(limit=PAGE_SIZE)):
+            if (batch.metadata or {}).get(METADATA_KEY) == batch_key:
+                return _object_id(batch, "batch")
+        return ""
 
-        def find() -> str:
-            for batch in _all_pages(self._client.batches.list(limit=PAGE_SIZE)):
-                if (batch.metadata or {}).get(METADATA_KEY) == batch_key:
-                    return _object_id(batch, "batch")
-            return ""
-
-        return self._with_retries(find)
-
+    @_with_retries
     def get_batch(self, batch_id: str) -> Batch:
         """The current state of a batch."""
+        batch = self._client.batches.retrieve(batch_id)
+        _object_id(batch, "batch")
+        if not isinstance(batch.status, str):
+            raise ValueError("a batch without a status")
+        return batch
 
-        def get() -> Batch:
-            batch = self._client.batches.retrieve(batch_id)
-            _object_id(batch, "batch")
-            if not isinstance(batch.status, str):
-                raise ValueError("a batch without a status")
-            return batch
-
-        return self._with_retries(get)
-
+    @_with_retries
     def cancel_batch(self, batch_id: str) -> None:
         """Cancel a batch at the endpoint; what it has done is kept and billed."""
-        self._with_retries(lambda: _object_id(self._client.batches.cancel(batch_id), "batch"))
+        _object_id(self._client.batches.cancel(batch_id), "batch")
 
     def download_file(self, file_id: str, path: Path) -> None:
         """Download a file to `path`, completely or not at all.
 
         A file with unreadable lines is downloaded again, and accepted if it is the same twice.
         """
-        previous_digest = ""
+        self._download(file_id, path, [])
 
-        def download() -> None:
-            nonlocal previous_digest
-            with atomic_path(path) as part:
-                with self._client.files.with_streaming_response.content(file_id) as response:
-                    _write_stream(part, response)
-                    is_plain = not response.headers.get("content-encoding")
-                    length = response.headers.get("content-length")
-                if is_plain and length and int(length) != part.stat().st_size:
-                    raise ValueError("a truncated download")
-                if _count_unreadable(part):
-                    previous, previous_digest = previous_digest, file_digest(part)
-                    if previous != previous_digest:
-                        raise ValueError("a line that is not Batch output")
+    @_with_retries
+    def _download(self, file_id: str, path: Path, digests: list[str]) -> None:
+        """One attempt; `digests` are those of earlier downloads with unreadable lines."""
+        with atomic_path(path) as part:
+            with self._client.files.with_streaming_response.content(file_id) as response:
+                _write_stream(part, response)
+                is_plain = not response.headers.get("content-encoding")
+                length = response.headers.get("content-length")
+            if is_plain and length and int(length) != part.stat().st_size:
+                raise ValueError("a truncated download")
+            if _count_unreadable(part):
+                digests.append(file_digest(part))
+                if digests[-2:-1] != digests[-1:]:
+                    raise ValueError("a line that is not Batch output")
 
-        self._with_retries(download)
-
-    # -- retries -------------------------------------------------------------------------------
-
-    def _with_retries(self, call: Callable[[], T]) -> T:
-        failure = Failure("transient", "no attempt")
-        for attempt in range(self._max_attempts):
-            if attempt:
-                backoff = min(INITIAL_DELAY * 2 ** (attempt - 1), MAX_DELAY)
-                time.sleep(max(backoff * random.uniform(0.5, 1.5), failure.retry_after))
-            result = self._try(call)
-            if not isinstance(result, Failure):
-                return result
-            if result.kind != "transient":
-                raise EndpointError(result.reason)
-            failure = result
-        raise EndpointError(
-            f"the Batch API of {self.url} failed {self._max_attempts} times, most recently: "
-            f"{failure.reason}. Submitted batches continue there; run again to continue"
-        )
-
-    def _try(self, call: Callable[[], T]) -> T | Failure:
-        import openai
-
-        try:
-            return call()
-        except openai.APIConnectionError as error:
-            return connection_failure(self.url, error)
-        except openai.APIStatusError as error:
-            return self._status_failure(error)
-        except (openai.APIResponseValidationError, ValueError, AttributeError, TypeError):
-            return Failure("transient", "the response is broken")
-
-    def _status_failure(self, error: Any) -> Failure:
+    def status_failure(self, error: Any) -> Failure:
+        """What an HTTP error status of the Files or Batch API means."""
         if error.status_code in (404, 405):
             path = error.request.url.path
             return Failure(
@@ -231,12 +226,3 @@ def _count_unreadable(path: Path) -> int:
     if unreadable and (not readable or not (is_readable or line.endswith(b"\n"))):
         raise ValueError("a truncated download")
     return unreadable
-
-
-def _openai_client(base_url: str, key: str, timeout: float) -> OpenAI:
-    import openai
-
-    http_client = openai.DefaultHttpxClient(trust_env=False) if is_loopback(base_url) else None
-    return openai.OpenAI(
-        api_key=key, base_url=base_url, timeout=timeout, max_retries=0, http_client=http_client
-    )

@@ -17,6 +17,7 @@ from convrec.artifacts.retry import with_retries
 from convrec.artifacts.store import Store
 from convrec.artifacts.tables import utc_now
 from convrec.llm.requests import LazyRequests, Request
+from convrec.llm.response_store import connection_with_keys
 from convrec.llm.spool import spool_write_error
 from convrec.utils.locks import try_file_lock
 
@@ -56,24 +57,19 @@ class BatchStore:
 
     def records(self) -> list[BatchRecord]:
         """All batches, oldest first."""
-        return self._select("true", [])
+        return self._select("true")
 
     def record(self, batch_key: str) -> BatchRecord | None:
         """The current record of one batch."""
-        found = self._select("batch_key = ?", [batch_key])
-        return found[0] if found else None
+        return next(iter(self._select("batch_key = ?", [batch_key])), None)
 
     def open_with(self, keys: Collection[str]) -> list[BatchRecord]:
         """Open batches that hold any of these requests, oldest first."""
-        wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String})
-        with self.store.read_connection() as connection:
-            connection.register("wanted", wanted.to_arrow())
-            found = connection.execute(
-                f"SELECT {COLUMNS} FROM llm_batches WHERE state != 'ended' AND batch_key IN "  # noqa: S608
-                "(SELECT batch_key FROM llm_batch_requests JOIN wanted ON request_key = key) "
-                "ORDER BY created_at, batch_key"
-            ).fetchall()
-        return [BatchRecord(*row) for row in found]
+        return self._select(
+            "state != 'ended' AND batch_key IN "
+            "(SELECT batch_key FROM llm_batch_requests JOIN wanted ON request_key = key)",
+            keys=keys,
+        )
 
     def draft(self, endpoint: str, stage: str, run: str) -> BatchDraft:
         """A new batch to fill."""
@@ -105,14 +101,12 @@ class BatchStore:
         self.remove_files(record)
 
     def remove_files(self, record: BatchRecord) -> None:
-        """Delete this batch's local files, which a crash may have left incomplete."""
+        """Delete this batch's local files."""
         remove_transfers(self.folder, record.batch_key)
 
     def find_requests(self, record: BatchRecord, keys: Collection[str]) -> dict[str, Request]:
         """Request key → request, for those of `keys` that the batch holds."""
-        wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String})
-        with self.store.read_connection() as connection:
-            connection.register("wanted", wanted.to_arrow())
+        with connection_with_keys(self.store, keys) as connection:
             found = connection.execute(
                 "SELECT request_key, owner, body FROM llm_batch_requests "
                 "JOIN wanted ON request_key = key WHERE batch_key = ?",
@@ -133,21 +127,22 @@ class BatchStore:
 
     def open_requests(self, run: str | None = None) -> LazyRequests:
         """The requests in the open batches of one run, or of all."""
-        joined = "FROM llm_batch_requests JOIN llm_batches USING (batch_key) "
-        of_run = "WHERE $1 IS NULL OR run = $1"
+        query = (
+            "SELECT {} FROM llm_batch_requests JOIN llm_batches USING (batch_key) "
+            "WHERE $1 IS NULL OR run = $1"
+        )
 
         def make() -> Iterator[Request]:
             with self.store.read_connection() as connection:
-                query = f"SELECT owner, endpoint, body {joined} {of_run}"
-                found = connection.execute(query, [run])
+                found = connection.execute(query.format("owner, endpoint, body"), [run])
                 while rows := found.fetchmany(FETCH_SIZE):
                     for owner, endpoint, body in rows:
                         yield Request(owner, endpoint, json.loads(body))
 
         def count() -> int:
             with self.store.read_connection() as connection:
-                query = f"SELECT count(*) {joined} {of_run}"
-                return int(connection.execute(query, [run]).fetchall()[0][0])
+                ((number,),) = connection.execute(query.format("count(*)"), [run]).fetchall()
+            return int(number)
 
         return LazyRequests(make, count)
 
@@ -176,21 +171,19 @@ class BatchStore:
                 yield False
                 return
             stack.callback(path.unlink, missing_ok=True)
-            yield self._claim_on_lake(path.stem, stack)
+            claims = self.store.backend.open_claims()
+            if claims is not None:
+                stack.callback(claims.close)
+            yield claims is None or bool(claims.take([path.stem]))
 
-    def _claim_on_lake(self, name: str, stack: contextlib.ExitStack) -> bool:
-        claims = self.store.backend.open_claims()
-        if claims is None:
-            return True
-        stack.callback(claims.close)
-        return bool(claims.take([name]))
-
-    def _select(self, condition: str, values: list[str]) -> list[BatchRecord]:
-        with self.store.read_connection() as connection:
+    def _select(
+        self, condition: str, values: Sequence[str] = (), keys: Collection[str] = ()
+    ) -> list[BatchRecord]:
+        with connection_with_keys(self.store, keys) as connection:
             found = connection.execute(
                 f"SELECT {COLUMNS} FROM llm_batches WHERE {condition} "  # noqa: S608
                 "ORDER BY created_at, batch_key",
-                values,
+                list(values),
             ).fetchall()
         return [BatchRecord(*row) for row in found]
 
@@ -227,8 +220,8 @@ class BatchDraft:
                 "batch_key": [self.batch_key] * len(requests),
                 "request_key": [request.key for request in requests],
                 "owner": [request.owner for request in requests],
-                "model": [str(request.body.get("model")) for request in requests],
-                "body": [json.dumps(dict(r.body), ensure_ascii=False) for r in requests],
+                "model": [request.model for request in requests],
+                "body": [request.body_json for request in requests],
             }
         ).to_arrow()
         endpoint, stage, run = self._origin
