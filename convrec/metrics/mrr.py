@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def mrr(relevance: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """1 / (rank of the first hit), 0 without a hit in the first k, (lists, positions) -> (lists,)."""
+    """1 / (rank of the first hit), 0 without one in the first k, (lists, positions) -> (lists,)."""
     top = relevance[:, :k]
     first = top.argmax(axis=1)
     return np.asarray(np.where(top.any(axis=1), 1.0 / (first + 1), 0.0))

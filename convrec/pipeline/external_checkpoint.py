@@ -29,21 +29,15 @@ class ExternalCheckpoint(NamedTuple):
 
 
 def external_checkpoint(store: Store, checkpoint: str) -> ExternalCheckpoint:
-    """Return the nodes for a model folder or a checkpoint id.
-
-    Raises:
-        InputError: `checkpoint` is neither.
-    """
+    """Return the nodes for a model folder or a checkpoint id. Raises InputError for neither."""
     folder = resolve_path(checkpoint, "--checkpoint")
     parents = {"conversations": "conversations"}
-    ref = None
     if folder.is_dir():
-        step = external_checkpoint_step(folder.resolve())
+        ref, step = None, external_checkpoint_step(folder.resolve())
         parents["catalog"] = "catalog"
     else:
-        step = GENERATIONS
+        ref, step = _find_checkpoint(store, checkpoint), GENERATIONS
         parents["checkpoint"] = CHECKPOINT_ROLE
-        ref = _find_checkpoint(store, checkpoint)
     lists = {GENERATIONS_ROLE: GENERATIONS_ROLE}
     return ExternalCheckpoint(
         generations=Node(GENERATIONS_ROLE, step, parents),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -95,9 +96,8 @@ class Evaluator:
         self, present: NDArray[np.bool_], protocol: EvaluationProtocol = "standard"
     ) -> Bootstrap:
         """Return resamples of the contexts of the `present` samples, or pairs under `per-label`."""
-        contexts = self._contexts(protocol)
         return Bootstrap(
-            [contexts[position] for position in np.flatnonzero(present)],
+            list(compress(self._contexts(protocol), present)),
             resamples=self._config.evaluate.bootstrap,
             seed=self._config.seed,
         )
@@ -147,8 +147,7 @@ class Evaluator:
         contexts = [sample.context_id for sample in self.samples]
         if protocol != "per-label":
             return contexts
-        counts = np.diff(self._first_pair)
-        return [c for c, count in zip(contexts, counts, strict=True) for _ in range(count)]
+        return np.repeat(contexts, np.diff(self._first_pair)).tolist()
 
 
 def mean_by_position(

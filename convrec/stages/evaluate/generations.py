@@ -32,10 +32,6 @@ def _build(ctx: StepContext) -> StepResult:
     return _generate(ctx, checkpoint.stage, _folder_sampler(folder))
 
 
-def _build_base(ctx: StepContext) -> StepResult:
-    return _generate(ctx, "base", _sample_base)
-
-
 def _generate(ctx: StepContext, system: str, sample: ListSampler) -> StepResult:
     """Sample lists for every test post and assign them to the post's samples."""
     config = ctx.config
@@ -67,13 +63,8 @@ def _generate(ctx: StepContext, system: str, sample: ListSampler) -> StepResult:
         for sample_id, context in test.select("sample_id", "context_id").iter_rows()
         for draw, text in enumerate(lists_of[context])
     ]
-    schema = {
-        "system": pl.String,
-        "sample_id": pl.String,
-        "context_id": pl.String,
-        "draw": pl.Int32,
-        "completion": pl.String,
-    }
+    columns = dict.fromkeys(("system", "sample_id", "context_id", "draw", "completion"), pl.String)
+    schema = columns | {"draw": pl.Int32}
     figures = {
         "posts": posts.height,
         "lists a post": config.evaluate.samples,
@@ -144,20 +135,17 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
-def _base_config(config: Config) -> dict[str, Any]:
-    return {**_config(config), "base": config.model.base}
-
-
 def external_checkpoint_step(folder: Path) -> Step:
     """Return the step that samples lists with the model in `folder`, trained elsewhere."""
 
-    def build(ctx: StepContext) -> StepResult:
-        return _generate(ctx, "checkpoint", _folder_sampler(folder))
-
-    def inputs(ctx: StepContext) -> dict[str, str]:
-        return {"checkpoint": file_digest(folder)}
-
-    return Step("evaluate", "generations", version=1, build=build, config=_config, inputs=inputs)
+    return Step(
+        stage="evaluate",
+        kind="generations",
+        version=1,
+        build=lambda ctx: _generate(ctx, "checkpoint", _folder_sampler(folder)),
+        config=_config,
+        inputs=lambda ctx: {"checkpoint": file_digest(folder)},
+    )
 
 
 GENERATIONS = Step(stage="evaluate", kind="generations", version=1, build=_build, config=_config)
@@ -167,8 +155,8 @@ BASE_GENERATIONS = Step(
     stage="evaluate",
     kind="generations",
     version=1,
-    build=_build_base,
-    config=_base_config,
+    build=lambda ctx: _generate(ctx, "base", _sample_base),
+    config=lambda config: {**_config(config), "base": config.model.base},
     inputs=lambda ctx: base_digest(ctx.config),
 )
 """The student before any training, zero-shot. Parents: `conversations`, `catalog`."""

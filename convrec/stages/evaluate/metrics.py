@@ -110,29 +110,23 @@ def _build(ctx: StepContext) -> StepResult:
 
 def _is_headline(row: MetricRow) -> bool:
     is_main = row.versus is None and row.slice is None and row.protocol == "standard"
-    return is_main and (row.metric in PAIRED_METRICS or row.metric in QUALITY_METRICS)
+    return is_main and row.metric in (*PAIRED_METRICS, *QUALITY_METRICS)
 
 
 def metrics_frame(rows: Sequence[MetricRow]) -> pl.DataFrame:
     """Return rows as a frame with the columns of the `metrics` table."""
-    schema = {
-        "system": pl.String,
-        "versus": pl.String,
-        "protocol": pl.String,
-        "metric": pl.String,
-        "value": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "n": pl.Int32,
-        "slice": pl.String,
-    }
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    texts = dict.fromkeys(("system", "versus", "protocol", "metric", "slice"), pl.String)
+    values = dict.fromkeys(("value", "low", "high"), pl.Float64)
+    frame = pl.DataFrame(
+        rows, MetricRow._fields, schema_overrides={**texts, **values, "n": pl.Int32}, orient="row"
+    )
     return frame.select(
         "system", "versus", "protocol", "slice", "metric", "value", "low", "high", "n"
     )
 
 
-def _config(config: Config) -> dict[str, Any]:
+def score_settings(config: Config) -> dict[str, Any]:
+    """Return the settings that the scores of lists depend on."""
     return {
         "list_length": config.list_length,
         "bootstrap": config.evaluate.bootstrap,
@@ -141,4 +135,4 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
-METRICS = Step(stage="evaluate", kind="metrics", version=5, build=_build, config=_config)
+METRICS = Step(stage="evaluate", kind="metrics", version=5, build=_build, config=score_settings)

@@ -43,15 +43,9 @@ BatchMatcher = Callable[[Sequence[ListToScore]], ListBatch]
 
 @dataclass(frozen=True)
 class Score:
-    """The metrics of a file of lists.
+    """The metrics of a file of lists, each the mean over `cases` values with its interval.
 
-    Attributes:
-        protocol: Protocol of the metrics.
-        lists: Number of lists that were scored.
-        metrics: Metric → mean over the cases, with its interval.
-        bad_rows: Rows that were skipped.
-        bad_catalog_rows: Number of catalog rows that were skipped.
-        cases: Number of values behind each mean: lists, or (list, item) pairs under `per-label`.
+    Cases are lists, or (list, item) pairs under `per-label`.
     """
 
     protocol: EvaluationProtocol
@@ -73,18 +67,11 @@ def score_file(
     seed: int = 7,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Score:
-    """Score every row of a JSONL file against a catalog file.
+    """Score every row of a JSONL file against a catalog file, CSV or Parquet.
 
-    Args:
-        path: JSONL file of lists.
-        catalog: Catalog file, CSV or Parquet.
-        protocol: How lists are matched with the ground truth.
-        config: Line format of the lists and column names of the catalog; by default "Title (year)".
-        per_list: File to write one JSON row to for each scored list, in input order; `line` is the
-            row's line in the input.
-        resamples: Resamples of the bootstrap.
-        seed: Seed of the bootstrap.
-        progress: Called with the number of rows read so far.
+    `config` has the line format of the lists and the column names of the catalog; by default lines
+    are "Title (year)". `per_list` gets one JSON row for each scored list, in input order; its
+    `line` is the row's line in the input. `progress` gets the number of rows read so far.
 
     Raises:
         InputError: The file cannot be read, is no JSONL, or has no usable row.

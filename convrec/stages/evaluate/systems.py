@@ -99,11 +99,9 @@ def _remapped_lists(ctx: StepContext, samples: list[Sample], index: TitleIndex) 
     items = ctx.frame("catalog").select("item_id", "title", "year").iter_rows()
     line_format = ctx.config.line_format
     line_of = {item_id: line_format.format(title, year) for item_id, title, year in items}
-    contexts = pl.DataFrame(
-        {"context_id": [s.context_id for s in samples]}, {"context_id": pl.String}
-    )
+    contexts = pl.Series([sample.context_id for sample in samples], dtype=pl.String)
     rows = ctx.frame("candidates", "context_id", "item_id", "rank")
-    rows = rows.join(contexts, on="context_id", how="semi").sort("context_id", "rank")
+    rows = rows.filter(pl.col("context_id").is_in(contexts.implode())).sort("context_id", "rank")
     lines: dict[str, list[str]] = defaultdict(list)
     for context, item_id in rows.select("context_id", "item_id").iter_rows():
         lines[context].append(line_of[item_id])
@@ -133,19 +131,13 @@ def _reflected_lists(ctx: StepContext, samples: list[Sample]) -> list[SampleList
 def _adjusted_lists(demonstrations: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:
     """A demonstration is for a context, or for one sample if the data came with its own lists."""
     test = demonstrations.filter(demonstrations["split"] == "test")
-    texts: dict[tuple[str, str | None], str] = {
-        (context, sample): text
-        for context, sample, text in test.select(
-            "context_id", "sample_id", "completion"
-        ).iter_rows()
-    }
-    lists = []
-    for index, sample in enumerate(samples):
-        for key in ((sample.context_id, sample.sample_id), (sample.context_id, None)):
-            if key in texts:
-                lists.append(SampleList(index, texts[key]))
-                break
-    return lists
+    rows = test.select("context_id", "sample_id", "completion").iter_rows()
+    texts = {(context, sample): text for context, sample, text in rows}
+    chosen = [
+        texts.get((sample.context_id, sample.sample_id), texts.get((sample.context_id, None)))
+        for sample in samples
+    ]
+    return [SampleList(index, text) for index, text in enumerate(chosen) if text is not None]
 
 
 def generated_lists(generations: pl.DataFrame, samples: list[Sample]) -> list[SampleList]:

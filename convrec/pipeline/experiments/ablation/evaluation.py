@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from convrec.metrics.bootstrap import Bootstrap, Interval
+from convrec.metrics.bootstrap import Interval
 from convrec.stages.adjust import DEMONSTRATIONS
 from convrec.stages.base import StepContext
 from convrec.stages.evaluate.evaluator import Evaluator, MetricValues
@@ -35,11 +35,7 @@ class ListEvaluator:
     def __init__(self, ctx: StepContext, samples: list[Sample]) -> None:
         self.samples = samples
         self._evaluator = Evaluator(samples, ctx.frame("catalog"), ctx.config)
-        self._bootstrap = Bootstrap(
-            [sample.context_id for sample in samples],
-            resamples=ctx.config.evaluate.bootstrap,
-            seed=ctx.config.seed,
-        )
+        self._bootstrap = self._evaluator.bootstrap(np.ones(len(samples), dtype=bool))
 
     def values(self, texts: ListTexts) -> MetricValues:
         """Compute each metric by sample; a sample whose context has no list scores 0."""

@@ -20,10 +20,10 @@ from typing import Any
 import polars as pl
 
 from convrec.artifacts import StepResult
-from convrec.config import Config
 from convrec.errors import InputError
 from convrec.pipeline.experiments.ablation.evaluation import ListEvaluator, ListTexts, build_lists
 from convrec.stages.base import Step, StepContext
+from convrec.stages.evaluate.metrics import score_settings
 from convrec.stages.evaluate.samples import Sample, held_out_samples
 from convrec.stages.evaluate.systems import teacher_texts
 
@@ -87,13 +87,4 @@ def _score_lists(
     return rows
 
 
-def _config(config: Config) -> dict[str, Any]:
-    return {
-        "list_length": config.list_length,
-        "bootstrap": config.evaluate.bootstrap,
-        "seed": config.seed,
-        **config.line_format.identity_settings,
-    }
-
-
-ABLATION = Step(stage="evaluate", kind="ablation", version=1, build=_build, config=_config)
+ABLATION = Step(stage="evaluate", kind="ablation", version=1, build=_build, config=score_settings)

@@ -29,6 +29,7 @@ from convrec.errors import InputError
 from convrec.pipeline.experiments.ablation.evaluation import ListEvaluator, ListTexts, build_lists
 from convrec.stages.adjust import ADJUSTMENT
 from convrec.stages.base import Step, StepContext
+from convrec.stages.evaluate.metrics import score_settings
 from convrec.stages.evaluate.samples import held_out_samples
 from convrec.stages.remap import CANDIDATES
 
@@ -94,7 +95,7 @@ class _Search:
         self._candidates: dict[tuple[float, float], pl.DataFrame] = {}
         self._texts: dict[Setting, ListTexts] = {}
 
-    def run_round(self, name: str, settings: Iterator[Setting]) -> Setting:
+    def run_round(self, name: str, settings: Iterator[Setting]) -> None:
         """Score all settings; choose the best one if it beats the last choice beyond noise."""
         values = {}
         for number, setting in enumerate(settings, start=1):
@@ -108,7 +109,6 @@ class _Search:
         for setting, interval in intervals.items():
             flags = setting == self._chosen, setting == best, setting == self._configured
             self.rows.append((name, *setting, *interval, *flags))
-        return self._chosen
 
     def remap_settings(self) -> Iterator[Setting]:
         """Weights of S and of s_conv, including the configured ones."""
@@ -143,10 +143,8 @@ class _Search:
         }
 
     def _build_lists(self, setting: Setting) -> ListTexts:
-        frames = {
-            "candidates": self._candidates_of(setting),
-            "conversations": self._conversations,
-        }
+        candidates = self._candidates_of(setting)
+        frames = {"candidates": candidates, "conversations": self._conversations}
         if setting.weight and self._ctx.has("judgments"):
             frames["judgments"] = self._judgments_of(setting)
         if self._ctx.config.adjust.enabled:
@@ -159,7 +157,6 @@ class _Search:
         return build_lists(self._ctx, (), frames)
 
     def _candidates_of(self, setting: Setting) -> pl.DataFrame:
-        """The candidates at a setting's weights of S and s_conv."""
         weights = setting.similarity_weight, setting.conversation_weight
         if weights not in self._candidates:
             remap = self._ctx.config.remap.model_copy(
@@ -169,8 +166,11 @@ class _Search:
             lists = self._ctx.frame("teacher_lists").join(
                 self._conversations, on="context_id", how="semi", maintain_order="left"
             )
-            replaced = {"conversations": self._conversations, "teacher_lists": lists}
-            frames = {**self._ctx.frames, **replaced}
+            frames = {
+                **self._ctx.frames,
+                "conversations": self._conversations,
+                "teacher_lists": lists,
+            }
             ctx = StepContext(config, self._ctx.store, self._ctx.parents, frames=frames)
             self._candidates[weights] = CANDIDATES.build(ctx).rows
         return self._candidates[weights]
@@ -231,9 +231,7 @@ def _command_options(name: str, row: dict[str, Any]) -> str:
 
 def _config(config: Config) -> dict[str, Any]:
     return {
-        "list_length": config.list_length,
-        "bootstrap": config.evaluate.bootstrap,
-        "seed": config.seed,
+        **score_settings(config),
         "remap": config.remap.identity_settings(),
         "reflect": {
             "top": config.reflect.top,
@@ -241,7 +239,6 @@ def _config(config: Config) -> dict[str, Any]:
             "weight": config.reflect.weight,
         },
         "adjust": config.adjust.identity_settings(),
-        **config.line_format.identity_settings,
     }
 
 

@@ -9,17 +9,15 @@ that all start from, and the first algorithm minus each other one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from convrec.artifacts import StepResult
-from convrec.config import Config
 from convrec.errors import InputError
 from convrec.metrics.batch import EvaluationProtocol
 from convrec.pipeline.experiments.algorithms.training_runs import TrainingRun
 from convrec.pipeline.graph import Node
 from convrec.stages.base import Step, StepContext
 from convrec.stages.evaluate.evaluator import Evaluator
-from convrec.stages.evaluate.metrics import METRICS, metrics_frame
+from convrec.stages.evaluate.metrics import metrics_frame, score_settings
 from convrec.stages.evaluate.paired import PAIRED_METRICS
 from convrec.stages.evaluate.samples import SampleList, held_out_samples
 from convrec.stages.evaluate.systems import generated_lists, system_lists
@@ -42,13 +40,13 @@ def _algorithm_of(role: str) -> str:
 
 
 def _comparison_step(first: str) -> Step:
-    def config(settings: Config) -> dict[str, Any]:
-        return {**METRICS.config(settings), "compared": first}
-
-    def build(ctx: StepContext) -> StepResult:
-        return _build(ctx, first)
-
-    return Step(stage="evaluate", kind="metrics", version=1, build=build, config=config)
+    return Step(
+        stage="evaluate",
+        kind="metrics",
+        version=1,
+        build=lambda ctx: _build(ctx, first),
+        config=lambda config: {**score_settings(config), "compared": first},
+    )
 
 
 def _build(ctx: StepContext, first: str) -> StepResult:

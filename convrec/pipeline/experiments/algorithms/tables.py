@@ -21,9 +21,7 @@ Curves = Mapping[str, Sequence[tuple[float, float]]]
 def comparison_rows(metrics: pl.DataFrame, learning_rates: Mapping[str, float]) -> list[list[str]]:
     """One row a system: learning rate, metrics, and its differences in NDCG@20 with intervals.
 
-    Args:
-        metrics: Rows of the comparison artifact.
-        learning_rates: Chosen learning rate of each algorithm, the compared one first.
+    `learning_rates` has the chosen rate of each algorithm, the compared one first.
     """
     differences: dict[tuple[str, str], str] = {}
     values: dict[str, dict[str, str]] = {}

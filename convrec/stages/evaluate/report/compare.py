@@ -17,10 +17,10 @@ from convrec.stages.evaluate.report.charts import Dot, dot_chart
 from convrec.stages.evaluate.report.step import render_page
 from convrec.stages.evaluate.report.tables import (
     Cell,
-    metric_cells,
     metric_decimals,
     metric_headings,
     ranking_columns,
+    system_cells,
 )
 
 OTHER_COLUMNS = ("in_catalog", "exact_n", "repeats", "popularity_rank", "popularity_gini")
@@ -53,10 +53,8 @@ def read_run(store: Store, name: str) -> ComparedRun:
             )
         artifact_id, config = ids[-1], run.config
         title = f"{run.profile or 'run'} {run.run_id[:8]}"
-    header = store.header(artifact_id)
-    cells = metric_cells(store.read(artifact_id), "standard")
-    systems = {system: row for (system, versus), row in cells.items() if versus is None}
-    return ComparedRun(title, header, config, systems)
+    systems = system_cells(store.read(artifact_id))
+    return ComparedRun(title, store.header(artifact_id), config, systems)
 
 
 def comparison_page(runs: list[ComparedRun]) -> str:

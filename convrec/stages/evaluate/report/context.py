@@ -28,15 +28,13 @@ from convrec.stages.evaluate.report.previous_run import previous_metrics, what_c
 from convrec.stages.evaluate.report.tables import (
     COLORS,
     Cell,
-    Cells,
-    metric_cells,
     metric_decimals,
     metric_headings,
     metric_tables,
 )
 from convrec.stages.evaluate.report.training_curves import training_curves
 from convrec.stages.evaluate.samples import held_out_samples
-from convrec.stages.evaluate.systems import SYSTEMS, system_lists
+from convrec.stages.evaluate.systems import system_lists
 from convrec.titles.index import TitleIndex
 
 _OPERATIONAL = {"base_url", "max_usd", "max_concurrency", "max_attempts", "max_failures", "timeout"}
@@ -56,7 +54,8 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
     parent_ids = [ref.artifact_id for ref in ctx.parents.values()]
     lineage = with_ancestors(ctx.store, parent_ids)
     ratings = rating_hit_rates(ctx)
-    examples = build_examples(ctx, picked, lists, index)
+    examples = build_examples(picked, lists, index, config.line_format)
+    tables = metric_tables(metrics)
     return {
         "profile": config.profile,
         "description": config.description,
@@ -65,10 +64,10 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
         "samples": len(samples),
         "posts": len({sample.context_id for sample in samples}),
         "simulated": simulated_roles(config),
-        **metric_tables(metrics),
+        **tables,
         "headings": metric_headings(config.list_length),
         "decimals": metric_decimals(),
-        "charts": _charts(metric_cells(metrics, "standard"), ratings, config.list_length),
+        "charts": _charts(tables["systems"], ratings, config.list_length),
         "ratings": ratings,
         "curves": training_curves(ctx, COLORS),
         "examples": examples,
@@ -131,21 +130,20 @@ def rerun_command(config: Config, command: str = "run") -> str:
     return " ".join([f"convrec {command}", shlex.quote(profile), *options])
 
 
-def _charts(cells: Cells, ratings: list[RatingHitRate], n: int) -> dict[str, Markup]:
-    systems = [system for system in SYSTEMS if (system, None) in cells]
+def _charts(
+    systems: dict[str, dict[str, Cell]], ratings: list[RatingHitRate], n: int
+) -> dict[str, Markup]:
+    ranks = range(1, min(n, WIDTH) + 1)
     hits_by_rank = {
-        system: [
-            (float(rank), cells[system, None][f"hit_rate@rank{rank}"]["value"])
-            for rank in range(1, min(n, WIDTH) + 1)
-        ]
-        for system in systems
+        system: [(float(rank), cells[f"hit_rate@rank{rank}"]["value"]) for rank in ranks]
+        for system, cells in systems.items()
     }
 
     def system_dots(metric: str) -> list[Dot]:
         return [
-            _dot(system, cell, COLORS[system])
-            for system in systems
-            if (cell := cells[system, None].get(metric))
+            Dot(system, cell["value"], cell["low"], cell["high"], COLORS[system])
+            for system, cells in systems.items()
+            if (cell := cells.get(metric))
         ]
 
     rating_dots = [
@@ -160,10 +158,6 @@ def _charts(cells: Cells, ratings: list[RatingHitRate], n: int) -> dict[str, Mar
         "ratings": dot_chart(rating_dots, x_label="share that is a ground truth, by rating"),
         "ranks": line_chart(hits_by_rank, x_label="rank", colors=COLORS, from_zero=True),
     }
-
-
-def _dot(label: str, cell: Cell, color: int) -> Dot:
-    return Dot(label, cell["value"], cell["low"], cell["high"], color)
 
 
 def _quarantine(ctx: StepContext) -> dict[str, Any]:
@@ -195,7 +189,6 @@ def _adjustment(ctx: StepContext) -> dict[str, list[dict[str, Any]]]:
 
 
 def _data_figures(headers: list[ArtifactRecord]) -> dict[str, dict[str, Any]]:
-    """Return "stage: kind" → the figures that the data stages recorded."""
     return {
         f"{header.ref.stage}: {header.ref.kind.replace('_', ' ')}": header.figures
         for header in headers

@@ -6,7 +6,6 @@ import random
 from typing import NamedTuple
 
 from convrec.metrics.relevance import list_lines, match_lines
-from convrec.stages.base import StepContext
 from convrec.stages.evaluate.samples import Sample, SampleList
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import LineFormat
@@ -36,15 +35,12 @@ def pick_samples(samples: list[Sample], seed: int) -> list[Sample]:
 
 
 def build_examples(
-    ctx: StepContext,
     samples: list[Sample],
     lists: dict[str, list[SampleList]],
     index: TitleIndex,
+    line_format: LineFormat,
 ) -> list[Example]:
     """Return the samples with the first list of each system."""
-    conversations = ctx.frame("conversations").select("sample_id", "conversation")
-    conversation_of = dict(conversations.iter_rows())
-    line_format = ctx.config.line_format
     first_lists = {
         system: {x.sample: x.completion for x in reversed(of_system)}
         for system, of_system in lists.items()
@@ -52,7 +48,7 @@ def build_examples(
     return [
         Example(
             sample.sample_id,
-            conversation_of[sample.sample_id],
+            sample.conversation,
             [line_format.format(*truth) for truth in sample.ground_truth],
             {
                 system: _example_lines(texts[position], sample, index, line_format)

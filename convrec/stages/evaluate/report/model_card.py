@@ -18,18 +18,18 @@ from convrec.artifacts.runs import code_revision
 from convrec.llm.ledger import ledger_rows, sum_rows
 from convrec.metrics.list_quality import QUALITY_METRICS
 from convrec.stages.evaluate.report.markdown import systems_markdown
-from convrec.stages.evaluate.report.tables import metric_cells
+from convrec.stages.evaluate.report.tables import system_cells
 from convrec.utils.files import atomic_path
 from convrec.utils.markdown import code_block, escape, markdown_table
 
 FILE = "README.md"
 
+_ROLES = {"teacher_lists": "teacher", "judgments": "judge"}
+"""Data of an LLM → the key of its configuration that names the model."""
+
 
 def write_model_card(store: Store, checkpoint: str) -> Path | None:
-    """Write the card into the checkpoint's folder and return its path.
-
-    Returns None on a host without a copy of a DuckLake's checkpoint.
-    """
+    """Write the card into the checkpoint's folder; None on a host without a copy of it."""
     path = store.folder(checkpoint) / FILE
     if not path.parent.is_dir():
         return None
@@ -87,25 +87,21 @@ def _base_model(store: Store, checkpoint: str) -> str:
 
 
 def _data_rows(lineage: Iterable[ArtifactRecord]) -> list[list[object]]:
+    sources = {
+        "conversations": "format {format}",
+        "catalog": "the catalog version of the training",
+        "teacher_lists": "teacher {teacher}",
+        "judgments": "judge {judge}",
+        "demonstrations": "training targets",
+    }
     rows: list[list[object]] = []
-    for kind in ("conversations", "catalog", "teacher_lists", "judgments", "demonstrations"):
+    for kind, source in sources.items():
         for header in (h for h in lineage if h.ref.kind == kind):
+            names = {key: escape(header.config.get(key)) for key in ("format", *_ROLES.values())}
             partial = ", partial" if header.ref.partial else ""
-            source = _data_source(kind, header.config) + partial
-            rows.append([kind, header.ref.artifact_id, header.ref.rows, source])
+            cells = [kind, header.ref.artifact_id, header.ref.rows]
+            rows.append([*cells, source.format(**names) + partial])
     return rows
-
-
-def _data_source(kind: str, config: dict[str, Any]) -> str:
-    if kind == "conversations":
-        return f"format {escape(config.get('format'))}"
-    if kind == "catalog":
-        return "the catalog version of the training"
-    if kind == "teacher_lists":
-        return f"teacher {escape(config.get('teacher'))}"
-    if kind == "judgments":
-        return f"judge {escape(config.get('judge'))}"
-    return "training targets"
 
 
 def _cost(store: Store, lineage: list[ArtifactRecord]) -> str:
@@ -134,8 +130,7 @@ def _metrics(store: Store, checkpoint: str) -> str:
         if header.ref.kind != "metrics" or not roles:
             continue
         system = roles[0].removeprefix("generations_")
-        cells = metric_cells(store.read(header.ref.artifact_id), "standard")
-        systems: dict[str, Any] = {s: row for (s, versus), row in cells.items() if versus is None}
+        systems = system_cells(store.read(header.ref.artifact_id))
         if system not in systems:
             continue
         rows = {f"{s} (this)" if s == system else s: row for s, row in systems.items()}
@@ -157,11 +152,11 @@ def _limits(lineage: list[ArtifactRecord], serving: dict[str, Any]) -> list[str]
         "how popular its items are.",
         f"It was trained on prompts of at most {serving['model']['max_prompt_tokens']} tokens.",
     ]
-    simulated = [
-        role
-        for kind, role in (("teacher_lists", "teacher"), ("judgments", "judge"))
-        if _newest_setting(lineage, kind, role).startswith("demo-")
-    ]
+    models = {
+        role: next((h.config.get(role, "") for h in lineage if h.ref.kind == kind), "")
+        for kind, role in _ROLES.items()
+    }
+    simulated = [role for role, model in models.items() if str(model).startswith("demo-")]
     if simulated:
         limits.insert(
             0,
@@ -169,9 +164,3 @@ def _limits(lineage: list[ArtifactRecord], serving: dict[str, Any]) -> list[str]
             "metrics show that the pipeline works, and say nothing about real models.",
         )
     return limits
-
-
-def _newest_setting(lineage: list[ArtifactRecord], kind: str, key: str) -> str:
-    headers = (header for header in lineage if header.ref.kind == kind)
-    header = next(headers, None)
-    return str(header.config.get(key, "")) if header else ""

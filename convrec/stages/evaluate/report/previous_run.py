@@ -8,6 +8,7 @@ import polars as pl
 
 from convrec.artifacts.runs import list_runs
 from convrec.stages.base import StepContext
+from convrec.stages.evaluate.report.tables import Cell, system_cells
 
 COMPARED_METRICS = (
     "recall@5",
@@ -18,9 +19,6 @@ COMPARED_METRICS = (
     "exact_n",
     "repeats",
 )
-
-Estimate = tuple[float, float, float]
-"""Value, low, high."""
 
 
 class Change(NamedTuple):
@@ -61,14 +59,14 @@ def what_changed(ctx: StepContext, metrics: pl.DataFrame, previous_id: str) -> d
     """
     if not previous_id:
         return {}
-    before, now = _estimates(ctx.store.read(previous_id)), _estimates(metrics)
+    before, now = system_cells(ctx.store.read(previous_id)), system_cells(metrics)
     systems = {
         system: {
-            name: _change(before[system, name], now[system, name])
+            name: _change(before[system][name], cells[name])
             for name in COMPARED_METRICS
-            if (system, name) in before and (system, name) in now
+            if name in before.get(system, ()) and name in cells
         }
-        for system in _systems(now)
+        for system, cells in now.items()
     }
     header = ctx.store.header(previous_id)
     old_parents = dict(header.parents)
@@ -77,8 +75,8 @@ def what_changed(ctx: StepContext, metrics: pl.DataFrame, previous_id: str) -> d
         "artifact_id": previous_id,
         "created": header.created_at,
         "systems": {system: changes for system, changes in systems.items() if changes},
-        "new": [s for s in _systems(now) if (s, "ndcg@20") not in before],
-        "gone": [s for s in _systems(before) if (s, "ndcg@20") not in now],
+        "new": [s for s in now if "ndcg@20" not in before.get(s, ())],
+        "gone": [s for s in before if "ndcg@20" not in now.get(s, ())],
         "artifacts": [
             (role, old_parents.get(role, ""), new_parents.get(role, ""))
             for role in dict.fromkeys([*old_parents, *new_parents])
@@ -87,24 +85,6 @@ def what_changed(ctx: StepContext, metrics: pl.DataFrame, previous_id: str) -> d
     }
 
 
-def _change(before: Estimate, now: Estimate) -> Change:
-    return Change(before[0], now[0], apart=now[2] < before[1] or now[1] > before[2])
-
-
-def _systems(estimates: dict[tuple[str, str], Estimate]) -> list[str]:
-    return list(dict.fromkeys(system for system, _ in estimates))
-
-
-def _estimates(metrics: pl.DataFrame) -> dict[tuple[str, str], Estimate]:
-    """Return (system, metric) → its value under `standard` on all test samples."""
-    rows = metrics.filter(
-        metrics["slice"].is_null()
-        & metrics["versus"].is_null()
-        & (metrics["protocol"] == "standard")
-    )
-    return {
-        (system, name): (value, low, high)
-        for system, name, value, low, high in rows.select(
-            "system", "metric", "value", "low", "high"
-        ).iter_rows()
-    }
+def _change(before: Cell, now: Cell) -> Change:
+    apart = now["high"] < before["low"] or now["low"] > before["high"]
+    return Change(before["value"], now["value"], apart)

@@ -19,19 +19,16 @@ COLORS = {system: position for position, system in enumerate(SYSTEMS)}
 Cell = dict[str, Any]
 """A row of `metrics`: value, low, high, n."""
 
-Cells = dict[tuple[str, str | None], dict[str, Cell]]
-"""(system, versus) → metric → its row."""
-
 
 def metric_tables(metrics: pl.DataFrame) -> dict[str, Any]:
     """Return the tables of a `metrics` artifact by name."""
-    cells = metric_cells(metrics, "standard")
+    cells = _metric_cells(metrics, "standard")
     return {
         "systems": {s: cells[s, None] for s in SYSTEMS if (s, None) in cells},
         "protocols": {
-            name: {s: row for (s, versus), row in of_protocol.items() if versus is None}
+            name: systems
             for name in ("reference", "per-label")
-            if (of_protocol := metric_cells(metrics, name))
+            if (systems := system_cells(metrics, name))
         },
         "pairs": {pair: cells[pair] for pair in PAIRS if pair in cells},
         "slices": _slice_cells(metrics),
@@ -75,9 +72,17 @@ def metric_decimals() -> dict[str, int]:
     return {name: metric.decimals for name, metric in ITEM_METRICS.items()}
 
 
-def metric_cells(metrics: pl.DataFrame, protocol: str) -> Cells:
-    """Return the rows of a protocol that cover all test samples."""
-    cells: Cells = {}
+def system_cells(metrics: pl.DataFrame, protocol: str = "standard") -> dict[str, dict[str, Cell]]:
+    """Return system → metric → its row on all test samples, without comparisons."""
+    cells = _metric_cells(metrics, protocol)
+    return {system: row for (system, versus), row in cells.items() if versus is None}
+
+
+def _metric_cells(
+    metrics: pl.DataFrame, protocol: str
+) -> dict[tuple[str, str | None], dict[str, Cell]]:
+    """Return (system, versus) → metric → its row on all test samples."""
+    cells: dict[tuple[str, str | None], dict[str, Cell]] = {}
     rows = metrics.filter((metrics["protocol"] == protocol) & metrics["slice"].is_null())
     for row in rows.iter_rows(named=True):
         cells.setdefault((row["system"], row["versus"]), {})[row["metric"]] = row
@@ -85,7 +90,6 @@ def metric_cells(metrics: pl.DataFrame, protocol: str) -> Cells:
 
 
 def _slice_cells(metrics: pl.DataFrame) -> dict[str, dict[str, dict[str, Cell]]]:
-    """Return slice → system → metric → its row."""
     cells: dict[str, dict[str, dict[str, Cell]]] = {}
     for row in metrics.filter(metrics["slice"].is_not_null()).iter_rows(named=True):
         of_slice = cells.setdefault(row["slice"], {})
