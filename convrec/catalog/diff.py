@@ -29,12 +29,7 @@ class CatalogDiff:
     @property
     def by_change(self) -> dict[str, pl.DataFrame]:
         """The four frames by name."""
-        return {
-            "added": self.added,
-            "removed": self.removed,
-            "renamed": self.renamed,
-            "changed": self.changed,
-        }
+        return dict(vars(self))
 
     @property
     def is_empty(self) -> bool:
@@ -48,19 +43,17 @@ def diff_catalogs(old: pl.DataFrame, new: pl.DataFrame) -> CatalogDiff:
     If ids are derived from title and year, a corrected spelling or year changes the id. Such an
     item counts as renamed if the added title links to exactly one removed item.
     """
-    joined = old.join(new, on="item_id", how="inner", suffix="_new", maintain_order="right")
+    joined = old.join(new, on="item_id", suffix="_new", maintain_order="right")
     differs = [pl.col(name).ne_missing(pl.col(f"{name}_new")) for name in COMPARED_FIELDS]
     is_renamed = differs[0] | differs[1]
     removed = old.join(new, on="item_id", how="anti", maintain_order="left")
     added = new.join(old, on="item_id", how="anti", maintain_order="left")
     linked = _linked_renames(removed, added)
     renamed = joined.filter(is_renamed).select(
-        pl.col("item_id").alias("old_item_id"),
-        pl.col("title").alias("old_title"),
-        pl.col("year").alias("old_year"),
+        pl.col("item_id", "title", "year").name.prefix("old_"),
         "item_id",
-        pl.col("title_new").alias("title"),
-        pl.col("year_new").alias("year"),
+        title="title_new",
+        year="year_new",
     )
     fields = pl.concat_list(
         [pl.when(d).then(pl.lit(n)) for n, d in zip(COMPARED_FIELDS, differs, strict=True)]
@@ -79,23 +72,18 @@ def diff_catalogs(old: pl.DataFrame, new: pl.DataFrame) -> CatalogDiff:
 def _linked_renames(removed: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
     """Pairs of a removed and an added item with derived ids whose titles link to each other."""
     old, new = _with_derived_ids(removed), _with_derived_ids(added)
-    links = Linker(old).link_many(list(new.select("title", "year").iter_rows()))
-    linked_ids = [link.item_id for link in links if link is not None]
-    old_rows = {row[0]: row for row in old.select("item_id", "title", "year").iter_rows()}
-    rows = [
-        (*old_rows[link.item_id], *row)
-        for row, link in zip(new.select("item_id", "title", "year").iter_rows(), links, strict=True)
-        if link is not None and linked_ids.count(link.item_id) == 1
-    ]
-    schema = {
-        "old_item_id": pl.String,
-        "old_title": pl.String,
-        "old_year": pl.Int32,
-        "item_id": pl.String,
-        "title": pl.String,
-        "year": pl.Int32,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    links = Linker(old).link_many(new.select("title", "year").rows())
+    linked_ids = [link.item_id if link else None for link in links]
+    linked = new.with_columns(pl.Series("old_item_id", linked_ids, dtype=pl.String))
+    return (
+        linked.filter(pl.col("old_item_id").is_unique())
+        .join(
+            old.select(pl.col("item_id", "title", "year").name.prefix("old_")),
+            on="old_item_id",
+            maintain_order="left",
+        )
+        .select("old_item_id", "old_title", "old_year", "item_id", "title", "year")
+    )
 
 
 def _with_derived_ids(items: pl.DataFrame) -> pl.DataFrame:

@@ -34,16 +34,9 @@ class ItemLinker:
         )
 
 
-def link_titles(samples: pl.DataFrame, column: str, catalog: pl.DataFrame) -> pl.DataFrame:
-    """One row per title of `column` that is in the catalog; the column becomes `item`."""
-    return ItemLinker(catalog).link(samples, column)
-
-
 def filter_splits(conversations: pl.DataFrame, splits: Collection[str] | None) -> pl.DataFrame:
     """The samples of `splits`; None means all."""
-    if splits is None:
-        return conversations
-    return conversations.filter(conversations["split"].is_in(list(splits)))
+    return conversations if splits is None else conversations.filter(pl.col("split").is_in(splits))
 
 
 def has_years(catalog: pl.DataFrame) -> bool:

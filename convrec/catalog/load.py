@@ -8,21 +8,19 @@ other column names. An unusable row is quarantined with its reason; an unusable 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from convrec.catalog.columns import (
-    OPTIONAL_COLUMNS,
-    REQUIRED_COLUMNS,
-    column_renames,
-    require_columns,
-)
 from convrec.catalog.csv_rows import read_csv_rows
 from convrec.catalog.rows import CatalogRow, collect_items
 from convrec.errors import CatalogError, InputError
 from convrec.utils.arrow_files import read_table
+
+REQUIRED_COLUMNS = ("title", "year")
+OPTIONAL_COLUMNS = ("item_id", "aliases", "genres")
 
 
 def load_catalog(
@@ -35,7 +33,13 @@ def load_catalog(
     without a usable row, and InputError for a pickle, which is never loaded.
     """
     columns, rows = read_catalog_rows(path, names)
-    require_columns(columns, REQUIRED_COLUMNS if years else REQUIRED_COLUMNS[:1], path)
+    missing = [name for name in REQUIRED_COLUMNS[: 2 if years else 1] if name not in columns]
+    if missing:
+        raise CatalogError(
+            f"{path} has no column {' and no column '.join(missing)} (its columns: "
+            f"{', '.join(columns) or 'none'}); a catalog needs title and year, and may have "
+            "item_id, aliases, genres and text columns; set ingest.columns if the names differ"
+        )
     return collect_items(rows, path.name, _text_columns(columns, rows), str(path))
 
 
@@ -47,10 +51,14 @@ def read_catalog_rows(
     Raises CatalogError and InputError as `load_catalog` does.
     """
     reject_pickle(path)
-    columns, rows = _read_parquet_rows(path) if _is_parquet(path) else read_csv_rows(path)
+    if _is_parquet(path):
+        table = read_table(path)
+        columns, rows = table.columns, list(map(CatalogRow, count(1), table.iter_rows(named=True)))
+    else:
+        columns, rows = read_csv_rows(path)
     if not names:
         return columns, rows
-    new = column_renames(columns, names, path)
+    new = _column_renames(columns, names, path)
     renamed = [row._replace(values={new[k]: v for k, v in row.values.items()}) for row in rows]
     return [new[column] for column in columns], renamed
 
@@ -86,20 +94,32 @@ def _is_parquet(path: Path) -> bool:
     return is_parquet
 
 
-def _read_parquet_rows(path: Path) -> tuple[list[str], list[CatalogRow]]:
-    table = read_table(path)
-    rows = [
-        CatalogRow(number, values)
-        for number, values in enumerate(table.iter_rows(named=True), start=1)
-    ]
-    return table.columns, rows
+def _column_renames(columns: Sequence[str], names: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Maps each column of the file to convrec's name for it.
+
+    `names` maps convrec's names to the file's. An unmapped column that has one of the mapped names
+    gets another name and stays a text column. Raises CatalogError if the file lacks a mapped
+    column.
+    """
+    renames = {file_name.strip().lower(): name for name, file_name in names.items()}
+    keys = {column: column.strip().lower() for column in columns}
+    for file_name, name in renames.items():
+        if file_name not in keys.values():
+            raise CatalogError(
+                f"{path} has no column {file_name}, which ingest.columns maps to {name} (its "
+                f"columns: {', '.join(columns) or 'none'}); correct ingest.columns or the file"
+            )
+    return {
+        column: renames.get(key) or (f"file's {column}" if key in names else column)
+        for column, key in keys.items()
+    }
 
 
 def _text_columns(columns: Sequence[str], rows: Sequence[CatalogRow]) -> list[str]:
     """The other columns that have letters in at least one row."""
+
+    def has_letters(value: Any) -> bool:
+        return isinstance(value, str) and any(map(str.isalpha, value))
+
     others = [name for name in columns if name and name not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
-    return [name for name in others if any(_has_letters(row.values.get(name)) for row in rows)]
-
-
-def _has_letters(value: Any) -> bool:
-    return isinstance(value, str) and any(char.isalpha() for char in value)
+    return [name for name in others if any(has_letters(row.values.get(name)) for row in rows)]

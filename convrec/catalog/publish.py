@@ -8,7 +8,7 @@ compare with and to return to. `tasks/catalog_event.py` sends the event.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -21,7 +21,7 @@ from convrec.catalog.diff import CatalogDiff, diff_catalogs
 from convrec.catalog.load import load_catalog
 from convrec.catalog.resolve import default_file, profiles_with_catalog
 from convrec.catalog.rows import to_valid_unicode
-from convrec.catalog.versions import CatalogVersion, check_name, newest_version
+from convrec.catalog.versions import CatalogVersion, check_name, newest_version, read_version
 from convrec.config import Config, load
 from convrec.errors import CatalogError
 
@@ -68,8 +68,7 @@ def publish_catalog(
     MAX_LOST_SHARE of the items are gone or of the rows are unusable.
     """
     check_name(name)
-    shipped = profiles_with_catalog(name)
-    using = [*shipped, *(profile for profile in profiles if profile not in shipped)]
+    using = list(dict.fromkeys([*profiles_with_catalog(name), *profiles]))
     config = load(using[0]) if using else None
     items, bad = _load_file(file, config)
     if newest_version(store, name) is None:
@@ -174,39 +173,16 @@ def _record_version(
 ) -> CatalogVersion:
     """Copy the file, then write the rows, in one transaction."""
     with store.transaction() as connection:
-        row = connection.execute(
+        ((number,),) = connection.execute(
             "SELECT coalesce(max(version), 0) + 1 FROM catalog_versions WHERE name = ?", [name]
-        ).fetchone()
-        number = row[0] if row else 1
+        ).fetchall()
         suffix = ".parquet" if file.suffix.lower() == ".parquet" else ".csv"
         copy = f"catalogs/{name}/{number}{suffix}"
-        sha256 = store.store_file(connection, file, copy)
-        version = CatalogVersion(
-            name=name,
-            version=number,
-            sha256=sha256,
-            path=store.home / copy,
-            source=to_valid_unicode(file.resolve()),
-            items=items.height,
-            quarantined=bad.height,
-            compared_with=compared_with,
-            published_at=utc_now(),
-            announced_at=None,
-        )
-        connection.execute(
-            "INSERT INTO catalog_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
-            [
-                name,
-                number,
-                version.sha256,
-                copy,
-                version.source,
-                version.items,
-                version.quarantined,
-                compared_with,
-                version.published_at,
-            ],
-        )
+        sha256, source = store.store_file(connection, file, copy), to_valid_unicode(file.resolve())
+        counts = items.height, bad.height
+        row = [name, number, sha256, copy, source, *counts, compared_with, utc_now(), None]
+        marks = ", ".join("?" for _ in row)
+        connection.execute(f"INSERT INTO catalog_versions VALUES ({marks})", row)  # noqa: S608
         for change, frame in ({} if changes is None else changes.by_change).items():
             rows = frame.select([c for c in frame.columns if c in CHANGE_COLUMNS])
             connection.register(f"rows_{change}", rows.to_arrow())
@@ -215,4 +191,4 @@ def _record_version(
                 f"? AS change, * FROM rows_{change}",
                 [name, number, change],
             )
-    return replace(version, path=store.fetch_file(copy, sha256))
+    return read_version(store, row)

@@ -53,9 +53,8 @@ def catalog_file(config: Config) -> Path | None:
     """The catalog file of a run; None if the items come from the entity files of dialogues."""
     if name := parse_catalog_name(config.ingest.catalog):
         return find_catalog_file(name) or bundled_catalog(config)
-    if config.ingest.catalog:
-        return resolve_path(config.ingest.catalog, "ingest.catalog")
-    return bundled_catalog(config)
+    setting = config.ingest.catalog
+    return resolve_path(setting, "ingest.catalog") if setting else bundled_catalog(config)
 
 
 def bundled_catalog(config: Config) -> Path | None:
@@ -101,15 +100,14 @@ def find_catalog_file(catalog: CatalogName) -> Path | None:
     Raises CatalogError for a version that does not exist.
     """
     store, version = Store(home()) if has_warehouse() else None, catalog.version
+    paths = {v.version: v.path for v in list_versions(store, catalog.name)} if store else {}
     if version is None:
-        newest = newest_version(store, catalog.name) if store is not None else None
-        if newest is None:
+        if not paths:
             return project_file(catalog.name)
-        version = newest.version
-    versions = list_versions(store, catalog.name) if store is not None else []
-    path = next((v.path for v in versions if v.version == version), None)
+        version = max(paths)
+    path = paths.get(version)
     if path is None or not path.is_file():
-        location = store.location if store is not None else home()
+        location = store.location if store else home()
         raise CatalogError(
             f"catalog {catalog.name} has no version {version} in {location}; "
             f"`convrec catalog versions {catalog.name}` lists the versions"
@@ -146,9 +144,7 @@ def pin_version(config: Config, store: Store) -> Config:
     if catalog is None or catalog.version is not None:
         return config
     newest = newest_version(store, catalog.name)
-    if newest is None:
-        return config
-    return with_version(config, catalog.name, newest.version)
+    return with_version(config, catalog.name, newest.version) if newest else config
 
 
 def with_version(config: Config, name: str, version: int) -> Config:
@@ -162,11 +158,8 @@ def unpublished_edit(config: Config) -> str:
     catalog = parse_catalog_name(config.ingest.catalog)
     if catalog is None or catalog.version is not None or not has_warehouse():
         return ""
-    file = project_file(catalog.name)
-    if file is None:
-        return ""
-    versions = list_versions(Store(home()), catalog.name)
-    if not versions or file_digest(file) in {version.sha256 for version in versions}:
+    file, versions = project_file(catalog.name), list_versions(Store(home()), catalog.name)
+    if file is None or not versions or file_digest(file) in {v.sha256 for v in versions}:
         return ""
     newest = max(version.version for version in versions)
     return (

@@ -87,12 +87,10 @@ def parse_year(value: Any) -> tuple[int | None, str]:
         year = int(number)
     except (TypeError, ValueError, OverflowError):
         year, number = 0, 0.5
-    if year != number or not is_plausible_year(year):
-        return (
-            None,
-            f"broken year {str(value)[:40]!r} (allowed are {FIRST_YEAR} to {LAST_YEAR}, or empty)",
-        )
-    return year, ""
+    if year == number and is_plausible_year(year):
+        return year, ""
+    allowed = f"allowed are {FIRST_YEAR} to {LAST_YEAR}, or empty"
+    return None, f"broken year {str(value)[:40]!r} ({allowed})"
 
 
 def _parse_item(row: CatalogRow, text_columns: Sequence[str]) -> tuple[dict[str, Any] | None, str]:

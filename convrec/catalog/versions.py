@@ -7,20 +7,17 @@ A version is a file in `<home>/catalogs/<name>/` that never changes, and a row i
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from convrec.artifacts import Store
 from convrec.errors import CatalogError
 
 PREFIX = "catalog:"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_COLUMNS = (
-    "name, version, sha256, file, source, items, quarantined, compared_with, "
-    "published_at, announced_at"
-)
 
 
 class CatalogName(NamedTuple):
@@ -80,16 +77,18 @@ def list_versions(store: Store, name: str = "") -> list[CatalogVersion]:
     """All published versions, or those of one catalog, oldest first."""
     with store.read_connection() as connection:
         rows = connection.execute(
-            f"SELECT {_COLUMNS} FROM catalog_versions WHERE $1 = '' OR name = $1 "  # noqa: S608
+            "SELECT name, version, sha256, file, source, items, quarantined, compared_with, "
+            "published_at, announced_at FROM catalog_versions WHERE $1 = '' OR name = $1 "
             "ORDER BY published_at, name, version",
             [name],
         ).fetchall()
-    fields = _COLUMNS.replace("file", "path").split(", ")
-    versions = [dict(zip(fields, row, strict=True)) for row in rows]
-    return [
-        CatalogVersion(**{**version, "path": store.fetch_file(version["path"], version["sha256"])})
-        for version in versions
-    ]
+    return [read_version(store, row) for row in rows]
+
+
+def read_version(store: Store, row: Sequence[Any]) -> CatalogVersion:
+    """The version in a row of `catalog_versions`, with its file in the warehouse's folder."""
+    name, version, sha256, file, *others = row
+    return CatalogVersion(name, version, sha256, store.fetch_file(file, sha256), *others)
 
 
 def newest_version(store: Store, name: str) -> CatalogVersion | None:

@@ -117,18 +117,18 @@ def parse_chat_list(text: str, form: LineFormat = DEFAULT_FORMAT) -> list[tuple[
     items = []
     for raw in _split_inline_list(text.strip()) or text.splitlines():
         line = _MARKER.sub("", raw, count=1).strip().replace("**", "").strip("_ ").strip()
-        if not line or line.endswith(":"):
-            continue
-        if (item := _parse_title(line, form)) is not None:
+        if line and not line.endswith(":") and (item := _parse_title(line, form)):
             items.append((raw, item))
     return items
 
 
 @lru_cache(maxsize=1 << 16)  # popular items repeat the same lines
 def _parse_title(line: str, form: LineFormat) -> TitleYear | None:
-    item = _parse_leniently(line, form)
-    title = item.title.strip().strip('"“”').strip() if item is not None else ""
-    return TitleYear(title, item.year) if item is not None and title else None
+    """Read a line that may have an unrequested year, lack its year, or use the default format."""
+    items = (item for item in (form.parse(line), DEFAULT_FORMAT.parse(line)) if item)
+    item = min(items, key=lambda item: item.year is None, default=None)  # the first with a year
+    title = item.title.strip().strip('"“”').strip() if item else ""
+    return TitleYear(title, item.year) if item and title else None
 
 
 def _split_inline_list(text: str) -> list[str]:
@@ -138,14 +138,3 @@ def _split_inline_list(text: str) -> list[str]:
         return []
     first = next((n for n, piece in enumerate(pieces) if _INTRODUCTION.match(piece)), 0)
     return [_INTRODUCTION.sub("", piece).strip(" .?!") for piece in pieces[first:]]
-
-
-def _parse_leniently(line: str, form: LineFormat) -> TitleYear | None:
-    """Read a line that may have an unrequested year, lack its year, or use the default format."""
-    item = form.parse(line) if form.has_years else None
-    if item is not None and item.year is not None:
-        return item
-    default = DEFAULT_FORMAT.parse(line)
-    return (
-        default if default is not None and default.year is not None else form.parse(line) or default
-    )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 from typing import NamedTuple
 
 FIRST_YEAR, LAST_YEAR = 1400, 2035
@@ -208,29 +209,16 @@ def _without_accents(name: str) -> str:
 
 
 def _normalize_word(word: str, index: int, all_words: list[str]) -> str:
-    if word in _SYNONYMS:
-        return _SYNONYMS[word]
-    if (
-        index
-        and word[0] in _ROMAN_VALUE
-        and _ROMAN.match(word)
-        and (word != "i" or all_words[index - 1] in _COUNTERS)
-    ):
-        return str(_roman_value(word))
-    return word
-
-
-def _roman_value(word: str) -> int:
+    is_roman = index and word[0] in _ROMAN_VALUE and _ROMAN.match(word)
+    if word in _SYNONYMS or not is_roman or (word == "i" and all_words[index - 1] not in _COUNTERS):
+        return _SYNONYMS.get(word, word)
     values = [_ROMAN_VALUE[c] for c in word]
-    return sum(v if v >= max(values[i:]) else -v for i, v in enumerate(values))
+    return str(sum(v if v >= max(values[i:]) else -v for i, v in enumerate(values)))
 
 
 def _drop_counters(words: list[str]) -> list[str]:
-    """Drop "part", "vol." and the like before a number."""
-    return [
-        word
-        for index, word in enumerate(words)
-        if not (
-            index and word in _COUNTERS and index + 1 < len(words) and words[index + 1].isdigit()
-        )
+    """Drop "part", "vol." and the like before a number, except as the first word."""
+    rest = pairwise([*words[1:], ""])
+    return words[:1] + [w for w, after in rest if w not in _COUNTERS or not after.isdigit()]
+        word for word, after in rest if word not in _COUNTERS or not after.isdigit()
     ]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from convrec.catalog.item_links import filter_splits, link_titles
+from convrec.catalog.item_links import ItemLinker, filter_splits
 from convrec.metrics.bootstrap import CONFIDENCE_Z
 from convrec.stages.base import StepContext
 
@@ -35,7 +35,8 @@ def rating_hit_rates(ctx: StepContext) -> list[RatingHitRate]:
         pl.col("ground_truth").list.len() > 0
     )
     truths = (
-        link_titles(test.select("context_id", "ground_truth"), "ground_truth", catalog)
+        ItemLinker(catalog)
+        .link(test.select("context_id", "ground_truth"), "ground_truth")
         .unique()
         .join(items, on="item")
         .select("context_id", "item_id", hit=pl.lit(True))

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from convrec.catalog.item_links import filter_splits, link_titles
+from convrec.catalog.item_links import ItemLinker, filter_splits
 from convrec.metrics.relevance import TitleAndYear, year_gap
 from convrec.stages.evaluate.samples import Sample
 from convrec.titles.normalize import exact_key
@@ -78,7 +78,7 @@ def read_training(conversations: pl.DataFrame, catalog: pl.DataFrame) -> Trainin
 
     train = filter_splits(conversations, {"train"})
     columns = ("sample_id", "context_id", "ground_truth")
-    answers = link_titles(train.select(columns), "ground_truth", catalog)
+    answers = ItemLinker(catalog).link(train.select(columns), "ground_truth")
     answers = answers.unique(maintain_order=True)
     if answers.is_empty():
         return None
