@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convrec.llm.endpoint import is_loopback, public_url
 from convrec.llm.outcome import Failure, Success, connection_failure, mask_key, status_failure
 from convrec.llm.requests import Request
 from convrec.llm.response_body import parse_response
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
 
 
 class EndpointClient:
@@ -28,11 +25,16 @@ class EndpointClient:
         timeout: float,
         on_headers: Callable[[Mapping[str, str]], object] = lambda headers: None,
     ) -> None:
+        import openai
+
         self.url = public_url(base_url)
         self._key = key
         self._timeout = timeout
         self._on_headers = on_headers
-        self._client = _openai_client(base_url, key, timeout)
+        local = openai.DefaultAsyncHttpxClient(trust_env=False) if is_loopback(base_url) else None
+        self._client = openai.AsyncOpenAI(
+            api_key=key, base_url=base_url, timeout=timeout, max_retries=0, http_client=local
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -64,13 +66,3 @@ class EndpointClient:
             return status_failure(self.url, self._key, error, request.body)
         self._on_headers(raw.headers)
         return parse_response(mask_key(raw.text, self._key), request.body)
-
-
-def _openai_client(base_url: str, key: str, timeout: float) -> AsyncOpenAI:
-    """A client without retries of its own, and without a proxy for loopback addresses."""
-    import openai
-
-    http_client = openai.DefaultAsyncHttpxClient(trust_env=False) if is_loopback(base_url) else None
-    return openai.AsyncOpenAI(
-        api_key=key, base_url=base_url, timeout=timeout, max_retries=0, http_client=http_client
-    )

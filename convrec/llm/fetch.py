@@ -29,13 +29,8 @@ from convrec.utils.progress import Progress, no_progress
 class FetchResult:
     """The result of a fetch.
 
-    Attributes:
-        requests: Distinct requests that were needed.
-        from_ledger: Of these, how many had a stored response.
-        sent: Requests sent; retries count once.
-        prompt_tokens: Billed to this fetch, as are `completion_tokens` and `usd`.
-        failures: Request key → reason, for requests without a response.
-        reasons: Context → reason, for the same requests.
+    `from_ledger` of the distinct `requests` had a stored response. Retries count as sent once.
+    `failures` (by request key) and `reasons` (by context) say why requests have no response.
     """
 
     requests: int = 0
@@ -79,11 +74,8 @@ def fetch(
     responses in flight and is raised again; a second one does not wait. The caller may run an
     event loop.
 
-    Args:
-        source: `live` (request by request) or `batch` (through the Batch API).
-        key: The API key; by default that of OPENAI_API_KEY.
-        progress: Callback `progress(done, total, text)`, called in the calling thread.
-        spent_usd: What the run has paid before; counts against `llm.max_usd`.
+    `source` is `live` (request by request) or `batch` (through the Batch API). `spent_usd`, what
+    the run has paid before, counts against `llm.max_usd`.
 
     Raises:
         EndpointError: The endpoint refuses for good or cannot be reached.
@@ -104,14 +96,25 @@ def fetch(
             for request in first:
                 ctx.price(request)
             collect_ended(ctx)
-            remaining = chain(first, chain.from_iterable(missing))
+            remaining: Iterator[Request] = chain(first, chain.from_iterable(missing))
             if source == "batch":
                 send_in_batches(requests, remaining, ctx)
             else:
-                _send_live(remaining, ctx)
+                while batched := dispatch(remaining, ctx):
+                    wait_for_batches(batched, ctx)
+                    remaining = iter(batched)  # what the batches left without a response
         stats.activity = ""
         stats.report()
-    result = _result(stats, reasons_by_context(requests, stats.failures))
+    result = FetchResult(
+        requests=stats.done,
+        from_ledger=stats.found,
+        sent=stats.sent,
+        prompt_tokens=stats.usage.prompt,
+        completion_tokens=stats.usage.completion,
+        usd=stats.usd,
+        failures=stats.failures,
+        reasons=reasons_by_context(requests, stats.failures),
+    )
     allowed, failed = config.llm.max_failures, len(result.failures)
     # A single failure is always allowed, unless it is the only request.
     if failed > max(1, allowed * result.requests) or (
@@ -149,16 +152,8 @@ def _open_context(
     key: str,
 ) -> Iterator[FetchContext]:
     with open_endpoint(config, responses.store.home / "demo-endpoint") as base_url:
-        yield FetchContext(
-            config=config,
-            responses=responses,
-            stats=stats,
-            budget=budget,
-            stage=stage,
-            run=run,
-            base_url=base_url,
-            key=api_key(config, base_url, key),
-        )
+        key = api_key(config, base_url, key)
+        yield FetchContext(config, responses, stats, budget, stage, run, base_url, key)
 
 
 def _missing_chunks(
@@ -172,13 +167,6 @@ def _missing_chunks(
             yield missing
 
 
-def _send_live(requests: Iterator[Request], ctx: FetchContext) -> None:
-    """Send request by request; wait for open batches, then send what they left unanswered."""
-    while batched := dispatch(requests, ctx):
-        wait_for_batches(batched, ctx)
-        requests = iter(batched)
-
-
 def reasons_by_context(requests: Iterable[Request], failures: Mapping[str, str]) -> dict[str, str]:
     """Context → why its request failed; a request without a context is named by its key."""
     return {
@@ -186,19 +174,6 @@ def reasons_by_context(requests: Iterable[Request], failures: Mapping[str, str])
         for request in (requests if failures else ())
         if request.key in failures
     }
-
-
-def _result(stats: FetchStats, reasons: Mapping[str, str]) -> FetchResult:
-    return FetchResult(
-        requests=stats.done,
-        from_ledger=stats.found,
-        sent=stats.sent,
-        prompt_tokens=stats.usage.prompt,
-        completion_tokens=stats.usage.completion,
-        usd=stats.usd,
-        failures=stats.failures,
-        reasons=reasons,
-    )
 
 
 def _failures_message(result: FetchResult, allowed: float, stage: str) -> str:

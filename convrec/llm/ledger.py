@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import Any
 
 from convrec.artifacts.store import Store
 from convrec.errors import InputError
 from convrec.llm.response_store import ResponseStore
 
-
-class LedgerRow(TypedDict):
-    """Billed requests of one run, stage, model, day (UTC, ISO 8601) and origin.
-
-    `origin` is `live` or `batch`. `cached_tokens` are part of `prompt_tokens`, `reasoning_tokens`
-    of `completion_tokens`.
-    """
-
-    run: str
-    stage: str
-    model: str
-    day: str
-    origin: str
-    requests: int
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    reasoning_tokens: int
-    usd: float
-
-
 GROUPS = ("run", "stage", "model", "day", "origin")
 SUMS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "usd")
 
 
-def ledger_rows(store: Store) -> list[LedgerRow]:
-    """The ledger, in the order of the first purchase."""
+def ledger_rows(store: Store) -> list[dict[str, Any]]:
+    """The ledger by GROUPS, in the order of the first purchase: number of requests, and SUMS.
+
+    `day` is UTC in ISO 8601, `origin` is `live` or `batch`. `cached_tokens` are part of
+    `prompt_tokens`, `reasoning_tokens` of `completion_tokens`.
+    """
     sums = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
     with store.read_connection() as connection:
         found = connection.execute(
@@ -46,12 +29,12 @@ def ledger_rows(store: Store) -> list[LedgerRow]:
         names = [column[0] for column in found.description or []]
         rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
     return [
-        LedgerRow(**{k: v if k in GROUPS else _number(k, v) for k, v in row.items()})  # type: ignore[typeddict-item]
+        {name: value if name in GROUPS else _number(name, value) for name, value in row.items()}
         for row in rows
     ]
 
 
-def sum_rows(rows: Iterable[LedgerRow], by: str) -> list[dict[str, Any]]:
+def sum_rows(rows: Iterable[dict[str, Any]], by: str) -> list[dict[str, Any]]:
     """Rows summed by the named columns (`run,model`), in order of first appearance.
 
     Raises InputError for an unknown column.
@@ -63,11 +46,10 @@ def sum_rows(rows: Iterable[LedgerRow], by: str) -> list[dict[str, Any]]:
         )
     totals: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
-        figures: dict[str, Any] = dict(row)
-        key = tuple(figures[name] for name in names)
+        key = tuple(row[name] for name in names)
         total = totals.setdefault(key, dict(zip(names, key, strict=True)))
         for name in ("requests", *SUMS):
-            total[name] = total.get(name, 0) + figures[name]
+            total[name] = total.get(name, 0) + row[name]
     return list(totals.values())
 
 

@@ -15,14 +15,11 @@ class FetchStats:
 
     Attributes:
         total: Requests needed, repeats included.
-        progress: Callback `progress(done, total, text)`.
         found: Responses that were stored before, or bought by another process.
-        bought: Responses that this fetch bought.
         sent: Requests sent; retries count once.
         pending: Requests done within batches that are not collected yet.
         failures: Request key → reason.
         activity: What the fetch does at the moment, if there is something to say.
-        started: When it started, in seconds of the monotonic clock.
     """
 
     total: int

@@ -24,12 +24,8 @@ from convrec.llm.response_store import recovered_responses
 class ImportResult(FetchResult):
     """The result of an import.
 
-    Attributes:
-        lines: Readable lines in the file.
-        matched: Lines that belong to a request.
-        imported: Responses that were not stored before.
-        unusable: Requests whose lines hold no usable response.
-        unreadable: Numbers of the lines that are not Batch output.
+    `matched` of the readable `lines` belong to a request. `unusable` requests have only lines
+    without a usable response. `unreadable` are the numbers of lines that are not Batch output.
     """
 
     lines: int = 0

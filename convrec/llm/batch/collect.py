@@ -14,7 +14,7 @@ from convrec.llm.batch.client import BatchClient
 from convrec.llm.batch.output import line_outcome, read_output_lines
 from convrec.llm.batch.store import BatchRecord, BatchStore, unreadable_file
 from convrec.llm.context import FetchContext
-from convrec.llm.outcome import Failure, Success
+from convrec.llm.outcome import Success
 from convrec.llm.prices import NO_USAGE, Usage, cost
 from convrec.llm.requests import chunks
 from convrec.llm.response import Response, make_response
@@ -30,12 +30,8 @@ LINES_PER_COMMIT = 1000
 class CollectedBatch:
     """What an ended batch held.
 
-    Attributes:
-        answered: Keys of the requests with a response.
-        failures: Request key → reason, for requests that must not be sent again.
-        usage: Billed tokens; `usd` is their cost.
-        terminal: A refusal that would meet every request, if there was one.
-        unreadable: Number of unreadable lines, which are kept in `spool/unread-KEY.jsonl`.
+    `failures` gives the reason for each request key that must not be sent again. `terminal` is a
+    refusal that would meet every request. Unreadable lines are kept in `spool/unread-KEY.jsonl`.
     """
 
     answered: set[str] = field(default_factory=set)
@@ -114,14 +110,10 @@ def _store_lines(
                     created_at=moment,
                 )
             )
-        _count_outcome(request.key, outcome, collected)
+        if isinstance(outcome, Success):
+            collected.answered.add(request.key)
+        elif outcome.kind == "request":
+            collected.failures[request.key] = outcome.reason
+        elif outcome.kind == "terminal":
+            collected.terminal = collected.terminal or outcome.reason
     ctx.responses.add(responses)
-
-
-def _count_outcome(key: str, outcome: Success | Failure, collected: CollectedBatch) -> None:
-    if isinstance(outcome, Success):
-        collected.answered.add(key)
-    elif outcome.kind == "request":
-        collected.failures[key] = outcome.reason
-    elif outcome.kind == "terminal":
-        collected.terminal = collected.terminal or outcome.reason

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -120,18 +119,16 @@ class BatchSender:
         """Add requests to a draft; a full one is finished and the next one is returned."""
         group: list[Request] = []
         for request in requests:
-            model = str(request.body.get("model"))
-            body = json.dumps(dict(request.body), ensure_ascii=False)
-            size = len(input_line(request.key, body).encode())
+            size = len(input_line(request.key, request.body_json).encode())
             limits = (self._max_requests, self._settings.max_bytes)
-            if draft is None or not draft.fits(model, size, *limits):
+            if draft is None or not draft.fits(request.model, size, *limits):
                 if draft is not None:
                     draft.write_requests(group)
                     self._finish(draft)
                 group = []
                 draft = self._batch_store.draft(request.endpoint, self._ctx.stage, self._ctx.run)
                 locks.enter_context(self._batch_store.try_lock(draft.batch_key))
-            draft.count_line(model, size)
+            draft.count_line(request.model, size)
             group.append(request)
         if draft is not None and group:
             draft.write_requests(group)
