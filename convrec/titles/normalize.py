@@ -220,5 +220,3 @@ def _drop_counters(words: list[str]) -> list[str]:
     """Drop "part", "vol." and the like before a number, except as the first word."""
     rest = pairwise([*words[1:], ""])
     return words[:1] + [w for w, after in rest if w not in _COUNTERS or not after.isdigit()]
-        word for word, after in rest if word not in _COUNTERS or not after.isdigit()
-    ]
