@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from convrec.errors import BudgetExceeded, EndpointError
 from convrec.llm.budget import max_usage
@@ -59,7 +59,10 @@ class Dispatcher:
         settings, ctx = self._settings, self._ctx
         self._rate_limiter = RateLimiter(settings.max_rpm, settings.max_tpm, self._loop.time())
         self._client = EndpointClient(
-            ctx.base_url, ctx.key, settings.timeout, self._update_rate_limits
+            ctx.base_url,
+            ctx.key,
+            settings.timeout,
+            on_headers=lambda headers: self._rate_limiter.update(headers, self._loop.time()),
         )
         self._writer = ResponseWriter(ctx.responses, self._spool)
         self._refill_task: asyncio.Task[None] | None = None
@@ -91,15 +94,15 @@ class Dispatcher:
                 break
             if self._refill_task is None and self.queue.needs_refill(now):
                 self._refill_task = asyncio.create_task(self._refill_queue(now))
-            wait_until = self.queue.next_due
+            wait_until = None
             if self._in_flight < int(self._slots):
                 queued = self._pop(now)
                 if queued is None:
                     if self.queue.is_empty and not (self._in_flight or self._refill_task):
                         return None
+                    wait_until = self.queue.next_due
                 elif not self._budget.allows(queued.max_cost):
                     self.queue.put_back(queued)
-                    wait_until = None
                     if not self._in_flight:
                         message = self._budget.exceeded_message(self._ctx.stage, queued.max_cost)
                         self._stop(BudgetExceeded(message))
@@ -109,8 +112,6 @@ class Dispatcher:
                     wait_until = now + delay
                 else:
                     return queued
-            else:
-                wait_until = None
             await self._wait_for_change(wait_until)
         return None
 
@@ -125,7 +126,6 @@ class Dispatcher:
         return queued
 
     async def _wait_for_change(self, until: float | None) -> None:
-        """Wait for a change of state, or until the given time of the loop."""
         timeout = None if until is None else max(0.001, until - self._loop.time())
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
@@ -133,7 +133,6 @@ class Dispatcher:
                 await self._changed.wait()
 
     async def _refill_queue(self, now: float) -> None:
-        """Claim the next chunk. A warehouse error stops the dispatcher."""
         try:
             await self.queue.refill(now)
         except Exception as error:
@@ -141,9 +140,6 @@ class Dispatcher:
         finally:
             self._refill_task = None
             self._changed.set()
-
-    def _update_rate_limits(self, headers: Mapping[str, str]) -> None:
-        self._rate_limiter.update(headers, self._loop.time())
 
     # -- one request ---------------------------------------------------------------------------
 
@@ -154,7 +150,11 @@ class Dispatcher:
             outcome = await self._client.send(queued.request)
             if isinstance(outcome, Success):
                 await self._store_response(queued, outcome.response, outcome.usage)
-                self._count_success()
+                self._stats.bought += 1
+                self._has_responses = self._is_reached = True
+                self._failures_in_row = 0
+                most = float(self._settings.max_concurrency)
+                self._slots = min(self._slots + 1 / self._slots, most)
             else:
                 if outcome.usage:
                     await self._store_response(queued, "", outcome.usage)
@@ -174,12 +174,6 @@ class Dispatcher:
         await self._writer.write_response(
             make_response(request, response, usage, usd, run=ctx.run, stage=ctx.stage)
         )
-
-    def _count_success(self) -> None:
-        self._stats.bought += 1
-        self._has_responses = self._is_reached = True
-        self._failures_in_row = 0
-        self._slots = min(self._slots + 1 / self._slots, float(self._settings.max_concurrency))
 
     def _handle_failure(self, queued: QueuedRequest, failure: Failure) -> None:
         self._is_reached |= not failure.unreachable

@@ -1,7 +1,6 @@
 """The LLM endpoint: its name in request keys, its base URL, and its API key.
 
-The name is not the URL. The demo's embedded server gets a new port on each start and keeps the
-name `demo`, so its stored responses are found again.
+The demo's embedded server gets a new port on each start; by its name its responses are found again.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -115,41 +113,34 @@ def _embedded_server(state: Path | None) -> Iterator[str]:
         )
         try:
             url = child.stdout.readline().decode().strip() if child.stdout else ""
-            if not url or not _is_healthy(url, child):
+            if not url or not _is_healthy(url):
                 stderr.seek(0)
                 last_line = stderr.read().decode(errors="replace").strip().splitlines()[-1:]
+                reason = f" ({last_line[0]})" if last_line else ""
                 raise EndpointError(
-                    "the embedded LLM server did not start"
-                    + (f" ({last_line[0]})" if last_line else "")
-                    + ". Run `convrec llm serve-demo` to see why, or set llm.base_url to another "
-                    "server"
+                    f"the embedded LLM server did not start{reason}. Run `convrec llm serve-demo` "
+                    "to see why, or set llm.base_url to another server"
                 )
             yield url
         finally:
             _stop(child)
 
 
-def _is_healthy(url: str, child: subprocess.Popen[bytes]) -> bool:
-    """Wait until the server responds; False if it exits or takes longer than START_TIMEOUT."""
+def _is_healthy(url: str) -> bool:
+    """Wait until the server, which listens already, responds; False if it exits or is too slow."""
     parts = urlsplit(url)
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline and child.poll() is None:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=START_TIMEOUT)
+    with contextlib.closing(connection):
         try:
             connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
-                return True
-        except OSError:
-            time.sleep(0.05)
-        finally:
-            connection.close()
-    return False
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
-    for stream in (child.stdin, child.stdout):
-        if stream is not None:
-            stream.close()
+    for stream in filter(None, (child.stdin, child.stdout)):
+        stream.close()
     try:
         child.wait(timeout=5)
     except subprocess.TimeoutExpired:

@@ -39,12 +39,8 @@ class CostEstimate:
     completion_tokens: float = 0.0
 
     def __add__(self, other: CostEstimate) -> CostEstimate:
-        return CostEstimate(
-            self.usd_low + other.usd_low,
-            self.usd_high + other.usd_high,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-        )
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return CostEstimate(*(mine + theirs for mine, theirs in pairs))
 
     def scaled(self, factor: float) -> CostEstimate:
         """The same tokens at `factor` times the price."""
@@ -86,10 +82,7 @@ class _RequestTotals:
 
 @dataclass(frozen=True)
 class _PastUsage:
-    """Averages over past responses, with relative standard deviations.
-
-    `completion` is completion tokens per expected byte.
-    """
+    """Averages and relative spreads; `completion` is completion tokens per expected byte."""
 
     responses: int
     bytes_per_token: float
@@ -122,10 +115,9 @@ def estimate_cost(
     Raises ConfigError for a model without a price.
     """
     by_model: dict[str, _RequestTotals] = {}
-    expected = expected_bytes or _equal_length
+    expected = expected_bytes or (lambda body: 1.0)
     for request in distinct(requests):
-        model = str(request.body.get("model"))
-        by_model.setdefault(model, _RequestTotals(request)).add(request, expected)
+        by_model.setdefault(request.model, _RequestTotals(request)).add(request, expected)
     total = CostEstimate()
     for model, totals in by_model.items():
         past = _past_usage(store, model, totals.first, stage, expected)
@@ -136,10 +128,6 @@ def estimate_cost(
         else:
             total += _every_bill(totals, model, config)
     return total.scaled(batch_discount()) if batch else total
-
-
-def _equal_length(body: Mapping[str, Any]) -> float:
-    return 1.0
 
 
 def _message_bytes(body: Mapping[str, Any]) -> int:
@@ -195,8 +183,7 @@ def _from_bytes(
         (prompt * price.input + completion * price.output) / 1e6
         for prompt in (low_prompt, high_prompt)
     )
-    is_reasoning = rates.get("reasoning")
-    usd_high = cost(price, totals.max_usage) if is_reasoning else (1 + doubt) * high
+    usd_high = cost(price, totals.max_usage) if rates.get("reasoning") else (1 + doubt) * high
     return CostEstimate((1 - doubt) * low, usd_high, (low_prompt + high_prompt) / 2, completion)
 
 

@@ -19,19 +19,13 @@ def ledger_rows(store: Store) -> list[dict[str, Any]]:
     `day` is UTC in ISO 8601, `origin` is `live` or `batch`. `cached_tokens` are part of
     `prompt_tokens`, `reasoning_tokens` of `completion_tokens`.
     """
-    sums = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
     with store.read_connection() as connection:
         found = connection.execute(
             "SELECT run, stage, model, strftime(created_at, '%Y-%m-%d') AS day, origin, "  # noqa: S608
-            f"count(*) AS requests, {sums} FROM llm_ledger "
+            f"count(*) AS requests, {_sums(SUMS)} FROM llm_ledger "
             "GROUP BY run, stage, model, day, origin ORDER BY min(created_at)"
         )
-        names = [column[0] for column in found.description or []]
-        rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-    return [
-        {name: value if name in GROUPS else _number(name, value) for name, value in row.items()}
-        for row in rows
-    ]
+        return found.pl().to_dicts()
 
 
 def sum_rows(rows: Iterable[dict[str, Any]], by: str) -> list[dict[str, Any]]:
@@ -61,15 +55,14 @@ def spent_usd(store: Store, run: str) -> float:
 
 def billed_usage(store: Store, run: str) -> dict[str, float]:
     """prompt_tokens, completion_tokens and usd of a run, including its earlier attempts."""
-    names = ("prompt_tokens", "completion_tokens", "usd")
-    sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
+    sums = _sums(("prompt_tokens", "completion_tokens", "usd"))
     with store.read_connection() as connection:
-        found = connection.execute(
-            f"SELECT {sums} FROM llm_ledger WHERE run = ?",  # noqa: S608
-            [run],
-        ).fetchone()
-    return {name: _number(name, value) for name, value in zip(names, found or (), strict=True)}
+        query = f"SELECT {sums} FROM llm_ledger WHERE run = ?"  # noqa: S608
+        return connection.execute(query, [run]).pl().row(0, named=True)
 
 
-def _number(name: str, value: float) -> float | int:
-    return float(value) if name == "usd" else int(value)
+def _sums(names: Iterable[str]) -> str:
+    types = {"usd": "DOUBLE"}
+    return ", ".join(
+        f"coalesce(sum({name}), 0)::{types.get(name, 'BIGINT')} AS {name}" for name in names
+    )

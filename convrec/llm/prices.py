@@ -29,11 +29,7 @@ _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 @dataclass(frozen=True)
 class Usage:
-    """Billed tokens.
-
-    `cached` tokens are part of `prompt`. `reasoning` tokens are part of `completion`; they are
-    not shown.
-    """
+    """Billed tokens; `cached` ones are part of `prompt`, `reasoning` ones of `completion`."""
 
     prompt: int
     cached: int
