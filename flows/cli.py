@@ -92,8 +92,7 @@ def run(
         {"profile": profile, "overrides": overrides, "until": until, "refresh": refresh},
         quiet=is_stdout(json_file),
     )
-    if json_file is not None:
-        write_json(summary, json_file)
+    write_json(summary, json_file)
 
 
 @app.command()
@@ -120,8 +119,7 @@ def evaluate(
         quiet=is_stdout(json_file),
         flow=evaluate_flow,
     )
-    if json_file is not None:
-        write_json(summary, json_file)
+    write_json(summary, json_file)
 
 
 def _run_flow(parameters: dict[str, Any], *, quiet: bool, flow: Any = None) -> dict[str, Any]:

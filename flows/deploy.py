@@ -74,7 +74,9 @@ def automate() -> list[str]:
     ]
     with get_client(sync_client=True) as client:
         for entry in entries:
-            wanted = AutomationCore.model_validate(entry).model_dump(mode="json")
+            wanted = AutomationCore.model_validate(entry).model_dump(
+                mode="json", exclude={"owner_resource"}
+            )
             query = {"automations": {"name": {"any_": [entry["name"]]}}}
             found = client.request("POST", "/automations/filter", json=query).json()
             if found:

@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.states import Cancelled
 from pydantic import Field
 
-from convrec.catalog.versions import Version
+from convrec.catalog.versions import CatalogVersion
 from flows.parameters import Overrides
 from tasks.approval import approved
 from tasks.catalog_change import CatalogChange, catalog_version, profiles_using, with_version
@@ -20,13 +20,13 @@ from tasks.run import Run
 from tasks.stages import build_data
 
 CatalogName = Annotated[str, Field(min_length=1, examples=["demo"])]
-CatalogVersion = Annotated[int, Field(ge=1)] | None
+VersionNumber = Annotated[int, Field(ge=1)] | None
 
 
 @flow(name="build-sft-data", flow_run_name="on-catalog-change {name}", on_crashed=[crashed])
 def on_catalog_change(
     name: CatalogName,
-    version: CatalogVersion = None,
+    version: VersionNumber = None,
     profile: str = "",
     profiles: list[str] | None = None,
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters
@@ -59,7 +59,7 @@ def on_catalog_change(
     ]
 
 
-def rebuild(profile: str, version: Version, overrides: dict[str, Any], approve: bool) -> Any:
+def rebuild(profile: str, version: CatalogVersion, overrides: dict[str, Any], approve: bool) -> Any:
     """Rebuild one profile in the current flow run."""
     with Run(profile, with_version(overrides, version)) as run:
         change = CatalogChange(run, version)

@@ -6,14 +6,22 @@ Prefect takes the description of a parameter from the flow's docstring, so it is
 from typing import Annotated, Any
 
 from prefect.runtime import flow_run
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
-from convrec.config import StageName
+from convrec.config import STAGES, StageName
 
 Profile = Annotated[str, Field(min_length=1, examples=["demo", "reddit-v2"])]
 Overrides = Annotated[dict[str, Any], Field(examples=[{"seed": 7, "rank_grpo.steps": 40}])]
-Until = StageName | None
-Refresh = StageName | None
+
+
+def _stage_or(none: str) -> WithJsonSchema:
+    """The form's choice between a stage and `none`, which names the choice of no stage."""
+    stage = {"type": "string", "enum": list(STAGES), "title": "a stage"}
+    return WithJsonSchema({"anyOf": [stage, {"type": "null", "title": none}]})
+
+
+Until = Annotated[StageName | None, _stage_or("all stages")]
+Refresh = Annotated[StageName | None, _stage_or("nothing")]
 
 
 def run_name() -> str:

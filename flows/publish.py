@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.cli.output import JsonFile, is_stdout, write_json
+from convrec.cli.output import JsonFile, open_store, write_json
 
 if TYPE_CHECKING:
     from convrec.catalog.publish import Publication
@@ -38,22 +38,16 @@ def publish(
     Unusable rows are listed and left out. A file with the same items creates no new version. The
     version is recorded even without a Prefect server.
     """
-    from convrec.artifacts import Store
     from convrec.catalog.publish import publish_catalog
-    from convrec.config import home
     from tasks.catalog_event import announce
 
-    store = Store(home())
+    store = open_store()
     profiles = _absolute_paths(profile or [])
     publication = publish_catalog(file, name, store, yes=yes, profiles=profiles)
     should_announce = publication.needs_announcement and publication.profiles
     problem = announce(publication, store) if should_announce else ""
-    result = _result(publication, problem)
-    if json_file is not None:
-        write_json(result, json_file)
-    if is_stdout(json_file):
-        return
-    _print_result(publication, problem)
+    if not write_json(_result(publication, problem), json_file):
+        _print_result(publication, problem)
 
 
 def start_command(name: str, version: int) -> str:
