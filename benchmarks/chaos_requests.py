@@ -25,14 +25,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from convrec.artifacts import Store
 from convrec.llm.response_store import ResponseStore
+from tests.support.demo_process import FAULTS, DemoProcess, count_outcomes
 
-FAULTS = "429:0.1,500:0.1,drop:0.05,timeout:0.02,truncate:0.05,garbage:0.03"
 CONCURRENCY = 8
 SETTINGS = {
     "ingest.contexts": json.dumps({"train": 120, "validation": 12, "test": 12}),
@@ -42,28 +41,6 @@ SETTINGS = {
     "llm.max_attempts": 30,
 }
 PATIENCE = 180.0
-
-
-class Server:
-    """`convrec llm serve-demo` with a log."""
-
-    def __init__(self, folder: Path, faults: str, seed: int) -> None:
-        self.log = folder / "server.jsonl"
-        command = ["convrec", "llm", "serve-demo", "--port", "0", "--log", str(self.log)]
-        command += ["--latency-ms", "60", "--seed", str(seed)]
-        command += ["--faults", faults] if faults else []
-        self.process = subprocess.Popen(_python(command), stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().strip()
-
-    def lines(self) -> list[dict[str, Any]]:
-        if not self.log.exists():
-            return []
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
 
 
 def _python(command: list[str]) -> list[str]:
@@ -98,10 +75,10 @@ def finish(process: subprocess.Popen[bytes], folder: Path) -> dict[str, str]:
     return {entry["kind"]: entry["artifact_id"] for entry in stages if entry["artifact_id"]}
 
 
-def kill(process: subprocess.Popen[bytes], server: Server, rng: random.Random) -> bool:
+def kill(process: subprocess.Popen[bytes], server: DemoProcess, rng: random.Random) -> bool:
     """Kill the process group at a random moment after new requests; False if it ended before."""
-    before, deadline = len(server.lines()), time.monotonic() + PATIENCE
-    while len(server.lines()) == before:
+    before, deadline = len(server.log_lines()), time.monotonic() + PATIENCE
+    while len(server.log_lines()) == before:
         if process.poll() is not None or time.monotonic() > deadline:
             return False
         time.sleep(0.02)
@@ -122,37 +99,26 @@ def stored(folder: Path) -> set[str]:
     return {key for (key,) in rows}
 
 
-def tally(lines: list[dict[str, Any]]) -> dict[str, int]:
-    """What the endpoint saw: requests sent, faults, and answers by key."""
-    answered = Counter(line["key"] for line in lines if line["outcome"] == "200")
-    return {
-        "sent": len(lines),
-        "faults": sum(line["outcome"] != "200" for line in lines),
-        "answered": len(answered),
-        "answered_twice": sum(count - 1 for count in answered.values()),
-    }
-
-
 def chaos(folder: Path, seed: int, kills: int) -> dict[str, Any]:
-    rng, server = random.Random(seed), Server(folder, FAULTS, seed)
+    rng, server = random.Random(seed), DemoProcess(folder, FAULTS, seed)
     done = again = 0
     artifacts: dict[str, str] = {}
     try:
         while not artifacts:
-            kept, seen = stored(folder), len(server.lines())
+            kept, seen = stored(folder), len(server.log_lines())
             process = start(folder, server.url)
             if done < kills and kill(process, server, rng):
                 done += 1
             else:
                 artifacts = finish(process, folder)
-            again += sum(line["key"] in kept for line in server.lines()[seen:])
-        lines = server.lines()
+            again += sum(line["key"] in kept for line in server.log_lines()[seen:])
+        lines = server.log_lines()
     finally:
         server.close()
     return {
         "seed": seed,
         "kills": done,
-        **tally(lines),
+        **count_outcomes(lines),
         "sent_again_though_stored": again,
         "artifacts": artifacts,
     }
@@ -168,7 +134,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         calm = Path(root) / "calm"
         calm.mkdir()
-        server = Server(calm, "", 0)
+        server = DemoProcess(calm, "", 0)
         try:
             expected = finish(start(calm, server.url), calm)
         finally:

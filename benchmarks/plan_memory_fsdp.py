@@ -34,7 +34,7 @@ from convrec.models.hardware import has_bf16
 from convrec.operations.sizing import memory
 from convrec.operations.sizing.model_shape import model_shape
 from convrec.training.job import Progress, TrainingJob, TrainingResult
-from tests.scale.sharded_training import FSDP, fit_sharded, local_size, run_sharded
+from tests.support.sharded_training import FSDP, fit_sharded, local_size, run_sharded
 
 
 class Measured(TrainerCallback):

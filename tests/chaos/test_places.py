@@ -1,4 +1,4 @@
-"""Disks and warehouses that fail: one clear sentence, and nothing that was paid for is lost."""
+"""Disks and warehouses that fail: one clear error message, and no paid response is lost."""
 
 from __future__ import annotations
 
@@ -10,21 +10,17 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 
-from benchmarks.chaos_requests import Server
 from convrec.artifacts import ArtifactRef, ArtifactSpec, StepResult, Store, database_file
+from convrec.config import ROOT
 from convrec.errors import WarehouseError
 from flows import cli
-
-from .conftest import ROOT, sentence
-from .pipeline import TINY, given, stored
-
-if TYPE_CHECKING:
-    from .conftest import Convrec, Disk
+from tests.support.demo_process import DemoProcess
+from tests.support.killed_runs import TINY, set_options, stored_keys
+from tests.support.small_disk import RunConvrec, SmallDisk, error_message
 
 
 def put(store: Store, name: str, rows: int = 1) -> ArtifactRef:
@@ -40,8 +36,10 @@ def read_all(home: Path) -> None:
         store.read(header.ref.artifact_id)
 
 
-def listed(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    """What `convrec artifacts list` says of a warehouse that it cannot use."""
+def list_error(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """The error of `convrec artifacts list` for a warehouse that it cannot use."""
     monkeypatch.setenv("CONVREC_HOME", str(home))
     monkeypatch.setattr(sys, "argv", ["convrec", "artifacts", "list"])
     with pytest.raises(SystemExit) as ended:
@@ -52,13 +50,13 @@ def listed(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
 
 @pytest.mark.scale
-def test_a_disk_that_fills_while_answers_arrive_loses_none(
-    tmp_path: Path, disk: Callable[[str], Disk], convrec: Convrec
+def test_a_disk_that_fills_up_loses_no_response(
+    tmp_path: Path, disk: Callable[[str], SmallDisk], convrec: RunConvrec
 ) -> None:
     small = disk("40m")
     home = small.path / "home"
     (tmp_path / "server").mkdir()
-    server = Server(tmp_path / "server", "", 0)
+    server = DemoProcess(tmp_path / "server", "", 0)
     contexts = json.dumps({"train": 120, "validation": 4, "test": 4})
     command = ["run", "demo", "--until", "recommend", "--set", f"llm.base_url={server.url}"]
     command += ["--set", "llm.endpoint=demo", "--set", f"ingest.contexts={contexts}"]
@@ -66,29 +64,29 @@ def test_a_disk_that_fills_while_answers_arrive_loses_none(
 
     def fill() -> None:
         deadline = time.monotonic() + 300
-        while len(server.lines()) < 20 and time.monotonic() < deadline:
+        while len(server.log_lines()) < 20 and time.monotonic() < deadline:
             time.sleep(0.01)
         filled.append(small.fill())
 
     filler = threading.Thread(target=fill)
     try:
         filler.start()
-        said = sentence(convrec(*command, home=home))
+        error = error_message(convrec(*command, home=home))
         filler.join()
-        assert "free some" in said
-        answered = {line["key"] for line in server.lines()}
-        assert 20 <= len(answered) < 128  # it stopped in the middle
-        assert stored(home) == answered  # all that was paid for is there
+        assert "free some" in error
+        answered = {line["key"] for line in server.log_lines()}
+        assert 20 <= len(answered) < 128  # it stopped early
+        assert stored_keys(home) == answered
 
         filled[0].unlink()
         assert convrec(*command, home=home).returncode == 0
-        sent = [line["key"] for line in server.lines()]
+        sent = [line["key"] for line in server.log_lines()]
         assert len(sent) == len(set(sent)) == 128
     finally:
         server.close()
 
 
-def test_a_full_disk_refuses_an_artifact_and_keeps_the_others(disk: Callable[[str], Disk]) -> None:
+def test_a_full_disk_refuses_only_the_new_artifact(disk: Callable[[str], SmallDisk]) -> None:
     small = disk("8m")
     store = Store(small.path / "home")
     before = put(store, "before")
@@ -102,18 +100,18 @@ def test_a_full_disk_refuses_an_artifact_and_keeps_the_others(disk: Callable[[st
 
 
 @pytest.mark.parametrize("name", ["CONVREC_HOME", "PREFECT_HOME", "TMPDIR"])
-def test_a_run_is_not_begun_on_a_full_disk(
-    name: str, disk: Callable[[str], Disk], convrec: Convrec, tmp_path: Path
+def test_a_run_does_not_start_on_a_full_disk(
+    name: str, disk: Callable[[str], SmallDisk], convrec: RunConvrec, tmp_path: Path
 ) -> None:
     small = disk("1m")
     small.fill()
-    ended = convrec("run", "demo", home=tmp_path / "home", **{name: str(small.path)})
-    assert f"no space left in {small.path}; free some" in sentence(ended)
-    assert f"or set {name} to" in sentence(ended)
+    error = error_message(convrec("run", "demo", home=tmp_path / "home", **{name: str(small.path)}))
+    assert f"no space left in {small.path}; free some" in error
+    assert f"or set {name} to" in error
 
 
-def test_a_read_only_warehouse_can_be_read_and_says_what_it_needs(
-    disk: Callable[[str], Disk],
+def test_a_read_only_warehouse_can_be_read_but_not_written(
+    disk: Callable[[str], SmallDisk],
 ) -> None:
     small = disk("16m")
     store = Store(small.path / "home")
@@ -125,11 +123,11 @@ def test_a_read_only_warehouse_can_be_read_and_says_what_it_needs(
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.9])
-def test_a_truncated_warehouse_is_refused_and_untouched(store: Store, share: float) -> None:
+def test_a_truncated_warehouse_is_refused_and_unchanged(store: Store, share: float) -> None:
     for number in range(4):
         put(store, str(number), 3000)
-    whole = store.path.read_bytes()
-    part = whole[: int(len(whole) * share)]
+    complete = store.path.read_bytes()
+    part = complete[: int(len(complete) * share)]
     store.path.write_bytes(part)
     with pytest.raises(WarehouseError, match="stays untouched"):
         read_all(store.home)
@@ -138,23 +136,25 @@ def test_a_truncated_warehouse_is_refused_and_untouched(store: Store, share: flo
     assert store.path.read_bytes() == part
 
 
-def test_the_command_line_ends_with_the_sentence(
+def test_an_unusable_warehouse_is_a_one_line_error(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = store.path.read_bytes()
-    store.path.write_bytes(whole[:9000])
-    assert "is damaged" in listed(store.home, monkeypatch, capsys)
-    store.path.write_bytes(whole)
+    complete = store.path.read_bytes()
+    store.path.write_bytes(complete[:9000])
+    assert "is damaged" in list_error(store.home, monkeypatch, capsys)
+    store.path.write_bytes(complete)
     with store.transaction() as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
-    assert "was created by a newer convrec" in listed(store.home, monkeypatch, capsys)
+    assert "was created by a newer convrec" in list_error(store.home, monkeypatch, capsys)
 
 
-def test_a_warehouse_that_stays_locked_is_given_up(
+def test_a_warehouse_that_stays_locked_is_an_error(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(database_file, "LOCK_TIMEOUT", 0.2)
-    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('mine', flush=True); input()"
+    hold = (
+        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('locked', flush=True); input()"
+    )
     other = subprocess.Popen(
         [sys.executable, "-c", hold, str(store.path)],
         cwd=ROOT,
@@ -164,37 +164,37 @@ def test_a_warehouse_that_stays_locked_is_given_up(
     )
     try:
         assert other.stdout is not None
-        assert other.stdout.readline() == "mine\n"
-        assert "was locked by another process" in listed(store.home, monkeypatch, capsys)
+        assert other.stdout.readline() == "open\n"
+        assert "was locked by another process" in list_error(store.home, monkeypatch, capsys)
     finally:
         other.communicate("\n")
-    assert put(store, "a").rows == 1  # as soon as that process has ended
+    assert put(store, "a").rows == 1  # that process has ended
 
 
-def test_a_warehouse_that_vanishes_is_not_silently_begun_anew(store: Store) -> None:
+def test_a_missing_warehouse_is_not_silently_replaced(store: Store) -> None:
     ref = put(store, "a")
     away = store.path.rename(store.home / "away")
-    for act in (lambda: store.find(ref.artifact_id), lambda: put(store, "b")):
+    for access in (lambda: store.find(ref.artifact_id), lambda: put(store, "b")):
         with pytest.raises(WarehouseError, match="was moved or deleted while convrec ran"):
-            act()
+            access()
     away.rename(store.path)
     assert store.find(ref.artifact_id) == ref
 
 
 @pytest.mark.timeout(1800)
-def test_a_disk_that_fills_while_a_model_is_trained_keeps_the_data_and_goes_on(
-    disk: Callable[[str], Disk], convrec: Convrec
+def test_training_resumes_after_a_full_disk(
+    disk: Callable[[str], SmallDisk], convrec: RunConvrec
 ) -> None:
-    """The model, the optimizer and what is saved of them are some 15 MB."""
+    """The model, its optimizer and their checkpoints take about 15 MB."""
     small = disk("64m")
     settings = {**TINY, "model.hidden": 128, "model.layers": 2, "model.vocabulary": 2000}
-    until = ("run", "demo", *given(settings), "--until")
+    until = ("run", "demo", *set_options(settings), "--until")
     built = convrec(*until, "adjust", home=small.path)
     assert built.returncode == 0, built.stderr
     small.remount(f"size={shutil.disk_usage(small.path).used // 2**20 + 3}m")
-    ended = convrec(*until, "sft", home=small.path)
-    assert "no space left for checkpoint_sft" in sentence(ended)
+    failed = convrec(*until, "sft", home=small.path)
+    assert "no space left for checkpoint_sft" in error_message(failed)
     small.remount("size=64m")
-    went_on = convrec(*until, "sft", home=small.path)
-    assert went_on.returncode == 0, went_on.stderr
-    assert "0 sent" in went_on.stdout
+    resumed = convrec(*until, "sft", home=small.path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "0 sent" in resumed.stdout

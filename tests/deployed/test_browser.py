@@ -1,4 +1,4 @@
-"""The daily work in a browser: everything deployed, a catalog published, the run looked at."""
+"""Publishing a catalog starts a rebuild, whose run, lineage and report open in a browser."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import pytest
 
-from benchmarks.catalog_edit import judged, sent
 from convrec.artifacts import Store
-from convrec.config import ROOT
-
-if TYPE_CHECKING:
-    from .conftest import Deployed
+from tests.support.catalogs import DEMO_LINES, write_lines
+from tests.support.deployment import Deployment
+from tests.support.judged_pairs import judged_pairs, requests_by_stage
 
 pytestmark = pytest.mark.browser
 
@@ -42,12 +40,12 @@ QUICK = {
     "evaluate.samples": 1,
     "evaluate.bootstrap": 50,
 }
-"""A training of seconds; the data are a small demo's."""
+"""Training in seconds, on the data of a small demo."""
 
 
 @pytest.fixture
 def page() -> Iterator[Any]:
-    """A page of a headless Chromium; skips where there is none."""
+    """A page of headless Chromium; skips if it is not installed."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason='no Playwright: pip install -e ".[browser]"'
     )
@@ -62,76 +60,78 @@ def page() -> Iterator[Any]:
         browser.close()
 
 
-def test_a_catalog_is_published_rebuilt_and_looked_at(
-    page: Any, deployed: Deployed, tmp_path: Path
+def test_a_published_catalog_is_rebuilt_and_shown_in_the_ui(
+    page: Any, deployed: Deployment, tmp_path: Path
 ) -> None:
-    deployed.work()
-    deployed.preset("build-sft-data/on-catalog-change", overrides=DATA)
-    built = deployed.due("pipeline/demo", overrides=DATA | QUICK)
-    assert deployed.finish(built) == "COMPLETED", deployed.logs()
+    deployed.start_worker()
+    deployed.set_parameters("build-sft-data/on-catalog-change", overrides=DATA)
+    built = deployed.schedule_run("pipeline/demo", overrides=DATA | QUICK)
+    assert deployed.wait_for_run(built) == "COMPLETED", deployed.logs()
 
-    known = judged(Store(deployed.home))
-    edited = edit(tmp_path / "edited.csv")
-    said = deployed.run("flows.cli", "catalog", "publish", str(edited), "--name", "demo")
-    assert "announced; build-sft-data/on-catalog-change rebuilds demo" in said
-    deployed.wait_for(lambda: deployed.runs_of("build-sft-data/on-catalog-change"), 120)
-    (started,) = deployed.runs_of("build-sft-data/on-catalog-change")
+    pairs_before = judged_pairs(Store(deployed.home))
+    edited = write_edited_catalog(tmp_path / "edited.csv")
+    output = deployed.run_module("flows.cli", "catalog", "publish", str(edited), "--name", "demo")
+    assert "announced; build-sft-data/on-catalog-change rebuilds demo" in output
+    deployed.wait_for(lambda: deployed.flow_runs("build-sft-data/on-catalog-change"), 120)
+    (started,) = deployed.flow_runs("build-sft-data/on-catalog-change")
     rebuilt = str(started["id"])
-    assert deployed.finish(rebuilt) == "COMPLETED", deployed.logs()
+    assert deployed.wait_for_run(rebuilt) == "COMPLETED", deployed.logs()
     assert started["parameters"] | {"name": "demo", "version": 2} == started["parameters"]
 
-    asked_only_about_new_pairs(deployed, rebuilt, known)
-    names_what_changed(deployed, rebuilt)
-    shows_the_run(page, deployed, rebuilt)
-    opens_the_producers(page, deployed, rebuilt, {built, rebuilt})
-    shows_the_report(page, deployed)
+    check_only_new_pairs_were_sent(deployed, rebuilt, pairs_before)
+    check_change_report(deployed, rebuilt)
+    check_run_page(page, deployed, rebuilt)
+    check_lineage_links(page, deployed, rebuilt, {built, rebuilt})
+    check_report(page, deployed)
 
 
-def edit(path: Path) -> Path:
-    """The demo's catalog with one film less and one more."""
-    lines = (ROOT / "catalog" / "demo.csv").read_text(encoding="utf-8").splitlines()
+def write_edited_catalog(path: Path) -> Path:
+    """The demo's catalog with one film removed and one added."""
     extra = "The Iron Giant,1999,Animation|Family,,boy robot friendship cold war"
-    path.write_text("\n".join([*lines[:60], *lines[61:], extra]) + "\n", encoding="utf-8")
-    return path
+    return write_lines(path, [*DEMO_LINES[:60], *DEMO_LINES[61:], extra])
 
 
-def asked_only_about_new_pairs(deployed: Deployed, run: str, known: set[tuple[Any, ...]]) -> None:
+def check_only_new_pairs_were_sent(
+    deployed: Deployment, run: str, pairs_before: set[tuple[Any, ...]]
+) -> None:
     with Store(deployed.home).read_connection() as connection:
         pairs = connection.execute(
             "SELECT judge_key, unnest(items), pass FROM llm_judged JOIN "
             "(SELECT DISTINCT request_key FROM llm_ledger WHERE run = ?) USING (request_key)",
             [run],
         ).fetchall()
-    assert set(sent(Store(deployed.home), run)) == {"reflect"}
+    assert set(requests_by_stage(Store(deployed.home), run)) == {"reflect"}
     assert pairs
-    assert not known & set(pairs)
+    assert pairs_before.isdisjoint(pairs)
 
 
-def names_what_changed(deployed: Deployed, run: str) -> None:
-    left = deployed.artifacts(run)
-    assert (left[0]["key"], left[-1]["key"]) == ("change-plan", "change-report")
-    assert "The Iron Giant (1999)" in left[0]["data"]
-    (table,) = [artifact for artifact in left if artifact["key"] == "changed-demonstrations"]
+def check_change_report(deployed: Deployment, run: str) -> None:
+    artifacts = deployed.artifacts(run)
+    plan, report = artifacts[0], artifacts[-1]
+    assert (plan["key"], report["key"]) == ("change-plan", "change-report")
+    assert "The Iron Giant (1999)" in plan["data"]
+    table = deployed.artifact_data(run, "changed-demonstrations")
     changes = pl.read_csv(next((deployed.home / "changes").glob("*.csv")))
     names = set(changes["context_id"])
-    assert str(len(names)) in left[-1]["description"].replace(",", "")
-    assert all(name in table["data"] for name in list(names)[:50])
-    assert "The Iron Giant (1999)" in left[-1]["data"]
+    assert names
+    assert str(len(names)) in report["description"].replace(",", "")
+    assert all(name in table for name in list(names)[:50])
+    assert "The Iron Giant (1999)" in report["data"]
 
 
-def shows_the_run(page: Any, deployed: Deployed, run: str) -> None:
+def check_run_page(page: Any, deployed: Deployment, run: str) -> None:
     page.goto(f"{deployed.url}/v2/runs/flow-run/{run}")
     page.get_by_text("on-catalog-change demo").first.wait_for()
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_text("change-report").first.wait_for()
 
 
-def opens_the_producers(page: Any, deployed: Deployed, run: str, runs: set[str]) -> None:
-    """Each node of the drawing opens the run that made it, also one that was cached."""
+def check_lineage_links(page: Any, deployed: Deployment, run: str, producers: set[str]) -> None:
+    """Each node of the lineage opens the run that built it, also a cached one."""
     (lineage,) = [a for a in deployed.artifacts(run) if a["key"] == "lineage"]
     address = f"{deployed.url}/v2/artifacts/artifact/{lineage['id']}"
     page.goto(address)
-    # The page draws twice: what is there first may be gone a moment later.
+    # The page draws twice and replaces the elements of the first drawing.
     page.wait_for_function("document.querySelectorAll('svg a').length >= 8")
     page.wait_for_timeout(2000)
     nodes = page.locator("svg a").count()
@@ -144,10 +144,10 @@ def opens_the_producers(page: Any, deployed: Deployed, run: str, runs: set[str])
         node.locator(".node, g").first.click()
         page.wait_for_url(re.compile("/v2/runs/flow-run/"))
         opened.add(page.url.rpartition("/")[2].partition("?")[0])
-    assert opened == runs
+    assert opened == producers
 
 
-def shows_the_report(page: Any, deployed: Deployed) -> None:
+def check_report(page: Any, deployed: Deployment) -> None:
     store = Store(deployed.home)
     report = store.folder(store.headers("report")[-1].ref.artifact_id) / "report.html"
     page.goto(report.as_uri())

@@ -1,4 +1,4 @@
-"""A deployment whose run fails on a worker: what its page says, and that the command goes on."""
+"""The failure artifact of a deployed run has a command that resumes the run."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any
 import pytest
 
 from convrec.config import ROOT
-from tests.deployed.conftest import Deployed
+from tests.support.deployment import Deployment
 
 
 @pytest.mark.slow
-def test_the_command_on_the_page_of_a_failed_run_goes_on(
-    deployed: Deployed, tiny: dict[str, Any], tmp_path: Path
+def test_the_command_of_a_failure_artifact_resumes_the_run(
+    deployed: Deployment, tiny: dict[str, Any], tmp_path: Path
 ) -> None:
-    deployed.work()
+    deployed.start_worker()
     catalog = tmp_path / "not there yet.csv"
     overrides = {**tiny, "ingest.catalog": str(catalog)}
-    run = deployed.due("pipeline/demo", overrides=overrides, until="adjust")
-    assert deployed.finish(run) == "FAILED", deployed.logs()
-    (left,) = [a["data"] for a in deployed.artifacts(run) if a["key"] == "failure"]
-    assert left.startswith("## ingest: catalog failed")
-    assert "does not exist" in left
-    found = re.search(r"^prefect deployment run .*$", left, re.MULTILINE)
-    assert found, left
+    run = deployed.schedule_run("pipeline/demo", overrides=overrides, until="adjust")
+    assert deployed.wait_for_run(run) == "FAILED", deployed.logs()
+    page = deployed.artifact_data(run, "failure")
+    assert page.startswith("## ingest: catalog failed")
+    assert "does not exist" in page
+    command = re.search(r"^prefect deployment run .*$", page, re.MULTILINE)
+    assert command, page
 
     catalog.write_bytes((ROOT / "catalog" / "demo.csv").read_bytes())
-    deployed.run(*shlex.split(found[0]))
-    again = deployed.runs_of("pipeline/demo")[-1]["id"]
+    deployed.run_module(*shlex.split(command[0]))
+    again = deployed.flow_runs("pipeline/demo")[-1]["id"]
     assert again != run
-    assert deployed.finish(again) == "COMPLETED", deployed.logs()
-    made = {e["kind"] for e in deployed.record(again)["stages"] if e["artifact_id"]}
-    assert "demonstrations" in made
-    assert "checkpoint" not in made  # `until` went along
+    assert deployed.wait_for_run(again) == "COMPLETED", deployed.logs()
+    kinds = {e["kind"] for e in deployed.run_record(again)["stages"] if e["artifact_id"]}
+    assert "demonstrations" in kinds
+    assert "checkpoint" not in kinds  # the command has `until`

@@ -1,4 +1,4 @@
-"""Deployed runs that are killed with SIGKILL in the middle of training, and two runs at once."""
+"""Deployed runs that are killed with SIGKILL during training, and two runs at once."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import pytest
 
 from convrec.artifacts import Store
+from convrec.config import ROOT
+from tests.support.deployment import Deployment
 
-if TYPE_CHECKING:
-    from .conftest import Deployed
-
-ROOT = Path(__file__).resolve().parents[2]
 Tiny = dict[str, Any]
 
 
-def engines(worker: int) -> list[psutil.Process]:
-    """The processes in which a worker's flow runs go on."""
+def flow_run_processes(worker: int) -> list[psutil.Process]:
+    """The processes of a worker's flow runs."""
     return [
         child
         for child in psutil.Process(worker).children(recursive=True)
@@ -31,17 +29,17 @@ def engines(worker: int) -> list[psutil.Process]:
     ]
 
 
-def undisturbed(folder: Path, tiny: Tiny) -> Store:
-    """The same run from the command line, with a warehouse of its own."""
-    folder.mkdir()  # Prefect makes its home in it, but not the folder
+def run_undisturbed(folder: Path, tiny: Tiny) -> Store:
+    """The same run from the command line, in another warehouse."""
+    folder.mkdir()  # Prefect creates its home, but no parent folder
     command = [sys.executable, "-m", "flows.cli", "run", "demo", "--until", "rank_grpo"]
     for key, value in tiny.items():
         command += ["--set", f"{key}={json.dumps(value)}"]
     environment = {n: v for n, v in os.environ.items() if not n.startswith("PREFECT_")}
     environment |= {"CONVREC_HOME": str(folder / "home"), "PREFECT_HOME": str(folder / "prefect")}
     environment |= {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     return Store(folder / "home")
 
 
@@ -57,60 +55,68 @@ def weights(store: Store) -> dict[str, tuple[str, bytes]]:
 
 
 @pytest.mark.slow
-def test_a_run_killed_in_training_is_noticed_and_retried_to_the_same_checkpoint(
-    deployed: Deployed, tiny: Tiny, tmp_path: Path
+def test_a_run_killed_in_training_is_retried_to_the_same_bytes(
+    deployed: Deployment, tiny: Tiny, tmp_path: Path
 ) -> None:
-    worker = deployed.work()
-    run = deployed.due("pipeline/demo", overrides=tiny, until="rank_grpo")
+    worker = deployed.start_worker()
+    run = deployed.schedule_run("pipeline/demo", overrides=tiny, until="rank_grpo")
 
     saved = deployed.home / "training"
     deployed.wait_for(lambda: list(saved.glob("checkpoint-*/checkpoint-*")), 600)
     (sft,) = saved.glob("checkpoint-*")
-    assert not Store(deployed.home).headers("checkpoint")  # in the middle of sft
-    for process in engines(worker.pid):
+    assert not Store(deployed.home).headers("checkpoint")  # it is training sft
+    for process in flow_run_processes(worker.pid):
         process.send_signal(signal.SIGKILL)
-    assert deployed.finish(run, 120) == "CRASHED"  # the worker has seen it
-    # It says so twice; a retry before the second time would be taken for crashed as well.
-    said = deployed.folder / "worker.log"
-    deployed.wait_for(lambda: "flow_runs.worker - Check whether" in said.read_text(), 120)
+    assert deployed.wait_for_run(run, 120) == "CRASHED"  # reported by the worker
+    # The worker reports it twice; the second report would also mark an early retry as crashed.
+    log = deployed.folder / "worker.log"
+    deployed.wait_for(lambda: "flow_runs.worker - Check whether" in log.read_text(), 120)
 
-    (left,) = [a["data"] for a in deployed.artifacts(run) if a["key"] == "failure"]
-    assert "SIGKILL" in left
-    assert "prefect deployment run pipeline/demo" in left
+    page = deployed.artifact_data(run, "failure")
+    assert "SIGKILL" in page
+    assert "prefect deployment run pipeline/demo" in page
 
-    deployed.run("prefect", "flow-run", "retry", run)
+    deployed.run_module("prefect", "flow-run", "retry", run)
     deployed.wait_for(lambda: Store(deployed.home).headers("checkpoint"), 600)
     deployed.wait_for(
         lambda: any(step.parent != sft for step in saved.glob("checkpoint-*/checkpoint-*")), 600
     )
-    assert len(Store(deployed.home).headers("checkpoint")) == 1  # in the middle of rank_grpo
-    whole_group(worker)
-    assert deployed.finish(run, 300) == "CRASHED"  # nobody is left to see it but the heartbeats
+    assert len(Store(deployed.home).headers("checkpoint")) == 1  # it is training rank_grpo
+    kill_with_children(worker)
+    assert deployed.wait_for_run(run, 300) == "CRASHED"  # by missing heartbeats
 
-    deployed.work()
-    deployed.run("prefect", "flow-run", "retry", run)
-    assert deployed.finish(run, 600) == "COMPLETED", deployed.logs()
+    deployed.start_worker()
+    deployed.run_module("prefect", "flow-run", "retry", run)
+    assert deployed.wait_for_run(run, 600) == "COMPLETED", deployed.logs()
     store = Store(deployed.home)
-    assert all(h.figures.get("resumed_from_step", 0) > 0 for h in store.headers("checkpoint"))
-    assert weights(store) == weights(undisturbed(tmp_path / "other", tiny))
+    resumed = {
+        h.ref.stage: h.figures.get("resumed_from_step", 0) for h in store.headers("checkpoint")
+    }
+    assert set(resumed) == {"sft", "rank_grpo"}
+    assert min(resumed.values()) > 0
+    assert weights(store) == weights(run_undisturbed(tmp_path / "other", tiny))
 
 
-def whole_group(worker: subprocess.Popen[bytes]) -> None:
-    """Kill a worker and everything that it started, at once."""
-    family = [*psutil.Process(worker.pid).children(recursive=True), psutil.Process(worker.pid)]
-    for process in family:
+def kill_with_children(worker: subprocess.Popen[bytes]) -> None:
+    """Kill a worker and all its descendants."""
+    processes = [*psutil.Process(worker.pid).children(recursive=True), psutil.Process(worker.pid)]
+    for process in processes:
         process.send_signal(signal.SIGKILL)
     worker.wait(30)
 
 
 @pytest.mark.slow
-def test_two_deployments_share_a_warehouse(deployed: Deployed, tiny: Tiny) -> None:
-    deployed.work()
-    first = deployed.due("pipeline/demo", overrides=tiny, until="sft")
-    second = deployed.due("build-sft-data/reddit-v2", profile="demo", overrides=tiny)
-    assert deployed.finish(first) == deployed.finish(second) == "COMPLETED", deployed.logs()
-    one, other = deployed.record(first), deployed.record(second)
+def test_two_deployments_share_a_warehouse(deployed: Deployment, tiny: Tiny) -> None:
+    deployed.start_worker()
+    first = deployed.schedule_run("pipeline/demo", overrides=tiny, until="sft")
+    second = deployed.schedule_run("build-sft-data/reddit-v2", profile="demo", overrides=tiny)
+    assert deployed.wait_for_run(first) == deployed.wait_for_run(second) == "COMPLETED", (
+        deployed.logs()
+    )
+    one, other = deployed.run_record(first), deployed.run_record(second)
     ids = {e["kind"]: e["artifact_id"] for e in one["stages"] if e["artifact_id"]}
-    assert all(ids[e["kind"]] == e["artifact_id"] for e in other["stages"])
-    answers = one["llm"]["sent"] + other["llm"]["sent"]
-    assert answers == one["llm"]["requests"] == other["llm"]["requests"]  # none bought twice
+    shared_kinds = {e["kind"]: e["artifact_id"] for e in other["stages"]}
+    assert "demonstrations" in shared_kinds
+    assert shared_kinds.items() <= ids.items()
+    sent = one["llm"]["sent"] + other["llm"]["sent"]
+    assert sent == one["llm"]["requests"] == other["llm"]["requests"]  # none sent twice

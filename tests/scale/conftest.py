@@ -1,35 +1,35 @@
-"""What tests time lies side by side in the end: the same work in one process and in several."""
+"""The fixture `timed`: the summary lists durations, e.g. of one process and of several."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-Timed = Callable[[str], AbstractContextManager[None]]
+from tests.support.timing import Timed
 
-TIMES: list[tuple[str, str, float]] = []
+DURATIONS: list[tuple[str, str, float]] = []
+"""(test, block, seconds)."""
 
 
 @pytest.fixture
 def timed(request: pytest.FixtureRequest) -> Timed:
-    """Take the time of a block; the summary of the tests has it, by the test and a name."""
+    """Measure the duration of a named block."""
 
     @contextlib.contextmanager
     def block(name: str) -> Iterator[None]:
         started = time.monotonic()
         yield
-        TIMES.append((request.node.name, name, time.monotonic() - started))
+        DURATIONS.append((request.node.name, name, time.monotonic() - started))
 
     return block
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if TIMES:
+    if DURATIONS:
         terminalreporter.section("seconds", sep="-")
-    for test, name, seconds in TIMES:
+    for test, name, seconds in DURATIONS:
         terminalreporter.write_line(f"{seconds:7.1f}  {name}  ({test})")

@@ -12,10 +12,10 @@ from convrec.training.checkpoint import step_of
 from convrec.training.job import FitFunction
 from convrec.training.launch import run_training
 from convrec.utils.progress import no_progress
-from tests.scale import training_jobs
-from tests.scale.conftest import Timed
-from tests.scale.training_jobs import FITS, TWO_PROCESSES, run_until_killed, training_job
+from tests.support import training_jobs
 from tests.support.film_student import checkpoint
+from tests.support.timing import Timed
+from tests.support.training_jobs import FITS, TWO_PROCESSES, run_until_killed, training_job
 from tests.support.trainings import logged_metrics, weights
 
 __all__ = ["checkpoint"]
@@ -54,10 +54,10 @@ def test_a_killed_launch_resumes(
     checkpoint: Path, tmp_path: Path, stage: str, kill: int, saved: int
 ) -> None:
     folder, out = tmp_path / "working", tmp_path / "out"
-    run_until_killed("tests.scale.training_jobs", stage, checkpoint, out, folder, kill)
+    run_until_killed("tests.support.training_jobs", stage, checkpoint, out, folder, kill)
     assert not out.exists()
     latest = max(folder.glob("checkpoint-*"), key=step_of)
-    assert step_of(latest) >= saved  # its processes live a moment longer
+    assert step_of(latest) >= saved  # the worker processes end a moment later
 
     steps: list[int] = []
     job = training_job(stage, checkpoint, out, folder, **TWO_PROCESSES)
@@ -71,7 +71,7 @@ def test_a_killed_launch_resumes(
     assert torch.equal(weights(out), weights(undisturbed))
 
 
-def test_a_launch_whose_port_is_taken_is_repeated(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_launch_is_retried_if_its_port_is_taken(checkpoint: Path, tmp_path: Path) -> None:
     job = training_job("sft", checkpoint, tmp_path / "out", tmp_path / "working", **TWO_PROCESSES)
     figures, _ = run_training(training_jobs.find_port_taken, job, no_progress)
     assert figures["processes"] == 2
@@ -90,7 +90,7 @@ def test_a_launch_whose_port_is_taken_is_repeated(checkpoint: Path, tmp_path: Pa
         (training_jobs.exit_silently, r"failed \(exit status 7\): no error message; see"),
     ],
 )
-def test_a_failed_launch_has_a_message_of_one_line(
+def test_a_failed_launch_has_a_one_line_message(
     checkpoint: Path, tmp_path: Path, fit: FitFunction, message: str
 ) -> None:
     job = training_job("sft", checkpoint, tmp_path / "out", tmp_path / "working", **TWO_PROCESSES)

@@ -1,4 +1,4 @@
-"""Two hosts of one lake, each with a home of its own, agree on who sends a request."""
+"""Two hosts of one lake, each with its own home, never send the same request."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_key_is_claimed_by_one_host_at_a_time(
         assert here.claim(["a", "b", "c", "e"], nothing_stored).elsewhere == []
 
 
-def test_two_hosts_share_the_work(hosts: tuple[Store, Store]) -> None:
+def test_two_hosts_divide_the_requests(hosts: tuple[Store, Store]) -> None:
     with running_endpoint() as endpoint:
         endpoint.latency = 0.01
         both = [fetch_in_child(host.home, endpoint.url, 150) for host in hosts]
@@ -64,18 +64,18 @@ def test_two_hosts_share_the_work(hosts: tuple[Store, Store]) -> None:
     assert set(endpoint.counts.values()) == {1}
 
 
-def test_one_host_submits_a_batch(
+def test_only_one_host_submits_a_batch(
     hosts: tuple[Store, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = [make_request(n) for n in range(6)]
-    upload, others = BatchClient.upload_file, []
+    upload, other_threads = BatchClient.upload_file, []
 
     def slow_upload(self: BatchClient, path: Path, name: str) -> str:
-        if not others:
+        if not other_threads:
             other = threading.Thread(
                 target=fetch_in_batches, args=(requests, url, hosts[1], "other")
             )
-            others.append(other)
+            other_threads.append(other)
             other.start()
             time.sleep(4)
         return upload(self, path, name)
@@ -84,5 +84,5 @@ def test_one_host_submits_a_batch(
     with batch_endpoint(tmp_path / "endpoint") as batches:
         url = batches.start()
         fetch_in_batches(requests, url, hosts[0])
-        others[0].join(60)
+        other_threads[0].join(60)
         assert batches.created == [6]

@@ -12,10 +12,10 @@ import torch
 from convrec.training.checkpoint import step_of
 from convrec.training.launch import run_training
 from convrec.utils.progress import no_progress
-from tests.scale.conftest import Timed
-from tests.scale.sharded_training import FSDP, fit_sharded, run_sharded, with_bf16
-from tests.scale.training_jobs import FITS, run_until_killed, training_job
 from tests.support.film_student import checkpoint
+from tests.support.sharded_training import FSDP, fit_sharded, run_sharded, with_bf16
+from tests.support.timing import Timed
+from tests.support.training_jobs import FITS, run_until_killed, training_job
 from tests.support.trainings import logged_metrics, weights
 
 __all__ = ["checkpoint"]
@@ -55,7 +55,7 @@ def test_processes_with_sharded_weights_train_like_one(
 
 def test_a_killed_launch_of_fsdp_resumes(checkpoint: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "working", tmp_path / "out"
-    run_until_killed("tests.scale.sharded_training", checkpoint, out, folder, 12)
+    run_until_killed("tests.support.sharded_training", checkpoint, out, folder, 12)
     assert not out.exists()
     saved = step_of(max(folder.glob("checkpoint-*"), key=step_of))
     assert saved >= 10

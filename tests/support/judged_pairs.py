@@ -1,4 +1,4 @@
-"""The pairs that a warehouse's judge has rated, and a copy of what was paid for."""
+"""The pairs that a judge has rated, the requests of a run, and a copy of all responses."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ def judged_pairs(store: Store) -> set[tuple[Any, ...]]:
     with store.read_connection() as connection:
         query = "SELECT judge_key, unnest(items), pass FROM llm_judged"
         return set(connection.execute(query).fetchall())
+
+
+def requests_by_stage(store: Store, run: str) -> dict[str, int]:
+    """Number of requests that a run sent, by stage."""
+    with store.read_connection() as connection:
+        rows = connection.execute(
+            "SELECT stage, count(*) FROM llm_ledger WHERE run = ? GROUP BY stage", [run]
+        ).fetchall()
+    return dict(rows)
 
 
 def copy_responses(old: Store, new: Store) -> None:

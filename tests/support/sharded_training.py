@@ -1,6 +1,6 @@
 """FSDP and ZeRO-3 on CPU processes (gloo). torch supports them there, but accelerate refuses them.
 
-    python -m tests.scale.sharded_training CHECKPOINT OUT FOLDER STEP
+    python -m tests.support.sharded_training CHECKPOINT OUT FOLDER STEP
 
 trains in two processes, and kills itself with SIGKILL once STEP is reported.
 """
@@ -25,7 +25,7 @@ from convrec.stages.sft.build import fit_sft
 from convrec.training import launch
 from convrec.training.job import FitFunction, Progress, TrainingJob, TrainingResult
 from convrec.training.launch_settings import launch_settings
-from tests.scale.training_jobs import training_job
+from tests.support.training_jobs import training_job
 
 FSDP = {"launcher": "accelerate", "parallel": "fsdp", "processes": 2}
 
@@ -114,7 +114,7 @@ def main(checkpoint: str, out: str, folder: str, last: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     # Imported by name, as the processes will import it.
-    fit = import_module("tests.scale.sharded_training").fit_sharded
+    fit = import_module("tests.support.sharded_training").fit_sharded
     job = training_job("sft", Path(checkpoint), Path(out), Path(folder), **FSDP)
     run_sharded(fit, job, die)
 

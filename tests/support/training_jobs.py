@@ -1,6 +1,6 @@
 """Trainings of a micro student under the launcher, and trainings that fail.
 
-    python -m tests.scale.training_jobs STAGE CHECKPOINT OUT FOLDER STEP
+    python -m tests.support.training_jobs STAGE CHECKPOINT OUT FOLDER STEP
 
 trains in two processes, and kills itself with SIGKILL once STEP is reported.
 """
