@@ -1,8 +1,7 @@
 """Files and batches of the demo server, as OpenAI offers them, in a folder.
 
-Files and batches are written atomically, so a server that is killed and restarted on the same
-folder finds them again. A batch ends `seconds` after its creation by the clock; its lines are
-processed when it is first requested after that.
+They are written atomically, so a server that is killed and restarted finds them again. A batch
+ends `seconds` after its creation; its lines are processed when it is first requested after that.
 """
 
 from __future__ import annotations
@@ -31,10 +30,7 @@ PARTIAL_FAULTS = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
 
 @dataclass
 class BatchApiState:
-    """Files and batches in one folder, which is created with the first file.
-
-    Objects have the fields of the OpenAI API; those that start with `_` are internal.
-    """
+    """Files and batches with the fields of the OpenAI API; names with `_` are internal."""
 
     folder: Path
     respond: Respond
@@ -56,7 +52,12 @@ class BatchApiState:
         return json.loads(path.read_text()) if path.is_file() else None
 
     def _save_object(self, item: dict[str, Any]) -> None:
-        _write_bytes(self.folder / f"{item['id']}.json", json.dumps(item).encode())
+        self._write_file(f"{item['id']}.json", json.dumps(item).encode())
+
+    def _write_file(self, name: str, content: bytes) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with atomic_path(self.folder / name) as part:
+            part.write_bytes(content)
 
     # -- files ---------------------------------------------------------------------------------
 
@@ -71,7 +72,7 @@ class BatchApiState:
             "purpose": purpose,
             "status": "processed",
         }
-        _write_bytes(self.folder / f"{file['id']}.content", content)
+        self._write_file(f"{file['id']}.content", content)
         self._save_object(file)
         return file
 
@@ -134,8 +135,10 @@ class BatchApiState:
         lines, errors = _parse_input(self.read_content(batch["input_file_id"]))
         if batch["_fault"] == "batch_failed":
             errors = [_batch_error("token_limit_exceeded", "Enqueued token limit reached.")]
-        if not errors:
-            errors = self._model_errors(lines)
+        elif not errors:
+            status, body = self.respond(lines[0]["body"])
+            if status == 404:
+                errors = [_batch_error("model_not_found", str(body["error"]["message"]))]
         now = int(time.time())
         if errors:
             data = {"object": "list", "data": errors}
@@ -146,12 +149,6 @@ class BatchApiState:
             counts = {"total": len(lines), "completed": completed, "failed": 0}
             return batch | {"status": "in_progress", "request_counts": counts}
         return batch | self._process(batch, lines, now)
-
-    def _model_errors(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        status, body = self.respond(lines[0]["body"])
-        if status != 404:
-            return []
-        return [_batch_error("model_not_found", str(body["error"]["message"]))]
 
     def _process(
         self, batch: dict[str, Any], lines: list[dict[str, Any]], now: int
@@ -167,11 +164,14 @@ class BatchApiState:
             not_run = f"batch_{status}" if number >= limit else ""
             fault = "" if not_run else self.faults.draw_from(rng)
             row = self._output_row(line, fault, not_run)
-            self.log({"key": line["custom_id"], "outcome": _outcome(row), "batch": batch["id"]})
+            outcome = "lost"
             if row is not None:
-                is_good = row["response"] and row["response"]["status_code"] == 200
-                (output if is_good else errors).append(row)
+                response, error = row["response"], row["error"]
+                outcome = str(response["status_code"] if response else error["code"])
+                (output if outcome == "200" else errors).append(row)
+            self.log({"key": line["custom_id"], "outcome": outcome, "batch": batch["id"]})
         moment = {"completed": "completed_at", "expired": "expired_at"}.get(status, "cancelled_at")
+        done = len(output)
         return {
             "status": status,
             moment: now,
@@ -179,8 +179,8 @@ class BatchApiState:
             "error_file_id": self._add_result_file(errors, "error"),
             "request_counts": {
                 "total": len(lines),
-                "completed": len(output),
-                "failed": len(lines) - len(output),
+                "completed": done,
+                "failed": len(lines) - done,
             },
         }
 
@@ -241,15 +241,3 @@ def _parse_input(content: bytes) -> tuple[list[dict[str, Any]], list[dict[str, A
 
 def _batch_error(code: str, message: str, line: int | None = None) -> dict[str, Any]:
     return {"code": code, "message": message, "line": line, "param": None}
-
-
-def _outcome(row: dict[str, Any] | None) -> str:
-    if row is None:
-        return "lost"
-    return str(row["response"]["status_code"] if row["response"] else row["error"]["code"])
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with atomic_path(path) as part:
-        part.write_bytes(content)

@@ -47,9 +47,7 @@ def batch_routes(
 
     async def get_content(request: Request) -> Response:
         file = state.get_object(request.path_params["id"])
-        if file is None:
-            return _object_response(None)
-        return Response(state.read_content(file["id"]))
+        return Response(state.read_content(file["id"])) if file else _object_response(None)
 
     async def create_batch(request: Request) -> Response:
         body = await request.json()

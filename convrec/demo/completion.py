@@ -24,8 +24,7 @@ _CHARACTERS_PER_TOKEN = 4
 def complete(body: Mapping[str, Any]) -> dict[str, Any]:
     """The response to a `/v1/chat/completions` request body; the same for equal bodies.
 
-    Raises InputError for an unknown model, for messages without text, and for a request that the
-    judge cannot use: an endpoint responds with status 400 or 404.
+    Raises InputError for an unknown model, messages without text, or an unusable judge request.
     """
     model = body.get("model")
     if model not in MODELS:
@@ -42,7 +41,7 @@ def complete(body: Mapping[str, Any]) -> dict[str, Any]:
         content = judge.respond(conversation, candidates, body.get("response_format"), rng, world)
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     finish_reason = "stop"
-    if limit and _count_tokens([content]) > limit:
+    if limit and count_tokens([content]) > limit:
         content, finish_reason = content[: limit * _CHARACTERS_PER_TOKEN], "length"
     return _response(key, model, content, finish_reason, texts)
 
@@ -50,19 +49,16 @@ def complete(body: Mapping[str, Any]) -> dict[str, Any]:
 def _response(
     key: str, model: str, content: str, finish_reason: str, texts: Iterable[str]
 ) -> dict[str, Any]:
-    prompt_tokens, completion_tokens = _count_tokens(texts), _count_tokens([content])
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": content, "refusal": None},
-        "logprobs": None,
-        "finish_reason": finish_reason,
-    }
+    prompt_tokens, completion_tokens = count_tokens(texts), count_tokens([content])
+    message = {"role": "assistant", "content": content, "refusal": None}
     return {
         "id": f"chatcmpl-{key[:24]}",
         "object": "chat.completion",
         "created": CREATED,
         "model": model,
-        "choices": [choice],
+        "choices": [
+            {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
+        ],
         "usage": {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
@@ -92,5 +88,6 @@ def _message_texts(messages: object) -> list[str]:
     return texts
 
 
-def _count_tokens(texts: Iterable[str]) -> int:
+def count_tokens(texts: Iterable[str]) -> int:
+    """About how many tokens the texts have."""
     return sum(math.ceil(len(text) / _CHARACTERS_PER_TOKEN) for text in texts)

@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from convrec.demo.completion import count_tokens
 from convrec.errors import InputError
 
 EMBEDDERS = ("demo-embedder",)
 """The models that `embed` simulates."""
 
 DIMENSIONS = 256
-
-_CHARACTERS_PER_TOKEN = 4
 
 
 def embed(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def embed(body: Mapping[str, Any]) -> dict[str, Any]:
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise InputError("`input` holds something that is no text, or an empty one")
     as_base64 = body.get("encoding_format") == "base64"
-    tokens = sum(math.ceil(len(text) / _CHARACTERS_PER_TOKEN) for text in texts)
+    tokens = count_tokens(texts)
     return {
         "object": "list",
         "model": body["model"],
@@ -59,7 +58,6 @@ def text_vector(text: str) -> np.ndarray:
 
 @lru_cache(maxsize=50_000)
 def _hash_word(word: str) -> tuple[int, float]:
-    """(dimension, sign) of a word."""
     hashed = sha256(word.encode()).digest()
     return int.from_bytes(hashed[:4]) % DIMENSIONS, 1.0 if hashed[4] % 2 else -1.0
 

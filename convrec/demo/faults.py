@@ -84,7 +84,7 @@ class Limits:
     def wait(self, body: Any) -> float:
         """Seconds until this request is allowed; at 0 it is counted."""
         now = time.monotonic()
-        needs = {"requests": 1.0, "tokens": self._max_tokens(body)}
+        needs = {"requests": 1.0, "tokens": _max_tokens(body)}
         waits = [0.0]
         for name, limit in self._limits.items():
             if limit:
@@ -110,10 +110,10 @@ class Limits:
                 headers[f"x-ratelimit-reset-{name}"] = f"{reset:.0f}ms"
         return headers
 
-    @staticmethod
-    def _max_tokens(body: Any) -> float:
-        if not isinstance(body, dict):
-            return 1.0
-        completion = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-        prompt = body.get("messages", body.get("input"))
-        return len(json.dumps(prompt)) / 4 + int(completion)
+
+def _max_tokens(body: Any) -> float:
+    if not isinstance(body, dict):
+        return 1.0
+    completion = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+    prompt = body.get("messages", body.get("input"))
+    return len(json.dumps(prompt)) / 4 + int(completion)

@@ -1,8 +1,7 @@
 """The simulated judge: noisy ratings of candidates that favor early positions.
 
-A rating depends on whether the candidate has the taste that the conversation states. The response
-is JSON as the request's schema demands. Like real judges it sometimes skips a candidate or stops
-midway.
+A rating depends on whether the candidate has the taste that the conversation states. Like real
+judges it sometimes skips a candidate or stops midway.
 """
 
 from __future__ import annotations

@@ -2,9 +2,7 @@
 
 A poster has one taste, names 1–3 liked works and usually says what they want. Each reply is a
 sample with 3–6 works of that taste, skewed towards those with a large `crowd`, and never one that
-the post names. The rows have the raw schema of the authors' Reddit-v2 files plus `created_utc`.
-Some are broken on purpose, to show the quarantine. Works and phrases come from
-`convrec.demo.world`, never from the catalog.
+the post names. Some rows are broken on purpose, to show the quarantine.
 """
 
 from __future__ import annotations
@@ -84,13 +82,15 @@ def _write_post(world: World, taste: str, rng: random.Random) -> tuple[list[Work
     count = rng.choices((1, 2, 3), weights=(45, 40, 15))[0]
     liked = _draw_works(world.of_taste(taste), count, _fame_weight, rng)
     title_form = words.dated if rng.random() < 0.4 else "{title}"
-    titles = [_format_work(work, title_form, rng) for work in liked]
+    *most, last = (_format_work(work, title_form, rng) for work in liked)
     parts = [rng.choice(words.openers)] if rng.random() < 0.35 else []
-    parts.append(rng.choice(words.liked).format(works=_join_titles(titles)))
+    works = f"{', '.join(most)} and {last}" if most else last
+    parts.append(rng.choice(words.liked).format(works=works))
     if rng.random() < 0.85:
         parts.append(rng.choice(words.wants).format(want=rng.choice(poster.wants)))
         if rng.random() < 0.35:
-            parts.append(_as_sentence(rng.choice(poster.moods)))
+            mood = rng.choice(poster.moods)
+            parts.append(f"{mood[0].upper()}{mood[1:]}.")
     else:
         parts.append(rng.choice(words.alike))
     named = list(liked)
@@ -136,14 +136,6 @@ def _format_work(work: Work, form: str, rng: random.Random) -> str:
     """A work as people write it; `form` has the fields {title}, {year} and {author}."""
     title = rng.choice((work.title, *work.aliases)) if rng.random() < 0.08 else work.title
     return form.format(title=title, year=work.year, author=work.author)
-
-
-def _join_titles(titles: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(titles[:-1]), titles[-1])))
-
-
-def _as_sentence(words: str) -> str:
-    return words[0].upper() + words[1:] + "."
 
 
 def _broken_rows(words: Mapping[str, Any]) -> list[Any]:

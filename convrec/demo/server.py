@@ -1,12 +1,8 @@
 """An OpenAI-compatible server on this machine, with functions instead of models.
 
-It serves the demo's simulated teacher and judge, so that a run uses the whole `openai` client path
-without a key, a network or a cost. A response depends on its request alone. For tests it can
-misbehave: `Faults` draws, from a seed, which requests meet a 429, a 500, a dropped connection,
-broken JSON or a response without choices.
-
-`python -m convrec.demo.server` prints its base URL and serves until its standard input closes;
-this is how a run starts and stops it. The command for people is `convrec llm serve-demo`.
+A run on it uses the whole `openai` client path without a key, a network or a cost. A run starts it
+with `python -m convrec.demo.server`, which prints its base URL and serves until its standard input
+closes. The command for people is `convrec llm serve-demo`.
 """
 
 from __future__ import annotations
@@ -55,18 +51,10 @@ def create_app(
     batch_seconds: float = 2.0,
     limits: Limits | None = None,
 ) -> Starlette:
-    """The web application.
+    """The web application: `complete` serves `models`, `embed` serves `embedders`.
 
-    Args:
-        complete: Responds to chat completions of `models`.
-        embed: Responds to embedding requests of `embedders`.
-        faults: Faults that requests meet.
-        log: Gets one JSON line per request: its key (`X-Client-Request-Id`, else the digest of
-            the body) and its outcome.
-        state: Folder for files and batches; by default a temporary one, created with the first
-            file.
-        batch_seconds: How long a batch takes.
-        limits: Rate limits to enforce and to report in headers.
+    `log` gets one JSON line per request: its key (`X-Client-Request-Id`, else the digest of the
+    body) and its outcome. `state` is the folder for files and batches, by default a temporary one.
     """
     active_faults = faults or Faults()
 
@@ -111,10 +99,8 @@ def create_app(
     batches = BatchApiState(folder, respond, active_faults, batch_seconds, write_log)
 
     async def list_models(request: Request) -> Response:
-        rows = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "convrec"}
-            for name in (*models, *embedders)
-        ]
+        fields = {"object": "model", "created": 0, "owned_by": "convrec"}
+        rows = [{"id": name, **fields} for name in (*models, *embedders)]
         return JSONResponse({"object": "list", "data": rows})
 
     async def health(request: Request) -> Response:
@@ -238,11 +224,8 @@ def base_url(listener: socket.socket) -> str:
 
 def create_server(app: Starlette) -> uvicorn.Server:
     """A quiet uvicorn server; `run(sockets=[listener])` serves, `should_exit = True` stops it."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=2
-        )
-    )
+    options: dict[str, Any] = {"log_level": "critical", "access_log": False, "lifespan": "off"}
+    return uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=2, **options))
 
 
 def demo_app(**options: Any) -> Starlette:

@@ -1,9 +1,8 @@
 """The simulated teacher: a ranked list for the stated taste, with the faults of a real model.
 
-It knows works and tastes, never the ground truth. Its faults: it prefers famous works to those
-that posters name, misreads some posts, drifts off the taste down the list, names works outside
-the catalog, writes alternative titles and wrong or no years, and sometimes repeats itself. The
-rates below are tuned to the targets in `benchmarks/demo_world.py`.
+It prefers famous works to those that posters name, misreads some posts, drifts off the taste down
+the list, names works outside the catalog, writes alternative titles and wrong or no years, and
+sometimes repeats itself. The rates are tuned to the targets in `benchmarks/demo_world.py`.
 """
 
 from __future__ import annotations

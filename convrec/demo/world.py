@@ -1,12 +1,8 @@
 """The demo's worlds: real works, their tastes, and how well known they are.
 
-A world is a folder. `world.csv` holds facts (title, year, alternative titles, perhaps an author)
-and three invented columns. `taste` groups the works. `fame` decides which works the simulated
-teacher prefers. `crowd` decides how often posters name a work; it is empty for works that the
-demo catalog does not have. Fame and crowd disagree on purpose: this is the popularity bias that
-the adjust stage has to remove. `tastes.toml` holds the words of each taste, `words.toml` the
-sentences of posts. The world is separate from the catalog, so a catalog edit changes neither the
-posts nor the teacher.
+`fame` decides which works the simulated teacher prefers, `crowd` how often posters name a work.
+They disagree on purpose: this is the popularity bias that the adjust stage has to remove. A world
+is separate from the catalog, so a catalog edit changes neither the posts nor the teacher.
 """
 
 from __future__ import annotations
@@ -39,10 +35,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Taste:
-    """What people of one taste ask for.
-
-    `cues` are words that identify the taste, `neighbor` is the most similar one.
-    """
+    """What people of one taste ask for; `cues` identify it, `neighbor` is the most similar one."""
 
     name: str
     neighbor: str
@@ -53,10 +46,7 @@ class Taste:
 
 @dataclass(frozen=True)
 class Words:
-    """Sentences of posts about a world.
-
-    `nouns` identify requests about it, `dated` formats a title with its year or author.
-    """
+    """Sentences of posts; `nouns` identify a request, `dated` adds a year or author to a title."""
 
     nouns: tuple[str, ...]
     dated: str
@@ -105,7 +95,18 @@ def load_world(name: WorldName = WORLDS[0]) -> World:
 def _world(name: WorldName) -> World:
     work_file, taste_file, word_file = world_files(name)
     with work_file.open(encoding="utf-8", newline="") as file:
-        works = tuple(_parse_work(row) for row in csv.DictReader(file))
+        works = tuple(
+            Work(
+                title=row["title"],
+                year=int(row["year"]),
+                aliases=tuple(filter(None, row["aliases"].split("|"))),
+                taste=row["taste"],
+                fame=int(row["fame"]),
+                crowd=int(row["crowd"] or 0),
+                author=row.get("author", ""),
+            )
+            for row in csv.DictReader(file)
+        )
     tables = tomllib.loads(taste_file.read_text(encoding="utf-8"))
     tastes = {
         name: Taste(
@@ -134,11 +135,3 @@ def _world_by_noun() -> dict[str, WorldName]:
 @cache
 def _noun_pattern() -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(_world_by_noun())})\b", re.IGNORECASE)
-
-
-def _parse_work(row: dict[str, str]) -> Work:
-    aliases = tuple(filter(None, row["aliases"].split("|")))
-    crowd, author = int(row["crowd"] or 0), row.get("author", "")
-    return Work(
-        row["title"], int(row["year"]), aliases, row["taste"], int(row["fame"]), crowd, author
-    )
