@@ -188,3 +188,10 @@ def unique_conversations(ctx: StepContext) -> pl.DataFrame:
     """One row per context (context_id, conversation), in order."""
     conversations = ctx.frame("conversations", "context_id", "conversation")
     return conversations.unique("context_id", keep="first", maintain_order=True)
+
+
+def catalog_lines(ctx: StepContext, name: str) -> pl.DataFrame:
+    """The catalog in order: item_id, and column `name`, the item's line in a list."""
+    catalog, format_line = ctx.frame("catalog", "item_id", "title", "year"), ctx.config.line_format
+    lines = [format_line.format(title, year) for _, title, year in catalog.iter_rows()]
+    return catalog.select("item_id", pl.Series(name, lines, dtype=pl.String))

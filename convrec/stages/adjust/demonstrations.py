@@ -22,7 +22,13 @@ from convrec.stages.adjust.figures import TopLists, popularity_figures, ranking_
 from convrec.stages.adjust.item_links import ground_truth_counts, read_ground_truth
 from convrec.stages.adjust.top_n import NO_ITEM, final_scores, top_items
 from convrec.stages.base import Step, StepContext
-from convrec.stages.partitions import CHUNK, SharedTables, build_partitions, context_spans
+from convrec.stages.partitions import (
+    CHUNK,
+    SharedTables,
+    build_partitions,
+    catalog_lines,
+    context_spans,
+)
 from convrec.titles.index import TitleIndex
 
 COLUMNS = ("context_id", "sample_id", "split", "items", "completion")
@@ -74,10 +80,7 @@ def _build_partition(
     ctx: StepContext, shared: SharedTables, start: int, stop: int
 ) -> Iterator[pl.DataFrame]:
     """Build the demonstrations of the contexts `start` to `stop`, CHUNK contexts a frame."""
-    catalog = ctx.frame("catalog", "item_id", "title", "year")
-    format_line = ctx.config.line_format.format
-    lines = [format_line(title, year) for _, title, year in catalog.iter_rows()]
-    items = catalog.select("item_id").with_columns(pl.Series("line", lines, dtype=pl.String))
+    items = catalog_lines(ctx, "line")
     for lists in shared["lists"].slice(start, stop - start).collect().iter_slices(CHUNK):
         yield demonstration_rows(lists, items)
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -21,8 +20,10 @@ from convrec.catalog.resolve import catalog_file
 from convrec.config import Config
 from convrec.stages.ingest.files import entity_files
 from convrec.stages.ingest.formats import FORMATS, Frames, StoredRows
+from convrec.utils.latest_value import LatestValue
 
-T = TypeVar("T")
+_LATEST_CATALOG: LatestValue[Frames] = LatestValue()
+_LATEST_CONVERSATIONS: LatestValue[StoredRows] = LatestValue()
 
 
 class IngestedData(NamedTuple):
@@ -71,7 +72,7 @@ def read_data(config: Config) -> IngestedData:
 
 def read_catalog(config: Config) -> Frames:
     """(items, quarantine) of the catalog."""
-    key = [catalog_config(config), catalog_inputs(config)]
+    key = digest([catalog_config(config), catalog_inputs(config)])
     return _LATEST_CATALOG.get(key, lambda: _read_catalog(config))
 
 
@@ -83,7 +84,7 @@ def read_conversations(config: Config) -> Frames:
 
 def load_conversations(config: Config) -> StoredRows:
     """(conversations, quarantine) of the data, with the conversations in a file if large."""
-    key = [conversations_config(config), conversations_inputs(config)]
+    key = digest([conversations_config(config), conversations_inputs(config)])
     with _gc_paused():
         return _LATEST_CONVERSATIONS.get(key, lambda: _read_conversations(config))
 
@@ -117,25 +118,3 @@ def _read_catalog(config: Config) -> Frames:
 
 def _read_conversations(config: Config) -> StoredRows:
     return FORMATS[config.ingest.format].read(config)
-
-
-class _LatestValue(Generic[T]):
-    """Caches the latest value. One thread computes it while others wait."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._key = ""
-        self._value: T | None = None
-
-    def get(self, identity: Any, compute: Callable[[], T]) -> T:
-        """The cached value if it was computed for the same `identity`, else a new one."""
-        key = digest(identity)
-        with self._lock:
-            if self._value is None or self._key != key:
-                self._value = None
-                self._value, self._key = compute(), key
-            return self._value
-
-
-_LATEST_CATALOG: _LatestValue[Frames] = _LatestValue()
-_LATEST_CONVERSATIONS: _LatestValue[StoredRows] = _LatestValue()

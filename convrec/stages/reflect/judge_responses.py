@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import polars as pl
 
@@ -43,6 +42,9 @@ AND NOT EXISTS (
 """
 
 ROWS_PER_FETCH = 2048
+
+_INDEX_COLUMNS = ("judge_key", "pass", "items", "request_key", "context_id")
+_IndexRow = tuple[str, int, list[str], str, str]
 
 
 class JudgeResponses(ResponseSource):
@@ -95,24 +97,16 @@ class JudgeResponses(ResponseSource):
             for chunk in chunks(pairs.missing_requests(part)):
                 answered = responses.digests([each.request.key for each in chunk])
                 rows = [
-                    _IndexRow(
-                        each.judge_key,
-                        each.pass_number,
-                        each.items,
-                        each.request.key,
-                        each.request.owner,
-                    )
-                    for each in chunk
-                    if each.request.key in answered
+                    (key, pass_number, items, request.key, request.owner)
+                    for request, key, pass_number, items in chunk
+                    if request.key in answered
                 ]
                 _insert_pairs(rows, ctx.store)
 
     def answered_count(self, ctx: StepContext) -> int:
         """How many requests the indexed pairs stand for."""
-        keys: set[str] = set()
-        for part in cached_pairs(ctx).slices():
-            keys.update(part.requests["request_key"])
-        return len(keys)
+        slices = cached_pairs(ctx).slices()
+        return len({key for part in slices for key in part.requests["request_key"]})
 
 
 def slice_repairs(ctx: StepContext, part: PairSlice) -> dict[str, Request]:
@@ -123,14 +117,6 @@ def slice_repairs(ctx: StepContext, part: PairSlice) -> dict[str, Request]:
     requests = pl.concat([part.requests, unindexed])
     first = parse_first_responses(requests, ctx.store, ctx.config.reflect.scale)
     return {repair.key: repair for repair in first.repairs()}
-
-
-class _IndexRow(NamedTuple):
-    judge_key: str
-    pass_number: int
-    items: list[str]
-    request_key: str
-    context_id: str
 
 
 def _overlapping_requests(ctx: StepContext, batched: Iterable[Request]) -> Iterator[Request]:
@@ -160,7 +146,7 @@ def _unindexed_requests(ctx: StepContext) -> Iterator[_IndexRow]:
                 request = Request(owner or "", endpoint, json.loads(body))
                 for key, pass_number, items in _shown_passes(request, ctx):
                     interned = [lines.setdefault(line, line) for line in items]
-                    yield _IndexRow(key, pass_number, interned, request_key, request.owner)
+                    yield key, pass_number, interned, request_key, request.owner
 
 
 def _shown_passes(request: Request, ctx: StepContext) -> list[tuple[str, int, list[str]]]:
@@ -169,24 +155,17 @@ def _shown_passes(request: Request, ctx: StepContext) -> list[tuple[str, int, li
         return []
     items, bare_body = parsed
     key = Request("", request.endpoint, bare_body).key
-    passes = range(1, ctx.config.reflect.passes + 1)
     return [
         (key, pass_number, items)
-        for pass_number in passes
+        for pass_number in range(1, ctx.config.reflect.passes + 1)
         if shown_order(items, key, pass_number) == items
     ]
 
 
+@with_retries
 def _insert_pairs(rows: list[_IndexRow], store: Store) -> None:
-    if not rows:
-        return
-    columns = ["judge_key", "pass", "items", "request_key", "context_id"]
-    table = pl.DataFrame(rows, schema=columns, orient="row").to_arrow()
-
-    @with_retries
-    def commit() -> None:
+    if rows:
         with store.transaction(WriteMode.APPEND) as connection:
-            connection.register("incoming", table)
+            table = pl.DataFrame(rows, schema=_INDEX_COLUMNS, orient="row")
+            connection.register("incoming", table.to_arrow())
             connection.execute(_INSERT_PAIRS)
-
-    commit()

@@ -50,10 +50,8 @@ def _build(ctx: StepContext) -> StepResult:
     for part in pairs.slices():
         parsed = parse_ratings(part.requests, ctx.store, reflect.scale)
         rated = _join_ratings(part.pairs, parsed.ratings)
-        failures += [
-            (pairs.context_ids[context], *failure)
-            for context, failure in _failures(rated, parsed).items()
-        ]
+        failed = _failures(rated, parsed)
+        failures += [(pairs.context_ids[context], *why) for context, why in failed.items()]
         parts.append(rated.with_columns(pl.col("request") + requests))
         requests += part.requests.height
         responses += parsed.responses
@@ -98,9 +96,8 @@ def _single_ratings(rated: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     """One row a rating: request, rating, position, shown, length (characters of the line)."""
     lengths = items["item"].str.len_chars().cast(pl.Int16)
     rated = rated.drop_nulls("rating")
-    return rated.select(
-        "request", pl.col("rating", "position", "shown").cast(pl.Int16)
-    ).with_columns(length=lengths.gather(rated["item"]))
+    columns = pl.col("rating", "position", "shown").cast(pl.Int16)
+    return rated.select("request", columns, length=lengths.gather(rated["item"]))
 
 
 def _candidate_rows(

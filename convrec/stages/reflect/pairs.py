@@ -19,8 +19,9 @@ from convrec.artifacts.identity import canonical_json, digest, text_digest
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.requests import Request
 from convrec.stages.base import StepContext
-from convrec.stages.partitions import unique_conversations
+from convrec.stages.partitions import catalog_lines, unique_conversations
 from convrec.stages.reflect.prompt import judge_body, sanitize
+from convrec.utils.latest_value import LatestValue
 
 SLICE_CONTEXTS = 16_384
 
@@ -54,11 +55,9 @@ class JudgeRequest(NamedTuple):
 class PairSlice(NamedTuple):
     """The pairs of some contexts, ordered by context, rank and pass.
 
-    Attributes:
-        pairs: context and item (rows of `Pairs.context_ids` and `Pairs.items`), score (s_remap),
-            pass; request (row of `requests`), position (from 1) and shown, null if no request
-            asked about the pair.
-        requests: request_key, shown.
+    `pairs` has context and item (rows of `Pairs.context_ids` and `Pairs.items`), score (s_remap),
+    pass; request (row of `requests`), position (from 1) and shown, null if no request asked about
+    the pair. `requests` has request_key, shown.
     """
 
     pairs: pl.DataFrame
@@ -68,20 +67,15 @@ class PairSlice(NamedTuple):
 class Pairs:
     """All pairs of one judgments artifact.
 
-    Attributes:
-        context_ids: The contexts.
-        items: item_id, item (its line), and line: equal numbers for equal lines.
+    `items` has item_id, item (its line), and line: equal numbers for equal lines.
     """
 
     def __init__(self, ctx: StepContext) -> None:
         self._config, self._store = ctx.config, ctx.store
         self._endpoint = endpoint_name(ctx.config)
-        catalog = ctx.frame("catalog", "item_id", "title", "year")
-        format_line = ctx.config.line_format.format
-        lines = [(item_id, format_line(title, year)) for item_id, title, year in catalog.rows()]
-        self.items = pl.DataFrame(
-            lines, schema={"item_id": pl.String, "item": pl.String}, orient="row"
-        ).with_columns(line=(pl.col("item").rank("dense") - 1).cast(pl.UInt32))
+        self.items = catalog_lines(ctx, "item").with_columns(
+            line=(pl.col("item").rank("dense") - 1).cast(pl.UInt32)
+        )
         ranked = ctx.frame("candidates", "context_id", "item_id", "score", "rank")
         ranked = ranked.filter(pl.col("rank") <= ctx.config.reflect.top)
         conversations = unique_conversations(ctx).join(
@@ -89,7 +83,14 @@ class Pairs:
         )
         self.context_ids = conversations["context_id"]
         self._conversations = conversations["conversation"]
-        self._candidates = _number_candidates(ranked, self.context_ids, self.items)
+        # Candidates by context and rank: context and item as numbers, score, line.
+        contexts = self.context_ids.to_frame("context_id").with_row_index("context")
+        self._candidates = (
+            ranked.join(contexts, on="context_id")
+            .join(self.items.with_row_index("number").drop("item"), on="item_id")
+            .sort("context", "rank")
+            .select("context", "score", "line", item="number")
+        )
         template = Request("", self._endpoint, judge_body("\0", [], self._config))
         self._template_parts = template.canonical_json.split(canonical_json("\0")[1:-1])
         self._judge_keys = _judge_key_cache(template.key, ctx.config.reflect.max_characters)
@@ -193,8 +194,7 @@ class Pairs:
             yield JudgeRequest(request, key, pass_number, shown)
 
 
-_CACHE: dict[str, Pairs] = {}
-"""The last `Pairs`, by a digest of what they depend on."""
+_LATEST_PAIRS: LatestValue[Pairs] = LatestValue()
 
 
 def cached_pairs(ctx: StepContext) -> Pairs:
@@ -211,30 +211,13 @@ def cached_pairs(ctx: StepContext) -> Pairs:
             "endpoint": endpoint_name(ctx.config),
         }
     )
-    if key not in _CACHE:
-        pairs = Pairs(ctx)
-        _CACHE.clear()
-        _CACHE[key] = pairs
-    return _CACHE[key]
-
-
-def _number_candidates(
-    ranked: pl.DataFrame, context_ids: pl.Series, items: pl.DataFrame
-) -> pl.DataFrame:
-    """Candidates by context and rank: context and item as numbers, score, line."""
-    contexts = context_ids.to_frame("context_id").with_row_index("context")
-    return (
-        ranked.join(contexts, on="context_id")
-        .join(items.with_row_index("number").drop("item"), on="item_id")
-        .sort("context", "rank")
-        .select("context", "score", "line", item="number")
-    )
+    return _LATEST_PAIRS.get(key, lambda: Pairs(ctx))
 
 
 def shown_order(items: Iterable[str], judge_key: str, pass_number: int) -> list[str]:
     """Sort lines into the order in which a pass shows them."""
 
-    def place(item: str) -> bytes:
-        return blake2b(f"{judge_key}/{pass_number}/{item}".encode(), digest_size=8).digest()
-
-    return sorted(items, key=place)
+    prefix = f"{judge_key}/{pass_number}/"
+    return sorted(
+        items, key=lambda item: blake2b(f"{prefix}{item}".encode(), digest_size=8).digest()
+    )

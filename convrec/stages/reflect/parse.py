@@ -35,10 +35,8 @@ class UnusableResponse(NamedTuple):
 class ParsedRatings(NamedTuple):
     """Parsed responses. A request's number is its row in the frame of requests.
 
-    Attributes:
-        ratings: request, position (from 1), rating.
-        unusable: Request → why its response has no ratings.
-        repaired: Number of requests with a repair.
+    `ratings` has request, position (from 1), rating. `unusable` says by request why its response
+    has no ratings. `repaired` is the number of requests with a repair.
     """
 
     ratings: pl.DataFrame
@@ -52,7 +50,7 @@ class ParsedRatings(NamedTuple):
 
     def repairs(self) -> list[Request]:
         """The repair requests of unusable responses."""
-        return [each.repair for each in self.unusable.values() if each.repair is not None]
+        return [each.repair for each in self.unusable.values() if each.repair]
 
 
 _CACHE: dict[str, ParsedRatings] = {}
@@ -97,11 +95,7 @@ def parse_first_responses(requests: pl.DataFrame, store: Store, scale: int) -> P
 def parse_ratings(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
     """As `parse_first_responses`, with the repaired response in place of an unusable one."""
     first = parse_first_responses(requests, store, scale)
-    numbers = {
-        each.repair.key: number
-        for number, each in first.unusable.items()
-        if each.repair is not None
-    }
+    numbers = {each.repair.key: number for number, each in first.unusable.items() if each.repair}
     shown, unusable = requests["shown"], dict(first.unusable)
     repaired: list[tuple[int, int, int]] = []
     for repair, text, missing in stored_texts(first.repairs(), store):
@@ -136,8 +130,7 @@ def _parse_responses(requests: pl.DataFrame, store: Store, scale: int) -> Parsed
                 unusable[number] = UnusableResponse(reason)
                 continue
             try:
-                ratings = read_ratings(text, requests["shown"][number], scale)
-                rows += _rating_rows(number, ratings)
+                rows += _rating_rows(number, read_ratings(text, requests["shown"][number], scale))
             except ValueError as error:
                 invalid[key] = text, str(error)
         for key, (request, _) in responses.exchanges(invalid).items():
@@ -145,15 +138,14 @@ def _parse_responses(requests: pl.DataFrame, store: Store, scale: int) -> Parsed
             body = repair_body(request.body, text, problem)
             repair = Request(request.owner, request.endpoint, body)
             unusable[numbers[key]] = UnusableResponse(problem, repair)
-    ordered = {number: unusable[number] for number in sorted(unusable)}  # not DuckDB's order
+    ordered = dict(sorted(unusable.items()))  # not DuckDB's order
     return ParsedRatings(pl.concat([exact, _rating_frame(rows)]), ordered)
 
 
 def parse_exact(texts: pl.DataFrame, scale: int) -> pl.DataFrame:
-    """Parse the texts (request, shown, text) that are exactly the requested JSON object.
+    """Ratings (request, position, rating) of the texts that are exactly the requested JSON object.
 
-    Returns:
-        request, position, rating; no rows for other texts.
+    `texts` has the columns request, shown, text. Other texts give no rows.
     """
     numbers = pl.col("text").str.extract_all(r"-?[0-9]+").cast(pl.List(pl.Int32))
     flat = (

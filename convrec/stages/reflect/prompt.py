@@ -81,19 +81,16 @@ def judge_body(conversation: str, candidates: Sequence[str], config: Config) -> 
 
 
 def _ratings_schema(scale: int) -> dict[str, Any]:
-    entry = {
-        "type": "object",
-        "properties": {
-            "candidate": {"type": "integer"},
-            "rating": {"type": "integer", "minimum": -scale, "maximum": scale},
-        },
-        "required": ["candidate", "rating"],
-        "additionalProperties": False,
-    }
+    rating = {"type": "integer", "minimum": -scale, "maximum": scale}
+    entry = _object_schema({"candidate": {"type": "integer"}, "rating": rating})
+    return _object_schema({"ratings": {"type": "array", "items": entry}})
+
+
+def _object_schema(properties: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {"ratings": {"type": "array", "items": entry}},
-        "required": ["ratings"],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
 
@@ -154,9 +151,8 @@ def read_ratings(text: str, count: int, scale: int) -> dict[int, int]:
 
 
 def _parse_entry(entry: object) -> tuple[int, int]:
-    number, rating = (
-        (entry.get("candidate"), entry.get("rating")) if isinstance(entry, dict) else (None, None)
-    )
+    values = entry if isinstance(entry, dict) else {}
+    number, rating = values.get("candidate"), values.get("rating")
     if type(number) is not int or type(rating) is not int:
         raise ValueError("an entry is no object of two whole numbers, candidate and rating")
     return number, rating

@@ -10,7 +10,8 @@ from convrec.artifacts import Store
 from convrec.config import load
 from convrec.stages.base import Step, StepContext
 from convrec.stages.ingest import CATALOG, CONVERSATIONS, QUARANTINE, read_data
-from convrec.stages.ingest.read import _LatestValue, load_conversations
+from convrec.stages.ingest.read import load_conversations
+from convrec.utils.latest_value import LatestValue
 
 STEPS = (CATALOG, CONVERSATIONS, QUARANTINE)
 
@@ -136,7 +137,7 @@ def test_a_catalog_edit_does_not_reread_conversations(
 
     with monkeypatch.context() as patch:
         patch.setattr("convrec.stages.ingest.read._read_conversations", fail)
-        patch.setattr("convrec.stages.ingest.read._LATEST_CONVERSATIONS", _LatestValue())
+        patch.setattr("convrec.stages.ingest.read._LATEST_CONVERSATIONS", LatestValue())
         assert QUARANTINE.build(edited).rows.equals(expected)
     with store.transaction() as connection:  # as when a post is forgotten
         connection.execute("DELETE FROM quarantine WHERE source = 'rows.jsonl'")
