@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convrec.cli.output import JsonFile, console, fold_cells, is_stdout, write_json
+from convrec.cli.output import JsonFile, open_store, print_table, write_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,19 +40,14 @@ def check(
         "with_aliases": items.filter(items["aliases"].list.len() > 0).height,
         "quarantined": bad.to_dicts(),
     }
-    if json_file is not None:
-        write_json(result, json_file)
-    if is_stdout(json_file):
+    if write_json(result, json_file):
         return
-    _print_table(
-        f"{file}: {items.height} items, {bad.height} rows in quarantine",
-        ["with", "items"],
-        [(name, result[f"with_{name}"]) for name in ("year", "genres", "aliases")],
-    )
+    typer.echo(f"{file}: {items.height} items, {bad.height} rows in quarantine")
+    names = ("year", "genres", "aliases")
+    print_table(("with", "items"), [(name, result[f"with_{name}"]) for name in names])
     if bad.height:
-        _print_table(
-            "Quarantine", ["line", "reason", "row"], bad.select("line", "reason", "raw").iter_rows()
-        )
+        typer.echo("Quarantine")
+        print_table(("line", "reason", "row"), bad.select("line", "reason", "raw").iter_rows())
 
 
 @app.command()
@@ -73,9 +67,7 @@ def diff(
         "renamed": changes.renamed,
         "changed": changes.changed,
     }
-    if json_file is not None:
-        write_json({name: frame.to_dicts() for name, frame in frames.items()}, json_file)
-    if is_stdout(json_file):
+    if write_json({name: frame.to_dicts() for name, frame in frames.items()}, json_file):
         return
     for name, frame in frames.items():
         _print_frame(f"{frame.height} {name}", frame)
@@ -112,9 +104,7 @@ def link(
         {"query": title} | (link._asdict() if link else no_link)
         for title, link in zip(titles, links, strict=True)
     ]
-    if json_file is not None:
-        write_json({"links": rows}, json_file)
-    if not is_stdout(json_file):
+    if not write_json({"links": rows}, json_file):
         columns = ["query", *Link._fields][: None if explain else 5]
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
@@ -127,35 +117,29 @@ def versions(
     json_file: JsonFile = None,
 ) -> None:
     """List the published versions of a catalog, or the changes of NAME@VERSION."""
-    from convrec.artifacts import Store
     from convrec.catalog.publish import read_changes
     from convrec.catalog.versions import PREFIX, find_version, list_versions, parse_catalog_name
-    from convrec.config import home
 
-    store = Store(home())
+    store = open_store()
     catalog = parse_catalog_name(f"{PREFIX}{name}") if name else None
     if catalog is not None and catalog.version is not None:
         frame = read_changes(store, find_version(store, *catalog))
-        if json_file is not None:
-            write_json(frame.to_dicts(), json_file)
-        if not is_stdout(json_file):
+        if not write_json(frame.to_dicts(), json_file):
             _print_frame(f"{frame.height} changes of {name}", frame)
         return
     rows = [asdict(version) for version in list_versions(store, catalog.name if catalog else "")]
-    if json_file is not None:
-        write_json(rows, json_file)
-    if not rows and not is_stdout(json_file):
+    if write_json(rows, json_file):
+        return
+    if not rows:
         typer.echo(
             f"no catalog {name or 'NAME'} is published in {store.location}; "
             f"`convrec catalog publish FILE --name {name or 'NAME'}` publishes one"
         )
-    elif not is_stdout(json_file):
-        columns = ("name", "version", "items", "quarantined", "compared_with", "published_at")
-        cells = [
-            [str(row[name])[:19] if name == "published_at" else row[name] for name in columns]
-            for row in rows
-        ]
-        _print_table(f"{len(rows)} versions in {store.location}", columns, cells)
+        return
+    typer.echo(f"{len(rows)} versions in {store.location}")
+    columns = ("name", "version", "items", "quarantined", "compared_with")
+    cells = [[*(row[name] for name in columns), str(row["published_at"])[:19]] for row in rows]
+    print_table((*columns, "published_at"), cells)
 
 
 def _load(file: Path, profile: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -174,29 +158,13 @@ def _split_lines(text: str) -> list[str]:
 
 
 def _print_frame(title: str, frame: pl.DataFrame) -> None:
+    typer.echo(title)
     if not frame.height:
-        typer.echo(title)
         return
     rows = [
         [", ".join(v) if isinstance(v, list) else v for v in row]
         for row in frame.head(_MAX_ROWS).iter_rows()
     ]
     rest = frame.height - len(rows)
-    _print_table(
-        title, frame.columns, rows, f"and {rest} more; --json - shows all" if rest else None
-    )
-
-
-def _print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str | None = None
-) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(caption=caption, caption_justify="left")
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
-    typer.echo(title)
-    console().print(fold_cells(table))
+    caption = f"and {rest} more; --json - shows all" if rest else None
+    print_table(frame.columns, rows, caption)

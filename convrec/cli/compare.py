@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from convrec.cli.output import JsonFile, write_json
+from convrec.cli.output import JsonFile, open_store, write_json
 from convrec.errors import InputError
 
 
@@ -19,16 +19,14 @@ def compare(
     json_file: JsonFile = None,
 ) -> None:
     """Write a page that compares the metrics of two or more runs."""
-    from convrec.artifacts import Store
-    from convrec.config import home
     from convrec.stages.evaluate.report.compare import comparison_json, comparison_page, read_run
 
-    compared = [read_run(Store(home()), name) for name in runs]
+    store = open_store()
+    compared = [read_run(store, name) for name in runs]
     page = comparison_page(compared)
     try:
         out.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror})") from None
-    if json_file is not None:
-        write_json({run.name: comparison_json(run) for run in compared}, json_file)
+    write_json({run.name: comparison_json(run) for run in compared}, json_file)
     typer.echo(f"comparison: {out}", err=True)

@@ -1,4 +1,4 @@
-"""`convrec artifacts copy`."""
+"""`convrec artifacts copy`: copies a warehouse file into a lake."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from convrec.cli.output import JsonFile, is_stdout, write_json
+from convrec.cli.output import JsonFile, write_json
 from convrec.errors import InputError
 
 
 def copy(
-    to: Annotated[str, typer.Option("--to", help="The lake, as CONVREC_WAREHOUSE names it.")],
+    to: Annotated[str, typer.Option("--to", help="Address of the lake, as in CONVREC_WAREHOUSE.")],
     data: Annotated[
-        str, typer.Option(help="A folder or s3://bucket/prefix, where the lake is new.")
+        str, typer.Option(help="Folder or s3://bucket/prefix for the data of a new lake.")
     ] = "",
     json_file: JsonFile = None,
 ) -> None:
-    """Copy the warehouse file in CONVREC_HOME into a lake, and compare; can be run again."""
+    """Copy the warehouse file in CONVREC_HOME into a lake and compare the two; can be repeated."""
     from convrec.artifacts.ducklake.connection import ADDRESS_PREFIX
     from convrec.artifacts.store import Store
     from convrec.config import home
@@ -25,16 +25,20 @@ def copy(
     from convrec.operations.migrate_to_ducklake import copy_warehouse
 
     if not to.startswith(ADDRESS_PREFIX):
-        raise InputError(f'--to {to!r} names no lake; give "{ADDRESS_PREFIX}host=HOST dbname=NAME"')
+        raise InputError(
+            f"--to {to!r} is not the address of a lake; "
+            f'give "{ADDRESS_PREFIX}host=HOST dbname=NAME"'
+        )
     if not (home() / "warehouse.duckdb").exists():
-        raise InputError(f"there is no warehouse file in {home()}; set CONVREC_HOME")
+        raise InputError(
+            f"{home()} has no warehouse file; set CONVREC_HOME to a folder that has one"
+        )
     source = Store(home(), ("", ""))
     ResponseStore(source).recover()
     target = Store(home(), (to, data))
     copied: dict[str, Any] = copy_warehouse(source, target)
-    if json_file is not None:
-        write_json({"to": target.location, "copied": copied}, json_file)
-    if not is_stdout(json_file):
-        for name, count in copied.items():
-            typer.echo(f"{count:>12,}  {name}")
-        typer.echo(f"Every row and file of {source.location} is in {target.location}.")
+    if write_json({"to": target.location, "copied": copied}, json_file):
+        return
+    for name, count in copied.items():
+        typer.echo(f"{count:>12,}  {name}")
+    typer.echo(f"{target.location} has every row and file of {source.location}.")

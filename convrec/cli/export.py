@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from convrec.cli.output import open_store
+
 
 def export(
     checkpoint: Annotated[str, typer.Argument(help="Id of a checkpoint, or a model folder.")],
@@ -16,15 +18,13 @@ def export(
     ] = False,
 ) -> None:
     """Export a checkpoint as a plain transformers folder with its model card."""
-    from convrec.artifacts import Store
-    from convrec.config import home
     from convrec.serving.export import (
         TOKENIZER_WARNING,
         auto_tokenizer_agrees,
         export_checkpoint,
     )
 
-    exported = export_checkpoint(Store(home()), checkpoint, folder, merge=merge)
+    exported = export_checkpoint(open_store(), checkpoint, folder, merge=merge)
     files = sorted(exported.iterdir())
     size = sum(file.stat().st_size for file in files) / 1e6
     typer.echo(f"{exported}: {', '.join(file.name for file in files)} ({size:,.1f} MB)")

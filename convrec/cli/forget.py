@@ -1,4 +1,4 @@
-"""`convrec artifacts forget`."""
+"""`convrec artifacts forget`: deletes conversations."""
 
 from __future__ import annotations
 
@@ -7,41 +7,33 @@ from typing import Annotated
 
 import typer
 
-from convrec.cli.output import JsonFile, console, is_stdout, write_json
+from convrec.cli.output import JsonFile, console, open_store, print_table, write_json
 
 
 def forget(
     conversation: Annotated[
-        list[str], typer.Option(help="Its context_id or sample_id; may be given several times.")
+        list[str], typer.Option(help="A context_id or sample_id; can be repeated.")
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, at a terminal.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Delete conversations from every table, the spool, stored answers and reports, for good."""
-    from rich.table import Table
-
-    from convrec.artifacts import Store
-    from convrec.config import home
+    """Delete conversations permanently from all tables, stored responses, reports and files."""
     from convrec.operations.forget import forget_conversations
 
-    store = Store(home())
+    store = open_store()
     if sys.stdin is not None and sys.stdin.isatty() and not yes:
         planned = forget_conversations(conversation, store, dry_run=True)
         rows = sum(planned.removed.values())
         typer.confirm(f"Delete {rows:,} rows of {len(planned.conversations)} contexts?", abort=True)
-    done = forget_conversations(conversation, store)
-    if json_file is not None:
-        write_json(vars(done), json_file)
-    if is_stdout(json_file):
+    report = forget_conversations(conversation, store)
+    if write_json(vars(report), json_file):
         return
-    shown = console()
-    table = Table("table", "rows removed")
-    for name, count in done.removed.items():
-        table.add_row(name, f"{count:,}")
-    shown.print(table)
-    if done.checkpoints:
-        shown.print(
-            "These checkpoints were trained on it, and weights cannot forget; train them anew: "
-            + ", ".join(done.checkpoints)
+    counts = [(name, f"{count:,}") for name, count in report.removed.items()]
+    print_table(("table", "rows deleted"), counts)
+    out = console()
+    if report.checkpoints:
+        out.print(
+            "These checkpoints were trained on deleted conversations; retrain them: "
+            + ", ".join(report.checkpoints)
         )
-    shown.print("Take it out of the source file too, or the next ingest brings it back.")
+    out.print("Delete the conversations from the source file too, or ingest adds them again.")

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.cli.output import Assignments, JsonFile, console, fold_cells, is_stdout, write_json
+from convrec.cli.output import (
+    Assignments,
+    JsonFile,
+    console,
+    fold_cells,
+    open_store,
+    print_table,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from convrec.llm.batch.store import BatchRecord
@@ -77,9 +85,7 @@ def ledger(
     from convrec.llm.ledger import ledger_rows, sum_rows
 
     rows = sum_rows(ledger_rows(_open_responses().store), by)
-    if json_file is not None:
-        write_json({"rows": rows}, json_file)
-    if not is_stdout(json_file):
+    if not write_json({"rows": rows}, json_file):
         _print_ledger(rows)
 
 
@@ -109,19 +115,15 @@ def batches(
     if release is not None:
         release_batch(release, responses)
     records = BatchStore(responses.store).records()
-    if json_file is not None:
-        write_json({"batches": [asdict(record) for record in records]}, json_file)
-    if not is_stdout(json_file):
+    if not write_json({"batches": [asdict(record) for record in records]}, json_file):
         _print_batches(records)
 
 
 def _open_responses() -> ResponseStore:
     """The stored responses, including those that a crashed run left in the spool."""
-    from convrec.artifacts import Store
-    from convrec.config import home
     from convrec.llm.response_store import recovered_responses
 
-    return recovered_responses(Store(home()))
+    return recovered_responses(open_store())
 
 
 def _print_ledger(rows: list[dict[str, Any]]) -> None:
@@ -151,14 +153,12 @@ def _format_cell(name: str, value: object) -> str:
 
 
 def _print_batches(records: list[BatchRecord]) -> None:
-    from rich.table import Table
-
     if not records:
         console().print("There are no batches yet.")
         return
-    table = Table("batch", "stage", "state", "requests", "endpoint id", "note", "created")
-    for record in records:
-        table.add_row(
+    columns = ("batch", "stage", "state", "requests", "endpoint id", "note", "created")
+    rows = [
+        (
             record.batch_key,
             record.stage,
             record.state,
@@ -167,4 +167,6 @@ def _print_batches(records: list[BatchRecord]) -> None:
             record.note,
             f"{record.created_at:%Y-%m-%d %H:%M}",
         )
-    console().print(fold_cells(table))
+        for record in records
+    ]
+    print_table(columns, rows)

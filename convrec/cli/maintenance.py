@@ -1,4 +1,4 @@
-"""The commands that keep a warehouse tidy: which runs there were, what is pinned, what may go."""
+"""Commands of `convrec artifacts` that pin artifacts, delete unneeded ones and list runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convrec.cli.output import JsonFile, console, fold_cells, is_stdout, write_json
+from convrec.cli.output import JsonFile, console, open_store, print_table, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,63 +19,42 @@ if TYPE_CHECKING:
 ArtifactId = Annotated[str, typer.Argument(metavar="ID", help="An artifact id.")]
 
 KEEP_PREFIX = "kept/"
-"""Under this prefix stand artifacts that somebody pinned for no other reason than to keep them."""
+"""Prefix of pins without --name, which only keep an artifact."""
 
 MAX_LEFTOVERS_SHOWN = 20
 
 
-def open_store() -> Store:
-    """The warehouse of CONVREC_HOME."""
-    from convrec.artifacts.store import Store
-    from convrec.config import home
-
-    return Store(home())
-
-
 def print_runs(store: Store, json_file: Path | None) -> None:
-    """Print the runs, the newest first, each with what was set and what it made."""
-    from rich.table import Column, Table
+    """Print the runs, newest first, with their settings and the number of their artifacts."""
+    from rich.table import Column
 
     from convrec.artifacts.runs import COMPLETED, list_runs
 
-    found = list_runs(store)
-    if json_file is not None:
-        write_json([asdict(run) for run in found], json_file)
-    if is_stdout(json_file):
+    runs = list_runs(store)
+    if write_json([asdict(run) for run in runs], json_file):
         return
-    if not found:
-        typer.echo(f"no run was noted yet in {store.location}")
+    if not runs:
+        typer.echo(f"{store.location} has no runs yet")
         return
-    table = Table(
-        Column("run", no_wrap=True), "flow", "profile", "set", "code", "state", "started (UTC)",
-        "made", "cached",
-    )  # fmt: skip
-    for run in found:
+    columns = ("flow", "profile", "set", "code", "state", "started (UTC)", "made", "cached")
+    rows = []
+    for run in runs:
+        settings = " ".join(f"{key}={json.dumps(value)}" for key, value in run.overrides.items())
+        started = f"{run.started_at:%Y-%m-%d %H:%M:%S}"
         made = sum(used.state == COMPLETED for used in run.artifacts)
-        table.add_row(
-            run.run_id[:8],
-            run.flow,
-            run.profile,
-            " ".join(f"{key}={json.dumps(value)}" for key, value in run.overrides.items()),
-            run.revision,
-            run.state,
-            f"{run.started_at:%Y-%m-%d %H:%M:%S}",
-            str(made),
-            str(len(run.artifacts) - made),
-        )
-    console().print(fold_cells(table), markup=False)
+        row = (run.run_id[:8], run.flow, run.profile, settings, run.revision, run.state, started)
+        rows.append((*row, made, len(run.artifacts) - made))
+    print_table((Column("run", no_wrap=True), *columns), rows)
 
 
 def pin(
     artifact_id: ArtifactId,
-    name: Annotated[
-        str, typer.Option(help="The use it is pinned for, as `artifacts pins` names it.")
-    ] = "",
+    name: Annotated[str, typer.Option(help="Name of the pin, as in `artifacts pins`.")] = "",
 ) -> None:
-    """Keep an artifact, and all that it was made from, whatever `gc` deletes.
+    """Pin an artifact, so that `gc` keeps it and its ancestors.
 
-    With the --name of another pin, put this artifact in its place: runs use the similarity basis
-    that is pinned for their profile.
+    With the --name of an existing pin, this artifact replaces the pinned one. Runs use the
+    similarity basis that is pinned for their profile.
     """
     store = open_store()
     store.header(artifact_id)
@@ -84,75 +63,67 @@ def pin(
 
 
 def pins(json_file: JsonFile = None) -> None:
-    """List what is pinned, and for which use."""
-    from rich.table import Table
-
+    """List the pinned artifacts and the names of their pins."""
     found = open_store().pins()
-    if json_file is not None:
-        write_json(found, json_file)
-    if not is_stdout(json_file):
-        table = Table("name", "artifact")
-        for name, artifact_id in found.items():
-            table.add_row(name, artifact_id)
-        console().print(fold_cells(table))
+    if not write_json(found, json_file):
+        print_table(("name", "artifact"), found.items())
 
 
-def unpin(
-    artifact_id: ArtifactId,
-) -> None:
-    """Take away every pin of an artifact; it stays until `gc` finds that nothing needs it."""
+def unpin(artifact_id: ArtifactId) -> None:
+    """Remove all pins of an artifact. It stays until `gc` finds that nothing needs it."""
     store = open_store()
     names = store.unpin(artifact_id)
     if not names:
-        store.header(artifact_id)  # an id that nothing has is a slip of the hand
-    typer.echo(f"{artifact_id} was pinned as {', '.join(names)}" if names else "it was not pinned")
+        store.header(artifact_id)  # raises InputError for an unknown id
+    state = f"no longer pinned as {', '.join(names)}" if names else "not pinned"
+    typer.echo(f"{artifact_id} is {state}")
 
 
 def gc(
     keep_runs: Annotated[
-        int, typer.Option(min=0, help="Keep what the last runs of each flow and profile used.")
+        int,
+        typer.Option(min=0, help="Keep what this many runs of each flow and profile used."),
     ] = 10,
     days: Annotated[
-        float, typer.Option(min=0, help="A training untouched for so long is given up.")
+        float, typer.Option(min=0, help="Delete unfinished training workspaces older than this.")
     ] = 7.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it nothing changes.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete, instead of only showing it.")] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Show, and with --yes delete, artifacts that no pin and none of the last runs needs.
+    """Show, and with --yes delete, artifacts that no pin and no recent run needs.
 
-    Also folders of trainings that are finished or given up, and what crashed runs left behind.
-    Stored answers, embeddings, the ledger and the list of runs stay.
+    Also deletes workspaces of finished or abandoned trainings, and what crashed runs left behind.
+    Stored responses, embeddings, the ledger and the record of runs stay.
     """
     from convrec.operations.gc import collect_garbage, find_garbage
 
     store = open_store()
     garbage = (collect_garbage if yes else find_garbage)(store, keep_runs=keep_runs, days=days)
-    if json_file is not None:
-        write_json({"deleted": yes, **garbage.as_json()}, json_file)
-    if not is_stdout(json_file):
-        _print(garbage, deleted=yes)
+    if not write_json({"deleted": yes, **garbage.as_json()}, json_file):
+        _print_garbage(garbage, deleted=yes)
 
 
-def _print(garbage: Garbage, *, deleted: bool) -> None:
-    from rich.table import Column, Table
+def _print_garbage(garbage: Garbage, *, deleted: bool) -> None:
+    from rich.table import Column
 
-    shown = console()
-    table = Table(Column("artifact", no_wrap=True), "rows", "created (UTC)", "MB of files")
-    for part in garbage.artifacts:
-        made = f"{part.created_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(part.artifact_id, f"{part.rows:,}", made, f"{part.bytes / 1e6:.1f}")
-    if garbage.artifacts:
-        shown.print(fold_cells(table))
-    for left in garbage.leftovers[:MAX_LEFTOVERS_SHOWN]:
-        line = f"{left.path}  {left.bytes / 1e6:.1f} MB, {left.why}"
-        shown.print(line, markup=False, soft_wrap=True)
+    out = console()
+    rows = [
+        (x.artifact_id, f"{x.rows:,}", f"{x.created_at:%Y-%m-%d %H:%M:%S}", f"{x.bytes / 1e6:.1f}")
+        for x in garbage.artifacts
+    ]
+    if rows:
+        artifact = Column("artifact", no_wrap=True)
+        print_table((artifact, "rows", "created (UTC)", "MB of files"), rows)
+    for leftover in garbage.leftovers[:MAX_LEFTOVERS_SHOWN]:
+        line = f"{leftover.path}  {leftover.bytes / 1e6:.1f} MB, {leftover.why}"
+        out.print(line, markup=False, soft_wrap=True)
     if len(garbage.leftovers) > MAX_LEFTOVERS_SHOWN:
-        shown.print(f"... and {len(garbage.leftovers) - MAX_LEFTOVERS_SHOWN} more")
+        out.print(f"... and {len(garbage.leftovers) - MAX_LEFTOVERS_SHOWN} more")
     counts = (
         f"{len(garbage.artifacts)} artifacts and {len(garbage.leftovers)} leftovers "
         f"({garbage.bytes / 1e6:.1f} MB of files); {garbage.kept} artifacts are kept"
     )
     if deleted:
-        shown.print(f"Deleted {counts}. The rows' space in the warehouse is used again.")
+        out.print(f"Deleted {counts}. The warehouse reuses the space of deleted rows.")
     else:
-        shown.print(f"Would delete {counts}. Nothing was deleted; --yes does it.")
+        out.print(f"Would delete {counts}. Nothing was deleted; add --yes to delete.")

@@ -1,10 +1,11 @@
-"""Output of commands: tables that never cut an id, and the `--json FILE|-` beside each of them."""
+"""Output of commands: tables that never truncate an id, and `--json FILE|-`."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,14 +15,16 @@ from convrec.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
+
+    from convrec.artifacts import Store
 
 PIPE_WIDTH = 160
-"""Columns that a table may take where the output is not a terminal."""
+"""Width of tables if the output is not a terminal."""
 
 
-def _place_for_json(path: Path | None) -> Path | None:
-    """The path itself; said before a long run begins, not after. Raises InputError."""
+def _check_json_path(path: Path | None) -> Path | None:
+    """The path itself, checked before a long run starts. Raises InputError."""
     if path is None or is_stdout(path):
         return path
     if os.path.isdir(path):
@@ -35,42 +38,69 @@ JsonFile = Annotated[
     Path | None,
     typer.Option(
         "--json",
-        callback=_place_for_json,
-        help="Write the same as JSON to this file; - for stdout.",
+        callback=_check_json_path,
+        help="Write the result as JSON to this file, or - for stdout.",
     ),
 ]
 
-ProfileName = Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")]
+ProfileName = Annotated[str, typer.Argument(help="A shipped profile, or the path of a .toml file.")]
 Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key.")
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting."),
 ]
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Write `value` as indented JSON to a file, or to stdout for `-`. Raises InputError."""
+def write_json(value: Any, path: Path | None) -> bool:
+    """Write `value` as JSON to the file of `--json`, if there is one. Raises InputError.
+
+    Returns whether it went to stdout, so that nothing else is printed there.
+    """
+    if path is None:
+        return False
     text = json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n"
-    if str(path) == "-":
+    if is_stdout(path):
         sys.stdout.write(text)
-        return
+        return True
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise _unwritable(path, error.strerror) from None
+    return False
 
 
 def _unwritable(path: Path, reason: str | None) -> InputError:
     return InputError(
-        f"{path} cannot be written ({reason}); give --json a path in a folder that can"
+        f"{path} cannot be written ({reason}); give --json a path in a folder that can be written"
     )
 
 
 def is_stdout(path: Path | None) -> bool:
-    """Whether the JSON goes to stdout, so that nothing else may."""
+    """Whether the JSON goes to stdout."""
     return str(path) == "-"
 
 
+def print_table(
+    columns: Sequence[str | Column], rows: Iterable[Sequence[object]], caption: str | None = None
+) -> None:
+    """Print rows as a table; None is an empty cell."""
+    from rich.table import Table
+
+    table = Table(*columns, caption=caption, caption_justify="left")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    console().print(fold_cells(table), markup=False)
+
+
+def open_store() -> Store:
+    """The warehouse of CONVREC_HOME."""
+    from convrec.artifacts import Store
+    from convrec.config import home
+
+    return Store(home())
+
+
 def fold_cells(table: Table) -> Table:
-    """The table itself, with cells that fold where the terminal is narrow instead of being cut."""
+    """The table itself; on a narrow terminal its cells wrap instead of being truncated."""
     for column in table.columns:
         if not column.no_wrap:
             column.overflow = "fold"
@@ -78,8 +108,8 @@ def fold_cells(table: Table) -> Table:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console for tables; wide where it is a pipe, as wide as the terminal where it is one."""
+    """A console as wide as the terminal, or PIPE_WIDTH if there is none."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+    found = Console(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)

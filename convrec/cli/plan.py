@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from convrec.cli.output import Assignments, JsonFile, ProfileName, console, is_stdout, write_json
+from convrec.cli.output import Assignments, JsonFile, ProfileName, console, print_table, write_json
 
 
 def plan(
@@ -16,8 +16,6 @@ def plan(
     json_file: JsonFile = None,
 ) -> None:
     """Show what a run of PROFILE would do and cost; nothing is executed."""
-    from rich.table import Table
-
     from convrec.artifacts import Store
     from convrec.catalog.resolve import load_with_catalog, unpublished_edit
     from convrec.config import has_warehouse, home, parse_overrides
@@ -28,19 +26,16 @@ def plan(
     for note in filter(None, (unpublished_edit(config), base_error(config.model.base))):
         typer.echo(f"convrec: {note}", err=True)
     with tempfile.TemporaryDirectory() as empty:
-        made = make_plan(config, Store(home() if has_warehouse() else Path(empty)))
-    if json_file is not None:
-        write_json(made, json_file)
-    if is_stdout(json_file):
+        run_plan = make_plan(config, Store(home() if has_warehouse() else Path(empty)))
+    if write_json(run_plan, json_file):
         return
-    table = Table("stage", "kind", "state", "contexts")
-    for entry in made["stages"]:
-        contexts = f"{entry['contexts']:,}" if entry["contexts"] else ""
-        table.add_row(entry["stage"], entry["kind"], entry["state"], contexts)
-    shown = console()
-    shown.print(table)
-    for role, figures in made["llm"].items():
-        shown.print(
+    rows = [
+        (x["stage"], x["kind"], x["state"], f"{x['contexts']:,}" if x["contexts"] else "")
+        for x in run_plan["stages"]
+    ]
+    print_table(("stage", "kind", "state", "contexts"), rows)
+    for role, figures in run_plan["llm"].items():
+        console().print(
             f"{role}: {figures['requests']:,} requests to send, about "
             f"{figures['prompt_tokens']:,} prompt and {figures['completion_tokens']:,} completion "
             f"tokens, {figures['usd_low']:.4f} to {figures['usd_high']:.4f} USD",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from convrec.cli.output import JsonFile, is_stdout, write_json
+from convrec.cli.output import JsonFile, open_store, write_json
 from convrec.errors import InputError
 
 
@@ -24,15 +24,11 @@ def recommend(
     json_file: JsonFile = None,
 ) -> None:
     """Recommend N different items from the catalog, none of them named in TEXT."""
-    from convrec.artifacts import Store
-    from convrec.config import home
     from convrec.serving.recommend import recommend_list
 
     if not text.strip():
         raise InputError("the text is empty; write what to recommend for")
-    lines = recommend_list(Store(home()), checkpoint, text, catalog=catalog, n=n)
-    if json_file is not None:
-        write_json({"checkpoint": checkpoint, "items": lines}, json_file)
-    if not is_stdout(json_file):
+    lines = recommend_list(open_store(), checkpoint, text, catalog=catalog, n=n)
+    if not write_json({"checkpoint": checkpoint, "items": lines}, json_file):
         for rank, line in enumerate(lines, start=1):
             typer.echo(f"{rank}. {line}")

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from convrec.cli.output import Assignments, JsonFile, ProfileName, console, is_stdout, write_json
+from convrec.cli.output import (
+    Assignments,
+    JsonFile,
+    ProfileName,
+    console,
+    open_store,
+    print_table,
+    write_json,
+)
 from convrec.errors import InputError
 
 
@@ -26,14 +34,13 @@ def import_responses(
     A line belongs to a request by `custom_id`: our request key or, with --profile, the id of the
     conversation.
     """
-    from convrec.artifacts import Store
-    from convrec.config import home, load, parse_overrides
+    from convrec.config import load, parse_overrides
     from convrec.pipeline.reparse import import_file
 
     if stage not in ("", "recommend", "reflect"):
         raise InputError(f"--stage {stage!r} has no LLM requests. Use recommend or reflect")
     config = load(profile, parse_overrides(assignments or [])) if profile else None
-    results = import_file(file, config, stage, Store(home()))
+    results = import_file(file, config, stage, open_store())
     lines, unreadable = results[0].lines, results[0].unreadable
     figures = {
         "imported": sum(result.imported for result in results),
@@ -43,15 +50,14 @@ def import_responses(
         "unreadable": list(unreadable),
         "unknown": lines - sum(result.matched for result in results),
     }
-    if json_file is not None:
-        write_json(figures, json_file)
-    if not is_stdout(json_file):
-        typer.echo(
-            "{imported} responses imported, {known} already stored, {unusable} unusable; "
-            "{unknown} of {lines} lines match no request".format(**figures)
-        )
-        if unreadable:
-            typer.echo(f"{len(unreadable)} more are unreadable, the first in line {unreadable[0]}")
+    if write_json(figures, json_file):
+        return
+    typer.echo(
+        "{imported} responses imported, {known} already stored, {unusable} unusable; "
+        "{unknown} of {lines} lines match no request".format(**figures)
+    )
+    if unreadable:
+        typer.echo(f"{len(unreadable)} more are unreadable, the first in line {unreadable[0]}")
 
 
 def reparse(
@@ -60,29 +66,22 @@ def reparse(
     json_file: JsonFile = None,
 ) -> None:
     """Parse the stored responses of PROFILE again, after a change of the parser; sends nothing."""
-    from rich.table import Table
-
-    from convrec.artifacts import Store
-    from convrec.config import home, load, parse_overrides
+    from convrec.config import load, parse_overrides
     from convrec.pipeline.reparse import reparse_responses
 
-    results = reparse_responses(load(profile, parse_overrides(assignments or [])), Store(home()))
-    rows: list[dict[str, Any]] = [vars(result) for result in results]
-    if json_file is not None:
-        write_json({"stages": rows}, json_file)
-    if is_stdout(json_file):
+    results = reparse_responses(load(profile, parse_overrides(assignments or [])), open_store())
+    if write_json({"stages": [vars(result) for result in results]}, json_file):
         return
-    table = Table("stage", "state", "contexts", "failed", "changed", "artifact")
-    for result in results:
-        figures = (result.contexts, result.failed, result.changed)
-        table.add_row(result.stage, result.state, *(f"{n:,}" for n in figures), result.artifact_id)
-    output = console()
-    output.print(table)
+    rows = [
+        (x.stage, x.state, f"{x.contexts:,}", f"{x.failed:,}", f"{x.changed:,}", x.artifact_id)
+        for x in results
+    ]
+    print_table(("stage", "state", "contexts", "failed", "changed", "artifact"), rows)
     states = {result.state for result in results}
     if "unversioned" in states:
-        output.print(
+        console().print(
             "The parser changed but the version of its Step did not. Raise `version`, or run "
             f"`convrec run {profile} --refresh recommend`."
         )
     elif "new" in states:
-        output.print(f"Continue with `convrec run {profile}`; no response is bought again.")
+        console().print(f"Continue with `convrec run {profile}`; no response is bought again.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.cli.output import JsonFile, console, is_stdout, write_json
+from convrec.cli.output import JsonFile, console, write_json
 
 if TYPE_CHECKING:
     from convrec.stages.evaluate.score import Score
@@ -73,9 +73,7 @@ def score(
             err=True,
         )
     _report_bad_rows(result)
-    if json_file is not None:
-        write_json(_score_json(result), json_file)
-    if not is_stdout(json_file):
+    if not write_json(_score_json(result), json_file):
         _print_table(result)
 
 

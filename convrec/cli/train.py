@@ -69,8 +69,7 @@ def plan(
     _print_plan(values, stderr=is_stdout(json_file))
     if write is not None:
         _write_launch_files(write, values, machine.count)
-    if json_file is not None:
-        write_json(values, json_file)
+    write_json(values, json_file)
 
 
 @app.command()
@@ -91,8 +90,7 @@ def check(
     out = console(stderr=is_stdout(json_file))
     for finding in findings:
         out.print(f"{finding.part}: {finding.state}, {finding.text}", soft_wrap=True)
-    if json_file is not None:
-        write_json([finding._asdict() for finding in findings], json_file)
+    write_json([finding._asdict() for finding in findings], json_file)
 
 
 def _plan_entry(plan: StagePlan) -> dict[str, Any]:
