@@ -81,8 +81,7 @@ def unpin(artifact_id: ArtifactId) -> None:
 
 def gc(
     keep_runs: Annotated[
-        int,
-        typer.Option(min=0, help="Keep what this many runs of each flow and profile used."),
+        int, typer.Option(min=0, help="Keep what this many runs of each flow and profile used.")
     ] = 10,
     days: Annotated[
         float, typer.Option(min=0, help="Delete unfinished training workspaces older than this.")

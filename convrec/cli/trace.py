@@ -20,8 +20,7 @@ def trace(
         str, typer.Option(help="A run id or its start; default: the newest run that has it.")
     ] = "",
     of: Annotated[
-        str,
-        typer.Option(metavar="ID", help="Trace this artifact and its ancestors, not a run."),
+        str, typer.Option(metavar="ID", help="Trace this artifact and its ancestors, not a run.")
     ] = "",
     json_file: JsonFile = None,
 ) -> None:

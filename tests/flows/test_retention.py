@@ -10,7 +10,7 @@ from convrec.artifacts import Store
 from convrec.operations.gc import Garbage, Leftover
 from flows.retention import retention
 from tasks.retention import garbage_page
-from tests.convrec.operations.test_gc import ids, put, run
+from tests.support.artifacts import put_artifact, record_run, stored_ids
 from tests.support.markdown import HOSTILE_TEXTS, one_line, rendered_texts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,14 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_retention_lists_first_and_deletes_when_told(home: Path) -> None:
     store = Store(home)
-    old, new = put(store, "old"), put(store, "new")
-    run(store, "1", old)
-    run(store, "2", new)
+    old, new = put_artifact(store, "old"), put_artifact(store, "new")
+    record_run(store, "1", old)
+    record_run(store, "2", new)
     listed = retention(keep_runs=1)
     assert [one["artifact_id"] for one in listed["artifacts"]] == [old]
-    assert ids(store) == {old, new}
+    assert stored_ids(store) == {old, new}
     assert retention(keep_runs=1, delete=True) == listed
-    assert ids(store) == {new}
+    assert stored_ids(store) == {new}
 
 
 def test_file_names_stand_in_the_artifact_as_text() -> None:

@@ -1,4 +1,4 @@
-"""The warehouse on DuckLake: writers at once, one that is killed, a server that goes away, S3."""
+"""The warehouse on DuckLake: concurrent and killed writers, a lost server, S3."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.scale
 
 WRITERS = 8
 EACH = 3
-"""Artifacts that each writer puts; as many again are the same for all."""
+"""Artifacts of each writer alone; all writers put as many common ones."""
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -42,7 +42,7 @@ def lake(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[str]:
-    """The environment names an empty lake, with its data in a folder or in S3."""
+    """An empty lake in the environment, with its data in a folder or in S3."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     monkeypatch.setenv(
         "CONVREC_WAREHOUSE", f"ducklake:postgres:{postgres_server.create_database(name)}"
@@ -94,7 +94,7 @@ def writer(home: Path, number: int, barrier: Barrier) -> None:
 
 
 def check(store: Store, numbers: range) -> None:
-    """Everything that these writers wrote is there once, and nothing is there half."""
+    """Everything that these writers wrote exists once and completely."""
     names = [f"own-{n}-{i}" for n in numbers for i in range(EACH)]
     names += [f"common-{i}" for i in range(EACH)]
     headers = {header.ref.artifact_id for header in store.headers()}
@@ -149,9 +149,7 @@ with store.transaction(scope="dying") as connection:
 """
 
 
-def test_a_writer_that_is_killed_leaves_nothing_and_blocks_nobody(
-    lake: str, tmp_path: Path
-) -> None:
+def test_a_killed_writer_leaves_nothing_and_blocks_no_one(lake: str, tmp_path: Path) -> None:
     store = Store(tmp_path / "home")
     kept = store.put(spec("before"), rows("before"))
     dying = subprocess.Popen(
@@ -171,7 +169,7 @@ def test_a_writer_that_is_killed_leaves_nothing_and_blocks_nobody(
         assert connection.execute("SELECT count(*) FROM quarantine").fetchone() == (80,)
 
 
-def test_nothing_is_lost_when_postgres_is_restarted(
+def test_nothing_is_lost_when_postgres_restarts(
     lake: str, postgres_server: Postgres, tmp_path: Path
 ) -> None:
     context = multiprocessing.get_context("spawn")
@@ -187,7 +185,7 @@ def test_nothing_is_lost_when_postgres_is_restarted(
         postgres_server.control("restart")
     for number, worker in enumerate(workers):
         worker.join(400)
-        if worker.exitcode == -signal.SIGABRT:  # as docs/scale.md says; then it runs again
+        if worker.exitcode == -signal.SIGABRT:  # see docs/guides/shared-warehouse.md
             alone = (tmp_path / f"host-{number}", number, context.Barrier(1))
             worker = context.Process(target=writer, args=alone)
             worker.start()
@@ -196,10 +194,10 @@ def test_nothing_is_lost_when_postgres_is_restarted(
     check(Store(tmp_path / "reader"), range(2))
 
 
-def test_a_commit_whose_answer_is_lost_is_looked_up(
+def test_a_commit_whose_reply_is_lost_is_looked_up(
     lake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server commits and goes away before it can say so: the row is there once."""
+    """The server commits but its reply is lost: the row exists once."""
     import duckdb
 
     store = Store(tmp_path / "home")
@@ -225,7 +223,7 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
         assert connection.execute("SELECT count(*) FROM run_artifacts").fetchone() == (1,)
 
 
-def test_files_go_from_host_to_host(lake: str, tmp_path: Path) -> None:
+def test_files_are_shared_between_hosts(lake: str, tmp_path: Path) -> None:
     one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
     made = ArtifactSpec("checkpoint", "sft", 1)
     row = pl.DataFrame({"path": ["."], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
@@ -244,7 +242,7 @@ def test_files_go_from_host_to_host(lake: str, tmp_path: Path) -> None:
     assert (one.fetch_folder(name) / "part" / "model.safetensors").read_text() == "second"
 
 
-def test_a_server_that_is_not_there_is_one_sentence(
+def test_an_unreachable_server_is_a_warehouse_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convrec.artifacts.ducklake.connection.CONNECT_TIMEOUT", 0.5)
@@ -255,7 +253,7 @@ def test_a_server_that_is_not_there_is_one_sentence(
     assert "geheim" not in str(raised.value)
 
 
-def test_a_lake_without_a_place_for_its_data_is_refused(
+def test_a_new_lake_without_a_data_path_is_refused(
     postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = postgres_server.create_database(f"test_{uuid.uuid4().hex[:12]}")
@@ -283,7 +281,7 @@ def test_many_threads_of_one_process_share_the_lake(lake: str, tmp_path: Path) -
     assert len(store.headers()) == 6
 
 
-def test_a_bucket_that_is_not_there_is_one_sentence_and_nothing_half(
+def test_a_missing_bucket_is_a_warehouse_error(
     postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = postgres_server.create_database(f"test_{uuid.uuid4().hex[:12]}")
@@ -298,7 +296,7 @@ def test_a_bucket_that_is_not_there_is_one_sentence_and_nothing_half(
         assert store.headers() == []
 
 
-def test_another_place_for_the_data_than_the_lake_has_is_refused(
+def test_a_data_path_other_than_that_of_the_lake_is_refused(
     lake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Store(tmp_path / "home")
@@ -307,25 +305,25 @@ def test_another_place_for_the_data_than_the_lake_has_is_refused(
         Store(tmp_path / "home")
 
 
-def test_a_transaction_that_a_lost_server_aborted_is_tried_again() -> None:
-    """As DuckLake told it when Postgres was restarted on a busy machine."""
-    told = "Failed to get global stats information from DuckLake: Current transaction is aborted"
-    assert is_transient(duckdb.TransactionException(f"TransactionContext Error: {told}"))
+def test_a_transaction_aborted_by_a_lost_server_is_transient() -> None:
+    """DuckLake's message after a restart of Postgres on a busy machine."""
+    message = "Failed to get global stats information from DuckLake: Current transaction is aborted"
+    assert is_transient(duckdb.TransactionException(f"TransactionContext Error: {message}"))
     assert not is_transient(duckdb.CatalogException("Table with name x does not exist"))
 
 
-def test_a_server_without_a_free_connection_is_waited_for(
+def test_a_server_without_free_connections_is_retried(
     postgres_server: Postgres, tmp_path: Path
 ) -> None:
     import psycopg
 
-    told = postgres_server.create_database(f"test_{uuid.uuid4().hex[:12]}")
-    store = Store(tmp_path / "home", (f"ducklake:postgres:{told}", str(tmp_path / "data")))
+    conninfo = postgres_server.create_database(f"test_{uuid.uuid4().hex[:12]}")
+    store = Store(tmp_path / "home", (f"ducklake:postgres:{conninfo}", str(tmp_path / "data")))
     taken: list[psycopg.Connection] = []
 
     def fill() -> None:
         while True:
-            taken.append(psycopg.connect(told))
+            taken.append(psycopg.connect(conninfo))
 
     with pytest.raises(psycopg.OperationalError, match="too many clients"):
         fill()

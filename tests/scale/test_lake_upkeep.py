@@ -1,4 +1,4 @@
-"""What becomes of a lake over time: a file copied into it, tidying up, and forgetting."""
+"""Copying a file into a lake, its garbage collection, and forgetting."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from convrec.operations.forget import forget_conversations
 from convrec.operations.gc import collect_garbage
 from convrec.operations.migrate_to_ducklake import ROW_KEYS, copy_warehouse
 from flows.cli import app
-from tests.servers import Postgres
+from tests.support.servers import Postgres
 
 pytestmark = pytest.mark.scale
 
@@ -36,12 +36,12 @@ NOT_COPIED = {"meta", "kept_files"}
 @pytest.fixture
 def address(postgres_server: Postgres) -> str:
     name = f"test_{uuid.uuid4().hex[:12]}"
-    return f"ducklake:postgres:{postgres_server.database(name)}"
+    return f"ducklake:postgres:{postgres_server.create_database(name)}"
 
 
 @pytest.fixture
 def full(tmp_path: Path) -> Store:
-    """A warehouse file with something of everything that is copied in its own way."""
+    """A warehouse file with rows in every kind of table and file that is copied."""
     store = Store(tmp_path / "home", ("", ""))
     bad = pl.DataFrame({"source": ["f"], "line": [1], "reason": ["r"], "raw": ["x"]})
     failed = pl.DataFrame({"context_id": ["c"], "reason": ["refused"]})
@@ -59,17 +59,19 @@ def full(tmp_path: Path) -> Store:
     )
     finish_run(store, "run-1", "completed")
     store.pin("p", ref.artifact_id)
-    said = json.dumps({"choices": [{"message": {"content": SECRET}}]})
+    body = json.dumps({"choices": [{"message": {"content": SECRET}}]})
     ResponseStore(store).add(
-        [Response("k", "demo", "m", SECRET, said, "live", "2026-01-01T00:00:00.000000", usd=0.5)]
+        [
+            Response(
+                "k", "demo", "m", SECRET, body, "live", "2026-01-01T00:00:00.000000", usd=0.5
+            )
+        ]
     )
     publish_catalog(ROOT / "catalog" / "demo.csv", "movies", store)
     return store
 
 
-def test_a_file_moves_into_a_lake_with_all_that_it_has(
-    full: Store, address: str, tmp_path: Path
-) -> None:
+def test_a_file_is_copied_into_a_lake_completely(full: Store, address: str, tmp_path: Path) -> None:
     target = Store(tmp_path / "home", (address, str(tmp_path / "data")))
     copied = copy_warehouse(full, target)
     assert copied["files"] == 2
@@ -98,7 +100,7 @@ def test_every_table_is_copied(full: Store) -> None:
     assert tables - NOT_COPIED == {*KINDS, *ARTIFACT_TABLES, *ROW_KEYS}
 
 
-def test_a_copy_that_was_cut_off_goes_on(
+def test_an_interrupted_copy_is_resumed(
     full: Store, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = Store(tmp_path / "home", (address, str(tmp_path / "data")))
@@ -111,7 +113,7 @@ def test_a_copy_that_was_cut_off_goes_on(
     assert copied["llm_answers"] == 1
 
 
-def test_a_copy_tells_where_the_lake_has_something_else(
+def test_a_copy_reports_rows_that_differ_in_the_lake(
     full: Store, address: str, tmp_path: Path
 ) -> None:
     target = Store(tmp_path / "home", (address, str(tmp_path / "data")))
@@ -121,14 +123,14 @@ def test_a_copy_tells_where_the_lake_has_something_else(
         copy_warehouse(full, target)
 
 
-def test_the_command_copies_and_says_so(
+def test_the_copy_command(
     full: Store, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONVREC_HOME", str(full.home))
     words = ["artifacts", "copy", "--to", address, "--data", str(tmp_path / "data")]
-    told = CliRunner().invoke(app, words)
-    assert told.exit_code == 0, told.output
-    assert "Every row and file" in told.output
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "has every row and file" in result.output
 
 
 @pytest.fixture
@@ -136,9 +138,7 @@ def lake(address: str, tmp_path: Path) -> Store:
     return Store(tmp_path / "home", (address, str(tmp_path / "data")))
 
 
-def test_tidying_up_keeps_what_is_needed_and_takes_the_rest(
-    lake: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gc_deletes_unneeded_files_of_a_lake(lake: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convrec.artifacts.ducklake.lake.RETENTION_DAYS", 0.0)
     frame = pl.DataFrame({"path": ["r"], "sha256": ["s"]})
     refs = []
@@ -183,10 +183,10 @@ def test_small_files_are_merged(lake: Store) -> None:
 
 
 @pytest.mark.parametrize("copies", [1, 300])
-def test_a_forgotten_conversation_is_in_no_file_and_no_table(
+def test_a_forgotten_conversation_is_in_no_file_or_table(
     lake: Store, address: str, tmp_path: Path, copies: int
 ) -> None:
-    """Few rows stand in Postgres, many in Parquet files."""
+    """Few rows are stored in Postgres, many in Parquet files."""
     import psycopg
 
     bad = pl.DataFrame(
@@ -198,10 +198,10 @@ def test_a_forgotten_conversation_is_in_no_file_and_no_table(
         }
     )
     lake.put(ArtifactSpec("quarantine", "ingest", 1), StepResult(bad))
-    said = json.dumps({"choices": [{"message": {"content": "fine"}}]})
+    response = json.dumps({"choices": [{"message": {"content": "fine"}}]})
     ResponseStore(lake).add(
         [
-            Response(f"k{n}", "demo", "m", SECRET, said, "live", f"2026-01-01T00:00:00.{n:06}",
+            Response(f"k{n}", "demo", "m", SECRET, response, "live", f"2026-01-01T00:00:00.{n:06}",
                    owner="c1" if n < copies else "c2")
             for n in range(2 * copies)
         ]
@@ -235,14 +235,12 @@ def test_a_forgotten_conversation_is_in_no_file_and_no_table(
     assert found() == []
     assert len(ResponseStore(lake).digests([f"k{n}" for n in range(2 * copies)])) == copies
     ResponseStore(lake).add(
-        [Response("a", "demo", "m", "b", said, "live", "2026-01-02T00:00:00.0")]
+        [Response("a", "demo", "m", "b", response, "live", "2026-01-02T00:00:00.0")]
     )
     assert set(ResponseStore(lake).digests(["a", f"k{copies}", "k0"])) == {"a", f"k{copies}"}
 
 
-def test_forgetting_leaves_a_checkpoint_that_is_about_to_be_committed(
-    address: str, tmp_path: Path
-) -> None:
+def test_a_purge_keeps_uncommitted_checkpoints(address: str, tmp_path: Path) -> None:
     lake = Store(tmp_path / "home", (address, str(tmp_path / "data"))).backend
     assert isinstance(lake, Lake)
     for name in ("checkpoint-a.1.tar", "report-b.2.tar"):

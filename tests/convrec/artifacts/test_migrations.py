@@ -66,7 +66,7 @@ def _columns(path: Path) -> dict[str, set[str]]:
     return tables
 
 
-def test_a_warehouse_of_version_1_opens_and_keeps_what_it_has(tmp_path: Path) -> None:
+def test_a_warehouse_of_version_1_is_migrated(tmp_path: Path) -> None:
     old, new = old_warehouse(tmp_path / "old"), tmp_path / "new"
     store = Store(old)
     assert store.failures("teacher_lists-1").rows() == [("c1", "timeout", False)]
@@ -94,7 +94,7 @@ def old_warehouse(folder: Path) -> Path:
     return folder
 
 
-def test_a_migration_that_fails_half_way_leaves_the_old_version(
+def test_a_failed_migration_keeps_the_old_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = old_warehouse(tmp_path / "old")
@@ -110,11 +110,11 @@ def test_a_migration_that_fails_half_way_leaves_the_old_version(
     assert Store(home).failures("teacher_lists-1").rows() == [("c1", "timeout", False)]
 
 
-def test_every_version_has_its_migration() -> None:
+def test_every_version_has_a_migration() -> None:
     assert sorted(MIGRATIONS) == list(range(2, SCHEMA_VERSION + 1))
 
 
-def test_pairs_that_a_judge_was_asked_about_become_one_row_a_request(tmp_path: Path) -> None:
+def test_judged_pairs_become_one_row_per_request(tmp_path: Path) -> None:
     """A pair that was noted for another request leaves its place empty."""
     home = old_warehouse(tmp_path / "old")
     with duckdb.connect(str(home / "warehouse.duckdb")) as connection:
@@ -143,7 +143,7 @@ def storage(path: Path) -> str:
         return str(connection.execute(query).fetchall()[0][0])
 
 
-def test_a_file_in_an_older_format_is_read_and_becomes_a_newer_one(tmp_path: Path) -> None:
+def test_a_file_in_an_older_format_is_converted(tmp_path: Path) -> None:
     old = tmp_path / "warehouse.duckdb"
     with duckdb.connect(str(old)) as connection:
         connection.execute(creation_sql())
@@ -157,7 +157,7 @@ def test_a_file_in_an_older_format_is_read_and_becomes_a_newer_one(tmp_path: Pat
     assert storage(old) == storage(Store(tmp_path / "new", ("", "")).path) == "v1.3.0+"
 
 
-def test_a_file_in_a_newer_format_is_refused_with_a_sentence(tmp_path: Path) -> None:
+def test_a_file_in_a_newer_format_is_refused(tmp_path: Path) -> None:
     new = tmp_path / "warehouse.duckdb"
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{new}' AS made (STORAGE_VERSION 'latest'); USE made")

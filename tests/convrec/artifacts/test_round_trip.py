@@ -1,4 +1,4 @@
-"""Any rows of any kind come back equal and in order, and an id is the same however written."""
+"""Property tests: rows and headers are read back equal; ids do not depend on key order."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def frames(kind: str) -> st.SearchStrategy[pl.DataFrame]:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """One warehouse for all examples, each under an id of its own."""
+    """One warehouse for all examples, which have different ids."""
     return Store(tmp_path_factory.mktemp("kept"))
 
 
@@ -50,7 +50,7 @@ NUMBERS = count()
 @pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("checkpoint", "report")])
 @settings(max_examples=5, deadline=None)
 @given(data=st.data())
-def test_any_rows_come_back_equal_and_in_order(kind: str, kept: Store, data: st.DataObject) -> None:
+def test_any_rows_are_read_back_equal(kind: str, kept: Store, data: st.DataObject) -> None:
     frame = data.draw(frames(kind))
     spec = ArtifactSpec(kind, "ingest", 1, {"example": next(NUMBERS)})
     ref = kept.put(spec, StepResult(frame))
@@ -78,7 +78,7 @@ def test_an_id_does_not_depend_on_the_order_of_keys(config: dict[str, Any], draw
 
 @settings(max_examples=10, deadline=None)
 @given(config=st.dictionaries(TEXT, JSON, max_size=3), figures=st.dictionaries(TEXT, JSON))
-def test_any_header_comes_back(
+def test_any_header_is_read_back(
     kept: Store, config: dict[str, Any], figures: dict[str, Any]
 ) -> None:
     config["example"] = next(NUMBERS)

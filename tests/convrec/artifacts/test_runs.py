@@ -24,7 +24,7 @@ def started(store: Store, run_id: str) -> None:
     start_run(store, run_id, flow="pipeline", profile="demo", overrides=overrides, config={"a": 1})
 
 
-def test_a_run_is_noted_from_its_start_to_its_end(store: Store) -> None:
+def test_a_run_is_recorded_from_start_to_end(store: Store) -> None:
     started(store, "abcd-1")
     add_run_artifact(store, "abcd-1", RunArtifact("catalog", "catalog-1", COMPLETED, 0.5))
     (run,) = list_runs(store)
@@ -37,7 +37,7 @@ def test_a_run_is_noted_from_its_start_to_its_end(store: Store) -> None:
     assert find_run(store, "abcd").state == "BudgetExceeded"
 
 
-def test_a_retry_takes_the_place_of_the_run(store: Store) -> None:
+def test_a_retry_replaces_the_run(store: Store) -> None:
     started(store, "abcd-1")
     add_run_artifact(store, "abcd-1", RunArtifact("catalog", "catalog-1", COMPLETED, 0.5))
     started(store, "abcd-1")
@@ -45,7 +45,7 @@ def test_a_retry_takes_the_place_of_the_run(store: Store) -> None:
     assert run.artifacts == []
 
 
-def test_a_run_is_found_by_the_start_of_its_id_if_that_is_one(store: Store) -> None:
+def test_a_run_is_found_by_a_unique_prefix(store: Store) -> None:
     for run_id in ("abcd-1", "abcd-2"):
         started(store, run_id)
     assert find_run(store, "abcd-2").run_id == "abcd-2"

@@ -32,7 +32,7 @@ def spec(name: str = "a", **parents: str) -> ArtifactSpec:
     return ArtifactSpec("quarantine", "ingest", 1, {"name": name}, parents)
 
 
-def test_id_depends_on_everything_that_can_change_the_rows() -> None:
+def test_the_id_depends_on_everything_that_changes_rows() -> None:
     base = ArtifactSpec("catalog", "ingest", 1, {"a": 1}, {"p": "x"}, {"file": "d"})
     others = [
         ArtifactSpec("catalog", "ingest", 2, {"a": 1}, {"p": "x"}, {"file": "d"}),
@@ -44,7 +44,7 @@ def test_id_depends_on_everything_that_can_change_the_rows() -> None:
     assert base.artifact_id == ArtifactSpec(**vars(base)).artifact_id
 
 
-def test_rows_header_and_lineage_come_back(store: Store) -> None:
+def test_rows_header_and_lineage_are_read_back(store: Store) -> None:
     parent = store.put(spec("parent"), StepResult(quarantine(["x"])))
     built = StepResult(quarantine(["b", "a", "c"]), {"bad": 3})
     ref = store.put(spec("child", rows=parent.artifact_id), built, producer=Producer("f", "t"))
@@ -61,7 +61,7 @@ def test_rows_header_and_lineage_come_back(store: Store) -> None:
     ]
 
 
-def test_rows_come_back_in_order_however_they_lie(store: Store) -> None:
+def test_rows_are_read_in_order_from_any_layout(store: Store) -> None:
     ref = store.put(spec(), StepResult(quarantine(["b", "a", "c"])))
     with store.transaction() as connection:
         connection.execute('CREATE TEMP TABLE turned AS FROM quarantine ORDER BY "row" DESC')
@@ -73,14 +73,14 @@ def test_rows_come_back_in_order_however_they_lie(store: Store) -> None:
     assert some.rows() == [(1, "a"), (2, "c")]
 
 
-def test_putting_the_same_id_again_replaces_it(store: Store) -> None:
+def test_putting_the_same_id_replaces_it(store: Store) -> None:
     store.put(spec(), StepResult(quarantine(["old", "old"])))
     ref = store.put(spec(), StepResult(quarantine(["new"])))
     assert store.read(ref.artifact_id)["reason"].to_list() == ["new"]
     assert len(store.headers()) == 1
 
 
-def test_lists_that_are_all_empty_are_stored_without_a_warning(
+def test_empty_lists_are_stored_without_a_warning(
     store: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
     items = artifact_frame(
@@ -93,7 +93,7 @@ def test_lists_that_are_all_empty_are_stored_without_a_warning(
     assert capfd.readouterr().err == ""  # Arrow's own words, past Python
 
 
-def test_a_failure_inside_the_transaction_leaves_nothing(store: Store) -> None:
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     with pytest.raises(pl.exceptions.ColumnNotFoundError):
         store.put(spec(), StepResult(pl.DataFrame({"source": ["f"]})))
     broken = StepResult(quarantine(["a"]), curves=pl.DataFrame({"step": [1]}))
@@ -110,14 +110,14 @@ def test_failures_make_an_artifact_partial(store: Store) -> None:
     assert store.failures(ref.artifact_id).rows() == [("c1", "timeout", False)]
 
 
-def test_failures_that_are_final_leave_an_artifact_whole(store: Store) -> None:
+def test_final_failures_keep_an_artifact_complete(store: Store) -> None:
     failed = pl.DataFrame({"context_id": ["c1"], "reason": ["no JSON"], "final": [True]})
     ref = store.put(spec(), StepResult(quarantine(["a"]), failures=failed))
     assert not ref.partial
     assert store.failures(ref.artifact_id).rows() == [("c1", "no JSON", True)]
 
 
-def test_pruned_rows_are_not_found(store: Store) -> None:
+def test_an_artifact_without_its_rows_is_not_found(store: Store) -> None:
     ref = store.put(spec(), StepResult(quarantine(["a", "b"])))
     with store.transaction() as connection:
         connection.execute('DELETE FROM quarantine WHERE "row" = 1')
@@ -150,7 +150,7 @@ def _write_many(home: Path, name: str) -> None:
         store.put(spec(f"{name}{n}"), StepResult(quarantine(["r"] * 50)))
 
 
-def test_processes_that_write_at_once_all_finish(tmp_path: Path) -> None:
+def test_concurrent_writers_all_finish(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_write_many, args=(tmp_path, name)) for name in "abc"]
     for worker in workers:
@@ -163,7 +163,7 @@ def test_processes_that_write_at_once_all_finish(tmp_path: Path) -> None:
     assert all(Store(tmp_path).find(h.ref.artifact_id) for h in headers[::7])
 
 
-def test_who_reads_on_lets_others_write_in_between(tmp_path: Path) -> None:
+def test_others_write_while_the_connection_is_released(tmp_path: Path) -> None:
     store = Store(tmp_path)
     writer = multiprocessing.get_context("spawn").Process(target=_write_many, args=(tmp_path, "a"))
     with store.hold_connection():
@@ -176,7 +176,7 @@ def test_who_reads_on_lets_others_write_in_between(tmp_path: Path) -> None:
     assert not store.is_connection_held
 
 
-def test_a_foreign_duckdb_file_is_refused_and_untouched(tmp_path: Path) -> None:
+def test_a_foreign_duckdb_file_is_refused_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE theirs (x INTEGER)")
@@ -188,7 +188,7 @@ def test_a_foreign_duckdb_file_is_refused_and_untouched(tmp_path: Path) -> None:
         ]
 
 
-def test_a_file_that_is_no_database_is_refused_and_untouched(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     path.write_text("a shopping list, long enough to be read as a header" * 50)
     before = path.read_bytes()
@@ -210,7 +210,7 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
         Store(tmp_path / "home")
 
 
-def test_lineage_is_drawn_with_links_to_the_runs(store: Store) -> None:
+def test_the_diagram_links_to_the_runs(store: Store) -> None:
     parent = store.put(spec("p"), StepResult(quarantine(["x"])), producer=Producer("run-1", "t"))
     child = store.put(spec("c", rows=parent.artifact_id), StepResult(quarantine(["y"])))
     drawn = lineage_markdown(store, [parent.artifact_id, child.artifact_id], {parent.artifact_id})
@@ -219,7 +219,7 @@ def test_lineage_is_drawn_with_links_to_the_runs(store: Store) -> None:
     assert "class a0 cached" in drawn
 
 
-def test_an_implied_edge_is_left_out_of_the_drawing_but_not_of_the_table(store: Store) -> None:
+def test_an_implied_edge_is_only_in_the_table(store: Store) -> None:
     one = store.put(spec("1"), StepResult(quarantine(["x"])))
     two = store.put(spec("2", rows=one.artifact_id), StepResult(quarantine(["y"])))
     both = spec("3", rows=two.artifact_id, first=one.artifact_id)
@@ -232,7 +232,7 @@ def test_an_implied_edge_is_left_out_of_the_drawing_but_not_of_the_table(store: 
     assert f"| {three.artifact_id} | ingest\\: quarantine | 1 | fresh | {parents} |" in drawn
 
 
-def test_a_table_that_grows_keeps_small_row_groups(tmp_path: Path) -> None:
+def test_appended_tables_keep_small_row_groups(tmp_path: Path) -> None:
     """Merging them would take memory in the number of rows, in whatever commit comes next."""
     store = Store(tmp_path)
 
@@ -252,7 +252,7 @@ def test_a_table_that_grows_keeps_small_row_groups(tmp_path: Path) -> None:
     assert 500 < largest_group() <= APPEND_ROW_GROUP
 
 
-def test_reads_of_one_block_share_a_connection(store: Store) -> None:
+def test_reads_share_a_held_connection(store: Store) -> None:
     ref = store.put(spec(), StepResult(quarantine(["x"])))
     with store.hold_connection():
         assert store.find(ref.artifact_id) == ref
@@ -264,7 +264,7 @@ def _create(home: Path) -> None:
     Store(home)
 
 
-def test_processes_that_begin_at_once_make_one_warehouse(tmp_path: Path) -> None:
+def test_processes_that_start_at_once_create_one_warehouse(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     makers = [context.Process(target=_create, args=(tmp_path,)) for _ in range(3)]
     for maker in makers:
@@ -275,7 +275,7 @@ def test_processes_that_begin_at_once_make_one_warehouse(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["warehouse.duckdb"]
 
 
-def test_a_warehouse_whose_making_was_cut_off_is_made_again(
+def test_an_interrupted_creation_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut_off(*_: object) -> None:
@@ -293,9 +293,7 @@ def test_a_warehouse_whose_making_was_cut_off_is_made_again(
     ("rows", "group"),
     [(LONG_TEXT_ROW_GROUP + 1, LONG_TEXT_ROW_GROUP), (ROW_GROUP_SIZE + 1, ROW_GROUP_SIZE)],
 )
-def test_rows_that_fill_no_row_group_come_in_smaller_ones(
-    tmp_path: Path, rows: int, group: int
-) -> None:
+def test_rows_below_a_row_group_use_smaller_groups(tmp_path: Path, rows: int, group: int) -> None:
     store = Store(tmp_path)
     ref = store.put(spec(), StepResult(quarantine([str(number) for number in range(rows)])))
     small = store.put(spec("small"), StepResult(quarantine(["x"])))
@@ -311,7 +309,7 @@ def test_rows_that_fill_no_row_group_come_in_smaller_ones(
     assert store.read(small.artifact_id)["reason"].to_list() == ["x"]
 
 
-def test_a_warehouse_of_the_schema_before_is_brought_to_this_one(store: Store) -> None:
+def test_a_warehouse_of_the_previous_schema_is_migrated(store: Store) -> None:
     """The last step, on a lake too, whose tables change by other statements than a file's."""
     with store.transaction() as connection:
         connection.execute("DROP TABLE llm_judged")
@@ -329,7 +327,7 @@ def test_a_warehouse_of_the_schema_before_is_brought_to_this_one(store: Store) -
         assert connection.execute(version).fetchall() == [(str(SCHEMA_VERSION),)]
 
 
-def test_no_two_instances_spill_into_one_folder(store: Store) -> None:
+def test_instances_spill_into_different_folders(store: Store) -> None:
     """Into one, as DuckDB's own default is, they crash: they give their files the same names."""
     blocks = [store.read_connection(), store.transaction(), store.transaction(WriteMode.APPEND)]
     found = []

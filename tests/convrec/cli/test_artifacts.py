@@ -12,8 +12,10 @@ from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.artifacts.lineage import descendants, direct_edges, lineage_markdown
 from convrec.cli.artifacts import app
 from convrec.errors import InputError
-from tests.convrec.operations.test_gc import ids, put, run
+from tests.support.artifacts import put_artifact, record_run, stored_ids
 from tests.support.markdown import HOSTILE_TEXTS, one_line
+
+pytestmark = pytest.mark.on_ducklake
 
 
 @pytest.fixture
@@ -22,73 +24,73 @@ def home(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     return store
 
 
-def told(*words: str) -> Any:
+def json_output(*words: str) -> Any:
     result = CliRunner().invoke(app, [*words, "--json", "-"], catch_exceptions=False)
     assert result.exit_code == 0
     return json.loads(result.stdout)
 
 
-def said(*words: str) -> str:
+def text_output(*words: str) -> str:
     result = CliRunner().invoke(app, list(words), catch_exceptions=False)
     assert result.exit_code == 0
     return result.stdout
 
 
-def test_lineage_goes_upwards_and_downwards(home: Store) -> None:
-    root = put(home, "root")
-    middle = put(home, "middle", root)
-    leaf = put(home, "leaf", middle, root)
-    relations = {one["artifact_id"]: one["relation"] for one in told("lineage", middle)}
+def test_lineage_shows_ancestors_and_descendants(home: Store) -> None:
+    root = put_artifact(home, "root")
+    middle = put_artifact(home, "middle", root)
+    leaf = put_artifact(home, "leaf", middle, root)
+    relations = {one["artifact_id"]: one["relation"] for one in json_output("lineage", middle)}
     assert relations == {middle: "itself", root: "made_from", leaf: "used_by"}
-    made_from, used_by = said("lineage", middle).split("used by")
+    made_from, used_by = text_output("lineage", middle).split("used by")
     assert root in made_from
     assert leaf in used_by
     assert leaf not in made_from
     assert direct_edges(descendants(home, root)) == [(root, middle), (middle, leaf)]
 
 
-def test_runs_and_what_they_used_are_listed(home: Store) -> None:
-    first, second = put(home, "a"), put(home, "b")
-    run(home, "run-one", first)
-    run(home, "run-two", first, second)
-    assert [one["run_id"] for one in told("list", "--runs")] == ["run-two", "run-one"]
-    assert [one["artifact_id"] for one in told("list", "--run", "run-o")] == [first]
+def test_runs_and_their_artifacts_are_listed(home: Store) -> None:
+    first, second = put_artifact(home, "a"), put_artifact(home, "b")
+    record_run(home, "run-one", first)
+    record_run(home, "run-two", first, second)
+    assert [one["run_id"] for one in json_output("list", "--runs")] == ["run-two", "run-one"]
+    assert [one["artifact_id"] for one in json_output("list", "--run", "run-o")] == [first]
 
 
-def test_a_kind_that_there_is_not_is_refused(home: Store) -> None:
-    with pytest.raises(InputError, match=r"'foo' is no kind .* catalog, "):
-        said("list", "--kind", "foo")
-    assert said("list", "--kind", "catalog") == f"no catalog was made yet in {home.location}\n"
+def test_an_unknown_kind_is_refused(home: Store) -> None:
+    with pytest.raises(InputError, match=r"'foo' is not a kind .* catalog, "):
+        text_output("list", "--kind", "foo")
+    assert text_output("list", "--kind", "catalog") == f"{home.location} has no catalog yet\n"
 
 
-def test_gc_only_shows_until_it_is_told_and_leaves_what_is_pinned(home: Store) -> None:
-    kept, gone = put(home, "kept"), put(home, "gone")
-    run(home, "run-one", kept, gone)
-    said("pin", kept)
-    assert told("pins") == {f"kept/{kept}": kept}
-    shown = told("gc", "--keep-runs", "0")
+def test_gc_deletes_with_yes_and_keeps_pinned_artifacts(home: Store) -> None:
+    kept, gone = put_artifact(home, "kept"), put_artifact(home, "gone")
+    record_run(home, "run-one", kept, gone)
+    text_output("pin", kept)
+    assert json_output("pins") == {f"kept/{kept}": kept}
+    shown = json_output("gc", "--keep-runs", "0")
     assert [one["artifact_id"] for one in shown["artifacts"]] == [gone]
     assert shown["deleted"] is False
-    assert ids(home) == {kept, gone}
-    assert told("gc", "--keep-runs", "0", "--yes")["deleted"] is True
-    assert ids(home) == {kept}
-    assert kept in said("unpin", kept)
-    assert told("pins") == {}
-    assert "was not pinned" in said("unpin", kept)
+    assert stored_ids(home) == {kept, gone}
+    assert json_output("gc", "--keep-runs", "0", "--yes")["deleted"] is True
+    assert stored_ids(home) == {kept}
+    assert kept in text_output("unpin", kept)
+    assert json_output("pins") == {}
+    assert "is not pinned" in text_output("unpin", kept)
     with pytest.raises(InputError, match="no artifact nope"):
-        said("unpin", "nope")
+        text_output("unpin", "nope")
 
 
-def test_a_pin_with_a_name_takes_the_place_of_another(home: Store) -> None:
-    old, new = put(home, "old"), put(home, "new")
+def test_a_named_pin_replaces_another(home: Store) -> None:
+    old, new = put_artifact(home, "old"), put_artifact(home, "new")
     for one in (old, new, old):
-        said("pin", one, "--name", "similarity_basis/demo/1")
-    assert told("pins") == {"similarity_basis/demo/1": old}
+        text_output("pin", one, "--name", "similarity_basis/demo/1")
+    assert json_output("pins") == {"similarity_basis/demo/1": old}
 
 
 @pytest.mark.parametrize("name", HOSTILE_TEXTS)
-def test_a_name_from_outside_breaks_neither_drawing_nor_table(store: Store, name: str) -> None:
-    made = put(store, "a")
+def test_a_hostile_name_breaks_neither_diagram_nor_table(store: Store, name: str) -> None:
+    made = put_artifact(store, "a")
     drawn = lineage_markdown(store, [made], names={made: name})
     lines = drawn.splitlines()
     assert lines[3:5] == ["```mermaid", "flowchart TB"]
@@ -101,14 +103,14 @@ def test_a_name_from_outside_breaks_neither_drawing_nor_table(store: Store, name
 
 
 def test_artifacts_are_listed_and_shown(home: Store) -> None:
-    first = put(home, "a")
-    assert [one["artifact_id"] for one in told("list", "--kind", "quarantine")] == [first]
-    assert told("list", "--kind", "catalog") == []
-    assert first in said("list")
-    shown = told("show", first, "--rows", "1")
+    first = put_artifact(home, "a")
+    assert [one["artifact_id"] for one in json_output("list", "--kind", "quarantine")] == [first]
+    assert json_output("list", "--kind", "catalog") == []
+    assert first in text_output("list")
+    shown = json_output("show", first, "--rows", "1")
     assert shown["artifact_id"] == first
     assert shown["rows_shown"] == home.read(first).head(1).to_dicts()
-    assert first in said("show", first)
+    assert first in text_output("show", first)
     for rows in ("-1", str(10**20)):
         assert CliRunner().invoke(app, ["show", first, "--rows", rows]).exit_code == 2
 
@@ -129,7 +131,7 @@ def test_rows_are_exported(home: Store, tmp_path: Path, suffix: str, read: Any) 
     )
     ref = home.put(ArtifactSpec("demonstrations", "adjust", 1), StepResult(rows))
     file = tmp_path / f"rows{suffix}"
-    assert "2 rows" in said("export", ref.artifact_id, str(file))
+    assert "2 rows" in text_output("export", ref.artifact_id, str(file))
     back = read(file)
     assert back["completion"].fill_null("").to_list() == rows["completion"].to_list()
     items = back["items"].to_list()
@@ -137,13 +139,13 @@ def test_rows_are_exported(home: Store, tmp_path: Path, suffix: str, read: Any) 
 
 
 @pytest.mark.parametrize(("file", "problem"), [("no/x.csv", "does not exist"), ("x.xls", "xls")])
-def test_rows_are_not_exported_to_what_cannot_be(home: Store, file: str, problem: str) -> None:
-    artifact = put(home, "a")
+def test_rows_are_not_exported_to_an_invalid_file(home: Store, file: str, problem: str) -> None:
+    artifact = put_artifact(home, "a")
     with pytest.raises(InputError, match=problem):
-        said("export", artifact, file)
+        text_output("export", artifact, file)
 
 
 @pytest.mark.parametrize("place", ["", "nope", "postgres://127.0.0.1/lake"])
-def test_a_copy_goes_into_a_lake_and_nothing_else(home: Store, place: str) -> None:
-    with pytest.raises(InputError, match="names no lake"):
-        said("copy", "--to", place)
+def test_a_warehouse_is_copied_only_into_a_lake(home: Store, place: str) -> None:
+    with pytest.raises(InputError, match="is not the address of a lake"):
+        text_output("copy", "--to", place)

@@ -14,34 +14,34 @@ from convrec.cli.output import JsonFile, fold_cells, write_json
 from convrec.errors import InputError
 
 
-@pytest.mark.parametrize("place", [".", "missing/figures.json"])
-def test_a_place_that_takes_no_json_is_refused_before_the_work(tmp_path: Path, place: str) -> None:
-    app, begun = typer.Typer(), []
+@pytest.mark.parametrize("path", [".", "missing/figures.json"])
+def test_an_unusable_json_path_is_refused_before_the_work(tmp_path: Path, path: str) -> None:
+    app, started = typer.Typer(), []
 
     @app.command()
     def work(json_file: JsonFile = None) -> None:
-        begun.append(json_file)
+        started.append(json_file)
 
-    told = CliRunner().invoke(app, ["--json", str(tmp_path / place)])
-    assert isinstance(told.exception, InputError)
-    assert "give --json a path in a folder that can" in str(told.exception)
-    assert not begun
+    result = CliRunner().invoke(app, ["--json", str(tmp_path / path)])
+    assert isinstance(result.exception, InputError)
+    assert "give --json a path in a folder that can" in str(result.exception)
+    assert not started
     assert CliRunner().invoke(app, ["--json", str(tmp_path / "figures.json")]).exit_code == 0
     assert CliRunner().invoke(app, ["--json", "-"]).exit_code == 0
-    assert begun == [tmp_path / "figures.json", Path("-")]
+    assert started == [tmp_path / "figures.json", Path("-")]
 
 
-def test_what_cannot_be_written_later_is_one_sentence(tmp_path: Path) -> None:
+def test_a_failed_json_write_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         write_json({}, tmp_path / "missing" / "figures.json")
 
 
-def test_a_narrow_terminal_folds_cells_and_cuts_none() -> None:
+def test_a_narrow_terminal_wraps_cells() -> None:
     text = "similarity_basis-f2075245bde46a18c657"
     table = Table("a", "b", "c")
     table.add_row(text, text, text)
     narrow = Console(width=40, file=io.StringIO())
     narrow.print(fold_cells(table))
-    said = narrow.file.getvalue()
-    assert "…" not in said
-    assert Counter(said) >= Counter(text * 3)
+    output = narrow.file.getvalue()
+    assert "…" not in output
+    assert Counter(output) >= Counter(text * 3)

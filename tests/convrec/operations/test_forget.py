@@ -41,15 +41,15 @@ def body(text: str) -> str:
     return json.dumps({"model": "m", "messages": messages}, ensure_ascii=False)
 
 
-def answer(key: str, owner: str, text: str) -> Response:
-    said = {"choices": [{"message": {"content": f"1. Heat (1995) for {owner}"}}]}
+def response(key: str, owner: str, text: str) -> Response:
+    message = {"choices": [{"message": {"content": f"1. Heat (1995) for {owner}"}}]}
     return Response(
         key=key,
         owner=owner,
         endpoint="demo",
         model="m",
         body=body(text),
-        response=json.dumps(said),
+        response=json.dumps(message),
         origin="live",
         created_at="2026-11-24T10:00:00.000000",
         run="r",
@@ -60,7 +60,7 @@ def answer(key: str, owner: str, text: str) -> Response:
 
 @pytest.fixture
 def full(store: Store) -> Store:
-    talks = pl.DataFrame(
+    conversations = pl.DataFrame(
         {
             "sample_id": ["s1", "s2", "s3"],
             "context_id": ["c1", "c1", "c2"],
@@ -77,7 +77,7 @@ def full(store: Store) -> Store:
             for name in ("seen", "ground_truth")
         },
     )
-    made = store.put(spec("conversations"), StepResult(talks))
+    made = store.put(spec("conversations"), StepResult(conversations))
     lists = pl.DataFrame(
         {
             "context_id": ["c1", "c2"],
@@ -95,7 +95,7 @@ def full(store: Store) -> Store:
     lost = pl.DataFrame({"source": ["f"], "line": [3], "reason": ["bad"], "raw": [raw]})
     store.put(spec("quarantine"), StepResult(lost))
     ResponseStore(store).add(
-        [answer("k1", "c1", SECRET), answer("k2", "c2", OTHER), answer("k3", "", SECRET)]
+        [response("k1", "c1", SECRET), response("k2", "c2", OTHER), response("k3", "", SECRET)]
     )
     with store.transaction() as connection:
         connection.execute(
@@ -115,7 +115,7 @@ def full(store: Store) -> Store:
     return store
 
 
-def traces(home: Path, *words: str) -> list[str]:
+def files_with(home: Path, *words: str) -> list[str]:
     return [
         f"{path.name}: {word}"
         for path in home.rglob("*")
@@ -130,24 +130,24 @@ def test_every_table_with_a_context_is_covered() -> None:
 
 
 @pytest.mark.parametrize("name", ["c1", "s2"])
-def test_no_byte_of_a_forgotten_conversation_is_left(full: Store, name: str) -> None:
-    assert traces(full.home, "Elm Street")
+def test_no_byte_of_a_forgotten_conversation_remains(full: Store, name: str) -> None:
+    assert files_with(full.home, "Elm Street")
     done = forget_conversations([name], full)
     assert done.conversations == ["c1"]
     assert done.removed["conversations"] == 2
     assert done.removed["llm_answers"] == 2
     assert done.removed["llm_judged"] == 2
-    assert traces(full.home, "Elm Street", "zeppelin", "s2") == []
+    assert files_with(full.home, "Elm Street", "zeppelin", "s2") == []
 
 
-def test_vectors_go_and_so_do_requests_that_hold_the_text_among_others(full: Store) -> None:
+def test_embeddings_and_their_requests_are_deleted(full: Store) -> None:
     long = f"{OTHER} {'very much ' * 1000}".strip()
     asked = {"only it": [SECRET], "last": [OTHER, SECRET], "neither": [OTHER, long, "user"]}
     for key, texts in asked.items():
         body = json.dumps({"model": "m", "input": texts}, ensure_ascii=False)
-        told = {"data": [{"index": n, "embedding": [0.0]} for n in range(len(texts))]}
-        given = replace(answer(key, "c0", ""), body=body, response=json.dumps(told))
-        ResponseStore(full).add([given])
+        vectors = {"data": [{"index": n, "embedding": [0.0]} for n in range(len(texts))]}
+        stored = replace(response(key, "c0", ""), body=body, response=json.dumps(vectors))
+        ResponseStore(full).add([stored])
     with full.transaction() as connection:
         connection.execute(
             "INSERT INTO embeddings VALUES ('m', 'k1', 'c1', [0.5]), ('m', 'k2', 'c2', [0.5]), "
@@ -155,14 +155,14 @@ def test_vectors_go_and_so_do_requests_that_hold_the_text_among_others(full: Sto
         )
     done = forget_conversations(["c1"], full)
     assert done.removed["embeddings"] == 1
-    assert set(ResponseStore(full).digests([*asked, "k2"])) == {"neither", "k2"}
+    assert set(ResponseStore(full).digests([*requests, "k2"])) == {"neither", "k2"}
     with full.read_connection() as connection:
         left = connection.execute("SELECT text_key FROM embeddings ORDER BY 1").fetchall()
     assert left == [("k2",), ("k3",)]
-    assert traces(full.home, "Elm Street", "zeppelin") == []
+    assert files_with(full.home, "Elm Street", "zeppelin") == []
 
 
-def test_everything_else_stays_and_is_found(full: Store) -> None:
+def test_everything_else_stays(full: Store) -> None:
     forget_conversations(["c1"], full)
     kinds = {header.ref.kind for header in full.headers()}
     assert kinds == {"conversations", "teacher_lists", "quarantine"}
@@ -180,7 +180,7 @@ def test_everything_else_stays_and_is_found(full: Store) -> None:
         assert store_id.fetchone() == (1,)
 
 
-def test_checkpoints_trained_on_it_are_named(full: Store) -> None:
+def test_checkpoints_trained_on_it_are_listed(full: Store) -> None:
     parent = full.headers("conversations")[0].ref.artifact_id
     scratch = full.make_scratch_folder()
     rows = pl.DataFrame({"path": ["p"], "base": ["tiny"], "parameters": [1], "manifest": ["{}"]})
@@ -193,35 +193,35 @@ def test_a_dry_run_changes_nothing(full: Store) -> None:
     done = forget_conversations(["c1"], full, dry_run=True)
     assert done.removed["conversations"] == 2
     assert len(ResponseStore(full).digests(["k1", "k2", "k3"])) == 3
-    assert traces(full.home, "Elm Street")
+    assert files_with(full.home, "Elm Street")
 
 
-def test_an_unknown_conversation_is_one_sentence(full: Store) -> None:
+def test_an_unknown_conversation_to_forget_is_refused(full: Store) -> None:
     with pytest.raises(InputError, match="no conversation 'c9'"):
         forget_conversations(["c9"], full)
 
 
-def test_a_run_in_progress_is_waited_for(full: Store) -> None:
+def test_a_run_that_sends_requests_prevents_forgetting(full: Store) -> None:
     with Spool(full.home / "spool") as spool:
         spool.claim(["k9"], lambda keys: KeyStatus(set(), set()))
         with pytest.raises(WarehouseError, match="a run is sending requests"):
             forget_conversations(["c1"], full)
 
 
-def test_what_a_dead_process_left_in_the_spool_goes_too(full: Store) -> None:
+def test_responses_of_a_dead_process_are_deleted(full: Store) -> None:
     folder = full.home / "spool"
     with Spool(folder) as spool:
-        spool.append([answer("k7", "c1", SECRET)])
+        spool.append([response("k7", "c1", SECRET)])
         spool.seal()
     forget_conversations(["c1"], full)
-    assert traces(full.home, "Elm Street", "zeppelin") == []
+    assert files_with(full.home, "Elm Street", "zeppelin") == []
 
 
-def test_the_command_says_what_it_removed(full: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_what_it_deleted(full: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVREC_HOME", str(full.home))
     command = ["artifacts", "forget", "--conversation", "c1"]
-    said = CliRunner().invoke(app, [*command, "--json", "-"])
-    figures = json.loads(said.stdout)
+    result = CliRunner().invoke(app, [*command, "--json", "-"])
+    figures = json.loads(result.stdout)
     assert figures["conversations"] == ["c1"]
     assert figures["removed"]["teacher_lists"] == 1
     assert len(figures["reports"]) == 1
@@ -229,7 +229,7 @@ def test_the_command_says_what_it_removed(full: Store, monkeypatch: pytest.Monke
     assert isinstance(again.exception, InputError)
 
 
-def test_a_vector_goes_by_its_text_whoever_had_it_made(full: Store) -> None:
+def test_an_embedding_is_found_by_its_text(full: Store) -> None:
     with full.transaction() as connection:
         connection.execute(
             "INSERT INTO embeddings VALUES ('m', $1, 'gone long ago', [0.5])", [text_key(SECRET)]
@@ -237,7 +237,7 @@ def test_a_vector_goes_by_its_text_whoever_had_it_made(full: Store) -> None:
     assert forget_conversations(["c1"], full).removed["embeddings"] == 1
 
 
-def test_files_beside_the_warehouse_name_it_no_more(full: Store, tmp_path: Path) -> None:
+def test_files_of_the_home_do_not_contain_it(full: Store, tmp_path: Path) -> None:
     start_run(
         full,
         "r",
@@ -262,8 +262,8 @@ def test_files_beside_the_warehouse_name_it_no_more(full: Store, tmp_path: Path)
     lines = [json.dumps({"step": 1, "context_id": name, "completion": ""}) for name in ("c1", "c2")]
     (training / "samples.jsonl").write_text("\n".join(lines) + "\n")
 
-    talks = full.headers("conversations")[0].ref
-    held_out = full.read(talks.artifact_id).with_columns(split=pl.lit("validation"))
+    conversations = full.headers("conversations")[0].ref
+    held_out = full.read(conversations.artifact_id).with_columns(split=pl.lit("validation"))
     parent = full.put(replace(spec("conversations"), version=2), StepResult(held_out)).artifact_id
     scratch = full.make_scratch_folder()
     (scratch / "samples.jsonl").write_text("\n".join(lines) + "\n")
@@ -286,9 +286,7 @@ def test_files_beside_the_warehouse_name_it_no_more(full: Store, tmp_path: Path)
         assert kept.read_text() == lines[1] + "\n"
 
 
-def test_the_new_file_does_not_get_the_log_of_the_old_one(
-    full: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_rewritten_file_has_no_old_log(full: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     if isinstance(full.backend, Lake):
         pytest.skip("a lake has no file")
     seen = []
@@ -302,7 +300,7 @@ def test_the_new_file_does_not_get_the_log_of_the_old_one(
     assert seen == [False]
 
 
-def test_one_that_was_cut_off_before_the_file_was_anew_ends_next_time(
+def test_an_interrupted_rewrite_is_finished_next_time(
     full: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if isinstance(full.backend, Lake):
@@ -313,4 +311,4 @@ def test_one_that_was_cut_off_before_the_file_was_anew_ends_next_time(
             forget_conversations(["c1"], full)
     with pytest.raises(InputError, match="no conversation"):
         forget_conversations(["c1"], full)
-    assert traces(full.home, "Elm Street", "zeppelin") == []
+    assert files_with(full.home, "Elm Street", "zeppelin") == []

@@ -9,15 +9,17 @@ from convrec.artifacts.runs import COMPLETED, RunArtifact, add_run_artifact, sta
 from convrec.artifacts.trace.conversation import trace_conversation
 from convrec.artifacts.trace.lineage_path import find_lineage_path
 from convrec.errors import InputError
-from tests.convrec.artifacts.trace.world import EVIL, POST, build
+from tests.support.traced_conversation import HOSTILE, POST, put_artifacts
+
+pytestmark = pytest.mark.on_ducklake
 
 
 def traced(store: Store, name: str, **options: str) -> dict[str, Any]:
     return trace_conversation(store, name, find_lineage_path(store, name, **options))
 
 
-def test_one_sample_is_followed_through_all_stages(store: Store) -> None:
-    ids = build(store)
+def test_a_sample_is_traced_through_all_stages(store: Store) -> None:
+    ids = put_artifacts(store)
     found = traced(store, "s0")
     assert found["context_id"] == "c1"
     assert found["run"] is None
@@ -34,12 +36,12 @@ def test_one_sample_is_followed_through_all_stages(store: Store) -> None:
     assert found["demonstrations"][0]["completion"].startswith("Ronin (1998)\n")
 
 
-def test_a_teacher_line_has_its_link_or_the_reason_why_it_has_none(store: Store) -> None:
-    build(store)
+def test_teacher_lines_have_a_link_or_a_note(store: Store) -> None:
+    put_artifacts(store)
     lines = traced(store, "c1")["teacher"]
     assert [line["line"] for line in lines] == [
         "1. Heat (1995)",
-        f"2. {EVIL}",
+        f"2. {HOSTILE}",
         "3. Heat",
         "4. Xyzzy",
     ]
@@ -54,8 +56,8 @@ def test_a_teacher_line_has_its_link_or_the_reason_why_it_has_none(store: Store)
     ]
 
 
-def test_the_three_scores_follow_from_the_stored_numbers(store: Store) -> None:
-    build(store)
+def test_scores_are_computed_from_stored_values(store: Store) -> None:
+    put_artifacts(store)
     rows = {row["item_id"]: row for row in traced(store, "c1")["candidates"]}
     scores = {item: (r["s_remap"], r["s_reflect"], r["s_final"]) for item, r in rows.items()}
     assert scores == {
@@ -74,15 +76,15 @@ def test_the_three_scores_follow_from_the_stored_numbers(store: Store) -> None:
     assert [item for item, row in rows.items() if row["seen"]] == ["i4"]
 
 
-def test_lists_of_a_checkpoint_are_marked_for_each_sample(store: Store) -> None:
-    build(store)
+def test_generated_lists_are_marked_for_each_sample(store: Store) -> None:
+    put_artifacts(store)
     assert {one["sample_id"] for one in traced(store, "c1")["lists"]} == {"s0", "s1"}
     (one,) = traced(store, "s0")["lists"]
     assert [line["mark"] for line in one["lines"]] == ["hit", "seen", "repeat", "outside", ""]
 
 
-def test_the_line_of_the_newest_run_is_taken_and_another_can_be_asked_for(store: Store) -> None:
-    old, new = build(store, "old"), build(store, "new")
+def test_the_newest_run_is_traced_unless_another_is_selected(store: Store) -> None:
+    old, new = put_artifacts(store, "old"), put_artifacts(store, "new")
     for run_id, ids in (("run-1", old), ("run-2", new), ("run-3", {})):
         start_run(store, run_id, flow="pipeline", profile="demo", overrides={}, config={})
         for kind, name in ids.items():
@@ -98,6 +100,6 @@ def test_the_line_of_the_newest_run_is_taken_and_another_can_be_asked_for(store:
 
 
 def test_an_unknown_conversation_is_refused(store: Store) -> None:
-    build(store)
+    put_artifacts(store)
     with pytest.raises(InputError, match="no conversation 'nobody'"):
         find_lineage_path(store, "nobody")

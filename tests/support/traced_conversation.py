@@ -1,4 +1,4 @@
-"""A warehouse with one line of hand-made artifacts, whose titles are as hostile as titles get."""
+"""A hand-made artifact of every kind for one conversation, with hostile titles."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import polars as pl
 from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.artifacts.tables import KINDS
 
-EVIL = '<script>alert("x")</script> `rm` | end]:::cached %%{init: {}}%%'
-POST = f"USER: something like {EVIL}\n```mermaid\nflowchart"
+HOSTILE = '<script>alert("x")</script> `rm` | end]:::cached %%{init: {}}%%'
+POST = f"USER: something like {HOSTILE}\n```mermaid\nflowchart"
 
 ROWS = {
     "catalog": [
-        {"item_id": "i1", "title": EVIL, "year": 1999},
+        {"item_id": "i1", "title": HOSTILE, "year": 1999},
         {"item_id": "i2", "title": "Heat", "year": 1995},
         {"item_id": "i3", "title": "Ronin", "year": 1998},
         {"item_id": "i4", "title": "Speed", "year": 1994},
@@ -30,7 +30,7 @@ ROWS = {
     ],
     "teacher_lists": [
         {"context_id": "c1", "rank": 1, "line": "1. Heat (1995)", "title": "Heat", "year": 1995},
-        {"context_id": "c1", "rank": 2, "line": f"2. {EVIL}", "title": EVIL, "year": None},
+        {"context_id": "c1", "rank": 2, "line": f"2. {HOSTILE}", "title": HOSTILE, "year": None},
         {"context_id": "c1", "rank": 3, "line": "3. Heat", "title": "Heat", "year": None},
         {"context_id": "c1", "rank": 4, "line": "4. Xyzzy", "title": "Xyzzy", "year": None},
     ],
@@ -42,7 +42,7 @@ ROWS = {
         {"context_id": "c1", "rank": 2, "item_id": "i4", "score": 0.9, "identity": 0.0,
          "similarity": 0.9, "conversation": 0.0},
         {"context_id": "c1", "rank": 3, "item_id": "i1", "score": 0.7, "identity": 0.7,
-         "similarity": 0.0, "conversation": 0.0, "linked_from": EVIL, "link_method": "exact",
+         "similarity": 0.0, "conversation": 0.0, "linked_from": HOSTILE, "link_method": "exact",
          "link_score": 100.0},
         {"context_id": "c1", "rank": 4, "item_id": "i3", "score": 0.4, "identity": 0.0,
          "similarity": 0.3, "conversation": 0.1},
@@ -56,17 +56,17 @@ ROWS = {
     "adjustment": [{"item_id": "i1", "weight": 2.0, "bias": -0.5}],
     "demonstrations": [
         {"context_id": "c1", "split": "test", "items": ["i3", "i1", "i2"],
-         "completion": f"Ronin (1998)\n{EVIL} (1999)\nHeat (1995)"},
+         "completion": f"Ronin (1998)\n{HOSTILE} (1999)\nHeat (1995)"},
     ],
     "checkpoint": [{"path": ".", "base": "tiny", "parameters": 1, "manifest": "{}"}],
     "generations": [
         {"system": "sft", "sample_id": f"s{n}", "context_id": "c1", "draw": 0,
-         "completion": f"Ronin (1998)\nSpeed (1994)\nRonin (1998)\nXyzzy (2000)\n{EVIL} (1999)"}
+         "completion": f"Ronin (1998)\nSpeed (1994)\nRonin (1998)\nXyzzy (2000)\n{HOSTILE} (1999)"}
         for n in (0, 1)
     ],
 }  # fmt: skip
 
-READS = {
+PARENTS = {
     "teacher_lists": ["conversations"],
     "candidates": ["catalog", "conversations", "teacher_lists"],
     "judgments": ["catalog", "conversations", "candidates"],
@@ -78,13 +78,13 @@ READS = {
 STAGES = {"checkpoint": "sft", "generations": "evaluate"}
 
 
-def build(store: Store, name: str = "a") -> dict[str, str]:
-    """Put every artifact of the line; kind → artifact id."""
+def put_artifacts(store: Store, name: str = "a") -> dict[str, str]:
+    """Put every artifact, each made from the others; kind → artifact id."""
     ids: dict[str, str] = {}
     for kind, rows in ROWS.items():
         empty = dict.fromkeys(KINDS[kind])
         frame = pl.DataFrame([{**empty, **row} for row in rows], infer_schema_length=None)
-        parents = {role: ids[role] for role in READS.get(kind, [])}
+        parents = {role: ids[role] for role in PARENTS.get(kind, [])}
         spec = ArtifactSpec(kind, STAGES.get(kind, "any"), 1, {"name": name}, parents)
         scratch = store.make_scratch_folder() if kind == "checkpoint" else None
         failed = pl.DataFrame({"context_id": ["c1"], "reason": ["one pass"], "final": [True]})
