@@ -142,8 +142,8 @@ def test_no_byte_of_a_forgotten_conversation_remains(full: Store, name: str) -> 
 
 def test_embeddings_and_their_requests_are_deleted(full: Store) -> None:
     long = f"{OTHER} {'very much ' * 1000}".strip()
-    asked = {"only it": [SECRET], "last": [OTHER, SECRET], "neither": [OTHER, long, "user"]}
-    for key, texts in asked.items():
+    requests = {"only it": [SECRET], "last": [OTHER, SECRET], "neither": [OTHER, long, "user"]}
+    for key, texts in requests.items():
         body = json.dumps({"model": "m", "input": texts}, ensure_ascii=False)
         vectors = {"data": [{"index": n, "embedding": [0.0]} for n in range(len(texts))]}
         stored = replace(response(key, "c0", ""), body=body, response=json.dumps(vectors))
