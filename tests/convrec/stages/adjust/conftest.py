@@ -1,4 +1,4 @@
-"""A small world with a known bias: the teacher prefers the first items, users name others."""
+"""Frames with a known bias: the teacher prefers the first items, users name others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def titled(*numbers: int) -> list[dict[str, Any]]:
     return [{"title": f"Film {n}", "year": 1990 + n} for n in numbers]
 
 
-def make_world(seed: int = 0) -> Frames:
+def make_adjust_frames(seed: int = 0) -> Frames:
     """Catalog, conversations (some contexts have two samples), candidates, judgments."""
     rng = np.random.default_rng(seed)
     popularity = 1.0 / (1.0 + np.arange(ITEMS))
@@ -73,8 +73,8 @@ def make_world(seed: int = 0) -> Frames:
 
 
 @pytest.fixture
-def world() -> Frames:
-    return make_world()
+def adjust_frames() -> Frames:
+    return make_adjust_frames()
 
 
 @pytest.fixture

@@ -18,9 +18,11 @@ def adjusted(frames: Frames, make_ctx: MakeCtx) -> Frames:
     return {**frames, "adjustment": ADJUSTMENT.build(make_ctx(frames)).rows}
 
 
-def test_one_list_per_context_in_conversation_order(world: Frames, make_ctx: MakeCtx) -> None:
-    rows = DEMONSTRATIONS.build(make_ctx(adjusted(world, make_ctx))).rows
-    order = world["conversations"]["context_id"].unique(maintain_order=True)
+def test_one_list_per_context_in_conversation_order(
+    adjust_frames: Frames, make_ctx: MakeCtx
+) -> None:
+    rows = DEMONSTRATIONS.build(make_ctx(adjusted(adjust_frames, make_ctx))).rows
+    order = adjust_frames["conversations"]["context_id"].unique(maintain_order=True)
     assert rows["context_id"].to_list() == order.to_list()
     assert rows["sample_id"].null_count() == rows.height
     assert (rows["items"].list.len() == 5).all()
@@ -29,29 +31,33 @@ def test_one_list_per_context_in_conversation_order(world: Frames, make_ctx: Mak
     assert first["completion"].split("\n") == expected
 
 
-def test_lists_leave_out_seen_items(world: Frames, make_ctx: MakeCtx) -> None:
-    rows = DEMONSTRATIONS.build(make_ctx(adjusted(world, make_ctx))).rows
-    seen = world["conversations"].select("context_id", pl.col("seen").list.first()).unique()
+def test_lists_leave_out_seen_items(adjust_frames: Frames, make_ctx: MakeCtx) -> None:
+    rows = DEMONSTRATIONS.build(make_ctx(adjusted(adjust_frames, make_ctx))).rows
+    seen = adjust_frames["conversations"].select("context_id", pl.col("seen").list.first()).unique()
     both = rows.join(seen.unnest("seen"), on="context_id", how="left")
     assert not any(
         f"{title} (" in text for title, text in both.select("title", "completion").rows()
     )
 
 
-def test_an_item_without_adjustment_keeps_its_score(world: Frames, make_ctx: MakeCtx) -> None:
+def test_an_item_without_adjustment_keeps_its_score(
+    adjust_frames: Frames, make_ctx: MakeCtx
+) -> None:
     none = pl.DataFrame({"item_id": ["gone"], "weight": [9.0], "bias": [9.0]})
-    plain = DEMONSTRATIONS.build(make_ctx(world))
-    same = DEMONSTRATIONS.build(make_ctx({**world, "adjustment": none}))
+    plain = DEMONSTRATIONS.build(make_ctx(adjust_frames))
+    same = DEMONSTRATIONS.build(make_ctx({**adjust_frames, "adjustment": none}))
     assert plain.rows.equals(same.rows)
     assert "test popularity Gini after" not in plain.figures
 
 
-def test_a_context_with_only_seen_items_has_an_empty_list(world: Frames, make_ctx: MakeCtx) -> None:
-    frames = dict(world)
-    everything = world["catalog"].select(
+def test_a_context_with_only_seen_items_has_an_empty_list(
+    adjust_frames: Frames, make_ctx: MakeCtx
+) -> None:
+    frames = dict(adjust_frames)
+    everything = adjust_frames["catalog"].select(
         pl.struct("title", pl.col("year").cast(pl.Int32)).implode()
     )
-    frames["conversations"] = world["conversations"].with_columns(
+    frames["conversations"] = adjust_frames["conversations"].with_columns(
         pl.when(pl.col("context_id") == "train001")
         .then(pl.lit(everything.to_series()))
         .otherwise("seen")
@@ -63,19 +69,21 @@ def test_a_context_with_only_seen_items_has_an_empty_list(world: Frames, make_ct
     assert built.figures["shorter than list_length"] == 1
 
 
-def test_a_context_without_a_teacher_list_has_no_row(world: Frames, make_ctx: MakeCtx) -> None:
-    frames = dict(world)
+def test_a_context_without_a_teacher_list_has_no_row(
+    adjust_frames: Frames, make_ctx: MakeCtx
+) -> None:
+    frames = dict(adjust_frames)
     for name in ("candidates", "judgments"):
-        frames[name] = world[name].filter(pl.col("context_id") != "train001")
+        frames[name] = adjust_frames[name].filter(pl.col("context_id") != "train001")
     rows = DEMONSTRATIONS.build(make_ctx(frames)).rows
     assert "train001" not in rows["context_id"].to_list()
     assert rows.height == 139
 
 
 def test_test_ground_truth_changes_neither_rows_nor_figures(
-    world: Frames, make_ctx: MakeCtx
+    adjust_frames: Frames, make_ctx: MakeCtx
 ) -> None:
-    frames = adjusted(world, make_ctx)
+    frames = adjusted(adjust_frames, make_ctx)
     truth = frames["conversations"]["ground_truth"]
     changed = dict(frames)
     changed["conversations"] = frames["conversations"].with_columns(
@@ -89,8 +97,8 @@ def test_test_ground_truth_changes_neither_rows_nor_figures(
     assert one.figures == other.figures
 
 
-def test_figures_compare_before_and_after(world: Frames, make_ctx: MakeCtx) -> None:
-    figures = DEMONSTRATIONS.build(make_ctx(adjusted(world, make_ctx))).figures
+def test_figures_compare_before_and_after(adjust_frames: Frames, make_ctx: MakeCtx) -> None:
+    figures = DEMONSTRATIONS.build(make_ctx(adjusted(adjust_frames, make_ctx))).figures
     assert figures["train lists"] == 60
     for name in ("train popularity Gini", "test catalog coverage", "validation Recall@20"):
         assert {f"{name} before", f"{name} after"} <= set(figures)
@@ -99,12 +107,12 @@ def test_figures_compare_before_and_after(world: Frames, make_ctx: MakeCtx) -> N
     )
 
 
-def test_provided_completions_are_unchanged(world: Frames, make_ctx: MakeCtx) -> None:
+def test_provided_completions_are_unchanged(adjust_frames: Frames, make_ctx: MakeCtx) -> None:
     written = "Film 3 (1993)\nFilm 99 (2001)\nno such line\nFilm 4 (1994)\n"
     provided = [written, "", None]
-    frames = dict(world)
+    frames = dict(adjust_frames)
     frames["conversations"] = (
-        world["conversations"]
+        adjust_frames["conversations"]
         .head(3)
         .with_columns(pl.Series("completion", provided, dtype=pl.String))
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from convrec.metrics.registry import (
 from convrec.stages.evaluate import METRICS, REPORT, metrics_json
 from convrec.stages.evaluate.report.markdown import MAX_COLUMNS, evaluation_markdown
 from convrec.stages.evaluate.score import score_file
+from tests.support.evaluated_run import EvaluatedRun
 
 PRECISION = RankingMetric(
     lambda batch, k: batch.relevance[:, :k].sum(axis=1) / k, label="Precision", report_cutoffs=(5,)
@@ -38,14 +38,14 @@ def added_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CATALOG_METRICS, "concentration", CONCENTRATION)
 
 
-def test_added_metrics_are_in_artifact_json_and_report(world: Any) -> None:
-    rows = METRICS.build(world.ctx()).rows
+def test_added_metrics_are_in_artifact_json_and_report(evaluated_run: EvaluatedRun) -> None:
+    rows = METRICS.build(evaluated_run.ctx()).rows
     values = metrics_json(rows)["metrics"]["sft"]
     assert 0 < values["precision@20"] < values["precision@5"] < 1
     assert values["mentions"] > 0
     assert 1 / 60 <= values["concentration"] < 1
-    world.put("metrics", "metrics", rows, stage="evaluate")
-    ctx = world.ctx(scratch=True)
+    evaluated_run.put("metrics", "metrics", rows, stage="evaluate")
+    ctx = evaluated_run.ctx(scratch=True)
     REPORT.build(ctx)
     page = (ctx.scratch / "report.html").read_text(encoding="utf-8")
     for heading in ("Precision@5", "mean mentions", "concentration"):

@@ -65,7 +65,7 @@ def catalog(items: Items) -> pl.DataFrame:
     return pl.DataFrame(items, schema_overrides=types)
 
 
-def world(rng: random.Random, items: Items) -> Frames:
+def make_frames(rng: random.Random, items: Items) -> Frames:
     """Conversations, some by two people, and lists of titles, some of them outside the catalog."""
     samples, lines = [], []
     for number in range(CONTEXTS):
@@ -87,7 +87,7 @@ def world(rng: random.Random, items: Items) -> Frames:
     }
 
 
-class World:
+class EditedWarehouse:
     """A warehouse with conversations and lists, whose catalog changes."""
 
     def __init__(self, store: Store, frames: Mapping[str, pl.DataFrame], first: Items) -> None:
@@ -125,25 +125,25 @@ def test_edits_equal_a_fresh_warehouse(
     monkeypatch.setattr(partitions, "SPARSE", 8 * (seed % 2))
     rng = random.Random(seed)
     items = list({one["item_id"]: one for one in (item(rng) for _ in range(40))}.values())
-    first, frames = items, world(rng, items)
-    kept = World(store, frames, first)
+    first, frames = items, make_frames(rng, items)
+    kept = EditedWarehouse(store, frames, first)
     kept.candidates(items)
     fewer = 0
     for step in range(2):
         items = edit(items, rng)
         rows, computed = kept.candidates(items)
         other = Store(tmp_path / f"fresh-{step}", ("", ""))
-        fresh, all_of_them = World(other, frames, first).candidates(items)
+        fresh, all_of_them = EditedWarehouse(other, frames, first).candidates(items)
         assert rows.equals(fresh)
         assert all_of_them == rows.height
         fewer += computed < rows.height
     assert fewer
 
 
-def small(store: Store) -> tuple[World, Items]:
+def small(store: Store) -> tuple[EditedWarehouse, Items]:
     rng = random.Random(1)
     items = list({one["item_id"]: one for one in (item(rng) for _ in range(40))}.values())
-    warehouse = World(store, world(rng, items), items)
+    warehouse = EditedWarehouse(store, make_frames(rng, items), items)
     warehouse.candidates(items)
     return warehouse, items[1:]
 

@@ -43,7 +43,7 @@ def make_ctx(store: Store, config: Config) -> Callable[..., StepContext]:
     """A step context with all that ablation and search read; `ratings` by item id."""
 
     def make(ratings: dict[str, int] | None = None) -> StepContext:
-        frames = world()
+        frames = ablation_frames()
         for name in ("similarity_basis", "candidates", "candidates_linked", "candidates_similar"):
             node = NODES[name]
             frames[name] = node.step.build(ctx_of(node.adapt(config), store, frames)).rows
@@ -58,7 +58,7 @@ def ctx_of(config: Config, store: Store, frames: dict[str, pl.DataFrame]) -> Ste
     return StepContext(config, store, frames=frames)
 
 
-def world() -> dict[str, pl.DataFrame]:
+def ablation_frames() -> dict[str, pl.DataFrame]:
     catalog = pl.DataFrame(
         {
             "item_id": [f"{title} ({year})" for title, year, _ in FILMS],

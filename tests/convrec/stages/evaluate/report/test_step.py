@@ -13,21 +13,23 @@ from convrec.config import Config
 from convrec.stages.evaluate import METRICS, REPORT
 from convrec.stages.evaluate.report.context import rerun_command, simulated_roles
 from convrec.stages.evaluate.report.markdown import MAX_COLUMNS, evaluation_markdown
+from tests.support.evaluated_run import EvaluatedRun
 
 
 @pytest.fixture(scope="module")
-def page(whole_world: Any) -> str:
-    world = whole_world
-    world.put("metrics", "metrics", METRICS.build(world.ctx()).rows, stage="evaluate")
-    ctx = world.ctx(scratch=True)
+def page(shared_run: EvaluatedRun) -> str:
+    run = shared_run.copy()
+    run.put_metrics()
+    ctx = run.ctx(scratch=True)
     built = REPORT.build(ctx)
     content = (ctx.scratch / "report.html").read_bytes()
+    assert run.refs["metrics"].artifact_id in content.decode()
     assert built.rows.rows() == [("report.html", hashlib.sha256(content).hexdigest())]
     return content.decode()
 
 
-def test_markdown_tables_fit_prefects_page(whole_world: Any) -> None:
-    metrics = METRICS.build(whole_world.ctx()).rows
+def test_markdown_tables_fit_prefects_page(shared_run: EvaluatedRun) -> None:
+    metrics = METRICS.build(shared_run.ctx()).rows
     wanted = pl.col("slice") == "wanted: tail items"
     months = [f"month: 2022-{month:02}" for month in range(1, 8)]
     more = [metrics.filter(wanted).with_columns(slice=pl.lit(month)) for month in months]
@@ -42,7 +44,7 @@ def test_posts_are_escaped(page: str) -> None:
     assert "<script" not in page
     assert "<img" not in page
     assert "&lt;script&gt;alert(" in page
-    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+    assert "default-src 'none'" in page
 
 
 def test_nothing_is_loaded(page: str) -> None:
@@ -52,19 +54,19 @@ def test_nothing_is_loaded(page: str) -> None:
     assert len(page) < 2_000_000
 
 
-def test_simulation_command_and_lineage_are_shown(page: str, world: Any) -> None:
+def test_simulation_command_and_lineage_are_shown(page: str, shared_run: EvaluatedRun) -> None:
     assert "Simulated teacher and judge." in page
     assert "convrec run made-up" in page
-    for role in ("catalog", "checkpoint_rank_grpo", "metrics"):
-        assert world.refs[role].artifact_id in page
+    for role in ("catalog", "checkpoint_rank_grpo", "generations_sft"):
+        assert shared_run.refs[role].artifact_id in page
     assert "&lt;b&gt;row&lt;/b&gt;" in page
     assert "validation loss" in page
 
 
-def test_report_of_a_partial_run(world: Any) -> None:
+def test_report_of_a_partial_run(evaluated_run: EvaluatedRun) -> None:
     base = ("catalog", "conversations", "candidates")
-    world.put("metrics", "metrics", METRICS.build(world.ctx(*base)).rows, stage="evaluate")
-    ctx = world.ctx(*base, "metrics", scratch=True)
+    evaluated_run.put_metrics(*base)
+    ctx = evaluated_run.ctx(*base, "metrics", scratch=True)
     REPORT.build(ctx)
     text = (ctx.scratch / "report.html").read_text(encoding="utf-8")
     assert "remapped" in text
@@ -104,17 +106,17 @@ def test_sections_of_the_report(page: str) -> None:
         "Calibration of the judge's ratings",
     ):
         assert heading in page
-    assert "ground truths" not in page  # every sample of this world has two
+    assert "ground truths" not in page  # every sample has two
     assert "wanted: tail items" in page
     assert "detectable" in page
     assert "protocol per-label" in page
     assert "&#34;&gt;&lt;img onerror" in page  # a title of the teacher
 
 
-def test_external_checkpoint_is_in_the_command(world: Any) -> None:
-    world.refs["generations_checkpoint"] = world.refs["generations_sft"]
-    world.put("metrics", "metrics", METRICS.build(world.ctx()).rows, stage="evaluate")
-    ctx = world.ctx(scratch=True)
+def test_external_checkpoint_is_in_the_command(evaluated_run: EvaluatedRun) -> None:
+    evaluated_run.refs["generations_checkpoint"] = evaluated_run.refs["generations_sft"]
+    evaluated_run.put_metrics()
+    ctx = evaluated_run.ctx(scratch=True)
     REPORT.build(ctx)
     text = (ctx.scratch / "report.html").read_text(encoding="utf-8")
     assert "convrec evaluate --checkpoint FOLDER --profile made-up" in text
