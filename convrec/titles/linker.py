@@ -24,7 +24,7 @@ in Reddit-v2's ground truth, the first film of a title is meant more often (14 o
 
 A link reports its runner-up, the next best other item that was considered. It may be an item that a
 rule rejected (other years, other numbers, an unmatched word); such an item scores below 80 and a
-link never does. docs/linking.md has the figures.
+link never does. docs/concepts/linking.md has the figures.
 """
 
 from __future__ import annotations
