@@ -36,7 +36,7 @@ def relative_position(ratings: pl.DataFrame) -> np.ndarray:
 
 
 def position_curve(ratings: pl.DataFrame) -> np.ndarray:
-    """(2,) Fitted c₁ and c₂ of the effect c₁·x + c₂·x² of the relative position x; 0 without data."""
+    """(2,) Fitted c₁ and c₂ of c₁·x + c₂·x², the effect of relative position x; 0 without data."""
     x = relative_position(ratings)
     design = np.stack([_center_by_request(power, ratings) for power in (x, x**2)], axis=1)
     target = _center_by_request(ratings["rating"].to_numpy().astype(float), ratings)

@@ -37,7 +37,7 @@ from convrec.stages.partitions import (
 )
 from convrec.stages.remap.embedding import EmbeddingResponses, vector_inputs
 from convrec.stages.remap.incremental import affected_contexts, find_earlier_candidates
-from convrec.stages.remap.linked_titles import LinkedTitles, link_teacher_titles
+from convrec.stages.remap.linked_titles import LINK_COLUMNS, LinkedTitles, link_teacher_titles
 from convrec.stages.remap.similarity import missing_vector_failures, similarity_model
 from convrec.utils.topk import top_columns
 
@@ -50,11 +50,8 @@ THREADS = 8
 class _PartitionScorer:
     """Scores the contexts of one partition.
 
-    Args:
-        ctx: The step's context.
-        contexts: One row a context: context_id, conversation.
-        lists: The teacher lists of these contexts: context_id, rank, title, year.
-        titles: The distinct titles of all lists.
+    `contexts` has one row a context, with context_id and conversation; `lists` has their teacher
+    lists with context_id, rank, title, year; `titles` are those of all lists.
     """
 
     def __init__(
@@ -67,9 +64,7 @@ class _PartitionScorer:
         self._p = titles.rank_weights(contexts["context_id"], lists)
         self._identity = titles.identity_matrix(len(self._item_ids))
         self._position = titles.position
-        self._links = titles.items.select(
-            "linked_from", "link_method", "link_score", "runner_up", "runner_up_score"
-        )
+        self._links = titles.items.select(*LINK_COLUMNS)
 
     def score_chunks(self) -> Iterator[pl.DataFrame]:
         """Score CHUNK contexts a frame, in order."""
@@ -118,7 +113,11 @@ class _PartitionScorer:
 
 
 def _build(ctx: StepContext) -> StepResult:
-    titles, contexts = link_teacher_titles(ctx), _listed_contexts(ctx)
+    titles = link_teacher_titles(ctx)
+    # context_id, row (the first in the conversations), and the list's first and last row
+    contexts = context_spans(ctx, "conversations").select("context_id", row="first")
+    lists = context_spans(ctx, "teacher_lists")
+    contexts = contexts.join(lists, on="context_id", maintain_order="left")
     if contexts.is_empty():
         raise InputError(
             "no context has a teacher list, so there is nothing to remap; "
@@ -145,8 +144,7 @@ def _patch_earlier(
 ) -> PatchedRows | None:
     """Rescore only the contexts that a catalog edit affects; None to build everything."""
     earlier = find_earlier_candidates(ctx, CANDIDATES.spec(ctx), contexts.height)
-    affected = affected_contexts(ctx, titles, earlier) if earlier else None
-    if earlier is None or affected is None:
+    if earlier is None or (affected := affected_contexts(ctx, titles, earlier)) is None:
         return None
     numbered = contexts.with_row_index("number")
     chosen = numbered.filter(contexts["context_id"].is_in(list(affected)))
@@ -168,16 +166,6 @@ def _build_numbered_partition(
     for frame in _build_partition(ctx, shared, start, stop):
         numbered = frame.join(numbers, on="context_id", maintain_order="left")
         yield numbered.with_columns(row=row).drop("number")
-
-
-def _listed_contexts(ctx: StepContext) -> pl.DataFrame:
-    """The contexts with a teacher list, in order: context_id, row, and the list's first and last.
-
-    `row` is the context's first row in the conversations.
-    """
-    conversations = context_spans(ctx, "conversations").select("context_id", row="first")
-    lists = context_spans(ctx, "teacher_lists")
-    return conversations.join(lists, on="context_id", maintain_order="left")
 
 
 def _build_partition(

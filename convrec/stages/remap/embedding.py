@@ -102,8 +102,8 @@ def vector_inputs(ctx: StepContext) -> dict[str, str]:
     """The digest of the vectors used, as inputs of the step; empty for TF-IDF."""
     if not uses_embeddings(ctx.config):
         return {}
-    keys, space = required_texts(ctx)["text_key"], vector_space(ctx.config)
-    return {"vectors": vectors_digest(keys, space, ctx.store)}
+    keys = required_texts(ctx)["text_key"]
+    return {"vectors": vectors_digest(keys, vector_space(ctx.config), ctx.store)}
 
 
 # -- requests ----------------------------------------------------------------------------------
@@ -214,11 +214,7 @@ def _store_response_vectors(
     if not exchanges:
         return
     requested = [text for request, _ in exchanges for text in request.body["input"]]
-    positions = {
-        row_by_text[text]: position
-        for position, text in enumerate(requested)
-        if text in row_by_text
-    }
+    positions = {row_by_text[t]: n for n, t in enumerate(requested) if t in row_by_text}
     vectors = np.concatenate([_parse_vectors(response) for _, response in exchanges])
     found, space = vectors[list(positions.values())], vector_space(ctx.config)
     store_vectors(texts[list(positions)], found, space, ctx.store)
@@ -227,12 +223,11 @@ def _store_response_vectors(
 def _parse_vectors(response: dict[str, Any]) -> np.ndarray:
     """(texts, dimensions) The vectors of a response, in the order of its request's texts."""
     rows = sorted(response["data"], key=lambda row: int(row["index"]))
-    values = [row["embedding"] for row in rows]
-    unpacked = [
+    vectors = [
         np.frombuffer(base64.b64decode(value), "<f4") if isinstance(value, str) else value
-        for value in values
+        for value in (row["embedding"] for row in rows)
     ]
-    return np.asarray(unpacked, dtype=np.float32)
+    return np.asarray(vectors, dtype=np.float32)
 
 
 def _encode_locally(ctx: StepContext) -> None:

@@ -19,7 +19,7 @@ import polars as pl
 from convrec.artifacts import ArtifactRef, ArtifactSpec
 from convrec.stages.base import StepContext
 from convrec.stages.partitions import row_slices
-from convrec.stages.remap.linked_titles import LinkedTitles, link_to_catalog
+from convrec.stages.remap.linked_titles import LINK_COLUMNS, LinkedTitles, link_to_catalog
 from convrec.stages.remap.similarity import TfidfSimilarity
 from convrec.stages.remap.texts import item_texts
 
@@ -29,14 +29,7 @@ MAX_EDITED_ITEMS = 200
 SCORE_TOLERANCE = 1e-4
 """Upper bound of the difference between float32 sums in different orders."""
 
-_LINK_COLUMNS = (
-    "item_id",
-    "linked_from",
-    "link_method",
-    "link_score",
-    "runner_up",
-    "runner_up_score",
-)
+_LINK_COLUMNS = ("item_id", *LINK_COLUMNS)
 
 _CONTEXTS_BY_TITLE = """
 SELECT DISTINCT context_id FROM teacher_lists AS l
@@ -135,16 +128,16 @@ def _contexts_above_cutoff(
         connection.register("near", near.to_arrow())
         lists = ctx.parents["teacher_lists"].artifact_id
         similar = connection.execute(_SIMILARITY_SCORES, [lists]).pl()
-    conversation = pl.concat(
-        _conversation_scores(model, samples, items)
-        for samples in row_slices(ctx, "conversations", "context_id", "conversation")
-    )
+    parts = []
+    for samples in row_slices(ctx, "conversations", "context_id", "conversation"):
+        context, item, score = model.conversation_entries(items, samples["conversation"])
+        entries = pl.DataFrame({"item": item, "score": score.astype(float)})
+        parts.append(entries.select(samples["context_id"].gather(context), "item", "score"))
+    conversation = pl.concat(parts)
+    weights = settings.similarity_weight, settings.conversation_weight
     scores = [
         part.select("context_id", pl.col("item").cast(pl.Int32), pl.col("score") * weight)
-        for part, weight in (
-            (similar, settings.similarity_weight),
-            (conversation.unique(), settings.conversation_weight),
-        )
+        for part, weight in zip((similar, conversation.unique()), weights, strict=True)
     ]
     best = pl.concat(scores).group_by("context_id", "item").agg(pl.col("score").sum())
     best = best.group_by("context_id").agg(pl.col("score").max())
@@ -153,15 +146,6 @@ def _contexts_above_cutoff(
     ).join(best, on="context_id", how="left")
     reached = pl.col("score").fill_null(0.0) >= pl.col("last") - SCORE_TOLERANCE
     return last.filter(reached)["context_id"]
-
-
-def _conversation_scores(
-    model: TfidfSimilarity, samples: pl.DataFrame, items: np.ndarray
-) -> pl.DataFrame:
-    """Columns context_id, item, score: s_conv above 0 of samples to `items`."""
-    context, item, score = model.conversation_entries(items, samples["conversation"])
-    entries = pl.DataFrame({"item": item, "score": score.astype(float)})
-    return entries.select(samples["context_id"].gather(context), "item", "score")
 
 
 def edited_items(old: pl.DataFrame, new: pl.DataFrame) -> set[str]:

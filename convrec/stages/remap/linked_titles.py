@@ -14,9 +14,21 @@ import polars as pl
 from convrec.stages.base import StepContext
 from convrec.titles.line_format import format_line
 from convrec.titles.linker import Linker
+from convrec.utils.latest_value import LatestValue
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+LINK_COLUMNS = {
+    "linked_from": pl.String,
+    "link_method": pl.String,
+    "link_score": pl.Float64,
+    "runner_up": pl.String,
+    "runner_up_score": pl.Float64,
+}
+
+_LATEST_LINKS: LatestValue[pl.DataFrame] = LatestValue()
+"""A run needs the links three times: to send requests, to name the artifact and to build it."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,7 @@ class LinkedTitles:
     """The distinct titles of all teacher lists; a title's number is its row in `items`.
 
     `items` has the columns title, year, lines (number of list lines with it), position (catalog
-    row, −1 without a link), linked_from, link_method, link_score, runner_up and runner_up_score.
+    row, −1 without a link), and LINK_COLUMNS.
     """
 
     items: pl.DataFrame
@@ -52,12 +64,8 @@ class LinkedTitles:
     def rank_weights(self, context_ids: pl.Series, lists: pl.DataFrame) -> csr_matrix:
         """p: (contexts, titles) float32, 1/√rank of a title's best rank in the context's list.
 
-        Args:
-            context_ids: The contexts, one a row of p.
-            lists: context_id, rank, title, year; may have other contexts as well.
-
-        Returns:
-            p, the entries of a row ordered by rank.
+        The entries of a row are ordered by rank. `lists` has the columns context_id, rank, title,
+        year; it may have other contexts as well.
         """
         from scipy.sparse import csr_matrix
 
@@ -80,41 +88,27 @@ def link_teacher_titles(ctx: StepContext) -> LinkedTitles:
     """Link the titles of the teacher lists to the catalog."""
     role = "teacher_lists"
     if role in ctx.frames:
-        titles = ctx.frame(role, "title", "year").group_by("title", "year", maintain_order=True)
-        distinct = titles.agg(pl.len().cast(pl.Int64).alias("lines"))
+        groups = ctx.frame(role, "title", "year").group_by("title", "year", maintain_order=True)
+        distinct = groups.agg(pl.len().cast(pl.Int64).alias("lines"))
     else:
         distinct = ctx.store.query(
             ctx.parents[role].artifact_id,
             "title, year, count(*) AS lines",
             'GROUP BY title, year ORDER BY min("row")',
         )
-    return LinkedTitles(distinct.hstack(_cached_links(ctx, distinct.select("title", "year"))))
-
-
-_CACHE: dict[tuple[str, ...], pl.DataFrame] = {}
-"""Links by the ids of catalog and teacher lists; only the last ones. A run needs them three times:
-to send requests, to name the artifact and to build it."""
-
-
-def _cached_links(ctx: StepContext, titles: pl.DataFrame) -> pl.DataFrame:
-    roles = ("catalog", "teacher_lists")
-    if not ctx.parents.keys() >= set(roles) or ctx.frames.keys() & set(roles):
-        return link_to_catalog(titles, ctx.frame("catalog"))
-    key = tuple(ctx.parents[role].artifact_id for role in roles)
-    links = _CACHE.get(key)
-    if links is None:
+    titles, roles = distinct.select("title", "year"), {"catalog", "teacher_lists"}
+    if ctx.frames.keys() & roles:
         links = link_to_catalog(titles, ctx.frame("catalog"))
-        _CACHE.clear()
-        _CACHE[key] = links
-    return links
+    else:
+        key = tuple(ctx.parents[role].artifact_id for role in sorted(roles))
+        links = _LATEST_LINKS.get(key, lambda: link_to_catalog(titles, ctx.frame("catalog")))
+    return LinkedTitles(distinct.hstack(links))
 
 
 def link_to_catalog(titles: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
     """Link distinct titles (title, year) to a catalog.
 
-    Returns:
-        One row a title: position, linked_from, link_method, link_score, runner_up,
-        runner_up_score; position is −1 and the others are null without a link.
+    The columns are position (−1 without a link) and LINK_COLUMNS (null without a link).
     """
     written = titles.rows()
     row_of = {item_id: row for row, item_id in enumerate(catalog["item_id"])}
@@ -128,15 +122,7 @@ def link_to_catalog(titles: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame
             link.runner_up_score,
         )
         if link
-        else (-1, None, None, None, None, None)
+        else (-1, *(None for _ in LINK_COLUMNS))
         for title, link in zip(written, Linker(catalog).link_many(written), strict=True)
     ]
-    schema = {
-        "position": pl.Int64,
-        "linked_from": pl.String,
-        "link_method": pl.String,
-        "link_score": pl.Float64,
-        "runner_up": pl.String,
-        "runner_up_score": pl.Float64,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema={"position": pl.Int64, **LINK_COLUMNS}, orient="row")

@@ -21,22 +21,17 @@ embeddings API read 8,191 tokens."""
 
 def item_texts(catalog: pl.DataFrame) -> list[str]:
     """The text of each catalog item: title, year, genres and other text."""
-    joined = pl.concat_str(
-        "title",
-        pl.col("year").cast(pl.String),
-        pl.col("genres").list.join(" "),
-        "text",
-        separator=" ",
-        ignore_nulls=True,
-    )
-    return catalog.select(joined).to_series().to_list()
+    return _joined_columns(catalog.with_columns(pl.col("genres").list.join(" ")), "genres", "text")
 
 
 def title_texts(items: pl.DataFrame) -> list[str]:
     """The text of each listed title: title and year as written."""
-    year = pl.col("year").cast(pl.String)
-    joined = pl.concat_str("title", year, separator=" ", ignore_nulls=True)
-    return items.select(joined).to_series().to_list()
+    return _joined_columns(items)
+
+
+def _joined_columns(frame: pl.DataFrame, *others: str) -> list[str]:
+    joined = pl.concat_str("title", "year", *others, separator=" ", ignore_nulls=True)
+    return frame.select(joined).to_series().to_list()
 
 
 def text_key(text: str) -> str:
@@ -54,13 +49,8 @@ def collect_texts(
 ) -> pl.DataFrame:
     """Collect the distinct nonempty texts to embed: items, unlinked titles, conversations.
 
-    Args:
-        ctx: Has the catalog.
-        titles: The listed titles.
-        conversations: context_id, conversation.
-
-    Returns:
-        text_key, context_id (empty for texts of items and titles), text.
+    `conversations` has context_id and conversation. The result has text_key, context_id (empty for
+    texts of items and titles), text.
     """
     unlinked = titles.items.filter(pl.col("position") < 0)
     items = [*item_texts(ctx.frame("catalog")), *title_texts(unlinked)]
@@ -68,6 +58,6 @@ def collect_texts(
     context_ids = [*[""] * len(items), *conversations["context_id"]]
     frame = pl.DataFrame(
         {"text_key": list(map(text_key, texts)), "context_id": context_ids, "text": texts},
-        schema={"text_key": pl.String, "context_id": pl.String, "text": pl.String},
+        schema=dict.fromkeys(("text_key", "context_id", "text"), pl.String),
     )
     return frame.filter(pl.col("text") != "").unique("text_key", keep="first", maintain_order=True)

@@ -7,7 +7,6 @@ none.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -48,12 +47,8 @@ def store_vectors(texts: pl.DataFrame, vectors: np.ndarray, model: str, store: S
 def read_vectors(keys: pl.Series, model: str, store: Store) -> tuple[np.ndarray, np.ndarray]:
     """Read the vectors of distinct text keys.
 
-    Returns:
-        (keys, dimensions) float32 vectors, zeros where there is none, and (keys,) bool, whether
-        there is one.
-
-    Raises:
-        WarehouseError: Vectors of this model have different lengths.
+    Returns (keys, dimensions) float32, zeros where there is no vector, and (keys,) bool, whether
+    there is one. Raises WarehouseError if vectors of this model have different lengths.
     """
     wanted = pl.DataFrame({"text_key": keys}).with_row_index("number")
     present = np.zeros(len(keys), dtype=bool)
@@ -65,12 +60,17 @@ def read_vectors(keys: pl.Series, model: str, store: Store) -> tuple[np.ndarray,
             [model],
         ).to_arrow_reader(_ROWS_PER_BATCH)
         for batch in batches:
-            rows, values = batch["number"].to_numpy(), _to_matrix(batch["vector"], model)
+            rows, values = batch["number"].to_numpy(), batch["vector"]
+            size = vectors.shape[1] or len(values[0])
             if not vectors.shape[1]:
-                vectors = np.zeros((len(keys), values.shape[1]), dtype=np.float32)
-            if values.shape[1] != vectors.shape[1]:
-                raise _length_mismatch(model)
-            vectors[rows] = values
+                vectors = np.zeros((len(keys), size), dtype=np.float32)
+            if set(values.value_lengths().unique().to_pylist()) != {size}:
+                raise WarehouseError(
+                    f"the stored vectors of {model} have different lengths, so the name now refers "
+                    "to another model. Set another endpoint name in llm.endpoint, or another "
+                    "remap.model"
+                )
+            vectors[rows] = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
             present[rows] = True
     return vectors, present
 
@@ -82,19 +82,3 @@ def vectors_digest(keys: pl.Series, model: str, store: Store) -> str:
     total.update(present.tobytes())
     total.update(vectors.data)
     return total.hexdigest()
-
-
-def _to_matrix(column: Any, model: str) -> np.ndarray:
-    """An Arrow column of lists of equal length as a matrix."""
-    if len(column.value_lengths().unique()) > 1:
-        raise _length_mismatch(model)
-    values = column.flatten().to_numpy(zero_copy_only=False)
-    matrix: np.ndarray = values.reshape(len(column), -1)
-    return matrix
-
-
-def _length_mismatch(model: str) -> WarehouseError:
-    return WarehouseError(
-        f"the stored vectors of {model} have different lengths, so the name now refers to another "
-        "model. Set another endpoint name in llm.endpoint, or another remap.model"
-    )
