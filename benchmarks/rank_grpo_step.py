@@ -39,10 +39,10 @@ from convrec.catalog.load import load_catalog
 from convrec.config import ROOT, Config
 from convrec.metrics import relevance
 from convrec.metrics.rewards import exp_inf_rewards
+from convrec.models.generation.constraints import count_newlines
 from convrec.models.hardware import keep_freed_memory
 from convrec.models.load import Student, load_checkpoint
 from convrec.models.tiny import make_tiny
-from convrec.models.tokens import newline_counts
 from convrec.rank_grpo import segment_ranks
 from convrec.stages.rank_grpo.inputs import prepare_inputs
 from convrec.stages.rank_grpo.reward_function import ListScorer
@@ -212,7 +212,7 @@ def compare_ranks(world: World, rounds: int) -> dict[str, Any]:
     width = max(map(len, world.lists))
     ids = torch.tensor([x + [tokenizer.pad_token_id] * (width - len(x)) for x in world.lists])
     mask = torch.tensor([[1] * len(x) + [0] * (width - len(x)) for x in world.lists])
-    counts = newline_counts(tokenizer, world.student.model.config.vocab_size)
+    counts = count_newlines(tokenizer, world.student.model.config.vocab_size)
     index, rows = TitleIndex(world.items), world.batch()
     pairs = {(title, year) for _, title, year in world.items if year is not None}
 

@@ -46,8 +46,7 @@ def settings(base: str) -> Any:
 
 
 def make_folder(base: str, rows: list[tuple[str, str]], out: Path) -> None:
-    from convrec.models.load import load_student
-    from convrec.models.save import save_student
+    from convrec.models.load import load_student, save_student
 
     texts = [text for row in rows for text in row]
     save_student(load_student(base, config=settings(base).model, texts=texts, seed=7), out)

@@ -1,7 +1,6 @@
 """Models that are installed as Python packages with a GGUF file, so they need no network.
 
-The quantized weights are converted once to a plain transformers folder (float32 safetensors, no
-quantization in its configuration) under CONVREC_HOME. SFT starts from it as from any folder.
+The weights are converted once to a plain transformers folder (float32) under CONVREC_HOME.
 """
 
 from __future__ import annotations
@@ -59,7 +58,6 @@ def gguf_folder(base: str) -> Path:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    """Write the weights and tokenizer of a GGUF file in transformers' format."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -19,22 +20,15 @@ def download_model(name: str) -> Path:
 
     Raises ConfigError if the name is unknown, or nothing is cached.
     """
+    cached_only = True
     try:
-        HfApi().model_info(name, timeout=10)
-        cached_only = False
-    except (OSError, HTTPError):
-        cached_only = True
-    except ValueError as error:
-        raise _download_error(name, error) from None
-    try:
+        with suppress(OSError, HTTPError):
+            HfApi().model_info(name, timeout=10)
+            cached_only = False
         return Path(snapshot_download(name, allow_patterns=_FILES, local_files_only=cached_only))
     except (OSError, HTTPError, ValueError) as error:
-        raise _download_error(name, error) from None
-
-
-def _download_error(name: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"model.base={name} is neither `tiny` nor a folder, and cannot be downloaded from the "
-        f"Hugging Face Hub ({type(error).__name__}); check the name and the network, or download "
-        "the model and set model.base to its folder"
-    )
+        raise ConfigError(
+            f"model.base={name} is neither `tiny` nor a folder, and cannot be downloaded from the "
+            f"Hugging Face Hub ({type(error).__name__}); check the name and the network, or "
+            "download the model and set model.base to its folder"
+        ) from None

@@ -1,4 +1,4 @@
-"""Load the student: the tiny model, a packaged one, a folder, or a model on the Hub."""
+"""Load, adapt and save the student: `tiny`, a packaged model, a folder, or a model on the Hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from convrec.config import Model, resolve_path
+from convrec.config import Lora, Model, resolve_path
 from convrec.errors import InputError
 from convrec.models.gguf import gguf_folder, is_gguf_package
 from convrec.models.hub import download_model
@@ -19,8 +19,6 @@ from convrec.models.identity import base_error
 from convrec.models.progress_bars import hide_progress_bars
 from convrec.models.tiny import make_tiny
 from convrec.utils.error_text import first_line
-
-TINY = "tiny"
 
 _PLAIN_TOKENIZER_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """Classes that transformers names for a tokenizer defined by its tokenizer.json alone."""
@@ -39,7 +37,7 @@ def load_student(base: str, *, config: Model, texts: Iterable[str] = (), seed: i
     Raises ConfigError for a name that is neither a folder nor on the Hub, InputError for a folder
     without a model.
     """
-    if base == TINY:
+    if base == "tiny":
         return Student(*make_tiny(texts, config, seed))
     if is_gguf_package(base):
         return load_checkpoint(gguf_folder(base))
@@ -79,9 +77,8 @@ def load_checkpoint(folder: Path) -> Student:
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder, with the ids that it was saved with.
 
-    AutoTokenizer goes by the model type in the folder. It gives a Qwen2 checkpoint the word
-    splitting of Qwen2 even if its tokenizer.json defines another. A tokenizer that was saved as a
-    plain tokenizer.json is therefore loaded as exactly that.
+    AutoTokenizer splits words as the model type does, even if tokenizer.json defines otherwise. A
+    tokenizer that was saved as a plain tokenizer.json is therefore loaded as exactly that.
     """
     settings = folder / "tokenizer_config.json"
     is_plain = settings.is_file() and (
@@ -104,3 +101,29 @@ def _load_adapter(folder: Path) -> Student:
     merged = PeftModel.from_pretrained(student.model, folder).merge_and_unload()
     has_tokenizer = (folder / "tokenizer_config.json").is_file()
     return Student(merged, load_tokenizer(folder) if has_tokenizer else student.tokenizer)
+
+
+def save_student(student: Student, folder: Path) -> Any:
+    """Write weights (safetensors, adapters merged) and tokenizer; returns the merged model."""
+    model = student.model
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    with hide_progress_bars():
+        model.save_pretrained(folder)
+    student.tokenizer.save_pretrained(folder)
+    return model
+
+
+def lora_config(lora: Lora) -> Any:
+    """The PEFT configuration of adapters, or None if all weights are trained."""
+    if lora.rank == 0:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        task_type="CAUSAL_LM",
+    )

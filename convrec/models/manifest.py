@@ -13,15 +13,11 @@ from convrec.config import Config
 def checkpoint_row(
     base: str, parameters: int, settings: dict[str, Any], config: Config
 ) -> pl.DataFrame:
-    """The single row of a checkpoint artifact; path "." is the artifact's own folder.
-
-    The manifest is JSON: `settings`, how the checkpoint was trained, and `serving`, the
-    configuration that prompts and lists must use.
-    """
+    """The single row of a checkpoint artifact; `settings` say how it was trained."""
     manifest = {**settings, "serving": serving_settings(config)}
     return pl.DataFrame(
         {
-            "path": ["."],
+            "path": ["."],  # the artifact's own folder
             "base": [base],
             "parameters": [parameters],
             "manifest": [json.dumps(manifest, sort_keys=True)],

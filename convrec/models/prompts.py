@@ -1,8 +1,4 @@
-"""The student's prompt: the only place where a conversation becomes the text that it reads.
-
-SFT, Rank-GRPO, evaluation and serving all use this module, so a checkpoint is always prompted in
-the words and tokens that it was trained on.
-"""
+"""The student's prompt, the same in SFT, Rank-GRPO, evaluation and serving."""
 
 from __future__ import annotations
 
@@ -20,8 +16,7 @@ _ELLIPSIS = " … "
 def student_prompt(conversation: str, data_prompt: str | None, config: Config) -> str:
     """The user message for a conversation, in the form that `model.prompt` selects.
 
-    `data_prompt` is the prompt in the data. Raises ConfigError if `model.prompt=given` and it is
-    empty.
+    Raises ConfigError if that is `given` and `data_prompt`, the prompt in the data, is empty.
     """
     if config.model.prompt == "plain":
         return conversation
@@ -82,7 +77,6 @@ def encode_completion(tokenizer: Any, text: str, max_tokens: int) -> list[int]:
 
 
 def _apply_template(tokenizer: Any, text: str) -> str:
-    """The text in the chat template; followed by a blank line if the model has none."""
     if tokenizer.chat_template is None:
         return f"{text}\n\n"
     messages = [{"role": "user", "content": text}]
@@ -94,7 +88,6 @@ def _token_ids(tokenizer: Any, text: str) -> list[int]:
 
 
 def _drop_middle(text: str, characters: int) -> str:
-    """About `characters` of `text`, cut between words."""
     head_size = characters // _HEAD_DIVISOR
     head, tail = text[:head_size], text[len(text) - (characters - head_size) :]
     return head.rpartition(" ")[0] + _ELLIPSIS + (tail.partition(" ")[2] or tail)

@@ -1,12 +1,7 @@
 """A student small enough for two CPU cores: Qwen2-shaped, about 1M parameters, its own tokenizer.
 
-Replaces the paper's pretrained model on machines without a GPU or a network. It has the
-architecture, chat template and files of a Qwen2 checkpoint, but new weights and a vocabulary
-trained on the given texts only.
-
-The tokenizer is byte-level BPE, so any text survives encoding and decoding. Words are split such
-that a newline is always a token of its own (ranks are lines, and a newline belongs to the rank
-before it), and that " (1979)" can be one token, which makes lists a third shorter.
+The tokenizer is byte-level BPE. A newline is always a token of its own, because ranks are lines,
+and " (1979)" can be one token, which makes lists a third shorter.
 """
 
 from __future__ import annotations
@@ -20,15 +15,15 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from convrec.config import Model
 
-PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
-SYSTEM = "<|system|>"
+PAD, END = "<|pad|>", "<|end|>"
+ROLES = ("<|user|>", "<|assistant|>", "<|system|>")
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{{ '<|' + message['role'] + '|>' + message['content'] }}"
     f"{{%- if message['role'] == 'assistant' -%}}{{{{ '{END}' }}}}{{%- endif -%}}"
     "{%- endfor -%}"
-    f"{{%- if add_generation_prompt -%}}{{{{ '{ASSISTANT}' }}}}{{%- endif -%}}"
+    "{%- if add_generation_prompt -%}{{ '<|assistant|>' }}{%- endif -%}"
 )
 
 _WORD_PATTERN = Regex(r"\n| ?\(\d{4}\)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|[^\S\n]+")
@@ -38,13 +33,12 @@ _MAX_POSITIONS = 4096
 def make_tiny(texts: Iterable[str], model: Model, seed: int) -> tuple[Any, Any]:
     """A new model and a tokenizer trained on `texts`; the same seed gives the same weights."""
     tokenizer = _train_tokenizer(texts, model.vocabulary)
-    heads = max(1, model.hidden // 64)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=model.hidden,
         intermediate_size=2 * model.hidden,
         num_hidden_layers=model.layers,
-        num_attention_heads=heads,
+        num_attention_heads=max(1, model.hidden // 64),
         num_key_value_heads=1,
         max_position_embeddings=_MAX_POSITIONS,
         tie_word_embeddings=True,
@@ -70,7 +64,7 @@ def _train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         texts,
         trainers.BpeTrainer(
             vocab_size=vocabulary,
-            special_tokens=[PAD, END, USER, ASSISTANT, SYSTEM],
+            special_tokens=[PAD, END, *ROLES],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),
@@ -79,7 +73,7 @@ def _train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         tokenizer_object=bpe,
         pad_token=PAD,
         eos_token=END,
-        additional_special_tokens=[USER, ASSISTANT, SYSTEM],
+        additional_special_tokens=[*ROLES],
         clean_up_tokenization_spaces=False,
         model_max_length=_MAX_POSITIONS,
         padding_side="left",

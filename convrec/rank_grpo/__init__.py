@@ -1,7 +1,7 @@
 """Rank-GRPO: reinforcement learning whose action is a rank of the list, not a token or the list.
 
-Paper: ConvRec-R1, arXiv 2510.20150. The functions are pure and need only torch. `RankGRPOTrainer`,
-a subclass of TRL's `GRPOTrainer`, is imported on first use because importing TRL takes seconds.
+Paper: ConvRec-R1, arXiv 2510.20150. The functions are pure and need only torch. `RankGRPOTrainer`
+is imported on first use because importing TRL takes seconds.
 """
 
 from __future__ import annotations

@@ -45,11 +45,8 @@ def token_advantages(
         eos_mask: (B, T), 1 at EOS.
         n_ranks: The requested length N.
         overflow: Value of tokens past rank N.
-        exact: Value of EOS after exactly N lines.
+        exact: Value of EOS after exactly N lines; a line counts once it has a token of its own.
         early: Value of EOS after fewer lines.
-
-    A line counts once it has a token of its own: an EOS right after the newline of rank N ends
-    exactly N lines, one right after the newline of rank N - 1 is early.
     """
     ranks = segments.clamp(min=0, max=n_ranks - 1)
     values = advantages.gather(1, ranks).masked_fill(segments >= n_ranks, overflow)

@@ -1,9 +1,7 @@
 """The Rank-GRPO objective as a pure function, which the trainer is tested against.
 
 Paper: arXiv 2510.20150. The importance ratio of a token is the geometric mean over its rank. All
-tokens past rank N share one ratio, as in the published code. `reduction` selects the average:
-`rank` is the paper's objective, in which long titles weigh no more than short ones; `token` and
-`sequence` are the two token averages found in published code.
+tokens past rank N share one ratio, as in the published code.
 """
 
 from __future__ import annotations
@@ -50,14 +48,11 @@ def rank_grpo_loss(
         epsilon_low: Lower clip range.
         epsilon_high: Upper clip range.
         beta: Weight of the KL penalty.
-        reduction: What is averaged.
-
-            - `rank`: a list's policy term is the mean over its N ranks of the rank's token mean.
-              Missing ranks add 0. Tokens with an id of N or more enter as one further rank. (The
-              trainer gives EOS the id N too, so its shaping affects no title.) The KL term is the
-              list's token mean. Lists are averaged.
-            - `sequence`: the token mean of each list, averaged over lists.
-            - `token`: the mean over all tokens of the batch.
+        reduction: `rank` is the paper's: a list's policy term is the mean over its N ranks of the
+            rank's token mean, so long titles weigh no more than short ones. Missing ranks add 0;
+            tokens past rank N enter as one further rank. The KL term is the list's token mean.
+            Published code also has `sequence`, the token mean of each list, averaged over lists,
+            and `token`, the mean over all tokens of the batch.
     """
     present = segments >= 0
     ratio = span_mean(logps - old_logps, segments, n_ranks).exp()

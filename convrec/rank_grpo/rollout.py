@@ -1,8 +1,4 @@
-"""TRL's rollout hook with the project's own sampler.
-
-With `convrec.models.generation`, the G samples of a prompt share its prefill and finished lists
-leave the batch, which TRL's `generate` path does not support. Training and evaluation thus sample
-the same way.
+"""TRL's rollout hook with the sampler of evaluation and serving (`convrec.models.generation`).
 
 Tokens that the sampler added and the model did not choose (EOS after N lines, a token without an
 alternative) are 0 in TRL's `env_mask`, which keeps them out of the loss.
@@ -30,7 +26,7 @@ class Rollout:
         excluded: (B, lines) bool, the catalog lines that the latest constrained lists could not
             use, as `allowed_tokens` expects it.
         rng_state_after_step: With several processes, the generator state that a single process
-            would have after this step (`convrec.stages.rank_grpo.rng_sync`).
+            would have after this step (`convrec.stages.rank_grpo.callbacks`).
     """
 
     def __init__(self, temperature: float, sampler: Sampler) -> None:

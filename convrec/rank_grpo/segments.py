@@ -1,8 +1,7 @@
 """The rank of the list that each sampled token belongs to.
 
 Ranks are lines, and a newline belongs to the rank that it ends. The rank of a token is therefore
-the number of newlines before it: a table lookup and an exclusive cumulative sum, without a loop
-over tokens.
+the number of newlines before it.
 """
 
 from __future__ import annotations
@@ -16,15 +15,10 @@ PADDING = -1
 def segment_ranks(
     completion_ids: Tensor, completion_mask: Tensor, newline_counts: Tensor
 ) -> Tensor:
-    """The rank of each token, from 0: (B, T) long, -1 on padding.
+    """The rank of each token, from 0 and past the requested length: (B, T) long, -1 on padding.
 
-    Args:
-        completion_ids: (B, T).
-        completion_mask: (B, T), 0 on padding.
-        newline_counts: (vocabulary,), the number of newlines in the text of each token.
-
-    Ranks go on past the requested length. A token that contains a newline belongs to the rank
-    before it.
+    `completion_mask` (B, T) is 0 on padding. `newline_counts` (vocabulary,) has the number of
+    newlines in the text of each token.
     """
     present = completion_mask.bool()
     newlines = newline_counts.to(completion_ids.device)[completion_ids] * present

@@ -1,17 +1,9 @@
 """Rank-GRPO as a subclass of TRL's GRPOTrainer (paper: arXiv 2510.20150).
 
 The published trainer is a copy of TRL's. This one overrides four methods and calls `super()` in
-each:
-
-- `_calculate_rewards` also computes the rewards of the ranks, (B, N).
-- `_generate_and_score_completions` replaces TRL's advantages (B,) by token advantages (B, T) and
-  adds `rank_ids` (B, T), which TRL shuffles and splits like any tensor.
-- `_compute_loss` and `_get_per_token_logps_and_entropies` replace the old log-probabilities such
-  that the log-ratio that TRL computes is its mean over the rank. TRL's own ratio, clipping and
-  logging then work on ranks.
-
-Contract tests pin this to TRL 1.16: equal rank rewards give the weights of plain GRPO, and the
-gradient equals that of `rank_grpo_loss`, on-policy and off-policy.
+each. TRL's advantages (B,) become token advantages (B, T). The old log-probabilities are replaced
+such that the log-ratio that TRL computes is its mean over the rank; TRL's own ratio, clipping and
+logging then work on ranks. Contract tests pin this to TRL 1.16.
 """
 
 from __future__ import annotations
@@ -26,7 +18,7 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from convrec.errors import TrainingError
-from convrec.models.tokens import newline_counts
+from convrec.models.generation.constraints import count_newlines
 from convrec.rank_grpo.advantages import fault_advantages, rank_advantages, token_advantages
 from convrec.rank_grpo.loss import Reduction, rank_weights
 from convrec.rank_grpo.segments import PADDING, rank_counts, segment_ranks, span_mean
@@ -43,14 +35,10 @@ REQUIRED_ARGS = {"importance_sampling_level": "token", "use_bias_correction_kl":
 
 @dataclass(frozen=True)
 class Shaping:
-    """Values that shape the length of a list, and the weight of invalid lines.
+    """Values that shape the length of a list (`token_advantages`), and the weight of invalid lines.
 
-    Attributes:
-        overflow: Advantage of tokens past rank N.
-        exact: Advantage of EOS after exactly N lines.
-        early: Advantage of EOS after fewer lines.
-        fault: Weight of `fault_advantages`, which are added to the advantages of the ranks. An
-            invalid line and a miss both earn a reward of 0; this term tells them apart.
+    `fault` weighs `fault_advantages`, which are added to the advantages of the ranks. An invalid
+    line and a miss both earn a reward of 0; this term tells them apart.
     """
 
     overflow: float = -0.1
@@ -96,7 +84,7 @@ class RankGRPOTrainer(GRPOTrainer):
         self.n_ranks = n_ranks
         self.shaping = shaping
         self.reduction = reduction
-        self.newline_counts = newline_counts(self._tokenizer, self.model.config.vocab_size)
+        self.newline_counts = count_newlines(self._tokenizer, self.model.config.vocab_size)
         self._rank_rewards = self._rank_faults = torch.empty(0, n_ranks)  # (B, N), gathered
         self._loss_inputs: dict[str, Any] | None = None
         self._sampled_logps: Tensor | None = None
@@ -111,20 +99,19 @@ class RankGRPOTrainer(GRPOTrainer):
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
     def _score_ranks(self, score: RankScorer, completions: Any, inputs: Any) -> Tensor:
-        """`score` of each rank of each list, gathered across processes: (B, N)."""
         rows = [score(text, row) for text, row in zip(completions, inputs, strict=True)]
         values: Tensor = gather(torch.tensor(rows, device=self.accelerator.device))
         return values
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        """TRL's batch with token advantages (B, T), and the rank of each token as `rank_ids`."""
+        """TRL's batch with token advantages (B, T), and the rank of each token as `rank_ids`.
+
+        TRL shuffles and splits `rank_ids` like any tensor.
+        """
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         ids, mask = batch["completion_ids"], batch["completion_mask"]  # (B, T)
         group = self.num_generations if self.model.training else self.num_generations_eval
-        local = slice(
-            self.accelerator.process_index * len(ids),
-            (self.accelerator.process_index + 1) * len(ids),
-        )
+        start = self.accelerator.process_index * len(ids)
         is_eos = torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & mask.bool()
         segments = segment_ranks(ids, mask, self.newline_counts)
         chosen = mask * batch.get("tool_mask", 1)  # 0 for tokens that the sampler added
@@ -132,7 +119,7 @@ class RankGRPOTrainer(GRPOTrainer):
         if self.rank_faults is not None:
             by_rank = by_rank + self.shaping.fault * fault_advantages(self._rank_faults, group)
         advantages = token_advantages(
-            by_rank[local],
+            by_rank[start : start + len(ids)],
             segments,
             is_eos,
             self.n_ranks,

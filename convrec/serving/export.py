@@ -1,8 +1,7 @@
 """Export a checkpoint as a plain folder that transformers and vLLM load.
 
 Checkpoints in the warehouse are such folders already, with LoRA merged. An export leaves out our
-own records and adds a current model card. A folder from elsewhere that holds a LoRA adapter is
-copied unchanged, or merged into its base with `merge`.
+own records and adds a current model card.
 """
 
 from __future__ import annotations
@@ -17,25 +16,10 @@ from convrec.stages.evaluate.report.model_card import model_card
 from convrec.utils.files import atomic_folder
 
 COPIED_PATTERNS = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "*.jinja",
-    "*.model",
-    "*.txt",
-    "*.md",
+    *("*.safetensors", "*.safetensors.index.json", "*.jinja", "*.model", "*.txt", "*.md"),
+    *("config.json", "generation_config.json", "adapter_config.json", "vocab.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
 )
-COPIED_FILES = (
-    "config.json",
-    "generation_config.json",
-    "adapter_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-)
-READABLE = 0o644
 
 PROBE = "Loved Heat (1995) & “Amélie”; it's 12 Angry Men I'd like\n2. Up (2009)"
 """Text that AutoTokenizer splits differently from a tokenizer with its own word splitting."""
@@ -50,8 +34,8 @@ TOKENIZER_WARNING = (
 def export_checkpoint(store: Store, checkpoint: str, out: Path, *, merge: bool = False) -> Path:
     """Write the folder `out` atomically and return it.
 
-    `checkpoint` is the id of a checkpoint or a model folder. Raises InputError if it does not exist
-    or holds no model, or if `out` is not empty.
+    `checkpoint` is the id of a checkpoint or a model folder. With `merge`, an adapter is merged
+    into its base. Raises InputError if there is no such model, or if `out` is not empty.
     """
     out = resolve_path(str(out), "DIR").resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -65,13 +49,15 @@ def export_checkpoint(store: Store, checkpoint: str, out: Path, *, merge: bool =
         ) from None
     with atomic_folder(out) as part:
         if merge and (source / "adapter_config.json").is_file():
-            _merge_adapter(source, part)
+            from convrec.models.load import load_checkpoint, save_student
+
+            save_student(load_checkpoint(source), part)
         else:
             _copy_model(source, part)
         if card:
             (part / "README.md").write_text(card, encoding="utf-8")
         for file in part.iterdir():
-            file.chmod(READABLE)
+            file.chmod(0o644)
         part.chmod(0o755)
     return out
 
@@ -105,13 +91,5 @@ def _find_source(store: Store, checkpoint: str) -> tuple[Path, str]:
 def _copy_model(source: Path, out: Path) -> None:
     if not any(source.glob("*.safetensors")):
         raise InputError(f"{source} holds no *.safetensors, so there is no model to export")
-    names = {file.name for pattern in COPIED_PATTERNS for file in source.glob(pattern)}
-    for name in sorted(names | {name for name in COPIED_FILES if (source / name).is_file()}):
-        shutil.copyfile(source / name, out / name)
-
-
-def _merge_adapter(source: Path, out: Path) -> None:
-    from convrec.models.load import load_checkpoint
-    from convrec.models.save import save_student
-
-    save_student(load_checkpoint(source), out)
+    for file in {file for pattern in COPIED_PATTERNS for file in source.glob(pattern)}:
+        shutil.copyfile(file, out / file.name)

@@ -38,10 +38,11 @@ def named_items(text: str, items: Iterable[tuple[str, str, int | None]]) -> set[
     for match in re.finditer(pattern, normalize_characters(text), re.IGNORECASE):
         written, year = match[1], match[2]
         for item_id, title, item_year in by_key.get(exact_key(written), ()):
-            is_one_word = " " not in title
-            if is_one_word and year is None and written != title:
-                continue
-            if year is None or item_year is None or abs(item_year - int(year)) <= YEAR_TOLERANCE:
+            if year is None:
+                is_named = " " in title or written == title
+            else:
+                is_named = item_year is None or abs(item_year - int(year)) <= YEAR_TOLERANCE
+            if is_named:
                 named.add(item_id)
     return named
 
@@ -52,8 +53,7 @@ def recommend_list(
     """`n` different lines for a text, best first, all in the catalog and not named in the text.
 
     `catalog` is a catalog file to use instead of the checkpoint's own; `n` defaults to the trained
-    list length. Raises InputError for an unknown checkpoint, or a catalog that is unusable or too
-    small.
+    list length. Raises InputError for an unknown checkpoint, or an unusable or too small catalog.
     """
     from convrec.models.generation.constrained import recommend_constrained
     from convrec.models.load import load_checkpoint
@@ -64,7 +64,8 @@ def recommend_list(
             f"{checkpoint} is a {kind}, not a checkpoint; "
             "`convrec artifacts list --kind checkpoint` shows the checkpoints"
         )
-    config = serving_config(store, checkpoint)
+    manifest = json.loads(store.read(checkpoint)["manifest"][0])
+    config = Config.model_validate(manifest["serving"])
     if catalog:
         frame = load_catalog(catalog, config.ingest.column_names, years=config.recommend.years)[0]
     else:
@@ -81,11 +82,4 @@ def recommend_list(
         )
     prompt = student_prompt(text, text, config)
     student = load_checkpoint(store.fetch_folder(checkpoint))
-    recommended: list[str] = recommend_constrained(student, prompt, lines, n, config)
-    return recommended
-
-
-def serving_config(store: Store, checkpoint: str) -> Config:
-    """The configuration to serve a checkpoint with, from its manifest."""
-    manifest = json.loads(store.read(checkpoint)["manifest"][0])
-    return Config.model_validate(manifest["serving"])
+    return recommend_constrained(student, prompt, lines, n, config)

@@ -1,15 +1,12 @@
 """Save a training run such that a resumed run equals an undisturbed one bit for bit.
 
-Weights, optimizer, schedule, random state and the trainer's counters go to `checkpoint-STEP`, which
-is written under a temporary name and renamed. All files are safetensors and JSON, so loading runs
-no code. transformers' own checkpoints are not used: they are pickles, are written before their step
-is logged, and lose the order of the data in later epochs.
+All files are safetensors and JSON, so loading runs no code. transformers' own checkpoints are not
+used: they are pickles, are written before their step is logged, and lose the order of the data in
+later epochs.
 
-Runs are saved where no work is in progress. Reinforcement learning saves between two generations,
-with its data in one long epoch (`convrec.stages.rank_grpo.train`). SFT saves between two epochs,
-because the order of an epoch is drawn at its start. Of several processes, the first one saves and
-each adds its own random state; a run resumes with the same number of processes. State that FSDP
-shards is saved as a whole.
+Reinforcement learning saves between two generations. SFT saves between two epochs, because the
+order of an epoch is drawn at its start. Of several processes, the first one saves and each adds its
+own random state; a run resumes with the same number of processes.
 """
 
 from __future__ import annotations
@@ -30,22 +27,31 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from convrec.errors import TrainingError
+from convrec.models.hardware import is_out_of_memory
 from convrec.models.progress_bars import hide_progress_bars
-from convrec.training.fsdp import FullState, gather_full_state, is_fsdp, scatter_full_state
+from convrec.training.fsdp import (
+    FullState,
+    flatten_state,
+    gather_full_state,
+    is_fsdp,
+    scatter_full_state,
+    unflatten_state,
+)
 from convrec.utils.distributed import barrier, is_first, is_sharded, process_count
 
 _PREFIX, _TEMPORARY = "checkpoint-", ".saving"
 _RUN, _OPTIMIZER = "run.json", "optimizer.safetensors"
-_VERSIONS = {
-    "torch": torch.__version__,
-    "transformers": transformers.__version__,
-    "trl": trl.__version__,
-}
 
 
 def _environment() -> dict[str, str]:
     """What must be the same when a run resumes: libraries, number of processes, sharding."""
-    return {**_VERSIONS, "processes": str(process_count()), "cut": str(is_sharded()).lower()}
+    libraries = (torch, transformers, trl)
+    return {
+        **{library.__name__: str(library.__version__) for library in libraries},
+        "processes": str(process_count()),
+        "cut": str(is_sharded()).lower(),
+    }
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -127,23 +133,20 @@ class CheckpointCallback(TrainerCallback):
         model, optimizer = context["model"], context["optimizer"]
         full = gather_full_state(model, optimizer) if is_fsdp(model) else None
         if is_first():
+            if full is None:
+                values = optimizer.state_dict()
+                full = FullState(None, flatten_state(values["state"]), values["param_groups"])
             self._write(part, state, context, full)
         self.saved_step = state.global_step
 
-    def _write(
-        self, part: Path, state: Any, context: dict[str, Any], full: FullState | None
-    ) -> None:
+    def _write(self, part: Path, state: Any, context: dict[str, Any], full: FullState) -> None:
         """Complete the folder `part`, rename it, and delete older checkpoints."""
-        weights = full.weights if full else None
         with hide_progress_bars():
-            context["model"].save_pretrained(part, state_dict=weights, max_shard_size="1TB")
+            context["model"].save_pretrained(part, state_dict=full.weights, max_shard_size="1TB")
         dataclasses.replace(state, log_history=[]).save_to_json(str(part / "trainer_state.json"))
-        tensors, groups = (
-            (full.tensors, full.groups) if full else _optimizer_state(context["optimizer"])
-        )
-        save_file(tensors, part / _OPTIMIZER)
+        save_file(full.tensors, part / _OPTIMIZER)
         schedule = context["lr_scheduler"].state_dict()
-        run = {"versions": _environment(), "groups": groups, "schedule": schedule}
+        run = {"versions": _environment(), "groups": full.groups, "schedule": schedule}
         (part / _RUN).write_text(json.dumps(run), encoding="utf-8")
         for path in part.iterdir():
             with path.open("rb") as file:
@@ -154,51 +157,47 @@ class CheckpointCallback(TrainerCallback):
             shutil.rmtree(path, ignore_errors=True)
 
 
+def run_trainer(trainer: Any, checkpoints: CheckpointCallback, memory_advice: str) -> None:
+    """Train, from the latest checkpoint if there is one.
+
+    Raises TrainingError, which ends in `memory_advice`, if memory runs out.
+    """
+    resumed = checkpoints.resumed
+    try:
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(f"training ran out of memory with {memory_advice}") from error
+
+
 def _read_run(checkpoint: Path) -> dict[str, Any]:
     run: dict[str, Any] = json.loads((checkpoint / _RUN).read_text(encoding="utf-8"))
     return run
 
 
-def _optimizer_state(optimizer: Any) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
-    """The optimizer's tensors by "parameter.name", and its parameter groups."""
-    state = optimizer.state_dict()
-    tensors = {
-        f"{parameter}.{name}": value.contiguous()
-        for parameter, values in state["state"].items()
-        for name, value in values.items()
-    }
-    return tensors, state["param_groups"]
-
-
 def _load_optimizer(checkpoint: Path, model: Any, optimizer: Any) -> None:
     """Restore the optimizer; under FSDP, the weights too."""
-    groups = _read_run(checkpoint)["groups"]
-    if is_fsdp(model):
-        empty = FullState({}, {}, [])
-        full = _load_full_state(checkpoint, groups) if is_first() else empty
-        scatter_full_state(model, optimizer, full)
+    if is_fsdp(model) and not is_first():
+        scatter_full_state(model, optimizer, FullState({}, {}, []))
         return
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in load_file(checkpoint / _OPTIMIZER).items():
-        parameter, _, name = key.partition(".")
-        state.setdefault(int(parameter), {})[name] = tensor
+    groups = _read_run(checkpoint)["groups"]
+    tensors = load_file(checkpoint / _OPTIMIZER)
+    if is_fsdp(model):
+        weights = load_file(checkpoint / SAFE_WEIGHTS_NAME)
+        scatter_full_state(model, optimizer, FullState(weights, tensors, groups))
+        return
+    state = {int(parameter): values for parameter, values in unflatten_state(tensors).items()}
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _load_full_state(checkpoint: Path, groups: list[dict[str, Any]]) -> FullState:
-    return FullState(
-        load_file(checkpoint / SAFE_WEIGHTS_NAME), load_file(checkpoint / _OPTIMIZER), groups
-    )
-
-
 def _random_state_files(checkpoint: Path) -> tuple[Path, Path]:
-    """This process's random state: the file of its tensors, and that of its JSON values."""
+    """The files of this process's random state: tensors, and JSON values."""
     name = f"random-{os.environ.get('RANK', '0')}"
     return checkpoint / f"{name}.safetensors", checkpoint / f"{name}.json"
 
 
 def _save_random_state(checkpoint: Path) -> None:
-    """Write the state of all generators that training draws from."""
     tensors = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors |= {f"cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}

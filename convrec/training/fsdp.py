@@ -6,6 +6,7 @@ main memory; the others contribute and receive their shards.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -14,11 +15,32 @@ from convrec.utils.distributed import is_sharded
 
 
 class FullState(NamedTuple):
-    """Weights by name, optimizer tensors by "weight.name", and the parameter groups."""
+    """Weights by name, optimizer tensors by "weight.name", and the parameter groups.
 
-    weights: dict[str, Any]
+    The weights are None if the model itself has all of them.
+    """
+
+    weights: dict[str, Any] | None
     tensors: dict[str, Any]
     groups: list[dict[str, Any]]
+
+
+def flatten_state(state: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
+    """An optimizer's tensors by "weight.name"."""
+    return {
+        f"{weight}.{name}": value.contiguous()
+        for weight, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def unflatten_state(tensors: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The inverse of `flatten_state`."""
+    state: dict[str, dict[str, Any]] = {}
+    for key, tensor in tensors.items():
+        weight, _, name = key.rpartition(".")
+        state.setdefault(weight, {})[name] = tensor
+    return state
 
 
 def is_fsdp(model: Any) -> bool:
@@ -37,12 +59,7 @@ def gather_full_state(model: Any, optimizer: Any) -> FullState:
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights, optimizer_state = get_state_dict(model, optimizer.optimizer, options=options)
     state: dict[str, Any] = dict(optimizer_state)
-    tensors = {
-        f"{weight}.{name}": value
-        for weight, values in state.get("state", {}).items()
-        for name, value in values.items()
-    }
-    return FullState(weights, tensors, state.get("param_groups", []))
+    return FullState(weights, flatten_state(state.get("state", {})), state.get("param_groups", []))
 
 
 def scatter_full_state(model: Any, optimizer: Any, full: FullState) -> None:
@@ -56,12 +73,9 @@ def scatter_full_state(model: Any, optimizer: Any, full: FullState) -> None:
         set_optimizer_state_dict,
     )
 
-    state: dict[str, Any] = {}
-    for key, tensor in full.tensors.items():
-        weight, _, name = key.rpartition(".")
-        state.setdefault(weight, {})[name] = tensor
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
-    set_model_state_dict(model, full.weights, options=options)
+    set_model_state_dict(model, full.weights or {}, options=options)
+    state = unflatten_state(full.tensors)
     optimizer_state: Any = {"state": state, "param_groups": full.groups} if state else {}
     set_optimizer_state_dict(model, optimizer.optimizer, optimizer_state, options=options)
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -26,13 +25,8 @@ _JOB_FILE = "job.json"
 class TrainingJob:
     """Rows, settings and folders of one training.
 
-    Attributes:
-        stage: `sft` or `rank_grpo`.
-        config: All settings.
-        frames: The stage's tables by name.
-        out: The folder to write the checkpoint to.
-        working_folder: The folder that a killed run resumes from.
-        checkpoint: The folder of the initial model, if the stage needs one.
+    The model goes to `out`; a killed run resumes from `working_folder`. `checkpoint` is the initial
+    model, if the stage needs one.
     """
 
     stage: StageName
@@ -46,13 +40,12 @@ class TrainingJob:
         """Write the job to a folder, tables as Parquet."""
         for name, frame in self.frames.items():
             frame.write_parquet(folder / f"{name}.parquet")
-        values: dict[str, Any] = {
+        paths = {name: getattr(self, name) for name in ("out", "working_folder", "checkpoint")}
+        values = {
             "stage": self.stage,
             "config": self.config.model_dump(mode="json"),
             "frames": list(self.frames),
-            "out": str(self.out.absolute()),
-            "working_folder": self.working_folder and str(self.working_folder.absolute()),
-            "checkpoint": self.checkpoint and str(self.checkpoint.absolute()),
+            "paths": {name: str(path.absolute()) for name, path in paths.items() if path},
         }
         (folder / _JOB_FILE).write_text(json.dumps(values), encoding="utf-8")
 
@@ -64,9 +57,7 @@ class TrainingJob:
             stage=values["stage"],
             config=Config.model_validate(values["config"]),
             frames={name: pl.read_parquet(folder / f"{name}.parquet") for name in values["frames"]},
-            out=Path(values["out"]),
-            working_folder=Path(values["working_folder"]) if values["working_folder"] else None,
-            checkpoint=Path(values["checkpoint"]) if values["checkpoint"] else None,
+            **{name: Path(path) for name, path in values["paths"].items()},
         )
 
 

@@ -1,9 +1,7 @@
 """Run a training in this process, or in processes started by `accelerate launch`.
 
-`train.launcher` selects which; the function and its rows are the same. A folder in the training's
-workspace passes the job to the processes and the result back. Progress comes line by line. The
-metrics log and checkpoints are in the workspace itself. The processes exit when this one does,
-however it ends: each checks whether the file `alive` is still locked.
+A folder in the training's workspace passes the job to the processes and the result back. The
+processes exit when this one does, however it ends: each checks whether `alive` is still locked.
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import polars as pl
 
@@ -62,8 +59,7 @@ def run_training(fit: FitFunction, job: TrainingJob, progress: Progress) -> Trai
         log = folder / LOG
         for _ in range(MAX_LAUNCHES):
             (launch_folder / ERROR).unlink(missing_ok=True)
-            command = launch_command(launch_folder, fit)
-            status = _run(command, launch_environment(settings), log, progress)
+            status = _run(_command(launch_folder, fit), _environment(settings), log, progress)
             if not status or not port_was_taken(log):
                 break
         if status or not (launch_folder / FIGURES).is_file():
@@ -77,19 +73,14 @@ def run_training(fit: FitFunction, job: TrainingJob, progress: Progress) -> Trai
         return figures, pl.read_parquet(launch_folder / CURVES)
 
 
-def launch_command(launch_folder: Path, fit: FitFunction) -> list[str]:
-    """The command line that runs the job in `launch_folder`."""
-    launcher = [sys.executable, "-m", "accelerate.commands.launch"]
-    options = [
-        "--config_file",
-        str(launch_folder / "accelerate.json"),
-        "-m",
-        "convrec.training.worker",
-    ]
-    return [*launcher, *options, str(launch_folder), f"{fit.__module__}:{fit.__qualname__}"]
+def _command(launch_folder: Path, fit: FitFunction) -> list[str]:
+    accelerate_file = str(launch_folder / "accelerate.json")
+    launcher = ["-m", "accelerate.commands.launch", "--config_file", accelerate_file]
+    worker = ["-m", "convrec.training.worker", str(launch_folder)]
+    return [sys.executable, *launcher, *worker, f"{fit.__module__}:{fit.__qualname__}"]
 
 
-def launch_environment(settings: LaunchSettings) -> dict[str, str]:
+def _environment(settings: LaunchSettings) -> dict[str, str]:
     """This process's environment, with convrec importable and the cores divided."""
     inherited = {
         name: value for name, value in os.environ.items() if name not in _TORCHRUN_VARIABLES
@@ -120,21 +111,16 @@ def _run(command: list[str], env: dict[str, str], log: Path, progress: Progress)
         )
         try:
             assert process.stdout is not None
-            _forward_output(process.stdout, log_file, progress)
+            for line in process.stdout:
+                if line.startswith(PROGRESS_PREFIX):
+                    progress(*json.loads(line.removeprefix(PROGRESS_PREFIX)))
+                else:
+                    log_file.write(line)
+                    log_file.flush()
             return process.wait()
         except BaseException:
             _terminate(process)
             raise
-
-
-def _forward_output(lines: IO[str], log: IO[str], progress: Progress) -> None:
-    """Report lines of progress, and write all others to the log."""
-    for line in lines:
-        if line.startswith(PROGRESS_PREFIX):
-            progress(*json.loads(line.removeprefix(PROGRESS_PREFIX)))
-        else:
-            log.write(line)
-            log.flush()
 
 
 def _terminate(process: subprocess.Popen[str]) -> None:

@@ -25,7 +25,7 @@ _MEMORY_ERRORS = ("out of memory", "can't allocate memory", "MemoryError")
 
 def launch_error(status: int, launch_folder: Path, log: Path, job: TrainingJob) -> ConvrecError:
     """The error for an exit status, the processes' error file in `launch_folder`, and their log."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    text = log.read_text(encoding="utf-8", errors="replace")
     error_file = launch_folder / ERROR
     if error_file.is_file():
         reported = json.loads(error_file.read_text(encoding="utf-8"))
@@ -67,11 +67,9 @@ def _last_error(text: str) -> str:
 
 
 def _smaller_step(job: TrainingJob) -> str:
-    """Advice: the settings that make a step smaller."""
     settings = job.config.rank_grpo
     if job.stage == "sft":
-        size = job.config.sft.batch_size
-        return f"lower sft.batch_size={size}, or model.max_prompt_tokens"
+        return f"lower sft.batch_size={job.config.sft.batch_size}, or model.max_prompt_tokens"
     return (
         f"lower rank_grpo.prompts_per_step={settings.prompts_per_step}, "
         f"rank_grpo.group_size={settings.group_size} or model.max_completion_tokens"

@@ -16,8 +16,6 @@ from convrec.utils.error_text import first_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHIPPED = ("ddp", "fsdp", "zero3")
-SHARDED = ("FSDP", "DEEPSPEED")
-"""accelerate's names of the strategies that shard the weights."""
 
 
 class LaunchSettings(NamedTuple):
@@ -45,7 +43,7 @@ def launch_settings(config: Config, gpus: int) -> LaunchSettings:
     in_file = 0 if is_shipped else int(accelerate.get("num_processes") or 0)
     processes = train.processes or in_file or max(gpus, 1)
     accelerate |= {"num_processes": processes, "main_process_port": 0, "machine_rank": 0}
-    sharded = str(accelerate["distributed_type"]) in SHARDED
+    sharded = str(accelerate["distributed_type"]) in ("FSDP", "DEEPSPEED")
     if not gpus and not sharded:
         # accelerate starts CPU processes only through mpirun, unless they are declared as GPUs.
         accelerate |= {"use_cpu": True, "distributed_type": "MULTI_GPU" if processes > 1 else "NO"}
@@ -63,13 +61,12 @@ def _read_accelerate_file(path: Path, name: str) -> dict[str, Any]:
             "the path of a configuration file written by `accelerate config`"
         )
     try:
-        values: dict[str, Any] = load_config_from_file(str(path)).to_dict()
+        return dict(load_config_from_file(str(path)).to_dict())
     except Exception as error:  # whatever its parsers raise
         raise ConfigError(
             f"train.parallel={name} cannot be read by accelerate ({first_line(error)}); correct "
             f"the file, or set train.parallel to one of {', '.join(SHIPPED)}"
         ) from None
-    return values
 
 
 def check_stage(config: Config, stage: StageName, settings: LaunchSettings) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,6 @@ import polars as pl
 from convrec.utils.files import atomic_path
 
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
-_SCHEMA = {"step": pl.Int32, "name": pl.String, "value": pl.Float64}
-
-
-def curve_frame(points: Sequence[tuple[int, str, float]]) -> pl.DataFrame:
-    """Training curves as a table: step, name, value."""
-    return pl.DataFrame(list(points), schema=_SCHEMA, orient="row")
 
 
 class MetricsLog:
@@ -38,9 +32,12 @@ class MetricsLog:
         self.is_writer = is_writer
         self.points: list[tuple[int, str, float]] = []
         for line in _lines_until(folder / METRICS, step):
-            self._add_points(line["step"], {name: line[name] for name in line if name != "step"})
-        for name in (METRICS, SAMPLES) if is_writer else ():
-            _truncate_after(folder / name, step)
+            self._add_points(line.pop("step"), line)
+        for path in (folder / METRICS, folder / SAMPLES):
+            if is_writer and path.is_file():
+                lines = _lines_until(path, step)
+                with atomic_path(path) as part:
+                    _append_lines(part, lines)
 
     def add_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Append the metrics of a step; a step may have several lines."""
@@ -62,7 +59,8 @@ class MetricsLog:
 
     def frame(self) -> pl.DataFrame:
         """All points as a table: step, name, value."""
-        return curve_frame(self.points)
+        schema = {"step": pl.Int32, "name": pl.String, "value": pl.Float64}
+        return pl.DataFrame(self.points, schema=schema, orient="row")
 
     def copy_to(self, folder: Path) -> None:
         """Copy the two files into a checkpoint's folder."""
@@ -74,32 +72,21 @@ class MetricsLog:
         self.points += [(step, name, float(value)) for name, value in values.items()]
 
     def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
-        if not self.is_writer:
-            return
-        with (self.folder / name).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        if self.is_writer:
+            _append_lines(self.folder / name, rows)
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a file; ends at a line that a crash cut short."""
+def _append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _lines_until(path: Path, step: int) -> list[dict[str, Any]]:
+    """The lines up to `step`, none if it is 0; ends at a line that a crash cut short."""
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for text in path.read_text(encoding="utf-8").splitlines() if step and path.is_file() else ():
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:
             break
-    return lines
-
-
-def _lines_until(path: Path, step: int) -> list[dict[str, Any]]:
-    """The lines up to `step`; none if it is 0."""
-    return [line for line in _read_lines(path) if step and line["step"] <= step]
-
-
-def _truncate_after(path: Path, step: int) -> None:
-    """Drop the lines after `step`; all of them if it is 0."""
-    if not path.is_file():
-        return
-    lines = _lines_until(path, step)
-    with atomic_path(path) as part, part.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    return [line for line in lines if line["step"] <= step]

@@ -19,7 +19,7 @@ from pathlib import Path
 from convrec.errors import ConvrecError
 from convrec.training.job import FitFunction, TrainingJob
 from convrec.utils.distributed import LAUNCHED, barrier, is_first, process_count
-from convrec.utils.error_text import first_line
+from convrec.utils.error_text import type_and_first_line
 from convrec.utils.locks import file_lock, try_file_lock
 from convrec.utils.progress import no_progress
 
@@ -44,13 +44,13 @@ def main(launch_folder: Path, function: str) -> None:
         alive = launch_folder / ALIVE
         threading.Thread(target=_exit_with_launcher, args=[alive], daemon=True).start()
         try:
-            _run(launch_folder, job, _import_function(function))
+            module, _, name = function.partition(":")
+            _run(launch_folder, job, getattr(import_module(module), name))
         except ConvrecError as error:
             _write_error(launch_folder, type(error).__name__, str(error))
             sys.exit(1)
         except Exception as error:
-            message = first_line(error) if str(error).strip() else "no message"
-            _write_error(launch_folder, "", f"{type(error).__name__}: {message}")
+            _write_error(launch_folder, "", type_and_first_line(error))
             raise
 
 
@@ -65,12 +65,6 @@ def _run(launch_folder: Path, job: TrainingJob, fit: FitFunction) -> None:
         import torch
 
         torch.distributed.destroy_process_group()
-
-
-def _import_function(path: str) -> FitFunction:
-    module, _, name = path.partition(":")
-    fit: FitFunction = getattr(import_module(module), name)
-    return fit
 
 
 def _print_progress(done: int, total: int, text: str) -> None:

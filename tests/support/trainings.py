@@ -114,7 +114,7 @@ def train(
         values = settings.model_dump() | {"sft": kind_settings["sft"]}
         values["model"] |= {"base": str(checkpoint)}
         settings = Config.model_validate(values)
-        _, points = train_sft(
+        _, curves = train_sft(
             ROWS * 3, ROWS, settings, out, seed=5, progress=progress, working_folder=folder
         )
     else:
@@ -129,8 +129,7 @@ def train(
             validation=SAMPLES[:VALIDATION_SAMPLES],
             working_folder=folder,
         )
-        points = list(curves.iter_rows())
-    return [point for point in points if "seconds" not in point[1]]
+    return [point for point in curves.iter_rows() if "seconds" not in point[1]]
 
 
 def weights(folder: Path) -> torch.Tensor:

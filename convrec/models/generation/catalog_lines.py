@@ -23,10 +23,7 @@ TokenLists = list[list[int]]
 
 
 class LineForms(NamedTuple):
-    """The tokens of each line by its rank in a list.
-
-    `first` and `inside` end with the newline, `last` and `only` with EOS.
-    """
+    """The tokens of each line by its rank; `first` and `inside` end with a newline, else EOS."""
 
     first: TokenLists
     inside: TokenLists
@@ -42,9 +39,8 @@ class LineForms(NamedTuple):
 def tokenize_lines(tokenizer: Any, lines: Sequence[str]) -> LineForms:
     r"""Token ids of each line inside a list.
 
-    Each line is tokenized after a newline. Tokens that span the end of a line, such as ")\n" in
-    Qwen's vocabulary, are then the ones that the model was trained on. The first line starts the
-    answer, which some tokenizers mark with a leading space.
+    Lines are tokenized in context, so tokens that span the end of a line, such as ")\n" in Qwen's
+    vocabulary, are those that the model was trained on. Some tokenizers mark the first line.
     """
 
     def encode(texts: list[str]) -> TokenLists:
@@ -103,8 +99,7 @@ class CatalogLines:
         index_of = {line: i for i, line in enumerate(self.lines)}
         excluded = torch.zeros(len(rows), len(self.lines), dtype=torch.bool)
         for row, texts in enumerate(rows):
-            for text in index_of.keys() & set(texts):
-                excluded[row, index_of[text]] = True
+            excluded[row, [index_of[text] for text in index_of.keys() & set(texts)]] = True
         left = int((~excluded).sum(1).min())
         if left < n:
             raise InputError(
@@ -124,7 +119,6 @@ class CatalogLines:
 
     @cached_property
     def _by_key(self) -> dict[str, list[tuple[int, int | None]]]:
-        """Index and year of the lines with each title key."""
         by_key: dict[str, list[tuple[int, int | None]]] = {}
         for i, line in enumerate(self.lines):
             item = self._line_format.parse(line)

@@ -1,11 +1,9 @@
 """Lists that are valid by construction: catalog lines only, no repeats, nothing seen, exactly N.
 
-A trie over the tokens of the catalog's lines says which tokens can come next. A generated line is
-removed from it, and the list ends after line N. The model chooses among the allowed tokens by its
-own probabilities, renormalized. If only one token is allowed, it is taken without a choice. The
-log-probability of a chosen token is that under the mask; `masked_logprobs` computes the same with
-a gradient. The result is the lines themselves, not decoded text, so they are in the catalog even
-if the tokenizer cannot reproduce a title.
+A trie over the tokens of the catalog's lines says which tokens can come next. The model chooses
+among them by its own probabilities, renormalized; `masked_logprobs` computes these with a gradient.
+A token without an alternative is forced. The result is the lines themselves, not decoded text, so
+they are in the catalog even if the tokenizer cannot reproduce a title.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ class CatalogConstraint:
         self.n = n
         self.excluded = excluded
         self._append_forced = False
-        self._cursor = TrieCursor(catalog.trie, LineForms.by_rank(n), excluded[:0])
+        self._cursor: TrieCursor
 
     def reset(self, count: int, device: torch.device) -> None:
         """Start `count` empty lists, one per row of `excluded`."""

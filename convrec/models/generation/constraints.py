@@ -1,14 +1,13 @@
 """Decoding without a catalog: unconstrained, or stopped after N lines.
 
-**Stopping after N lines.** A list ends with the token whose newline closes line N. The model chose
-that token: its log-probability is the unconstrained model's, and a trainer can shape it (it
-continues the list where EOS was due). The EOS after it replaces whatever the model would have
-generated next. Nothing chose it, so it is marked as not chosen and must be masked out of a loss.
-An EOS that the model generates itself is chosen, after line N as before it, so lists can still end
-early by the model's own mistake.
+A stopped list ends with the token whose newline closes line N, which the model chose. The EOS after
+it is added: it is marked as not chosen and must be masked out of a loss. An EOS that the model
+generates itself, at any rank, is chosen.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,8 +38,7 @@ class Unconstrained:
 class StopAfterLines(Unconstrained):
     """The model alone, stopped once the newline after line `n` is generated.
 
-    `newline_counts` has the number of newlines of each token (`convrec.models.tokens`). Ids beyond
-    its end (models have more of them than their tokenizers) count as none.
+    Token ids beyond `newline_counts` (models have more ids than their tokenizers) have no newline.
     """
 
     def __init__(self, eos: int, n: int, newline_counts: Tensor) -> None:
@@ -65,3 +63,11 @@ class StopAfterLines(Unconstrained):
         ids = choice.tokens[:, 0].clamp(max=len(self.newline_counts) - 1)
         self._line_count[rows] += self.newline_counts[ids]
         return choice._replace(ended=choice.ended | (self._line_count[rows] >= self.n))
+
+
+def count_newlines(tokenizer: Any, vocabulary: int) -> Tensor:
+    """Newlines in the text of each token id: (vocabulary,) long, 0 for ids without text."""
+    texts = tokenizer.batch_decode([[i] for i in range(min(len(tokenizer), vocabulary))])
+    counts = torch.zeros(vocabulary, dtype=torch.long)
+    counts[: len(texts)] = torch.tensor([text.count("\n") for text in texts])
+    return counts

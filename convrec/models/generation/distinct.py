@@ -1,12 +1,11 @@
 """Lists without repeated lines and without a catalog.
 
 As `StopAfterLines`, but each line is sampled given that it differs from those before it. While the
-current line can still become an earlier line, the probability of the token toward it is reduced by
-what leads to the end of that line: p(x) becomes p(x)·(1 - tail), where `tail` is the probability of
-the rest of the earlier line after x, as it was when that line was sampled. With the tails of the
-current position this would be exactly the model's distribution without the earlier lines; with
-these it is close. A line that still repeats is rolled back and sampled again, up to MAX_DRAWS
-times. Then the repeat stays, so a model that can generate nothing else does not loop.
+current line can still become an earlier line, the probability of the token toward it, p(x), becomes
+p(x)·(1 - tail). `tail` is the probability of the rest of the earlier line after x, as it was when
+that line was sampled, so the result is close to the model's distribution without the earlier lines.
+A line that still repeats is rolled back and sampled again, up to MAX_DRAWS times. Then the repeat
+stays, so a model that can generate nothing else does not loop.
 
 Log-probabilities are the unconstrained model's, not renormalized by the probability of a repeat.
 Group-relative advantages have zero mean, so most of that difference cancels.
@@ -100,19 +99,16 @@ class DistinctLines(StopAfterLines):
         If next to nothing would remain, they are returned unchanged: the line will repeat and be
         rolled back, and the remainder would not be a line.
         """
-        places: list[int] = []
-        tokens: list[int] = []
-        tails: list[float] = []
-        for place, row in enumerate(rows.tolist()):
-            for token_id, tail_prob in self._lists[row].tails().items():
-                places.append(place)
-                tokens.append(token_id)
-                tails.append(min(tail_prob, 1.0))
-        if not places:
+        reductions = [
+            (place, token_id, min(tail_prob, 1.0))
+            for place, row in enumerate(rows.tolist())
+            for token_id, tail_prob in self._lists[row].tails().items()
+        ]
+        if not reductions:
             return probs
+        places, tokens, tails = zip(*reductions, strict=True)
         at, token = (torch.tensor(x, device=probs.device) for x in (places, tokens))
-        tail = probs.new_tensor(tails)
-        repeat = probs[at, token] * tail
+        repeat = probs[at, token] * probs.new_tensor(tails)
         remaining = 1 - probs.new_zeros(len(probs)).index_add(0, at, repeat)
         repeat = repeat.masked_fill(remaining[at] < MIN_REMAINING, 0.0)
         return probs.index_put((at, token), -repeat, accumulate=True).clamp(min=0)
@@ -129,19 +125,16 @@ class DistinctLines(StopAfterLines):
             state = self._lists[row]
             state.add_token(token, prob)
             if closes and state.line != [self.eos]:
-                rollback[i] = self._close_line(state, greedy=greedy)
+                key = self.key(tuple(token for token in state.line if token != self.eos))
+                self.drawn += 1
+                state.draws += 1
+                if key in state.keys and state.draws < MAX_DRAWS and not greedy:
+                    self.redrawn += 1
+                    rollback[i] = len(state.line)
+                    state.start_line()
+                else:
+                    state.accept_line(key)
         return rollback
-
-    def _close_line(self, state: _ListState, *, greedy: bool) -> int:
-        """Accept or discard a complete line; the number of tokens to roll back."""
-        key = self.key(tuple(token for token in state.line if token != self.eos))
-        self.drawn += 1
-        state.draws += 1
-        if key in state.keys and state.draws < MAX_DRAWS and not greedy:
-            self.redrawn += 1
-            return state.discard_line()
-        state.accept_line(key)
-        return 0
 
 
 class _ListState:
@@ -181,15 +174,10 @@ class _ListState:
             self._earlier.append((self.line, tails[::-1]))
         self.keys.add(key)
         self.draws = 0
-        self._start_line()
+        self.start_line()
 
-    def discard_line(self) -> int:
-        """Drop the line and start it again; the number of tokens that it had."""
-        count = len(self.line)
-        self._start_line()
-        return count
-
-    def _start_line(self) -> None:
+    def start_line(self) -> None:
+        """Start a line, without the current one."""
         self.line, self._probs = [], []
         self._matching = list(self._earlier)
 

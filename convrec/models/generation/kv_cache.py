@@ -7,6 +7,7 @@ of the decoding time of a small model on CPU, and up to half on machines with sl
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -19,7 +20,7 @@ class PreallocatedLayer(DynamicLayer):  # transformers is untyped
     def __init__(self, capacity: int) -> None:
         super().__init__()
         self.capacity = capacity
-        self._buffers: tuple[Tensor, Tensor] | None = None
+        self._buffers: Sequence[Tensor] = ()
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -30,9 +31,8 @@ class PreallocatedLayer(DynamicLayer):  # transformers is untyped
             self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
         old = self.keys.shape[2]
         new = old + key_states.shape[2]
-        if self._buffers is None or new > self._buffers[0].shape[2]:
-            self._reallocate(max(self.capacity, 2 * new if new > self.capacity else new))
-        assert self._buffers is not None
+        if not self._buffers or new > self._buffers[0].shape[2]:
+            self._reallocate(self.capacity if new <= self.capacity else 2 * new)
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[:, :, old:new] = states
         self.keys, self.values = (buffer[:, :, :new] for buffer in self._buffers)
@@ -41,35 +41,29 @@ class PreallocatedLayer(DynamicLayer):  # transformers is untyped
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat each row `repeats` times, the copies adjacent."""
         super().batch_repeat_interleave(repeats)
-        self._buffers = None
+        self._buffers = ()
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep only these rows."""
         super().batch_select_indices(indices)
-        self._buffers = None
+        self._buffers = ()
 
     def _reallocate(self, capacity: int) -> None:
-        """Copy keys and values into new buffers for `capacity` tokens."""
-        length = self.keys.shape[2]
-        buffers = []
-        for tensor in (self.keys, self.values):
-            batch, heads, _, width = tensor.shape
-            buffer = tensor.new_empty(batch, heads, capacity, width)
-            buffer[:, :, :length] = tensor
-            buffers.append(buffer)
-        self._buffers = (buffers[0], buffers[1])
+        filled = (self.keys, self.values)
+        self._buffers = [x.new_empty(*x.shape[:2], capacity, x.shape[3]) for x in filled]
+        for buffer, x in zip(self._buffers, filled, strict=True):
+            buffer[:, :, : x.shape[2]] = x
 
 
 def preallocated_cache(
-    config: Any, capacity: int, layer_type: type[PreallocatedLayer] | None = None
+    config: Any, capacity: int, layer_type: type[PreallocatedLayer] = PreallocatedLayer
 ) -> Cache:
     """A cache for `config`'s layers that holds `capacity` tokens before it grows.
 
     Layers other than plain attention (sliding windows, recurrent states) stay transformers' own.
     """
-    make = layer_type or PreallocatedLayer
     layers = DynamicCache(config=config).layers
-    return Cache(layers=[make(capacity) if type(x) is DynamicLayer else x for x in layers])
+    return Cache(layers=[layer_type(capacity) if type(x) is DynamicLayer else x for x in layers])
 
 
 def cache_argument(model: Any) -> str:

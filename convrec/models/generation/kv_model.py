@@ -9,7 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convrec.models.generation.kv_cache import cache_argument, preallocated_cache
+from convrec.models.generation.kv_cache import (
+    PreallocatedLayer,
+    cache_argument,
+    preallocated_cache,
+)
 from convrec.models.generation.shared_prefix import (
     SharedPrefixLayer,
     attention_bias,
@@ -42,13 +46,18 @@ class CachedModel:
         self._is_shared = self._has_gaps = False
         self._prompt_length = length
         share = samples > 1 and len(prompts) * samples > SMALL_BATCH and can_share(model)
-        layer_type = SharedPrefixLayer if share else None
+        layer_type = SharedPrefixLayer if share else PreallocatedLayer
         self._cache = preallocated_cache(model.config, length + capacity, layer_type)
         self._cache_argument = cache_argument(model)
         self._mask = mask.to(model.device)
         positions = (self._mask.cumsum(1) - 1).clamp(min=0)
         logits = self._forward(ids.to(model.device), positions)
-        self._expand(samples, share)
+        if share:
+            for layer in self._cache.layers:
+                layer.share(samples, attention_bias(self._mask))
+        else:
+            self._cache.batch_repeat_interleave(samples)
+        self._is_shared = share
         self.logits = logits.repeat_interleave(samples, dim=0)
         self._mask = self._mask.repeat_interleave(samples, dim=0)  # (B, L)
         self._next_position = self._mask.sum(1, keepdim=True)  # (B, 1)
@@ -82,15 +91,6 @@ class CachedModel:
             x[rows] for x in (self.logits, self._mask, self._next_position)
         )
 
-    def _expand(self, samples: int, share: bool) -> None:
-        """Go from one cache row per prompt to one per list: repeat the rows, or share them."""
-        if not share:
-            self._cache.batch_repeat_interleave(samples)
-            return
-        for layer in self._cache.layers:
-            layer.share(samples, attention_bias(self._mask))
-        self._is_shared = True
-
     def _unshare(self) -> None:
         if self._is_shared:
             for layer in self._cache.layers:
@@ -102,7 +102,7 @@ class CachedModel:
         if self._is_shared and self._has_gaps:
             bias = attention_bias(self._mask[:, self._prompt_length :])
             for layer in self._cache.layers:
-                layer.set_list_bias(bias)
+                layer.list_bias = bias.to(layer.keys.dtype)
         with shared_attention(self._model) if self._is_shared else nullcontext():
             out = self._model(
                 input_ids=ids,

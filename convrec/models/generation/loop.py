@@ -36,12 +36,9 @@ class TokenChoice(NamedTuple):
 
 
 class DecodingConstraint(Protocol):
-    """Decides which tokens are allowed and when a list ends.
+    """Decides which tokens are allowed and when a list ends."""
 
-    `can_rollback` says whether it can return a `TokenChoice.rollback`.
-    """
-
-    can_rollback: bool
+    can_rollback: bool  # whether it can return a `TokenChoice.rollback`
 
     def reset(self, count: int, device: torch.device) -> None:
         """Drop all state and start `count` lists."""
@@ -55,8 +52,7 @@ class DecodingConstraint(Protocol):
 class GeneratedList(NamedTuple):
     """One list: token ids, whether the model chose each of them, and their log-probabilities.
 
-    A token that the model did not choose (`chosen` False, log-probability 0) was forced by the
-    constraint: it is part of the text, but must not enter a loss.
+    A token that is not `chosen` was forced: its log-probability is 0, and no loss may include it.
     """
 
     ids: list[int]
@@ -112,7 +108,7 @@ def _decode(
         step += 1
         output.append(rows, choice)
         if choice.rollback is not None:
-            output.rollback(rows, choice.rollback)
+            output.length[rows] -= choice.rollback
             in_cache = choice.rollback.new_zeros(len(batch))
             cached.rollback(in_cache.masked_scatter(active, (choice.rollback - 1).clamp(min=0)))
             choice.tokens[choice.rollback > 0] = -1
@@ -163,21 +159,19 @@ class _Output:
         self._ids[rows[row], columns[row, column]] = choice.tokens[row, column]
         self.length[rows] = (start + present.sum(1)).clamp(max=self.width)
 
-    def rollback(self, rows: Tensor, counts: Tensor) -> None:
-        """Remove the last `counts` (b,) tokens of the lists `rows` (b,)."""
-        self.length[rows] -= counts
-
     def to_lists(self, eos: int) -> list[GeneratedList]:
         """All lists; one that its constraint ended without EOS gets one."""
         lists = []
         columns = (self._ids, self._chosen, self._logps, self.length, self._ended)
         for ids, chosen, logps, length, ended in zip(*(x.tolist() for x in columns), strict=True):
-            generated = GeneratedList(ids[:length], chosen[:length], logps[:length])
-            if ended and generated.ids[-1] != eos:
-                generated = GeneratedList(
-                    [*generated.ids, eos], [*generated.chosen, False], [*generated.logps, 0.0]
+            added = ended and ids[length - 1] != eos
+            lists.append(
+                GeneratedList(
+                    ids[:length] + [eos] * added,
+                    chosen[:length] + [False] * added,
+                    logps[:length] + [0.0] * added,
                 )
-            lists.append(generated)
+            )
         return lists
 
 

@@ -1,8 +1,7 @@
 """Log-probabilities of constrained lists under the mask that they were sampled with, for training.
 
-A list sampled under a mask is an action of the masked model, so its log-probabilities (new, old
-and reference) must be the masked model's too. The mask is not stored: it follows from the token
-ids and the excluded lines, and is recomputed by following the trie.
+The mask is not stored: it follows from the token ids and the excluded lines, and is recomputed by
+following the trie.
 """
 
 from __future__ import annotations

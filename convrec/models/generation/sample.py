@@ -83,7 +83,6 @@ def sample_texts(
 def _decode(
     tokenizer: Any, sampler: Sampler, constraint: DecodingConstraint, lists: list[GeneratedList]
 ) -> list[str]:
-    """The texts of generated lists, cut after line N for samplers that stop there."""
     if isinstance(constraint, CatalogConstraint):
         return ["\n".join(lines) for lines in constraint.generated_lines()]
     texts = [decode_completion(tokenizer, generated.ids) for generated in lists]

@@ -19,13 +19,10 @@ from convrec.errors import InputError
 from convrec.metrics.relevance import titles_and_years
 from convrec.models.generation.catalog_lines import CatalogLines
 from convrec.models.generation.constrained import CatalogConstraint
-from convrec.models.generation.constraints import StopAfterLines, Unconstrained
+from convrec.models.generation.constraints import StopAfterLines, Unconstrained, count_newlines
 from convrec.models.generation.distinct import DistinctLines, line_key
 from convrec.models.generation.loop import DecodingConstraint
-from convrec.models.tokens import newline_counts
 from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
-
-PromptIds = Sequence[int]
 
 
 class Sampler:
@@ -35,8 +32,7 @@ class Sampler:
 
     Attributes:
         max_tokens: The maximum length of a list; a constrained list is as long as it needs.
-        forces_tokens: Whether lists have tokens that the model did not choose, which a trainer
-            must mask.
+        forces_tokens: Whether lists have tokens that the model did not choose.
     """
 
     def __init__(
@@ -59,7 +55,7 @@ class Sampler:
         eos = tokenizer.eos_token_id
         self._constraint: Unconstrained = Unconstrained(eos)
         if name in ("lines", "distinct"):
-            counts = newline_counts(tokenizer, len(tokenizer))
+            counts = count_newlines(tokenizer, len(tokenizer))
             self._constraint = (
                 StopAfterLines(eos, n, counts)
                 if name == "lines"
@@ -70,16 +66,13 @@ class Sampler:
                 raise InputError("the constrained sampler needs a catalog, but there is none")
             self.max_tokens = catalog.max_tokens(n)
 
-    def constraint(self, prompts: Iterable[PromptIds]) -> DecodingConstraint:
-        """The constraint for lists that follow these prompts, one prompt per list.
-
-        Raises InputError if a list has too few lines left.
-        """
+    def constraint(self, prompts: Iterable[Sequence[int]]) -> DecodingConstraint:
+        """The constraint of lists after these prompts; InputError if too few lines are left."""
         if self.name != "constrained" or self.catalog is None:
             return self._constraint
         return CatalogConstraint(self.catalog, self.n, self.excluded(prompts))
 
-    def excluded(self, prompts: Iterable[PromptIds]) -> Tensor:
+    def excluded(self, prompts: Iterable[Sequence[int]]) -> Tensor:
         """The catalog lines that each prompt's lists must not have: (B, lines) bool."""
         if self.catalog is None:
             raise ValueError("only the constrained sampler excludes lines")
@@ -97,8 +90,8 @@ def make_sampler(
 ) -> Sampler:
     """The sampler called `name`, with the configured list length and line format.
 
-    Only `constrained` reads `lines` (the catalog's lines) and `rows` (with `prompt`, its token ids,
-    and `seen`, structs of title and year). Rows with the same prompt share their seen titles.
+    Only `constrained` reads the catalog's `lines` and `rows` (`prompt` is token ids, `seen` structs
+    of title and year). Rows with the same prompt share their seen titles.
     """
     n, max_tokens = config.list_length, config.model.max_completion_tokens
     if name != "constrained":

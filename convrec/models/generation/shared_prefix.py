@@ -1,12 +1,9 @@
 """Attention of a prompt's samples over one shared copy of the prompt's keys and values.
 
-If the prompt were repeated in the cache, it would be read from memory once per sample at every
-token. Here the queries of its G samples attend to the shared copy in one product, and to each
-sample's own tokens in another, with one softmax over both. The result equals ordinary attention up
-to rounding.
-
-Supports models whose attention is plain scaled dot products (MODEL_TYPES), through transformers'
-attention interface. For other models the prompt is repeated.
+The queries of a prompt's G samples attend to the shared copy in one product, and to each sample's
+own tokens in another, with one softmax over both. The result equals ordinary attention up to
+rounding. For models whose attention is not plain scaled dot products (MODEL_TYPES), the prompt is
+repeated in the cache instead, which reads it from memory once per sample at every token.
 """
 
 from __future__ import annotations
@@ -50,11 +47,7 @@ class SharedPrefixLayer(PreallocatedLayer):
         self.keys, self.values = (
             x[:, :, :0].repeat_interleave(samples, dim=0) for x in (self.keys, self.values)
         )
-        self._buffers = None
-
-    def set_list_bias(self, bias: Tensor) -> None:
-        """Add `bias` (B, 1, 1, t) to the scores of the samples' own tokens."""
-        self.list_bias = bias.to(self.keys.dtype)
+        self._buffers = ()
 
     def unshare(self) -> None:
         """Copy the prefix into the keys and values of each sample."""
@@ -62,9 +55,9 @@ class SharedPrefixLayer(PreallocatedLayer):
         samples = len(self.keys) // len(self.prefix.keys)
         self.keys, self.values = (
             torch.cat([shared.repeat_interleave(samples, dim=0), own], dim=2)
-            for shared, own in zip(self.prefix, (self.keys, self.values), strict=False)
+            for shared, own in zip(self.prefix[:2], (self.keys, self.values), strict=True)
         )
-        self.prefix = self._buffers = None
+        self.prefix, self._buffers = None, ()
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any

@@ -125,12 +125,11 @@ class TrieCursor:
 
 def unique_lines(forms: Sequence[Sequence[Sequence[int]]]) -> list[int]:
     """Indices of the lines that share their tokens with no earlier kept line in any form."""
-    used: list[set[tuple[int, ...]]] = [set() for _ in forms]
+    used: set[tuple[int, tuple[int, ...]]] = set()
     unique = []
     for line in range(len(forms[0])):
-        tokens = [tuple(form[line]) for form in forms]
-        if all(ids not in earlier for ids, earlier in zip(tokens, used, strict=True)):
+        tokens = {(i, tuple(form[line])) for i, form in enumerate(forms)}
+        if used.isdisjoint(tokens):
             unique.append(line)
-            for ids, earlier in zip(tokens, used, strict=True):
-                earlier.add(ids)
+            used |= tokens
     return unique

@@ -27,17 +27,15 @@ def parse_machine(text: str) -> Machine:
     """The machine that `8xH100`, or `H100` for one GPU, describes. Raises InputError."""
     gpus = tomllib.loads(_GPU_TABLE.read_text(encoding="utf-8"))
     match = re.fullmatch(r"(?:([1-9]\d{0,3})\s*[x×])?\s*(\S+)", text.strip(), re.IGNORECASE)
-    by_upper_name = {name.upper(): name for name in gpus}
-    name = by_upper_name.get(match[2].upper()) if match else None
-    if match is None or name is None:
-        raise InputError(
-            f"--gpus {text!r} is unknown; give a count and one of {', '.join(gpus)}, such as 8xH100"
-        )
-    gpu = gpus[name]
-    return Machine(
-        name=name,
-        count=int(match[1] or 1),
-        memory=gpu["memory"] * 1e9,
-        flops=gpu["tflops"] * 1e12,
-        bandwidth=gpu["bandwidth"] * 1e9,
+    for name, gpu in gpus.items():
+        if match and match[2].upper() == name.upper():
+            return Machine(
+                name=name,
+                count=int(match[1] or 1),
+                memory=gpu["memory"] * 1e9,
+                flops=gpu["tflops"] * 1e12,
+                bandwidth=gpu["bandwidth"] * 1e9,
+            )
+    raise InputError(
+        f"--gpus {text!r} is unknown; give a count and one of {', '.join(gpus)}, such as 8xH100"
     )

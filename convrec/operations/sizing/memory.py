@@ -6,7 +6,7 @@ holds everything. FSDP and ZeRO-3 shard weights, gradients and optimizer state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 
 from convrec.models.memory_limits import MAX_LOGITS_CPU, MAX_LOGITS_GPU, RECOMPUTE_FROM
 from convrec.operations.sizing.model_shape import ModelShape, saved_activations
@@ -19,26 +19,18 @@ TILE_ROWS, TILE_COLUMNS = 4096, 32768
 UNFUSED_COPIES = 7.25
 """Further float32 copies of a tile if its gradient has no Triton kernel, as on a CPU."""
 
-_OUTPUT_NAMES = {"recomputation": "again"}
-"""Names in the JSON output that differ from the attribute."""
-
 
 @dataclass(frozen=True)
 class TrainingSetup:
     """One training as far as memory is concerned: what one process holds.
 
     Attributes:
-        stage: `sft` or `rank_grpo`.
         rows: Rows (sft) or lists (rank_grpo) per step in one process.
         prompt: Tokens of a prompt.
         completion: Tokens of a completion.
-        processes: Number of processes, one per GPU.
-        sharded: Whether weights, gradients and optimizer state are sharded.
-        bf16: Whether autocast computes in bf16.
         lora: Rank of the adapters; 0 trains all weights.
         targets: Names of the modules with adapters.
         reference: Whether a reference model is held.
-        attention: Attention implementation of transformers.
         fused: Whether the tiled head runs in Triton kernels, as on a GPU.
     """
 
@@ -62,14 +54,11 @@ class Memory:
 
     Attributes:
         weights: The weights, and those gathered from other shards.
-        optimizer: The state of AdamW.
-        reference: The reference model.
         buckets: DDP's copy of the gradients.
         sampling: Cache, logits and bf16 weights while lists are generated.
         activations: What the forward pass keeps for the backward pass.
         logits: The head and the loss, including the gradient of the head's weights.
         recomputation: One layer, if the backward pass recomputes activations.
-        gradients: The gradients.
     """
 
     weights: float
@@ -96,10 +85,8 @@ class Memory:
 
     def parts(self) -> dict[str, float]:
         """The parts by name, as in the JSON output."""
-        return {
-            _OUTPUT_NAMES.get(field.name, field.name): getattr(self, field.name)
-            for field in fields(self)
-        }
+        renamed = {"recomputation": "again"}
+        return {renamed.get(name, name): value for name, value in asdict(self).items()}
 
 
 def estimate_memory(shape: ModelShape, setup: TrainingSetup) -> Memory:

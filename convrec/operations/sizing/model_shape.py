@@ -1,8 +1,7 @@
 """A model without weights: parameter counts, and what a forward pass keeps for the backward pass.
 
 The model consists of fake tensors, which have shapes and types but no memory. It runs once with one
-layer and once with two; layers are equal, so the rest follows. What autograd saves is counted by
-storage: activations, and the bf16 copies that autocast makes of the weights.
+layer and once with two; layers are equal, so the rest follows.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convrec.errors import InputError
 from convrec.utils.error_text import first_line
@@ -25,7 +24,6 @@ class ModelShape:
     Attributes:
         name: The name or folder that it was read from.
         config: transformers' configuration.
-        parameters: Number of parameters.
         layer: Parameters of one layer.
         modules: Last part of the name of each linear module, and its input plus output width.
     """
@@ -89,8 +87,7 @@ def model_shape(name: str) -> ModelShape:
         ) from None
 
 
-@dataclass(frozen=True)
-class SavedActivations:
+class SavedActivations(NamedTuple):
     """Bytes saved by each layer, and by the rest of the model without the head."""
 
     layer: int
@@ -110,44 +107,38 @@ def saved_activations(
 
     `adapters` are their rank and modules; with rank 0, all weights are trained.
     """
-    one, two = (
-        _saved_bytes(shape.config, layers, rows, tokens, bf16, attention, adapters)
-        for layers in (1, 2)
-    )
-    return SavedActivations(layer=two - one, rest=2 * one - two)
-
-
-def _saved_bytes(
-    config: Any,
-    layers: int,
-    rows: int,
-    tokens: int,
-    bf16: bool,
-    attention: str,
-    adapters: tuple[int, tuple[str, ...]],
-) -> int:
-    """Bytes of all storages that autograd saves, except those of the weights."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    with FakeTensorMode():
-        model = _build_model(config, layers, attention)
-        trained = _add_adapters(model, *adapters) if adapters[0] else []
-        weights = {x.untyped_storage()._cdata for x in [*model.parameters(), *trained]}
-        storages: dict[int, Any] = {}
-
-        def record(tensor: torch.Tensor) -> torch.Tensor:
-            storage = tensor.untyped_storage()
-            if storage._cdata not in weights:
-                storages[storage._cdata] = storage
-            return tensor
-
-        hooks = torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor)
-        with hooks, torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    saved = []
+    for layers in (1, 2):
+        with FakeTensorMode():
+            model = _build_model(shape.config, layers, attention)
+            trained = _add_adapters(model, *adapters) if adapters[0] else []
             ids = torch.zeros(rows, tokens, dtype=torch.long)
-            out = model.base_model(input_ids=ids, use_cache=False)
-        del out
-        return sum(int(storage.nbytes()) for storage in storages.values())
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                saved.append(_saved_bytes(model, [*model.parameters(), *trained], ids))
+    one, two = saved
+    return SavedActivations(layer=two - one, rest=2 * one - two)
+
+
+def _saved_bytes(model: Any, weights: list[Any], ids: Any) -> int:
+    """Bytes of all storages that autograd saves, except those of the weights."""
+    from torch.autograd.graph import saved_tensors_hooks
+
+    weight_storages = {weight.untyped_storage()._cdata for weight in weights}
+    storages: dict[int, Any] = {}
+
+    def record(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weight_storages:
+            storages[storage._cdata] = storage
+        return tensor
+
+    with saved_tensors_hooks(record, lambda tensor: tensor):
+        out = model.base_model(input_ids=ids, use_cache=False)
+    del out
+    return sum(int(storage.nbytes()) for storage in storages.values())
 
 
 def _add_adapters(model: Any, rank: int, targets: tuple[str, ...]) -> list[Any]:

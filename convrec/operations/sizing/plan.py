@@ -10,9 +10,14 @@ from typing import Any, Literal
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.operations.sizing.gpus import Machine
-from convrec.operations.sizing.memory import Memory, TrainingSetup, estimate_memory
+from convrec.operations.sizing.memory import (
+    FLOAT32_BYTES,
+    Memory,
+    TrainingSetup,
+    estimate_memory,
+    recomputes_activations,
+)
 from convrec.operations.sizing.model_shape import ModelShape
-from convrec.operations.sizing.throughput import step_seconds
 
 USABLE_MEMORY = 0.9
 """Share of a GPU's memory to plan with; the rest is for its context and fragmentation."""
@@ -27,13 +32,8 @@ Stage = Literal["sft", "rank_grpo"]
 class StagePlan:
     """How to start one stage, its memory and its time.
 
-    Attributes:
-        stage: `sft` or `rank_grpo`.
-        parallel: The value of `train.parallel`.
-        settings: Overrides by dotted key.
-        memory: Memory on each GPU.
-        steps: Number of optimizer steps.
-        seconds: Seconds of one step, by part.
+    `parallel` is the value of `train.parallel`, `settings` are overrides by dotted key, `seconds`
+    those of one step by part.
     """
 
     stage: Stage
@@ -140,3 +140,38 @@ def _overrides(
         "train.parallel": parallel,
         "train.processes": machine.count,
     }
+
+
+COMPUTE_UTILIZATION = 0.35
+"""Share of a GPU's FLOP/s that training reaches: an assumption, typical for models of this size."""
+
+
+BANDWIDTH_UTILIZATION = 0.6
+"""Share of a GPU's bandwidth that decoding reaches: an assumption."""
+
+
+LAYER_OVERHEAD = 0.4e-3
+"""Seconds of Python and kernel launches per layer and token: an assumption."""
+
+
+def step_seconds(shape: ModelShape, setup: TrainingSetup, machine: Machine) -> dict[str, float]:
+    """Seconds of one step by part: `sampling` and `learning`."""
+    tokens = setup.rows * (setup.prompt + setup.completion)
+    attention = 2 * shape.layers * shape.config.hidden_size * (setup.prompt + setup.completion)
+    forward = 2 * shape.parameters + attention
+    passes = (2 if setup.lora else 3) + recomputes_activations(shape, setup)
+    passes += setup.reference or (setup.stage == "rank_grpo" and setup.lora > 0)
+    learning = passes * forward * tokens / (COMPUTE_UTILIZATION * machine.flops)
+    sampling = sampling_seconds(shape, setup, machine) if setup.stage == "rank_grpo" else 0.0
+    return {"sampling": sampling, "learning": learning}
+
+
+def sampling_seconds(shape: ModelShape, setup: TrainingSetup, machine: Machine) -> float:
+    """Seconds in which one process generates its lists, all at once, token by token."""
+    weights = 2 * FLOAT32_BYTES * shape.parameters  # read in float32, written and read as bf16
+    cache = setup.rows * (setup.prompt + setup.completion / 2) * shape.cache(2)
+    transfer = (weights + cache) / (BANDWIDTH_UTILIZATION * machine.bandwidth)
+    token = max(transfer, LAYER_OVERHEAD * shape.layers)
+    prefill_flops = 2 * shape.parameters * setup.rows * setup.prompt
+    prefill = prefill_flops / (COMPUTE_UTILIZATION * machine.flops)
+    return setup.completion * token + prefill

@@ -1,8 +1,4 @@
-"""A dry run of a training's launch: reports what works, and what this machine lacks.
-
-Checks all that can be checked without GPUs and vLLM: accelerate reads its file, TRL accepts its
-arguments, batches can be shared, and vLLM's limits fit the student's.
-"""
+"""A dry run of a training's launch: reports what works, and what this machine lacks."""
 
 from __future__ import annotations
 

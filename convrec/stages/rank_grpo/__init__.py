@@ -1,8 +1,4 @@
-"""Stage `rank_grpo`: train the SFT checkpoint further with a reward for each rank of its lists.
-
-The method itself is `convrec.rank_grpo`. This package is the harness around it: data, TRL
-arguments, validation, callbacks and checkpoints.
-"""
+"""Stage `rank_grpo`: the harness around the method in `convrec.rank_grpo`."""
 
 from convrec.stages.rank_grpo.step import RANK_GRPO
 

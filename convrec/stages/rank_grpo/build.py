@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from convrec.artifacts import StepResult
 from convrec.errors import TrainingError
 from convrec.models.manifest import checkpoint_row
 from convrec.stages.base import StepContext
-from convrec.stages.rank_grpo.identity import config_subset
 from convrec.stages.rank_grpo.train import train_rank_grpo
 from convrec.titles.index import TitleIndex
 from convrec.training.job import TrainingJob, TrainingResult
@@ -18,12 +19,8 @@ from convrec.utils.progress import Progress
 _SPLITS = ("train", "validation")
 
 
-def build_rank_grpo(ctx: StepContext) -> StepResult:
-    """Train from the parent checkpoint on split train; split validation selects the weights.
-
-    A killed run resumes from the context's workspace. Raises TrainingError if there is too little
-    data, the loss is not finite, or memory runs out.
-    """
+def build_rank_grpo(ctx: StepContext, settings: dict[str, Any]) -> StepResult:
+    """Train on split train; split validation selects the weights. `settings` are recorded."""
     if ctx.scratch is None:
         raise TrainingError("rank_grpo needs a folder to write to, but the step context has none")
     parent = ctx.parents["checkpoint"].artifact_id
@@ -35,7 +32,6 @@ def build_rank_grpo(ctx: StepContext) -> StepResult:
     checkpoint = ctx.store.fetch_folder(parent)
     job = TrainingJob("rank_grpo", ctx.config, frames, ctx.scratch, ctx.workspace, checkpoint)
     figures, curves = run_training(fit_rank_grpo, job, ctx.progress)
-    settings = config_subset(ctx.config)
     if "processes" in figures:
         settings["processes"] = figures["processes"]
     row = checkpoint_row(parent, int(figures["parameters"]), settings, ctx.config)

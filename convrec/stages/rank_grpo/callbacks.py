@@ -1,4 +1,4 @@
-"""Metrics and timings of each training step, and the check for a loss that is not finite."""
+"""Metrics and timings of each training step, and equal random numbers in all processes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,21 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import torch
+from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
 from convrec.errors import TrainingError
 from convrec.metrics.list_quality import QUALITY_METRICS
+from convrec.rank_grpo.rollout import Rollout
 from convrec.training.metrics_log import MetricsLog
 from convrec.utils.progress import Progress
 
 CURVES = {
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "reward": "reward",
-    "kl": "kl",
-    "entropy": "entropy",
+    **{name: name for name in ("loss", "grad_norm", "reward", "kl", "entropy", *QUALITY_METRICS)},
     "clip_ratio/region_mean": "clip_share",
     "completions/mean_length": "tokens",
     "step_time": "seconds",
-    **{name: name for name in QUALITY_METRICS},
 }
 """TRL's name of each logged metric → its name in the metrics log."""
 
@@ -90,3 +88,24 @@ class StepMetricsCallback(TrainerCallback):
         self.progress(
             step, state.max_steps, f"NDCG of sampled lists {values.get('reward', 0.0):.3f}"
         )
+
+
+class SyncRngCallback(TrainerCallback):
+    """Gives each process the random state of a single one; precedes the checkpoint callback.
+
+    TRL seeds each process by its rank, and each process shuffles its own lists. With this callback,
+    the sampled lists do not depend on the number of processes (up to rounding), and a resumed run
+    continues the same sequence. Dropout is the exception: it draws per row of a process.
+    """
+
+    def __init__(self, rollout: Rollout) -> None:
+        self.rollout = rollout
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start from the first process's state."""
+        torch.set_rng_state(broadcast_object_list([torch.get_rng_state()])[0])
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Continue from the state of a single process after this step."""
+        if self.rollout.rng_state_after_step is not None:
+            torch.set_rng_state(self.rollout.rng_state_after_step)

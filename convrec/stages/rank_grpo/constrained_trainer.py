@@ -1,9 +1,7 @@
 """Training on constrained lists: TRL's log-probabilities, computed under the sampler's mask.
 
 A list sampled among the catalog's unseen lines is an action of the masked model, so the
-log-probabilities that TRL compares (new, old and reference) must be the masked model's too. One
-class between each algorithm and TRL's trainer computes them. The excluded lines of each list are
-part of the batch.
+log-probabilities that TRL compares (new, old and reference) must be the masked model's too.
 """
 
 from __future__ import annotations
@@ -20,10 +18,7 @@ from convrec.rank_grpo.trainer import RankGRPOTrainer
 
 
 class ConstrainedGRPOTrainer(GRPOTrainer):
-    """GRPO on lists of a constrained `Rollout`; set `rollout` after construction.
-
-    Replaces TRL's log-probabilities over the whole vocabulary by those among the allowed tokens.
-    """
+    """GRPO on lists of a constrained `Rollout`; set `rollout` after construction."""
 
     rollout: Rollout
     _excluded: Tensor | None = None

@@ -54,9 +54,8 @@ def prepare_inputs(
         {**row, "prompt": _prompt_ids(row, tokenizer, config)}
         for row in with_truth[: settings.eval_samples]
     ]
-    sampler = make_sampler(
-        settings.sampler, tokenizer, config, lines=lines, rows=[*data, *held_out]
-    )
+    rows = [*data, *held_out]
+    sampler = make_sampler(settings.sampler, tokenizer, config, lines=lines, rows=rows)
     return TrainingInputs(student, data, held_out, sampler, index, config, seed)
 
 

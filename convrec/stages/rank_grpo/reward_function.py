@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from convrec.metrics.list_quality import QUALITY_METRICS, quality_of_list
 from convrec.metrics.ndcg import ndcg
@@ -23,11 +22,7 @@ from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
 BUCKETS = 4
 """Number of buckets of ranks in the relevance curves."""
 
-_CACHED_SCORES = 4096
-"""Scored lists that are cached."""
-
-_CACHED_TITLES = 1 << 16
-"""Looked-up titles that are cached."""
+_CACHED_SCORES, _CACHED_TITLES = 4096, 1 << 16
 
 Titles = Iterable[Mapping[str, Any]]
 """Structs of title and year."""
@@ -99,7 +94,13 @@ class ListScorer:
         relevance = np.array([score.relevance for score in scores])  # (B, N)
         rewards = np.array([self.reward(score.relevance) for score in scores])  # (B, N)
         quality = np.array([score.quality for score in scores])  # (B, metrics)
-        self._log(relevance, rewards, quality, log_metric)
+        for name, value in zip(QUALITY_METRICS, quality.mean(axis=0), strict=True):
+            log_metric(name, float(value))
+        for rank, value in enumerate(rewards.mean(axis=0), start=1):
+            log_metric(f"reward@rank{rank}", float(value))
+        for part in np.array_split(np.arange(self.n_ranks), min(BUCKETS, self.n_ranks)):
+            mean = relevance[:, part].mean()
+            log_metric(f"relevance/{part[0] + 1}-{part[-1] + 1}", float(mean))
         truths = np.array([len(items) for items in ground_truth])
         return [float(value) for value in ndcg(relevance, truths, self.n_ranks)]
 
@@ -123,18 +124,3 @@ class ListScorer:
         missing = [0.0] * (self.n_ranks - len(matched))
         quality = quality_of_list(matched, len(lines), self.n_ranks, years=self.years)
         return ListScore(relevance + missing, faults + missing, quality)
-
-    def _log(
-        self,
-        relevance: NDArray[np.float64],
-        rewards: NDArray[np.float64],
-        quality: NDArray[np.float64],
-        log_metric: Callable[[str, float], None],
-    ) -> None:
-        for name, value in zip(QUALITY_METRICS, quality.mean(axis=0), strict=True):
-            log_metric(name, float(value))
-        for rank, value in enumerate(rewards.mean(axis=0), start=1):
-            log_metric(f"reward@rank{rank}", float(value))
-        for part in np.array_split(np.arange(self.n_ranks), min(BUCKETS, self.n_ranks)):
-            mean = relevance[:, part].mean()
-            log_metric(f"relevance/{part[0] + 1}-{part[-1] + 1}", float(mean))

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from convrec.artifacts import StepResult
+from convrec.config import Config
+from convrec.models.identity import prompt_settings
 from convrec.stages.base import Step, StepContext
-from convrec.stages.rank_grpo.identity import config_subset
+
+
+def _config(config: Config) -> dict[str, Any]:
+    """All settings that can change the trained weights."""
+    return {
+        "seed": config.seed,
+        "list_length": config.list_length,
+        "years": config.recommend.years,
+        "prompt": prompt_settings(config),
+        "model": config.model.identity_settings(
+            "max_prompt_tokens", "max_completion_tokens", "bf16"
+        ),
+        "rank_grpo": config.rank_grpo.identity_settings(exclude={"save_every", "vllm_url"}),
+        **config.domain.identity_settings("line", "line_without_year"),
+    }
 
 
 def _build(ctx: StepContext) -> StepResult:
     from convrec.stages.rank_grpo.build import build_rank_grpo
 
-    return build_rank_grpo(ctx)
+    return build_rank_grpo(ctx, _config(ctx.config))
 
 
 RANK_GRPO = Step(
@@ -18,7 +36,7 @@ RANK_GRPO = Step(
     kind="checkpoint",
     version=2,
     build=_build,
-    config=config_subset,
+    config=_config,
     folder=True,
 )
 """Parents: `checkpoint`, `conversations`, `catalog`."""

@@ -14,7 +14,7 @@ from trl import GRPOTrainer
 from convrec.metrics.rewards import parse_reward
 from convrec.models.generation.multinomial import uniform_draws
 from convrec.models.hardware import has_bf16, is_small
-from convrec.models.lora import lora_config
+from convrec.models.load import lora_config
 from convrec.rank_grpo.rollout import Rollout
 from convrec.rank_grpo.trainer import Shaping
 from convrec.stages.rank_grpo.algorithms import ALGORITHMS
@@ -81,10 +81,7 @@ def make_rollout(inputs: TrainingInputs) -> Rollout:
 def make_validation(
     inputs: TrainingInputs, trainer: GRPOTrainer, metrics_log: MetricsLog
 ) -> Validation | None:
-    """The validation callback; None if it is disabled or there are no samples.
-
-    Processes share the lists of an evaluation.
-    """
+    """The validation callback; None if it is disabled or there are no samples."""
     if not inputs.validation:
         return None
     tokenizer, rollout = inputs.student.tokenizer, make_rollout(inputs)

@@ -36,9 +36,6 @@ LOGGED_METRICS = ("recall@20", BEST_METRIC)
 LOGGED_LISTS = 4
 """Lists that each evaluation writes to samples.jsonl."""
 
-GenerateLists = Callable[[], list[str]]
-"""Generates one list for each validation sample with the current weights."""
-
 
 class Validation(TrainerCallback):
     """Evaluates before training, every `rank_grpo.eval_every` steps and after the last step."""
@@ -46,12 +43,12 @@ class Validation(TrainerCallback):
     def __init__(
         self,
         samples: Sequence[Mapping[str, Any]],
-        generate: GenerateLists,
+        generate: Callable[[], list[str]],
         index: TitleIndex,
         config: Config,
         metrics_log: MetricsLog,
     ) -> None:
-        """`samples` are rows of the conversations table, in the order of `generate`."""
+        """`generate` returns a list for each of `samples`, rows of the conversations table."""
         self.samples = samples
         self.generate = generate
         self.index = index
@@ -71,7 +68,7 @@ class Validation(TrainerCallback):
     @property
     def best(self) -> tuple[int, float]:
         """(step, NDCG) of the best evaluation, the first of equals."""
-        return max(self.evaluations, key=lambda evaluation: evaluation[1])
+        return _best(self.evaluations)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **context: Any) -> None:
         """Evaluate the initial weights."""
@@ -113,14 +110,20 @@ class Validation(TrainerCallback):
             ),
         )
         if self.best[0] == step and self.metrics_log.is_writer:
-            _save_trained_weights(model, self._weights_path(step))
+            weights = {
+                name: weight.detach().cpu().contiguous()
+                for name, weight in model.named_parameters()
+                if weight.requires_grad
+            }
+            with atomic_path(self._weights_path(step)) as part:
+                save_file(weights, part)
             self._delete_unneeded_weights()
 
     def _delete_unneeded_weights(self) -> None:
         """Delete weights that neither this run nor a run resumed from the checkpoint needs."""
         saved_step = step_of(latest_checkpoint(self.metrics_log.folder))
         until_saved = [evaluation for evaluation in self.evaluations if evaluation[0] <= saved_step]
-        needed = {self.best[0], max(until_saved, key=lambda evaluation: evaluation[1])[0]}
+        needed = {self.best[0], _best(until_saved)[0]}
         for path in self.metrics_log.folder.glob("best-*.safetensors"):
             if path not in map(self._weights_path, needed):
                 path.unlink()
@@ -151,12 +154,5 @@ class Validation(TrainerCallback):
         return self.metrics_log.folder / f"best-{step}.safetensors"
 
 
-def _save_trained_weights(model: Any, path: Path) -> None:
-    """Write the weights that are trained, atomically."""
-    weights = {
-        name: weight.detach().cpu().contiguous()
-        for name, weight in model.named_parameters()
-        if weight.requires_grad
-    }
-    with atomic_path(path) as part:
-        save_file(weights, part)
+def _best(evaluations: Sequence[tuple[int, float]]) -> tuple[int, float]:
+    return max(evaluations, key=lambda evaluation: evaluation[1])

@@ -1,9 +1,4 @@
-"""Stage `sft`: the student learns to answer like the demonstrations.
-
-The first training stage of the paper (behavior cloning). The model sees each conversation of split
-train and its demonstration; the loss covers the demonstration only. Importing this package does not
-import torch; building does.
-"""
+"""Stage `sft`: the student learns to answer like the demonstrations (behavior cloning)."""
 
 from convrec.stages.sft.step import SFT
 

@@ -17,10 +17,7 @@ from convrec.stages.sft.data import TextPair
 from convrec.stages.sft.train import train_sft
 from convrec.training.job import TrainingJob, TrainingResult
 from convrec.training.launch import run_training
-from convrec.training.metrics_log import curve_frame
 from convrec.utils.progress import Progress
-
-_SCHEMA = {"prompt": pl.String, "completion": pl.String}
 
 VALIDATION_ROWS = 64
 """Demonstrations of split validation that the validation loss is computed on."""
@@ -83,8 +80,9 @@ def build_sft(ctx: StepContext) -> StepResult:
         raise TrainingError("sft needs a folder to write to, but the step context has none")
     config = ctx.config
     splits = training_splits(ctx)
-    rows = {"train": splits["train"], "validation": splits["validation"][:VALIDATION_ROWS]}
-    frames = {split: pl.DataFrame(rows[split], _SCHEMA, orient="row") for split in rows}
+    splits["validation"] = splits["validation"][:VALIDATION_ROWS]
+    schema = {"prompt": pl.String, "completion": pl.String}
+    frames = {split: pl.DataFrame(rows, schema, orient="row") for split, rows in splits.items()}
     job = TrainingJob("sft", config, frames, ctx.scratch, ctx.workspace)
     figures, curves = run_training(fit_sft, job, ctx.progress)
     settings: dict[str, Any] = {
@@ -103,7 +101,7 @@ def build_sft(ctx: StepContext) -> StepResult:
 
 def fit_sft(job: TrainingJob, progress: Progress) -> TrainingResult:
     """Fine-tune on the frames `train` and `validation`: columns prompt and completion."""
-    figures, curves = train_sft(
+    return train_sft(
         job.frames["train"].rows(),
         job.frames["validation"].rows(),
         job.config,
@@ -112,4 +110,3 @@ def fit_sft(job: TrainingJob, progress: Progress) -> TrainingResult:
         progress=progress,
         working_folder=job.working_folder,
     )
-    return figures, curve_frame(curves)

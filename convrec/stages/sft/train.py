@@ -3,11 +3,8 @@
 Two defaults of TRL are changed, which doubles the speed of small models on CPU cores. Sequences are
 padded on the right without an attention mask (a causal model never attends to the padding). The
 loss projects only the positions from the first completion token on, in one piece; if that piece is
-large, TRL's chunked head is used. LoRA adapters are merged before saving, so every checkpoint is a
-plain transformers folder.
-
-Several processes (`accelerate launch`) share each batch of `sft.batch_size` rows in the order of a
-single process (`distributed_sampler`); the first one writes.
+large, TRL's chunked head is used. Several processes share each batch of `sft.batch_size` rows in
+the order of a single process (`DistributedBatchSampler`).
 """
 
 from __future__ import annotations
@@ -20,24 +17,19 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback
-from trl import SFTTrainer
 
 from convrec.config import Config
 from convrec.errors import TrainingError
-from convrec.models.hardware import is_out_of_memory, keep_freed_memory
-from convrec.models.load import Student, load_student
-from convrec.models.save import save_student
+from convrec.models.hardware import keep_freed_memory
+from convrec.models.load import Student, load_student, save_student
 from convrec.stages.sft.data import TextPair, encode_rows
 from convrec.stages.sft.trainer import make_trainer
-from convrec.training.checkpoint import CheckpointCallback, latest_checkpoint, step_of
-from convrec.training.job import Figures
+from convrec.training.checkpoint import CheckpointCallback, run_trainer
+from convrec.training.job import Figures, TrainingResult
 from convrec.training.metrics_log import MetricsLog
 from convrec.utils.distributed import can_checkpoint, is_first, is_sharded, process_count
 from convrec.utils.progress import Progress, no_progress
 from convrec.utils.workspace import workspace
-
-CurvePoint = tuple[int, str, float]
-"""Optimizer step, name, value."""
 
 
 def train_sft(
@@ -49,18 +41,12 @@ def train_sft(
     seed: int,
     progress: Progress = no_progress,
     working_folder: Path | None = None,
-) -> tuple[Figures, list[CurvePoint]]:
+) -> TrainingResult:
     """Train `model.base` on prompts and completions and write the checkpoint folder `out`.
 
     The same rows, seed, machine and number of threads give the same bytes, also for a run that
-    resumes from the `working_folder` of a killed one. Each epoch but the last is saved there.
-
-    Returns:
-        Figures (parameters, steps, losses, speed), and the curves `loss` by optimizer step and
-        `validation_loss` by epoch, in nats per token.
-
-    Raises:
-        TrainingError: There are no rows, the loss is not finite, or memory runs out.
+    resumes from the `working_folder` of a killed one. The losses are in nats per token. Raises
+    TrainingError if there are no rows, the loss is not finite, or memory runs out.
     """
     if not rows:
         raise TrainingError(
@@ -75,24 +61,28 @@ def train_sft(
     validation_data = encode_rows(validation, student.tokenizer, config)
     started = time.perf_counter()
     with workspace(working_folder) as folder:
-        resumed = latest_checkpoint(folder)
-        metrics_log = MetricsLog(folder, step_of(resumed), is_writer=is_first())
         can_save = process_count() == 1 or (working_folder is not None and can_checkpoint())
-        callbacks = [
-            _MetricsCallback(progress, metrics_log),
-            CheckpointCallback(folder, between_epochs=can_save),
-        ]
+        checkpoints = CheckpointCallback(folder, between_epochs=can_save)
+        resumed_step = checkpoints.saved_step
+        metrics_log = MetricsLog(folder, resumed_step, is_writer=is_first())
+        callbacks = [_MetricsCallback(progress, metrics_log), checkpoints]
         trainer = make_trainer(student, data, validation_data, config, folder, seed, callbacks)
-        _run(trainer, resumed, config)
+        size = config.sft.batch_size
+        advice = (
+            f"sft.batch_size={size}; try --set sft.batch_size={max(1, size // 2)}, or a lower "
+            "model.max_prompt_tokens"
+        )
+        run_trainer(trainer, checkpoints, advice)
         seconds = time.perf_counter() - started
-        if is_sharded():
-            _save_sharded(trainer, out)
+        if is_sharded():  # every process must take part
+            trainer.save_model(str(out))
+            (out / "training_args.bin").unlink(missing_ok=True)
         elif is_first():
             save_student(Student(trainer.model, student.tokenizer), out)
         if is_first():
             metrics_log.copy_to(out)
     tokens = round(sum(map(len, data["input_ids"])) * config.sft.epochs)
-    trained_share = 1 - step_of(resumed) / trainer.state.global_step  # of all steps, in this run
+    trained_share = 1 - resumed_step / trainer.state.global_step  # of all steps, in this run
     figures: Figures = {
         "parameters": parameters,
         "rows": len(rows),
@@ -105,28 +95,9 @@ def train_sft(
     }
     if validation_losses := metrics_log.curve("validation_loss"):
         figures["validation_loss"] = validation_losses[-1][1]
-    if resumed is not None:
-        figures["resumed_from_step"] = step_of(resumed)
-    return figures, metrics_log.points
-
-
-def _run(trainer: SFTTrainer, resumed: Path | None, config: Config) -> None:
-    try:
-        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"training ran out of memory with sft.batch_size={config.sft.batch_size}; "
-            f"try --set sft.batch_size={max(1, config.sft.batch_size // 2)}, or a lower "
-            "model.max_prompt_tokens"
-        ) from None
-
-
-def _save_sharded(trainer: SFTTrainer, out: Path) -> None:
-    """Save weights that are sharded across processes; every process must call this."""
-    trainer.save_model(str(out))
-    (out / "training_args.bin").unlink(missing_ok=True)
+    if resumed_step:
+        figures["resumed_from_step"] = resumed_step
+    return figures, metrics_log.frame()
 
 
 class _MetricsCallback(TrainerCallback):

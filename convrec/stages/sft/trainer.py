@@ -15,11 +15,15 @@ from trl import SFTConfig, SFTTrainer
 
 from convrec.config import Config
 from convrec.models.hardware import has_bf16
-from convrec.models.load import Student
-from convrec.models.lora import lora_config
+from convrec.models.load import Student, lora_config
 from convrec.models.memory_limits import MAX_LOGITS_CPU, MAX_LOGITS_GPU, RECOMPUTE_FROM
-from convrec.stages.sft.data import IGNORED, EncodedRows, RightPaddingCollator
-from convrec.stages.sft.distributed_sampler import DistributedBatchSampler, append_blank_row
+from convrec.stages.sft.data import (
+    IGNORED,
+    DistributedBatchSampler,
+    EncodedRows,
+    RightPaddingCollator,
+    append_blank_row,
+)
 from convrec.training.fsdp import reduce_in_float32
 from convrec.utils.distributed import is_sharded, process_count
 

@@ -9,8 +9,7 @@ from peft import LoraConfig, get_peft_model
 
 from convrec.config import Config
 from convrec.errors import ConfigError, InputError
-from convrec.models.load import Student, load_checkpoint, load_student
-from convrec.models.save import save_student
+from convrec.models.load import Student, load_checkpoint, load_student, save_student
 from convrec.models.tiny import make_tiny
 from tests.support.micro import ROWS
 

@@ -6,8 +6,7 @@ import torch
 from transformers import AutoTokenizer
 
 from convrec.config import Config
-from convrec.models.load import Student, load_checkpoint, load_student
-from convrec.models.save import save_student
+from convrec.models.load import Student, load_checkpoint, load_student, save_student
 from convrec.models.tiny import make_tiny
 from tests.support.micro import TEXTS
 

@@ -1,8 +1,4 @@
-"""The algorithms of `rank_grpo.algorithm`. A new one is one file and one entry of ALGORITHMS.
-
-All of them share prompts, sampler, rewards, optimizer and logging, so that they can be compared.
-`register_algorithm` adds an algorithm from outside this package.
-"""
+"""The algorithms of `rank_grpo.algorithm`. A new one is one file and one entry of ALGORITHMS."""
 
 from __future__ import annotations
 

@@ -12,11 +12,6 @@ from convrec.config import RankGrpo
 from convrec.stages.rank_grpo.constrained_trainer import ConstrainedGRPOTrainer
 
 
-def no_arguments(settings: RankGrpo) -> Mapping[str, Any]:
-    """The harness's own arguments."""
-    return {}
-
-
 @dataclass(frozen=True)
 class Algorithm:
     """A training algorithm.
@@ -30,7 +25,7 @@ class Algorithm:
             does. Otherwise the reward of a list is its NDCG@N.
     """
 
-    arguments: Callable[[RankGrpo], Mapping[str, Any]] = no_arguments
+    arguments: Callable[[RankGrpo], Mapping[str, Any]] = lambda settings: {}
     trainer: type[GRPOTrainer] = GRPOTrainer
     constrained_trainer: type[GRPOTrainer] = ConstrainedGRPOTrainer
     rewards_ranks: bool = False

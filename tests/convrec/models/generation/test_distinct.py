@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from convrec.models.generation.constraints import count_newlines
 from convrec.models.generation.distinct import MAX_DRAWS, DistinctLines, line_key
 from convrec.models.generation.loop import GeneratedList, generate_lists
 from convrec.models.generation.multinomial import uniform_draws
 from convrec.models.generation.samplers import Sampler
 from convrec.models.load import Student
 from convrec.models.prompts import encode_prompt
-from convrec.models.tokens import newline_counts
 from convrec.titles.line_format import DEFAULT_FORMAT
 
 N, MAX_TOKENS, SAMPLES = 4, 24, 24
@@ -167,4 +167,4 @@ def test_line_keys_are_title_and_year(student: Student) -> None:
     assert of("Heat (1995)\n") == of("heat (1995)")
     assert of("Heat (1995)\n") != of("Heat (1986)\n")
     assert of("no year\n") == of("no year")
-    assert newline_counts(student.tokenizer, len(student.tokenizer)).sum() >= 1
+    assert count_newlines(student.tokenizer, len(student.tokenizer)).sum() >= 1

@@ -11,9 +11,8 @@ from convrec.models.generation.constraints import Unconstrained
 from convrec.models.generation.loop import generate_lists
 from convrec.models.generation.multinomial import sample_inverse_cdf, sample_tokens, uniform_draws
 from convrec.models.generation.sample import decode_completion, sample_lists, sample_texts
-from convrec.models.load import Student
+from convrec.models.load import Student, save_student
 from convrec.models.prompts import encode_prompt
-from convrec.models.save import save_student
 
 PROMPTS = [
     "Heat",

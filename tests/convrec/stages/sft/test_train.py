@@ -36,7 +36,7 @@ def test_training_lowers_the_loss_and_reports(micro: Config, tmp_path: Path) -> 
     figures, curves = train_sft(
         ROWS, ROWS[:4], micro, tmp_path, seed=1, progress=lambda d, t, _: seen.append((d, t))
     )
-    held = [value for _, name, value in curves if name == "validation_loss"]
+    held = [value for _, name, value in curves.iter_rows() if name == "validation_loss"]
     assert len(held) == 3
     assert held[-1] < held[0] - 0.3
     assert figures["steps"] == 9
@@ -79,8 +79,9 @@ def test_validation_loss_is_a_mean_of_completion_tokens(
         target = torch.tensor(labels[1:])
         total += float(cross_entropy(logits, target, ignore_index=-100, reduction="sum"))
         count += int((target != -100).sum())
-    assert curves[-1][1] == "validation_loss"
-    assert curves[-1][2] == pytest.approx(total / count, abs=1e-4)
+    _, name, value = curves.row(-1)
+    assert name == "validation_loss"
+    assert value == pytest.approx(total / count, abs=1e-4)
 
 
 def test_lora_saves_merged_weights(micro: Config, tmp_path: Path) -> None:
