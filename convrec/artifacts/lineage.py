@@ -85,8 +85,8 @@ def direct_edges(headers: Collection[ArtifactRecord]) -> list[tuple[str, str]]:
 
     def ancestors_of(child: str) -> set[str]:
         if child not in above:
-            known = parents[child] & parents.keys()
-            above[child] = known.union(*map(ancestors_of, known))
+            present = parents[child] & parents.keys()
+            above[child] = present.union(*map(ancestors_of, present))
         return above[child]
 
     return [
