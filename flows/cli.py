@@ -21,16 +21,12 @@ import typer
 from convrec import __version__
 from convrec.cli.artifacts import app as artifacts_app
 from convrec.cli.catalog import app as catalog_app
-from convrec.cli.compare import compare
-from convrec.cli.export import export
-from convrec.cli.forget import forget
 from convrec.cli.llm import app as llm_app
 from convrec.cli.output import Assignments, JsonFile, ProfileName, console, is_stdout, write_json
 from convrec.cli.plan import plan
-from convrec.cli.recommend import recommend
 from convrec.cli.responses import import_responses, reparse
-from convrec.cli.score import score
-from convrec.cli.trace import trace
+from convrec.cli.score import compare, score
+from convrec.cli.serving import export, recommend
 from convrec.cli.train import app as train_app
 from convrec.errors import ConfigError, ConvrecError, WarehouseError, is_disk_full
 from flows.publish import publish
@@ -167,8 +163,6 @@ app.command()(compare)
 catalog_app.command("publish")(publish)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(artifacts_app, name="artifacts")
-artifacts_app.command("forget")(forget)
-artifacts_app.command("trace")(trace)
 llm_app.command("import")(import_responses)
 llm_app.command("reparse")(reparse)
 app.add_typer(llm_app, name="llm")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.cli.copy import copy
-from convrec.cli.maintenance import ArtifactId, gc, pin, pins, print_runs, unpin
+from convrec.cli.maintenance import ArtifactId, copy, forget, gc, pin, pins, print_runs, unpin
 from convrec.cli.output import JsonFile, console, open_store, print_table, write_json
+from convrec.cli.trace import trace
 
 if TYPE_CHECKING:
     import polars as pl
@@ -245,3 +245,7 @@ def _tree(
     tree = Tree(title)
     add_branch(tree, root, "")
     return tree
+
+
+app.command()(forget)
+app.command()(trace)

@@ -49,8 +49,7 @@ def serve_demo(
         typer.Option(help="Append one JSON line per request, with its key and outcome."),
     ] = None,
     state: Annotated[
-        Path | None,
-        typer.Option(file_okay=False, help="Folder that keeps files and batches."),
+        Path | None, typer.Option(file_okay=False, help="Folder that keeps files and batches.")
     ] = None,
     batch_seconds: Annotated[float, typer.Option(min=0, help="Duration of a batch.")] = 2.0,
     rpm: Annotated[int | None, typer.Option(min=1, help="Limit of requests per minute.")] = None,
@@ -92,8 +91,7 @@ def ledger(
 @app.command()
 def batches(
     cancel: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Cancel this batch; its responses are kept."),
+        str | None, typer.Option(metavar="KEY", help="Cancel this batch; its responses are kept.")
     ] = None,
     release: Annotated[
         str | None,

@@ -1,14 +1,16 @@
-"""Commands of `convrec artifacts` that pin artifacts, delete unneeded ones and list runs."""
+"""Commands of `convrec artifacts` that list runs, and that pin, delete, forget and copy data."""
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convrec.cli.output import JsonFile, console, open_store, print_table, write_json
+from convrec.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,3 +128,66 @@ def _print_garbage(garbage: Garbage, *, deleted: bool) -> None:
         out.print(f"Deleted {counts}. The warehouse reuses the space of deleted rows.")
     else:
         out.print(f"Would delete {counts}. Nothing was deleted; add --yes to delete.")
+
+
+def copy(
+    to: Annotated[str, typer.Option("--to", help="Address of the lake, as in CONVREC_WAREHOUSE.")],
+    data: Annotated[
+        str, typer.Option(help="Folder or s3://bucket/prefix for the data of a new lake.")
+    ] = "",
+    json_file: JsonFile = None,
+) -> None:
+    """Copy the warehouse file in CONVREC_HOME into a lake and compare the two; can be repeated."""
+    from convrec.artifacts.ducklake.connection import ADDRESS_PREFIX
+    from convrec.artifacts.store import Store
+    from convrec.config import home
+    from convrec.llm.response_store import ResponseStore
+    from convrec.operations.migrate_to_ducklake import copy_warehouse
+
+    if not to.startswith(ADDRESS_PREFIX):
+        raise InputError(
+            f"--to {to!r} is not the address of a lake; "
+            f'give "{ADDRESS_PREFIX}host=HOST dbname=NAME"'
+        )
+    if not (home() / "warehouse.duckdb").exists():
+        raise InputError(
+            f"{home()} has no warehouse file; set CONVREC_HOME to a folder that has one"
+        )
+    source = Store(home(), ("", ""))
+    ResponseStore(source).recover()
+    target = Store(home(), (to, data))
+    copied: dict[str, Any] = copy_warehouse(source, target)
+    if write_json({"to": target.location, "copied": copied}, json_file):
+        return
+    for name, count in copied.items():
+        typer.echo(f"{count:>12,}  {name}")
+    typer.echo(f"{target.location} has every row and file of {source.location}.")
+
+
+def forget(
+    conversation: Annotated[
+        list[str], typer.Option(help="A context_id or sample_id; can be repeated.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Delete conversations permanently from all tables, stored responses, reports and files."""
+    from convrec.operations.forget import forget_conversations
+
+    store = open_store()
+    if sys.stdin is not None and sys.stdin.isatty() and not yes:
+        planned = forget_conversations(conversation, store, dry_run=True)
+        rows = sum(planned.removed.values())
+        typer.confirm(f"Delete {rows:,} rows of {len(planned.conversations)} contexts?", abort=True)
+    report = forget_conversations(conversation, store)
+    if write_json(vars(report), json_file):
+        return
+    counts = [(name, f"{count:,}") for name, count in report.removed.items()]
+    print_table(("table", "rows deleted"), counts)
+    out = console()
+    if report.checkpoints:
+        out.print(
+            "These checkpoints were trained on deleted conversations; retrain them: "
+            + ", ".join(report.checkpoints)
+        )
+    out.print("Delete the conversations from the source file too, or ingest adds them again.")

@@ -10,11 +10,7 @@ import typer
 from convrec.cli.output import Assignments, JsonFile, ProfileName, console, print_table, write_json
 
 
-def plan(
-    profile: ProfileName,
-    assignments: Assignments = None,
-    json_file: JsonFile = None,
-) -> None:
+def plan(profile: ProfileName, assignments: Assignments = None, json_file: JsonFile = None) -> None:
     """Show what a run of PROFILE would do and cost; nothing is executed."""
     from convrec.artifacts import Store
     from convrec.catalog.resolve import load_with_catalog, unpublished_edit
@@ -38,5 +34,5 @@ def plan(
         console().print(
             f"{role}: {figures['requests']:,} requests to send, about "
             f"{figures['prompt_tokens']:,} prompt and {figures['completion_tokens']:,} completion "
-            f"tokens, {figures['usd_low']:.4f} to {figures['usd_high']:.4f} USD",
+            f"tokens, {figures['usd_low']:.4f} to {figures['usd_high']:.4f} USD"
         )

@@ -22,8 +22,7 @@ from convrec.errors import InputError
 def import_responses(
     file: Annotated[Path, typer.Argument(help="Output file of the OpenAI Batch API (JSON Lines).")],
     profile: Annotated[
-        str,
-        typer.Option(help="Profile whose requests the lines answer; needed for foreign files."),
+        str, typer.Option(help="Profile whose requests the lines answer; needed for foreign files.")
     ] = "",
     stage: Annotated[str, typer.Option(help="recommend (teacher) or reflect (judge).")] = "",
     assignments: Assignments = None,
@@ -61,9 +60,7 @@ def import_responses(
 
 
 def reparse(
-    profile: ProfileName,
-    assignments: Assignments = None,
-    json_file: JsonFile = None,
+    profile: ProfileName, assignments: Assignments = None, json_file: JsonFile = None
 ) -> None:
     """Parse the stored responses of PROFILE again, after a change of the parser; sends nothing."""
     from convrec.config import load, parse_overrides

@@ -1,4 +1,4 @@
-"""`convrec score`: metrics and rewards of the lists of any system."""
+"""`convrec score`: metrics of the lists of any system; `convrec compare`: of several runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convrec.cli.output import JsonFile, console, write_json
+from convrec.cli.output import JsonFile, console, open_store, write_json
+from convrec.errors import InputError
 
 if TYPE_CHECKING:
     from convrec.stages.evaluate.score import Score
@@ -124,3 +125,24 @@ def _print_table(result: Score) -> None:
     for name, interval in result.metrics.items():
         table.add_row(name, f"{interval.value:.4f}", f"{interval.low:.4f} – {interval.high:.4f}")
     console().print(table)
+
+
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(help="Two or more runs: flow run ids or ids of metrics.")
+    ],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
+    json_file: JsonFile = None,
+) -> None:
+    """Write a page that compares the metrics of two or more runs."""
+    from convrec.stages.evaluate.report.compare import comparison_json, comparison_page, read_run
+
+    store = open_store()
+    compared = [read_run(store, name) for name in runs]
+    page = comparison_page(compared)
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror})") from None
+    write_json({run.name: comparison_json(run) for run in compared}, json_file)
+    typer.echo(f"comparison: {out}", err=True)

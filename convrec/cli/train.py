@@ -23,8 +23,7 @@ PART_LABELS = {"again": "recomputation"}
 @app.command()
 def plan(
     model: Annotated[
-        str,
-        typer.Option(help="A model whose configuration ships, or a folder with a config.json."),
+        str, typer.Option(help="A model whose configuration ships, or a folder with a config.json.")
     ],
     gpus: Annotated[str, typer.Option(help="Number and name of the GPUs, such as 8xH100.")],
     profile: Annotated[
@@ -45,26 +44,20 @@ def plan(
 
     config = load(profile, parse_overrides(assignments or []))
     machine, shape = parse_machine(gpus), model_shape(model)
-    plans: dict[str, StagePlan] = {}
-    reasons: dict[str, str] = {}
+    stages: list[dict[str, Any]] = []
     for stage in ("sft", "rank_grpo"):
         try:
-            plans[stage] = plan_stage(stage, shape, machine, config, rows)
+            stages.append(_plan_entry(plan_stage(stage, shape, machine, config, rows)))
         except InputError as error:
-            reasons[stage] = str(error)
-    if not plans:
-        raise InputError(next(iter(reasons.values())))
+            stages.append({"stage": stage, "fits": False, "reason": str(error)})
+    if not any(entry["fits"] for entry in stages):
+        raise InputError(stages[0]["reason"])
     values = {
         "model": model,
         "parameters": shape.parameters,
         "gpus": {"name": machine.name, "count": machine.count, "gb": machine.memory / 1e9},
         "rows": rows,
-        "stages": [
-            _plan_entry(plans[stage])
-            if stage in plans
-            else {"stage": stage, "fits": False, "reason": reasons[stage]}
-            for stage in ("sft", "rank_grpo")
-        ],
+        "stages": stages,
     }
     _print_plan(values, stderr=is_stdout(json_file))
     if write is not None:
@@ -74,9 +67,7 @@ def plan(
 
 @app.command()
 def check(
-    profile: ProfileName,
-    assignments: Assignments = None,
-    json_file: JsonFile = None,
+    profile: ProfileName, assignments: Assignments = None, json_file: JsonFile = None
 ) -> None:
     """Check how sft and rank_grpo would be launched, including accelerate and vLLM.
 

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from convrec.metrics import Floats, Ints
 from convrec.metrics.relevance import TitleAndYear
 
 EvaluationProtocol = Literal["standard", "reference", "per-label"]
@@ -44,10 +42,10 @@ class ListBatch:
         owner: (rows,) Index of the list that a pair belongs to; only under `per-label`.
     """
 
-    relevance: NDArray[np.float64]
-    reward_relevance: NDArray[np.float64]
-    truths: NDArray[np.int64]
-    lengths: NDArray[np.int64] | None = None
-    quality: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    items: NDArray[np.int64] | None = None
-    owner: NDArray[np.int64] | None = None
+    relevance: Floats
+    reward_relevance: Floats
+    truths: Ints
+    lengths: Ints | None = None
+    quality: Mapping[str, Floats] = field(default_factory=dict)
+    items: Ints | None = None
+    owner: Ints | None = None

@@ -16,7 +16,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from convrec.metrics import Floats
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix  # loads slowly
@@ -65,7 +66,7 @@ class Bootstrap:
         self._resamples = resamples
         self._seed = seed
 
-    def intervals(self, values: NDArray[np.float64]) -> list[Interval]:
+    def intervals(self, values: Floats) -> list[Interval]:
         """Return the mean of each column of `values` (samples, metrics) and its interval.
 
         An interval always contains its estimate, which a percentile interval of few contexts can
@@ -78,7 +79,7 @@ class Bootstrap:
             for value, low, high in zip(estimates, lows, highs, strict=True)
         ]
 
-    def detectable_differences(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    def detectable_differences(self, differences: Floats) -> Floats:
         """Return the minimum detectable differences, (samples, metrics) -> (metrics,).
 
         If the true difference has this size, a test set of this size yields an interval without
@@ -88,7 +89,7 @@ class Bootstrap:
         return (CONFIDENCE_Z + POWER_Z) * standard_errors
 
     def counts_interval(
-        self, counts: csr_matrix, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+        self, counts: csr_matrix, statistic: Callable[[Floats], Floats]
     ) -> Interval:
         """Return the interval of a statistic of summed counts, such as coverage or Gini.
 
@@ -106,7 +107,7 @@ class Bootstrap:
         low, high = np.quantile(resampled - resampled.mean(), _QUANTILES)
         return Interval(value, value + min(0.0, float(low)), value + max(0.0, float(high)))
 
-    def _resampled_means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _resampled_means(self, values: Floats) -> Floats:
         """(resamples, metrics) The mean of each column in each resample."""
         sums = np.zeros((len(self._sizes), values.shape[1]))
         for column in range(values.shape[1]):
@@ -115,14 +116,14 @@ class Bootstrap:
             )
         return np.concatenate([w @ sums / (w @ self._sizes)[:, None] for w in self._weights()])
 
-    def _resampled_sums(self, by_cluster: csr_matrix) -> Iterator[NDArray[np.float64]]:
+    def _resampled_sums(self, by_cluster: csr_matrix) -> Iterator[Floats]:
         """(resamples, items) The summed counts of each resample, in chunks."""
         for weights in self._weights():
             parts = 1 + len(weights) * by_cluster.shape[1] // _MAX_DRAWS
             for part in np.array_split(weights, parts):
                 yield np.asarray(part @ by_cluster)
 
-    def _weights(self) -> Iterator[NDArray[np.float64]]:
+    def _weights(self) -> Iterator[Floats]:
         """(resamples, clusters) How often each resample draws each cluster, in chunks."""
         rng = np.random.default_rng(self._seed)
         clusters = len(self._sizes)

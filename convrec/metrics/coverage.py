@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from convrec.metrics import Floats
 
 
-def coverage(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def coverage(counts: Floats) -> Floats:
     """|{i : x_i > 0}| / n from the counts x of all n catalog items, (..., items) -> (...)."""
     return np.asarray((counts > 0).mean(axis=-1))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from convrec.metrics import Floats
 
 
-def gini(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def gini(counts: Floats) -> Floats:
     """G = Σ_i (2i − n − 1)·x_(i) / (n·Σ x), x_(1) ≤ … ≤ x_(n), (..., items) -> (...).
 
     G is 0 if all n catalog items are recommended equally often, (n − 1)/n if one item gets every

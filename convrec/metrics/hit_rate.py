@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from convrec.metrics import Floats
 
 
-def hit_rate(relevance: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+def hit_rate(relevance: Floats, k: int) -> Floats:
     """Hit@k = 1 if max_{j≤k} rel_j > 0, else 0, (lists, positions) -> (lists,).
 
     With one ground truth for each list it equals Recall@k.

@@ -6,10 +6,9 @@ that is good only at the top.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from convrec.metrics import Floats
 
 
-def hits_at_rank(relevance: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
+def hits_at_rank(relevance: Floats, rank: int) -> Floats:
     """rel_rank, (lists, positions) -> (lists,); ranks start at 1."""
     return relevance[:, rank - 1]

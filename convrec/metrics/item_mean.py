@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from convrec.metrics import Floats, Ints
 
 
-def mean_over_items(items: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_over_items(items: Ints, values: Floats) -> Floats:
     """Average `values` (catalog,) over the items of each list, (lists, positions) -> (lists,).
 
     `items` are catalog rows, negative for a line without one. A list without an item gets NaN.

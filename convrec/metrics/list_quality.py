@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from convrec.metrics import Bools, Floats
 from convrec.metrics.matcher import Matches
 from convrec.metrics.relevance import MatchedLine
 
@@ -41,12 +41,12 @@ def quality_of_list(
     )
 
 
-def list_quality(matches: Matches, n: int, *, years: bool) -> dict[str, NDArray[np.float64]]:
+def list_quality(matches: Matches, n: int, *, years: bool) -> dict[str, Floats]:
     """Compute `quality_of_list` of many lists at once, from `matches` at least `n` wide."""
     counts = np.maximum(matches.present[:, :n].sum(axis=1), 1)
     well_formed = matches.well_formed & matches.dated if years else matches.well_formed
 
-    def share(lines: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def share(lines: Bools) -> Floats:
         return np.asarray(lines[:, :n].sum(axis=1) / counts)
 
     return {

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from convrec.metrics import Bools, Ints
 from convrec.metrics.batch import ListToScore
 from convrec.metrics.relevance import TitleAndYear, list_lines, year_gap
 from convrec.titles.index import TitleIndex
@@ -42,14 +42,14 @@ class Matches:
         written: (lists,) Number of lines of the list, also beyond the width.
     """
 
-    present: NDArray[np.bool_]
-    well_formed: NDArray[np.bool_]
-    dated: NDArray[np.bool_]
-    item: NDArray[np.int64]
-    repeat: NDArray[np.bool_]
-    seen: NDArray[np.bool_]
-    hit: NDArray[np.bool_]
-    written: NDArray[np.int64]
+    present: Bools
+    well_formed: Bools
+    dated: Bools
+    item: Ints
+    repeat: Bools
+    seen: Bools
+    hit: Bools
+    written: Ints
 
 
 class _Lines(NamedTuple):
@@ -60,13 +60,13 @@ class _Lines(NamedTuple):
     be MISSING.
     """
 
-    list_index: NDArray[np.int64]
-    rank: NDArray[np.int64]
-    identity: NDArray[np.int64]
-    key: NDArray[np.int64]
-    year: NDArray[np.int64]
-    item: NDArray[np.int64]
-    well_formed: NDArray[np.bool_]
+    list_index: Ints
+    rank: Ints
+    identity: Ints
+    key: Ints
+    year: Ints
+    item: Ints
+    well_formed: Bools
 
 
 class Matcher:
@@ -95,7 +95,7 @@ class Matcher:
         seen = self._find_seen(lists, lines)
         hit = self._find_hits(lists, lines, (lines.item != MISSING) & ~repeat & ~seen)
 
-        def table(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        def table(values: Bools) -> Bools:
             cells = np.zeros((len(lists), width), dtype=bool)
             cells[lines.list_index, lines.rank] = values
             return cells
@@ -123,7 +123,7 @@ class Matcher:
         # A row for each code: identity, key, year, item, whether well-formed.
         self._facts: list[tuple[int, int, int, int, int]] = []
 
-    def _lines(self, texts: Sequence[Sequence[str]], lengths: NDArray[np.int64]) -> _Lines:
+    def _lines(self, texts: Sequence[Sequence[str]], lengths: Ints) -> _Lines:
         """Flatten and parse the first `lengths` lines of each list."""
         flat = [
             line for lines, length in zip(texts, lengths, strict=True) for line in lines[:length]
@@ -135,7 +135,7 @@ class Matcher:
         identity, key, year, item, well_formed = facts.T
         return _Lines(list_index, rank, identity, key, year, item, well_formed == 1)
 
-    def _code_lines(self, lines: list[str]) -> NDArray[np.int64]:
+    def _code_lines(self, lines: list[str]) -> Ints:
         """Return the row of `_facts` of each line; parse the lines that are not cached."""
         codes = self._codes
         for line in set(lines).difference(codes):
@@ -165,15 +165,13 @@ class Matcher:
 
     # -- comparing with seen titles and ground truths ----------------------------------------
 
-    def _find_seen(self, lists: Sequence[ListToScore], lines: _Lines) -> NDArray[np.bool_]:
+    def _find_seen(self, lists: Sequence[ListToScore], lines: _Lines) -> Bools:
         seen = np.zeros(len(lines.key), dtype=bool)
         for line, _, _ in self._same_titles([x.seen for x in lists], lines, lines.well_formed):
             seen[line] = True
         return seen
 
-    def _find_hits(
-        self, lists: Sequence[ListToScore], lines: _Lines, usable: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
+    def _find_hits(self, lists: Sequence[ListToScore], lines: _Lines, usable: Bools) -> Bools:
         """Each line, in order, takes the ground truth with the nearest year that is still open."""
         hit = np.zeros(len(lines.key), dtype=bool)
         taken: set[tuple[int, int]] = set()
@@ -186,10 +184,7 @@ class Matcher:
         return hit
 
     def _same_titles(
-        self,
-        titles: Sequence[Sequence[TitleAndYear]],
-        lines: _Lines,
-        among: NDArray[np.bool_],
+        self, titles: Sequence[Sequence[TitleAndYear]], lines: _Lines, among: Bools
     ) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
         """For each line of `among` that names some of its list's `titles`, in order.
 
@@ -212,9 +207,7 @@ class Matcher:
             if found:
                 yield line, owner, found
 
-    def _shares_title(
-        self, titles: Sequence[Sequence[TitleAndYear]], lines: _Lines
-    ) -> NDArray[np.bool_]:
+    def _shares_title(self, titles: Sequence[Sequence[TitleAndYear]], lines: _Lines) -> Bools:
         """(lines,) Whether the line's title is one of its list's `titles`, whatever the year."""
         counts = np.fromiter(map(len, titles), dtype=np.int64, count=len(titles))
         flat = [title for group in titles for title, _ in group]
@@ -228,7 +221,7 @@ class Matcher:
         return np.isin(lines.list_index * size + lines.key, wanted)
 
 
-def _find_repeats(lines: _Lines) -> NDArray[np.bool_]:
+def _find_repeats(lines: _Lines) -> Bools:
     """(lines,) Whether an earlier line of the same list has the same identity."""
     sort_key = lines.list_index * (int(lines.identity.max(initial=0)) + 2) + lines.identity + 1
     order = np.argsort(sort_key, kind="stable")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from convrec.metrics import Floats
 
 
-def mrr(relevance: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+def mrr(relevance: Floats, k: int) -> Floats:
     """1 / (rank of the first hit), 0 without one in the first k, (lists, positions) -> (lists,)."""
     top = relevance[:, :k]
     first = top.argmax(axis=1)

@@ -12,15 +12,11 @@ differ in that ideal list:
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from convrec.metrics import Floats, Ints
 
 
-def ndcg(
-    relevance: NDArray[np.float64],
-    truths: NDArray[np.int64],
-    k: int,
-    lengths: NDArray[np.int64] | None = None,
-) -> NDArray[np.float64]:
+def ndcg(relevance: Floats, truths: Ints, k: int, lengths: Ints | None = None) -> Floats:
     """NDCG@k, (lists, positions) -> (lists,); 0 if the ideal list is empty.
 
     `truths` (lists,) are the sizes of the ground truths; `lengths` (lists,) cut the ideal lists.

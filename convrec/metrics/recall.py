@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from convrec.metrics import Floats, Ints
 
 
-def recall(
-    relevance: NDArray[np.float64], truths: NDArray[np.int64], k: int
-) -> NDArray[np.float64]:
+def recall(relevance: Floats, truths: Ints, k: int) -> Floats:
     """Recall@k = Σ_{j≤k} rel_j / |ground truth|, (lists, positions) -> (lists,).
 
     The denominator `truths` (lists,) is the whole ground truth, even if it has more than k items.

@@ -14,9 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from convrec.metrics import Floats, Ints
 from convrec.metrics.batch import CUTOFFS, WIDTH, ListBatch
 from convrec.metrics.coverage import coverage
 from convrec.metrics.gini import gini
@@ -28,9 +26,6 @@ from convrec.metrics.ndcg import ndcg
 from convrec.metrics.novelty import novelty
 from convrec.metrics.popularity_rank import popularity_rank
 from convrec.metrics.recall import recall
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from convrec.metrics import Floats, Ints
 from convrec.metrics.head_share import head_items
 from convrec.metrics.registry import CATALOG_METRICS, ITEM_METRICS, CatalogMetric
 from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, mean_by_position
@@ -24,15 +24,9 @@ from convrec.stages.evaluate.samples import SampleList
 
 
 def catalog_spread_rows(
-    evaluator: Evaluator,
-    lists: Sequence[SampleList],
-    system: str,
-    mentions: NDArray[np.float64] | None,
+    evaluator: Evaluator, lists: Sequence[SampleList], system: str, mentions: Floats | None
 ) -> list[MetricRow]:
-    """Compute ITEM_METRICS and CATALOG_METRICS of a system's lists.
-
-    `mentions` (catalog,) is how often each catalog item is a training ground truth.
-    """
+    """Compute ITEM_METRICS and CATALOG_METRICS; `mentions` (catalog,) counts training truths."""
     items = evaluator.match(lists, "standard").items
     assert items is not None
     samples = np.array([x.sample for x in lists], dtype=np.int64)
@@ -47,11 +41,7 @@ def catalog_spread_rows(
 
 
 def _catalog_rows(
-    evaluator: Evaluator,
-    items: NDArray[np.int64],
-    samples: NDArray[np.int64],
-    system: str,
-    mentions: NDArray[np.float64] | None,
+    evaluator: Evaluator, items: Ints, samples: Ints, system: str, mentions: Floats | None
 ) -> list[MetricRow]:
     """Compute CATALOG_METRICS. Several lists of one sample share its weight."""
     from scipy.sparse import csr_matrix
@@ -76,7 +66,5 @@ def _catalog_rows(
     return rows
 
 
-def _statistic(
-    metric: CatalogMetric, head: NDArray[np.int64]
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+def _statistic(metric: CatalogMetric, head: Ints) -> Callable[[Floats], Floats]:
     return lambda counts: metric.compute(counts, head)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from convrec.catalog.item_links import has_years
 from convrec.config import Config
+from convrec.metrics import Bools, Floats, Ints
 from convrec.metrics.batch import EvaluationProtocol, ListBatch, ListToScore
 from convrec.metrics.bootstrap import Bootstrap
 from convrec.metrics.matcher import Matcher
@@ -23,7 +23,7 @@ from convrec.metrics.registry import all_metrics, ranking_metrics
 from convrec.stages.evaluate.samples import Sample, SampleList
 from convrec.titles.index import TitleIndex
 
-MetricValues = dict[str, NDArray[np.float64]]
+MetricValues = dict[str, Floats]
 """Metric → (samples,) values, (pairs,) under `per-label`; NaN if the system has no list."""
 
 
@@ -92,9 +92,7 @@ class Evaluator:
             name: mean_by_position(positions, values, count) for name, values in metrics.items()
         }
 
-    def bootstrap(
-        self, present: NDArray[np.bool_], protocol: EvaluationProtocol = "standard"
-    ) -> Bootstrap:
+    def bootstrap(self, present: Bools, protocol: EvaluationProtocol = "standard") -> Bootstrap:
         """Return resamples of the contexts of the `present` samples, or pairs under `per-label`."""
         return Bootstrap(
             list(compress(self._contexts(protocol), present)),
@@ -108,7 +106,7 @@ class Evaluator:
         system: str,
         versus: str | None,
         protocol: EvaluationProtocol,
-        test_slice: tuple[str, NDArray[np.bool_]] | None = None,
+        test_slice: tuple[str, Bools] | None = None,
     ) -> list[MetricRow]:
         """Average each metric over the samples that have all metrics, with intervals.
 
@@ -138,7 +136,7 @@ class Evaluator:
         return CatalogNames(self._titles, self.line_format)
 
     @cached_property
-    def _first_pair(self) -> NDArray[np.int64]:
+    def _first_pair(self) -> Ints:
         """(samples + 1,) Index of the first `per-label` pair of each sample, then their number."""
         counts = [len(target_names(s.seen, s.ground_truth, self._names)) for s in self.samples]
         return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
@@ -150,21 +148,19 @@ class Evaluator:
         return np.repeat(contexts, np.diff(self._first_pair)).tolist()
 
 
-def mean_by_position(
-    positions: NDArray[np.int64], values: NDArray[np.float64], count: int
-) -> NDArray[np.float64]:
+def mean_by_position(positions: Ints, values: Floats, count: int) -> Floats:
     """Return (count,) the mean of the values at each position, NaN without a value."""
     counts = np.bincount(positions, minlength=count).astype(np.float64)
     counts[counts == 0] = np.nan
     return np.asarray(np.bincount(positions, weights=values, minlength=count) / counts)
 
 
-def complete_rows(table: NDArray[np.float64]) -> NDArray[np.bool_]:
+def complete_rows(table: Floats) -> Bools:
     """Return (rows,) whether a row has no NaN."""
     return np.asarray(~np.isnan(table).any(axis=1))
 
 
-def _index_in_list(owner: NDArray[np.int64]) -> NDArray[np.int64]:
+def _index_in_list(owner: Ints) -> Ints:
     """(pairs,) Index of each pair among those of its list; pairs of a list are consecutive."""
     starts = np.flatnonzero(np.diff(owner, prepend=-1))
     lengths = np.diff(np.append(starts, len(owner)))

@@ -9,6 +9,7 @@ with repeats and any length, or constrain lists to unseen catalog items. Each po
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ def _build(ctx: StepContext) -> StepResult:
 
 
 def _generate(ctx: StepContext, system: str, sample: ListSampler) -> StepResult:
-    """Sample lists for every test post and assign them to the post's samples."""
     config = ctx.config
     test = ctx.frame("conversations").filter(pl.col("split") == "test")
     posts = test.unique("context_id", keep="first", maintain_order=True)
@@ -76,13 +76,9 @@ def _generate(ctx: StepContext, system: str, sample: ListSampler) -> StepResult:
 
 
 def _folder_sampler(folder: Path) -> ListSampler:
-    def sample(prompts: list[str], **options: Any) -> list[list[str]]:
-        from convrec.models.generation.sample import sample_lists
+    from convrec.models.generation.sample import sample_lists
 
-        lists: list[list[str]] = sample_lists(folder, prompts, **options)
-        return lists
-
-    return sample
+    return partial(sample_lists, folder)
 
 
 def _sample_base(prompts: list[str], *, config: Config, **options: Any) -> list[list[str]]:

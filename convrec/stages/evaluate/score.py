@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from convrec.catalog.item_links import has_years
 from convrec.catalog.load import load_catalog, read_catalog_rows
 from convrec.catalog.rows import parse_year
 from convrec.config import Config
 from convrec.errors import InputError
+from convrec.metrics import Floats
 from convrec.metrics.batch import EvaluationProtocol, ListBatch, ListToScore
 from convrec.metrics.bootstrap import Bootstrap, Interval
 from convrec.metrics.matcher import Matcher
@@ -81,7 +81,7 @@ def score_file(
     bad_rows: list[BadRow] = []
     contexts: list[str] = []
     lists = 0
-    values: dict[str, list[NDArray[np.float64]]] = {}
+    values: dict[str, list[Floats]] = {}
     with _output_file(per_list) as out:
         rows = read_score_rows(path, protocol, bad_rows)
         while chunk := list(islice(rows, _CHUNK)):
@@ -111,7 +111,6 @@ def score_file(
 def _protocol_matcher(
     catalog: Path, protocol: EvaluationProtocol, config: Config
 ) -> tuple[BatchMatcher, int]:
-    """Return the protocol's matching function for a catalog, and its number of bad rows."""
     line_format, columns = config.line_format, config.ingest.column_names
     if protocol == "reference" and not line_format.is_default:
         raise InputError(
@@ -140,10 +139,7 @@ def exact_titles(catalog: Path, columns: Mapping[str, str]) -> set[TitleAndYear]
 
 
 def _write_rows(
-    out: IO[str],
-    rows: Sequence[ScoreRow],
-    metrics: dict[str, NDArray[np.float64]],
-    batch: ListBatch,
+    out: IO[str], rows: Sequence[ScoreRow], metrics: dict[str, Floats], batch: ListBatch
 ) -> None:
     """Write one JSON row for each list. Under `per-label`: the mean over its pairs, or null."""
     table = np.column_stack(list(metrics.values()))

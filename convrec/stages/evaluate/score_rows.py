@@ -41,11 +41,7 @@ class ScoreRow(NamedTuple):
 def read_score_rows(
     path: Path, protocol: EvaluationProtocol, bad_rows: list[BadRow]
 ) -> Iterator[ScoreRow]:
-    """Yield the usable rows of the file; append the others to `bad_rows`.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
+    """Yield usable rows; append others to `bad_rows`. Raises InputError for an unreadable file."""
     if not path.is_file():
         raise InputError(f"{path} is not a file; provide a JSONL file with one list per line")
     try:
@@ -89,7 +85,6 @@ def _parse_row(number: int, line: bytes, protocol: EvaluationProtocol) -> ScoreR
 
 
 def _text(completion: Any) -> str:
-    """Return the text of a completion, which is a string or chat messages."""
     if isinstance(completion, str):
         return completion
     messages = [completion] if isinstance(completion, dict) else completion
@@ -120,7 +115,6 @@ def _parse_title(text: str) -> TitleAndYear:
 
 
 def _parse_pair(value: Any, name: str) -> TitleAndYear:
-    """Parse a [title, year] pair of column `name`."""
     if isinstance(value, dict):
         value = [value.get("title"), value.get("year")]
     if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)):

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
+from convrec.metrics import Bools
 from convrec.metrics.head_share import head_items
 from convrec.stages.evaluate.baselines import TrainingData
 from convrec.stages.evaluate.samples import Sample
@@ -25,11 +25,9 @@ _POOLED_FROM = 3
 """Samples with this many ground truths or more are one slice."""
 
 
-def slice_masks(
-    samples: Sequence[Sample], training: TrainingData | None
-) -> dict[str, NDArray[np.bool_]]:
+def slice_masks(samples: Sequence[Sample], training: TrainingData | None) -> dict[str, Bools]:
     """Return slice → (samples,) mask, with names such as "ground truths: 1", in order."""
-    masks: dict[str, NDArray[np.bool_]] = {}
+    masks: dict[str, Bools] = {}
     for name, label in (
         ("ground truths", _truth_count),
         ("conversation", _length_label(samples)),

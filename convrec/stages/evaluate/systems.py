@@ -23,12 +23,7 @@ from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
 from convrec.stages.adjust.top_n import NO_ITEM, top_items
 from convrec.stages.base import StepContext
 from convrec.stages.evaluate.baselines import choose_k, knn, popularity, read_training
-from convrec.stages.evaluate.samples import (
-    Sample,
-    SampleList,
-    held_out_samples,
-    lists_by_context,
-)
+from convrec.stages.evaluate.samples import Sample, SampleList, held_out_samples, lists_by_context
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import LineFormat
 
@@ -79,7 +74,6 @@ def _baseline_lists(
 def _format_lists(
     lists: Sequence[Sequence[TitleAndYear]], line_format: LineFormat
 ) -> list[SampleList]:
-    """Convert lists of items, one for each sample, to text."""
     return [
         SampleList(index, "\n".join(line_format.format(*item) for item in items))
         for index, items in enumerate(lists)

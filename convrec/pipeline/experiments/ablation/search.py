@@ -133,7 +133,6 @@ class _Search:
             yield self._chosen._replace(length=length)
 
     def _lists(self, setting: Setting) -> ListTexts:
-        """The lists of a setting, cut to its length."""
         full = setting._replace(length=self._configured.length)
         if full not in self._texts:
             self._texts[full] = self._build_lists(full)
@@ -224,7 +223,6 @@ _CONFIG_KEYS = {
 
 
 def _command_options(name: str, row: dict[str, Any]) -> str:
-    """A setting as `--set` options of the command line."""
     keys = _CONFIG_KEYS[name].items()
     return " ".join(f"--set {key}={row[column]:g}" for column, key in keys)
 

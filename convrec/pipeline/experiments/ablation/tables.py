@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from convrec.pipeline.experiments.ablation.ladder import METRICS
+from convrec.stages.evaluate.report.markdown import estimate_text
 from convrec.utils.markdown import markdown_table
 
 STEP_LABELS = {
@@ -24,9 +25,12 @@ def ladder_rows(ablation: pl.DataFrame, split: str) -> list[list[str]]:
     for (step,), metrics in chosen.group_by("step", maintain_order=True):
         by_name = {row["metric"]: row for row in metrics.iter_rows(named=True)}
         ndcg = by_name["ndcg@20"]
-        gain = "" if ndcg["gain"] is None else _interval(ndcg, "gain", "+.4f")
+        gain = ""
+        if ndcg["gain"] is not None:
+            ends = {"low": ndcg["gain_low"], "high": ndcg["gain_high"]}
+            gain = estimate_text({"value": ndcg["gain"], **ends}, "+.4f")
         others = [f"{by_name[name]['value']:.4f}" for name in METRICS[1:]]
-        rows.append([STEP_LABELS[str(step)], _interval(ndcg, "", ".4f"), gain, *others])
+        rows.append([STEP_LABELS[str(step)], estimate_text(ndcg, ".4f"), gain, *others])
     return rows
 
 
@@ -51,12 +55,5 @@ def search_markdown(search: pl.DataFrame) -> str:
     for row in search.iter_rows(named=True):
         flags = [flag for flag in ("chosen", "best", "configured") if row[flag]]
         cells = [row["round"], *(f"{row[name]:g}" for name in search.columns[1:6])]
-        rows.append([*cells, _interval(row, "", ".4f"), ", ".join(flags)])
+        rows.append([*cells, estimate_text(row, ".4f"), ", ".join(flags)])
     return markdown_table(headers, rows)
-
-
-def _interval(row: dict[str, float], prefix: str, number_format: str) -> str:
-    value = row[prefix or "value"]
-    ends = (row[f"{prefix}_{end}" if prefix else end] for end in ("low", "high"))
-    low, high = (format(end, number_format) for end in ends)
-    return f"{value:{number_format}} [{low}, {high}]"

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from convrec.artifacts import Store
 from convrec.stages.evaluate.report.charts import line_chart
+from convrec.stages.evaluate.report.markdown import estimate_text
 from convrec.utils.markdown import markdown_table
 
 CURVE_METRIC = "validation_ndcg@20"
@@ -29,8 +30,7 @@ def comparison_rows(metrics: pl.DataFrame, learning_rates: Mapping[str, float]) 
         if row["versus"] is None:
             values.setdefault(row["system"], {})[row["metric"]] = f"{row['value']:.3f}"
         elif row["metric"] == "ndcg@20":
-            interval = f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-            differences[row["system"], row["versus"]] = interval
+            differences[row["system"], row["versus"]] = estimate_text(row, "+.3f")
     first = next(iter(learning_rates))
     rows = []
     for system, by_metric in values.items():

@@ -63,10 +63,9 @@ def plan_training_runs(
     learning_rates: Mapping[str, Sequence[float]],
     seed: int,
 ) -> dict[str, list[TrainingRun]]:
-    """List, for each algorithm, one run a learning rate; the best of them is then chosen.
+    """List, for each algorithm, one run a learning rate: its own, or ½, 1 and 2 × the profile's.
 
-    An algorithm without `learning_rates` gets half the profile's rate, the rate, and twice the
-    rate. Raises ConfigError for an unknown algorithm or reward.
+    Raises ConfigError for an unknown algorithm or reward.
     """
     configured = config.rank_grpo.learning_rate
     runs: dict[str, list[TrainingRun]] = {}
@@ -80,10 +79,7 @@ def plan_training_runs(
 def best_learning_rate(
     runs: Iterable[TrainingRun], refs: Mapping[str, ArtifactRef], store: Store
 ) -> float:
-    """The learning rate with the highest NDCG@20 on validation; the first of equal ones.
-
-    `refs` has the checkpoint of every run by node name.
-    """
+    """The learning rate with the highest NDCG@20 on validation; the first of equal ones."""
 
     def validation_ndcg(run: TrainingRun) -> float:
         ref = refs[run.checkpoint_node().name]

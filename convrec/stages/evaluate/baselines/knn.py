@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from convrec.metrics import Ints
 from convrec.metrics.ndcg import ndcg
 from convrec.metrics.relevance import TitleAndYear
 from convrec.stages.evaluate.baselines.training import TrainingData
@@ -31,7 +32,7 @@ CUTOFF = 20
 _MAX_CELLS = 1 << 24
 """Similarities held in memory at once."""
 
-Neighbors = tuple[NDArray[np.int64], NDArray[np.float32]]
+Neighbors = tuple[Ints, NDArray[np.float32]]
 """(samples, k) nearest training posts of each sample, nearest first, and their similarities."""
 
 
@@ -79,7 +80,6 @@ def _hit_ranks(rows: list[int], truths: list[set[int]]) -> list[int]:
 
 
 def _find_neighbors(training: TrainingData, samples: Sequence[Sample], k: int) -> Neighbors:
-    """Find the `k` nearest training posts of each sample, or all if there are fewer."""
     tfidf = tfidf_vectorizer()
     posts = tfidf.fit_transform(training.texts).T.tocsr()
     queries = tfidf.transform([sample.conversation for sample in samples])
@@ -98,10 +98,7 @@ def _find_neighbors(training: TrainingData, samples: Sequence[Sample], k: int) -
     return nearest, similarities
 
 
-def _ranked_items(
-    training: TrainingData, neighbors: Neighbors, k: int
-) -> Iterator[NDArray[np.int64]]:
-    """Yield the catalog rows for each sample, best first."""
+def _ranked_items(training: TrainingData, neighbors: Neighbors, k: int) -> Iterator[Ints]:
     popular = training.by_popularity
     for posts, similarities in zip(neighbors[0][:, :k], neighbors[1][:, :k], strict=True):
         scores = similarities.astype(np.float64) @ training.answer_counts[posts]

@@ -16,8 +16,5 @@ from convrec.stages.evaluate.samples import Sample
 def popularity(
     training: TrainingData, samples: Sequence[Sample], n: int
 ) -> list[list[TitleAndYear]]:
-    """Return the `n` most often named items that each sample has not seen; ties by catalog row.
-
-    A list is shorter if training answers name fewer items.
-    """
+    """Return the `n` most often named items that each sample has not seen; ties by catalog row."""
     return [training.top_unseen(training.by_popularity, sample, n) for sample in samples]

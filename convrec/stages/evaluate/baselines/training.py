@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from convrec.catalog.item_links import ItemLinker, filter_splits
+from convrec.metrics import Floats, Ints
 from convrec.metrics.relevance import TitleAndYear, year_gap
 from convrec.stages.evaluate.samples import Sample
 from convrec.titles.normalize import exact_key
@@ -36,12 +36,12 @@ class TrainingData:
     answer_counts: csr_matrix
 
     @cached_property
-    def mentions(self) -> NDArray[np.float64]:
+    def mentions(self) -> Floats:
         """(catalog,) How many training answers name each item."""
         return np.asarray(self.answer_counts.sum(axis=0), dtype=np.float64).ravel()
 
     @cached_property
-    def by_popularity(self) -> NDArray[np.int64]:
+    def by_popularity(self) -> Ints:
         """Catalog rows of the named items, most often named first; ties by row."""
         order = np.argsort(-self.mentions, kind="stable")
         return order[: int(np.count_nonzero(self.mentions))]
@@ -62,12 +62,12 @@ class TrainingData:
             if year_gap(year, item_year) is not None
         }
 
-    def top_unseen_rows(self, ranked: NDArray[np.int64], sample: Sample, n: int) -> list[int]:
+    def top_unseen_rows(self, ranked: Ints, sample: Sample, n: int) -> list[int]:
         """Return the first `n` catalog rows of `ranked` that the sample has not seen."""
         seen = self.matching_rows(sample.seen)
         return [row for row in ranked[: n + len(seen)].tolist() if row not in seen][:n]
 
-    def top_unseen(self, ranked: NDArray[np.int64], sample: Sample, n: int) -> list[TitleAndYear]:
+    def top_unseen(self, ranked: Ints, sample: Sample, n: int) -> list[TitleAndYear]:
         """Return the titles and years of `top_unseen_rows`."""
         return [self.items[row] for row in self.top_unseen_rows(ranked, sample, n)]
 

@@ -59,12 +59,7 @@ def line_chart(
 ) -> Markup:
     """Draw a line for each series, with its band if there is one. Non-finite points are left out.
 
-    Args:
-        series: Name → (x, y) points.
-        x_label: Label of the x axis.
-        colors: Name → color class; by default the series' position.
-        from_zero: Start the y axis at 0.
-        bands: Name → the interval around the line.
+    A series without a color gets the class of its position.
     """
     lines = {name: [p for p in points if _is_finite(p)] for name, points in series.items()}
     areas = {name: [p for p in band if _is_finite(p)] for name, band in (bands or {}).items()}
@@ -111,10 +106,7 @@ def _is_finite(point: Sequence[float]) -> bool:
 
 
 def _scale(low: float, high: float, start: float, end: float, *, round_ends: bool = True) -> _Scale:
-    """Map [low, high] to [start, end], widened to round values with `round_ends`.
-
-    An empty range is widened, too.
-    """
+    """Map [low, high] to [start, end], widened if empty, and to round values with `round_ends`."""
     if high <= low:
         high, low = low + (abs(low) or 1.0) * 0.5, low - (abs(low) or 1.0) * 0.5
     step = 10 ** math.floor(math.log10((high - low) / 4))

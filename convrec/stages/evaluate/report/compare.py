@@ -85,7 +85,6 @@ def _ndcg_chart(runs: list[ComparedRun], system: str) -> str:
 
 
 def _differences(configs: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Return key → its value in each run, for the keys that are not equal in all runs."""
     flat = [
         {key: format_override(value) for key, value in flatten(config).items()}
         for config in configs

@@ -104,7 +104,6 @@ def displayed_config(config: Config) -> dict[str, Any]:
 
 
 def _command(ctx: StepContext) -> str:
-    """Return the command that reproduces this report."""
     if "generations_checkpoint" not in ctx.parents:
         return rerun_command(ctx.config)
     checkpoint = ctx.parents.get("checkpoint_given")

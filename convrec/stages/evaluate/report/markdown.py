@@ -36,10 +36,7 @@ def evaluation_markdown(metrics: pl.DataFrame) -> str:
 
 
 def systems_markdown(systems: Mapping[str, Mapping[str, Any]], rates: tuple[str, ...]) -> str:
-    """Return a table of ranking metrics with intervals and one of rates, a row for each system.
-
-    They are separate tables, because Prefect's page fits only MAX_COLUMNS intervals.
-    """
+    """Return tables of ranking metrics with intervals and one of rates, a row for each system."""
     rows = [
         [system, *(_percentage(row.get(name)) for name in rates)] for system, row in systems.items()
     ]
@@ -48,11 +45,10 @@ def systems_markdown(systems: Mapping[str, Mapping[str, Any]], rates: tuple[str,
 
 
 def _systems_tables(systems: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Return a row for each system and a column for each metric, in as many tables as needed."""
     tables = []
     for columns in _column_groups(names):
         rows = [
-            [system, *(_estimate(row.get(name)) for name in columns)]
+            [system, *(estimate_text(row.get(name)) for name in columns)]
             for system, row in systems.items()
         ]
         tables.append(markdown_table(["system", *columns], rows))
@@ -62,11 +58,9 @@ def _systems_tables(systems: Mapping[str, Mapping[str, Any]], names: Sequence[st
 def _pairs_table(pairs: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
     rows = []
     for (a, b), row in pairs.items():
-        cell = row["ndcg@20"]
         outcomes = [f"{row[f'{name} ndcg@20']['value']:.0%}" for name in ("wins", "ties", "losses")]
-        interval = f"{cell['value']:+.3f} [{cell['low']:+.3f}, {cell['high']:+.3f}]"
         detectable = f"{row['detectable ndcg@20']['value']:.3f}"
-        rows.append([f"{a} - {b}", interval, *outcomes, detectable])
+        rows.append([f"{a} - {b}", estimate_text(row["ndcg@20"], "+.3f"), *outcomes, detectable])
     return markdown_table(["a - b", "NDCG@20", "wins", "ties", "losses", "detectable"], rows)
 
 
@@ -81,7 +75,7 @@ def _slice_tables(slices: Mapping[str, Mapping[str, Any]], systems: Mapping[str,
     for what, parts in properties.items():
         for columns in _column_groups(list(parts.items())):
             rows = [
-                [system, *(_estimate(row.get(system, {}).get("ndcg@20")) for _, row in columns)]
+                [system, *(estimate_text(row.get(system, {}).get("ndcg@20")) for _, row in columns)]
                 for system in systems
             ]
             tables.append(markdown_table([what, *(part for part, _ in columns)], rows))
@@ -89,7 +83,6 @@ def _slice_tables(slices: Mapping[str, Mapping[str, Any]], systems: Mapping[str,
 
 
 def _column_groups(columns: Sequence[Column]) -> list[Sequence[Column]]:
-    """Split columns into groups that fit on the page."""
     return [columns[start : start + MAX_COLUMNS] for start in range(0, len(columns), MAX_COLUMNS)]
 
 
@@ -97,7 +90,9 @@ def _percentage(row: Mapping[str, Any] | None) -> str:
     return "-" if row is None else f"{row['value']:.1%}"
 
 
-def _estimate(row: Mapping[str, Any] | None) -> str:
+def estimate_text(row: Mapping[str, Any] | None, number_format: str = ".3f") -> str:
+    """Return "value [low, high]", or "-" without a row."""
     if row is None:
         return "-"
-    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    value, low, high = (format(row[key], number_format) for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"

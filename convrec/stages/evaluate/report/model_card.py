@@ -81,7 +81,6 @@ def _front_matter(base: str) -> str:
 
 
 def _base_model(store: Store, checkpoint: str) -> str:
-    """Return the model that the first training stage started from."""
     base = str(store.read(checkpoint)["base"][0])
     return _base_model(store, base) if base.startswith("checkpoint-") else base
 

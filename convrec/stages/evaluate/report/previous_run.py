@@ -32,8 +32,7 @@ class Change(NamedTuple):
 def previous_metrics(ctx: StepContext) -> str:
     """Return the id of the newest metrics of this profile that are older than the run's, or "".
 
-    Creation times of the metrics decide, not times of runs. So the result stays the same when a run
-    returns to the metrics of an earlier one.
+    Creation times of metrics decide, so the result stays when a run returns to earlier metrics.
     """
     current = ctx.parents.get("metrics")
     if current is None or ctx.store.find(current.artifact_id) is None:
@@ -52,11 +51,7 @@ def previous_metrics(ctx: StepContext) -> str:
 
 
 def what_changed(ctx: StepContext, metrics: pl.DataFrame, previous_id: str) -> dict[str, Any]:
-    """Return the changes since the metrics `previous_id`; empty without an id.
-
-    Keys: artifact_id, created, systems (system → metric → Change), new and gone (systems), and
-    artifacts ((role, id before, id now) of the parents that differ).
-    """
+    """Return the changes since the metrics `previous_id`, by name; empty without an id."""
     if not previous_id:
         return {}
     before, now = system_cells(ctx.store.read(previous_id)), system_cells(metrics)

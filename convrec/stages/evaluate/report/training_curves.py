@@ -25,10 +25,7 @@ class CurveCharts(NamedTuple):
 
 
 def training_curves(ctx: StepContext, colors: Mapping[str, int]) -> dict[str, CurveCharts]:
-    """Return stage → its charts, for each checkpoint that recorded curves.
-
-    Curves of single ranks are left out.
-    """
+    """Return stage → its charts, for each checkpoint with curves; those of single ranks are left out."""
     charts = {}
     for stage in ("sft", "rank_grpo"):
         ref = ctx.parents.get(f"checkpoint_{stage}")

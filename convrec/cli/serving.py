@@ -1,4 +1,4 @@
-"""`convrec recommend`."""
+"""`convrec recommend` and `convrec export`: use a trained checkpoint."""
 
 from __future__ import annotations
 
@@ -32,3 +32,21 @@ def recommend(
     if not write_json({"checkpoint": checkpoint, "items": lines}, json_file):
         for rank, line in enumerate(lines, start=1):
             typer.echo(f"{rank}. {line}")
+
+
+def export(
+    checkpoint: Annotated[str, typer.Argument(help="Id of a checkpoint, or a model folder.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to create; must be new or empty.")],
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Merge a LoRA adapter into its base model.")
+    ] = False,
+) -> None:
+    """Export a checkpoint as a plain transformers folder with its model card."""
+    from convrec.serving.export import TOKENIZER_WARNING, auto_tokenizer_agrees, export_checkpoint
+
+    exported = export_checkpoint(open_store(), checkpoint, folder, merge=merge)
+    files = sorted(exported.iterdir())
+    size = sum(file.stat().st_size for file in files) / 1e6
+    typer.echo(f"{exported}: {', '.join(file.name for file in files)} ({size:,.1f} MB)")
+    if not auto_tokenizer_agrees(exported):
+        typer.echo(TOKENIZER_WARNING, err=True)
