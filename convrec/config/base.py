@@ -1,11 +1,18 @@
-"""The base class of configuration sections, and the settings that enter an artifact id."""
+"""The names of the eight stages, and the base class of configuration sections."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
+
+StageName = Literal[
+    "ingest", "recommend", "remap", "reflect", "adjust", "sft", "rank_grpo", "evaluate"
+]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+DATA_STAGES = STAGES[: STAGES.index("sft")]
+"""The stages that build SFT data, up to demonstrations."""
 
 
 class Section(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from convrec.errors import ConfigError
@@ -21,11 +22,9 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"--set {assignment!r} is invalid; write section.key=value, for example seed=3"
             )
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = text
-        overrides[key.strip()] = value
+        overrides[key.strip()] = text
+        with suppress(ValueError, RecursionError):
+            overrides[key.strip()] = json.loads(text)
     return overrides
 
 

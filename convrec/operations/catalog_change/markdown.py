@@ -33,9 +33,13 @@ class _Markdown(str):
 def render_plan(plan: ChangePlan, title: str, form: LineFormat) -> str:
     """The catalog's changes, the affected contexts, and the cost."""
     low, high = plan.usd
-    rows: list[Sequence[object]] = [
-        (role, f["requests"], f["prompt_tokens"], f["completion_tokens"], _usd_range(f))
-        for role, f in plan.llm.items()
+    rows = [
+        (
+            role,
+            *(figures[name] for name in ("requests", "prompt_tokens", "completion_tokens")),
+            f"{figures['usd_low']:.4f} to {figures['usd_high']:.4f}",
+        )
+        for role, figures in plan.llm.items()
     ]
     affected = "unknown until the teacher has answered"
     if plan.affected_contexts is not None:
@@ -114,27 +118,22 @@ def _figure_table(report: ChangeReport) -> str:
         are_numbers = isinstance(before, int | float) and isinstance(after, int | float)
         difference = f"{after - before:+.4g}" if are_numbers and before != after else ""
         label = _BEFORE_OR_AFTER.sub(r", \1 adjust", name)
-        rows.append((label, _blank_if_none(before), _blank_if_none(after), difference))
+        values = ("" if value is None else value for value in (before, after))
+        rows.append((label, *values, difference))
     return _number_table(("figure", "last build", "this build", "difference"), rows)
 
 
 def _item_table(report: ChangeReport) -> str:
     """The number of lists that each item entered and left."""
     rows = pl.concat(
-        report.changed.select(pl.col(name).alias("item"))
-        .explode("item")
-        .drop_nulls()
-        .with_columns(pl.lit(name).alias("change"))
+        report.changed.select(item=name, entered=pl.lit(name == "entered")).explode("item")
         for name in ("entered", "left")
-    )
+    ).drop_nulls("item")
     if rows.is_empty():
         return "No item entered or left a list."
     counts = (
         rows.group_by("item")
-        .agg(
-            (pl.col("change") == "entered").sum().alias("entered"),
-            (pl.col("change") == "left").sum().alias("left"),
-        )
+        .agg(pl.col("entered").sum(), left=(~pl.col("entered")).sum())
         .sort(pl.col("entered") + pl.col("left"), "item", descending=[True, False])
     )
     columns = ("item", "lists entered", "lists left")
@@ -173,14 +172,6 @@ def _name(demonstration: dict[str, Any]) -> _Markdown:
 
 def _rank(rank: int | None) -> str:
     return "–" if rank is None else str(rank)
-
-
-def _blank_if_none(value: object) -> object:
-    return "" if value is None else value
-
-
-def _usd_range(figures: dict[str, Any]) -> str:
-    return f"{figures['usd_low']:.4f} to {figures['usd_high']:.4f}"
 
 
 def _with_rest(table: str, rest: int, noun: str = "") -> str:

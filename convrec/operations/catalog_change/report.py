@@ -39,10 +39,8 @@ class ChangeReport:
     @property
     def reordered(self) -> int:
         """The number of changed demonstrations with the same lines in another order."""
-        both = self.changed.select("entered", "left")
-        return both.filter(
-            (both["entered"].list.len() == 0) & (both["left"].list.len() == 0)
-        ).height
+        exchanged = self.changed["entered"].list.len() + self.changed["left"].list.len()
+        return int((exchanged == 0).sum())
 
     def write_lines(self, path: Path) -> None:
         """Write `lines` to a CSV file, atomically."""
@@ -71,6 +69,8 @@ def compare_demonstrations(store: Store, old_id: str, new_id: str) -> ChangeRepo
         (differs & ~left & ~entered).sum().alias("moved"),
     )
     exchanged = pl.col("entered").list.len() + pl.col("left").list.len()
+    old_figures, new_figures = (store.header(key).figures for key in (old_id, new_id))
+    names = dict.fromkeys([*new_figures, *old_figures])  # in the order of the new artifact
     total = pl.concat([old.select(KEY), new.select(KEY)]).unique().height
     return ChangeReport(
         old_id=old_id,
@@ -78,7 +78,7 @@ def compare_demonstrations(store: Store, old_id: str, new_id: str) -> ChangeRepo
         total=total,
         lines=lines,
         changed=changed.sort(exchanged, "moved", "context_id", descending=[True, True, False]),
-        figures=_paired_figures(store.header(old_id).figures, store.header(new_id).figures),
+        figures=[(name, old_figures.get(name), new_figures.get(name)) for name in names],
     )
 
 
@@ -96,9 +96,3 @@ def _demonstration_lines(demonstrations: pl.DataFrame) -> pl.DataFrame:
         .explode("item", "rank")
     )
     return lines.with_columns(pl.int_range(pl.len()).over([*KEY, "item"]).alias("copy"))
-
-
-def _paired_figures(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(name, old value, new value) of all figures, in the order of the new artifact."""
-    names = [*new, *(name for name in old if name not in new)]
-    return [(name, old.get(name), new.get(name)) for name in names]

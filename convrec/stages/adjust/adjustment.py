@@ -32,9 +32,8 @@ from convrec.stages.adjust.figures import popularity_figures, ranking_figures
 from convrec.stages.adjust.item_links import ground_truth_counts
 from convrec.stages.adjust.loss import ListwiseData, listwise_data, listwise_loss
 from convrec.stages.adjust.optimize import FitResult, fit_parameters, initial_parameters
-from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
+from convrec.stages.adjust.ordered_candidates import read_ordered_candidates, read_split
 from convrec.stages.adjust.popularity_penalty import choose_penalty, log_listing_ratio
-from convrec.stages.adjust.split_data import read_split
 from convrec.stages.adjust.top_n import listing_counts, mean_cutoff_score
 from convrec.stages.base import Step, StepContext
 

@@ -43,10 +43,9 @@ def _build(ctx: StepContext) -> StepResult:
             "recommend.source=provided the data needs a `completion`; otherwise look at the "
             "teacher_lists artifact"
         )
-    counts = splits.value_counts(sort=True).sort("count", "split", descending=[True, False])
-    return StepResult(
-        rows, {**{f"{split} lists": count for split, count in counts.iter_rows()}, **figures}
-    )
+    counts = splits.value_counts().sort("count", "split", descending=[True, False])
+    lists = {f"{split} lists": count for split, count in counts.iter_rows()}
+    return StepResult(rows, {**lists, **figures})
 
 
 def _adjusted_lists(ctx: StepContext) -> tuple[ParquetRows, pl.Series, dict[str, float]]:
@@ -106,9 +105,8 @@ def _figures(ctx: StepContext, contexts: pl.DataFrame, lists: TopLists) -> dict[
 def demonstration_rows(lists: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     """Turn lists into rows with COLUMNS, one a context, in the same order.
 
-    Args:
-        lists: context_id, split, and top: catalog rows, NO_ITEM past the end of a list.
-        items: item_id and line (the item's text in a completion), in catalog order.
+    `lists` has context_id, split, and top: catalog rows, NO_ITEM past the end of a list. `items`
+    has item_id and line (the item's text in a completion), in catalog order.
     """
     flat = lists.select("context_id", "top").explode("top").filter(pl.col("top") != NO_ITEM)
     completions = (
@@ -155,12 +153,11 @@ def _provided_lists(ctx: StepContext) -> tuple[pl.DataFrame, pl.Series, dict[str
 
 
 def _config(config: Config) -> dict[str, Any]:
-    provided = config.recommend.source == "provided"
-    return {
+    settings = {
         "list_length": config.list_length,
-        "provided": provided,
-        **config.line_format.identity_settings,
+        "provided": config.recommend.source == "provided",
     }
+    return settings | config.line_format.identity_settings
 
 
 DEMONSTRATIONS = Step(

@@ -56,9 +56,7 @@ def ranking_figures(lists: TopLists, truth: GroundTruth) -> dict[str, float]:
 def mean_recall_ndcg(top: np.ndarray, truth: GroundTruth) -> tuple[float, float]:
     """Compute mean Recall@20 and NDCG@20 over at least one sample.
 
-    Args:
-        top: (contexts, N) Catalog rows, as from `top_items`.
-        truth: Samples and items whose `context` is a row of `top`.
+    A `context` of `truth` is a row of `top`, (contexts, N), which is as from `top_items`.
     """
     listed = top[truth.samples["context"].to_numpy(), :CUTOFF].astype(np.int64)
     sample, item_sample, item = (
@@ -68,7 +66,5 @@ def mean_recall_ndcg(top: np.ndarray, truth: GroundTruth) -> tuple[float, float]
     hits = np.isin((sample[:, None] << 32) + listed, (item_sample << 32) + item)
     relevance = (hits & (listed != NO_ITEM)).astype(np.float64)
     sizes = truth.samples["size"].to_numpy().astype(np.int64)
-    return (
-        float(recall(relevance, sizes, CUTOFF).mean()),
-        float(ndcg(relevance, sizes, CUTOFF).mean()),
-    )
+    recalls, ndcgs = (metric(relevance, sizes, CUTOFF) for metric in (recall, ndcg))
+    return float(recalls.mean()), float(ndcgs.mean())

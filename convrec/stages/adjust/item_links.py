@@ -16,11 +16,9 @@ from convrec.stages.partitions import row_slices
 class GroundTruth:
     """The ground truth of the samples of one split.
 
-    Attributes:
-        split: Name of the split.
-        samples: One row a sample with a ground truth and candidates: sample (its number), context,
-            size (number of titles in the ground truth).
-        items: One row a ground-truth title that the catalog has: sample, context, item.
+    `samples` has one row a sample with a ground truth and candidates: sample (its number), context,
+    size (number of titles in the ground truth). `items` has one row a ground-truth title that the
+    catalog has: sample, context, item.
     """
 
     split: str

@@ -19,7 +19,7 @@ import polars as pl
 
 from convrec.stages.adjust.array_spill import ArraySpill
 from convrec.stages.adjust.candidates import Candidates
-from convrec.stages.adjust.split_data import SplitData
+from convrec.stages.adjust.ordered_candidates import SplitData
 
 
 class ListBlock(NamedTuple):
@@ -91,16 +91,9 @@ def _list_block(candidates: Candidates, hits: pl.DataFrame, center: float) -> Li
 def listwise_loss(
     parameters: np.ndarray, data: ListwiseData, pull: float = 0.0, bias_pull: float = 0.0
 ) -> tuple[float, np.ndarray]:
-    """Compute the regularized loss and its gradient.
+    """Compute the regularized loss and its gradient, (2 · items,), as `parameters`: concat(w, b).
 
-    Args:
-        parameters: (2 · items,) concat(w, b).
-        data: The lists.
-        pull: Regularization of w towards 1.
-        bias_pull: Regularization of b towards 0.
-
-    Returns:
-        The loss and its gradient, (2 · items,).
+    `pull` regularizes w towards 1, `bias_pull` b towards 0.
     """
     loss, gradient = 0.0, np.zeros(len(parameters))
     for block in data.blocks:

@@ -19,13 +19,9 @@ from convrec.utils.progress import Progress, no_progress
 
 @dataclass(frozen=True)
 class FitResult:
-    """The fitted parameters and how the search ended.
+    """The fitted parameters, (2 · items,) concat(w, b), and how the search ended.
 
-    Attributes:
-        parameters: (2 · items,) concat(w, b).
-        best_iteration: Iteration that they are from; 0 is the initial point.
-        iterations: Iterations that ran.
-        stop_reason: Why the search ended.
+    They are from iteration `best_iteration` (0: the initial point) of `iterations`.
     """
 
     parameters: np.ndarray
@@ -58,13 +54,8 @@ def fit_parameters(
 ) -> FitResult:
     """Find the iterate with the lowest validation loss; the last one without validation samples.
 
-    Args:
-        train: Data of the loss.
-        validation: Data for early stopping.
-        count: Number of catalog items.
-        settings: Regularization, `patience` (iterations without a lower validation loss) and
-            `max_iterations`.
-        progress: Called after each iteration.
+    `count` is the number of catalog items. The search ends after `settings.patience` iterations
+    without a lower validation loss.
     """
     from scipy.optimize import minimize
     from threadpoolctl import threadpool_limits

@@ -7,12 +7,14 @@ memory holds the candidates of PARTITION contexts, however many contexts there a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from convrec.stages.adjust.array_spill import ArraySpill
 from convrec.stages.adjust.candidates import Candidates, candidate_blocks, read_contexts
+from convrec.stages.adjust.item_links import GroundTruth, read_ground_truth
 from convrec.stages.base import StepContext
 from convrec.stages.partitions import PARTITION
 
@@ -20,10 +22,8 @@ from convrec.stages.partitions import PARTITION
 class OrderedCandidates:
     """The candidates of `contexts` (context_id, context, split), PARTITION contexts at a time.
 
-    Args:
-        contexts: Contexts in order; `context` numbers them from 0.
-        blocks: Tuples (context numbers, lengths, items, scores) in row order.
-        offset: Number in `blocks` of the first context.
+    `context` numbers the contexts from 0, in order. `blocks` are tuples (context numbers, lengths,
+    items, scores) in row order; `offset` is the number in them of the first context.
     """
 
     def __init__(self, contexts: pl.DataFrame, blocks: ArraySpill, offset: int = 0) -> None:
@@ -75,3 +75,16 @@ def read_ordered_candidates(
         for block in candidate_blocks(ctx, contexts)
     )
     return OrderedCandidates(contexts, ArraySpill(blocks))
+
+
+class SplitData(NamedTuple):
+    """Candidates and ground truth of one split, with the same context numbers."""
+
+    candidates: OrderedCandidates
+    ground_truth: GroundTruth
+
+
+def read_split(ctx: StepContext, split: str, candidates: OrderedCandidates) -> SplitData:
+    """Select the candidates of a split and read its ground truth."""
+    chosen = candidates.select_split(split)
+    return SplitData(chosen, read_ground_truth(ctx, split, chosen.contexts))

@@ -20,7 +20,7 @@ import numpy as np
 
 from convrec.metrics.gini import gini
 from convrec.stages.adjust.figures import mean_recall_ndcg
-from convrec.stages.adjust.split_data import SplitData
+from convrec.stages.adjust.ordered_candidates import SplitData
 from convrec.stages.adjust.top_n import NO_ITEM, final_scores, top_items
 
 if TYPE_CHECKING:
@@ -41,13 +41,9 @@ class PenaltyChoice(NamedTuple):
 
 
 def log_listing_ratio(listed: np.ndarray) -> np.ndarray:
-    """Compute log((q_j + q̄) / 2q̄).
+    """Compute log((q_j + q̄) / 2q̄), (items,), the penalty at κ = 1.
 
-    Args:
-        listed: (items,) q, how often each catalog item is listed; at least one is above 0.
-
-    Returns:
-        (items,) The penalty at κ = 1.
+    `listed` is q, (items,), how often each catalog item is listed; at least one is above 0.
     """
     mean = listed.mean()
     return np.asarray(np.log((listed + mean) / (2.0 * mean)))
@@ -61,24 +57,18 @@ def choose_penalty(
     listing_ratio: np.ndarray,
     balance: float | None,
 ) -> PenaltyChoice:
-    """Choose κ for lists of length `n`.
+    """Choose κ for lists of length `n` on a split; `balance` is the only κ to try, None: STRENGTHS.
 
-    Args:
-        split: Candidates and ground truth to choose on.
-        n: List length.
-        weight: (items,) w.
-        bias: (items,) b without the penalty.
-        listing_ratio: (items,) As from `log_listing_ratio`.
-        balance: The only κ to try; None tries STRENGTHS.
+    `weight` is w, `bias` is b without the penalty, `listing_ratio` is from `log_listing_ratio`; all
+    are (items,).
     """
     candidates = split.candidates.read_all()
     before = top_items(candidates, n)
-    count = len(weight)
     choices: list[PenaltyChoice] = []
     for strength in STRENGTHS if balance is None else (balance,):
         scores = final_scores(candidates, weight, bias - strength * listing_ratio)
         after = top_items(candidates, n, scores)
-        lowers_gini = gini_change_bound(before, after, count) < 0
+        lowers_gini = gini_change_bound(before, after, len(weight)) < 0
         choices.append(PenaltyChoice(strength, before, after, lowers_gini))
     eligible = [choice for choice in choices if choice.lowers_gini] or choices[:1]
     return max(eligible, key=lambda choice: mean_recall_ndcg(choice.after, split.ground_truth)[1])
@@ -87,21 +77,18 @@ def choose_penalty(
 def gini_change_bound(before: np.ndarray, after: np.ndarray, count: int) -> float:
     """Bootstrap the upper bound (QUANTILE) of Gini(after) − Gini(before).
 
-    Args:
-        before: (contexts, N) Lists, as from `top_items`.
-        after: (contexts, N) Other lists of the same contexts.
-        count: Number of catalog items.
+    Both are lists of the same contexts, (contexts, N), over `count` catalog items.
     """
     contexts = len(before)
     if not contexts:
         return 0.0
     rng = np.random.default_rng(0)
     lists_before, lists_after = _incidence(before, count), _incidence(after, count)
-    changes = np.zeros(RESAMPLES)
-    for resample in range(RESAMPLES):
+    changes = []
+    for _ in range(RESAMPLES):
         drawn = np.bincount(rng.integers(contexts, size=contexts), minlength=contexts)
         draws = drawn.astype(np.float64)
-        changes[resample] = gini(lists_after @ draws) - gini(lists_before @ draws)
+        changes.append(gini(lists_after @ draws) - gini(lists_before @ draws))
     return float(np.quantile(changes, QUANTILE))
 
 

@@ -15,29 +15,14 @@ NO_ITEM = -1
 
 
 def final_scores(candidates: Candidates, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Compute s_final = w ⊙ s_reflect + b.
-
-    Args:
-        candidates: Candidates with s_reflect.
-        weight: (items,) w.
-        bias: (items,) b.
-
-    Returns:
-        (candidates,) s_final.
-    """
+    """Compute s_final = w ⊙ s_reflect + b, (candidates,), from w and b, (items,)."""
     return np.asarray(weight[candidates.items] * candidates.scores + bias[candidates.items])
 
 
 def top_items(candidates: Candidates, n: int, scores: np.ndarray | None = None) -> np.ndarray:
-    """Select the `n` best candidates of each context; ties keep the candidates' order.
+    """(contexts, n) int32 catalog rows of the `n` best, best first, NO_ITEM past the end.
 
-    Args:
-        candidates: Candidates of the contexts.
-        n: List length.
-        scores: (candidates,) Scores in place of the candidates' own.
-
-    Returns:
-        (contexts, n) int32 catalog rows, best first, NO_ITEM past the end.
+    `scores`, (candidates,), replace the candidates' own. Ties keep the candidates' order.
     """
     scores = candidates.scores if scores is None else scores
     top = np.full((len(candidates.lengths), n), NO_ITEM, dtype=np.int32)

@@ -35,6 +35,8 @@ def test_lists_leave_out_seen_items(adjust_frames: Frames, make_ctx: MakeCtx) ->
     rows = DEMONSTRATIONS.build(make_ctx(adjusted(adjust_frames, make_ctx))).rows
     seen = adjust_frames["conversations"].select("context_id", pl.col("seen").list.first()).unique()
     both = rows.join(seen.unnest("seen"), on="context_id", how="left")
+    assert both.height == rows.height
+    assert both["title"].null_count() == 0
     assert not any(
         f"{title} (" in text for title, text in both.select("title", "completion").rows()
     )

@@ -7,8 +7,7 @@ import polars as pl
 from scipy.optimize import check_grad
 
 from convrec.stages.adjust.loss import ListBlock, ListwiseData, listwise_data, listwise_loss
-from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
-from convrec.stages.adjust.split_data import read_split
+from convrec.stages.adjust.ordered_candidates import read_ordered_candidates, read_split
 from convrec.stages.base import StepContext
 
 

@@ -5,13 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
+from convrec.stages.adjust.ordered_candidates import SplitData, read_ordered_candidates, read_split
 from convrec.stages.adjust.popularity_penalty import (
     choose_penalty,
     gini_change_bound,
     log_listing_ratio,
 )
-from convrec.stages.adjust.split_data import SplitData, read_split
 from convrec.stages.adjust.top_n import top_items
 from convrec.stages.base import StepContext
 
