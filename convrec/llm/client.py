@@ -8,7 +8,7 @@ from typing import Any
 
 from convrec.llm.endpoint import is_loopback, public_url
 from convrec.llm.outcome import Failure, Success, connection_failure, mask_key, status_failure
-from convrec.llm.requests import Request
+from convrec.llm.requests import Request, route
 from convrec.llm.response_body import parse_response
 
 
@@ -23,7 +23,7 @@ class EndpointClient:
         base_url: str,
         key: str,
         timeout: float,
-        on_headers: Callable[[Mapping[str, str]], object] = lambda headers: None,
+        on_headers: Callable[[Mapping[str, str]], object],
     ) -> None:
         import openai
 
@@ -52,7 +52,7 @@ class EndpointClient:
         try:
             async with asyncio.timeout(self._timeout):
                 raw: Any = await self._client.post(
-                    request.route,
+                    route(request.body),
                     body=dict(request.body),
                     cast_to=str,
                     options={"headers": headers},

@@ -1,15 +1,70 @@
-"""Shared context of one fetch: configuration, stores, budget, endpoint."""
+"""Shared context of one fetch: configuration, stores, budget, endpoint, counts and progress."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from convrec.config import Config, Price
 from convrec.llm.budget import Budget
-from convrec.llm.prices import price_of
-from convrec.llm.progress import FetchStats
+from convrec.llm.prices import NO_USAGE, Usage, price_of
+from convrec.llm.rate_limit import format_duration
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
+from convrec.utils.progress import Progress, no_progress
+
+
+@dataclass
+class FetchStats:
+    """Counts of one fetch, readable from other threads.
+
+    Attributes:
+        total: Requests needed, repeats included.
+        found: Responses that were stored before, or bought by another process.
+        sent: Requests sent; retries count once.
+        pending: Requests done within batches that are not collected yet.
+        failures: Request key → reason.
+        activity: What the fetch does at the moment, if there is something to say.
+    """
+
+    total: int
+    progress: Progress = no_progress
+    found: int = 0
+    bought: int = 0
+    sent: int = 0
+    pending: int = 0
+    usage: Usage = NO_USAGE
+    usd: float = 0.0
+    failures: dict[str, str] = field(default_factory=dict)
+    activity: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def done(self) -> int:
+        """Requests with a response or a failure."""
+        return self.found + self.bought + len(self.failures)
+
+    def bill(self, usage: Usage, usd: float) -> None:
+        """Count billed tokens and US dollars."""
+        self.usage = self.usage + usage
+        self.usd += usd
+
+    def report(self) -> None:
+        """Call `progress` with the current counts."""
+        self.progress(min(self.done + self.pending, self.total), self.total, self.text())
+
+    def text(self) -> str:
+        """Counts, tokens, dollars so far and projected, and the time left."""
+        parts = [f"{self.found:,} from the store, {self.sent:,} sent, {len(self.failures)} failed"]
+        tokens = self.usage.prompt + self.usage.completion
+        if self.bought:
+            left = max(0, self.total - self.done)
+            projected = self.usd * (self.bought + left) / self.bought
+            parts.append(f"{tokens:,} tokens, ${self.usd:.4f} of about ${projected:.4f}")
+            if left:
+                seconds = (time.monotonic() - self.started) * left / self.bought
+                parts.append(f"{format_duration(seconds)} left")
+        return "; ".join([*parts, self.activity] if self.activity else parts)
 
 
 @dataclass

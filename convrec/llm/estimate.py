@@ -107,12 +107,8 @@ def estimate_cost(
 
     With past responses of the model (and of `stage`, if set) the estimate is their average, in
     proportion to `expected_bytes`, with its uncertainty, at least 3% to each side. Otherwise it
-    follows from `expected_bytes` of text of `output_kind` and is as wide as the rates of the
-    model's family are uncertain; for a reasoning model it ends at the maximum. Without
-    `expected_bytes`, or with `worst_case`, it then contains every possible bill. Embeddings have
-    no output. `batch` applies the discount of the Batch API.
-
-    Raises ConfigError for a model without a price.
+    follows from `expected_bytes` of text of `output_kind`. Without these, or with `worst_case`, it
+    then contains every possible bill. Raises ConfigError for a model without a price.
     """
     by_model: dict[str, _RequestTotals] = {}
     expected = expected_bytes or (lambda body: 1.0)
@@ -192,20 +188,12 @@ def _measured_rates(store: Store, request: Request) -> tuple[float, float] | Non
 
     None if there are too few, or no token counts or texts.
     """
-    with store.read_connection() as connection:
-        rows = connection.execute(
-            "SELECT answer.body, answer.response, ledger.prompt_tokens, ledger.completion_tokens "
-            "FROM llm_ledger AS ledger JOIN llm_answers AS answer USING (request_key) "
-            "WHERE ledger.endpoint = ? AND ledger.completion_tokens > 0 "
-            "ORDER BY ledger.created_at DESC LIMIT ?",
-            [request.endpoint, MAX_SAMPLE],
-        ).fetchall()
-    if len(rows) < MIN_SAMPLE:
-        return None
+    condition = "ledger.endpoint = ? AND ledger.completion_tokens > 0"
+    rows = _latest_responses(store, condition, request.endpoint)
     prompt_size = sum(prompt_bytes(json.loads(body)) for body, _, _, _ in rows)
     texts = (response_text(json.loads(response))[0] or "" for _, response, _, _ in rows)
     response_size = sum(len(text.encode()) for text in texts)
-    prompt, completion = (sum(tokens) for tokens in zip(*(row[2:] for row in rows), strict=True))
+    prompt, completion = (sum(row[column] for row in rows) for column in (2, 3))
     if not (prompt and response_size):
         return None
     return prompt_size / prompt, response_size / completion
@@ -215,21 +203,15 @@ def _past_usage(
     store: Store, model: str, request: Request, stage: str, expected_bytes: ExpectedBytes
 ) -> _PastUsage | None:
     """Averages over the latest bought responses of a model; None if there are too few."""
-    with store.read_connection() as connection:
-        rows = connection.execute(
-            "SELECT answer.body, ledger.prompt_tokens, ledger.completion_tokens "
-            "FROM llm_ledger AS ledger JOIN llm_answers AS answer USING (request_key) "
-            "WHERE ledger.model = ? AND ledger.endpoint = ? AND (? = '' OR ledger.stage = ?) "
-            "ORDER BY ledger.created_at DESC LIMIT ?",
-            [model, request.endpoint, stage, stage, MAX_SAMPLE],
-        ).fetchall()
-    if len(rows) < MIN_SAMPLE:
+    condition = "ledger.model = ? AND ledger.endpoint = ? AND (? = '' OR ledger.stage = ?)"
+    rows = _latest_responses(store, condition, model, request.endpoint, stage, stage)
+    if not rows:
         return None
-    bodies = [json.loads(body) for body, _, _ in rows]
+    bodies = [json.loads(body) for body, _, _, _ in rows]
     sizes = [prompt_bytes(body) for body in bodies]
     expected = [max(1.0, expected_bytes(body)) for body in bodies]
-    tokens = [max(1, prompt) for _, prompt, _ in rows]
-    completions = [completion for _, _, completion in rows]
+    tokens = [max(1, prompt) for _, _, prompt, _ in rows]
+    completions = [completion for _, _, _, completion in rows]
     prompt_ratios = [size / count for size, count in zip(sizes, tokens, strict=True)]
     ratios = [count / size for count, size in zip(completions, expected, strict=True)]
     prompt_mean, mean = sum(sizes) / sum(tokens), sum(completions) / sum(expected)
@@ -241,3 +223,15 @@ def _past_usage(
         completion=mean,
         completion_spread=stdev(ratios) / mean if mean else 0.0,
     )
+
+
+def _latest_responses(store: Store, condition: str, *values: str) -> list[Any]:
+    """(body, response, prompt tokens, completion tokens); none if there are too few."""
+    with store.read_connection() as connection:
+        rows = connection.execute(
+            "SELECT answer.body, answer.response, ledger.prompt_tokens, ledger.completion_tokens "  # noqa: S608
+            "FROM llm_ledger AS ledger JOIN llm_answers AS answer USING (request_key) "
+            f"WHERE {condition} ORDER BY ledger.created_at DESC LIMIT {MAX_SAMPLE}",
+            values,
+        ).fetchall()
+    return rows if len(rows) >= MIN_SAMPLE else []

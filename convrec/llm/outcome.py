@@ -16,8 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from convrec.llm.prices import Usage
-from convrec.llm.progress import format_duration
-from convrec.llm.rate_limit import parse_number
+from convrec.llm.rate_limit import format_duration, parse_number
 from convrec.llm.requests import route
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from convrec.llm.progress import FetchStats
+from convrec.llm.context import FetchStats
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool
@@ -49,9 +49,8 @@ class RequestQueue:
         stats: FetchStats,
     ) -> None:
         self.batched: list[Request] = []
-        self._requests = requests
+        self._requests = (QueuedRequest(0.0, n, each) for n, each in enumerate(requests))
         self._responses, self._spool, self._stats = responses, spool, stats
-        self._read_count = 0
         self._is_exhausted = False
         self._new: deque[QueuedRequest] = deque()
         self._elsewhere: deque[QueuedRequest] = deque()
@@ -95,9 +94,12 @@ class RequestQueue:
     async def refill(self, now: float) -> None:
         """Claim the next chunk: requests that have no response and that no process has claimed."""
         self._poll_at = now + POLL_INTERVAL
-        chunk = (
-            self._poll_chunk() if self._is_exhausted else await asyncio.to_thread(self._read_chunk)
-        )
+        if self._is_exhausted:
+            count = min(CHUNK_SIZE, len(self._elsewhere))
+            chunk = [self._elsewhere.popleft() for _ in range(count)]
+        else:
+            chunk = await asyncio.to_thread(lambda: list(islice(self._requests, CHUNK_SIZE)))
+            self._is_exhausted = len(chunk) < CHUNK_SIZE
         if not chunk:
             return
         by_key = {queued.request.key: queued for queued in chunk}
@@ -107,14 +109,3 @@ class RequestQueue:
         self.batched += [by_key[key].request for key in claim.batched]
         self._new.extend(by_key[key] for key in claim.granted)
         self._elsewhere.extend(by_key[key] for key in claim.elsewhere)
-
-    def _read_chunk(self) -> list[QueuedRequest]:
-        requests = list(islice(self._requests, CHUNK_SIZE))
-        self._is_exhausted = len(requests) < CHUNK_SIZE
-        first, self._read_count = self._read_count, self._read_count + len(requests)
-        return [
-            QueuedRequest(0.0, number, request) for number, request in enumerate(requests, first)
-        ]
-
-    def _poll_chunk(self) -> list[QueuedRequest]:
-        return [self._elsewhere.popleft() for _ in range(min(CHUNK_SIZE, len(self._elsewhere)))]

@@ -107,3 +107,11 @@ def parse_number(text: str) -> float:
     if not isfinite(value):
         raise ValueError(f"{text} is not a finite number")
     return value
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as text: `40 s`, `12 min` or `3 h 20 min`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -44,31 +44,32 @@ def import_batch_output(
     that are still without a response are in `failures`. Stored responses are never replaced.
     Raises InputError if the file is missing or no line of it is Batch output.
     """
-    by_id: dict[str, dict[str, Request]] = {}
-    owned: dict[str, dict[str, Request]] = {}
+    by_id: dict[str, Request] = {}
+    by_context: dict[str, dict[str, Request]] = {}
     for request in requests:
-        by_id[request.key] = {request.key: request}
-        owned.setdefault(request.owner, {})[request.key] = request
+        by_id[request.key] = request
+        by_context.setdefault(request.owner, {})[request.key] = request
+    wanted = set(by_id)
     if by_owner:
-        by_id |= {owner: group for owner, group in owned.items() if len(group) == 1}
+        only = {owner: [*group.values()] for owner, group in by_context.items() if len(group) == 1}
+        by_id |= {owner: request for owner, (request,) in only.items()}
     found: dict[str, Response] = {}
     reasons: dict[str, str] = {}
     unreadable: list[int] = []
     lines = matched = 0
     for row in read_output_lines(path, lambda number, line: unreadable.append(number)):
-        named = by_id.get(row["custom_id"], {})
         lines += 1
-        matched += bool(named)
-        for key, request in named.items():
-            outcome = line_outcome(row, request)
-            if isinstance(outcome, Failure):
-                reasons[key] = f"{path.name}: {outcome.reason}"
-            elif key not in found:
-                found[key] = make_response(
-                    request, outcome.response, NO_USAGE, 0.0, run="", stage="", origin="imported"
-                )
+        if (named := by_id.get(row["custom_id"])) is None:
+            continue
+        matched += 1
+        outcome = line_outcome(row, named)
+        if isinstance(outcome, Failure):
+            reasons[named.key] = f"{path.name}: {outcome.reason}"
+        elif named.key not in found:
+            found[named.key] = make_response(
+                named, outcome.response, NO_USAGE, 0.0, run="", stage="", origin="imported"
+            )
     responses = recovered_responses(store)
-    wanted = {request.key for request in requests}
     stored = responses.digests(wanted).keys()
     responses.add([response for key, response in found.items() if key not in stored])
     missing = wanted - stored - found.keys()

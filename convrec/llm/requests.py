@@ -36,11 +36,6 @@ class Request:
         return canonical_json({"endpoint": self.endpoint, "body": self.body})
 
     @property
-    def route(self) -> str:
-        """The path under the base URL."""
-        return route(self.body)
-
-    @property
     def model(self) -> str:
         """The model's name."""
         return str(self.body.get("model"))

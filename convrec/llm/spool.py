@@ -83,7 +83,7 @@ class Spool:
             raise spool_write_error(self.folder, error) from None
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.seal()
         self._reserve_path.unlink(missing_ok=True)
         with spool_lock(self.folder):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from convrec.demo.faults import Faults
 from convrec.llm.fetch import FetchResult, fetch
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
+from tests.support.demo_endpoint import serve_in_thread
 from tests.support.llm_endpoint import completion, config
 
 
@@ -25,32 +25,23 @@ class BatchEndpoint:
         self.folder = folder
         self.seen: list[str] = []
         self.reply: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: completion()
-        self._running: Any = None
+        self._resources = ExitStack()
 
     def start(self, faults: str = "", batch_seconds: float = 0.0, seed: int = 0) -> str:
-        listener = server.bind(0)
-        self.log_file = (self.folder / "log.jsonl").open("a", encoding="utf-8")
+        log = self._resources.enter_context((self.folder / "log.jsonl").open("a"))
         app = server.create_app(
             self._complete,
             ["demo-teacher"],
             faults=Faults.parse(faults, seed=seed),
-            log=self.log_file,
+            log=log,
             state=self.folder / "state",
             batch_seconds=batch_seconds,
         )
-        self._running = server.create_server(app)
-        self._thread = threading.Thread(
-            target=self._running.run, kwargs={"sockets": [listener]}, daemon=True
-        )
-        self._thread.start()
-        self.url = server.base_url(listener)
+        self.url = self._resources.enter_context(serve_in_thread(app))
         return self.url
 
     def stop(self) -> None:
-        if self._running:
-            self._running.should_exit = True
-            self._thread.join(10)
-            self.log_file.close()
+        self._resources.close()
 
     @property
     def log(self) -> list[dict[str, Any]]:

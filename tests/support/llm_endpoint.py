@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,8 +19,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from convrec.config import Config
-from convrec.demo import server
 from convrec.llm.requests import Request
+from tests.support.demo_endpoint import serve_in_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,24 +60,13 @@ class Endpoint:
         self.in_flight = 0
         self.max_in_flight = 0
         self.keys_seen: set[str] = set()
-        self._listener = server.bind(0)
-        self.url = server.base_url(self._listener)
-        routes = [Route("/v1/chat/completions", self._chat, methods=["POST"])]
-        self._server = server.create_server(Starlette(routes=routes))
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True
-        )
-        self._thread.start()
+        self.url = ""
 
     @property
     def counts(self) -> Counter[str]:
         return Counter(self.seen)
 
-    def close(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(10)
-
-    async def _chat(self, request: Any) -> Response:
+    async def chat(self, request: Any) -> Response:
         body = json.loads(await request.body())
         self.seen.append(body["messages"][-1]["content"])
         self.keys_seen.add(request.headers.get("authorization", ""))
@@ -94,10 +82,9 @@ class Endpoint:
 @contextmanager
 def running_endpoint() -> Iterator[Endpoint]:
     endpoint = Endpoint()
-    try:
+    routes = [Route("/v1/chat/completions", endpoint.chat, methods=["POST"])]
+    with serve_in_thread(Starlette(routes=routes)) as endpoint.url:
         yield endpoint
-    finally:
-        endpoint.close()
 
 
 def config(endpoint: Endpoint | str, **llm: Any) -> Config:

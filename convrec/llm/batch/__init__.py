@@ -14,8 +14,13 @@ file lock, which the kernel releases when its owner dies, keeps two processes fr
 same batch.
 """
 
-from convrec.llm.batch.manage import cancel_batch, release_batch
-from convrec.llm.batch.run import collect_ended, send_in_batches, wait_for_batches
+from convrec.llm.batch.run import (
+    cancel_batch,
+    collect_ended,
+    release_batch,
+    send_in_batches,
+    wait_for_batches,
+)
 from convrec.llm.batch.store import BatchStore
 
 __all__ = [

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 from convrec.errors import BudgetExceeded, EndpointError
 from convrec.llm.batch.client import BatchClient
 from convrec.llm.batch.collect import CollectedBatch, collect_batch
-from convrec.llm.batch.manage import CANCELLED_NOTE, NEVER_SUBMITTED_NOTE
-from convrec.llm.batch.store import BatchDraft, BatchRecord, BatchStore, input_line
+from convrec.llm.batch.store import (
+    CANCELLED_NOTE,
+    NEVER_SUBMITTED_NOTE,
+    BatchDraft,
+    BatchRecord,
+    BatchStore,
+    input_line,
+    remove_transfers,
+)
 from convrec.llm.budget import max_usage
 from convrec.llm.context import FetchContext
 from convrec.llm.prices import cost
@@ -90,7 +97,7 @@ class BatchSender:
                 spool.release(claim.granted)
                 ctx.stats.report()
             if draft is not None:
-                self._finish(draft)
+                self._batch_store.update(draft, state="ready")
 
     def _max_cost(self, request: Request) -> float:
         return cost(self._ctx.price(request), max_usage(request.body), batch=True)
@@ -117,6 +124,7 @@ class BatchSender:
         self, requests: list[Request], draft: BatchDraft | None, locks: ExitStack
     ) -> BatchDraft | None:
         """Add requests to a draft; a full one is finished and the next one is returned."""
+        ctx = self._ctx
         group: list[Request] = []
         for request in requests:
             size = len(input_line(request.key, request.body_json).encode())
@@ -124,20 +132,15 @@ class BatchSender:
             if draft is None or not draft.fits(request.model, size, *limits):
                 if draft is not None:
                     draft.write_requests(group)
-                    self._finish(draft)
+                    self._batch_store.update(draft, state="ready")
                 group = []
-                draft = self._batch_store.draft(request.endpoint, self._ctx.stage, self._ctx.run)
+                draft = BatchDraft(self._batch_store, request.endpoint, ctx.stage, ctx.run)
                 locks.enter_context(self._batch_store.try_lock(draft.batch_key))
             draft.count_line(request.model, size)
             group.append(request)
         if draft is not None and group:
             draft.write_requests(group)
         return draft
-
-    def _finish(self, draft: BatchDraft) -> None:
-        record = self._batch_store.record(draft.batch_key)
-        if record is not None:
-            self._batch_store.update(record, state="ready")
 
     # -- submitting and polling ----------------------------------------------------------------
 
@@ -196,7 +199,7 @@ class BatchSender:
             if batch_id:
                 batch_store.update(current, batch_id=batch_id, state="submitted")
                 return False
-            if not self._submits or not self._is_own(record):
+            if not self._submits or record.run != self._ctx.run:
                 # Packed by a run with its own budget, which is gone: the requests are free again.
                 batch_store.end(current, NEVER_SUBMITTED_NOTE)
                 return False
@@ -224,7 +227,7 @@ class BatchSender:
     # -- collecting ----------------------------------------------------------------------------
 
     def _collect(self, batch: Batch, record: BatchRecord) -> None:
-        self._batch_store.remove_files(record)
+        remove_transfers(self._batch_store.folder, record.batch_key)
         collected = collect_batch(batch, record, self._batch_store, self._client, self._ctx)
         note: str = batch.status
         if batch.status == "failed":
@@ -259,7 +262,7 @@ class BatchSender:
         self._endpoint_error = self._endpoint_error or collected.terminal
         if not self._submits:
             return
-        stats, is_own = self._ctx.stats, self._is_own(record)
+        stats, is_own = self._ctx.stats, record.run == self._ctx.run
         answered = self.wanted & collected.answered
         bought = answered if is_own else answered & self.sent
         stats.bought += len(bought)
@@ -270,7 +273,3 @@ class BatchSender:
         failed = {k: v for k, v in collected.failures.items() if k in self.wanted}
         stats.failures.update(failed)
         self.wanted -= collected.answered | failed.keys()
-
-    def _is_own(self, record: BatchRecord) -> bool:
-        """Whether this run bought the batch."""
-        return record.run == self._ctx.run

@@ -23,6 +23,11 @@ from convrec.utils.locks import try_file_lock
 
 COLUMNS = "batch_key, endpoint, stage, run, state, requests, file_id, batch_id, note, created_at"
 
+CANCELLED_NOTE = "cancelled by us"
+RELEASED_NOTE = "released by us"
+NEVER_SUBMITTED_NOTE = "never submitted"
+"""Values of `llm_batches.note`."""
+
 FETCH_SIZE = 2000
 """Rows read from DuckDB at a time."""
 
@@ -71,19 +76,15 @@ class BatchStore:
             keys=keys,
         )
 
-    def draft(self, endpoint: str, stage: str, run: str) -> BatchDraft:
-        """A new batch to fill."""
-        return BatchDraft(self, secrets.token_hex(8), endpoint, stage, run)
-
     @with_retries
-    def update(self, record: BatchRecord, **changes: str) -> None:
+    def update(self, batch: BatchRecord | BatchDraft, **changes: str) -> None:
         """Set `state`, `file_id`, `batch_id` or `note` of a batch, unless it has ended."""
         assignments = ", ".join(f"{name} = ?" for name in changes)
         with self.store.transaction() as connection:
             connection.execute(
                 f"UPDATE llm_batches SET {assignments}, updated_at = ? "  # noqa: S608
                 "WHERE batch_key = ? AND state != 'ended'",
-                [*changes.values(), utc_now(), record.batch_key],
+                [*changes.values(), utc_now(), batch.batch_key],
             )
 
     @with_retries
@@ -98,10 +99,6 @@ class BatchStore:
                 "WHERE batch_key = ?",
                 [note, utc_now(), record.batch_key],
             )
-        self.remove_files(record)
-
-    def remove_files(self, record: BatchRecord) -> None:
-        """Delete this batch's local files."""
         remove_transfers(self.folder, record.batch_key)
 
     def find_requests(self, record: BatchRecord, keys: Collection[str]) -> dict[str, Request]:
@@ -191,10 +188,8 @@ class BatchStore:
 class BatchDraft:
     """A batch that is being filled. The caller holds its lock."""
 
-    def __init__(
-        self, batch_store: BatchStore, batch_key: str, endpoint: str, stage: str, run: str
-    ) -> None:
-        self.batch_key = batch_key
+    def __init__(self, batch_store: BatchStore, endpoint: str, stage: str, run: str) -> None:
+        self.batch_key = secrets.token_hex(8)
         self.requests = 0
         self.bytes = 0
         self.model = ""

@@ -11,7 +11,7 @@ from convrec.llm.budget import max_usage
 from convrec.llm.estimate import CostEstimate, estimate_cost
 from convrec.llm.fetch import fetch
 from convrec.llm.prices import Usage, cost, price_of
-from convrec.llm.requests import Request
+from convrec.llm.requests import Request, route
 from convrec.llm.response import make_response
 from convrec.llm.response_store import ResponseStore
 from tests.support.llm_endpoint import Endpoint, completion, config, make_request
@@ -94,7 +94,7 @@ def test_embeddings_cost_their_input() -> None:
     assert (price.input, price.output) == (0.02, 0.0)
     assert max_usage(body).completion == 0
     assert cost(price, max_usage(body)) >= (602 / 4) * 0.02 / 1e6
-    assert Request("", "test", body).route == "/embeddings"
+    assert route(body) == "/embeddings"
 
 
 def test_embedding_estimates_need_no_experience(store: Store) -> None:

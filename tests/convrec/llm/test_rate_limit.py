@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from convrec.demo import server
 from convrec.demo.faults import Limits
 from convrec.llm.fetch import fetch
 from convrec.llm.rate_limit import RateLimiter, parse_duration
+from tests.support.demo_endpoint import serve_in_thread
 from tests.support.llm_endpoint import Endpoint, completion, config, make_request
 
 
@@ -75,24 +75,17 @@ def test_limits_in_headers_are_adopted() -> None:
 
 def test_requests_respect_the_limits_of_an_endpoint(store: Store, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    listener = server.bind(0)
     with log.open("w") as file:
         limits = Limits(rpm=600, tpm=None)
         limits._levels["requests"] = 5.0  # the rest of the minute's worth is used up
         app = server.create_app(
             lambda body: completion(), ["demo-teacher"], log=file, limits=limits
         )
-        running = server.create_server(app)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        started = time.monotonic()
-        settings = config(server.base_url(listener))
-        fetched = fetch(
-            [make_request(n) for n in range(25)], config=settings, store=store, stage="recommend"
-        )
-        elapsed = time.monotonic() - started
-        running.should_exit = True
-        thread.join(10)
+        requests = [make_request(n) for n in range(25)]
+        with serve_in_thread(app) as url:
+            started = time.monotonic()
+            fetched = fetch(requests, config=config(url), store=store, stage="recommend")
+            elapsed = time.monotonic() - started
     assert (fetched.sent, fetched.failures) == (25, {})
     assert elapsed >= 1.8
     outcomes = [json.loads(line)["outcome"] for line in log.read_text().splitlines()]

@@ -1,13 +1,8 @@
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +12,14 @@ from convrec.config import Config
 from convrec.errors import BudgetExceeded, EndpointError, InputError
 from convrec.llm.batch import BatchStore, cancel_batch, release_batch
 from convrec.llm.batch.client import BatchClient
+from convrec.llm.batch.store import BatchDraft
 from convrec.llm.fetch import FetchResult, fetch
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool
 from tests.support.batch_endpoint import BatchEndpoint, fetch_in_batches, stored_count
-from tests.support.llm_endpoint import ROOT, Endpoint, completion, config, make_request
+from tests.support.llm_endpoint import Endpoint, completion, config, make_request
 
 pytestmark = pytest.mark.on_ducklake
 
@@ -176,84 +172,6 @@ def test_batches_of_an_earlier_attempt_count_in_the_budget(
     assert sum(row["usd"] for row in ledger_rows(store)) <= 0.0003
 
 
-SCRIPT = """
-import os, signal, sys
-from pathlib import Path
-from convrec.artifacts import Store
-from convrec.llm.batch.client import BatchClient
-from convrec.llm.batch.store import BatchDraft, BatchStore
-from tests.support.batch_endpoint import fetch_in_batches
-from tests.support.llm_endpoint import make_request
-
-home, url, moment = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def after(owner, name):
-    real = getattr(owner, name)
-    def act(*args, **options):
-        real(*args, **options)
-        die()
-    setattr(owner, name, act)
-
-if moment == "while packing":
-    after(BatchDraft, "write_requests")
-elif moment == "before upload":
-    BatchClient.upload_file = die
-elif moment == "after upload":
-    after(BatchClient, "upload_file")
-elif moment == "before create":
-    BatchClient.create_batch = die
-elif moment == "after create":
-    after(BatchClient, "create_batch")
-elif moment == "while polling":
-    after(BatchClient, "get_batch")
-elif moment == "while downloading":
-    after(BatchClient, "download_file")
-elif moment == "after storing":
-    BatchStore.end = die
-fetch_in_batches([make_request(n) for n in range(12)], url, Store(home))
-"""
-
-MOMENTS = (
-    "while packing",
-    "before upload",
-    "after upload",
-    "before create",
-    "after create",
-    "while polling",
-    "while downloading",
-    "after storing",
-)
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_submits_once_and_loses_nothing(
-    tmp_path: Path, batches: BatchEndpoint, moment: str
-) -> None:
-    home = tmp_path / "home"
-    url = batches.start(batch_seconds=0.3)
-    killed = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(home), url, moment],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=60,
-    )
-    assert killed.returncode == -signal.SIGKILL
-    requests = [make_request(n) for n in range(12)]
-    store = Store(home)
-    fetched = fetch_in_batches(requests, url, store, run="second")
-    assert batches.created == [12]
-    assert fetched.requests == 12
-    assert stored_count(store, requests) == 12
-    rows = ledger_rows(store)
-    assert sum(row["requests"] for row in rows) == 12
-    submitted = moment not in ("while packing", "before upload", "after upload", "before create")
-    assert {row["run"] for row in rows} == {"r" if submitted else "second"}
-    assert not list((home / "spool").glob("batch-*.jsonl"))
-
-
 def test_a_cancelled_batch_stops_the_run_and_keeps_responses(
     store: Store, batches: BatchEndpoint
 ) -> None:
@@ -289,7 +207,7 @@ def test_a_batch_that_the_endpoint_lost_can_be_released(
 ) -> None:
     requests = [make_request(n) for n in range(4)]
     with Spool(store.home / "spool"):
-        draft = BatchStore(store).draft("test", "recommend", "r")
+        draft = BatchDraft(BatchStore(store), "test", "recommend", "r")
         draft.write_requests(requests)
     row = BatchStore(store).records()[0]
     BatchStore(store).update(row, state="submitted", batch_id="batch_gone")
@@ -333,7 +251,9 @@ def test_a_batch_that_is_no_longer_needed_is_collected(
 
 def test_a_lost_batch_that_is_not_needed_stops_no_run(store: Store, batches: BatchEndpoint) -> None:
     url = batches.start()
-    BatchStore(store).draft("test", "recommend", "first").write_requests([make_request("old")])
+    BatchDraft(BatchStore(store), "test", "recommend", "first").write_requests(
+        [make_request("old")]
+    )
     BatchStore(store).update(
         BatchStore(store).records()[0], state="submitted", batch_id="batch_gone"
     )

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from convrec.llm.context import FetchStats
 from convrec.llm.prices import Usage
-from convrec.llm.progress import FetchStats, format_duration
+from convrec.llm.rate_limit import format_duration
 
 
 @pytest.mark.parametrize(
