@@ -110,10 +110,8 @@ class Bootstrap:
     def _resampled_means(self, values: Floats) -> Floats:
         """(resamples, metrics) The mean of each column in each resample."""
         sums = np.zeros((len(self._sizes), values.shape[1]))
-        for column in range(values.shape[1]):
-            sums[:, column] = np.bincount(
-                self._cluster, weights=values[:, column], minlength=len(sums)
-            )
+        for column, weights in enumerate(values.T):
+            sums[:, column] = np.bincount(self._cluster, weights, minlength=len(sums))
         return np.concatenate([w @ sums / (w @ self._sizes)[:, None] for w in self._weights()])
 
     def _resampled_sums(self, by_cluster: csr_matrix) -> Iterator[Floats]:

@@ -29,17 +29,10 @@ _MAX_CACHED = 1 << 20
 
 @dataclass(frozen=True)
 class Matches:
-    """Properties of each line; a line that does not exist is False or MISSING.
+    """Properties of each line, (lists, width); a line that does not exist is False or MISSING.
 
-    Attributes:
-        present: (lists, width) Whether the list has the line.
-        well_formed: (lists, width) Whether the line has the line format.
-        dated: (lists, width) Whether the line has a year.
-        item: (lists, width) Catalog row, MISSING outside the catalog.
-        repeat: (lists, width) Whether the line repeats an earlier line.
-        seen: (lists, width) Whether the line is a seen item.
-        hit: (lists, width) Whether the line hits a ground truth.
-        written: (lists,) Number of lines of the list, also beyond the width.
+    `dated` lines have a year, `item` is the catalog row, and `written` (lists,) counts all lines of
+    a list, also those beyond the width.
     """
 
     present: Bools
@@ -55,9 +48,8 @@ class Matches:
 class _Lines(NamedTuple):
     """The lines of all lists, flattened; every array is (lines,).
 
-    `list_index` says which list a line belongs to. Lines of a list with the same `identity` are
-    repeats; titles with the same `key` are the same title. `identity`, `key`, `year` and `item` can
-    be MISSING.
+    Lines of a list with the same `identity` are repeats; titles with the same `key` are the same
+    title. `identity`, `key`, `year` and `item` can be MISSING.
     """
 
     list_index: Ints
@@ -124,7 +116,6 @@ class Matcher:
         self._facts: list[tuple[int, int, int, int, int]] = []
 
     def _lines(self, texts: Sequence[Sequence[str]], lengths: Ints) -> _Lines:
-        """Flatten and parse the first `lengths` lines of each list."""
         flat = [
             line for lines, length in zip(texts, lengths, strict=True) for line in lines[:length]
         ]
@@ -156,7 +147,7 @@ class Matcher:
         return identity, key, year, item, 1
 
     def _key(self, title: str) -> int:
-        """Return the same number for all spellings of a title with one `exact_key`."""
+        """The same number for all titles with one `exact_key`."""
         key = self._key_of_title.get(title)
         if key is None:
             key = self._keys.setdefault(exact_key(title), len(self._keys))

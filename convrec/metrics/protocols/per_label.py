@@ -53,7 +53,7 @@ class CatalogNames:
         return [name for name in names if name is not None]
 
     def name_of(self, item: TitleAndYear) -> str:
-        """Return the nearest name of an item, or its own line if no name is near."""
+        """The nearest name of an item, or its own line if no name is near."""
         text = self._line_format.format(*item)
         return self.nearest(text) or text
 

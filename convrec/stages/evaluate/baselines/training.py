@@ -23,12 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Training posts with a ground truth in the catalog.
+    """Training posts with a ground truth in the catalog; `items` are all catalog rows.
 
-    Attributes:
-        items: Title and year of each catalog row.
-        texts: The conversation of each post.
-        answer_counts: (posts, catalog) How many answers to the post name the item.
+    `answer_counts` (posts, catalog) says how many answers to a post name an item.
     """
 
     items: list[TitleAndYear]

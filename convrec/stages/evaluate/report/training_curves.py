@@ -25,7 +25,7 @@ class CurveCharts(NamedTuple):
 
 
 def training_curves(ctx: StepContext, colors: Mapping[str, int]) -> dict[str, CurveCharts]:
-    """Return stage → its charts, for each checkpoint with curves; those of single ranks are left out."""
+    """Return stage → its charts, for each checkpoint with curves, but not those of single ranks."""
     charts = {}
     for stage in ("sft", "rank_grpo"):
         ref = ctx.parents.get(f"checkpoint_{stage}")
