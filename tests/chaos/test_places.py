@@ -129,9 +129,9 @@ def test_a_truncated_warehouse_is_refused_and_unchanged(store: Store, share: flo
     complete = store.path.read_bytes()
     part = complete[: int(len(complete) * share)]
     store.path.write_bytes(part)
-    with pytest.raises(WarehouseError, match="stays untouched"):
+    with pytest.raises(WarehouseError, match="was not changed"):
         read_all(store.home)
-    with pytest.raises(WarehouseError, match="stays untouched"):
+    with pytest.raises(WarehouseError, match="was not changed"):
         put(store, "new")
     assert store.path.read_bytes() == part
 
@@ -164,7 +164,7 @@ def test_a_warehouse_that_stays_locked_is_an_error(
     )
     try:
         assert other.stdout is not None
-        assert other.stdout.readline() == "open\n"
+        assert other.stdout.readline() == "locked\n"
         assert "was locked by another process" in list_error(store.home, monkeypatch, capsys)
     finally:
         other.communicate("\n")
@@ -175,7 +175,7 @@ def test_a_missing_warehouse_is_not_silently_replaced(store: Store) -> None:
     ref = put(store, "a")
     away = store.path.rename(store.home / "away")
     for access in (lambda: store.find(ref.artifact_id), lambda: put(store, "b")):
-        with pytest.raises(WarehouseError, match="was moved or deleted while convrec ran"):
+        with pytest.raises(WarehouseError, match="was moved or deleted while convrec was running"):
             access()
     away.rename(store.path)
     assert store.find(ref.artifact_id) == ref

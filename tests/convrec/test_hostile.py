@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from convrec.artifacts.identity import digest
@@ -149,12 +149,17 @@ def test_any_response_is_a_success_or_a_failure(message: Any, usage: Any) -> Non
     (text or "").encode()
 
 
+ENTRY = st.fixed_dictionaries({"candidate": st.integers(0, 3), "rating": st.integers(-3, 3)})
+
+
 @settings(max_examples=300, deadline=None)
-@given(JSON)
+@given(JSON | st.lists(ENTRY, max_size=3))
+@example([{"candidate": 1, "rating": 2}, {"candidate": 2, "rating": -2}])
+@example([{"candidate": 1, "rating": 3}, {"candidate": 2, "rating": -2}])
 def test_any_ratings_are_complete_or_rejected(ratings: Any) -> None:
     try:
-        found = read_ratings(json.dumps({"ratings": ratings}), 2, 2)
+        ratings_by_position = read_ratings(json.dumps({"ratings": ratings}), 2, 2)
     except ValueError:
         return
-    assert found.keys() == {0, 1}
-    assert all(-2 <= rating <= 2 for rating in found.values())
+    assert ratings_by_position.keys() == {0, 1}
+    assert set(ratings_by_position.values()) <= set(range(-2, 3))

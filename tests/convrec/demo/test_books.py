@@ -105,6 +105,7 @@ def test_posts_mention_books_and_authors() -> None:
     texts = [r["prompt"][0]["content"] for r in rows if "broken" not in r["sample_id"]]
     assert 0.2 < mean(" by " in text for text in texts) < 0.6
     assert not any("movie" in text.lower() or "film" in text.lower() for text in texts)
+    assert len(texts) > 100
     assert all(parse_post(text, BOOKS).main_taste() for text in texts)
 
 

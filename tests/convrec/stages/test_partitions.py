@@ -1,16 +1,15 @@
+"""Partitions of contexts: their rows, and their files in a workspace."""
+
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import polars as pl
 import pytest
 
-from convrec.artifacts import ArtifactRef, ArtifactSpec, StepResult, Store, warehouse
-from convrec.artifacts.ducklake.lake import Lake
-from convrec.artifacts.parquet_rows import ParquetRows
+from convrec.artifacts import ArtifactRef, ArtifactSpec, StepResult, Store
 from convrec.config import load
 from convrec.stages import partitions
 from convrec.stages.base import StepContext
@@ -106,38 +105,38 @@ def test_the_number_of_partitions_changes_neither_id_nor_row(ctx: StepContext) -
     assert rows.height == 3 * (CONTEXTS - 1)
 
 
-def test_a_lost_partition_is_made_again_alone(ctx: StepContext, tmp_path: Path) -> None:
-    made: list[tuple[int, int]] = []
+def test_only_a_lost_partition_is_rebuilt(ctx: StepContext, tmp_path: Path) -> None:
+    built_ranges: list[tuple[int, int]] = []
     broken = True
 
-    def dies_once(ctx: StepContext, pieces: Any) -> None:
+    def fail_once(ctx: StepContext, pieces: Any) -> None:
         for piece in pieces:
             if broken and piece.start == 2:
-                raise OSError("the power went")
+                raise OSError("power failure")
             if not piece.file.exists():
-                made.append((piece.start, piece.stop))
+                built_ranges.append((piece.start, piece.stop))
             piece.make(ctx)
 
-    careful = spread(ctx, 3, spread=dies_once, workspace=tmp_path / "work")
+    partitioned = spread(ctx, 3, spread=fail_once, workspace=tmp_path / "work")
     with pytest.raises(OSError, match="power"):
-        CANDIDATES.build(careful)
+        CANDIDATES.build(partitioned)
     broken = False
-    built = CANDIDATES.build(careful)
-    assert made == [(0, 2), (2, 4), (4, 6)]
+    built = CANDIDATES.build(partitioned)
+    assert built_ranges == [(0, 2), (2, 4), (4, 6)]
     assert built.rows.equals(CANDIDATES.build(ctx).rows)
 
 
-def test_a_file_that_was_not_finished_is_not_there(ctx: StepContext, tmp_path: Path) -> None:
-    def cut_off(ctx: StepContext, shared: Any, start: int, stop: int) -> Any:
+def test_an_unfinished_file_is_not_kept(ctx: StepContext, tmp_path: Path) -> None:
+    def fail(ctx: StepContext, shared: Any, start: int, stop: int) -> Any:
         yield pl.DataFrame({"n": [1]})
-        raise OSError("the power went")
+        raise OSError("power failure")
 
     with pytest.raises(OSError, match="power"):
-        partitions.build_partitions(replace(ctx, workspace=tmp_path / "work"), cut_off, 2, {})
+        partitions.build_partitions(replace(ctx, workspace=tmp_path / "work"), fail, 2, {})
     assert [path.name for path in (tmp_path / "work").iterdir()] == [".lock"]
 
 
-def test_two_at_once_do_not_share_a_folder(ctx: StepContext, tmp_path: Path) -> None:
+def test_two_builds_do_not_share_a_folder(ctx: StepContext, tmp_path: Path) -> None:
     first = CANDIDATES.build(replace(ctx, workspace=tmp_path / "work"))
     second = CANDIDATES.build(replace(ctx, workspace=tmp_path / "work"))
     first.close()
@@ -153,37 +152,38 @@ def test_ranges_begin_at_a_multiple_of_the_chunk(monkeypatch: pytest.MonkeyPatch
     assert [stop - start for start, stop in ranges(70_000, 0)] == [32_768, 32_768, 4464]
 
 
-def test_spans_are_those_of_all_rows_however_many_are_looked_at_together(
+def test_spans_do_not_depend_on_the_block_size(
     ctx: StepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = {role: context_spans(ctx, role) for role in ("conversations", "teacher_lists")}
-    assert whole["conversations"].rows() == [
+    spans = {role: context_spans(ctx, role) for role in ("conversations", "teacher_lists")}
+    assert spans["conversations"].rows() == [
         ("c0", 0, 0),
         ("c1", 1, 4),
         *((f"c{n}", n, n) for n in (2, 3)),
         *((f"c{n}", n + 1, n + 1) for n in (4, 5, 6)),
     ]
     for size in (1, 2, 5):
-        monkeypatch.setattr(partitions, "ROWS", size)
-        for role, found in whole.items():
-            assert context_spans(ctx, role).equals(found)
-            assert context_spans(replace(ctx, frames={role: ctx.frame(role)}), role).equals(found)
+        monkeypatch.setattr(partitions, "SPAN_ROWS", size)
+        for role, expected in spans.items():
+            in_memory = replace(ctx, frames={role: ctx.frame(role)})
+            assert context_spans(ctx, role).equals(expected)
+            assert context_spans(in_memory, role).equals(expected)
 
 
-def test_rows_of_contexts_far_apart_are_read_without_those_between(
+def test_rows_between_distant_contexts_are_not_read(
     ctx: StepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "SPARSE", 1)
     for role in ("conversations", "teacher_lists"):
-        whole = ctx.rows(role, 0, 100, "context_id")
-        chosen = context_spans(ctx, role).filter(pl.col("context_id").is_in(["c0", "c6"]))
-        own = whole.filter(pl.col("context_id").is_in(["c0", "c6"]))
-        assert rows_of_contexts(ctx, role, chosen, "context_id").equals(own)
-        assert rows_of_contexts(ctx, role, context_spans(ctx, role), "context_id").equals(whole)
+        all_rows, spans = ctx.rows(role, 0, 100, "context_id"), context_spans(ctx, role)
+        distant = pl.col("context_id").is_in(["c0", "c6"])
+        rows = rows_of_contexts(ctx, role, spans.filter(distant), "context_id")
+        assert rows.equals(all_rows.filter(distant))
+        assert rows_of_contexts(ctx, role, spans, "context_id").equals(all_rows)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_rows_that_were_forgotten_leave_no_others_out(
+def test_deleted_rows_do_not_hide_other_rows(
     ctx: StepContext, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     before = ctx.frame("conversations", "context_id", "sample_id")
@@ -194,29 +194,7 @@ def test_rows_that_were_forgotten_leave_no_others_out(
     refs["conversations"] = ctx.store.headers("conversations")[0].ref
     ctx = replace(ctx, parents=refs)
     monkeypatch.setattr(partitions, "PARTITION", size)
-    monkeypatch.setattr(partitions, "ROWS", size)
-    found = pl.concat(row_slices(ctx, "conversations", "context_id", "sample_id"))
-    assert found.drop("row").equals(before.filter(pl.col("context_id") != "c1"))
+    monkeypatch.setattr(partitions, "SPAN_ROWS", size)
+    rows = pl.concat(row_slices(ctx, "conversations", "context_id", "sample_id"))
+    assert rows.drop("row").equals(before.filter(pl.col("context_id") != "c1"))
     assert context_spans(ctx, "conversations")["last"].to_list() == [0, 2, 3, 5, 6, 7]
-
-
-def test_files_are_copied_in_bounded_memory_and_no_more_than_they(
-    ctx: StepContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if isinstance(ctx.store.backend, Lake):
-        pytest.skip("a lake has its own instance of DuckDB")
-    large = "SELECT len(list(range)) FROM range(8_000_000)"  # which DuckDB cannot spill
-    copy = ParquetRows.insert
-
-    def insert(self: ParquetRows, connection: Any, *where: str) -> None:
-        with pytest.raises(duckdb.OutOfMemoryException):
-            connection.cursor().execute(large)
-        copy(self, connection, *where)
-
-    monkeypatch.setattr(ParquetRows, "insert", insert)
-    monkeypatch.setattr(warehouse, "WRITER_MEMORY", 2**24)
-    file = tmp_path / "rows.parquet"
-    ctx.frame("catalog").write_parquet(file)
-    ctx.store.put(ArtifactSpec("catalog", "ingest", 1), StepResult(ParquetRows((file,))))
-    with ctx.store.transaction() as connection:
-        assert connection.execute(large).fetchall() == [(8_000_000,)]

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convrec.config import Config, load
@@ -42,12 +42,18 @@ def test_a_title_cannot_end_the_candidates() -> None:
     assert content.count("</candidates>") == 1
 
 
-@given(st.text(), st.integers(1, 50))
-def test_sanitized_text_is_bounded(text: str, length: int) -> None:
-    shown = sanitize(text, length)
-    assert len(shown) <= length + len("\n[...]\n")
-    assert shown == text or len(text) > length or "<" in text
-    assert sanitize(shown.replace("\n[...]\n", ""), length + 7).count("<conversation") == 0
+_PIECES = st.sampled_from(["<", "</", "conversation", "candidates", ">", " ", "\n", "a", "é"])
+
+
+@given(st.one_of(st.text(), st.lists(_PIECES).map("".join)), st.integers(1, 50))
+@example("a <conversation> b", 50)
+@example("plain", 5)
+def test_sanitized_text_is_short_and_without_delimiters(text: str, length: int) -> None:
+    sanitized = sanitize(text, length)
+    assert len(sanitized) <= length + len("\n[...]\n")
+    assert not re.search(r"<\s*/?\s*(?:conversation|candidates)\b", sanitized, re.IGNORECASE)
+    if "<" not in text and len(text) <= length:
+        assert sanitized == text
 
 
 def test_a_long_post_keeps_both_ends() -> None:
