@@ -179,8 +179,9 @@ def _record_version(
         suffix = ".parquet" if file.suffix.lower() == ".parquet" else ".csv"
         copy = f"catalogs/{name}/{number}{suffix}"
         sha256, source = store.store_file(connection, file, copy), to_valid_unicode(file.resolve())
-        counts = items.height, bad.height
-        row = [name, number, sha256, copy, source, *counts, compared_with, utc_now(), None]
+        quarantined, published_at = bad.height, utc_now()
+        values = [source, items.height, quarantined, compared_with, published_at, None]
+        row = [name, number, sha256, copy, *values]
         marks = ", ".join("?" for _ in row)
         connection.execute(f"INSERT INTO catalog_versions VALUES ({marks})", row)  # noqa: S608
         for change, frame in ({} if changes is None else changes.by_change).items():

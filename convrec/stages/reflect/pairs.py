@@ -9,7 +9,6 @@ pairs are requested; a renamed item is a new pair. Contexts are processed in sli
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -34,13 +33,8 @@ FROM llm_judged JOIN keys USING (judge_key) WHERE pass <= ? ORDER BY request_key
 """
 
 
-@lru_cache(maxsize=1)
-def _judge_key_cache(prompt_key: str, max_characters: int) -> dict[bytes, str]:
-    """Hash of a conversation → judge key, for one prompt and length; every iteration needs them.
-
-    `prompt_key` does not depend on how many characters of a conversation are shown.
-    """
-    return {}
+_LATEST_JUDGE_KEYS: LatestValue[dict[bytes, str]] = LatestValue()
+"""Hash of a conversation → judge key, for one prompt and length; every iteration needs them."""
 
 
 class JudgeRequest(NamedTuple):
@@ -93,7 +87,8 @@ class Pairs:
         )
         template = Request("", self._endpoint, judge_body("\0", [], self._config))
         self._template_parts = template.canonical_json.split(canonical_json("\0")[1:-1])
-        self._judge_keys = _judge_key_cache(template.key, ctx.config.reflect.max_characters)
+        key = (template.key, ctx.config.reflect.max_characters)
+        self._judge_keys = _LATEST_JUDGE_KEYS.get(key, dict)
         self._cached: tuple[tuple[int, ...], list[PairSlice]] | None = None
 
     def judge_key(self, conversation: str) -> str:
