@@ -15,14 +15,8 @@ def checkpoint_row(
 ) -> pl.DataFrame:
     """The single row of a checkpoint artifact; `settings` say how it was trained."""
     manifest = {**settings, "serving": serving_settings(config)}
-    return pl.DataFrame(
-        {
-            "path": ["."],  # the artifact's own folder
-            "base": [base],
-            "parameters": [parameters],
-            "manifest": [json.dumps(manifest, sort_keys=True)],
-        }
-    )
+    row = (".", base, parameters, json.dumps(manifest, sort_keys=True))  # ".": the folder itself
+    return pl.DataFrame([row], ["path", "base", "parameters", "manifest"], orient="row")
 
 
 def serving_settings(config: Config) -> dict[str, Any]:

@@ -79,7 +79,5 @@ class Rollout:
 def _unique_prompts(prompts: list[list[int]], group_size: int) -> list[list[int]]:
     """One prompt per group, or all prompts if this process has incomplete groups."""
     firsts = prompts[::group_size]
-    complete = len(prompts) % group_size == 0
-    if complete and all(prompt == firsts[i // group_size] for i, prompt in enumerate(prompts)):
-        return firsts
-    return prompts
+    repeated = [prompt for prompt in firsts for _ in range(group_size)]
+    return firsts if repeated == prompts else prompts

@@ -68,13 +68,10 @@ def step_of(checkpoint: Path | None) -> int:
 
 
 class CheckpointCallback(TrainerCallback):
-    """Saves a run to `folder`, and restores it with `trainer.train(resume_from_checkpoint=...)`.
+    """Saves a run to `folder`, and restores the latest checkpoint there (`run_trainer`).
 
-    Args:
-        folder: The working folder. Its latest checkpoint is restored.
-        every: Save once this many steps have passed since the last save; 0 disables it.
-        boundary: Save only at multiples of this many steps (those of one generation).
-        between_epochs: Save before every epoch but the first.
+    Saves at multiples of `boundary` steps (those of one generation) once `every` steps have passed
+    since the last save; or, with `between_epochs`, before every epoch but the first.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ _TORCHRUN_VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTE
 def run_training(fit: FitFunction, job: TrainingJob, progress: Progress) -> TrainingResult:
     """`fit(job, progress)`, in the processes that `train.launcher` selects.
 
-    Raises ConfigError or TrainingError with a message of one sentence, however the processes end.
+    Raises ConfigError or TrainingError, however the processes end.
     """
     if job.config.train.launcher == "process":
         return fit(job, progress)

@@ -35,20 +35,17 @@ def launch_error(status: int, launch_folder: Path, log: Path, job: TrainingJob) 
         line = reported["message"]
     else:
         line = _last_error(text)
-    exit_codes = [int(code) for code in _EXIT_CODE.findall(text)] or [status]
-    signal_number = max(-exit_codes[-1], 0)
+    exit_code = int([status, *_EXIT_CODE.findall(text)][-1])
     if any(phrase in line for phrase in _MEMORY_ERRORS):
         return TrainingError(f"training ran out of memory ({line}); {_smaller_step(job)}")
-    if signal_number == signal.SIGKILL:
+    if exit_code == -signal.SIGKILL:
         return TrainingError(
             "a training process was killed with SIGKILL, as the system does when memory runs out; "
             f"{_smaller_step(job)}"
         )
-    ending = (
-        f"ended by {signal.Signals(signal_number).name}"
-        if signal_number
-        else f"exit status {exit_codes[-1]}"
-    )
+    ending = f"exit status {exit_code}"
+    if exit_code < 0:
+        ending = f"ended by {signal.Signals(-exit_code).name}"
     return TrainingError(
         f"training under accelerate failed ({ending}): {line.rstrip('.')}; see {log}"
     )

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -83,14 +84,12 @@ def _write_error(launch_folder: Path, kind: str, message: str) -> None:
 
 def _exit_with_launcher(alive: Path) -> None:
     """Exit once the launching process has ended, which releases its lock."""
-    while True:
-        try:
+    with suppress(FileNotFoundError):
+        while True:
             with try_file_lock(alive, shared=True, create=False) as is_free:
                 if is_free:
                     break
-        except FileNotFoundError:
-            break
-        time.sleep(0.5)
+            time.sleep(0.5)
     os._exit(1)
 
 

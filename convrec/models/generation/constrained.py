@@ -113,13 +113,9 @@ def generate_constrained(
 ) -> list[list[str]]:
     """The lines of `samples` lists for each prompt (token ids)."""
     max_tokens = constraint.catalog.max_tokens(constraint.n)
+    draws = uniform_draws(len(prompts) * samples, max_tokens, seed)
     generate_lists(
-        *student,
-        prompts,
-        constraint,
-        draws=uniform_draws(len(prompts) * samples, max_tokens, seed),
-        samples=samples,
-        temperature=temperature,
+        *student, prompts, constraint, draws=draws, samples=samples, temperature=temperature
     )
     return constraint.generated_lines()
 

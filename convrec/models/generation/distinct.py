@@ -63,7 +63,7 @@ class DistinctLines(StopAfterLines):
     ) -> TokenChoice:
         """One token per list; a repeated line is rolled back as a whole, this token included."""
         logits = self._restore_line_start(logits.float(), rows)
-        probs = (logits / temperature if temperature else logits).softmax(dim=-1)
+        probs = (logits / (temperature or 1.0)).softmax(dim=-1)
         reduced = self._without_repeats(probs, rows)
         tokens = reduced.argmax(dim=-1) if temperature == 0 else sample_inverse_cdf(reduced, draws)
         logps = probs.gather(1, tokens[:, None])[:, 0].log()
@@ -96,8 +96,7 @@ class DistinctLines(StopAfterLines):
     def _without_repeats(self, probs: Tensor, rows: Tensor) -> Tensor:
         """Reduce the probabilities (b, V) by what leads to an earlier line of the list.
 
-        If next to nothing would remain, they are returned unchanged: the line will repeat and be
-        rolled back, and the remainder would not be a line.
+        If next to nothing would remain, they stay: the line will repeat and be rolled back.
         """
         reductions = [
             (place, token_id, min(tail_prob, 1.0))

@@ -9,11 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convrec.models.generation.kv_cache import (
-    PreallocatedLayer,
-    cache_argument,
-    preallocated_cache,
-)
+from convrec.models.generation.kv_cache import PreallocatedLayer, cache_argument, preallocated_cache
 from convrec.models.generation.shared_prefix import (
     SharedPrefixLayer,
     attention_bias,

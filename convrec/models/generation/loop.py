@@ -1,8 +1,8 @@
 """The decode loop: a constraint chooses tokens, the model reads them, finished lists leave.
 
-Used instead of transformers' `generate` because the samples of a prompt share its prefill, and
-lists that have ended leave the batch. Each list draws from its own row of random numbers, so it
-does not depend on the other lists in its batch (up to rounding in the matrix products).
+Unlike in transformers' `generate`, the samples of a prompt share its prefill, and lists that have
+ended leave the batch. Each list draws from its own row of random numbers, so it does not depend on
+the other lists in its batch (up to rounding).
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ class TokenChoice(NamedTuple):
 
     `tokens` (b, w) is padded with -1 on the left. The first token of a list has log-probability
     `logps` (b,) and was `chosen` (b,) if the model had a choice; the tokens after it are forced.
-    `ended` (b,) lists are complete. `rollback` (b,), if present, is the number of tokens to remove
-    from the end of each list, this choice included; the list continues from there, which is its
-    start or the start of a line (`DecodingConstraint.can_rollback`).
+    `ended` (b,) lists are complete. `rollback` (b,) is the number of tokens to remove from the end
+    of each list, this choice included, back to the start of a line.
     """
 
     tokens: Tensor

@@ -18,8 +18,7 @@ from convrec.models.generation.trie import TrieCursor
 class AllowedTokens(NamedTuple):
     """The tokens allowed at each position of (B, T) ids, as K pairs of position and token.
 
-    `position` (K,) indexes the flattened batch, row by row. Positions without a pair (padding) are
-    not constrained.
+    `position` (K,) indexes the flattened batch. Positions without a pair are not constrained.
     """
 
     position: Tensor

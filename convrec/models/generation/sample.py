@@ -45,10 +45,8 @@ def sample_texts(
 ) -> list[list[str]]:
     """`samples` lists, as texts, for each prompt text, in order.
 
-    `sampler` defaults to `evaluate.sampler`. Lists end after `model.max_completion_tokens` at the
-    latest, unless they are constrained. Temperature 0 is greedy. `evaluate.batch_size` lists are
-    generated at once. The constrained sampler needs `lines`, those of the catalog, and `seen`, the
-    titles that each prompt has seen; equal prompts share their seen titles.
+    `sampler` defaults to `evaluate.sampler`. Temperature 0 is greedy. The constrained sampler needs
+    `lines`, those of the catalog, and `seen`, the titles that each prompt has seen.
     """
     model, tokenizer = student
     max_tokens = config.model.max_prompt_tokens

@@ -1,9 +1,8 @@
 """The lines of a catalog as a trie over tokens, and cursors that follow it for a batch of lists.
 
-Nodes are integers. The edges of a node are adjacent in flat arrays (compressed sparse rows) and
-sorted by token, so the next tokens of a whole batch are one index operation, whatever the size of
-the vocabulary. For each list and node, a cursor counts the lines below that are still available; a
-line that was generated or is excluded is subtracted along its path.
+Nodes are integers, their edges flat arrays (compressed sparse rows), sorted by token. For each list
+and node, a cursor counts the lines below that are still available; a line that was generated or is
+excluded is subtracted along its path.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ from torch import Tensor
 class Trie:
     """Lines in several tokenized forms: `forms[f][line]` are the tokens of a line in form f.
 
-    Form f starts at node `roots[f]`. Equal forms share their nodes. Within a form, no line may be a
-    prefix of another (see `unique_lines`).
+    Form f starts at node `roots[f]`. Within a form, no line may be a prefix of another.
     """
 
     def __init__(self, forms: Sequence[Sequence[Sequence[int]]]) -> None:
@@ -65,8 +63,8 @@ class Trie:
 class TrieCursor:
     """The positions of B lists in a trie, and the lines that each can still use.
 
-    `rank_forms[r]` is the form of line r of a list; there are N. `excluded` (B, lines) bool marks
-    lines that a list must not use. `generated` (B, N) are the lines of each list so far, then -1.
+    `rank_forms[r]` is the form of line r of N. `excluded` (B, lines) bool marks lines that a list
+    must not use. `generated` (B, N) are the lines of each list so far, then -1.
     """
 
     def __init__(self, trie: Trie, rank_forms: Sequence[int], excluded: Tensor) -> None:

@@ -73,11 +73,9 @@ class Memory:
 
     @property
     def peak(self) -> float:
-        """The maximum over a step.
+        """The maximum over a step: sampling, the loss, the last layer, or the last gradient.
 
-        Activations are freed as gradients are created, so the candidates are: sampling; the loss,
-        when the only gradient is the head's; the recomputation of the last layer; and the end of
-        the backward pass.
+        Activations are freed as gradients are created.
         """
         always = self.weights + self.optimizer + self.reference + self.buckets
         loss, last_layer = self.activations + self.logits, self.activations + self.recomputation
@@ -157,13 +155,11 @@ def _logits(shape: ModelShape, setup: TrainingSetup) -> float:
 
 
 def _sampling(shape: ModelShape, setup: TrainingSetup) -> float:
-    """Keys and values of all lists, their logits and probabilities, and autocast's weights.
-
-    Autocast keeps a bf16 copy of each trained weight until the end of a forward pass.
-    """
+    """Keys and values of all lists, their logits and probabilities, and autocast's weights."""
     tokens = setup.rows * (setup.prompt + setup.completion)
     cache = tokens * shape.cache(2 if setup.bf16 else 4)
     # Three tensors: logits, probabilities, padded probabilities.
     logits = 3 * setup.rows * shape.config.vocab_size * FLOAT32_BYTES
+    # Autocast keeps a bf16 copy of each trained weight until the end of a forward pass.
     copies = 2 * shape.parameters if setup.bf16 and not setup.lora else 0
     return float(cache + logits + copies)

@@ -25,6 +25,12 @@ USABLE_MEMORY = 0.9
 DEFAULT_LORA_RANK = 16
 """Rank of adapters if the profile has none and training all weights does not fit."""
 
+COMPUTE_UTILIZATION, BANDWIDTH_UTILIZATION = 0.35, 0.6
+"""Shares of a GPU's FLOP/s and bandwidth that training and decoding reach: assumptions."""
+
+LAYER_OVERHEAD = 0.4e-3
+"""Seconds of Python and kernel launches per layer and token: an assumption."""
+
 Stage = Literal["sft", "rank_grpo"]
 
 
@@ -52,10 +58,9 @@ class StagePlan:
 def plan_stage(
     stage: Stage, shape: ModelShape, machine: Machine, config: Config, rows: int
 ) -> StagePlan:
-    """The first strategy that fits; `rows` are the demonstrations of sft.
+    """The first strategy that fits, from large to small batches; `rows` are those of sft.
 
-    Strategies in order: all weights with DDP, sharded by FSDP (sft only), adapters; then the same
-    with smaller batches. Raises InputError if not even the smallest step with adapters fits.
+    Raises InputError if not even the smallest step with adapters fits.
     """
     smallest = math.inf
     for batch in _batch_sizes(stage, machine, config):
@@ -131,27 +136,13 @@ def _overrides(
 ) -> dict[str, Any]:
     """The settings to override in the profile, by dotted key."""
     batch_key = "sft.batch_size" if stage == "sft" else "rank_grpo.prompts_per_step"
-    overrides: dict[str, Any] = {batch_key: batch}
-    if lora:
-        overrides[f"{stage}.lora.rank"] = lora
     return {
-        **overrides,
+        batch_key: batch,
+        **({f"{stage}.lora.rank": lora} if lora else {}),
         "train.launcher": "accelerate",
         "train.parallel": parallel,
         "train.processes": machine.count,
     }
-
-
-COMPUTE_UTILIZATION = 0.35
-"""Share of a GPU's FLOP/s that training reaches: an assumption, typical for models of this size."""
-
-
-BANDWIDTH_UTILIZATION = 0.6
-"""Share of a GPU's bandwidth that decoding reaches: an assumption."""
-
-
-LAYER_OVERHEAD = 0.4e-3
-"""Seconds of Python and kernel launches per layer and token: an assumption."""
 
 
 def step_seconds(shape: ModelShape, setup: TrainingSetup, machine: Machine) -> dict[str, float]:

@@ -58,9 +58,8 @@ def _check_arguments(config: Config) -> Finding:
             raise ConfigError(f"TRL refuses the settings of rank_grpo ({error})") from None
     lists = config.rank_grpo.prompts_per_step * config.rank_grpo.group_size
     sampler = f"vLLM ({arguments.vllm_mode})" if arguments.use_vllm else "this project's sampler"
-    return Finding(
-        "rank_grpo", OK, f"TRL accepts its arguments: {lists} lists per step with {sampler}"
-    )
+    text = f"TRL accepts its arguments: {lists} lists per step with {sampler}"
+    return Finding("rank_grpo", OK, text)
 
 
 def _check_vllm(config: Config, gpus: int) -> list[Finding]:

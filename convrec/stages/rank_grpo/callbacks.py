@@ -80,14 +80,12 @@ class StepMetricsCallback(TrainerCallback):
             name = CURVES.get(trl_name, trl_name if trl_name.startswith(KEPT_PREFIXES) else None)
             if name is not None and value is not None:
                 values[name] = float(value)
-        parts = {
-            f"seconds_{part}": self.timer.pop_seconds(part) for part in ("sampling", "scoring")
-        }
+        names = ("sampling", "scoring")
+        parts = {f"seconds_{name}": self.timer.pop_seconds(name) for name in names}
         values["seconds_loss"] = values.get("seconds", 0.0) - sum(parts.values())
         self.metrics_log.add_metrics(step, values | parts)
-        self.progress(
-            step, state.max_steps, f"NDCG of sampled lists {values.get('reward', 0.0):.3f}"
-        )
+        reward = values.get("reward", 0.0)
+        self.progress(step, state.max_steps, f"NDCG of sampled lists {reward:.3f}")
 
 
 class SyncRngCallback(TrainerCallback):

@@ -62,8 +62,8 @@ def prepare_inputs(
 def training_data(samples: Rows, tokenizer: Any, config: Config, seed: int) -> Dataset:
     """Prompts as token ids, with seen titles and ground truth, in the order of training.
 
-    The samples are reshuffled until there are enough for all steps, as TRL would do per epoch. One
-    long epoch has the same position after a resume as before.
+    The samples are reshuffled as TRL would do per epoch. One long epoch has the same position after
+    a resume as before.
     """
     settings = config.rank_grpo
     rows = [

@@ -1,8 +1,4 @@
-"""The reward functions that TRL calls, and the metrics logged with them.
-
-Every algorithm logs the same metrics, so their curves can be compared: NDCG@N as the reward of a
-list, the reward of each rank, relevance per bucket of ranks, and the list quality of evaluation.
-"""
+"""The reward functions that TRL calls, and the metrics that every algorithm logs with them."""
 
 from __future__ import annotations
 

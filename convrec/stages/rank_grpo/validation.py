@@ -1,8 +1,7 @@
 """Validation during training: Recall and NDCG of lists that the model generates on validation.
 
-Lists are sampled as in training, with the same random numbers every time, so two evaluations differ
-by their weights only. The metrics are those of the `standard` protocol, not the reward. The best
-weights by NDCG are kept. Training stops once NDCG has not improved for `patience` evaluations.
+Lists are sampled with the same random numbers every time, so two evaluations differ by their
+weights only. The metrics are those of the `standard` protocol, not the reward.
 """
 
 from __future__ import annotations
@@ -102,13 +101,11 @@ class Validation(TrainerCallback):
             step, {f"validation_{name}": value for name, value in values.items()}
         )
         logged = zip(self.samples[:LOGGED_LISTS], lists, ndcg, strict=False)
-        self.metrics_log.add_samples(
-            step,
-            (
-                {"context_id": sample["context_id"], "completion": text, BEST_METRIC: float(value)}
-                for sample, text, value in logged
-            ),
+        rows = (
+            {"context_id": sample["context_id"], "completion": text, BEST_METRIC: float(value)}
+            for sample, text, value in logged
         )
+        self.metrics_log.add_samples(step, rows)
         if self.best[0] == step and self.metrics_log.is_writer:
             weights = {
                 name: weight.detach().cpu().contiguous()
@@ -131,17 +128,12 @@ class Validation(TrainerCallback):
     def _score(self, lists: Sequence[str]) -> tuple[dict[str, float], NDArray[np.float64]]:
         """Mean metrics and list quality with the interval of NDCG; and the NDCG of each list."""
         to_score = [
-            ListToScore(
-                text, titles_and_years(sample["seen"]), titles_and_years(sample["ground_truth"])
-            )
-            for sample, text in zip(self.samples, lists, strict=True)
+            ListToScore(text, *(titles_and_years(row[key]) for key in ("seen", "ground_truth")))
+            for row, text in zip(self.samples, lists, strict=True)
         ]
+        n, line_format = self.config.list_length, self.config.line_format
         batch = match_standard(
-            to_score,
-            self.index,
-            n=self.config.list_length,
-            years=self.config.line_format.has_years,
-            line_format=self.config.line_format,
+            to_score, self.index, n=n, years=line_format.has_years, line_format=line_format
         )
         metrics = ranking_metrics(batch)
         by_name = {**{name: metrics[name] for name in LOGGED_METRICS}, **batch.quality}

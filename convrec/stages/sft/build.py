@@ -48,8 +48,8 @@ def training_rows(
 def training_splits(ctx: StepContext) -> dict[str, list[TextPair]]:
     """The rows of splits train and validation, from the run's own data or from its sources.
 
-    Lists of a source are cut to `list_length`, because provided lists may be longer. Conversations
-    that the run's own data hold out are excluded, whatever their split in the source.
+    Lists of a source are cut to `list_length`. Conversations that the run's own data hold out are
+    excluded, whatever their split in the source.
     """
     config, conversations = ctx.config, ctx.frame("conversations")
     tables = [(conversations, ctx.frame("demonstrations"))] if ctx.has("demonstrations") else []
