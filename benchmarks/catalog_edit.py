@@ -86,7 +86,7 @@ def carry(old: Store, new: Store) -> None:
             tables[name] = connection.execute(
                 f"SELECT * FROM {name} WHERE artifact_id IN (SELECT unnest(?))", [basis]
             ).pl()
-    with new.write() as connection:
+    with new.transaction() as connection:
         for name, rows in {**tables, "pins": pins}.items():
             connection.register("rows_", rows.to_arrow())
             connection.execute(f"INSERT INTO {name} SELECT * FROM rows_")

@@ -80,10 +80,10 @@ def copy_to(folder: Path, count: int) -> None:
     import pyarrow as pa
     import pyarrow.dataset
 
-    from convrec.artifacts.parquet_rows import ROW_GROUP
+    from convrec.artifacts.parquet_rows import ROW_GROUP_SIZE
 
     table = candidates(count).to_arrow()
-    rows = pa.Table.from_batches(table.to_batches(max_chunksize=ROW_GROUP))
+    rows = pa.Table.from_batches(table.to_batches(max_chunksize=ROW_GROUP_SIZE))
 
     def work() -> None:
         with duckdb.connect() as connection:

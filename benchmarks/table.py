@@ -26,7 +26,7 @@ from typing import Any
 from readings import READINGS
 from turns import ROOT, command
 
-from convrec.utils.markdown import text
+from convrec.utils.markdown import escape
 
 RUNS: dict[str, tuple[str, str]] = {
     "startup": ("--rounds 7 --home HOME", "--rounds 1 --home HOME"),
@@ -111,7 +111,7 @@ def section(
     lines = [f"## {name}", "", f"`python benchmarks/{name}.py {arguments}`".replace(" `", "`")]
     lines[-1] += f", {took:.0f} s."
     if wrong:
-        return [*lines, "", f"**failed**: {text(wrong)}", ""]
+        return [*lines, "", f"**failed**: {escape(wrong)}", ""]
     head = "| what | median | range | wall clock | goal | reached |"
     picture = ["", "![Time and peak memory by size](images/growth.svg)"] if name == "growth" else []
     return [*lines, "", head, "|---|---|---|---|---|---|", *map(row, figures), *picture, ""]

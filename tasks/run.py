@@ -113,7 +113,7 @@ class Run:
 
     def _publish_failure(self, error: Exception) -> None:
         run, node = self._current.run or self, self._current.node
-        parents = run.resolver.resolve(node).ctx.parents if node else {}
+        parents = run.resolver.context(node).parents if node else {}  # works without a warehouse
         publish_failure(error, node, parents, store=run.store, profile=run.profile)
 
     def _write_record(self, outcome: str) -> None:

@@ -92,4 +92,3 @@ def test_the_links_of_a_page_resolve(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
     relative = [link for link in links if not re.match(r"[a-z]+:", link)]
     assert not [link for link in relative if not (page.parent / link).exists()]
-

@@ -145,7 +145,7 @@ class DatabaseFile(Backend):
         connection.execute(f"ATTACH {sql_literal(str(rewritten))} AS rewritten ({STORAGE_OPTION})")
         connection.execute(f'COPY FROM DATABASE "{name}" TO rewritten')
         connection.execute("DETACH rewritten")
-        # Without a checkpoint, whoever opens the new file would replay the old file's log.
+        # Without a checkpoint, the next process would replay the old file's log on the new one.
         connection.execute(f'CHECKPOINT "{name}"')
         os.replace(rewritten, self.path)
 

@@ -92,18 +92,21 @@ class Resolver:
         inputs = node.inputs(self.config).values()
         return [name for name in inputs if name not in self.refs and name not in skipped]
 
-    def resolve(self, node: Node, *, refresh: bool = False) -> ResolvedNode:
-        """The node with the inputs that are known."""
+    def context(self, node: Node) -> StepContext:
+        """The inputs of a node that are known; does not read the warehouse."""
         inputs = node.inputs(self.config).items()
-        ctx = StepContext(
+        return StepContext(
             node.adapt(self.config),
             self.store,
             {role: self.refs[name] for role, name in inputs if name in self.refs},
             frames={role: self.frames[name] for role, name in inputs if name in self.frames},
         )
+
+    def resolve(self, node: Node, *, refresh: bool = False) -> ResolvedNode:
+        """The node with the inputs that are known."""
         pin = node.pin(self.config)
         pinned = self.store.pinned(pin) if pin and not refresh else None
-        return ResolvedNode(node, ctx, pinned=pinned, refresh=refresh)
+        return ResolvedNode(node, self.context(node), pinned=pinned, refresh=refresh)
 
     def take(self, resolved: ResolvedNode) -> ArtifactRef:
         """Know the node's artifact from now on; one that is not stored is built in memory."""

@@ -18,7 +18,7 @@ from convrec.artifacts.step_result import StepResult
 from convrec.artifacts.store import Store
 from convrec.config import Config, StageName
 from convrec.llm.requests import Request
-from convrec.utils.progress import Progress, silent
+from convrec.utils.progress import Progress, no_progress
 
 
 class Partition(Protocol):
@@ -53,7 +53,7 @@ class StepContext:
     config: Config
     store: Store
     parents: Mapping[str, ArtifactRef] = field(default_factory=dict)
-    progress: Progress = silent
+    progress: Progress = no_progress
     scratch: Path | None = None
     workspace: Path | None = None
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)

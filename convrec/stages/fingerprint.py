@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from convrec.artifacts.identity import ArtifactRef, digest
-from convrec.artifacts.retry import again
+from convrec.artifacts.retry import with_retries
 from convrec.artifacts.store import Store
 from convrec.stages.base import Step, StepContext
 
@@ -54,7 +54,7 @@ def find_cached(store: Store, fingerprint: str) -> CachedArtifact | None:
     return CachedArtifact(ref, row[1]) if row and ref is not None and not ref.partial else None
 
 
-@again
+@with_retries
 def record_cached(store: Store, fingerprint: str, artifact_id: str, requests: int) -> None:
     """Record a complete artifact under a fingerprint, in place of its earlier fingerprints."""
     with store.transaction() as connection:

@@ -73,7 +73,7 @@ def test_a_disk_that_fills_up_loses_no_response(
         filler.start()
         error = error_message(convrec(*command, home=home))
         filler.join()
-        assert "free some" in error
+        assert "Free some space" in error
         answered = {line["key"] for line in server.log_lines()}
         assert 20 <= len(answered) < 128  # it stopped early
         assert stored_keys(home) == answered

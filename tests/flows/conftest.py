@@ -1,19 +1,13 @@
-"""One Prefect server for all flow tests, and a fresh warehouse for each."""
+"""One Prefect server for all flow tests, and an empty warehouse for each."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
-
-from convrec.artifacts import Store
-from convrec.config import load
-from convrec.pipeline.reparse import response_nodes
 
 
 @pytest.fixture(scope="session")
@@ -27,14 +21,14 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture
 def home(prefect_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A warehouse of the test's own."""
+    """The folder of an empty warehouse."""
     monkeypatch.setenv("CONVREC_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
 
 @pytest.fixture
 def small() -> dict[str, object]:
-    """Overrides that make the demo small enough for a test; every stage still does real work."""
+    """Overrides that shrink the demo; every stage still does real work."""
     return {
         "ingest.contexts": {"train": 24, "validation": 4, "test": 6},
         "model.hidden": 16,
@@ -50,17 +44,3 @@ def small() -> dict[str, object]:
         "rank_grpo.group_size": 2,
         "evaluate.bootstrap": 20,
     }
-
-
-def late(file: Path, overrides: Mapping[str, Any]) -> dict[str, str]:
-    """Overrides that replay a Batch output file without an answer: it failed, for one post."""
-    _, _, ctx = next(response_nodes(load("demo", overrides), Store(file.with_suffix(".home"))))
-    owner = ctx.frame("conversations")["context_id"][0]
-    line = {"custom_id": owner, "response": None, "error": {"code": "batch_expired"}}
-    file.write_text(json.dumps(line))
-    return {"recommend.source": "replay", "recommend.replay": str(file)}
-
-
-def ids(summary: dict[str, Any]) -> list[str | None]:
-    """The artifacts of a run, node by node."""
-    return [entry["artifact_id"] for entry in summary["stages"]]

@@ -3,30 +3,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-
 from flows.pipeline import pipeline
-
-
-def artifacts_of(flow_run_id: str) -> dict[str, Any]:
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
-        )
-    return {artifact.key: artifact for artifact in found}
+from tests.support.prefect_artifacts import artifacts_by_key
 
 
 def test_figures_and_lineage_are_in_the_ui(home: Path, small: dict[str, Any]) -> None:
     first = pipeline(profile="demo", overrides=small, until="remap")
-    shown = artifacts_of(first["flow_run_id"])
-    assert {"catalog", "conversations", "quarantine", "teacher-lists", "candidates"} <= set(shown)
-    assert "linked" in shown["candidates"].data
-    drawn = shown["lineage"].data
-    assert f'href "/v2/runs/flow-run/{first["flow_run_id"]}"' in drawn
+    artifacts = artifacts_by_key(first["flow_run_id"])
+    kinds = {"catalog", "conversations", "quarantine", "teacher-lists", "candidates"}
+    assert kinds <= set(artifacts)
+    assert "linked" in str(artifacts["candidates"].data)
+    link_to_first = f'href "/v2/runs/flow-run/{first["flow_run_id"]}"'
+    assert link_to_first in str(artifacts["lineage"].data)
 
     second = pipeline(profile="demo", overrides=small, until="remap")
-    shown = artifacts_of(second["flow_run_id"])
-    assert set(shown) == {"lineage"}
-    assert f'href "/v2/runs/flow-run/{first["flow_run_id"]}"' in shown["lineage"].data
-    assert "cached" in shown["lineage"].data
+    artifacts = artifacts_by_key(second["flow_run_id"])
+    assert set(artifacts) == {"lineage"}
+    assert link_to_first in str(artifacts["lineage"].data)
+    assert "cached" in str(artifacts["lineage"].data)

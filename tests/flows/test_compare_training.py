@@ -16,24 +16,26 @@ from flows.compare_training import compare_training
 from flows.pipeline import pipeline
 
 
-def test_every_algorithm_starts_from_one_checkpoint_and_is_measured(
-    home: Path, small: dict[str, Any]
-) -> None:
+def test_all_algorithms_start_from_one_checkpoint(home: Path, small: dict[str, Any]) -> None:
     built = pipeline(profile="demo", overrides=small)
-    asked = {
+    arguments = {
         "profile": "demo",
         "overrides": small,
         "algorithms": ["rank_grpo", "rank_grpo:log", "grpo"],
         "seeds": [7, 8],
         "learning_rates": {"rank_grpo": [4e-4], "rank_grpo:log": [4e-4], "grpo": [1e-4, 4e-3]},
     }
-    first = compare_training(**asked)
+    first = compare_training(**arguments)
     store = Store(home)
 
     ids = {one for ids in first["trained"].values() for one in ids}
     assert len(ids) == 6
-    own = next(e for e in built["stages"] if (e["stage"], e["kind"]) == ("rank_grpo", "checkpoint"))
-    assert own["artifact_id"] in first["trained"]["rank_grpo"]
+    (of_pipeline,) = [
+        entry["artifact_id"]
+        for entry in built["stages"]
+        if (entry["stage"], entry["kind"]) == ("rank_grpo", "checkpoint")
+    ]
+    assert of_pipeline in first["trained"]["rank_grpo"]
     starts = {store.header(one).parents["checkpoint"] for one in ids}
     assert len(starts) == 1
     steps = {store.header(one).figures["steps"] for one in ids}
@@ -43,29 +45,29 @@ def test_every_algorithm_starts_from_one_checkpoint_and_is_measured(
     systems = set(metrics.filter(metrics["versus"].is_null())["system"])
     assert {"rank_grpo", "rank_grpo:log", "grpo", "sft", "popularity", "knn"} <= systems
     assert {"grpo, seed 7", "grpo, seed 8"} <= systems
-    of = {
+    values = {
         (row["system"], row["metric"]): row["value"]
         for row in metrics.filter(metrics["versus"].is_null()).iter_rows(named=True)
     }
-    seeds = [of[f"grpo, seed {seed}", "ndcg@20"] for seed in (7, 8)]
-    assert of["grpo", "ndcg@20"] == pytest.approx(sum(seeds) / 2)
+    seeds = [values[f"grpo, seed {seed}", "ndcg@20"] for seed in (7, 8)]
+    assert values["grpo", "ndcg@20"] == pytest.approx(sum(seeds) / 2)
     pairs = set(zip(metrics["system"], metrics["versus"], strict=True))
     assert {("rank_grpo", "sft"), ("rank_grpo", "grpo"), ("grpo", "sft")} <= pairs
 
     table = comparison_markdown(metrics, first["learning_rates"])
     assert len(table.splitlines()) == 2 + len(systems)
-    lines = validation_curves(store, first["trained"])
-    assert set(lines) == {"rank_grpo", "rank_grpo:log", "grpo"}
-    picture = convergence_svg(lines)
-    assert picture.count("<polyline") == 3
-    assert ">rank_grpo:log</text>" in picture
+    curves = validation_curves(store, first["trained"])
+    assert set(curves) == {"rank_grpo", "rank_grpo:log", "grpo"}
+    svg = convergence_svg(curves)
+    assert svg.count("<polyline") == 3
+    assert ">rank_grpo:log</text>" in svg
 
-    second = compare_training(**asked)
+    second = compare_training(**arguments)
     assert {entry["state"] for entry in second["stages"]} == {"cached"}
     assert second["learning_rates"] == first["learning_rates"]
 
 
-def test_an_unknown_algorithm_is_refused_with_what_is_allowed(
+def test_the_error_for_an_unknown_algorithm_lists_the_known(
     home: Path, small: dict[str, Any]
 ) -> None:
     pipeline(profile="demo", overrides=small, until="sft")

@@ -1,4 +1,4 @@
-"""What is known to be current is found without its requests, and never after a change."""
+"""An artifact known to be current is reused without building its requests again."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from convrec.artifacts import Store
 from convrec.config import ROOT, load
 from convrec.pipeline.plan import make_plan
 from flows.pipeline import pipeline
-from tests.flows.conftest import ids
+from tasks import fetch
+from tests.support.summaries import artifact_ids
 
 Small = dict[str, Any]
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The kinds whose requests were gone through."""
-    import tasks.fetch as module
-
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The artifact kinds whose responses were fetched, in order."""
     kinds: list[str] = []
-    whole = module.fetch_responses
+    fetch_responses = fetch.fetch_responses
 
-    def noted(step: Any, *args: Any, **options: Any) -> Any:
+    def recording(step: Any, *args: Any, **options: Any) -> Any:
         kinds.append(step.kind)
-        return whole(step, *args, **options)
+        return fetch_responses(step, *args, **options)
 
-    monkeypatch.setattr(module, "fetch_responses", noted)
+    monkeypatch.setattr(fetch, "fetch_responses", recording)
     return kinds
 
 
@@ -36,12 +35,12 @@ def run(small: Small) -> dict[str, Any]:
     return pipeline(profile="demo", overrides=small, until="reflect")
 
 
-def test_an_unchanged_run_makes_no_requests(home: Path, small: Small, asked: list[str]) -> None:
+def test_an_unchanged_run_makes_no_requests(home: Path, small: Small, fetched: list[str]) -> None:
     first = run(small)
-    assert asked == ["teacher_lists", "judgments"]
+    assert fetched == ["teacher_lists", "judgments"]
     second = run(small)
-    assert len(asked) == 2
-    assert ids(first) == ids(second)
+    assert len(fetched) == 2
+    assert artifact_ids(first) == artifact_ids(second)
     assert second["llm"]["requests"] == second["llm"]["from_ledger"] == first["llm"]["requests"]
     plan = make_plan(load("demo", small), Store(home))
     states = {entry["kind"]: entry["state"] for entry in plan["stages"]}
@@ -56,38 +55,38 @@ def test_an_unchanged_run_makes_no_requests(home: Path, small: Small, asked: lis
         ("DELETE FROM llm_answers WHERE model = 'demo-teacher'", "teacher_lists"),
     ],
 )
-def test_whatever_changed_is_seen(
-    home: Path, small: Small, asked: list[str], change: str, kind: str
+def test_a_change_in_the_warehouse_fetches_again(
+    home: Path, small: Small, fetched: list[str], change: str, kind: str
 ) -> None:
     first = run(small)
-    asked.clear()
+    fetched.clear()
     with Store(home).transaction() as connection:
         connection.execute(change)
     again = run(small)
-    assert asked == [kind]
-    assert ids(again) == ids(first)
+    assert fetched == [kind]
+    assert artifact_ids(again) == artifact_ids(first)
 
 
-def test_other_settings_are_not_taken_for_these(home: Path, small: Small, asked: list[str]) -> None:
+def test_other_settings_fetch_again(home: Path, small: Small, fetched: list[str]) -> None:
     run(small)
-    asked.clear()
+    fetched.clear()
     run({**small, "llm.max_concurrency": 3})
-    assert "judgments" in asked
+    assert "judgments" in fetched
 
 
-def test_after_a_catalog_edit_the_teacher_is_not_looked_up_again(
-    home: Path, small: Small, asked: list[str], tmp_path: Path
+def test_a_catalog_edit_does_not_fetch_from_the_teacher(
+    home: Path, small: Small, fetched: list[str], tmp_path: Path
 ) -> None:
-    """Not even where the judge, which may be the same model, has answered about new pairs."""
-    same = {**small, "reflect.model": "demo-teacher"}
-    run(same)
-    asked.clear()
+    """Not even if the judge is the same model and has rated new pairs."""
+    one_model = {**small, "reflect.model": "demo-teacher"}
+    run(one_model)
+    fetched.clear()
     catalog = tmp_path / "edited.csv"
     shipped = (ROOT / "catalog" / "demo.csv").read_text(encoding="utf-8")
     catalog.write_text(shipped.replace("Heat,1995", "Heat: The Cut,1995"), encoding="utf-8")
-    edited = run({**same, "ingest.catalog": str(catalog)})
-    assert asked == ["judgments"]
+    edited = run({**one_model, "ingest.catalog": str(catalog)})
+    assert fetched == ["judgments"]
     assert edited["llm"]["sent"] > 0
-    asked.clear()
-    run({**same, "ingest.catalog": str(catalog)})
-    assert asked == []
+    fetched.clear()
+    run({**one_model, "ingest.catalog": str(catalog)})
+    assert fetched == []

@@ -1,4 +1,4 @@
-"""Runs whose surroundings change: the warehouse goes between two stages, the clock goes back."""
+"""Runs whose environment changes: the warehouse is moved, the clock is set back."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tasks.listener import listener
 AHEAD = timedelta(days=400)
 
 
-class Thief:
-    """Takes the warehouse away once the teacher's lists are stored."""
+class WarehouseMover:
+    """Moves the warehouse away once the teacher's lists are stored."""
 
     def __init__(self, home: Path) -> None:
         self.path = home / "warehouse.duckdb"
@@ -32,23 +32,23 @@ class Thief:
             self.path.rename(self.path.with_name("away"))
 
 
-def test_a_warehouse_that_goes_between_two_stages(home: Path, small: dict[str, Any]) -> None:
-    token = listener.set(Thief(home))
+def test_a_warehouse_moved_between_stages_ends_the_run(home: Path, small: dict[str, Any]) -> None:
+    token = listener.set(WarehouseMover(home))
     try:
         with pytest.raises(
-            WarehouseError, match="was moved or deleted while convrec ran"
+            WarehouseError, match="was moved or deleted while convrec was running"
         ) as caught:
             pipeline(profile="demo", overrides=small, until="remap")
     finally:
         listener.reset(token)
     assert caught.value.resume.startswith("convrec run demo --until remap")
-    assert not (home / "warehouse.duckdb").exists()  # nothing was begun in its place
+    assert not (home / "warehouse.duckdb").exists()  # no new one was created
     (home / "away").rename(home / "warehouse.duckdb")
     assert pipeline(profile="demo", overrides=small, until="remap")["llm"]["sent"] == 0
 
 
-def test_a_clock_that_is_set_back(home: Path, small: dict[str, Any]) -> None:
-    """Whatever is stored lies ahead: the same as a clock that went back after the run."""
+def test_artifacts_dated_in_the_future_are_reused(home: Path, small: dict[str, Any]) -> None:
+    """All stored times are moved forward, as if the clock was set back after the run."""
     first = pipeline(profile="demo", overrides=small, until="adjust")
     store = Store(home)
     with store.transaction() as connection:
@@ -69,8 +69,8 @@ def test_a_clock_that_is_set_back(home: Path, small: dict[str, Any]) -> None:
     assert again["llm"]["sent"] == 0
     changed = pipeline(profile="demo", overrides={**small, "remap.keep": 10}, until="adjust")
     assert changed["llm"]["sent"] == 0
-    made = {entry["artifact_id"] for entry in first["stages"] if entry["artifact_id"]}
-    assert made <= {header.ref.artifact_id for header in store.headers()}
+    built = {entry["artifact_id"] for entry in first["stages"] if entry["artifact_id"]}
+    assert built <= {header.ref.artifact_id for header in store.headers()}
     garbage = find_garbage(store)
-    assert not made & {one.artifact_id for one in garbage.artifacts}
+    assert not built & {one.artifact_id for one in garbage.artifacts}
     assert not garbage.leftovers

@@ -1,4 +1,4 @@
-"""The log has a line an event, with the ids in it, and no word of a post."""
+"""The log has one line per event, with ids, and no text of a post."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import pytest
 from convrec.demo.posts import generate_rows
 from convrec.errors import ConvrecError
 from flows.pipeline import pipeline
-from tests.flows.conftest import late
+from tests.support.expired_batch import replay_expired_batch
+
+Small = dict[str, Any]
 
 MARKER = "xyzzyplugh"
 
 
-class Kept(logging.Handler):
+class LineHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.lines: list[str] = []
@@ -28,18 +30,18 @@ class Kept(logging.Handler):
 
 
 @pytest.fixture
-def log() -> Iterator[Kept]:
-    kept = Kept()
+def log() -> Iterator[LineHandler]:
+    handler = LineHandler()
     loggers = [logging.getLogger(name) for name in ("", "prefect", "convrec")]
     for logger in loggers:
-        logger.addHandler(kept)
-    yield kept
+        logger.addHandler(handler)
+    yield handler
     for logger in loggers:
-        logger.removeHandler(kept)
+        logger.removeHandler(handler)
 
 
-def data(folder: Path) -> dict[str, Any]:
-    """The demo's posts, each with the marker, as a user's own files; some rows are broken."""
+def write_marked_posts(folder: Path) -> dict[str, Any]:
+    """Write the demo's posts, each with MARKER, and two broken rows; return the overrides."""
     rows = generate_rows(7, {"train": 12, "validation": 3, "test": 3})
     for row in rows:
         if isinstance(row, dict):
@@ -50,30 +52,37 @@ def data(folder: Path) -> dict[str, Any]:
     return {"ingest.format": "reddit-v2", "ingest.path": str(folder)}
 
 
-def test_a_run_logs_a_line_an_event_and_no_word_of_a_post(
-    home: Path, small: dict[str, Any], tmp_path: Path, log: Kept, capfd: pytest.CaptureFixture[str]
+def test_a_run_logs_one_line_per_event_and_no_post(
+    home: Path,
+    small: dict[str, Any],
+    tmp_path: Path,
+    log: LineHandler,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    overrides = {**small, **data(tmp_path / "data")}
+    overrides = {**small, **write_marked_posts(tmp_path / "data")}
     summary = pipeline(profile="demo", overrides=overrides, until="sft")
     run = f"run={summary['flow_run_id']}"
-    ours = [line for line in log.lines if run in line]
-    for entry in summary["stages"]:
-        if artifact := entry["artifact_id"]:
-            told = {line for line in ours if f"artifact={artifact} " in line}
-            assert len(told) == 1
-            assert f"rows={entry['rows']}" in told.pop()
-    assert any("run started" in line for line in ours)
-    assert any("outcome=completed" in line for line in ours)
-    assert not any("\n" in line for line in ours)
-    shown = "\n".join([*log.lines, *capfd.readouterr()])
-    assert MARKER not in shown
+    lines = [line for line in log.lines if run in line]
+    built = [entry for entry in summary["stages"] if entry["artifact_id"]]
+    assert {entry["kind"] for entry in built} >= {"conversations", "judgments", "checkpoint"}
+    for entry in built:
+        (line,) = {line for line in lines if f"artifact={entry['artifact_id']} " in line}
+        assert f"rows={entry['rows']}" in line
+    assert any("run started" in line for line in lines)
+    assert any("outcome=completed" in line for line in lines)
+    assert not any("\n" in line for line in lines)
+    assert MARKER not in "\n".join([*log.lines, *capfd.readouterr()])
 
 
-def test_a_run_that_fails_says_no_word_of_a_post(
-    home: Path, small: dict[str, Any], tmp_path: Path, log: Kept, capfd: pytest.CaptureFixture[str]
+def test_a_failed_run_prints_no_text_of_a_post(
+    home: Path,
+    small: dict[str, Any],
+    tmp_path: Path,
+    log: LineHandler,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    overrides = {**small, **data(tmp_path / "data")}
-    replay = late(tmp_path / "answers.jsonl", overrides)
+    overrides = {**small, **write_marked_posts(tmp_path / "data")}
+    replay = replay_expired_batch(tmp_path / "answers.jsonl", overrides)
     with pytest.raises(ConvrecError) as failed:
         pipeline(profile="demo", overrides={**overrides, **replay}, until="adjust")
     texts = [str(failed.value), *map(str, failed.value.rows), *log.lines, *capfd.readouterr()]

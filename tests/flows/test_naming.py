@@ -13,13 +13,13 @@ from flows.pipeline import pipeline
 
 def task_runs(flow_run_id: str) -> dict[str, Any]:
     with get_client(sync_client=True) as client:
-        found = client.read_task_runs(
+        runs = client.read_task_runs(
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
         )
-    return {run.name: run for run in found}
+    return {run.name: run for run in runs}
 
 
-def parents(run: Any) -> set[str]:
+def upstream_ids(run: Any) -> set[str]:
     return {str(source.id) for sources in run.task_inputs.values() for source in sources}
 
 
@@ -27,16 +27,16 @@ def test_task_runs_have_names_and_edges_cached_or_not(home: Path, small: dict[st
     for _ in range(2):
         summary = pipeline(profile="demo", overrides=small, until="remap")
         ids = {e["kind"]: e["artifact_id"] for e in summary["stages"] if e["artifact_id"]}
-        signs = {kind: name.rpartition("-")[2][:4] for kind, name in ids.items()}
+        suffixes = {kind: name.rpartition("-")[2][:4] for kind, name in ids.items()}
         runs = task_runs(summary["flow_run_id"])
-        remap = runs[f"remap · 34 contexts · {signs['candidates']}"]
-        catalog = runs[f"ingest · catalog · {signs['catalog']}"]
-        teacher = runs[f"recommend · 34 contexts · {signs['teacher_lists']}"]
-        assert {str(catalog.id), str(teacher.id)} <= parents(remap)
-        assert str(runs["recommend · 34 contexts · asking"].id) in parents(teacher)
-        noted = find_run(Store(home), summary["flow_run_id"])
-        assert [used.artifact_id for used in noted.artifacts] == [
+        remap = runs[f"remap · 34 contexts · {suffixes['candidates']}"]
+        catalog = runs[f"ingest · catalog · {suffixes['catalog']}"]
+        teacher = runs[f"recommend · 34 contexts · {suffixes['teacher_lists']}"]
+        assert {str(catalog.id), str(teacher.id)} <= upstream_ids(remap)
+        assert str(runs["recommend · 34 contexts · asking"].id) in upstream_ids(teacher)
+        record = find_run(Store(home), summary["flow_run_id"])
+        assert [used.artifact_id for used in record.artifacts] == [
             e["artifact_id"] for e in summary["stages"] if e["artifact_id"]
         ]
-    assert {used.state for used in noted.artifacts} == {"cached"}
-    assert noted.overrides == small
+    assert {used.state for used in record.artifacts} == {"cached"}
+    assert record.overrides == small

@@ -15,7 +15,7 @@ from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.graph import Node
 from convrec.pipeline.plan import PlanBuilder, make_plan
 from flows.pipeline import pipeline
-from tests.flows.conftest import late
+from tests.support.expired_batch import replay_expired_batch
 from tests.support.stored_responses import dead_spool
 
 Small = dict[str, Any]
@@ -27,15 +27,15 @@ def planned(home: Path, overrides: Small) -> dict[str, Any]:
 
 def spent(home: Path, stage: str) -> float:
     with Store(home).read_connection() as connection:
-        found = connection.execute(
+        row = connection.execute(
             "SELECT sum(usd) FROM llm_ledger WHERE stage = ?", [stage]
         ).fetchone()
-    assert found is not None
-    return float(found[0])
+    assert row is not None
+    return float(row[0])
 
 
-def test_a_plan_counts_requests_and_brackets_the_bill(home: Path, small: Small) -> None:
-    small |= {"list_length": 20, "reflect.top": 30, "remap.keep": 40}  # as the profile has them
+def test_the_bill_is_within_the_range_of_the_plan(home: Path, small: Small) -> None:
+    small |= {"list_length": 20, "reflect.top": 30, "remap.keep": 40}  # as in the profile
     before = planned(home, small)
     assert {entry["state"] for entry in before["stages"]} == {"would_run"}
     passes = load("demo", small).reflect.passes
@@ -64,23 +64,21 @@ def test_a_plan_counts_requests_and_brackets_the_bill(home: Path, small: Small) 
     assert after["llm"]["judge"]["requests"] == 0
 
 
-def test_a_plan_leaves_out_what_the_profile_skips(home: Path, small: Small) -> None:
+def test_a_plan_omits_disabled_stages(home: Path, small: Small) -> None:
     plan = planned(home, {**small, "reflect.enabled": False})
     assert "judgments" not in {entry["kind"] for entry in plan["stages"]}
     assert plan["llm"]["judge"]["requests"] == 0
 
 
-def test_a_plan_of_a_replay_sends_the_teacher_nothing(
-    home: Path, small: Small, tmp_path: Path
-) -> None:
-    plan = planned(home, small | late(tmp_path / "answers.jsonl", small))
+def test_a_replay_plans_no_request_to_the_teacher(home: Path, small: Small, tmp_path: Path) -> None:
+    plan = planned(home, small | replay_expired_batch(tmp_path / "answers.jsonl", small))
     states = {entry["kind"]: entry["state"] for entry in plan["stages"]}
     assert states["teacher_lists"] == "would_run"
     assert set(plan["llm"]["teacher"].values()) == {0}
 
 
-def killed_with_a_response(home: Path) -> str:
-    """The key of a response that a killed process left in its spool."""
+def leave_response_in_spool(home: Path) -> str:
+    """Leave a response in the spool of a killed process; return its key."""
     request = Request("c1", "demo", {"model": "demo-judge", "messages": []})
     body = json.dumps({"choices": [{"message": {"content": "a"}}]})
     response = make_response(request, body, Usage(0, 0, 0), 0.5, run="r", stage="reflect")
@@ -88,37 +86,37 @@ def killed_with_a_response(home: Path) -> str:
     return request.key
 
 
-def test_a_plan_after_a_run_was_killed_saves_its_answers(
+def test_a_plan_stores_the_responses_of_a_killed_run(
     home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_file, "LOCK_TIMEOUT", 2.0)
-    key = killed_with_a_response(home)
+    key = leave_response_in_spool(home)
     planned(home, small)
     assert ResponseStore(Store(home)).digests([key])
 
 
-def test_a_process_that_is_killed_while_a_plan_reads_holds_it_up_no_longer(
+def test_responses_are_recovered_after_the_plan_was_read(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_file, "LOCK_TIMEOUT", 2.0)
     store = Store(home)
     with store.hold_connection():
-        key = killed_with_a_response(home)
+        key = leave_response_in_spool(home)
         assert ResponseStore(store).recover() == 0
     assert ResponseStore(store).recover() == 1
     assert ResponseStore(store).digests([key])
 
 
-def test_others_can_write_while_a_plan_computes(
+def test_the_plan_holds_no_connection_while_it_computes(
     home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[bool] = []
     add_cost = PlanBuilder._add_cost
 
-    def noted(self: PlanBuilder, node: Node, ctx: Any) -> int | None:
+    def recording(self: PlanBuilder, node: Node, ctx: Any) -> int | None:
         held.append(self.resolver.store.is_connection_held)
         return add_cost(self, node, ctx)
 
-    monkeypatch.setattr(PlanBuilder, "_add_cost", noted)
+    monkeypatch.setattr(PlanBuilder, "_add_cost", recording)
     planned(home, small)
     assert held == [False, False]

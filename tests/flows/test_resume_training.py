@@ -1,4 +1,4 @@
-"""A pipeline killed with SIGKILL in the middle of training goes on from its last saving."""
+"""A pipeline killed with SIGKILL during training resumes from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def run(home: Path, small: dict[str, Any]) -> subprocess.Popen[str]:
 
 
 def finish(home: Path, small: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """Run to the end: the folder of the Rank-GRPO checkpoint, and its figures."""
-    going = run(home, small)
-    _, said = going.communicate(timeout=300)
-    assert going.returncode == 0, said
+    """Run to the end; return the folder of the Rank-GRPO checkpoint, and its figures."""
+    process = run(home, small)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
     store = Store(home)
     header = next(h for h in store.headers("checkpoint") if h.ref.stage == "rank_grpo")
     return store.folder(header.ref.artifact_id), header.figures
@@ -72,8 +72,8 @@ def test_a_killed_pipeline_ends_with_the_same_checkpoint(
     assert 0 < figures["resumed_from_step"] < STEPS
     assert figures["steps"] == STEPS
     assert not list(home.glob("training/*"))
-    whole, expected = finish(tmp_path / "other", small)
+    undisturbed, expected = finish(tmp_path / "other", small)
     assert "resumed_from_step" not in expected
-    assert resumed.name == whole.name
+    assert resumed.name == undisturbed.name
     for name in ("model.safetensors", "samples.jsonl"):
-        assert (resumed / name).read_bytes() == (whole / name).read_bytes(), name
+        assert (resumed / name).read_bytes() == (undisturbed / name).read_bytes(), name

@@ -14,16 +14,16 @@ Small = dict[str, Any]
 FEWER = {"train": 8, "validation": 3, "test": 3}
 
 
-def parents(home: Path, summary: dict[str, Any], stage: str) -> dict[str, str]:
-    made = [e for e in summary["stages"] if e["stage"] == stage and e["kind"] == "checkpoint"]
-    return Store(home).header(made[-1]["artifact_id"]).parents
+def checkpoint_parents(home: Path, summary: dict[str, Any], stage: str) -> dict[str, str]:
+    checkpoints = [
+        e for e in summary["stages"] if e["stage"] == stage and e["kind"] == "checkpoint"
+    ]
+    return Store(home).header(checkpoints[-1]["artifact_id"]).parents
 
 
-def test_the_student_learns_from_sources_and_is_rewarded_on_its_own(
-    home: Path, small: Small
-) -> None:
+def test_sft_learns_from_sources_and_rank_grpo_from_the_profile(home: Path, small: Small) -> None:
     alone = build_sft_data(profile="demo", overrides={**small, "ingest.contexts": FEWER})
-    taught = next(e for e in alone["stages"] if e["kind"] == "demonstrations")["artifact_id"]
+    source_data = next(e for e in alone["stages"] if e["kind"] == "demonstrations")["artifact_id"]
     overrides = {**small, "sources": {"fewer": {"ingest": {"contexts": FEWER}}}}
 
     plan = make_plan(load("demo", overrides), Store(home))
@@ -34,19 +34,21 @@ def test_the_student_learns_from_sources_and_is_rewarded_on_its_own(
     data = build_sft_data(profile="demo", overrides=overrides)
     assert [e["artifact_id"] for e in data["stages"] if e["kind"] == "demonstrations"] == [
         None,
-        taught,
+        source_data,
     ]
     assert data["llm"]["sent"] == 0
 
     trained = train(profile="demo", overrides=overrides)
-    learned = parents(home, trained, "sft")
-    assert set(learned) == {"conversations", "fewer:conversations", "fewer:demonstrations"}
-    assert learned["fewer:demonstrations"] == taught
-    rewarded = parents(home, trained, "rank_grpo")["conversations"]
-    assert rewarded == learned["conversations"] != learned["fewer:conversations"]
+    of_sft = checkpoint_parents(home, trained, "sft")
+    assert set(of_sft) == {"conversations", "fewer:conversations", "fewer:demonstrations"}
+    assert of_sft["fewer:demonstrations"] == source_data
+    of_rank_grpo = checkpoint_parents(home, trained, "rank_grpo")["conversations"]
+    assert of_rank_grpo == of_sft["conversations"] != of_sft["fewer:conversations"]
 
-    whole = pipeline(profile="demo", overrides=overrides)
-    assert {e["state"] for e in whole["stages"] if e["stage"] in ("sft", "rank_grpo")} == {"cached"}
-    assert {"sft", "rank_grpo"} <= set(whole["metrics"])
-    assert not {"teacher", "adjusted"} & set(whole["metrics"])
-    assert "fewer" in Path(whole["report"]).read_text(encoding="utf-8")
+    summary = pipeline(profile="demo", overrides=overrides)
+    assert {e["state"] for e in summary["stages"] if e["stage"] in ("sft", "rank_grpo")} == {
+        "cached"
+    }
+    assert {"sft", "rank_grpo"} <= set(summary["metrics"])
+    assert not {"teacher", "adjusted"} & set(summary["metrics"])
+    assert "fewer" in Path(summary["report"]).read_text(encoding="utf-8")

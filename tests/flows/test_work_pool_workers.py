@@ -1,9 +1,10 @@
-"""The job templates as the workers of their packages take them; neither package is in an extra.
+"""The job templates, checked with the workers of prefect-kubernetes and prefect-aws.
 
     pip install prefect-kubernetes prefect-aws && pytest tests/flows/test_work_pool_workers.py
 
-A flow run is prepared as a worker prepares it, and what it would send is checked against the
-models of the Kubernetes API (kubernetes-asyncio) and of ECS (botocore). Nothing is sent.
+Neither package is in an extra. A flow run is prepared as a worker does, and what it would send is
+checked against the models of the Kubernetes API (kubernetes-asyncio) and of ECS (botocore). Nothing
+is sent.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from uuid import uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
-from tests.flows.test_work_pools import template
+from tests.support.deploy_files import read_job_template
 
 RUN = FlowRun(id=uuid4(), flow_id=uuid4(), name="brave-otter")
 COMMON = {"image": "registry.example.com/convrec:0.1.0", "env": {"OMP_NUM_THREADS": "4"}}
@@ -32,15 +33,16 @@ ECS = {
 }
 
 
-def prepared(configuration: Any, pool: str, values: dict[str, Any]) -> Any:
-    """The configuration of a flow run, made from the template and `job_variables`."""
-    made = asyncio.run(configuration.from_template_and_values(template(pool), values))
-    made.prepare_for_flow_run(RUN)
-    return made
+def prepare(configuration: Any, pool: str, values: dict[str, Any]) -> Any:
+    """The configuration of a flow run, from the job template and its variables."""
+    template = read_job_template(pool)
+    prepared = asyncio.run(configuration.from_template_and_values(template, values))
+    prepared.prepare_for_flow_run(RUN)
+    return prepared
 
 
 def check(value: Any, kind: str, models: Any, where: str = "") -> None:
-    """Every key is one that the API's model `kind` has, and every plain value of its type."""
+    """Check that the API's model `kind` has every key, and that plain values have its types."""
     if kind.startswith("list["):
         for entry in value:
             check(entry, kind[5:-1], models, where)
@@ -59,39 +61,40 @@ def check(value: Any, kind: str, models: Any, where: str = "") -> None:
 
 
 @pytest.mark.parametrize("gpus", [0, 2])
-def test_a_kubernetes_job_is_one_that_the_api_knows(gpus: int) -> None:
+def test_a_kubernetes_job_fits_the_api(gpus: int) -> None:
     worker = pytest.importorskip("prefect_kubernetes.worker")
     models = pytest.importorskip("kubernetes_asyncio.client.models")
     values = {**COMMON, "gpus": gpus, "labels": {"team": "films"}}
-    made = prepared(worker.KubernetesWorkerJobConfiguration, "kubernetes", values)
-    ctx = made.job_manifest
-    pod = ctx["spec"]["template"]["spec"]
-    # The worker wants these two of a job in the pod; the API leaves them aside.
+    manifest = prepare(worker.KubernetesWorkerJobConfiguration, "kubernetes", values).job_manifest
+    pod = manifest["spec"]["template"]["spec"]
+    # The worker requires these two fields of a job in the pod; the API ignores them.
     assert (pod.pop("parallelism"), pod.pop("completions")) == (1, 1)
-    check(ctx, "V1Job", models)
+    check(manifest, "V1Job", models)
     container = pod["containers"][0]
     assert {"name": "OMP_NUM_THREADS", "value": "4"} in container["env"]
     assert container["image"] == COMMON["image"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == gpus
-    assert ctx["metadata"]["labels"]["team"] == "films"
+    assert manifest["metadata"]["labels"]["team"] == "films"
 
 
 @pytest.mark.parametrize("launch", ["FARGATE", "EC2"])
-def test_an_ecs_task_is_one_that_the_api_knows(launch: str, monkeypatch: Any) -> None:
+def test_an_ecs_task_fits_the_api(launch: str, monkeypatch: Any) -> None:
     worker = pytest.importorskip("prefect_aws.workers.ecs_worker")
     session = pytest.importorskip("botocore.session").Session()
     validate = pytest.importorskip("botocore.validate").ParamValidator().validate
-    made = prepared(worker.ECSJobConfiguration, "ecs", {**ECS, "launch_type": launch})
+    configuration = prepare(worker.ECSJobConfiguration, "ecs", {**ECS, "launch_type": launch})
     api = session.get_service_model("ecs")
     ecs = object.__new__(worker.ECSWorker)
     ecs._logger = logging.getLogger(__name__)
     network = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "ENABLED"}}
     monkeypatch.setattr(ecs, "_load_network_configuration", lambda *_: network)
-    task = ecs._prepare_task_definition(made, region="us-east-1", flow_run=RUN)
-    request = ecs._prepare_task_run_request(made, task, "arn", new_task_definition_registered=True)
+    task = ecs._prepare_task_definition(configuration, region="us-east-1", flow_run=RUN)
+    request = ecs._prepare_task_run_request(
+        configuration, task, "arn", new_task_definition_registered=True
+    )
     for operation, sent in (("RegisterTaskDefinition", task), ("RunTask", request)):
-        said = validate(sent, api.operation_model(operation).input_shape)
-        assert not said.has_errors(), said.generate_report()
+        report = validate(sent, api.operation_model(operation).input_shape)
+        assert not report.has_errors(), report.generate_report()
     assert task["containerDefinitions"][0]["image"] == COMMON["image"]
     assert request["launchType"] == launch
     assert {"name": "OMP_NUM_THREADS", "value": "4"} in request["overrides"]["containerOverrides"][

@@ -26,12 +26,13 @@ from convrec.artifacts.runs import RunArtifact, add_run_artifact, list_runs, sta
 from convrec.errors import WarehouseError
 from convrec.llm.response import Response
 from convrec.llm.response_store import ResponseStore
+from tests.support.quarantine_rows import rows, spec
 from tests.support.servers import Postgres, s3
 
 pytestmark = pytest.mark.scale
 
 WRITERS = 8
-EACH = 3
+PER_WRITER = 3
 """Artifacts of each writer alone; all writers put as many common ones."""
 
 
@@ -58,45 +59,29 @@ def lake(
         yield "s3"
 
 
-def spec(name: str) -> ArtifactSpec:
-    return ArtifactSpec("quarantine", "ingest", 1, {"name": name})
-
-
-def rows(name: str, count: int = 40) -> StepResult:
-    frame = pl.DataFrame(
-        {
-            "source": [name] * count,
-            "line": list(range(count)),
-            "reason": ["r"] * count,
-            "raw": ["x"] * count,
-        }
-    )
-    return StepResult(frame)
-
-
-def answer(key: str) -> Response:
+def response(key: str) -> Response:
     body = json.dumps({"choices": [{"message": {"content": key}}]})
     return Response(key, "demo", "m", "{}", body, "live", "2026-01-01T00:00:00.000000", usd=0.5)
 
 
-def writer(home: Path, number: int, barrier: Barrier) -> None:
+def write(home: Path, number: int, barrier: Barrier) -> None:
     store = Store(home)
-    answers = ResponseStore(store)
+    responses = ResponseStore(store)
     barrier.wait(120)
     start_run(store, f"run-{number}", flow="f", profile="p", overrides={}, config={})
-    for one in range(EACH):
-        for name in (f"own-{number}-{one}", f"common-{one}"):
+    for one in range(PER_WRITER):
+        for name in (f"single-{number}-{one}", f"common-{one}"):
             ref = store.put(spec(name), rows(name))
             add_run_artifact(
                 store, f"run-{number}", RunArtifact(name, ref.artifact_id, "completed", 0.0)
             )
-        answers.add([answer(f"own-{number}-{one}"), answer(f"common-{one}")])
+        responses.add([response(f"single-{number}-{one}"), response(f"common-{one}")])
 
 
-def check(store: Store, numbers: range) -> None:
+def check_rows(store: Store, numbers: range) -> None:
     """Everything that these writers wrote exists once and completely."""
-    names = [f"own-{n}-{i}" for n in numbers for i in range(EACH)]
-    names += [f"common-{i}" for i in range(EACH)]
+    names = [f"single-{n}-{i}" for n in numbers for i in range(PER_WRITER)]
+    names += [f"common-{i}" for i in range(PER_WRITER)]
     headers = {header.ref.artifact_id for header in store.headers()}
     assert {spec(name).artifact_id for name in names} <= headers
     assert len(store.headers()) == len(headers)
@@ -112,15 +97,15 @@ def check(store: Store, numbers: range) -> None:
         ).fetchone()
     assert stray == (0,)
     assert set(ResponseStore(store).digests(names)) == set(names)
-    made = {run.run_id: len(run.artifacts) for run in list_runs(store)}
-    assert [made[f"run-{n}"] for n in numbers] == [2 * EACH] * len(numbers)
+    counts = {run.run_id: len(run.artifacts) for run in list_runs(store)}
+    assert [counts[f"run-{n}"] for n in numbers] == [2 * PER_WRITER] * len(numbers)
 
 
 def test_eight_processes_write_at_once(lake: str, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(WRITERS)
     workers = [
-        context.Process(target=writer, args=(tmp_path / f"host-{n}", n, barrier))
+        context.Process(target=write, args=(tmp_path / f"host-{n}", n, barrier))
         for n in range(WRITERS)
     ]
     for worker in workers:
@@ -128,14 +113,14 @@ def test_eight_processes_write_at_once(lake: str, tmp_path: Path) -> None:
     for worker in workers:
         worker.join(400)
     assert [worker.exitcode for worker in workers] == [0] * WRITERS
-    check(Store(tmp_path / "reader"), range(WRITERS))
+    check_rows(Store(tmp_path / "reader"), range(WRITERS))
 
 
-DYING = """
+WRITE_AND_STOP = """
 import os, signal, sys
 from pathlib import Path
 from convrec.artifacts import Store
-from tests.scale.test_lake import rows, spec
+from tests.support.quarantine_rows import rows, spec
 store = Store(Path(sys.argv[1]))
 with store.transaction(scope="dying") as connection:
     connection.execute("DELETE FROM quarantine")
@@ -153,7 +138,7 @@ def test_a_killed_writer_leaves_nothing_and_blocks_no_one(lake: str, tmp_path: P
     store = Store(tmp_path / "home")
     kept = store.put(spec("before"), rows("before"))
     dying = subprocess.Popen(
-        [sys.executable, "-c", DYING, str(tmp_path / "other")],
+        [sys.executable, "-c", WRITE_AND_STOP, str(tmp_path / "other")],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])},
     )
@@ -175,7 +160,7 @@ def test_nothing_is_lost_when_postgres_restarts(
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(3)
     workers = [
-        context.Process(target=writer, args=(tmp_path / f"host-{n}", n, barrier)) for n in range(2)
+        context.Process(target=write, args=(tmp_path / f"host-{n}", n, barrier)) for n in range(2)
     ]
     for worker in workers:
         worker.start()
@@ -186,12 +171,12 @@ def test_nothing_is_lost_when_postgres_restarts(
     for number, worker in enumerate(workers):
         worker.join(400)
         if worker.exitcode == -signal.SIGABRT:  # see docs/guides/shared-warehouse.md
-            alone = (tmp_path / f"host-{number}", number, context.Barrier(1))
-            worker = context.Process(target=writer, args=alone)
+            arguments = (tmp_path / f"host-{number}", number, context.Barrier(1))
+            worker = context.Process(target=write, args=arguments)
             worker.start()
             worker.join(400)
         assert worker.exitcode == 0
-    check(Store(tmp_path / "reader"), range(2))
+    check_rows(Store(tmp_path / "reader"), range(2))
 
 
 def test_a_commit_whose_reply_is_lost_is_looked_up(
@@ -205,7 +190,7 @@ def test_a_commit_whose_reply_is_lost_is_looked_up(
     lake_connection = store.backend.connection
     begin = lake_connection.begin
 
-    class Cut:
+    class LostReply:
         def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
             self.connection = connection
 
@@ -216,8 +201,8 @@ def test_a_commit_whose_reply_is_lost_is_looked_up(
             self.connection.commit()
             raise duckdb.IOException("server closed the connection unexpectedly")
 
-    with monkeypatch.context() as cut:
-        cut.setattr(lake_connection, "begin", lambda: Cut(begin()))
+    with monkeypatch.context() as patch:
+        patch.setattr(lake_connection, "begin", lambda: LostReply(begin()))
         add_run_artifact(store, "run", RunArtifact("n", "a", "completed", 0.0))
     with Store(tmp_path / "home").read_connection() as connection:
         assert connection.execute("SELECT count(*) FROM run_artifacts").fetchone() == (1,)

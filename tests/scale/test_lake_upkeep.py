@@ -61,11 +61,7 @@ def full(tmp_path: Path) -> Store:
     store.pin("p", ref.artifact_id)
     body = json.dumps({"choices": [{"message": {"content": SECRET}}]})
     ResponseStore(store).add(
-        [
-            Response(
-                "k", "demo", "m", SECRET, body, "live", "2026-01-01T00:00:00.000000", usd=0.5
-            )
-        ]
+        [Response("k", "demo", "m", SECRET, body, "live", "2026-01-01T00:00:00.000000", usd=0.5)]
     )
     publish_catalog(ROOT / "catalog" / "demo.csv", "movies", store)
     return store

@@ -24,7 +24,7 @@ from convrec.config import Config, load
 from convrec.llm.fetch import FetchResult
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.response_store import ResponseStore
-from convrec.pipeline.reparse import llm_jobs
+from convrec.pipeline.reparse import response_nodes
 from convrec.stages.responses import fetch_responses
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def server() -> Iterator[str]:
 def run(config: Config, store: Store) -> dict[str, FetchResult]:
     """Ask both stages, and store what they read."""
     fetched = {}
-    for node, ctx in llm_jobs(config, store):
+    for node, _, ctx in response_nodes(config, store):
         fetched[node.stage] = fetch_responses(
             node.step, ctx, run="local", spent_usd=0.0, progress=lambda *_: None
         )

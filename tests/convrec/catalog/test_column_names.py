@@ -10,8 +10,7 @@ import pytest
 from convrec.catalog.load import load_catalog
 from convrec.config import ROOT, Config, load
 from convrec.errors import CatalogError, ConfigError
-from convrec.stages.ingest.read import catalog_config
-from convrec.stages.ingest.read import read_catalog
+from convrec.stages.ingest.read import catalog_config, read_catalog
 
 NAMES = {"title": "name", "year": "published", "genres": "subjects"}
 TEXT = "Name,published,subjects,title\nDune,1965,Deserts|Empires,Dr\nEmma,,,none\n"

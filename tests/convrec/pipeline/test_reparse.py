@@ -14,7 +14,7 @@ from convrec.errors import InputError
 from convrec.llm.fetch import FetchResult
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.response_store import ResponseStore
-from convrec.pipeline.reparse import import_file, response_nodes, reparse_responses
+from convrec.pipeline.reparse import import_file, reparse_responses, response_nodes
 from convrec.stages.responses import fetch_responses
 from flows.cli import app
 
@@ -58,7 +58,11 @@ def test_an_import_binds_lines_by_key_or_by_conversation(
     rows = answers_of(config, store, "recommend", custom_id)
     file = write(tmp_path / "out.jsonl", [*rows, {**rows[0], "custom_id": "someone-else"}])
     (teacher,) = import_file(file, config, "recommend", store)
-    assert (teacher.lines, teacher.matched, teacher.imported) == (len(rows) + 1, len(rows), len(rows))
+    assert (teacher.lines, teacher.matched, teacher.imported) == (
+        len(rows) + 1,
+        len(rows),
+        len(rows),
+    )
     assert ledger_rows(store) == []
     (again,) = import_file(file, config, "recommend", store)
     assert (again.matched, again.imported) == (len(rows), 0)
@@ -115,7 +119,9 @@ def test_reading_again_sends_nothing_and_says_what_changed(
     from convrec.stages.recommend import step as recommend
     from convrec.titles.line_format import parse_chat_list
 
-    monkeypatch.setattr(recommend, "parse_chat_list", lambda text, form: parse_chat_list(text, form)[1:])
+    monkeypatch.setattr(
+        recommend, "parse_chat_list", lambda text, form: parse_chat_list(text, form)[1:]
+    )
     first = reparse_responses(config, store)[0]
     assert (first.state, first.changed > 0) == ("unversioned", True)
     assert ledger_rows(store) == []

@@ -36,7 +36,7 @@ def test_a_source_is_the_profile_with_its_own_settings() -> None:
     ) == (config)
 
 
-def test_a_profile_with_sources_asks_no_teacher_and_reads_theirs() -> None:
+def test_a_profile_with_sources_reads_their_teacher_lists() -> None:
     config, plain = with_sources(a=OTHER, b={}), load("demo")
     skipped = {node.name for node in PIPELINE if node.skipped(config)}
     assert skipped >= {"teacher_lists", "candidates", "judgments", "adjustment", "demonstrations"}

@@ -61,5 +61,5 @@ def test_an_unknown_format_names_the_registered_ones(tickets: Path) -> None:
         load("reddit-v2", {"ingest.format": "mail"})
 
 
-def test_the_names_of_the_configuration_are_the_registered_formats() -> None:
+def test_the_configuration_allows_the_registered_formats() -> None:
     assert set(INPUT_FORMATS.names) == set(FORMATS)

@@ -1,0 +1,20 @@
+"""The artifacts that a flow run published in the Prefect UI."""
+
+from __future__ import annotations
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import Artifact
+
+
+def published_artifacts(flow_run_id: str) -> list[Artifact]:
+    """In the order of creation, without progress bars."""
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts(artifact_filter=of_run)
+    artifacts.sort(key=lambda artifact: str(artifact.created))
+    return [artifact for artifact in artifacts if artifact.type != "progress"]
+
+
+def artifacts_by_key(flow_run_id: str) -> dict[str | None, Artifact]:
+    return {artifact.key: artifact for artifact in published_artifacts(flow_run_id)}
