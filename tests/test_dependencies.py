@@ -42,8 +42,8 @@ def test_every_import_is_declared() -> None:
     assert not [name for name, owners in installed.items() if not owners & declared]
 
 
-def test_what_is_installed_fits_together() -> None:
-    told = subprocess.run(
+def test_installed_packages_are_compatible() -> None:
+    result = subprocess.run(
         [sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stdout
+    assert result.returncode == 0, result.stdout

@@ -36,7 +36,7 @@ def test_file_names_stand_in_the_artifact_as_text() -> None:
     assert {one_line(name) for name in HOSTILE_TEXTS} <= set(cells)
 
 
-def test_prefect_keeps_events_for_two_weeks_and_heartbeats_for_two_days() -> None:
+def test_prefect_keeps_events_two_weeks_heartbeats_two_days() -> None:
     server = tomllib.loads((ROOT / "prefect.toml").read_text())["server"]
     settings = ServerSettings(**server)
     assert settings.events.retention_period == timedelta(days=14)
