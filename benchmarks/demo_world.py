@@ -24,11 +24,12 @@ from convrec.demo import complete
 from convrec.demo.post_parser import find_work
 from convrec.demo.posts import generate_rows
 from convrec.demo.world import Work, load_world
-from convrec.metrics.batch import ListToScore
 from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import ranking_metrics
+from convrec.metrics.scored_lists import ListToScore
 from convrec.stages.recommend.step import teacher_messages
-from convrec.stages.reflect.prompt import judge_body, read_ratings
+from convrec.stages.reflect.parse import read_ratings
+from convrec.stages.reflect.prompt import judge_body
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import TitleYear, format_line, parse_chat_list
 

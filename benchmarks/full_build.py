@@ -28,8 +28,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from harness import peak_mb
 from remap_scale import generate
-from turns import peak_mb
 
 from convrec.artifacts import Store
 from convrec.config import load

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from full_build import fill, measured, take_answers
+from harness import figure, report
 from remap_scale import generate
-from turns import figure, report
 
 TIMES = (1, 4, 16)
 PARTS = {"time": ("processor seconds", "s"), "peak memory": ("peak_mb", "MB")}

@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from turns import Cost, child, figure, ratio, report, rounds, spent
+from harness import Cost, child, figure, ratio, report, rounds, spent
 
 
 def ours(folder: Path) -> None:

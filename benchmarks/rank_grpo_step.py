@@ -39,14 +39,14 @@ from convrec.catalog.load import load_catalog
 from convrec.config import ROOT, Config
 from convrec.metrics import relevance
 from convrec.metrics.rewards import exp_inf_rewards
-from convrec.models.generation.constraints import count_newlines
+from convrec.models.generation.without_catalog import count_newlines
 from convrec.models.hardware import keep_freed_memory
 from convrec.models.load import Student, load_checkpoint
 from convrec.models.tiny import make_tiny
 from convrec.rank_grpo import segment_ranks
 from convrec.stages.rank_grpo.inputs import prepare_inputs
+from convrec.stages.rank_grpo.make_trainer import make_trainer
 from convrec.stages.rank_grpo.reward_function import ListScorer
-from convrec.stages.rank_grpo.trainers import make_trainer
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import format_line
 from convrec.training.metrics_log import MetricsLog

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from turns import rounds, whole
+from harness import rounds, whole
 
 TASKS = 8
 

@@ -28,10 +28,10 @@ import torch
 
 from convrec.catalog.load import load_catalog
 from convrec.config import ROOT, Model
+from convrec.models.generation.catalog_constraint import CatalogConstraint
 from convrec.models.generation.catalog_lines import CatalogLines
-from convrec.models.generation.constrained import CatalogConstraint
-from convrec.models.generation.constraints import Unconstrained
 from convrec.models.generation.loop import DecodingConstraint, generate_lists
+from convrec.models.generation.without_catalog import Unconstrained
 from convrec.models.hardware import keep_freed_memory
 from convrec.models.load import Student, load_checkpoint
 from convrec.models.prompts import encode_prompt

@@ -29,8 +29,8 @@ import polars as pl
 
 from convrec.catalog.load import load_catalog
 from convrec.config import ROOT
-from convrec.metrics.batch import CUTOFFS
-from convrec.stages.evaluate.score import score_file
+from convrec.metrics.scored_lists import CUTOFFS
+from convrec.stages.evaluate.score_file import score_file
 
 N = 20
 LINE = re.compile(r"^(.*) \((\d{4})\)$")

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from turns import Cost, child, figure, report, rounds, spent
+from harness import Cost, child, figure, report, rounds, spent
 
 BASES = {"tiny": 1, "smollm2": 20}
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from turns import Cost, command, figure, ratio, report, rounds, whole
+from harness import Cost, command, figure, ratio, report, rounds, whole
 
 IMPORTS = [sys.executable, "-c", "import typer, duckdb, pydantic, rich"]
 HEAVY = ("torch", "transformers", "trl")

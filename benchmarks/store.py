@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turns import Cost, child, ratio, report, rounds, spent
+from harness import Cost, child, ratio, report, rounds, spent
 
 if TYPE_CHECKING:
     import polars as pl

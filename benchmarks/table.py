@@ -23,8 +23,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from readings import READINGS
-from turns import ROOT, command
+from harness import ROOT, command
+from table_parsers import READINGS
 
 from convrec.utils.markdown import escape
 

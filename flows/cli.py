@@ -74,7 +74,7 @@ def run(
     json_file: JsonFile = None,
 ) -> None:
     """Run the pipeline of PROFILE: all eight stages; unchanged ones come from the cache."""
-    from convrec.catalog.resolve import load_with_catalog, unpublished_edit
+    from convrec.catalog.selection import load_with_catalog, unpublished_edit
     from convrec.config import parse_overrides
 
     overrides = parse_overrides(assignments or [])
@@ -102,7 +102,7 @@ def evaluate(
     json_file: JsonFile = None,
 ) -> None:
     """Score checkpoints on the test split of a profile; trains nothing, sends no LLM request."""
-    from convrec.catalog.resolve import load_with_catalog
+    from convrec.catalog.selection import load_with_catalog
     from convrec.config import parse_overrides
 
     overrides = parse_overrides(assignments or [])

@@ -34,8 +34,7 @@ class ArtifactCache(CachePolicy):
     ) -> str | None:
         """The artifact id; deletes a result record without a complete artifact."""
         task_input: TaskInput = inputs["task_input"]
-        ref = task_input.resolved.find()
-        if ref is None or ref.partial:
+        if task_input.resolved.find_complete() is None:
             record = result_records(task_input.store.home) / task_input.artifact_id
             record.unlink(missing_ok=True)
         return task_input.artifact_id

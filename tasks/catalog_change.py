@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from convrec import config as configuration
 from convrec.artifacts import Store
 from convrec.artifacts.last_build import PreviousBuild
-from convrec.catalog.resolve import profiles_with_catalog
+from convrec.catalog.selection import profiles_with_catalog
 from convrec.catalog.versions import PREFIX, CatalogVersion, find_version
 from convrec.errors import CatalogError
 from convrec.operations.catalog_change.markdown import render_plan, render_report

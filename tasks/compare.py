@@ -19,7 +19,7 @@ from convrec.pipeline.experiments.algorithms.tables import (
     convergence_svg,
     validation_curves,
 )
-from tasks.artifact import artifact_task
+from tasks.node_tasks import artifact_task
 from tasks.run import Run
 
 

@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 from convrec.pipeline.external_checkpoint import CHECKPOINT_ROLE, external_checkpoint
 from convrec.stages.evaluate.report.markdown import evaluation_markdown
 from convrec.stages.evaluate.report.model_card import write_model_card
-from tasks.artifact import artifact_task
+from tasks.node_tasks import artifact_task
 from tasks.run import Run
 from tasks.stages import run_stage
 

@@ -18,22 +18,22 @@ from prefect.settings import get_current_settings
 from convrec import config as configuration
 from convrec.artifacts import ArtifactRef, Store
 from convrec.artifacts.runs import COMPLETED, RunArtifact, add_run_artifact, finish_run, start_run
-from convrec.catalog.resolve import load_with_catalog, pin_version
+from convrec.catalog.selection import load_with_catalog, pin_version
 from convrec.config import DATA_STAGES, STAGES, Config, StageName
 from convrec.config.schema import source_config
 from convrec.errors import ConvrecError, InputError
 from convrec.llm.ledger import billed_usage, spent_usd
 from convrec.pipeline.graph import Node, nodes_of
-from convrec.pipeline.resolve import ResolvedNode, Resolver
+from convrec.pipeline.node_state import ResolvedNode, Resolver
 from convrec.pipeline.sources import adopted
 from convrec.stages.evaluate import metrics_json
 from convrec.stages.fingerprint import record_cached
 from convrec.utils.files import atomic_path
 from tasks.cache import result_records
-from tasks.events import event
 from tasks.failure import convrec_command, publish_failure
 from tasks.fetch import LLM_FIGURES
 from tasks.listener import listener
+from tasks.run_log import event
 from tasks.task_input import TaskInput
 
 

@@ -9,7 +9,7 @@ from convrec.errors import InputError
 from convrec.models.gguf import gguf_file, is_gguf_package
 from convrec.models.identity import base_error
 from convrec.pipeline.graph import NODES, PIPELINE, nodes_of
-from tasks.artifact import artifact_task, fetch_task, is_retryable
+from tasks.node_tasks import artifact_task, fetch_task, is_retryable
 from tasks.run import Run
 
 OPTIONS: dict[StageName, dict[str, Any]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from convrec.pipeline.resolve import ResolvedNode
+from convrec.pipeline.node_state import ResolvedNode
 
 
 class TaskInput:

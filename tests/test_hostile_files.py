@@ -23,7 +23,7 @@ from convrec.llm.requests import Request
 from convrec.llm.response import make_response
 from convrec.llm.response_store import response_table
 from convrec.llm.spool import read_segment
-from convrec.stages.evaluate.score import exact_titles
+from convrec.stages.evaluate.score_file import exact_titles
 from convrec.stages.evaluate.score_rows import read_score_rows
 from convrec.stages.ingest import read_data
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from convrec.artifacts.ducklake.locks import LakeClaims
+from convrec.artifacts.ducklake.claims import LakeClaims
 
 MANIFEST = "manifest.json"
 """Written last into the folder of an artifact."""

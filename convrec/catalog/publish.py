@@ -19,8 +19,8 @@ from convrec.artifacts.retry import with_retries
 from convrec.artifacts.tables import utc_now
 from convrec.catalog.diff import CatalogDiff, diff_catalogs
 from convrec.catalog.load import load_catalog
-from convrec.catalog.resolve import default_file, profiles_with_catalog
 from convrec.catalog.rows import to_valid_unicode
+from convrec.catalog.selection import default_file, profiles_with_catalog
 from convrec.catalog.versions import CatalogVersion, check_name, newest_version, read_version
 from convrec.config import Config, load
 from convrec.errors import CatalogError

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from convrec.artifacts import Store
 from convrec.artifacts.identity import file_digest
 from convrec.artifacts.last_build import find_last_build
-from convrec.catalog.resolve import default_file
+from convrec.catalog.selection import default_file
 from convrec.catalog.versions import list_versions, parse_catalog_name
 from convrec.config import Config, load, profiles
 

@@ -13,7 +13,7 @@ from convrec.cli.output import Assignments, JsonFile, ProfileName, console, prin
 def plan(profile: ProfileName, assignments: Assignments = None, json_file: JsonFile = None) -> None:
     """Show what a run of PROFILE would do and cost; nothing is executed."""
     from convrec.artifacts import Store
-    from convrec.catalog.resolve import load_with_catalog, unpublished_edit
+    from convrec.catalog.selection import load_with_catalog, unpublished_edit
     from convrec.config import has_warehouse, home, parse_overrides
     from convrec.models.identity import base_error
     from convrec.pipeline.plan import make_plan

@@ -14,7 +14,7 @@ from convrec.cli.output import JsonFile, console, open_store, write_json
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
-    from convrec.stages.evaluate.score import Score
+    from convrec.stages.evaluate.score_file import Score
 
 _MAX_REASONS = 20
 
@@ -55,7 +55,7 @@ def score(
     `groundtruth_with_release_year`; other columns are ignored. Bad rows are reported and skipped.
     """
     from convrec.config import load
-    from convrec.stages.evaluate.score import score_file
+    from convrec.stages.evaluate.score_file import score_file
 
     config = load(profile) if profile else None
     with _row_counter() as count_rows:

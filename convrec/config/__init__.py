@@ -3,12 +3,12 @@
 The resolved configuration is stored with every run.
 """
 
-from convrec.config.base import DATA_STAGES, STAGES, StageName
 from convrec.config.loading import load
 from convrec.config.overrides import parse_overrides
 from convrec.config.paths import ROOT, has_warehouse, home, profiles, resolve_path
 from convrec.config.schema import Config
 from convrec.config.sections import Adjust, Ingest, Lora, Model, Price, RankGrpo
+from convrec.config.stages import DATA_STAGES, STAGES, StageName
 
 __all__ = [
     "DATA_STAGES",

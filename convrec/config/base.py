@@ -1,18 +1,11 @@
-"""The names of the eight stages, and the base class of configuration sections."""
+"""The base class of configuration sections, and which of their keys enter an artifact id."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
-
-StageName = Literal[
-    "ingest", "recommend", "remap", "reflect", "adjust", "sft", "rank_grpo", "evaluate"
-]
-STAGES: tuple[StageName, ...] = get_args(StageName)
-DATA_STAGES = STAGES[: STAGES.index("sft")]
-"""The stages that build SFT data, up to demonstrations."""
 
 
 class Section(BaseModel):

@@ -6,8 +6,8 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 
-from convrec.llm.context import FetchContext, FetchStats
 from convrec.llm.dispatcher import Dispatcher
+from convrec.llm.fetch_context import FetchContext, FetchStats
 from convrec.llm.requests import Request
 
 PROGRESS_INTERVAL = 0.2

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from convrec.errors import BudgetExceeded, EndpointError
 from convrec.llm.budget import max_usage
 from convrec.llm.client import EndpointClient
-from convrec.llm.context import FetchContext
+from convrec.llm.fetch_context import FetchContext
 from convrec.llm.outcome import Failure, Success
 from convrec.llm.prices import Usage, cost
 from convrec.llm.queue import QueuedRequest, RequestQueue

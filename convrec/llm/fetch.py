@@ -16,9 +16,9 @@ from convrec.config import Config
 from convrec.errors import TooManyFailures
 from convrec.llm.batch import collect_ended, send_in_batches, wait_for_batches
 from convrec.llm.budget import Budget
-from convrec.llm.context import FetchContext, FetchStats
 from convrec.llm.dispatch_thread import dispatch
 from convrec.llm.endpoint import api_key, open_endpoint
+from convrec.llm.fetch_context import FetchContext, FetchStats
 from convrec.llm.requests import Request, chunks, distinct
 from convrec.llm.response_store import ResponseStore, recovered_responses
 from convrec.utils.progress import Progress, no_progress

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from convrec.llm.context import FetchStats
+from convrec.llm.fetch_context import FetchStats
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
 from convrec.llm.spool import Spool

@@ -27,7 +27,7 @@ from io import FileIO
 from pathlib import Path
 from typing import IO
 
-from convrec.artifacts.ducklake.locks import LakeClaims
+from convrec.artifacts.ducklake.claims import LakeClaims
 from convrec.errors import WarehouseError, is_disk_full
 from convrec.llm.response import Response
 from convrec.utils.locks import file_lock, try_file_lock

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from convrec.metrics import Bools, Ints
-from convrec.metrics.batch import ListToScore
 from convrec.metrics.relevance import TitleAndYear, list_lines, year_gap
+from convrec.metrics.scored_lists import ListToScore
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
 from convrec.titles.normalize import exact_key

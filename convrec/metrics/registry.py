@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from convrec.metrics import Floats, Ints
-from convrec.metrics.batch import CUTOFFS, WIDTH, ListBatch
 from convrec.metrics.coverage import coverage
 from convrec.metrics.gini import gini
 from convrec.metrics.head_share import HEAD_SIZE, head_share
@@ -26,6 +25,7 @@ from convrec.metrics.ndcg import ndcg
 from convrec.metrics.novelty import novelty
 from convrec.metrics.popularity_rank import popularity_rank
 from convrec.metrics.recall import recall
+from convrec.metrics.scored_lists import CUTOFFS, WIDTH, ListBatch
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The pipeline as data: which step makes which artifact, from which others, and when it is skipped.
 
-Prefect runs the graph (`tasks/`), and `convrec.pipeline.resolve` answers what of it is stored. A
+Prefect runs the graph (`tasks/`), and `convrec.pipeline.node_state` answers what of it is stored. A
 node's name is its role: other steps read the artifact under the same word.
 
 To add a stage, add its `Node` here; `docs/extending.md` shows the rest.

@@ -20,7 +20,7 @@ from convrec.llm.estimate import CostEstimate
 from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.cost import cost_row, embedding_cost, judge_cost_range, response_cost
 from convrec.pipeline.graph import Node
-from convrec.pipeline.resolve import ResolvedNode, Resolver, unstored
+from convrec.pipeline.node_state import ResolvedNode, Resolver, unstored
 from convrec.pipeline.sources import adopted
 from convrec.stages.base import StepContext
 

@@ -16,9 +16,9 @@ from convrec.artifacts import StepResult, Store
 from convrec.config import STAGES, Config
 from convrec.errors import InputError
 from convrec.llm.batch import BatchStore
-from convrec.llm.replay import ImportResult, import_batch_output
+from convrec.llm.import_responses import ImportResult, import_batch_output
 from convrec.pipeline.graph import Node
-from convrec.pipeline.resolve import Resolver
+from convrec.pipeline.node_state import Resolver
 from convrec.stages.base import ResponseSource, StepContext
 
 RESPONSE_STAGES = STAGES[: STAGES.index("adjust")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from convrec.rank_grpo.advantages import rank_advantages, token_advantages
-from convrec.rank_grpo.loss import rank_grpo_loss
+from convrec.rank_grpo.reference_loss import rank_grpo_loss
 from convrec.rank_grpo.segments import segment_ranks
 
 __all__ = [

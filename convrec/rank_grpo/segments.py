@@ -63,3 +63,11 @@ def _sizes(spans: Tensor, n_ranks: int) -> Tensor:
     """The number of tokens in each span: (B, n_ranks + 2)."""
     sizes = spans.new_zeros(len(spans), n_ranks + 2)
     return sizes.scatter_add(1, spans, torch.ones_like(spans))
+
+
+def rank_weights(segments: Tensor, n_ranks: int) -> Tensor:
+    """The weight 1/(N·n_k) of each token in its list's mean over ranks: (B, T), 0 on padding.
+
+    Missing ranks contribute 0 but count in N, so leaving ranks out cannot raise the mean.
+    """
+    return (segments >= 0) / (n_ranks * span_sizes(segments, n_ranks).clamp(min=1))

@@ -18,10 +18,10 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from convrec.errors import TrainingError
-from convrec.models.generation.constraints import count_newlines
+from convrec.models.generation.without_catalog import count_newlines
 from convrec.rank_grpo.advantages import fault_advantages, rank_advantages, token_advantages
-from convrec.rank_grpo.loss import Reduction, rank_weights
-from convrec.rank_grpo.segments import PADDING, rank_counts, segment_ranks, span_mean
+from convrec.rank_grpo.reference_loss import Reduction
+from convrec.rank_grpo.segments import PADDING, rank_counts, rank_weights, segment_ranks, span_mean
 
 RankScorer = Callable[[str, dict[str, Any]], list[float]]
 """From a completion and its dataset row to one value for each of the ranks 1 to N."""

@@ -55,7 +55,7 @@ def recommend_list(
     `catalog` is a catalog file to use instead of the checkpoint's own; `n` defaults to the trained
     list length. Raises InputError for an unknown checkpoint, or an unusable or too small catalog.
     """
-    from convrec.models.generation.constrained import recommend_constrained
+    from convrec.models.generation.catalog_constraint import recommend_constrained
     from convrec.models.load import load_checkpoint
 
     kind = store.header(checkpoint).ref.kind

@@ -8,7 +8,7 @@ from pathlib import Path
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.llm.fetch import FetchResult, await_batches, fetch
-from convrec.llm.replay import import_batch_output
+from convrec.llm.import_responses import import_batch_output
 from convrec.llm.requests import Request
 from convrec.stages.base import Step, StepContext
 from convrec.utils.progress import Progress

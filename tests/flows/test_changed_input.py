@@ -11,8 +11,8 @@ from convrec.artifacts import Store
 from convrec.config import load
 from convrec.errors import InputError
 from convrec.pipeline.graph import NODES
-from convrec.pipeline.resolve import Resolver
-from tasks.artifact import build
+from convrec.pipeline.node_state import Resolver
+from tasks.node_tasks import build
 from tasks.task_input import TaskInput
 
 

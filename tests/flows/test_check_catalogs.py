@@ -15,7 +15,7 @@ from flows.pipeline import pipeline
 @pytest.fixture
 def watched_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the demo's catalog in a temporary project folder."""
-    monkeypatch.setattr("convrec.catalog.resolve.ROOT", tmp_path)
+    monkeypatch.setattr("convrec.catalog.selection.ROOT", tmp_path)
     (tmp_path / "catalog").mkdir()
     copy = tmp_path / "catalog" / "demo.csv"
     copy.write_bytes((ROOT / "catalog" / "demo.csv").read_bytes())

@@ -20,7 +20,7 @@ import torch
 
 from convrec.config import Config
 from convrec.models.load import load_checkpoint
-from convrec.stages.rank_grpo import trainers
+from convrec.stages.rank_grpo import make_trainer as trainers
 from convrec.stages.rank_grpo.train import train_rank_grpo
 from convrec.stages.sft.train import train_sft
 from convrec.titles.index import TitleIndex

@@ -22,8 +22,8 @@ import duckdb
 
 from convrec.artifacts.backend import FILES_FOLDER, Backend, WriteMode
 from convrec.artifacts.ducklake.blobs import MARKER_FILE, BlobStore
+from convrec.artifacts.ducklake.claims import LakeClaims
 from convrec.artifacts.ducklake.connection import TABLES_FOLDER, LakeConnection
-from convrec.artifacts.ducklake.locks import LakeClaims
 from convrec.artifacts.identity import file_digest
 from convrec.artifacts.tables import creation_sql
 from convrec.errors import CommitError

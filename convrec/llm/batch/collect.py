@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from convrec.llm.batch.client import BatchClient
 from convrec.llm.batch.output import line_outcome, read_output_lines
 from convrec.llm.batch.store import BatchRecord, BatchStore, unreadable_file
-from convrec.llm.context import FetchContext
+from convrec.llm.fetch_context import FetchContext
 from convrec.llm.outcome import Success
 from convrec.llm.prices import NO_USAGE, Usage, cost
 from convrec.llm.requests import chunks

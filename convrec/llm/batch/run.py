@@ -16,8 +16,8 @@ from convrec.llm.batch.store import (
     BatchRecord,
     BatchStore,
 )
-from convrec.llm.context import FetchContext
 from convrec.llm.endpoint import api_key, endpoint_name, open_endpoint
+from convrec.llm.fetch_context import FetchContext
 from convrec.llm.requests import Request, distinct
 from convrec.llm.response_store import ResponseStore
 

@@ -20,7 +20,7 @@ from convrec.llm.batch.store import (
     remove_transfers,
 )
 from convrec.llm.budget import max_usage
-from convrec.llm.context import FetchContext
+from convrec.llm.fetch_context import FetchContext
 from convrec.llm.prices import cost
 from convrec.llm.requests import Request, chunks
 

@@ -19,8 +19,8 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from convrec.metrics.batch import WIDTH, ListBatch, ListToScore
 from convrec.metrics.relevance import TitleAndYear
+from convrec.metrics.scored_lists import WIDTH, ListBatch, ListToScore
 from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat, parse_chat_list
 
 MAX_EDITS = 2

@@ -20,8 +20,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from convrec.metrics.batch import WIDTH, ListBatch, ListToScore
 from convrec.metrics.relevance import TitleAndYear
+from convrec.metrics.scored_lists import WIDTH, ListBatch, ListToScore
 from convrec.titles.index import YEAR_TOLERANCE
 
 _LINE = re.compile(r"(?P<title>.+?)\s+\((?P<year>\d{4})\)")

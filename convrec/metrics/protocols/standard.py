@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convrec.metrics.batch import WIDTH, ListBatch, ListToScore
 from convrec.metrics.list_quality import list_quality
 from convrec.metrics.matcher import Matcher
+from convrec.metrics.scored_lists import WIDTH, ListBatch, ListToScore
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
 

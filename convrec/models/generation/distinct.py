@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convrec.models.generation.constraints import StopAfterLines
 from convrec.models.generation.loop import TokenChoice
 from convrec.models.generation.multinomial import sample_inverse_cdf
+from convrec.models.generation.without_catalog import StopAfterLines
 from convrec.titles.line_format import LineFormat
 from convrec.titles.normalize import exact_key
 

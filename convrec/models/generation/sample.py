@@ -10,7 +10,7 @@ import torch
 
 from convrec.config import Config
 from convrec.config.sections import SamplerName
-from convrec.models.generation.constrained import CatalogConstraint
+from convrec.models.generation.catalog_constraint import CatalogConstraint
 from convrec.models.generation.loop import DecodingConstraint, GeneratedList, generate_lists
 from convrec.models.generation.multinomial import uniform_draws
 from convrec.models.generation.samplers import Sampler, make_sampler

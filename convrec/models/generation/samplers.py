@@ -17,11 +17,11 @@ from convrec.config import Config
 from convrec.config.sections import SamplerName
 from convrec.errors import InputError
 from convrec.metrics.relevance import titles_and_years
+from convrec.models.generation.catalog_constraint import CatalogConstraint
 from convrec.models.generation.catalog_lines import CatalogLines
-from convrec.models.generation.constrained import CatalogConstraint
-from convrec.models.generation.constraints import StopAfterLines, Unconstrained, count_newlines
 from convrec.models.generation.distinct import DistinctLines, line_key
 from convrec.models.generation.loop import DecodingConstraint
+from convrec.models.generation.without_catalog import StopAfterLines, Unconstrained, count_newlines
 from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
 
 

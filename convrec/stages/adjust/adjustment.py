@@ -2,7 +2,7 @@
 
 It is learned in two steps from the ground truth of training conversations:
 
-1. `convrec.stages.adjust.optimize` minimizes the listwise loss and finds w and b₁ in
+1. `convrec.stages.adjust.fit` minimizes the listwise loss and finds w and b₁ in
    s_final − c = w·(s_reflect − c) + b₁. The center c is the mean score at rank N of the training
    lists, so that w scales an item's scores on both sides of the cutoff: a popular item rises where
    it fits and does not enter more lists. b₁ alone could push an item into every list; it is
@@ -29,9 +29,9 @@ from convrec.artifacts import StepResult
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.stages.adjust.figures import popularity_figures, ranking_figures
-from convrec.stages.adjust.item_links import ground_truth_counts
+from convrec.stages.adjust.fit import FitResult, fit_parameters, initial_parameters
+from convrec.stages.adjust.ground_truth import ground_truth_counts
 from convrec.stages.adjust.loss import ListwiseData, listwise_data, listwise_loss
-from convrec.stages.adjust.optimize import FitResult, fit_parameters, initial_parameters
 from convrec.stages.adjust.ordered_candidates import read_ordered_candidates, read_split
 from convrec.stages.adjust.popularity_penalty import choose_penalty, log_listing_ratio
 from convrec.stages.adjust.top_n import listing_counts, mean_cutoff_score

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from convrec.catalog.item_links import filter_splits
-from convrec.stages.adjust.item_links import read_seen
+from convrec.catalog.exact_matches import filter_splits
+from convrec.stages.adjust.ground_truth import read_seen
 from convrec.stages.base import StepContext
 from convrec.stages.partitions import PARTITION, context_spans, row_range
 

@@ -19,7 +19,7 @@ from convrec.config import Config
 from convrec.errors import InputError
 from convrec.stages.adjust.candidates import candidate_blocks, read_contexts
 from convrec.stages.adjust.figures import TopLists, popularity_figures, ranking_figures
-from convrec.stages.adjust.item_links import ground_truth_counts, read_ground_truth
+from convrec.stages.adjust.ground_truth import ground_truth_counts, read_ground_truth
 from convrec.stages.adjust.top_n import NO_ITEM, final_scores, top_items
 from convrec.stages.base import Step, StepContext
 from convrec.stages.partitions import (

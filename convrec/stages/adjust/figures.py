@@ -17,7 +17,7 @@ from convrec.metrics.gini import gini
 from convrec.metrics.head_share import HEAD_SIZE, head_items, head_share
 from convrec.metrics.ndcg import ndcg
 from convrec.metrics.recall import recall
-from convrec.stages.adjust.item_links import GroundTruth
+from convrec.stages.adjust.ground_truth import GroundTruth
 from convrec.stages.adjust.top_n import NO_ITEM, item_counts
 
 CUTOFF = 20

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from convrec.catalog.item_links import ItemLinker, filter_splits
+from convrec.catalog.exact_matches import ItemLinker, filter_splits
 from convrec.metrics.bootstrap import CONFIDENCE_Z
 from convrec.stages.base import StepContext
 

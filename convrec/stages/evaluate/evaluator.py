@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from convrec.catalog.item_links import has_years
+from convrec.catalog.exact_matches import has_years
 from convrec.config import Config
 from convrec.metrics import Bools, Floats, Ints
-from convrec.metrics.batch import EvaluationProtocol, ListBatch, ListToScore
 from convrec.metrics.bootstrap import Bootstrap
 from convrec.metrics.matcher import Matcher
 from convrec.metrics.protocols.per_label import CatalogNames, match_per_label, target_names
 from convrec.metrics.protocols.reference import match_reference
 from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import all_metrics, ranking_metrics
+from convrec.metrics.scored_lists import EvaluationProtocol, ListBatch, ListToScore
 from convrec.stages.evaluate.samples import Sample, SampleList
 from convrec.titles.index import TitleIndex
 

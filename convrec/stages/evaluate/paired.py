@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convrec.metrics.batch import EvaluationProtocol
+from convrec.metrics.scored_lists import EvaluationProtocol
 from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, MetricValues, complete_rows
 
 PAIRED_METRICS = ("ndcg@20", "ndcg@5", "recall@20", "recall@5")

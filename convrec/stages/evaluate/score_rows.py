@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convrec.errors import InputError
-from convrec.metrics.batch import EvaluationProtocol, ListToScore
 from convrec.metrics.relevance import TitleAndYear
+from convrec.metrics.scored_lists import EvaluationProtocol, ListToScore
 from convrec.titles.line_format import parse_line
 
 SEEN, GROUND_TRUTH = "seen_titles", "groundtruth_with_release_year"

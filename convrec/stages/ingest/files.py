@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from convrec.catalog.load import reject_pickle
-from convrec.catalog.resolve import CATALOG_FILES, data_path
+from convrec.catalog.selection import CATALOG_FILES, data_path
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.stages.ingest.raw_rows import ConversationFile, read_json

@@ -16,7 +16,7 @@ import polars as pl
 from convrec.artifacts.identity import digest, file_digest
 from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.catalog.load import load_catalog
-from convrec.catalog.resolve import catalog_file
+from convrec.catalog.selection import catalog_file
 from convrec.config import Config
 from convrec.stages.ingest.files import entity_files
 from convrec.stages.ingest.formats import FORMATS, Frames, StoredRows

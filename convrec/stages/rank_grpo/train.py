@@ -18,7 +18,7 @@ from convrec.models.load import Student, load_checkpoint, save_student
 from convrec.models.progress_bars import hide_progress_bars
 from convrec.stages.rank_grpo.callbacks import SyncRngCallback
 from convrec.stages.rank_grpo.inputs import Rows, prepare_inputs
-from convrec.stages.rank_grpo.trainers import make_trainer, make_validation
+from convrec.stages.rank_grpo.make_trainer import make_trainer, make_validation
 from convrec.stages.rank_grpo.validation import BEST_METRIC, Validation
 from convrec.titles.index import TitleIndex
 from convrec.training.checkpoint import CheckpointCallback, run_trainer

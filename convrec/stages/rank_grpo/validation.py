@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from convrec.config import Config
-from convrec.metrics.batch import ListToScore
 from convrec.metrics.bootstrap import Bootstrap
 from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import ranking_metrics
 from convrec.metrics.relevance import titles_and_years
+from convrec.metrics.scored_lists import ListToScore
 from convrec.titles.index import TitleIndex
 from convrec.training.checkpoint import latest_checkpoint, step_of
 from convrec.training.metrics_log import MetricsLog

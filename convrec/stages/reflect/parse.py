@@ -7,6 +7,7 @@ decides what is wrong with it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from convrec.artifacts.identity import digest
 from convrec.llm.read import NO_RESPONSE, response_text, stored_texts
 from convrec.llm.requests import Request
 from convrec.llm.response_store import recovered_responses
-from convrec.stages.reflect.prompt import read_ratings, repair_body
+from convrec.stages.reflect.prompt import repair_body
 
 
 class UnusableResponse(NamedTuple):
@@ -172,3 +173,39 @@ def _rating_rows(request: int, ratings: Mapping[int, int]) -> list[tuple[int, in
 def _rating_frame(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
     schema = {"request": pl.UInt32, "position": pl.Int32, "rating": pl.Int32}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def read_ratings(text: str, count: int, scale: int) -> dict[int, int]:
+    """Parse the text of a response to `count` candidates: position (from 0) → rating.
+
+    Raises ValueError, with a message for the judge, if the text is not the requested JSON object,
+    has an unknown, repeated or missing candidate, or a rating outside −scale to scale.
+    """
+    try:
+        entries = json.loads(text)["ratings"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise ValueError('it is not a JSON object with "ratings"') from None
+    if not isinstance(entries, list):
+        raise ValueError('"ratings" is not a list')
+    ratings: dict[int, int] = {}
+    for entry in entries:
+        number, rating = _parse_entry(entry)
+        if not 1 <= number <= count:
+            raise ValueError(f"there is no candidate {number}; they go from 1 to {count}")
+        if not -scale <= rating <= scale:
+            raise ValueError(f"rating {rating} is not between -{scale} and {scale}")
+        if number - 1 in ratings:
+            raise ValueError(f"candidate {number} is rated twice")
+        ratings[number - 1] = rating
+    missing = [str(n + 1) for n in range(count) if n not in ratings]
+    if missing:
+        raise ValueError(f"candidates without a rating: {', '.join(missing[:10])}")
+    return ratings
+
+
+def _parse_entry(entry: object) -> tuple[int, int]:
+    values = entry if isinstance(entry, dict) else {}
+    number, rating = values.get("candidate"), values.get("rating")
+    if type(number) is not int or type(rating) is not int:
+        raise ValueError("an entry is no object of two whole numbers, candidate and rating")
+    return number, rating

@@ -122,42 +122,6 @@ def expected_response_bytes(body: Mapping[str, Any], scale: int) -> float:
     return len(json.dumps({"ratings": entries}))
 
 
-def read_ratings(text: str, count: int, scale: int) -> dict[int, int]:
-    """Parse the text of a response to `count` candidates: position (from 0) → rating.
-
-    Raises ValueError, with a message for the judge, if the text is not the requested JSON object,
-    has an unknown, repeated or missing candidate, or a rating outside −scale to scale.
-    """
-    try:
-        entries = json.loads(text)["ratings"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        raise ValueError('it is not a JSON object with "ratings"') from None
-    if not isinstance(entries, list):
-        raise ValueError('"ratings" is not a list')
-    ratings: dict[int, int] = {}
-    for entry in entries:
-        number, rating = _parse_entry(entry)
-        if not 1 <= number <= count:
-            raise ValueError(f"there is no candidate {number}; they go from 1 to {count}")
-        if not -scale <= rating <= scale:
-            raise ValueError(f"rating {rating} is not between -{scale} and {scale}")
-        if number - 1 in ratings:
-            raise ValueError(f"candidate {number} is rated twice")
-        ratings[number - 1] = rating
-    missing = [str(n + 1) for n in range(count) if n not in ratings]
-    if missing:
-        raise ValueError(f"candidates without a rating: {', '.join(missing[:10])}")
-    return ratings
-
-
-def _parse_entry(entry: object) -> tuple[int, int]:
-    values = entry if isinstance(entry, dict) else {}
-    number, rating = values.get("candidate"), values.get("rating")
-    if type(number) is not int or type(rating) is not int:
-        raise ValueError("an entry is no object of two whole numbers, candidate and rating")
-    return number, rating
-
-
 def repair_body(body: Mapping[str, Any], answer: str, problem: str) -> dict[str, Any]:
     """Build the repair request: the request, its unusable answer and the problem with it."""
     return {

@@ -7,7 +7,7 @@ import pytest
 from convrec.artifacts import Store
 from convrec.artifacts.identity import file_digest
 from convrec.catalog.publish import publish_catalog
-from convrec.catalog.resolve import (
+from convrec.catalog.selection import (
     catalog_file,
     find_catalog_file,
     load_with_catalog,

@@ -6,7 +6,7 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.catalog.publish import publish_catalog
-from convrec.catalog.resolve import catalog_file
+from convrec.catalog.selection import catalog_file
 from convrec.catalog.versions import find_version, parse_catalog_name
 from convrec.config import load
 from convrec.errors import CatalogError, InputError

@@ -9,7 +9,7 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.catalog.publish import publish_catalog
-from convrec.catalog.resolve import unpublished_edit
+from convrec.catalog.selection import unpublished_edit
 from convrec.catalog.watch import find_watched_files
 from convrec.config import load
 from convrec.stages.base import StepContext
@@ -46,7 +46,7 @@ def record_run(store: Store) -> None:
 def test_an_edit_in_place_is_compared_with_the_last_build(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.catalog.resolve.ROOT", tmp_path)
+    monkeypatch.setattr("convrec.catalog.selection.ROOT", tmp_path)
     (tmp_path / "catalog").mkdir()
     file = write_lines(tmp_path / "catalog" / "demo.csv", DEMO_LINES)
     assert changed_files(store) == []
@@ -63,7 +63,7 @@ def test_an_edit_in_place_is_compared_with_the_last_build(
 def test_an_edit_in_place_is_compared_with_published_versions(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convrec.catalog.resolve.ROOT", tmp_path)
+    monkeypatch.setattr("convrec.catalog.selection.ROOT", tmp_path)
     (tmp_path / "catalog").mkdir()
     file = write_lines(tmp_path / "catalog" / "demo.csv", DEMO_LINES)
     publish_catalog(file, "demo", store)

@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
-from convrec.metrics.batch import CUTOFFS, ListToScore
 from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import ranking_metrics
+from convrec.metrics.scored_lists import CUTOFFS, ListToScore
 from convrec.titles.index import TitleIndex
 
 LISTS = 300

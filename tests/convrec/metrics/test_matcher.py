@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convrec.metrics.batch import ListToScore
 from convrec.metrics.list_quality import QUALITY_METRICS, list_quality, quality_of_list
 from convrec.metrics.matcher import MISSING, Matcher
 from convrec.metrics.relevance import list_lines, match_lines
+from convrec.metrics.scored_lists import ListToScore
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import DEFAULT_FORMAT, line_format
 

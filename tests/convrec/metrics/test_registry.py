@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convrec.metrics.batch import CUTOFFS, ListToScore
 from convrec.metrics.protocols.reference import match_reference
 from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import RANKING_METRICS, RankingMetric, all_metrics, ranking_metrics
+from convrec.metrics.scored_lists import CUTOFFS, ListToScore
 from convrec.titles.index import TitleIndex
 
 LISTS = [ListToScore("Alien (1979)\nHeat (1995)\nUp (2009)", [], [("Alien", 1979), ("Up", 2009)])]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from convrec.metrics.batch import ListToScore
 from convrec.metrics.protocols.reference import match_reference
 from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import all_metrics, ranking_metrics
+from convrec.metrics.scored_lists import ListToScore
 from convrec.titles.index import TitleIndex
 
 ITEMS = [("h", "Heat", 1995), ("a", "Alien", 1979), ("b", "Brazil", 1985), ("u", "Up", 2009)]

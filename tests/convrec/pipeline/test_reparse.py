@@ -74,9 +74,7 @@ def test_without_a_profile_only_open_batches_are_known(store: Store, tmp_path: P
         import_file(write(tmp_path / "out.jsonl", [row]), None, "", store)
 
 
-def test_a_replay_for_other_conversations_is_refused(
-    store: Store, tmp_path: Path
-) -> None:
+def test_a_replay_for_other_conversations_is_refused(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "out.jsonl"
     replay = {"recommend.source": "replay", "recommend.replay": str(file)}
     config = load("demo", SMALL | replay)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from convrec.artifacts import StepResult
 from convrec.errors import InputError
-from convrec.metrics.batch import EvaluationProtocol
+from convrec.metrics.scored_lists import EvaluationProtocol
 from convrec.pipeline.experiments.algorithms.training_runs import TrainingRun
 from convrec.pipeline.graph import Node
 from convrec.stages.base import Step, StepContext

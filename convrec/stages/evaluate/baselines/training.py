@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from convrec.catalog.item_links import ItemLinker, filter_splits
+from convrec.catalog.exact_matches import ItemLinker, filter_splits
 from convrec.metrics import Floats, Ints
 from convrec.metrics.relevance import TitleAndYear, year_gap
 from convrec.stages.evaluate.samples import Sample

@@ -17,7 +17,7 @@ from convrec.config import Config, load
 from convrec.config.overrides import flatten, format_override
 from convrec.errors import ConfigError
 from convrec.llm.ledger import ledger_rows, sum_rows
-from convrec.metrics.batch import WIDTH
+from convrec.metrics.scored_lists import WIDTH
 from convrec.stages.adjust.adjustment import CUTOFF_SCORE
 from convrec.stages.base import StepContext
 from convrec.stages.evaluate.calibration import RatingHitRate, rating_hit_rates

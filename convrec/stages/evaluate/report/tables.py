@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from convrec.metrics.batch import CUTOFFS
 from convrec.metrics.list_quality import QUALITY_METRICS
 from convrec.metrics.registry import CATALOG_METRICS, ITEM_METRICS, RANKING_METRICS
+from convrec.metrics.scored_lists import CUTOFFS
 from convrec.stages.evaluate.metrics import PAIRS
 from convrec.stages.evaluate.paired import PAIRED_METRICS
 from convrec.stages.evaluate.systems import SYSTEMS

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from convrec.metrics.batch import ListBatch, ListToScore
 from convrec.metrics.mrr import mrr
 from convrec.metrics.ndcg import ndcg
 from convrec.metrics.protocols.per_label import (
@@ -22,6 +21,7 @@ from convrec.metrics.protocols.per_label import (
 )
 from convrec.metrics.recall import recall
 from convrec.metrics.registry import ranking_metrics
+from convrec.metrics.scored_lists import ListBatch, ListToScore
 
 CATALOG = [("Heat", 1995), ("Alien", 1979), ("Aliens", 1986), ("Brazil", 1985)]
 

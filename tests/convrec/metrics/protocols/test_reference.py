@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convrec.metrics.batch import ListToScore
 from convrec.metrics.protocols.reference import match_reference, parse_list
 from convrec.metrics.registry import ranking_metrics
 from convrec.metrics.rewards import exp_inf_rewards, log_rewards
+from convrec.metrics.scored_lists import ListToScore
 
 
 def test_published_values(shared: Path) -> None:

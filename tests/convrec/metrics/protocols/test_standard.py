@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from convrec.metrics.batch import ListToScore
 from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import all_metrics
+from convrec.metrics.scored_lists import ListToScore
 from convrec.titles.index import TitleIndex
 
 INDEX = TitleIndex([("a", "Alien", 1979), ("h", "Heat", 1995), ("b", "Brazil", 1985)])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from convrec.models.generation.constraints import count_newlines
 from convrec.models.generation.distinct import MAX_DRAWS, DistinctLines, line_key
 from convrec.models.generation.loop import GeneratedList, generate_lists
 from convrec.models.generation.multinomial import uniform_draws
 from convrec.models.generation.samplers import Sampler
+from convrec.models.generation.without_catalog import count_newlines
 from convrec.models.load import Student
 from convrec.models.prompts import encode_prompt
 from convrec.titles.line_format import DEFAULT_FORMAT

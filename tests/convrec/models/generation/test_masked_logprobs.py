@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from convrec.models.generation.catalog_constraint import CatalogConstraint
 from convrec.models.generation.catalog_lines import CatalogLines
-from convrec.models.generation.constrained import CatalogConstraint
 from convrec.models.generation.loop import generate_lists
 from convrec.models.generation.masked_logprobs import (
     AllowedTokens,

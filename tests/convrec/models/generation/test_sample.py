@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from convrec.config import Config
-from convrec.models.generation.constraints import Unconstrained
 from convrec.models.generation.loop import generate_lists
 from convrec.models.generation.multinomial import sample_inverse_cdf, sample_tokens, uniform_draws
 from convrec.models.generation.sample import decode_completion, sample_lists, sample_texts
+from convrec.models.generation.without_catalog import Unconstrained
 from convrec.models.load import Student, save_student
 from convrec.models.prompts import encode_prompt
 

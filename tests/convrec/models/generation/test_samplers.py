@@ -4,10 +4,10 @@ import pytest
 
 from convrec.config import Config
 from convrec.errors import InputError
-from convrec.models.generation.constrained import CatalogConstraint
-from convrec.models.generation.constraints import StopAfterLines, Unconstrained
+from convrec.models.generation.catalog_constraint import CatalogConstraint
 from convrec.models.generation.distinct import DistinctLines
 from convrec.models.generation.samplers import Sampler, make_sampler
+from convrec.models.generation.without_catalog import StopAfterLines, Unconstrained
 from convrec.models.load import Student
 
 FILMS = ["Heat (1995)", "Alien (1979)", "Big (1988)", "Up (2009)"]

@@ -19,7 +19,7 @@ from convrec.metrics.registry import (
 )
 from convrec.stages.evaluate import METRICS, REPORT, metrics_json
 from convrec.stages.evaluate.report.markdown import MAX_COLUMNS, evaluation_markdown
-from convrec.stages.evaluate.score import score_file
+from convrec.stages.evaluate.score_file import score_file
 from tests.support.evaluated_run import EvaluatedRun
 
 PRECISION = RankingMetric(

@@ -11,8 +11,8 @@ import torch
 
 from convrec.models.load import load_checkpoint
 from convrec.stages.rank_grpo.inputs import prepare_inputs
+from convrec.stages.rank_grpo.make_trainer import make_trainer
 from convrec.stages.rank_grpo.train import train_rank_grpo
-from convrec.stages.rank_grpo.trainers import make_trainer
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import format_line
 from convrec.training.metrics_log import MetricsLog

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from convrec.config import ROOT
-from convrec.stages.rank_grpo import trainers
+from convrec.stages.rank_grpo import make_trainer as trainers
 from tests.support.trainings import logged_metrics, train, weights
 
 LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node 2"

@@ -19,7 +19,7 @@ from convrec.models.hardware import has_bf16
 from convrec.models.load import load_checkpoint
 from convrec.rank_grpo.trainer import RankGRPOTrainer
 from convrec.stages.base import StepContext
-from convrec.stages.rank_grpo import trainers
+from convrec.stages.rank_grpo import make_trainer as trainers
 from convrec.stages.rank_grpo.inputs import prepare_inputs, training_data
 from convrec.stages.rank_grpo.step import RANK_GRPO
 from convrec.stages.rank_grpo.train import train_rank_grpo

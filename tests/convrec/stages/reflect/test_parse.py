@@ -13,8 +13,7 @@ from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
 from convrec.llm.response import Response, make_response
 from convrec.llm.response_store import ResponseStore
-from convrec.stages.reflect.parse import parse_exact, parse_first_responses
-from convrec.stages.reflect.prompt import read_ratings
+from convrec.stages.reflect.parse import parse_exact, parse_first_responses, read_ratings
 from tests.support.stored_responses import dead_spool
 
 SHOWN, SCALE = 3, 2

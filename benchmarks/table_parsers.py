@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from turns import Cost, figure, ratio
+from harness import Cost, figure, ratio
 
 Figures = list[dict[str, Any]]
 

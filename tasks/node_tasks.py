@@ -137,8 +137,8 @@ def build(task_input: TaskInput) -> ArtifactRef:
     """Build and commit the artifact, unless another run has committed it in the meantime."""
     node, store = task_input.node, task_input.store
     workspace = _workspace(task_input)
-    ref = None if task_input.refresh else task_input.resolved.find()
-    if ref is not None and not ref.partial:
+    ref = None if task_input.refresh else task_input.resolved.find_complete()
+    if ref is not None:
         task_input.found = True
         _after_commit(store, ref, workspace)
         return ref

@@ -11,13 +11,13 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from convrec.config import Config
 from convrec.errors import InputError
-from convrec.models.generation.catalog_lines import CatalogLines, LineForms, tokenize_lines
-from convrec.models.generation.constrained import (
+from convrec.models.generation.catalog_constraint import (
     CatalogConstraint,
     generate_constrained,
     recommend_constrained,
     sample_allowed,
 )
+from convrec.models.generation.catalog_lines import CatalogLines, LineForms, tokenize_lines
 from convrec.models.generation.loop import GeneratedList, generate_lists
 from convrec.models.generation.multinomial import sample_tokens, uniform_draws
 from convrec.models.generation.sample import sample_texts

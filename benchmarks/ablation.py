@@ -1,6 +1,6 @@
 """The ablation of Remap–Reflect–Adjust, on the demo and on INSPIRED with real GPT-3.5 answers.
 
-    python benchmarks/rra.py [demo] [inspired-replay] [--data FOLDER] [--home FOLDER]
+    python benchmarks/ablation.py [demo] [inspired-replay] [--data FOLDER] [--home FOLDER]
         [--set section.key=value ...]
 
 Runs the flow `ablate-sft-data` for each profile in its own warehouse (or the one in --home, whose

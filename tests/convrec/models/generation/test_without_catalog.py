@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from convrec.config import Config
-from convrec.models.generation.constraints import StopAfterLines, Unconstrained
 from convrec.models.generation.loop import DecodingConstraint, GeneratedList, generate_lists
 from convrec.models.generation.multinomial import uniform_draws
 from convrec.models.generation.sample import sample_texts
 from convrec.models.generation.samplers import Sampler
+from convrec.models.generation.without_catalog import StopAfterLines, Unconstrained
 from convrec.models.load import Student
 from convrec.models.prompts import encode_prompt
 

@@ -67,6 +67,11 @@ class ResolvedNode:
         """The stored artifact, complete or partial."""
         return self.ctx.store.find(self.artifact_id)
 
+    def find_complete(self) -> ArtifactRef | None:
+        """The stored artifact if it is up to date, so that nothing needs to be built."""
+        ref = self.find()
+        return None if ref is None or ref.partial else ref
+
 
 @dataclass
 class Resolver:

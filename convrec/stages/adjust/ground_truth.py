@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from convrec.catalog.item_links import ItemLinker, filter_splits
+from convrec.catalog.exact_matches import ItemLinker, filter_splits
 from convrec.stages.base import StepContext
 from convrec.stages.partitions import row_slices
 

@@ -4,8 +4,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from convrec.config import Adjust
+from convrec.stages.adjust.fit import fit_parameters, initial_parameters
 from convrec.stages.adjust.loss import ListBlock, ListwiseData, listwise_loss
-from convrec.stages.adjust.optimize import fit_parameters, initial_parameters
 
 FREE = Adjust(pull=0.01, bias_pull=0.01, patience=3)
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from convrec.llm.context import FetchStats
+from convrec.llm.fetch_context import FetchStats
 from convrec.llm.prices import Usage
 from convrec.llm.rate_limit import format_duration
 

@@ -8,8 +8,8 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.errors import InputError
+from convrec.llm.import_responses import import_batch_output
 from convrec.llm.ledger import ledger_rows
-from convrec.llm.replay import import_batch_output
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
 from tests.support.llm_endpoint import completion, make_request

@@ -1,4 +1,7 @@
-"""The Rank-GRPO objective as a pure function, which the trainer is tested against.
+"""The Rank-GRPO objective as a pure function of tensors.
+
+Training does not call it: `RankGRPOTrainer` computes the same with TRL's loss, and tests compare
+the two.
 
 Paper: arXiv 2510.20150. The importance ratio of a token is the geometric mean over its rank. All
 tokens past rank N share one ratio, as in the published code.
@@ -11,17 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from convrec.rank_grpo.segments import span_mean, span_sizes
+from convrec.rank_grpo.segments import rank_weights, span_mean
 
 Reduction = Literal["rank", "token", "sequence"]
-
-
-def rank_weights(segments: Tensor, n_ranks: int) -> Tensor:
-    """The weight 1/(N·n_k) of each token in its list's mean over ranks: (B, T), 0 on padding.
-
-    Missing ranks contribute 0 but count in N, so leaving ranks out cannot raise the mean.
-    """
-    return (segments >= 0) / (n_ranks * span_sizes(segments, n_ranks).clamp(min=1))
 
 
 def rank_grpo_loss(

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from convrec.cli.score import score
 from convrec.config import ROOT, load
 from convrec.errors import InputError
-from convrec.stages.evaluate.score import score_file
+from convrec.stages.evaluate.score_file import score_file
 from tests.support.loaded_modules import loaded_modules
 
 CATALOG = "title,year\nAlien,1979\nHeat,1995\nBrazil,1985\n"

@@ -16,13 +16,12 @@ from typing import IO
 
 import numpy as np
 
-from convrec.catalog.item_links import has_years
+from convrec.catalog.exact_matches import has_years
 from convrec.catalog.load import load_catalog, read_catalog_rows
 from convrec.catalog.rows import parse_year
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.metrics import Floats
-from convrec.metrics.batch import EvaluationProtocol, ListBatch, ListToScore
 from convrec.metrics.bootstrap import Bootstrap, Interval
 from convrec.metrics.matcher import Matcher
 from convrec.metrics.protocols.per_label import CatalogNames, match_per_label
@@ -31,6 +30,7 @@ from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import ranking_metrics
 from convrec.metrics.relevance import TitleAndYear
 from convrec.metrics.rewards import exp_inf_rewards, log_rewards
+from convrec.metrics.scored_lists import EvaluationProtocol, ListBatch, ListToScore
 from convrec.stages.evaluate.score_rows import BadRow, ScoreRow, read_score_rows
 from convrec.titles.index import TitleIndex
 from convrec.utils.files import atomic_path
