@@ -58,6 +58,7 @@ def outcome(summary: dict[str, Any]) -> list[list[Any]]:
     return [[e["stage"], e["kind"], e["state"], e["artifact_id"]] for e in summary["stages"]]
 
 
+@pytest.mark.slow
 def test_flows_over_what_is_stored(golden: Golden, home: Path) -> None:
     found = {}
     for name, entrypoint in (
@@ -82,6 +83,7 @@ def test_a_flow_that_ablates_the_data(golden: Golden, home: Path) -> None:
     golden("flow_ablate", found)
 
 
+@pytest.mark.slow
 def test_a_flow_that_follows_a_catalog(golden: Golden, home: Path, tmp_path: Path) -> None:
     shipped = (ROOT / "catalog" / "demo.csv").read_text(encoding="utf-8")
     edited = tmp_path / "demo.csv"
