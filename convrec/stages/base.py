@@ -6,6 +6,7 @@ and, where it reads LLM responses, a `ResponseSource`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +81,7 @@ class StepContext:
         return self.store.read_ordered(self.parents[role].artifact_id, columns, condition)
 
 
-class ResponseSource:
+class ResponseSource(ABC):
     """The LLM responses that a step reads.
 
     A subclass implements `requests`. The other methods matter to steps that reuse responses in
@@ -92,9 +93,9 @@ class ResponseSource:
         """Whether a configuration needs responses at all."""
         return True
 
+    @abstractmethod
     def requests(self, ctx: StepContext) -> Collection[Request]:
         """The requests whose stored responses the step reads."""
-        raise NotImplementedError
 
     def repairs(self, ctx: StepContext) -> Collection[Request]:
         """Follow-up requests for stored responses that cannot be used."""
@@ -107,14 +108,14 @@ class ResponseSource:
         """
         return ""
 
-    def index_stored(self, ctx: StepContext) -> None:
+    def index_stored(self, ctx: StepContext) -> None:  # noqa: B027 - optional
         """Index the units in responses that earlier runs stored without indexing them."""
 
     def open_batch_requests(self, ctx: StepContext) -> Collection[Request]:
         """Requests in open batches that ask for missing units in other groups or words."""
         return ()
 
-    def record(self, ctx: StepContext) -> None:
+    def record(self, ctx: StepContext) -> None:  # noqa: B027 - optional
         """Index the units of the responses to `requests`."""
 
     def answered_count(self, ctx: StepContext) -> int:
