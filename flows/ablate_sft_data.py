@@ -4,13 +4,12 @@ from typing import Any
 
 from prefect import flow
 
-from convrec.config import DATA_STAGES
 from flows.parameters import Overrides, Profile, Refresh, run_name
 from tasks.ablate import ablate
 from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.run import Run
-from tasks.stages import run_stage
+from tasks.stages import run_data_stages
 
 
 @flow(name="ablate-sft-data", flow_run_name=run_name, on_crashed=[crashed])
@@ -28,8 +27,7 @@ def ablate_sft_data(
         refresh: Recompute from this stage on; stored responses are never bought again.
     """
     with Run(profile, overrides, refresh=refresh) as run:
-        for stage in DATA_STAGES:
-            run_stage(run, stage)
+        run_data_stages(run)
         ablate(run)
         lineage(run)
     return run.summary()

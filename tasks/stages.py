@@ -36,14 +36,18 @@ def run_stage(run: Run, stage: StageName) -> None:
         run.make(node, TASKS[node.name], FETCH_TASKS[node.name] if fetches else None)
 
 
-def build_data(run: Run) -> None:
-    """Run the data stages, for the profile and for each of its sources."""
+def run_data_stages(run: Run) -> None:
+    """Run the stages up to demonstrations."""
     for stage in DATA_STAGES:
         run_stage(run, stage)
+
+
+def build_data(run: Run) -> None:
+    """Run the data stages, for the profile and for each of its sources."""
+    run_data_stages(run)
     for name in run.config.sources:
         source = run.source(name)
-        for stage in DATA_STAGES:
-            run_stage(source, stage)
+        run_data_stages(source)
         run.take(name, source)
 
 
