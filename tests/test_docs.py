@@ -9,12 +9,18 @@ from typing import Any
 
 import pytest
 import typer
+from prefect import Flow
 from pydantic import BaseModel
 
 from convrec.artifacts.tables import KINDS
 from convrec.config import Config, profiles
+from flows.ablate_sft_data import ablate_sft_data
+from flows.build_sft_data import build_sft_data
 from flows.cli import app
+from flows.compare_training import compare_training
+from flows.evaluate import evaluate
 from flows.pipeline import pipeline
+from flows.train import train
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -78,8 +84,11 @@ def test_every_artifact_kind_and_column_is_in_the_reference() -> None:
     assert not missing
 
 
-def test_the_form_of_a_run_names_every_profile() -> None:
-    description = str(pipeline.parameters.properties["profile"]["description"])
+@pytest.mark.parametrize(
+    "flow", [pipeline, build_sft_data, train, evaluate, ablate_sft_data, compare_training]
+)
+def test_the_form_of_a_run_names_every_profile(flow: Flow[..., Any]) -> None:
+    description = str(flow.parameters.properties["profile"]["description"])
     assert [name for name in profiles() if name not in description] == []
 
 

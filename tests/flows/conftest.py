@@ -1,22 +1,12 @@
-"""One Prefect server for all flow tests, and an empty warehouse for each."""
+"""An empty warehouse for each flow test, and a demo that is quick."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
-
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    with (
-        prefect_test_harness(server_startup_timeout=90),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        yield
+from tests.support.tiny_demo import TINY_DEMO
 
 
 @pytest.fixture
@@ -30,14 +20,7 @@ def home(prefect_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def small() -> dict[str, object]:
     """Overrides that shrink the demo; every stage still does real work."""
     return {
-        "ingest.contexts": {"train": 24, "validation": 4, "test": 6},
-        "model.hidden": 16,
-        "model.layers": 1,
-        "model.vocabulary": 400,
-        "model.max_completion_tokens": 120,
-        "list_length": 5,
-        "reflect.top": 8,
-        "remap.keep": 12,
+        **TINY_DEMO,
         "sft.epochs": 1,
         "rank_grpo.steps": 1,
         "rank_grpo.prompts_per_step": 2,

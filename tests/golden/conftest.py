@@ -20,12 +20,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from prefect.settings import (
-    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-    get_current_settings,
-    temporary_settings,
-)
-from prefect.testing.utilities import prefect_test_harness
 
 from tests.golden.worlds import SMALL, Asked, Demo, make_demo, make_reddit, run, write_reddit
 
@@ -83,23 +77,6 @@ def golden(request: pytest.FixtureRequest) -> Golden:
             pytest.fail("\n".join([f"{len(lines)} differences", *lines[:SHOWN]]), pytrace=False)
 
     return check
-
-
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """A temporary Prefect server: that of other tests of this process, else a new one.
-
-    Prefect sends the events of task runs to the first server of a process only.
-    """
-    database = get_current_settings().server.database.connection_url
-    if database is not None and "prefect-test.db" in database.get_secret_value():
-        yield
-        return
-    with (
-        prefect_test_harness(server_startup_timeout=90),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -19,16 +19,10 @@ import pytest
 
 from tests.golden.access import convrec, sets
 from tests.golden.stubs import BatchApi, Llm, recorder
+from tests.support.tiny_demo import TINY_DEMO
 
 SMALL: dict[str, Any] = {
-    "ingest.contexts": {"train": 24, "validation": 4, "test": 6},
-    "model.hidden": 16,
-    "model.layers": 1,
-    "model.vocabulary": 400,
-    "model.max_completion_tokens": 120,
-    "list_length": 5,
-    "reflect.top": 8,
-    "remap.keep": 12,
+    **TINY_DEMO,
     "sft.epochs": 1,
     "rank_grpo.steps": 2,
     "rank_grpo.prompts_per_step": 4,

@@ -18,6 +18,7 @@ import pytest
 
 from convrec.config import ROOT
 from tests.support.servers import free_port
+from tests.support.tiny_demo import TINY_DEMO
 
 TIMEOUT = 1800.0
 """Seconds that a demo run may take on a busy machine."""
@@ -202,14 +203,7 @@ def deployed(tmp_path: Path) -> Iterator[Deployment]:
 def tiny() -> dict[str, Any]:
     """Overrides with which the demo trains in seconds and saves often."""
     return {
-        "ingest.contexts": {"train": 24, "validation": 4, "test": 6},
-        "model.hidden": 16,
-        "model.layers": 1,
-        "model.vocabulary": 400,
-        "model.max_completion_tokens": 120,
-        "list_length": 5,
-        "reflect.top": 8,
-        "remap.keep": 12,
+        **TINY_DEMO,
         "sft.epochs": 8,
         "rank_grpo.steps": 24,
         "rank_grpo.prompts_per_step": 2,
