@@ -12,10 +12,13 @@ are ASCII without brackets or commas, so a cheap check precedes each pattern.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
+from html.entities import html5
 from itertools import pairwise
 from typing import NamedTuple
+from urllib.parse import unquote
 
 FIRST_YEAR, LAST_YEAR = 1400, 2035
 """Years outside this range are treated as errors."""
@@ -25,9 +28,21 @@ ARTICLES = frozenset({"a", "an", "the"})
 _QUOTES = str.maketrans(
     {"’": "'", "‘": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-"}
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]+")
+_JOINER = re.compile("[\u200c\u200d]+")
 _INVISIBLE = re.compile(
-    r"[\x00-\x08\x0e-\x1b\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+"
+    "[\xad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef]+"
+    # joiners are part of the spelling between letters of Arabic and Indian scripts, and in emoji
+    "|(?<![\u0590-\uffff\U00010000-\U0010ffff])[\u200c\u200d]+"
+    "|[\u200c\u200d]+(?![\u0590-\uffff\U00010000-\U0010ffff])"
 )
+_ENTITY = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_PERCENT_WITHOUT_CODE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CODE_THAT_NO_ENCODER_WRITES = re.compile(
+    r"%(?:[01]|3[0-9]|4[1-9A-F]|5[0-9A]|6[1-9A-F]|7[0-9AF])", re.I
+)
+_MAX_ESCAPES = 3
 _BRACKET = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
 _YEAR_BRACKET = re.compile(
     r"^(\d{4})(?:\s*[-–—/]\s*(?:\d{2,4})?)?(?:\s+[a-z][\w .-]*)?$", re.IGNORECASE
@@ -90,10 +105,24 @@ class WrittenTitle(NamedTuple):
     year: int | None
 
 
+def clean_text(text: str) -> str:
+    """The text without invisible characters, and with escapes of web pages decoded.
+
+    HTML entities need their semicolon ("AT&T" and "R&Bcopy" stay), and URL escapes are decoded only
+    if each "%" begins one ("100% Wolf" stays). Text that was escaped twice is decoded twice. Other
+    text is returned as it is. Control characters stay, because the caller may refuse them.
+    """
+    if "&" in text or "%" in text:
+        text = _decode_escapes(text)
+    return text if text.isascii() else _INVISIBLE.sub("", text)
+
+
 def exact_key(title: str) -> str:
     """The title without differences in case, quote style and spaces, as a key for comparison."""
+    title = clean_text(title)
     if title.isascii():
         return " ".join(title.replace("`", "'").lower().split())
+    title = _JOINER.sub("", title)
     text = unicodedata.normalize("NFKC", title) if len(title) <= MAX_TITLE_CHARACTERS else title
     return " ".join(text.translate(_QUOTES).casefold().split())
 
@@ -137,7 +166,7 @@ def split_bare_year(text: str) -> tuple[str, int | None]:
 
 def parse_title(text: str) -> WrittenTitle:
     """Split a written title into its names (at most eight) and its year."""
-    text = _INVISIBLE.sub("", text)
+    text = _JOINER.sub("", _CONTROL.sub("", clean_text(text)))
     text = " ".join(text.split())
     if len(text) > MAX_TITLE_CHARACTERS:
         return WrittenTitle((text,), None)
@@ -180,6 +209,34 @@ def plain_words(name: str) -> list[str]:
 def has_digit(text: str) -> bool:
     """Whether a text has a digit, which can distinguish one part of a series from another."""
     return _DIGIT.search(text) is not None
+
+
+def _decode_escapes(text: str) -> str:
+    for _ in range(_MAX_ESCAPES):
+        before = text
+        if "&" in text and ";" in text:
+            text = _ENTITY.sub(_decode_entity, text)
+        if "%" in text:
+            text = _decode_url(text)
+        if text == before:
+            break
+    return text
+
+
+def _decode_entity(match: re.Match[str]) -> str:
+    name = match[1]
+    is_known = name[0] == "#" or f"{name};" in html5
+    return html.unescape(match[0]) if is_known else match[0]
+
+
+def _decode_url(text: str) -> str:
+    """The text with URL escapes decoded, unless a "%" is a percent sign or the bytes no UTF-8."""
+    if _PERCENT_WITHOUT_CODE.search(text) or _CODE_THAT_NO_ENCODER_WRITES.search(text):
+        return text
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
 
 
 def _unique_names(names: list[str]) -> tuple[str, ...]:

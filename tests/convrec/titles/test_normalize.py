@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from convrec.titles.normalize import (
+    clean_text,
     exact_key,
     parse_title,
     plain_words,
@@ -91,3 +92,59 @@ def test_hostile_text_is_read_in_linear_time(text: str) -> None:
     parse_title(text)
     split_bare_year(text)
     plain_words(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("He\u200bat", "Heat"),
+        ("\ufeffRan", "Ran"),
+        ("Ro\xadnin", "Ronin"),
+        ("\u202aHeat\u202c\u200e", "Heat"),
+        ("\u2066Heat\u2069", "Heat"),
+        ("He\u2060at\u034f", "Heat"),
+        ("I \u2764\ufe0f Huckabees", "I \u2764 Huckabees"),
+        ("Heat\U000e0067\U000e007f", "Heat"),
+        ("He\u200dat\u200c", "Heat"),
+        ("Fast &amp; Furious", "Fast & Furious"),
+        ("Fast &amp;amp; Furious", "Fast & Furious"),
+        ("Ocean&#39;s Eleven", "Ocean's Eleven"),
+        ("Ocean&#x2019;s Eleven", "Ocean\u2019s Eleven"),
+        ("Am&eacute;lie", "Am\u00e9lie"),
+        ("&quot;Heat&quot;", '"Heat"'),
+        ("Am%C3%A9lie", "Am\u00e9lie"),
+        ("The%20Big%20Sick%20%282017%29", "The Big Sick (2017)"),
+        ("100%25 Wolf", "100% Wolf"),
+        ("Fast%20%26amp%3B%20Furious", "Fast & Furious"),
+        ("Heat%2520Wave", "Heat Wave"),
+    ],
+)
+def test_clean_text_drops_invisible_characters_and_decodes_escapes(text: str, cleaned: str) -> None:
+    assert clean_text(text) == cleaned
+    assert exact_key(text) == exact_key(cleaned)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AT&T",
+        "Fast & Furious",
+        "Q&A",
+        "&c",
+        "R&Bcopy",
+        "R&Bcopy; that",
+        "Tom &Jerry; again",
+        "100% Wolf",
+        "100% Wolf%20",
+        "50%50",
+        "The 99%",
+        "99%ad",
+        "Heat%00",
+        "1+1",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\U0001f468\u200d\U0001f469",
+        "Am\u00e9lie\n",
+    ],
+)
+def test_clean_text_leaves_other_text_alone(text: str) -> None:
+    assert clean_text(text) == text
