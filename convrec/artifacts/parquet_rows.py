@@ -43,7 +43,7 @@ class ParquetRows:
 
     def frame(self) -> pl.DataFrame:
         """All rows in one frame."""
-        return pl.concat([pl.read_parquet(file) for file in self.files])
+        return pl.concat([pl.read_parquet(file, glob=False) for file in self.files])
 
     def insert(self, connection: duckdb.DuckDBPyConnection, kind: str, artifact_id: str) -> None:
         """Insert the rows into the table of their kind."""

@@ -60,7 +60,8 @@ class ContextPartition:
     def make(self, ctx: StepContext) -> None:
         """Write the rows, unless the file exists."""
         if not self.file.exists():
-            shared = {name: pl.scan_parquet(_table(self.folder, name)) for name in self.shared}
+            tables = {name: _table(self.folder, name) for name in self.shared}
+            shared = {name: pl.scan_parquet(table, glob=False) for name, table in tables.items()}
             frames = self.build(ctx, shared, self.start, self.stop)
             write_parquet(self._with_progress(ctx, frames), self.file)
 

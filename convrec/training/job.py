@@ -56,7 +56,10 @@ class TrainingJob:
         return cls(
             stage=values["stage"],
             config=Config.model_validate(values["config"]),
-            frames={name: pl.read_parquet(folder / f"{name}.parquet") for name in values["frames"]},
+            frames={
+                name: pl.read_parquet(folder / f"{name}.parquet", glob=False)
+                for name in values["frames"]
+            },
             **{name: Path(path) for name, path in values["paths"].items()},
         )
 

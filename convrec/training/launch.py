@@ -70,7 +70,7 @@ def run_training(fit: FitFunction, job: TrainingJob, progress: Progress) -> Trai
                 f"accelerate started {figures['processes']} instead of {settings.processes} "
                 f"processes; check train.parallel={job.config.train.parallel}"
             )
-        return figures, pl.read_parquet(launch_folder / CURVES)
+        return figures, pl.read_parquet(launch_folder / CURVES, glob=False)
 
 
 def _command(launch_folder: Path, fit: FitFunction) -> list[str]:

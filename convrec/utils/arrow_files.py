@@ -16,7 +16,7 @@ def read_table(path: Path, *, arrow: bool = False) -> pl.DataFrame:
     Raises InputError if it cannot be read; polars may panic on a damaged file.
     """
     try:
-        return pl.read_ipc_stream(path) if arrow else pl.read_parquet(path)
+        return pl.read_ipc_stream(path) if arrow else pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         reason = first_line(error)
     kind = "an Arrow file of datasets" if arrow else "Parquet"

@@ -34,7 +34,11 @@ def _build_catalog(ctx: StepContext) -> StepResult:
 
 def _build_conversations(ctx: StepContext) -> StepResult:
     data, bad = load_conversations(ctx.config)
-    rows = pl.scan_parquet(list(data.files)) if isinstance(data, ParquetRows) else data.lazy()
+    rows = (
+        pl.scan_parquet(list(data.files), glob=False)
+        if isinstance(data, ParquetRows)
+        else data.lazy()
+    )
     sizes = pl.col("ground_truth").list.len().alias("size")
     samples = rows.select("split", "context_id", sizes).collect()
     by_split = dict(samples.group_by("split").agg(pl.col("context_id").n_unique()).iter_rows())
