@@ -15,9 +15,9 @@ from convrec.catalog.rows import parse_year
 from convrec.config import load
 from convrec.demo.completion import complete
 from convrec.errors import ConvrecError
+from convrec.llm.answer import read_answer
 from convrec.llm.outcome import error_failure
 from convrec.llm.rate_limit import parse_duration
-from convrec.llm.read import response_text
 from convrec.llm.response_body import parse_response
 from convrec.metrics.protocols.reference import parse_list
 from convrec.serving.recommend import named_items
@@ -45,7 +45,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "published list": parse_list,
     "ratings": lambda text: read_ratings(text, 3, 2),
     "response": lambda text: parse_response(text, {"messages": [text]}),
-    "content": lambda text: response_text({"choices": [{"message": {"content": text}}]}),
+    "content": lambda text: read_answer({"choices": [{"message": {"content": text}}]}),
     "refusal": lambda text: error_failure(
         "u", "sk-secret1", 400, {"message": text}, {"messages": text}
     ),
@@ -145,7 +145,7 @@ JSON = st.recursive(
 def test_any_response_is_a_success_or_a_failure(message: Any, usage: Any) -> None:
     for body in ({"choices": [{"message": message}], "usage": usage}, message):
         parse_response(json.dumps(body), {"messages": []})
-    text, reason = response_text({"choices": [{"message": message}]})
+    text, reason, *_ = read_answer({"choices": [{"message": message}]})
     assert (text is None) == bool(reason)
     (text or "").encode()
 

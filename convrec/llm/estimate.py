@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from convrec.artifacts.store import Store
 from convrec.config import Config
+from convrec.llm.answer import read_answer
 from convrec.llm.budget import max_usage
 from convrec.llm.prices import NO_USAGE, Usage, batch_discount, cost, price_of, token_rates
-from convrec.llm.read import response_text
 from convrec.llm.requests import Request, distinct
 from convrec.llm.response_body import prompt_bytes
 
@@ -191,7 +191,7 @@ def _measured_rates(store: Store, request: Request) -> tuple[float, float] | Non
     condition = "ledger.endpoint = ? AND ledger.completion_tokens > 0"
     rows = _latest_responses(store, condition, request.endpoint)
     prompt_size = sum(prompt_bytes(json.loads(body)) for body, _, _, _ in rows)
-    texts = (response_text(json.loads(response))[0] or "" for _, response, _, _ in rows)
+    texts = (read_answer(json.loads(response)).text or "" for _, response, _, _ in rows)
     response_size = sum(len(text.encode()) for text in texts)
     prompt, completion = (sum(row[column] for row in rows) for column in (2, 3))
     if not (prompt and response_size):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any
 
 import polars as pl
 
 from convrec.artifacts.identity import digest
 from convrec.artifacts.store import Store
 from convrec.config import Config
+from convrec.llm.answer import Answer, read_answer
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.requests import Request, chunks
 from convrec.llm.response_store import recovered_responses
@@ -51,19 +51,17 @@ def responses_state(
     return digest({"endpoint": endpoint_name(config), "rows": rows})
 
 
-def stored_texts(
-    requests: Iterable[Request], store: Store
-) -> Iterator[tuple[Request, str | None, str]]:
-    """Yield (request, response text, reason why there is none) for each request, in order.
+def stored_answers(requests: Iterable[Request], store: Store) -> Iterator[tuple[Request, Answer]]:
+    """Yield each request with its answer, in order.
 
-    The reason is NO_RESPONSE if nothing is stored.
+    Where nothing is stored, the reason is NO_RESPONSE.
     """
     responses = recovered_responses(store)
     for chunk in chunks(requests):
         stored = responses.responses([request.key for request in chunk])
         for request in chunk:
             response = stored.get(request.key)
-            yield (request, *(response_text(response) if response else (None, NO_RESPONSE)))
+            yield request, read_answer(response) if response else Answer(None, NO_RESPONSE)
 
 
 def missing_requests(requests: Iterable[Request], store: Store) -> Iterator[Request]:
@@ -72,17 +70,6 @@ def missing_requests(requests: Iterable[Request], store: Store) -> Iterator[Requ
     for chunk in chunks(requests):
         stored = responses.digests([request.key for request in chunk])
         yield from (request for request in chunk if request.key not in stored)
-
-
-def response_text(response: Mapping[str, Any]) -> tuple[str | None, str]:
-    """(text of a response, reason why there is none). A lone surrogate becomes `?`."""
-    message = response["choices"][0].get("message")
-    fields = message if isinstance(message, Mapping) else {}
-    text, refusal = (
-        value.encode(errors="replace").decode() if isinstance(value, str) else ""
-        for value in (fields.get("content"), fields.get("refusal"))
-    )
-    return (text, "") if text else (None, f"no text: {refusal or 'empty content'}")
 
 
 def with_reasons(failures: pl.DataFrame, reasons: Mapping[str, str]) -> pl.DataFrame:

@@ -106,14 +106,18 @@ format_line = DEFAULT_FORMAT.format
 parse_line = DEFAULT_FORMAT.parse
 
 
-def parse_chat_list(text: str, form: LineFormat = DEFAULT_FORMAT) -> list[tuple[str, TitleYear]]:
+def parse_chat_list(
+    text: str, form: LineFormat = DEFAULT_FORMAT, *, is_cut: bool = False
+) -> list[tuple[str, TitleYear]]:
     """Read a chat model's list: (raw line, title and year) for each line that names an item.
 
     Numbers, bullets, emphasis and surrounding quotes are removed. A line that ends in a colon is an
     introduction and is skipped. A line in another format is read as "Title (year)" or "Title". A
     response of one line ("How about Heat, Ronin, and Speed?") is split at its commas if that gives
-    at least MIN_INLINE_TITLES pieces.
+    at least MIN_INLINE_TITLES pieces. The last line of a cut text without a newline is dropped.
     """
+    if is_cut and not text.endswith("\n"):
+        text = text.rpartition("\n")[0]
     items = []
     for raw in _split_inline_list(text.strip()) or text.splitlines():
         line = _MARKER.sub("", raw, count=1).strip().replace("**", "").strip("_ ").strip()

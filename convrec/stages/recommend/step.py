@@ -20,7 +20,7 @@ from convrec.llm.read import (
     failures_frame,
     responses_digest,
     responses_state,
-    stored_texts,
+    stored_answers,
 )
 from convrec.llm.requests import LazyRequests, Request
 from convrec.stages.base import ResponseSource, Step, StepContext
@@ -68,8 +68,9 @@ def _build(ctx: StepContext) -> StepResult:
     context_ids: list[str] = []
     lists: list[ParsedList] = []
     failed: list[tuple[str, str, bool]] = []
-    for request, text, reason in stored_texts(teacher_requests(ctx), ctx.store):
-        items = parse_chat_list(text, form)[:n] if text else []
+    for request, answer in stored_answers(teacher_requests(ctx), ctx.store):
+        text, reason = answer.text, answer.reason
+        items = parse_chat_list(text, form, is_cut=answer.is_cut)[:n] if text else []
         if text and not items:
             reason = "the answer names no item"
         if reason:

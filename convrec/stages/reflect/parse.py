@@ -15,7 +15,8 @@ import polars as pl
 
 from convrec.artifacts import Store
 from convrec.artifacts.identity import digest
-from convrec.llm.read import NO_RESPONSE, response_text, stored_texts
+from convrec.llm.answer import read_answer
+from convrec.llm.read import NO_RESPONSE, stored_answers
 from convrec.llm.requests import Request
 from convrec.llm.response_store import recovered_responses
 from convrec.stages.reflect.prompt import repair_body
@@ -99,13 +100,13 @@ def parse_ratings(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRat
     numbers = {each.repair.key: number for number, each in first.unusable.items() if each.repair}
     shown, unusable = requests["shown"], dict(first.unusable)
     repaired: list[tuple[int, int, int]] = []
-    for repair, text, missing in stored_texts(first.repairs(), store):
+    for repair, answer in stored_answers(first.repairs(), store):
         number = numbers[repair.key]
         try:
-            repaired += _rating_rows(number, read_ratings(text or "", shown[number], scale))
+            repaired += _rating_rows(number, read_ratings(answer.text or "", shown[number], scale))
             del unusable[number]
         except ValueError as error:
-            reason = missing or f"not usable, and repaired neither: {error}"
+            reason = answer.reason or f"not usable, and repaired neither: {error}"
             unusable[number] = UnusableResponse(reason, repair)
     ratings = pl.concat([first.ratings, _rating_frame(repaired)])
     return ParsedRatings(ratings, unusable, len(numbers))
@@ -126,7 +127,7 @@ def _parse_responses(requests: pl.DataFrame, store: Store, scale: int) -> Parsed
         numbers = dict(wanted.join(some, on="request").select("request_key", "request").iter_rows())
         for key, response in responses.responses(numbers).items():
             number = numbers[key]
-            text, reason = response_text(response)
+            text, reason, *_ = read_answer(response)
             if text is None:
                 unusable[number] = UnusableResponse(reason)
                 continue

@@ -10,8 +10,8 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.errors import WarehouseError
+from convrec.llm.answer import read_answer
 from convrec.llm.ledger import ledger_rows, spent_usd
-from convrec.llm.read import response_text
 from convrec.llm.response import Response
 from convrec.llm.response_store import ResponseStore, response_digest
 from convrec.llm.spool import KeyStatus, Spool, claimed_keys, read_segment, recover
@@ -161,4 +161,4 @@ def test_a_lone_surrogate_in_a_response_is_tolerated(store: Store) -> None:
     responses = ResponseStore(store)
     responses.add([replace(RESPONSE, response=response)])
     assert set(responses.digests(["k1"])) == {"k1"}
-    assert response_text(responses.responses(["k1"])["k1"]) == ("1. Heat? (1995)", "")
+    assert read_answer(responses.responses(["k1"])["k1"]).text == "1. Heat? (1995)"
