@@ -9,7 +9,7 @@ from tasks.evaluate import evaluate
 from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.run import Run
-from tasks.stages import build_data, check_base_model, run_stage
+from tasks.stages import build_data, check_training, run_stage
 
 
 @flow(name="pipeline", flow_run_name=run_name, on_crashed=[crashed])
@@ -29,7 +29,7 @@ def pipeline(
         refresh: Recompute from this stage on; stored responses are never bought again.
     """
     with Run(profile, overrides, until=until, refresh=refresh) as run:
-        check_base_model(run)
+        check_training(run)
         build_data(run)
         run_stage(run, "sft")
         run_stage(run, "rank_grpo")

@@ -9,7 +9,7 @@ from flows.parameters import Overrides, Profile, Refresh, run_name
 from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.run import Run
-from tasks.stages import run_stage
+from tasks.stages import check_training, run_stage
 
 
 @flow(name="train", flow_run_name=run_name, on_crashed=[crashed])
@@ -27,6 +27,7 @@ def train(
         refresh: Recompute from this stage on; stored responses are never bought again.
     """
     with Run(profile, overrides, refresh=refresh) as run:
+        check_training(run)
         run.require_stored(*DATA_STAGES)
         run_stage(run, "sft")
         run_stage(run, "rank_grpo")

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from convrec.config import DATA_STAGES, StageName
-from convrec.errors import InputError
-from convrec.models.gguf import gguf_file, is_gguf_package
-from convrec.models.identity import base_error
 from convrec.pipeline.graph import NODES, PIPELINE, nodes_of
 from tasks.node_tasks import artifact_task, fetch_task, is_retryable
 from tasks.run import Run
@@ -51,12 +48,10 @@ def build_data(run: Run) -> None:
         run.take(name, source)
 
 
-def check_base_model(run: Run) -> None:
-    """Raise InputError or ConfigError if the model that this run will train is missing."""
-    if run.skipped(NODES["checkpoint_sft"]):
+def check_training(run: Run) -> None:
+    """Raise InputError or ConfigError if the model that this run will train cannot be trained."""
+    if run.config.model.base == "tiny" or run.skipped(NODES["checkpoint_sft"]):
         return
-    base = run.config.model.base
-    if problem := base_error(base):
-        raise InputError(problem)
-    if is_gguf_package(base):
-        gguf_file(base)
+    from convrec.models.checks import check_base_model
+
+    check_base_model(run.config, {node.stage for node in PIPELINE if not run.skipped(node)})

@@ -64,13 +64,17 @@ def _convert(file: Path, folder: Path) -> None:
     from convrec.models.progress_bars import hide_progress_bars
 
     with hide_progress_bars():
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        tokenizer = AutoTokenizer.from_pretrained(
+            file.parent, gguf_file=file.name, trust_remote_code=False
+        )
         quantized: Any = AutoModelForCausalLM.from_pretrained(
-            file.parent, gguf_file=file.name, dtype=torch.float32
+            file.parent, gguf_file=file.name, dtype=torch.float32, trust_remote_code=False
         )
         config = copy.deepcopy(quantized.config)
         del config.quantization_config
-        plain: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        plain: Any = AutoModelForCausalLM.from_config(
+            config, dtype=torch.float32, trust_remote_code=False
+        )
         plain.load_state_dict(quantized.state_dict())  # `quantized` itself cannot be saved
         plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from convrec.artifacts import file_digest
-from convrec.config import Config, resolve_path
+from convrec.config import DEFAULT_TARGETS, Config, Lora, resolve_path
+from convrec.errors import InputError
+from convrec.models.files import tensor_names, weight_files
 from convrec.models.gguf import gguf_file, is_gguf_package
+from convrec.models.tokenizer_files import starts_with_special_token
 
 
 def base_error(base: str) -> str:
@@ -34,7 +38,31 @@ def base_digest(config: Config) -> dict[str, str]:
     """The digest of a base model that is a file or folder; empty for `tiny` and Hub names."""
     if is_gguf_package(config.model.base):
         return {"base": file_digest(gguf_file(config.model.base))}
-    folder = resolve_path(config.model.base, "model.base")
-    if config.model.base == "tiny" or not folder.is_dir():
+    folder = base_folder(config)
+    if folder is None:
         return {}
-    return {"base": file_digest(folder)}
+    # Prompts without this token were those of earlier versions.
+    special = {"prompt": "special token first"} if starts_with_special_token(folder) else {}
+    return {"base": file_digest(folder), **special}
+
+
+def adapter_targets(config: Config, lora: Lora) -> dict[str, str]:
+    """What the default of `target_modules` means for a base that does not have these modules."""
+    folder = base_folder(config)
+    if lora.rank == 0 or lora.target_modules != DEFAULT_TARGETS or folder is None:
+        return {}
+    try:
+        weights = tensor_names(weight_files(folder))
+    except InputError:  # such as an adapter's folder
+        return {}
+    names = {part for name in weights for part in name.split(".")}
+    return {} if names.issuperset(DEFAULT_TARGETS) else {"adapters": "all-linear"}
+
+
+def base_folder(config: Config) -> Path | None:
+    """The folder that `model.base` names; None for `tiny`, a package or a Hub name."""
+    base = config.model.base
+    if base == "tiny" or is_gguf_package(base):
+        return None
+    folder = resolve_path(base, "model.base")
+    return folder if folder.is_dir() else None

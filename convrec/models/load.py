@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from convrec.config import Lora, Model, resolve_path
+from convrec.config import Model, resolve_path
 from convrec.errors import InputError
+from convrec.models.files import (
+    ADAPTER_CONFIG,
+    adapter_weights,
+    model_config,
+    read_json_object,
+    tensor_names,
+    weight_files,
+)
 from convrec.models.gguf import gguf_folder, is_gguf_package
 from convrec.models.hub import download_model
 from convrec.models.identity import base_error
-from convrec.models.progress_bars import hide_progress_bars
+from convrec.models.load_report import (
+    adapter_base,
+    check_architecture,
+    drop_own_code,
+    load_report_problem,
+    refuse_unreadable,
+)
+from convrec.models.progress_bars import hide_progress_bars, hide_warnings
 from convrec.models.tiny import make_tiny
-from convrec.utils.error_text import first_line
+from convrec.utils.file_content import lfs_problem
 
 _PLAIN_TOKENIZER_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """Classes that transformers names for a tokenizer defined by its tokenizer.json alone."""
+
+_TOKENIZER_FILES = ("tokenizer*.json", "*.model", "vocab.*", "tekken.json")
 
 
 class Student(NamedTuple):
@@ -39,39 +55,72 @@ def load_student(base: str, *, config: Model, texts: Iterable[str] = (), seed: i
     """
     if base == "tiny":
         return Student(*make_tiny(texts, config, seed))
+    return load_checkpoint(student_folder(base))
+
+
+def student_folder(base: str) -> Path:
+    """The folder of the model that `model.base` names, after a download or conversion if needed.
+
+    Raises ConfigError for a name that is not on the Hub, InputError for a path that is no folder.
+    """
     if is_gguf_package(base):
-        return load_checkpoint(gguf_folder(base))
+        return gguf_folder(base)
     if message := base_error(base):
         raise InputError(message)
     folder = resolve_path(base, "model.base")
-    return load_checkpoint(folder if folder.is_dir() else download_model(base))
+    return folder if folder.is_dir() else download_model(base)
 
 
 def load_checkpoint(folder: Path) -> Student:
     """The model of a transformers or PEFT folder; an adapter is merged into its base.
 
-    Reads safetensors only. Raises InputError if the folder has no such model.
+    Reads safetensors only and runs no code of the folder. Raises InputError if the folder has no
+    such model, or not all of its weights.
     """
-    if (folder / "adapter_config.json").is_file():
-        return _load_adapter(folder)
-    if not (folder / "config.json").is_file():
-        raise InputError(
-            f"{folder} holds no model: neither config.json nor adapter_config.json is in it"
+    return Student(load_model(folder), load_tokenizer(tokenizer_folder(folder)))
+
+
+def load_model(folder: Path) -> Any:
+    """The model in a folder, an adapter merged into its base. Raises as `load_checkpoint`."""
+    return load_with_report(folder)[0]
+
+
+def load_with_report(folder: Path, *, device_map: str | None = None) -> tuple[Any, list[str]]:
+    """The model in a folder, and the names of weights there that it does not use.
+
+    On device `meta`, no weights are read. Raises InputError as `load_checkpoint`.
+    """
+    if is_adapter(folder):
+        return _load_adapter(folder, device_map)
+    config = model_config(folder)
+    tensor_names(weight_files(folder))
+    check_architecture(folder, config)
+    with hide_warnings(), refuse_unreadable(folder, "model"):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            device_map=device_map,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(
-            f"{folder} holds no *.safetensors; other weight files can run code when they are "
-            "loaded and are refused: save the model again with save_pretrained of a current "
-            "transformers"
-        )
-    try:
-        with hide_progress_bars():
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True
-            )
-            return Student(model, load_tokenizer(folder))
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"the model in {folder} cannot be read ({first_line(error)})") from None
+    if problem := load_report_problem(folder, model, report):
+        raise InputError(problem)
+    drop_own_code(model.config)
+    return model, sorted(report["unexpected_keys"])
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter (PEFT) rather than a whole model."""
+    return (folder / ADAPTER_CONFIG).is_file()
+
+
+def tokenizer_folder(folder: Path) -> Path:
+    """The folder with the tokenizer of a model folder: that of the base for a bare adapter."""
+    if not is_adapter(folder) or (folder / "tokenizer_config.json").is_file():
+        return folder
+    return tokenizer_folder(student_folder(adapter_base(folder)))
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -80,27 +129,55 @@ def load_tokenizer(folder: Path) -> Any:
     AutoTokenizer splits words as the model type does, even if tokenizer.json defines otherwise. A
     tokenizer that was saved as a plain tokenizer.json is therefore loaded as exactly that.
     """
+    files = [path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)]
+    if not files:
+        raise InputError(
+            f"{folder} holds no tokenizer; copy tokenizer.json and tokenizer_config.json of the "
+            "model into it"
+        )
+    for file in files:
+        if problem := lfs_problem(file):
+            raise InputError(problem)
     settings = folder / "tokenizer_config.json"
-    is_plain = settings.is_file() and (
-        json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class")
-        in _PLAIN_TOKENIZER_CLASSES
-    )
-    tokenizer = (PreTrainedTokenizerFast if is_plain else AutoTokenizer).from_pretrained(folder)
+    values = read_json_object(settings) if settings.is_file() else {}
+    is_plain = values.get("tokenizer_class") in _PLAIN_TOKENIZER_CLASSES
+    loader = PreTrainedTokenizerFast if is_plain else AutoTokenizer
+    with refuse_unreadable(folder, "tokenizer"):
+        tokenizer = loader.from_pretrained(folder, trust_remote_code=False)
+    if tokenizer.eos_token is None:
+        tokenizer.eos_token = _configured_eos(folder, tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def _load_adapter(folder: Path) -> Student:
-    from peft import PeftConfig, PeftModel
+def _configured_eos(folder: Path, tokenizer: Any) -> str | None:
+    """The end-of-sequence token that the model names where its tokenizer names none."""
+    for name in ("generation_config.json", "config.json"):
+        if (folder / name).is_file():
+            ids = read_json_object(folder / name).get("eos_token_id")
+            first = ids[0] if isinstance(ids, list) and ids else ids
+            if isinstance(first, int) and 0 <= first < len(tokenizer):
+                return str(tokenizer.convert_ids_to_tokens(first))
+    return None
 
-    base = str(PeftConfig.from_pretrained(folder).base_model_name_or_path)
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(f"{folder} holds an adapter without adapter_model.safetensors")
-    student = load_student(base, config=Model(base=base))
-    merged = PeftModel.from_pretrained(student.model, folder).merge_and_unload()
-    has_tokenizer = (folder / "tokenizer_config.json").is_file()
-    return Student(merged, load_tokenizer(folder) if has_tokenizer else student.tokenizer)
+
+def _load_adapter(folder: Path, device_map: str | None) -> tuple[Any, list[str]]:
+    from peft import PeftModel
+
+    tensor_names([adapter_weights(folder)])
+    base, unused = load_with_report(student_folder(adapter_base(folder)), device_map=device_map)
+    with warnings.catch_warnings(), refuse_unreadable(folder, "adapter"):
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        adapted: Any = PeftModel.from_pretrained(
+            base, folder, trust_remote_code=False, low_cpu_mem_usage=device_map == "meta"
+        )
+        if not hasattr(adapted.base_model, "merge_and_unload"):
+            raise InputError(
+                f"the adapter in {folder} cannot be merged into its base; use a LoRA adapter, or "
+                "a whole model"
+            )
+        return adapted.merge_and_unload(), unused
 
 
 def save_student(student: Student, folder: Path) -> Any:
@@ -112,18 +189,3 @@ def save_student(student: Student, folder: Path) -> Any:
         model.save_pretrained(folder)
     student.tokenizer.save_pretrained(folder)
     return model
-
-
-def lora_config(lora: Lora) -> Any:
-    """The PEFT configuration of adapters, or None if all weights are trained."""
-    if lora.rank == 0:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(lora.target_modules),
-        task_type="CAUSAL_LM",
-    )

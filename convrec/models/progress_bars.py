@@ -1,4 +1,4 @@
-"""Progress bars of the transformers library."""
+"""What the transformers library prints: progress bars and warnings."""
 
 from __future__ import annotations
 
@@ -18,3 +18,15 @@ def hide_progress_bars() -> Iterator[None]:
     finally:
         if enabled:
             logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def hide_warnings() -> Iterator[None]:
+    """Hide transformers' progress bars and warnings inside the block."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with hide_progress_bars():
+            yield
+    finally:
+        logging.set_verbosity(verbosity)

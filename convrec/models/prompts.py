@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
+from functools import lru_cache
 from typing import Any
 
+from jinja2 import TemplateError
+
 from convrec.config import Config
-from convrec.errors import ConfigError
+from convrec.errors import ConfigError, InputError
+from convrec.utils.error_text import first_line
 
 _HEAD_DIVISOR = 4
 """Of a text that is too long, 1/_HEAD_DIVISOR of the kept part is its start, the rest its end."""
 
 _ELLIPSIS = " … "
+
+TEMPLATE_DATE = date(2024, 7, 26)
+"""The day that a chat template is told; the default of Llama 3's. With the real date, the prompts
+of training and of serving would differ."""
+
+_CLOCK_CALL = re.compile(r"""\bstrftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
 
 
 def student_prompt(conversation: str, data_prompt: str | None, config: Config) -> str:
@@ -45,10 +57,10 @@ def render_prompt(tokenizer: Any, text: str, max_tokens: int) -> str:
     """
     text = _break_special_tokens(tokenizer, text.strip())
     rendered = _apply_template(tokenizer, text)
-    size = len(_token_ids(tokenizer, rendered))
+    size = len(_prompt_ids(tokenizer, rendered))
     if size <= max_tokens:
         return rendered
-    template_size = len(_token_ids(tokenizer, _apply_template(tokenizer, "")))
+    template_size = len(_prompt_ids(tokenizer, _apply_template(tokenizer, "")))
     room = max_tokens - template_size
     if room < 1:
         raise ConfigError(
@@ -59,15 +71,19 @@ def render_prompt(tokenizer: Any, text: str, max_tokens: int) -> str:
     characters = int(len(text) * room / max(1, size - template_size))
     while characters > 0:
         rendered = _apply_template(tokenizer, _drop_middle(text, characters))
-        if len(_token_ids(tokenizer, rendered)) <= max_tokens:
+        if len(_prompt_ids(tokenizer, rendered)) <= max_tokens:
             return rendered
         characters = characters * 15 // 16
     return _apply_template(tokenizer, "")
 
 
 def encode_prompt(tokenizer: Any, text: str, max_tokens: int) -> list[int]:
-    """Token ids of `render_prompt`."""
-    return _token_ids(tokenizer, render_prompt(tokenizer, text, max_tokens))
+    """Token ids of `render_prompt`.
+
+    Without a chat template, the tokens that the tokenizer puts in front of a text (BOS) are in
+    front. A template writes them itself.
+    """
+    return _prompt_ids(tokenizer, render_prompt(tokenizer, text, max_tokens))
 
 
 def encode_completion(tokenizer: Any, text: str, max_tokens: int) -> list[int]:
@@ -76,11 +92,57 @@ def encode_completion(tokenizer: Any, text: str, max_tokens: int) -> list[int]:
     return ids[:max_tokens]
 
 
+def leading_tokens(tokenizer: Any) -> list[int]:
+    """The special tokens that the tokenizer puts in front of every text, such as BOS."""
+    if tokenizer.num_special_tokens_to_add() == 0:
+        return []
+    text = _token_ids(tokenizer, "a")
+    ids: list[int] = tokenizer("a")["input_ids"]
+    for start in range(len(ids) - len(text) + 1):
+        if ids[start : start + len(text)] == text:
+            return ids[:start]
+    return []
+
+
+@lru_cache(maxsize=4)
+def template_without_clock(template: str) -> str:
+    """A chat template that writes TEMPLATE_DATE where it would read the clock.
+
+    Raises InputError if a format of the date is not written out in the template.
+    """
+    fixed = _CLOCK_CALL.sub(lambda call: repr(TEMPLATE_DATE.strftime(call[2])), template)
+    if re.search(r"\bstrftime_now\s*\(", fixed):
+        raise InputError(
+            "the model's chat template reads the clock in a way that cannot be fixed to one day, "
+            "so prompts would change from day to day; write a date in place of strftime_now in "
+            "chat_template.jinja in the model's folder"
+        )
+    return fixed
+
+
 def _apply_template(tokenizer: Any, text: str) -> str:
     if tokenizer.chat_template is None:
         return f"{text}\n\n"
     messages = [{"role": "user", "content": text}]
-    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    try:
+        return tokenizer.apply_chat_template(
+            messages,
+            add_generation_prompt=True,
+            tokenize=False,
+            date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
+            chat_template=template_without_clock(tokenizer.get_chat_template()),
+        )
+    except (TemplateError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise InputError(
+            f"the model's chat template cannot render one message of the user "
+            f"({first_line(error)}); mend chat_template.jinja in the model's folder, or remove it "
+            "to use the text alone"
+        ) from None
+
+
+def _prompt_ids(tokenizer: Any, rendered: str) -> list[int]:
+    ids = _token_ids(tokenizer, rendered)
+    return ids if tokenizer.chat_template is not None else leading_tokens(tokenizer) + ids
 
 
 def _token_ids(tokenizer: Any, text: str) -> list[int]:

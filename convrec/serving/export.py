@@ -70,7 +70,8 @@ def auto_tokenizer_agrees(folder: Path) -> bool:
 
     if not (folder / "tokenizer_config.json").is_file():
         return True
-    auto, trained = AutoTokenizer.from_pretrained(folder), load_tokenizer(folder)
+    auto = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    trained = load_tokenizer(folder)
     return bool(auto(PROBE).input_ids == trained(PROBE).input_ids)
 
 

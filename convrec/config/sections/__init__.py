@@ -7,6 +7,7 @@ from convrec.config.sections.data import Adjust, Ingest, Recommend, Reflect, Rem
 from convrec.config.sections.llm import Batch, Llm, Price
 from convrec.config.sections.runner import Runner
 from convrec.config.sections.training import (
+    DEFAULT_TARGETS,
     Evaluate,
     Lora,
     Model,
@@ -17,6 +18,7 @@ from convrec.config.sections.training import (
 )
 
 __all__ = [
+    "DEFAULT_TARGETS",
     "Adjust",
     "Batch",
     "Evaluate",

@@ -11,6 +11,9 @@ from convrec.config.choices import ALGORITHMS
 
 SamplerName = Literal["free", "lines", "distinct", "constrained"]
 
+DEFAULT_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
+"""The default of `lora.target_modules`."""
+
 
 class Lora(Section):
     """Low-rank adaptation (PEFT)."""
@@ -19,7 +22,9 @@ class Lora(Section):
     alpha: int = Field(32, gt=0, description="Scaling factor of the adapters.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout probability.")
     target_modules: tuple[str, ...] = Field(
-        ("q_proj", "k_proj", "v_proj", "o_proj"), description="Modules that get an adapter."
+        DEFAULT_TARGETS,
+        description="Modules that get an adapter; `all-linear` names every linear module, and so "
+        "does the default in a model that does not have all four.",
     )
 
 

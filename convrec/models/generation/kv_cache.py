@@ -10,8 +10,14 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import (
+    Cache,
+    DynamicCache,
+    DynamicLayer,
+    LinearAttentionCacheLayerMixin,
+)
 
 
 class PreallocatedLayer(DynamicLayer):  # transformers is untyped
@@ -64,6 +70,24 @@ def preallocated_cache(
     """
     layers = DynamicCache(config=config).layers
     return Cache(layers=[layer_type(capacity) if type(x) is DynamicLayer else x for x in layers])
+
+
+def repeat_rows(cache: Cache, rows: int, repeats: int) -> None:
+    """Repeat each of the `rows` of a cache `repeats` times, the copies adjacent."""
+    for layer in cache.layers:
+        if isinstance(layer, LinearAttentionCacheLayerMixin):
+            layer.reorder_cache(torch.arange(rows).repeat_interleave(repeats))
+        else:
+            layer.batch_repeat_interleave(repeats)
+
+
+def select_rows(cache: Cache, indices: Tensor) -> None:
+    """Keep only these rows of a cache."""
+    for layer in cache.layers:
+        if isinstance(layer, LinearAttentionCacheLayerMixin):
+            layer.reorder_cache(indices)
+        else:
+            layer.batch_select_indices(indices)
 
 
 def cache_argument(model: Any) -> str:

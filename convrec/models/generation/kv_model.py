@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convrec.models.generation.kv_cache import PreallocatedLayer, cache_argument, preallocated_cache
+from convrec.models.generation.kv_cache import (
+    PreallocatedLayer,
+    cache_argument,
+    preallocated_cache,
+    repeat_rows,
+    select_rows,
+)
 from convrec.models.generation.shared_prefix import (
     SharedPrefixLayer,
     attention_bias,
@@ -52,7 +58,7 @@ class CachedModel:
             for layer in self._cache.layers:
                 layer.share(samples, attention_bias(self._mask))
         else:
-            self._cache.batch_repeat_interleave(samples)
+            repeat_rows(self._cache, len(prompts), samples)
         self._is_shared = share
         self.logits = logits.repeat_interleave(samples, dim=0)
         self._mask = self._mask.repeat_interleave(samples, dim=0)  # (B, L)
@@ -82,7 +88,7 @@ class CachedModel:
     def select(self, rows: Tensor) -> None:
         """Keep only these rows (b,) of the batch."""
         self._unshare()
-        self._cache.batch_select_indices(rows)
+        select_rows(self._cache, rows)
         self.logits, self._mask, self._next_position = (
             x[rows] for x in (self.logits, self._mask, self._next_position)
         )

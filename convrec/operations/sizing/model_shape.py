@@ -71,7 +71,7 @@ def model_shape(name: str) -> ModelShape:
             f"configurations: {names}"
         )
     try:
-        config = AutoConfig.from_pretrained(file)
+        config = AutoConfig.from_pretrained(file, trust_remote_code=False)
         with FakeTensorMode():
             model = _build_model(config, int(config.num_hidden_layers))
             modules = tuple(

@@ -25,11 +25,18 @@ class Finding(NamedTuple):
 
 
 def check_training(config: Config) -> list[Finding]:
-    """All findings, in order. Raises ConfigError for settings that cannot work on any machine."""
+    """All findings, in order. Raises ConfigError for settings that cannot work on any machine.
+
+    Raises InputError for a base model that cannot be trained.
+    """
     import torch
 
+    from convrec.models.checks import check_base_model
+
     gpus = torch.cuda.device_count()
-    findings = _check_launch(config, gpus) if config.train.launcher == "accelerate" else []
+    findings = [Finding("model", OK, text) for text in check_base_model(config)]
+    if config.train.launcher == "accelerate":
+        findings += _check_launch(config, gpus)
     findings.append(_check_arguments(config))
     return [*findings, *(_check_vllm(config, gpus) if config.rank_grpo.vllm else [])]
 

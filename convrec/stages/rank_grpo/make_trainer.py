@@ -12,9 +12,9 @@ from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from convrec.metrics.rewards import parse_reward
+from convrec.models.adapters import lora_config
 from convrec.models.generation.multinomial import uniform_draws
 from convrec.models.hardware import has_bf16, is_small
-from convrec.models.load import lora_config
 from convrec.rank_grpo.rollout import Rollout
 from convrec.rank_grpo.trainer import Shaping
 from convrec.stages.rank_grpo.algorithms import ALGORITHMS
@@ -51,7 +51,7 @@ def make_trainer(
         "train_dataset": inputs.data,
         "processing_class": student.tokenizer,
         "callbacks": [StepMetricsCallback(progress, metrics_log, timer)],
-        "peft_config": lora_config(settings.lora),
+        "peft_config": lora_config(settings.lora, student.model, "rank_grpo"),
         "rollout_func": None if settings.vllm else timer.timed("sampling", rollout),
     }
     algorithm = ALGORITHMS[settings.algorithm]

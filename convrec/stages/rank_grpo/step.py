@@ -6,7 +6,7 @@ from typing import Any
 
 from convrec.artifacts import StepResult
 from convrec.config import Config
-from convrec.models.identity import prompt_settings
+from convrec.models.identity import adapter_targets, prompt_settings
 from convrec.stages.base import Step, StepContext
 
 
@@ -37,6 +37,7 @@ RANK_GRPO = Step(
     version=2,
     build=_build,
     config=_config,
+    inputs=lambda ctx: adapter_targets(ctx.config, ctx.config.rank_grpo.lora),
     folder=True,
 )
 """Parents: `checkpoint`, `conversations`, `catalog`."""

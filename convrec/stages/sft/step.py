@@ -6,7 +6,7 @@ from typing import Any
 
 from convrec.artifacts import StepResult
 from convrec.config import Config
-from convrec.models.identity import base_digest, prompt_settings
+from convrec.models.identity import adapter_targets, base_digest, prompt_settings
 from convrec.stages.base import Step, StepContext
 
 
@@ -31,7 +31,10 @@ SFT = Step(
     version=2,
     build=_build,
     config=_config,
-    inputs=lambda ctx: base_digest(ctx.config),
+    inputs=lambda ctx: {
+        **base_digest(ctx.config),
+        **adapter_targets(ctx.config, ctx.config.sft.lora),
+    },
     folder=True,
 )
 """Parents: `conversations`, `demonstrations`. The checkpoint's folder is the artifact's folder."""

@@ -14,8 +14,9 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from convrec.config import Config
+from convrec.models.adapters import lora_config
 from convrec.models.hardware import has_bf16
-from convrec.models.load import Student, lora_config
+from convrec.models.load import Student
 from convrec.models.memory_limits import MAX_LOGITS_CPU, MAX_LOGITS_GPU, RECOMPUTE_FROM
 from convrec.stages.sft.data import (
     IGNORED,
@@ -124,7 +125,7 @@ def make_trainer(
         eval_dataset=Dataset.from_dict(validation) if validation["labels"] else None,
         processing_class=student.tokenizer,
         callbacks=callbacks,
-        peft_config=lora_config(config.sft.lora),
+        peft_config=lora_config(config.sft.lora, student.model, "sft"),
     )
     trainer.remove_callback(PrinterCallback)
     reduce_in_float32(trainer)

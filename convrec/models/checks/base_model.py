@@ -1,0 +1,88 @@
+"""What `model.base` must be able to do for a run: each defect is one sentence.
+
+Only the configuration, the headers of the weights and the tokenizer are read, and the weights once
+for values that are not numbers. A random model of few layers shows what can be sampled with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from convrec.config import Config, StageName
+from convrec.errors import InputError
+from convrec.models.adapters import lora_config
+from convrec.models.checks.positions import check_positions
+from convrec.models.checks.tokenizer import check_tokenizer
+from convrec.models.checks.weights import check_finite
+from convrec.models.generation.support import GAP_SAMPLERS, SamplerSupport, sampler_support
+from convrec.models.gguf import gguf_file, is_gguf_package
+from convrec.models.load import load_tokenizer, load_with_report, student_folder, tokenizer_folder
+
+TRAINING: tuple[StageName, ...] = ("sft", "rank_grpo", "evaluate")
+"""The stages that need the base model."""
+
+
+def check_base_model(config: Config, stages: Collection[StageName] = TRAINING) -> list[str]:
+    """Check the base model for these stages; a phrase for each part that is in order.
+
+    `tiny` is made from the data, and a model that is installed as a package is known to work, so
+    both have nothing to check. Raises InputError or ConfigError for the first defect.
+    """
+    base = config.model.base
+    if base == "tiny":
+        return []
+    if is_gguf_package(base):
+        gguf_file(base)
+        return [f"{base} is installed"]
+    folder = student_folder(base)
+    model, unused = load_with_report(folder, device_map="meta")
+    checked = [
+        f"{type(model).__name__} with all of its {len(model.state_dict())} weights",
+        *[f"not used: {len(unused)} more in the files, such as {name}" for name in unused[:1]],
+        check_finite(folder),
+        check_positions(model.config, config.model),
+        check_tokenizer(load_tokenizer(tokenizer_folder(folder)), model, config.model),
+        _check_samplers(model.config, config, stages),
+    ]
+    return [*checked, *_check_adapters(model, config, stages)]
+
+
+def _check_samplers(model_config: Any, config: Config, stages: Collection[StageName]) -> str:
+    tokens = config.model.max_prompt_tokens + config.model.max_completion_tokens
+    sampled = {
+        f"{stage}.sampler": getattr(config, stage).sampler
+        for stage in ("rank_grpo", "evaluate")
+        if stage in stages
+    }
+    support = sampler_support(model_config, tokens)
+    if not support.any and sampled:
+        raise InputError(
+            f"lists cannot be sampled from model.base={config.model.base}, because "
+            f"{support.reason}; set model.base to a model with full attention"
+        )
+    gaps = {key: name for key, name in sampled.items() if name in GAP_SAMPLERS}
+    if gaps and not support.gaps:
+        raise InputError(_no_gaps(config.model.base, gaps, support))
+    usable = "all samplers work" if support.gaps else "samplers free and lines work"
+    return usable if support.any else "no sampler works with its cache, and none is needed"
+
+
+def _no_gaps(base: str, samplers: dict[str, str], support: SamplerSupport) -> str:
+    settings = " and ".join(f"{key}={name}" for key, name in samplers.items())
+    instead = " and ".join(f"{key}=free" for key in samplers)
+    return (
+        f"model.base={base} cannot be sampled with {settings}, because tokens are taken back there "
+        f"and {support.reason}; set {instead}, or set model.base to a model with full attention"
+    )
+
+
+def _check_adapters(model: Any, config: Config, stages: Collection[StageName]) -> list[str]:
+    checked = []
+    for stage in ("sft", "rank_grpo"):
+        lora = getattr(config, stage).lora
+        if stage in stages and (adapters := lora_config(lora, model, stage)) is not None:
+            targets = adapters.target_modules
+            names = targets if isinstance(targets, str) else ", ".join(sorted(targets))
+            checked.append(f"{stage} adapts {names}")
+    return checked

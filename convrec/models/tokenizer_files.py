@@ -1,0 +1,49 @@
+"""What a folder's tokenizer files say, read without transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from convrec.errors import InputError
+from convrec.models.files import read_json_object
+
+_TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
+
+
+def starts_with_special_token(folder: Path) -> bool:
+    """Whether prompts start with a special token (BOS) that no chat template brings.
+
+    False for files that cannot be read; loading the tokenizer reports those.
+    """
+    try:
+        settings = _json_or_empty(folder / "tokenizer_config.json")
+        if settings.get("chat_template") or any((folder / name).exists() for name in _TEMPLATES):
+            return False
+        if (folder / "tokenizer.json").is_file():
+            tokenizer = read_json_object(folder / "tokenizer.json")
+            return bool(settings.get("add_bos_token")) or _adds_first(
+                tokenizer.get("post_processor")
+            )
+        has_sentencepiece = (folder / "tokenizer.model").is_file()
+        return bool(settings.get("add_bos_token", has_sentencepiece))
+    except InputError:
+        return False
+
+
+def _json_or_empty(path: Path) -> dict[str, Any]:
+    return read_json_object(path) if path.is_file() else {}
+
+
+def _adds_first(processor: Any) -> bool:
+    """Whether a post-processor of the tokenizers library puts a special token in front."""
+    if not isinstance(processor, dict):
+        return False
+    match processor.get("type"):
+        case "Sequence":
+            return any(map(_adds_first, processor.get("processors") or ()))
+        case "TemplateProcessing":
+            return "SpecialToken" in (processor.get("single") or [{}])[0]
+        case "BertProcessing" | "RobertaProcessing":
+            return True
+    return False
