@@ -145,17 +145,25 @@ def _config(config: Config) -> dict[str, Any]:
 def _inputs(ctx: StepContext) -> dict[str, str]:
     """Digests of which request asked about which pair, and of all responses and repairs used.
 
-    The pairs and their order follow from the parents.
+    The pairs and their order follow from the parents. `reading` is there only if the first version
+    of the parser would read an answer otherwise.
     """
     total = sha256()
     repairs: dict[str, Request] = {}
+    reread = 0
     for part in cached_pairs(ctx).slices():
+        reread += parse_ratings(part.requests, ctx.store, ctx.config.reflect.scale).reread
         places = part.pairs.select(pl.col("request", "position").cast(pl.Int32).fill_null(-1))
         total.update(places.to_numpy().astype("<i4", order="C").tobytes())
         total.update(requests_digest(part.requests, ctx.store).encode())
         repairs |= slice_repairs(ctx, part)
     used = [repairs[key] for key in sorted(repairs)]
-    return {"answers": total.hexdigest(), "repairs": responses_digest(used, ctx.store)}
+    reading = {"reading": "2"} if reread else {}
+    return {
+        "answers": total.hexdigest(),
+        "repairs": responses_digest(used, ctx.store),
+        **reading,
+    }
 
 
 JUDGMENTS = Step(

@@ -1,13 +1,16 @@
 """Ratings from the judge's stored responses, and the one repair of each unusable response.
 
 Hundreds of thousands of responses are parsed at once. A response that is, character for character,
-the requested JSON object is parsed in columns; every other one by `read_ratings`, which alone
+the requested JSON object is parsed in columns; every other one by `read_judgment`, which alone
 decides what is wrong with it.
+
+The first version of this parser read nothing but the requested object. Where a reading differs from
+its reading, the judgments have another id (`ParsedRatings.reread`), and where both refuse, the
+repair request is the same, so that no repair is bought twice.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,11 +18,12 @@ import polars as pl
 
 from convrec.artifacts import Store
 from convrec.artifacts.identity import digest
-from convrec.llm.answer import read_answer
+from convrec.llm.answer import FILTERED, Answer, read_answer
 from convrec.llm.read import NO_RESPONSE, stored_answers
 from convrec.llm.requests import Request
 from convrec.llm.response_store import recovered_responses
 from convrec.stages.reflect.prompt import repair_body
+from convrec.stages.reflect.ratings import read_exact_ratings, read_ratings
 
 
 class UnusableResponse(NamedTuple):
@@ -38,12 +42,14 @@ class ParsedRatings(NamedTuple):
     """Parsed responses. A request's number is its row in the frame of requests.
 
     `ratings` has request, position (from 1), rating. `unusable` says by request why its response
-    has no ratings. `repaired` is the number of requests with a repair.
+    has no ratings. `repaired` is the number of requests with a repair, `reread` the number of
+    responses, with repairs, that the first version of the parser read otherwise.
     """
 
     ratings: pl.DataFrame
     unusable: dict[int, UnusableResponse]
     repaired: int = 0
+    reread: int = 0
 
     @property
     def responses(self) -> int:
@@ -63,9 +69,18 @@ MAX_CACHED_RATINGS = 10_000_000
 
 _RESPONSE_TEXTS = """
 SELECT request, shown, CASE
-    WHEN json_valid(response) AND len(regexp_extract_all(response, ?)) = 3
-    THEN json_extract_string(response, '$.choices[0].message.content') END AS text
-FROM llm_answers JOIN wanted USING (request_key) ORDER BY request
+    WHEN coalesce(fields[2], 'stop') IN ('stop', 'length')
+        AND coalesce(fields[3], 'stop') IN ('stop', 'length', 'STOP', 'end_turn', 'completed')
+        AND coalesce(fields[4], '') = ''
+    THEN fields[1] END AS text
+FROM (
+    SELECT request, shown, CASE
+        WHEN json_valid(response) AND len(regexp_extract_all(response, ?)) = 3
+        THEN json_extract_string(response, [
+            '$.choices[0].message.content', '$.choices[0].finish_reason',
+            '$.choices[0].native_finish_reason', '$.choices[0].message.refusal']) END AS fields
+    FROM llm_answers JOIN wanted USING (request_key))
+ORDER BY request
 """
 
 _UNIQUE_NAMES = '"(?:choices|message|content)"'
@@ -100,16 +115,19 @@ def parse_ratings(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRat
     numbers = {each.repair.key: number for number, each in first.unusable.items() if each.repair}
     shown, unusable = requests["shown"], dict(first.unusable)
     repaired: list[tuple[int, int, int]] = []
+    reread = first.reread
     for repair, answer in stored_answers(first.repairs(), store):
         number = numbers[repair.key]
-        try:
-            repaired += _rating_rows(number, read_ratings(answer.text or "", shown[number], scale))
+        reading = _read(answer, shown[number], scale)
+        reread += reading.is_new
+        if reading.ratings:
+            repaired += _rating_rows(number, reading.ratings)
             del unusable[number]
-        except ValueError as error:
-            reason = answer.reason or f"not usable, and repaired neither: {error}"
+        else:
+            reason = answer.reason or f"not usable, and repaired neither: {reading.reason}"
             unusable[number] = UnusableResponse(reason, repair)
     ratings = pl.concat([first.ratings, _rating_frame(repaired)])
-    return ParsedRatings(ratings, unusable, len(numbers))
+    return ParsedRatings(ratings, unusable, len(numbers), reread)
 
 
 def _parse_responses(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
@@ -121,27 +139,82 @@ def _parse_responses(requests: pl.DataFrame, store: Store, scale: int) -> Parsed
     others = texts.join(exact, on="request", how="anti")["request"]
     rows: list[tuple[int, int, int]] = []
     unusable: dict[int, UnusableResponse] = {}
+    reread = 0
     responses = recovered_responses(store)
     for some in others.to_frame().iter_slices(1000):
-        invalid: dict[str, tuple[str, str]] = {}
+        refused: dict[str, _Reading] = {}
         numbers = dict(wanted.join(some, on="request").select("request_key", "request").iter_rows())
         for key, response in responses.responses(numbers).items():
             number = numbers[key]
-            text, reason, *_ = read_answer(response)
-            if text is None:
-                unusable[number] = UnusableResponse(reason)
-                continue
-            try:
-                rows += _rating_rows(number, read_ratings(text, requests["shown"][number], scale))
-            except ValueError as error:
-                invalid[key] = text, str(error)
-        for key, (request, _) in responses.exchanges(invalid).items():
-            text, problem = invalid[key]
-            body = repair_body(request.body, text, problem)
+            reading = _read(read_answer(response), requests["shown"][number], scale)
+            reread += reading.is_new
+            if reading.ratings:
+                rows += _rating_rows(number, reading.ratings)
+            elif reading.problem:
+                refused[key] = reading
+            else:
+                unusable[number] = UnusableResponse(reading.reason)
+        for key, (request, _) in responses.exchanges(refused).items():
+            reading = refused[key]
+            body = repair_body(request.body, reading.text, reading.problem)
             repair = Request(request.owner, request.endpoint, body)
-            unusable[numbers[key]] = UnusableResponse(problem, repair)
+            unusable[numbers[key]] = UnusableResponse(reading.reason, repair)
     ordered = dict(sorted(unusable.items()))  # not DuckDB's order
-    return ParsedRatings(pl.concat([exact, _rating_frame(rows)]), ordered)
+    ratings = pl.concat([exact, _rating_frame(rows)])
+    return ParsedRatings(ratings, ordered, reread=reread)
+
+
+def read_judgment(answer: Answer, shown: int, scale: int) -> dict[int, int]:
+    """The ratings in an answer about `shown` candidates: position (from 0) → rating.
+
+    Raises ValueError with the reason if there are none.
+    """
+    if answer.text is None:
+        raise ValueError(answer.reason)
+    try:
+        return read_ratings(answer.text, shown, scale)
+    except ValueError as error:
+        if not answer.is_cut:
+            raise
+        message = f"{error}; the answer was cut at its limit, raise reflect.max_tokens"
+        raise ValueError(message) from None
+
+
+class _Reading(NamedTuple):
+    """The ratings in an answer, or why there are none.
+
+    `problem` is the message of the repair request about `text`; empty if there is no repair.
+    `is_new` says whether the first version of the parser read something else.
+    """
+
+    ratings: Mapping[int, int]
+    reason: str = ""
+    text: str = ""
+    problem: str = ""
+    is_new: bool = False
+
+
+def _read(answer: Answer, shown: int, scale: int) -> _Reading:
+    first, problem = _first_reading(answer.content, shown, scale)
+    try:
+        ratings = read_judgment(answer, shown, scale)
+    except ValueError as error:
+        reason = str(error)
+        if answer.reason == FILTERED or not (answer.content or answer.text):
+            return _Reading({}, reason, is_new=bool(first))
+        text = answer.content or answer.text or ""
+        return _Reading({}, reason, text, problem or reason, bool(first))
+    return _Reading(ratings, is_new=ratings != first)
+
+
+def _first_reading(content: str, shown: int, scale: int) -> tuple[dict[int, int], str]:
+    """(ratings, problem) as the first version of the parser had them; both empty without text."""
+    if not content:
+        return {}, ""
+    try:
+        return read_exact_ratings(content, shown, scale), ""
+    except ValueError as error:
+        return {}, str(error)
 
 
 def parse_exact(texts: pl.DataFrame, scale: int) -> pl.DataFrame:
@@ -174,39 +247,3 @@ def _rating_rows(request: int, ratings: Mapping[int, int]) -> list[tuple[int, in
 def _rating_frame(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
     schema = {"request": pl.UInt32, "position": pl.Int32, "rating": pl.Int32}
     return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def read_ratings(text: str, count: int, scale: int) -> dict[int, int]:
-    """Parse the text of a response to `count` candidates: position (from 0) → rating.
-
-    Raises ValueError, with a message for the judge, if the text is not the requested JSON object,
-    has an unknown, repeated or missing candidate, or a rating outside −scale to scale.
-    """
-    try:
-        entries = json.loads(text)["ratings"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        raise ValueError('it is not a JSON object with "ratings"') from None
-    if not isinstance(entries, list):
-        raise ValueError('"ratings" is not a list')
-    ratings: dict[int, int] = {}
-    for entry in entries:
-        number, rating = _parse_entry(entry)
-        if not 1 <= number <= count:
-            raise ValueError(f"there is no candidate {number}; they go from 1 to {count}")
-        if not -scale <= rating <= scale:
-            raise ValueError(f"rating {rating} is not between -{scale} and {scale}")
-        if number - 1 in ratings:
-            raise ValueError(f"candidate {number} is rated twice")
-        ratings[number - 1] = rating
-    missing = [str(n + 1) for n in range(count) if n not in ratings]
-    if missing:
-        raise ValueError(f"candidates without a rating: {', '.join(missing[:10])}")
-    return ratings
-
-
-def _parse_entry(entry: object) -> tuple[int, int]:
-    values = entry if isinstance(entry, dict) else {}
-    number, rating = values.get("candidate"), values.get("rating")
-    if type(number) is not int or type(rating) is not int:
-        raise ValueError("an entry is no object of two whole numbers, candidate and rating")
-    return number, rating
