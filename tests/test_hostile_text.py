@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from convrec.artifacts.identity import digest
-from convrec.catalog.rows import parse_year
+from convrec.catalog.years import parse_year
 from convrec.config import load
 from convrec.demo.completion import complete
 from convrec.errors import ConvrecError

@@ -15,32 +15,73 @@ from typing import Any
 import polars as pl
 
 from convrec.catalog.csv_rows import read_csv_rows
-from convrec.catalog.rows import CatalogRow, collect_items
+from convrec.catalog.listed_titles import have_years
+from convrec.catalog.rows import CatalogRow, CollectedItems, collect_items
+from convrec.config import Config
 from convrec.errors import CatalogError, InputError
 from convrec.utils.arrow_files import read_table
+from convrec.utils.file_content import data_suffix, is_parquet, reject_other_kinds
 
 REQUIRED_COLUMNS = ("title", "year")
 OPTIONAL_COLUMNS = ("item_id", "aliases", "genres")
+SUFFIXES = (".csv", ".tsv", ".txt", "")
+"""Endings of text files that may be catalogs, without the ending of a compression."""
 
 
 def load_catalog(
-    path: Path, names: Mapping[str, str] | None = None, *, years: bool = True
+    path: Path,
+    names: Mapping[str, str] | None = None,
+    *,
+    years: bool = True,
+    year_in_title: bool = False,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read a catalog file into (items, quarantine), with the columns of those artifact kinds.
 
     `names` maps convrec's column names to the file's. With `years=False` the year column is
-    optional. Raises CatalogError for a missing file, another file type, a missing column, or a file
-    without a usable row, and InputError for a pickle, which is never loaded.
+    optional, as with `year_in_title`, which splits titles as MovieLens lists them. Raises
+    CatalogError for a missing file, another file type, a missing column, or a file without a usable
+    row, and InputError for a pickle, which is never loaded.
     """
+    return read_catalog_file(path, names, years=years, year_in_title=year_in_title)[:2]
+
+
+def load_configured_catalog(path: Path, config: Config | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Read a catalog file as a configuration says; None is the default configuration."""
+    return read_configured_catalog(path, config or Config())[:2]
+
+
+def read_configured_catalog(path: Path, config: Config) -> CollectedItems:
+    """Read a catalog file as a configuration says, and whether its reading is new."""
+    return read_catalog_file(
+        path,
+        config.ingest.column_names,
+        years=config.recommend.years,
+        year_in_title=config.ingest.year_in_title,
+    )
+
+
+def read_catalog_file(
+    path: Path, names: Mapping[str, str] | None, *, years: bool, year_in_title: bool
+) -> CollectedItems:
+    """Read a catalog file. Raises CatalogError and InputError as `load_catalog` does."""
     columns, rows = read_catalog_rows(path, names)
-    missing = [name for name in REQUIRED_COLUMNS[: 2 if years else 1] if name not in columns]
+    required = REQUIRED_COLUMNS[: 2 if years and not year_in_title else 1]
+    missing = [name for name in required if name not in columns]
+    if missing == ["year"] and have_years(row.values.get("title") for row in rows):
+        raise CatalogError(
+            f"{path} has no column year, but its titles end in the year; use "
+            "ingest.year_in_title=true in the profile or with --set, or --year-in-title of "
+            "`convrec catalog`, to split it off"
+        )
     if missing:
         raise CatalogError(
             f"{path} has no column {' and no column '.join(missing)} (its columns: "
-            f"{', '.join(columns) or 'none'}); a catalog needs title and year, and may have "
-            "item_id, aliases, genres and text columns; set ingest.columns if the names differ"
+            f"{', '.join(filter(None, columns)) or 'none'}); a catalog needs title and year, and "
+            "may have item_id, aliases, genres and text columns; set ingest.columns if the names "
+            "differ"
         )
-    return collect_items(rows, path.name, _text_columns(columns, rows), str(path))
+    texts = _text_columns(columns, rows)
+    return collect_items(rows, path.name, texts, str(path), year_in_title=year_in_title)
 
 
 def read_catalog_rows(
@@ -55,7 +96,8 @@ def read_catalog_rows(
         table = read_table(path)
         columns, rows = table.columns, list(map(CatalogRow, count(1), table.iter_rows(named=True)))
     else:
-        columns, rows = read_csv_rows(path)
+        file_name = (names or {}).get("title", "title")
+        columns, rows = read_csv_rows(path, (file_name.strip().lower(),))
     if not names:
         return columns, rows
     new = _column_renames(columns, names, path)
@@ -84,14 +126,15 @@ def reject_pickle(path: Path) -> None:
 
 
 def _is_parquet(path: Path) -> bool:
-    with path.open("rb") as file:
-        is_parquet = file.read(4) == b"PAR1"
-    suffix = path.suffix.lower()
-    if suffix == ".parquet" and not is_parquet:
+    if is_parquet(path):
+        return True
+    reject_other_kinds(path, "CSV or Parquet")
+    suffix = data_suffix(path.name)
+    if suffix == ".parquet":
         raise CatalogError(f"{path} is not a Parquet file despite its name; write it again")
-    if not is_parquet and suffix not in (".csv", ".txt", ""):
+    if suffix not in SUFFIXES:
         raise CatalogError(f"{path} is not a catalog file; use CSV (.csv) or Parquet (.parquet)")
-    return is_parquet
+    return False
 
 
 def _column_renames(columns: Sequence[str], names: Mapping[str, str], path: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from convrec.artifacts.last_build import find_last_build
 from convrec.artifacts.retry import with_retries
 from convrec.artifacts.tables import utc_now
 from convrec.catalog.diff import CatalogDiff, diff_catalogs
-from convrec.catalog.load import load_catalog
+from convrec.catalog.load import load_configured_catalog
 from convrec.catalog.rows import to_valid_unicode
 from convrec.catalog.selection import default_file, profiles_with_catalog
 from convrec.catalog.versions import CatalogVersion, check_name, newest_version, read_version
@@ -105,9 +105,7 @@ def read_changes(store: Store, version: CatalogVersion) -> pl.DataFrame:
 
 
 def _load_file(file: Path, config: Config | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    if config is None:
-        return load_catalog(file)
-    return load_catalog(file, config.ingest.column_names, years=config.recommend.years)
+    return load_configured_catalog(file, config)
 
 
 def _record_initial_version(file: Path, name: str, store: Store, config: Config | None) -> None:

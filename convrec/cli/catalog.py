@@ -22,16 +22,24 @@ _MAX_ROWS = 20
 Profile = Annotated[
     str, typer.Option(help="Profile that maps the file's columns; default: title, year, ...")
 ]
+YearInTitle = Annotated[
+    bool,
+    typer.Option(
+        "--year-in-title",
+        help="Split the year off titles such as `Matrix, The (1999)`, as ingest.year_in_title does.",
+    ),
+]
 
 
 @app.command()
 def check(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet with title and year.")],
     profile: Profile = "",
+    year_in_title: YearInTitle = False,
     json_file: JsonFile = None,
 ) -> None:
     """Count the usable rows of FILE and list the others with the reason."""
-    items, bad = _load(file, profile)
+    items, bad = _load(file, profile, year_in_title)
     result = {
         "file": str(file),
         "items": items.height,
@@ -55,12 +63,14 @@ def diff(
     old: Annotated[Path, typer.Argument(help="The old catalog.")],
     new: Annotated[Path, typer.Argument(help="The new catalog.")],
     profile: Profile = "",
+    year_in_title: YearInTitle = False,
     json_file: JsonFile = None,
 ) -> None:
     """List the items that were added, removed, renamed or changed from OLD to NEW."""
     from convrec.catalog.diff import diff_catalogs
 
-    changes = diff_catalogs(_load(old, profile)[0], _load(new, profile)[0])
+    before, after = (_load(file, profile, year_in_title)[0] for file in (old, new))
+    changes = diff_catalogs(before, after)
     frames = {
         "added": changes.added.select("item_id", "title", "year"),
         "removed": changes.removed.select("item_id", "title", "year"),
@@ -80,6 +90,7 @@ def link(
         bool, typer.Option("--explain", help="Add the columns method, runner_up, runner_up_score.")
     ] = False,
     profile: Profile = "",
+    year_in_title: YearInTitle = False,
     json_file: JsonFile = None,
 ) -> None:
     """Link titles on stdin, one per line, to items. Writes one CSV row per line, in order.
@@ -96,7 +107,7 @@ def link(
             "standard input is closed, so there are no titles to link; use a file or a pipe with "
             f"one title per line, as in `convrec catalog link --catalog {catalog} < titles.txt`"
         )
-    items, _ = _load(catalog, profile)
+    items, _ = _load(catalog, profile, year_in_title)
     titles = _split_lines(sys.stdin.buffer.read().decode(errors="replace"))
     links = Linker(items).link_many([(title, None) for title in titles])
     no_link = dict.fromkeys(Link._fields)
@@ -142,14 +153,15 @@ def versions(
     print_table((*columns, "published_at"), cells)
 
 
-def _load(file: Path, profile: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    from convrec.catalog.load import load_catalog
-    from convrec.config import load
+def _load(file: Path, profile: str, year_in_title: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+    from convrec.catalog.load import read_configured_catalog
+    from convrec.config import Config, load
 
-    if not profile:
-        return load_catalog(file)
-    config = load(profile)
-    return load_catalog(file, config.ingest.column_names, years=config.recommend.years)
+    config = load(profile) if profile else Config()
+    if year_in_title:
+        ingest = config.ingest.model_copy(update={"year_in_title": True})
+        config = config.model_copy(update={"ingest": ingest})
+    return read_configured_catalog(file, config)[:2]
 
 
 def _split_lines(text: str) -> list[str]:

@@ -27,6 +27,11 @@ def home() -> Path:
         raise InputError(
             f"CONVREC_HOME={folder} is invalid: {existing} is not a directory; choose another path"
         )
+    if "?" in str(folder):  # DuckDB reads what follows as options
+        raise InputError(
+            f"CONVREC_HOME={folder} is invalid: DuckDB cannot open a database below a folder with "
+            "a question mark (?) in its name; choose another path"
+        )
     return folder
 
 

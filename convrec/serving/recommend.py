@@ -13,7 +13,7 @@ from pathlib import Path
 
 from convrec.artifacts import Store
 from convrec.artifacts.lineage import checkpoint_catalog
-from convrec.catalog.load import load_catalog
+from convrec.catalog.load import load_configured_catalog
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.models.prompts import student_prompt
@@ -67,7 +67,7 @@ def recommend_list(
     manifest = json.loads(store.read(checkpoint)["manifest"][0])
     config = Config.model_validate(manifest["serving"])
     if catalog:
-        frame = load_catalog(catalog, config.ingest.column_names, years=config.recommend.years)[0]
+        frame = load_configured_catalog(catalog, config)[0]
     else:
         frame = checkpoint_catalog(store, checkpoint)
     items = frame.select("item_id", "title", "year").rows()

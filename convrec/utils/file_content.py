@@ -1,7 +1,7 @@
 """What a file holds by its first bytes: data, compressed data, or something else.
 
-A name says little: a download may be a Git LFS pointer, a login page or a ZIP archive, and a browser
-or a proxy may compress a file without changing its name.
+A name says little: a download may be a Git LFS pointer, a login page or a ZIP archive, and a file
+may be compressed without the ending that says so.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, cast
 
 from convrec.errors import InputError
 from convrec.utils.error_text import first_line
@@ -121,7 +121,7 @@ def data_stem(name: str) -> str:
 
 
 @contextlib.contextmanager
-def decompressed(path: Path) -> Iterator[BinaryIO]:
+def decompressed(path: Path) -> Iterator[IO[bytes]]:
     """The content of a file, decompressed if it is compressed by gzip, bzip2, xz or zstd.
 
     Raises InputError if it cannot be read, or if its compressed data is damaged or cut off.
@@ -129,7 +129,7 @@ def decompressed(path: Path) -> Iterator[BinaryIO]:
     compression = ""
     try:
         compression = _compression(_first_bytes(path))
-        with _OPENERS[compression](path) as file:
+        with _open(path, compression) as file:
             yield file
     except _DAMAGED as error:
         if not compression:
@@ -164,19 +164,18 @@ def wide_encoding(start: bytes) -> str:
     return "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
 
 
-def _zstd(path: Path) -> IO[bytes]:
-    import pyarrow as pa
+def _open(path: Path, compression: str) -> IO[bytes]:
+    if compression == "gzip":
+        return cast(IO[bytes], gzip.open(path))
+    if compression == "bzip2":
+        return bz2.open(path)
+    if compression == "xz":
+        return lzma.open(path)
+    if compression == "zstd":
+        import pyarrow as pa
 
-    return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
-
-
-_OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
-    "": lambda path: path.open("rb"),
-    "gzip": lambda path: cast(IO[bytes], gzip.open(path)),
-    "bzip2": lambda path: bz2.open(path),
-    "xz": lambda path: cast(IO[bytes], lzma.open(path)),
-    "zstd": _zstd,
-}
+        return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
+    return path.open("rb")
 
 
 def _first_bytes(path: Path) -> bytes:

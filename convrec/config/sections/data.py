@@ -15,7 +15,7 @@ SourceSection = Literal["ingest", "recommend", "remap", "reflect", "adjust"]
 class Ingest(Section):
     """The input: conversations and the catalog."""
 
-    later_keys: ClassVar = frozenset({"columns"})
+    later_keys: ClassVar = frozenset({"columns", "year_in_title"})
 
     format: Annotated[str, AfterValidator(INPUT_FORMATS.check)] = Field(
         "reddit-v2", description="Format of the conversations; `demo` generates them."
@@ -29,6 +29,12 @@ class Ingest(Section):
     columns: dict[Literal["title", "year", "item_id", "aliases", "genres"], str] = Field(
         default={},
         description="Column names in the catalog file, where they differ from convrec's.",
+    )
+    year_in_title: bool = Field(
+        False,
+        description="Titles of the catalog file are written as MovieLens lists them, "
+        "`Matrix, The (1999)`: the year is split off, the article moves to the front, and other "
+        "names in brackets become aliases. The year column is then optional.",
     )
     world: Literal["films", "books"] = Field(
         "films", description="Subject of the posts of format `demo`."

@@ -17,8 +17,8 @@ from typing import IO
 import numpy as np
 
 from convrec.catalog.exact_matches import has_years
-from convrec.catalog.load import load_catalog, read_catalog_rows
-from convrec.catalog.rows import parse_year
+from convrec.catalog.load import load_configured_catalog, read_catalog_rows
+from convrec.catalog.years import parse_year
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.metrics import Floats
@@ -117,7 +117,7 @@ def _protocol_matcher(
             "the reference protocol parses lines as Title (year), and this profile writes "
             f"{line_format.example}; use --protocol standard"
         )
-    frame, bad_rows = load_catalog(catalog, columns, years=line_format.has_years)
+    frame, bad_rows = load_configured_catalog(catalog, config)
     items = list(frame.select("item_id", "title", "year").iter_rows())
     titles = [(title, year) for _, title, year in items]
     if protocol == "reference":

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from convrec.catalog.years import parse_year
 from convrec.errors import InputError
 from convrec.metrics.relevance import TitleAndYear
 from convrec.metrics.scored_lists import EvaluationProtocol, ListToScore
@@ -120,10 +121,11 @@ def _parse_pair(value: Any, name: str) -> TitleAndYear:
     if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)):
         raise ValueError(f"{name} contains {value!r:.60}, which is not a [title, year] pair")
     title, year = value
-    if year is None or year == "":
-        return title, None
+    number, problem = parse_year(year)
+    if not problem:
+        return title, number
     try:
-        return title, int(year)
+        return title, int(year)  # a year that no title can have, which only matches itself
     except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"{name} has the year {year!r:.20} for {title!r:.60}, which is not a number"

@@ -70,7 +70,7 @@ def assign_splits(ids: pl.DataFrame) -> tuple[pl.DataFrame, RejectedSamples]:
         splits = [None if time is None else split_by_time(time) for time in times]
         reason = pl.lit("no created_utc, which other rows have")
         is_valid = pl.col("split").is_not_null()
-    elif ids.filter(pl.col("file_split") != "")["file_split"].n_unique() < 2:
+    elif set(ids["file_split"].unique()) <= {"", "train"}:
         contexts = ids.select(pl.col("context_id").unique(maintain_order=True))
         splits = split_by_hash(contexts["context_id"])
         reason, is_valid = pl.lit(""), pl.lit(True)

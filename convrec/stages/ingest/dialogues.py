@@ -18,6 +18,7 @@ import polars as pl
 
 from convrec.catalog.rows import CatalogRow, collect_items
 from convrec.errors import InputError
+from convrec.stages.ingest.chat import is_deleted
 from convrec.stages.ingest.raw_rows import RawRow, read_json
 from convrec.stages.ingest.samples import (
     BadRowError,
@@ -63,7 +64,7 @@ class Entities:
             CatalogRow(line, {**self.title(number), "entity": self._names[number]})
             for line, number in enumerate(self.items, start=1)
         ]
-        return collect_items(rows, self._path.name, (), str(self._path))
+        return collect_items(rows, self._path.name, (), str(self._path))[:2]
 
     def title(self, number: int) -> Title:
         """The title of an entity, with its year if years are used."""
@@ -135,6 +136,8 @@ def _parse_sample(raw: RawRow, entities: Entities) -> Sample:
     conversation = check_unicode(strip_last_speaker(row["input"]))
     if not conversation:
         raise BadRowError("empty conversation")
+    if is_deleted(conversation):
+        raise BadRowError("the dialogue is deleted")
     ground_truth = entities.titles(row["rec"], "rec")
     if not ground_truth:
         raise BadRowError("no item among rec")

@@ -1,31 +1,70 @@
 """The input files of a configuration.
 
-Conversations are JSONL, Parquet or a `datasets` folder (as `save_to_disk` writes it); a folder may
-have several files.
+Conversations are JSON lines, JSON, CSV or Parquet, also compressed, or a `datasets` folder (as
+`save_to_disk` writes it); a folder may have several files. A file that is not read is named.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convrec.catalog.load import reject_pickle
 from convrec.catalog.selection import CATALOG_FILES, data_path
 from convrec.config import Config
 from convrec.errors import InputError
-from convrec.stages.ingest.raw_rows import ConversationFile, read_json
+from convrec.stages.ingest.raw_rows import (
+    LINE_SUFFIXES,
+    TABLE_SUFFIXES,
+    WANTED,
+    ConversationFile,
+    read_json,
+)
+from convrec.stages.ingest.splits import split_of_name
+from convrec.utils.file_content import (
+    data_stem,
+    data_suffix,
+    is_parquet,
+    lfs_problem,
+    text_lines,
+)
 
 DIALOGUE_FILES = ("test.jsonl", "conversations.jsonl")
 ENTITY_FILES = ("item_ids.json", "entity2id.json")
-_SPLIT_NAMES = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-}
+SUFFIXES = (".jsonl", ".parquet", ".ndjson", ".jsonlines", ".json", *TABLE_SUFFIXES)
+"""Endings of conversation files; of two files of one name, the first is read."""
+
+ALWAYS_READ = (".jsonl", ".parquet")
+"""Uncompressed files of these endings are read whatever they hold."""
+
+_NO_DATA = frozenset(
+    {"", ".md", ".rst", ".py", ".sh", ".ipynb", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".log"}
+    | {".lock", ".crc", ".sha256", ".md5", ".sum", ".html", ".css", ".js", ".bib", ".tex"}
+)
+"""Endings of code, settings and documentation, which are not mentioned."""
+
+_PROBE = 2**20
+"""Bytes in which the name of the column `prompt` is looked for."""
+
+_SPLIT_FILE = re.compile(r"[a-z]+(?:[-_. ]?\d+(?:[-_. ]of[-_. ]\d+)?)?")
+
+
+class SkippedFile(NamedTuple):
+    """A file that is not read, under its name below `ingest.path`, with the reason."""
+
+    source: str
+    reason: str
+    is_data: bool
+    """Whether it may hold conversations; else it was looked into and has none."""
+
+
+class FolderContent(NamedTuple):
+    """The files of a folder that are read, ordered by name, and those that are not."""
+
+    files: list[ConversationFile]
+    skipped: list[SkippedFile]
 
 
 def entity_files(config: Config) -> list[Path]:
@@ -34,11 +73,16 @@ def entity_files(config: Config) -> list[Path]:
 
 
 def dialogue_file(config: Config) -> Path:
-    """The JSONL file of dialogues. Raises InputError."""
+    """The file of dialogues, also compressed. Raises InputError."""
     path = data_path(config)
-    for file in (path, *(path / name for name in DIALOGUE_FILES)):
-        if file.is_file():
-            return file
+    if path.is_file():
+        return path
+    for name in DIALOGUE_FILES:
+        stem = Path(name).stem
+        for file in (path / name, *sorted(path.glob(f"{stem}.*"))):
+            is_named = data_stem(file.name) == stem and data_suffix(file.name) in LINE_SUFFIXES
+            if is_named and file.is_file():
+                return file
     raise InputError(f"{path} has no {' and no '.join(DIALOGUE_FILES)}; add the dialogues file")
 
 
@@ -51,41 +95,175 @@ def conversation_files(config: Config) -> list[ConversationFile]:
         return _datasets_files(path)
     if (path / "state.json").is_file():
         return _state_files(path)
-    files = [
-        ConversationFile(file, file.name, _split_name(file.stem))
-        for file in sorted(path.iterdir())
-        if file.suffix.lower() in (".jsonl", ".parquet") and file.name not in CATALOG_FILES
+    files, skipped = folder_content(path)
+    _check_folder(path, files, skipped)
+    return files
+
+
+def skipped_files(config: Config) -> list[SkippedFile]:
+    """The files of the folder of a `reddit-v2` run that are not read, in the order of their names.
+
+    Raises InputError.
+    """
+    path = data_path(config)
+    is_dataset = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return [] if path.is_file() or is_dataset else folder_content(path).skipped
+
+
+def folder_content(path: Path) -> FolderContent:
+    """Which files of a folder are read.
+
+    Folders in it are read if they are named after a split or `data`, or if no other file is read.
+    """
+    files, skipped = _sorted_out(path, _visible(path, Path.is_file))
+    folders = _visible(path, Path.is_dir)
+    read = [folder for folder in folders if split_of_name(folder.name) or folder.name == "data"]
+    found = [_sorted_out(path, _below(folder)) for folder in read]
+    others = [folder for folder in folders if folder not in read]
+    if not files and not any(content.files for content in found):
+        found, others = found + [_sorted_out(path, _below(folder)) for folder in others], []
+    for folder in others:
+        if any(_is_candidate(file) for file in _below(folder)):
+            reason = "a folder that is not named train, validation, test or data"
+            skipped.append(SkippedFile(f"{folder.name}/", reason, True))
+    return FolderContent(
+        files + [file for content in found for file in content.files],
+        skipped + [file for content in found for file in content.skipped],
+    )
+
+
+def _visible(path: Path, is_kind: Any) -> list[Path]:
+    """The files or folders in a folder, without hidden ones."""
+    return [
+        entry
+        for entry in sorted(path.iterdir())
+        if is_kind(entry) and not entry.name.startswith((".", "__"))
     ]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    yield from _visible(folder, Path.is_file)
+    for inner in _visible(folder, Path.is_dir):
+        yield from _below(inner)
+
+
+def _is_candidate(file: Path) -> bool:
+    return data_suffix(file.name) in SUFFIXES and file.name not in CATALOG_FILES
+
+
+def _sorted_out(root: Path, paths: Iterable[Path]) -> FolderContent:
+    files: list[ConversationFile] = []
+    skipped: list[SkippedFile] = []
+    names: dict[Path, str] = {}  # folder and name without endings: the file that is read
+    for path in sorted(paths, key=lambda path: (not _always_read(path), _rank(path), path)):
+        source = path.relative_to(root).as_posix()
+        base = path.parent / data_stem(path.name)
+        if not _is_candidate(path):
+            if path.name not in CATALOG_FILES and data_suffix(path.name) not in _NO_DATA:
+                reason = f"{data_suffix(path.name)} is not a format of conversations"
+                skipped.append(SkippedFile(source, reason, True))
+        elif _always_read(path):
+            files.append(ConversationFile(path, source, _split_of(path, root)))
+            names[base] = source
+        elif base in names:
+            reason = f"{names[base]} has the same name and is read instead"
+            skipped.append(SkippedFile(source, reason, True))
+        elif reason := _unread_reason(path):
+            skipped.append(SkippedFile(source, reason, False))
+        else:
+            files.append(ConversationFile(path, source, _split_of(path, root)))
+            names[base] = source
+    return FolderContent(
+        sorted(files, key=lambda file: file.path), sorted(skipped, key=lambda file: file.source)
+    )
+
+
+def _always_read(path: Path) -> bool:
+    return path.suffix.lower() in ALWAYS_READ
+
+
+def _rank(path: Path) -> tuple[bool, int]:
+    suffix = data_suffix(path.name)
+    is_plain = path.suffix.lower() == suffix
+    return not is_plain, SUFFIXES.index(suffix) if suffix in SUFFIXES else len(SUFFIXES)
+
+
+def _unread_reason(path: Path) -> str:
+    """Why a file with the ending of conversations has none; empty if it has some.
+
+    Raises InputError for a pointer to a file that is elsewhere, and for a damaged one.
+    """
+    if problem := lfs_problem(path):
+        raise InputError(problem)
+    if is_parquet(path):
+        return ""
+    with text_lines(path) as lines:
+        size, head = 0, []
+        for line in lines:
+            head.append(line)
+            size += len(line)
+            if size > _PROBE:
+                break
+    return "" if b"prompt" in b"".join(head).lower() else "it has no column prompt"
+
+
+def _split_of(path: Path, root: Path) -> str:
+    """The split that a file is named after, or the nearest of its folders below `root`."""
+    folders = path.relative_to(root).parts[-2::-1]
+    names = (data_stem(path.name), *folders)
+    return next((split for name in names if (split := split_of_name(name))), "")
+
+
+def _check_folder(path: Path, files: list[ConversationFile], skipped: list[SkippedFile]) -> None:
+    """Raise InputError if no file is read, or if a split would be lost or mixed with another."""
     if not files:
         for pickle in [*path.glob("*.pkl"), *path.glob("*.pickle")]:
             reject_pickle(pickle)
+        named = "; ".join(f"{file.source}: {file.reason}" for file in skipped[:3])
         raise InputError(
-            f"ingest.path={path} has no .jsonl or .parquet file and is not a datasets folder; set "
-            "it to the folder of the conversations"
+            f"ingest.path={path} has no .jsonl or .parquet file and is not a datasets folder"
+            f"{f' ({named})' if named else ''}; set it to the folder of the conversations, as "
+            f"{WANTED}"
         )
+    found = {file.split for file in files if file.split}
+    for file in skipped:
+        split = _strict_split(file.source)
+        if split and split not in found:
+            raise InputError(
+                f"{path / file.source} is named after the {split} split but is not read "
+                f"({file.reason}), and no other file has that split; convert it to {WANTED}, or "
+                "move it away"
+            )
     others = [file.source for file in files if not file.split]
-    if others and len({file.split for file in files if file.split}) > 1:
+    if others and (len(found) > 1 or found - {"train"}):
         raise InputError(
             f"{path} has files named after splits and also {others[0]}, which is not; rename it to "
             "train, validation or test, or move it away"
         )
-    return files
+
+
+def _strict_split(source: str) -> str:
+    """The split of a name that is nothing else: `test.xlsx`, `test-00000-of-00001.zip`, `test/`."""
+    stem = data_stem(source.rstrip("/").rpartition("/")[2]).lower()
+    while Path(stem).suffix in (*SUFFIXES, ".tar"):
+        stem = Path(stem).stem
+    return split_of_name(stem) if _SPLIT_FILE.fullmatch(stem) else ""
 
 
 def _single_file(path: Path) -> ConversationFile:
     reject_pickle(path)
-    if path.suffix.lower() not in (".jsonl", ".parquet"):
+    if data_suffix(path.name) not in SUFFIXES:
         raise InputError(
-            f"ingest.path={path} is not a conversations file; use .jsonl, .parquet, a folder of "
-            "them, or a folder written by datasets.save_to_disk"
+            f"ingest.path={path} is not a conversations file; use .jsonl, .json, .csv, .parquet, a "
+            "folder of them, or a folder written by datasets.save_to_disk"
         )
-    return ConversationFile(path, path.name, _split_name(path.stem))
+    return ConversationFile(path, path.name, split_of_name(data_stem(path.name)))
 
 
 def _datasets_files(path: Path) -> list[ConversationFile]:
     description = path / "dataset_dict.json"
     return [
-        file._replace(source=f"{name}/{file.source}", split=_split_name(name))
+        file._replace(source=f"{name}/{file.source}", split=split_of_name(name))
         for name in _check_file_names(description, _read_list(description, "splits"))
         for file in _state_files(path / name)
     ]
@@ -95,7 +273,7 @@ def _state_files(folder: Path) -> list[ConversationFile]:
     state = _required_file(folder, "state.json")
     entries = _read_list(state, "_data_files")
     names = [entry.get("filename") if isinstance(entry, dict) else None for entry in entries]
-    split = _split_name(str(read_json(state).get("_split") or ""))
+    split = split_of_name(str(read_json(state).get("_split") or ""))
     return [
         ConversationFile(_required_file(folder, name), name, split)
         for name in _check_file_names(state, names)
@@ -119,11 +297,6 @@ def _check_file_names(path: Path, names: list[Any]) -> list[str]:
                 "folder again with save_to_disk"
             )
     return names
-
-
-def _split_name(stem: str) -> str:
-    """The split in names such as `train`, `train-00000-of-00002`, `val_1`; else empty."""
-    return _SPLIT_NAMES.get(re.split(r"[-._]", stem.lower())[0], "")
 
 
 def _required_file(path: Path, name: str) -> Path:

@@ -23,7 +23,14 @@ from convrec.demo.posts import generate_rows
 from convrec.demo.world import world_files
 from convrec.errors import InputError
 from convrec.stages.ingest.dialogues import Entities, read_dialogues
-from convrec.stages.ingest.files import conversation_files, dialogue_file, entity_files
+from convrec.stages.ingest.files import (
+    SkippedFile,
+    conversation_files,
+    dialogue_file,
+    entity_files,
+    skipped_files,
+)
+from convrec.stages.ingest.newer_reading import is_read_differently
 from convrec.stages.ingest.raw_rows import ConversationFile, RawRow, read_raw_rows
 from convrec.stages.ingest.reddit import read_reddit_rows
 from convrec.stages.ingest.sample_buffer import SampleBuffer
@@ -53,6 +60,14 @@ class InputFormat(ABC):
     def settings(self, config: Config) -> dict[str, Any]:
         """Settings other than `format` and `limit` that can change the conversations."""
         return {}
+
+    def is_read_differently(self, config: Config) -> bool:
+        """Whether convrec read the same files differently before; the id says it if so."""
+        return False
+
+    def skipped(self, config: Config) -> list[SkippedFile]:
+        """The files next to the data that are not read."""
+        return []
 
     def read_catalog(self, config: Config) -> Frames:
         """The items and their quarantine, if the data brings no catalog file."""
@@ -94,6 +109,14 @@ class RedditFormat(RowFormat):
     def rows(self, config: Config) -> Iterable[RawRow]:
         """The rows of all files."""
         return chain.from_iterable(map(read_raw_rows, conversation_files(config)))
+
+    def is_read_differently(self, config: Config) -> bool:
+        """Whether a file name or a row is read in a way that is newer than the format."""
+        return is_read_differently(conversation_files(config))
+
+    def skipped(self, config: Config) -> list[SkippedFile]:
+        """The files of the folder that are not read."""
+        return skipped_files(config)
 
 
 class DemoFormat(RowFormat):
@@ -138,6 +161,11 @@ class DialogueFormat(InputFormat):
         samples = artifact_frame("conversations", rows)
         selected = select_samples(samples, bad, config.ingest.limit, str(path))
         return selected, artifact_frame("quarantine", bad)
+
+    def is_read_differently(self, config: Config) -> bool:
+        """Whether a dialogue is deleted, which was not always noticed."""
+        path = dialogue_file(config)
+        return is_read_differently([ConversationFile(path, path.name, "")])
 
     def read_catalog(self, config: Config) -> Frames:
         """The items that the entity files name."""

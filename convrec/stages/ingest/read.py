@@ -15,15 +15,24 @@ import polars as pl
 
 from convrec.artifacts.identity import digest, file_digest
 from convrec.artifacts.parquet_rows import ParquetRows
-from convrec.catalog.load import load_catalog
+from convrec.catalog.load import read_configured_catalog
+from convrec.catalog.rows import CollectedItems
 from convrec.catalog.selection import catalog_file
 from convrec.config import Config
 from convrec.stages.ingest.files import entity_files
 from convrec.stages.ingest.formats import FORMATS, Frames, StoredRows
+from convrec.stages.ingest.skipped import skipped_rows
 from convrec.utils.latest_value import LatestValue
 
-_LATEST_CATALOG: LatestValue[Frames] = LatestValue()
+_LATEST_CATALOG: LatestValue[CollectedItems] = LatestValue()
 _LATEST_CONVERSATIONS: LatestValue[StoredRows] = LatestValue()
+_LATEST_READING: LatestValue[str] = LatestValue()
+
+SECOND_READING = "2"
+"""Input of an artifact whose rows an earlier version of convrec would have read differently.
+
+Other artifacts keep the ids that they had.
+"""
 
 
 class IngestedData(NamedTuple):
@@ -36,14 +45,17 @@ class IngestedData(NamedTuple):
 
 def catalog_config(config: Config) -> dict[str, Any]:
     """The settings that can change the catalog's rows."""
-    return config.ingest.identity_settings("columns" if catalog_file(config) else "format")
+    keys = ("columns", "year_in_title") if catalog_file(config) else ("format",)
+    return config.ingest.identity_settings(*keys)
 
 
 def catalog_inputs(config: Config) -> dict[str, str]:
     """Digest of the catalog file, or of the entity files that replace it."""
     path = catalog_file(config)
     if path is not None:
-        return {"catalog": file_digest(path)}
+        inputs = {"catalog": file_digest(path)}
+        is_new = _catalog_file_content(path, config, inputs).is_new
+        return inputs | ({"catalog_reading": SECOND_READING} if is_new else {})
     return {"catalog": _files_digest([(path.name, path) for path in entity_files(config)])}
 
 
@@ -56,7 +68,12 @@ def conversations_config(config: Config) -> dict[str, Any]:
 def conversations_inputs(config: Config) -> dict[str, str]:
     """Digest of the files that the conversations are read from."""
     input_format = FORMATS[config.ingest.format]
-    return {input_format.digest_name: _files_digest(input_format.files(config))}
+    inputs = {input_format.digest_name: _files_digest(input_format.files(config))}
+    reading = _LATEST_READING.get(
+        digest([config.ingest.format, inputs]),
+        lambda: "new" if input_format.is_read_differently(config) else "plain",
+    )
+    return inputs | ({"conversations_reading": SECOND_READING} if reading == "new" else {})
 
 
 def _files_digest(files: list[tuple[str, Path]]) -> str:
@@ -72,8 +89,15 @@ def read_data(config: Config) -> IngestedData:
 
 def read_catalog(config: Config) -> Frames:
     """(items, quarantine) of the catalog."""
-    key = digest([catalog_config(config), catalog_inputs(config)])
-    return _LATEST_CATALOG.get(key, lambda: _read_catalog(config))
+    path = catalog_file(config)
+    if path is None:
+        return FORMATS[config.ingest.format].read_catalog(config)
+    return _catalog_file_content(path, config, {"catalog": file_digest(path)})[:2]
+
+
+def _catalog_file_content(path: Path, config: Config, inputs: dict[str, str]) -> CollectedItems:
+    settings = [catalog_config(config), inputs, config.recommend.years]
+    return _LATEST_CATALOG.get(digest(settings), lambda: read_configured_catalog(path, config))
 
 
 def read_conversations(config: Config) -> Frames:
@@ -90,8 +114,9 @@ def load_conversations(config: Config) -> StoredRows:
 
 
 def read_quarantine(config: Config) -> pl.DataFrame:
-    """The unusable rows of the catalog, then those of the conversations."""
-    return pl.concat([read_catalog(config)[1], load_conversations(config)[1]])
+    """The unusable rows of the catalog, the files not read, and the unusable conversations."""
+    bad = load_conversations(config)[1]
+    return pl.concat([read_catalog(config)[1], skipped_rows(config), bad])
 
 
 @contextlib.contextmanager
@@ -107,13 +132,6 @@ def _gc_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _read_catalog(config: Config) -> Frames:
-    path = catalog_file(config)
-    if path is None:
-        return FORMATS[config.ingest.format].read_catalog(config)
-    return load_catalog(path, config.ingest.column_names, years=config.recommend.years)
 
 
 def _read_conversations(config: Config) -> StoredRows:

@@ -1,6 +1,6 @@
 """Reads Reddit-v2 in the authors' processed schema, which the demo's generated rows share.
 
-A row has `prompt` and `completion` (chat messages, or text), `seen_titles`,
+A row has `prompt` and `completion` (text, or chat messages as `chat.py` reads them), `seen_titles`,
 `groundtruth_with_release_year` ([title, year] pairs; a year may be text), and optionally
 `sample_id` and `created_utc`. The conversation is the part of the prompt after the marker. Answers
 of several users to one post are samples with one `context_id`, the hash of the conversation.
@@ -14,8 +14,9 @@ from typing import Any
 
 import polars as pl
 
-from convrec.catalog.rows import parse_year
+from convrec.catalog.years import parse_year
 from convrec.stages.ingest.assign_ids import assign_sample_ids, assign_splits
+from convrec.stages.ingest.chat import parse_text, read_completion, read_prompt
 from convrec.stages.ingest.raw_rows import RawRow
 from convrec.stages.ingest.sample_buffer import SampleBuffer
 from convrec.stages.ingest.samples import (
@@ -29,8 +30,8 @@ from convrec.stages.ingest.samples import (
     require_row_columns,
 )
 from convrec.titles.line_format import parse_line
+from convrec.titles.normalize import clean_text
 
-CONVERSATION_MARKER = "Here is the conversation:"
 REQUIRED_COLUMNS = ("prompt", "seen_titles", "groundtruth_with_release_year")
 
 
@@ -66,9 +67,7 @@ def read_reddit_rows(
 def _parse_sample(raw: RawRow) -> Sample:
     row = checked_row(raw, REQUIRED_COLUMNS)
     prompt, seen, truth = map(row.get, REQUIRED_COLUMNS)
-    prompt = _message_text(prompt, "user")
-    before, marker, after = prompt.partition(CONVERSATION_MARKER)
-    conversation = (after if marker else before).strip()
+    prompt, conversation = read_prompt(prompt)
     if not conversation.removeprefix("USER:").strip():
         raise BadRowError("empty conversation")
     ground_truth = _parse_titles(truth, "groundtruth_with_release_year")
@@ -84,24 +83,14 @@ def _parse_sample(raw: RawRow) -> Sample:
         prompt=prompt,
         seen=_parse_titles(seen, "seen_titles"),
         ground_truth=ground_truth,
-        completion=_message_text(completion, "assistant") if completion else None,
+        completion=read_completion(completion) if completion else None,
     )
-
-
-def _message_text(value: Any, role: str) -> str:
-    """The text of the last message of a role, or the value itself if it is text."""
-    if isinstance(value, str):
-        return check_unicode(value)
-    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
-        raise BadRowError(f"the {role} text is neither text nor chat messages")
-    texts = [message.get("content") for message in value if message.get("role") == role]
-    if not texts or not isinstance(texts[-1], str):
-        raise BadRowError(f"no {role} message with text")
-    return check_unicode(texts[-1])
 
 
 def _parse_titles(value: Any, column: str) -> list[Title]:
     """Titles from text, [title, year] or {"title", "year"}."""
+    if isinstance(value, str):  # as a table of text holds it
+        value = parse_text(value) if value.strip() else []
     if not isinstance(value, list | tuple):
         raise BadRowError(f"{column} is not a list")
     try:
@@ -137,7 +126,10 @@ def _title(title: Any, year: Any, column: str) -> Title:
     number, reason = parse_year(year)
     if reason:
         raise BadRowError(f"{column}: {reason}")
-    return {"title": " ".join(check_unicode(title).split()), "year": number}
+    title = clean_text(check_unicode(title))
+    if not title.strip():
+        raise BadRowError(f"an entry of {column} has no title")
+    return {"title": " ".join(title.split()), "year": number}
 
 
 def _parse_time(value: Any) -> int | None:

@@ -7,15 +7,40 @@ test from 2022-12), else by file name, else by a hash of the conversation or dia
 from __future__ import annotations
 
 import hashlib
+import re
 from calendar import timegm
 from collections.abc import Iterable
 
 import numpy as np
 
 SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+}
+"""Words in file and folder names, and the splits that they name."""
+
 _VALIDATION_FROM = timegm((2022, 11, 1, 0, 0, 0))
 _TEST_FROM = timegm((2022, 12, 1, 0, 0, 0))
 _UPPER_BOUNDS = (0.8, 0.9)
+
+
+def split_of_name(name: str) -> str:
+    """The split in names such as `train-00000-of-00002`, `val_1` and `reddit.test`; else empty.
+
+    The first word decides. Without a split there, the name may have one split among its words.
+    """
+    first, *others = re.split(r"[-._ ()]+", name.lower())
+    found = {SPLIT_NAMES[word] for word in others if word in SPLIT_NAMES}
+    return SPLIT_NAMES.get(first, "") or (found.pop() if len(found) == 1 else "")
 
 
 def split_by_time(created_utc: int) -> str:

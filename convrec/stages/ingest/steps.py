@@ -19,6 +19,7 @@ from convrec.stages.ingest.read import (
     load_conversations,
     read_catalog,
 )
+from convrec.stages.ingest.skipped import log_skipped_files, skipped_inputs, skipped_rows
 from convrec.stages.ingest.splits import SPLITS
 
 
@@ -33,6 +34,7 @@ def _build_catalog(ctx: StepContext) -> StepResult:
 
 
 def _build_conversations(ctx: StepContext) -> StepResult:
+    skipped = log_skipped_files(ctx.config)
     data, bad = load_conversations(ctx.config)
     rows = (
         pl.scan_parquet(list(data.files), glob=False)
@@ -47,6 +49,7 @@ def _build_conversations(ctx: StepContext) -> StepResult:
         **{f"contexts_{split}": by_split.get(split, 0) for split in SPLITS},
         "mean_ground_truth": round(float(samples["size"].mean() or 0), 3),  # type: ignore[arg-type]
         "quarantined": bad.height,
+        **({"files_not_read": skipped} if skipped else {}),
     }
     return StepResult(data.share() if isinstance(data, ParquetRows) else data, figures)
 
@@ -55,7 +58,8 @@ def _build_quarantine(ctx: StepContext) -> StepResult:
     conversations_bad = _stored_conversations_quarantine(ctx)
     if conversations_bad is None:
         conversations_bad = load_conversations(ctx.config)[1]
-    rows = pl.concat([read_catalog(ctx.config)[1], conversations_bad])
+    files = skipped_rows(ctx.config)
+    rows = pl.concat([read_catalog(ctx.config)[1], files, conversations_bad])
     sources = rows.group_by("source", maintain_order=True).len().iter_rows()
     return StepResult(
         rows, {"rows": rows.height, **{f"from {name}": count for name, count in sources}}
@@ -107,5 +111,9 @@ QUARANTINE = Step(
     version=1,
     build=_build_quarantine,
     config=lambda config: {**catalog_config(config), **conversations_config(config)},
-    inputs=lambda ctx: {**catalog_inputs(ctx.config), **conversations_inputs(ctx.config)},
+    inputs=lambda ctx: {
+        **catalog_inputs(ctx.config),
+        **conversations_inputs(ctx.config),
+        **skipped_inputs(ctx.config),
+    },
 )

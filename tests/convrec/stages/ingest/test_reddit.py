@@ -261,9 +261,9 @@ def test_unusable_paths(tmp_path: Path) -> None:
         read_data(config(tmp_path / "none"))
     with pytest.raises(InputError, match=r"no catalog\.csv"):
         read_data(config(tmp_path))
-    (tmp_path / "rows.csv").write_text(CATALOG)
+    (tmp_path / "rows.txt").write_text(CATALOG)
     with pytest.raises(InputError, match="not a conversations file"):
-        read_data(config(tmp_path / "rows.csv", **{"ingest.catalog": str(tmp_path / "rows.csv")}))
+        read_data(config(tmp_path / "rows.txt", **{"ingest.catalog": str(tmp_path / "rows.txt")}))
 
 
 def test_the_authors_samples(shared: Path) -> None:
