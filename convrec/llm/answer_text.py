@@ -49,6 +49,11 @@ _BARE_HARMONY = re.compile(r"\Aanalysis(?=[A-Z])")
 """Channels of an endpoint that drops the special tokens: `analysisWe need …assistantfinal1. Heat`.
 """
 
+_THINKING_HEADING = re.compile(
+    r"\A\s*#{1,4} Thinking\b.*?^#{1,4} Final (?:Answer|Response)\b[^\n]*\n",
+    re.DOTALL | re.MULTILINE,
+)
+
 _START = re.compile(
     r"""(?:\s
     | <s> | <bos> | <\|begin_of_text\|> | <\|im_start\|>[ ]?(?:assistant|answer)\b
@@ -76,7 +81,7 @@ def clean_text(text: str) -> tuple[str, bool]:
     The answer is blank if there is none, and the text itself if nothing has to be taken off. It
     ends in a newline if its last line is complete, even if the text was cut later.
     """
-    text = text.replace("\ufeff", "").replace("\0", "")
+    text = _THINKING_HEADING.sub("", text.replace("\ufeff", "").replace("\0", ""))
     answer, has_thought = _without_thinking(_final_channel(text))
     answer = _without_fence(_inside_answer_tag(_without_control_tokens(answer)))
     return answer, has_thought and not answer.strip()
@@ -149,8 +154,12 @@ def _without_control_tokens(text: str) -> str:
     """The text of the assistant's turn: from its start tokens to its first end token."""
     opening = _START.match(text)
     start = opening.end() if opening and opening[0].strip() else 0
-    end = _END.search(text, start)
-    return text[start : end.start()] if end else text[start:]
+    for end in _END.finditer(text, start):
+        turn = text[start : end.start()]
+        if turn.strip():
+            return turn
+        start = end.end()
+    return text[start:]
 
 
 def _inside_answer_tag(text: str) -> str:
