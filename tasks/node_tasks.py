@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -159,6 +160,7 @@ def build(task_input: TaskInput) -> ArtifactRef:
     try:
         with closing(_with_reasons(node.step.build(ctx), task_input)) as result:
             progress.finish()
+            _refuse_useless(result)
             _refuse_changed_files(task_input, ctx)
             seconds = time.monotonic() - started
             producer = Producer(str(flow_run.id or ""), str(task_run.id or ""))
@@ -195,6 +197,17 @@ def _with_reasons(result: StepResult, task_input: TaskInput) -> StepResult:
     if result.failures is None or not task_input.missing:
         return result
     return replace(result, failures=with_reasons(result.failures, task_input.missing))
+
+
+def _refuse_useless(result: StepResult) -> None:
+    """Raise InputError if a run must not go on with a result."""
+    if not result.useless:
+        return
+    if result.failures is None or result.failures.is_empty():
+        raise InputError(result.useless)
+    rows = result.failures.select("context_id", "reason").rows()
+    ((reason, _),) = Counter(reason for _, reason in rows).most_common(1)
+    raise InputError(f"{result.useless}. Most often: {reason}", rows=rows)
 
 
 def _refuse_changed_files(task_input: TaskInput, ctx: StepContext) -> None:

@@ -19,12 +19,16 @@ class StepResult:
 
     An artifact with failures is partial, and the next run tries those contexts again. It is
     complete if all failures are final: the endpoint answered, but a retry would not change that.
+
+    `useless` says why a run must not go on with the result, which then is not stored; empty if
+    it may.
     """
 
     output: pl.DataFrame | ParquetRows
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
     failures: pl.DataFrame | None = None
     curves: pl.DataFrame | None = None
+    useless: str = ""
 
     @property
     def rows(self) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from itertools import chain
 from convrec.artifacts.store import Store
 from convrec.config import Config
 from convrec.errors import TooManyFailures
+from convrec.llm.answer_check import AnswerCheck, is_over
 from convrec.llm.batch import collect_ended, send_in_batches, wait_for_batches
 from convrec.llm.budget import Budget
 from convrec.llm.dispatch_thread import dispatch
@@ -65,20 +66,22 @@ def fetch(
     key: str = "",
     progress: Progress = no_progress,
     spent_usd: float = 0.0,
+    check: AnswerCheck | None = None,
 ) -> FetchResult:
     """Buy the responses that are not stored yet.
 
     Requests with the same key are sent once. Requests in an open batch of any run are not sent
     again: `fetch` waits for the batch. An interruption (Ctrl-C, SIGTERM) stops sending, stores the
-    responses in flight and is raised again; a second one does not wait. The caller may run an
-    event loop.
+    responses that arrive within `llm.drain_seconds` and is raised again; a second one does not
+    wait. The caller may run an event loop.
 
     `source` is `live` (request by request) or `batch` (through the Batch API). `spent_usd`, what
-    the run has paid before, counts against `llm.max_usd`.
+    the run has paid before, counts against `llm.max_usd`. `check` may stop the fetch because the
+    answers cannot be used.
 
     Raises:
         EndpointError: The endpoint refuses for good or cannot be reached.
-        TooManyFailures: More requests failed than `llm.max_failures` allows.
+        TooManyFailures: More requests failed than `llm.max_failures` allows, or `check` raised it.
         BudgetExceeded: The next request could exceed `llm.max_usd`; it is not sent.
         ConfigError: A model has no price, or the API key is missing.
 
@@ -92,6 +95,7 @@ def fetch(
     if first is not None:
         budget = Budget(config.llm.max_usd, spent_usd)
         with _open_context(config, responses, stats, budget, stage, run, key) as ctx:
+            ctx.check = check
             for request in first:
                 ctx.price(request)
             collect_ended(ctx)
@@ -99,9 +103,7 @@ def fetch(
             if source == "batch":
                 send_in_batches(requests, remaining, ctx)
             else:
-                while batched := dispatch(remaining, ctx):
-                    wait_for_batches(batched, ctx)
-                    remaining = iter(batched)  # what the batches left without a response
+                _send_live(requests, remaining, ctx)
         stats.activity = ""
         stats.report()
     result = FetchResult(
@@ -114,14 +116,33 @@ def fetch(
         failures=stats.failures,
         reasons=reasons_by_context(requests, stats.failures),
     )
-    allowed, failed = config.llm.max_failures, len(result.failures)
-    # A single failure is always allowed, unless it is the only request.
-    if failed > max(1, allowed * result.requests) or (
-        0 < failed == result.requests and allowed < 1
-    ):
+    allowed = config.llm.max_failures
+    if is_over(len(result.failures), result.requests, allowed):
         rows = list(result.reasons.items())
         raise TooManyFailures(_failures_message(result, allowed, stage), rows=rows)
     return result
+
+
+def _send_live(requests: Iterable[Request], missing: Iterator[Request], ctx: FetchContext) -> None:
+    """Send `missing` (those of `requests` without a response) one by one."""
+    while True:
+        batched = dispatch(missing, ctx)
+        if ctx.check_is_due:
+            ctx.settle_check()
+            missing = _unanswered(requests, ctx)
+        elif batched:
+            wait_for_batches(batched, ctx)
+            missing = iter(batched)  # what the batches left without a response
+        else:
+            return
+
+
+def _unanswered(requests: Iterable[Request], ctx: FetchContext) -> Iterator[Request]:
+    """The requests that have neither a response nor a failure."""
+    for chunk in chunks(distinct(requests)):
+        stored = ctx.responses.digests([request.key for request in chunk])
+        done = stored.keys() | ctx.stats.failures.keys()
+        yield from (request for request in chunk if request.key not in done)
 
 
 def await_batches(

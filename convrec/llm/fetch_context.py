@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from convrec.config import Config, Price
+from convrec.llm.answer_check import AnswerCheck
 from convrec.llm.budget import Budget
 from convrec.llm.prices import NO_USAGE, Usage, price_of
 from convrec.llm.rate_limit import format_duration
@@ -69,7 +70,10 @@ class FetchStats:
 
 @dataclass
 class FetchContext:
-    """What live and batch requests share. `run` and `stage` identify the fetch in the ledger."""
+    """What live and batch requests share. `run` and `stage` identify the fetch in the ledger.
+
+    `check` counts the answers that cannot be used; None if any answer can.
+    """
 
     config: Config
     responses: ResponseStore
@@ -79,6 +83,18 @@ class FetchContext:
     run: str
     base_url: str
     key: str
+    check: AnswerCheck | None = None
+
+    @property
+    def check_is_due(self) -> bool:
+        """Whether to send nothing more before `settle_check`."""
+        return self.check is not None and self.check.is_due
+
+    def settle_check(self) -> None:
+        """Decide whether to go on. Raises TooManyFailures if not."""
+        if self.check is not None and self.check.is_due:
+            usd = self.check.settle(self.stats.usd)
+            self.budget.bill(usd, 0)
 
     def price(self, request: Request) -> Price:
         """The price of the request's model. Raises ConfigError if it has none."""

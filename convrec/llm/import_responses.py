@@ -6,11 +6,14 @@ order, the id of the conversation that owns the request.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from convrec.artifacts.store import Store
+from convrec.errors import InputError
+from convrec.llm.answer_check import Defect, FindDefect, no_defect
 from convrec.llm.batch.output import line_outcome, read_output_lines
 from convrec.llm.fetch import FetchResult, reasons_by_context
 from convrec.llm.outcome import Failure
@@ -36,13 +39,19 @@ class ImportResult(FetchResult):
 
 
 def import_batch_output(
-    path: Path, requests: Iterable[Request], store: Store, *, by_owner: bool = True
+    path: Path,
+    requests: Iterable[Request],
+    store: Store,
+    *,
+    by_owner: bool = True,
+    find_defect: FindDefect = no_defect,
 ) -> ImportResult:
     """Store the responses that a Batch output file has for `requests`.
 
     With `by_owner` a line may also name a conversation that has exactly one request. Requests
     that are still without a response are in `failures`. Stored responses are never replaced.
-    Raises InputError if the file is missing or no line of it is Batch output.
+    Raises InputError if the file is missing, if no line of it is Batch output, or if it has
+    answers for `requests` and none of them can be used; then nothing is stored.
     """
     by_id: dict[str, Request] = {}
     by_context: dict[str, dict[str, Request]] = {}
@@ -55,6 +64,7 @@ def import_batch_output(
         by_id |= {owner: request for owner, (request,) in only.items()}
     found: dict[str, Response] = {}
     reasons: dict[str, str] = {}
+    defects: list[Defect] = []
     unreadable: list[int] = []
     lines = matched = 0
     for row in read_output_lines(path, lambda number, line: unreadable.append(number)):
@@ -69,6 +79,10 @@ def import_batch_output(
             found[named.key] = make_response(
                 named, outcome.response, NO_USAGE, 0.0, run="", stage="", origin="imported"
             )
+            if defect := find_defect(named, json.loads(outcome.response)):
+                defects.append(defect)
+    if found and len(defects) == len(found):
+        raise InputError(_nothing_usable(path, defects))
     responses = recovered_responses(store)
     stored = responses.digests(wanted).keys()
     responses.add([response for key, response in found.items() if key not in stored])
@@ -87,4 +101,13 @@ def import_batch_output(
         imported=len(found.keys() - stored),
         unusable=len(reasons.keys() - found.keys()),
         unreadable=unreadable,
+    )
+
+
+def _nothing_usable(path: Path, defects: Sequence[Defect]) -> str:
+    """Why a file is refused although it answers our requests."""
+    begins = f"; one begins {defects[0].beginning('')}" if defects[0].text.strip() else ""
+    return (
+        f"none of the {len(defects)} answers in {path} to requests of this profile can be used: "
+        f"{defects[0].reason}{begins}. Nothing was stored; choose another file"
     )

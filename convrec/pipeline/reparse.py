@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -61,8 +62,15 @@ def import_file(file: Path, config: Config | None, stage: str, store: Store) -> 
             if stage in ("", node.stage):
                 # A line that names only a conversation is the teacher's, unless --stage is given.
                 by_owner = node.stage in ("recommend", stage)
-                requests = source.requests(ctx)
-                imported.append(import_batch_output(file, requests, store, by_owner=by_owner))
+                imported.append(
+                    import_batch_output(
+                        file,
+                        source.requests(ctx),
+                        store,
+                        by_owner=by_owner,
+                        find_defect=partial(source.find_defect, ctx),
+                    )
+                )
     if not any(one.matched for one in imported):
         raise InputError(
             f"no line of {file} names a request of ours: `custom_id` must be a request key of an "

@@ -18,6 +18,7 @@ from convrec.artifacts.identity import ArtifactRef, ArtifactSpec
 from convrec.artifacts.step_result import StepResult
 from convrec.artifacts.store import Store
 from convrec.config import Config, StageName
+from convrec.llm.answer_check import Defect
 from convrec.llm.requests import Request
 from convrec.utils.progress import Progress, no_progress
 
@@ -81,6 +82,14 @@ class StepContext:
         return self.store.read_ordered(self.parents[role].artifact_id, columns, condition)
 
 
+@dataclass(frozen=True)
+class AnswerQuality:
+    """How many answers are stored, and which of them cannot be used: request key → reason."""
+
+    answers: int = 0
+    unusable: Mapping[str, str] = field(default_factory=dict)
+
+
 class ResponseSource(ABC):
     """The LLM responses that a step reads.
 
@@ -121,6 +130,16 @@ class ResponseSource(ABC):
     def answered_count(self, ctx: StepContext) -> int:
         """How many requests the units already indexed stand for."""
         return 0
+
+    def quality(self, ctx: StepContext) -> AnswerQuality | None:
+        """The quality of the stored answers, with repairs; None if any answer can be used."""
+        return None
+
+    def find_defect(
+        self, ctx: StepContext, request: Request, response: Mapping[str, Any]
+    ) -> Defect | None:
+        """Why a response to one of `requests` cannot be used; None if it can."""
+        return None
 
 
 def _no_inputs(ctx: StepContext) -> dict[str, str]:

@@ -112,6 +112,8 @@ def _store_lines(
             )
         if isinstance(outcome, Success):
             collected.answered.add(request.key)
+            if ctx.check is not None and (record.run, record.stage) == (ctx.run, ctx.stage):
+                ctx.check.count_answer(request, outcome.response)
         elif outcome.kind == "request":
             collected.failures[request.key] = outcome.reason
         elif outcome.kind == "terminal":

@@ -30,7 +30,7 @@ def send_in_batches(
     Requests that a batch leaves without a response go into the next one, for at most
     `llm.batch.max_rounds` rounds. Raises EndpointError if a batch was refused or cancelled by
     `cancel_batch`. Raises BudgetExceeded if the budget might not cover all requests; those that it
-    covers are still sent and waited for.
+    covers are still sent and waited for. Raises TooManyFailures if `ctx.check` does.
     """
     with _open_client(ctx.config, ctx.base_url, ctx.key) as client:
         sender = BatchSender(ctx, client)
@@ -38,6 +38,7 @@ def send_in_batches(
         while True:
             sender.pack(missing)
             sender.wait()
+            ctx.settle_check()
             if not sender.needs_another_round():
                 return
             wanted = sender.wanted

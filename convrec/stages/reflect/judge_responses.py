@@ -7,21 +7,24 @@ by a killed process, from an abandoned batch or from a file, are indexed from th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import polars as pl
 
 from convrec.artifacts import Store
 from convrec.artifacts.backend import WriteMode
 from convrec.artifacts.retry import with_retries
+from convrec.llm.answer import read_answer
+from convrec.llm.answer_check import Defect, ending_advice
 from convrec.llm.batch import BatchStore
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.read import responses_state
 from convrec.llm.requests import LazyRequests, Request, chunks
 from convrec.llm.response_store import ResponseStore, recovered_responses
-from convrec.stages.base import ResponseSource, StepContext
+from convrec.stages.base import AnswerQuality, ResponseSource, StepContext
 from convrec.stages.reflect.pairs import PairSlice, cached_pairs, shown_order
-from convrec.stages.reflect.parse import parse_first_responses
+from convrec.stages.reflect.parse import parse_first_responses, parse_ratings, read_ratings
 from convrec.stages.reflect.prompt import parse_judge_body
 
 _INSERT_PAIRS = """
@@ -107,6 +110,40 @@ class JudgeResponses(ResponseSource):
         """How many requests the indexed pairs stand for."""
         slices = cached_pairs(ctx).slices()
         return len({key for part in slices for key in part.requests["request_key"]})
+
+    def quality(self, ctx: StepContext) -> AnswerQuality:
+        """The answers without ratings, even after a repair."""
+        answers = 0
+        unusable: dict[str, str] = {}
+        for part in cached_pairs(ctx).slices():
+            parsed = parse_ratings(part.requests, ctx.store, ctx.config.reflect.scale)
+            answers += parsed.responses
+            keys = part.requests["request_key"]
+            unusable |= {keys[number]: each.reason for number, each in parsed.unusable.items()}
+        return AnswerQuality(answers, unusable)
+
+    def find_defect(
+        self, ctx: StepContext, request: Request, response: Mapping[str, Any]
+    ) -> Defect | None:
+        """Why a first answer is not the requested ratings; None if it is."""
+        reflect, answer = ctx.config.reflect, read_answer(response)
+        reason = answer.reason
+        shown = parse_judge_body(request.body)
+        if shown is None:  # a repair
+            return None
+        if answer.text is not None:
+            try:
+                read_ratings(answer.text, len(shown[0]), reflect.scale)
+            except ValueError as error:
+                reason = str(error)
+        if not reason:
+            return None
+        advice = ending_advice(answer, "reflect", reflect.max_tokens)
+        if not advice and answer.text is None:
+            advice = f"Change reflect.model={reflect.model}"
+        elif not advice:
+            advice = f"Change reflect.response_format={reflect.response_format} or reflect.model"
+        return Defect(reason, advice, answer.text or answer.content)
 
 
 def slice_repairs(ctx: StepContext, part: PairSlice) -> dict[str, Request]:

@@ -41,6 +41,12 @@ from convrec.stages.reflect.parse import (
     requests_digest,
 )
 
+NO_RATING = (
+    "reflect got no rating for any of {} contexts. Change reflect.model, reflect.response_format "
+    "or reflect.max_tokens, or set reflect.enabled=false to go on without a judge"
+)
+"""Why a run ends with this stage."""
+
 
 def _build(ctx: StepContext) -> StepResult:
     reflect, pairs = ctx.config.reflect, cached_pairs(ctx)
@@ -71,6 +77,7 @@ def _build(ctx: StepContext) -> StepResult:
         {
             "contexts": rows["context"].n_unique(),
             "pairs without a rating": round(unrated / max(rows.height, 1), 4),
+            "answers usable": f"{responses - unusable} of {responses}",
             "answers not usable": round(unusable / max(responses, 1), 4),
             "repairs": repairs,
             "failed contexts": len(failures),
@@ -78,6 +85,7 @@ def _build(ctx: StepContext) -> StepResult:
             **bias_figures(ratings),
         },
         failures_frame(failures),
+        useless=NO_RATING.format(len(failures)) if rows.height and unrated == rows.height else "",
     )
 
 

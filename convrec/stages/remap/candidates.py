@@ -136,6 +136,21 @@ def _build(ctx: StepContext) -> StepResult:
             "not in catalog": titles.items["link_method"].null_count(),
         },
         missing_vector_failures(ctx),
+        useless="" if titles.in_catalog else _not_in_catalog_message(ctx, titles),
+    )
+
+
+def _not_in_catalog_message(ctx: StepContext, titles: LinkedTitles) -> str:
+    """That no title of the teacher is in the catalog, with an example of both."""
+    written, in_catalog = (
+        repr(ctx.config.line_format.format(*frame.select("title", "year").row(0)))
+        for frame in (titles.items, ctx.frame("catalog"))
+    )
+    return (
+        f"none of the {titles.items.height:,} titles that the teacher named is in the catalog: it "
+        f"wrote {written}, and the catalog has {in_catalog}. A catalog of another domain? Set "
+        f"ingest.catalog to the one of the {ctx.config.domain.plural_noun} that the teacher is "
+        "asked for, or look at the teacher_lists artifact with `convrec artifacts show`"
     )
 
 
