@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from convrec.artifacts import Store
+from convrec.artifacts import StepResult, Store
+from convrec.artifacts.identity import ArtifactSpec
 from convrec.config import Config, load
 from convrec.demo import complete
 from convrec.errors import InputError
 from convrec.llm.fetch import FetchResult
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.response_store import ResponseStore
+from convrec.pipeline.node_state import Resolver
 from convrec.pipeline.reparse import import_file, reparse_responses, response_nodes
 from convrec.stages.responses import fetch_responses
 from flows.cli import app
@@ -118,10 +124,63 @@ def test_reading_again_sends_nothing_and_says_what_changed(
     from convrec.titles.line_format import parse_chat_list
 
     monkeypatch.setattr(
-        recommend, "parse_chat_list", lambda text, form: parse_chat_list(text, form)[1:]
+        recommend, "parse_chat_list", lambda *args, **options: parse_chat_list(*args, **options)[1:]
     )
     first = reparse_responses(config, store)[0]
     assert (first.state, first.changed > 0) == ("unversioned", True)
+    assert ledger_rows(store) == []
+
+
+THOUGHT = "Heat comes to mind.\n1. Heat (1995)\nNo."
+WRAPPINGS: list[Callable[[str], Any]] = [
+    lambda text: f"```\n{text}\n```",
+    lambda text: f"<think>{THOUGHT}</think>\n\n{text}",
+    lambda text: f"{THOUGHT}</think>\n{text}",
+    lambda text: [{"type": "thinking", "thinking": THOUGHT}, {"type": "text", "text": text}],
+    lambda text: f"<|channel|>analysis<|message|>{THOUGHT}<|channel|>final<|message|>{text}",
+]
+
+
+def import_answers(config: Config, store: Store, file: Path, *, wrapped: bool) -> None:
+    for stage in ("recommend", "reflect"):
+        rows = answers_of(config, store, stage, "key")
+        for row, wrap in zip(rows, cycle(WRAPPINGS), strict=False):
+            message = row["response"]["body"]["choices"][0]["message"]
+            if wrapped:
+                message["content"] = wrap(message["content"])
+        import_file(write(file, rows), config, stage, store)
+
+
+def built(config: Config, store: Store) -> dict[str, tuple[ArtifactSpec, pl.DataFrame]]:
+    nodes = response_nodes(config, store)
+    return {node.stage: (node.step.spec(ctx), node.step.build(ctx).rows) for node, _, ctx in nodes}
+
+
+def test_wrapped_answers_are_read_again_under_a_new_id(
+    config: Config, store: Store, tmp_path: Path
+) -> None:
+    plain = Store(tmp_path / "plain")
+    import_answers(config, plain, tmp_path / "o.jsonl", wrapped=False)
+    import_answers(config, store, tmp_path / "o.jsonl", wrapped=True)
+    resolver = Resolver(config, store)
+    for parent in resolver.nodes(("ingest",)):
+        resolved = resolver.resolve(parent)
+        store.put(parent.step.spec(resolved.ctx), parent.step.build(resolved.ctx))
+        resolver.take(resolver.resolve(parent))
+    expected = built(config, plain)
+    for stage, (spec, rows) in built(config, store).items():
+        same_spec, same_rows = expected[stage]
+        assert spec.inputs.keys() == {*same_spec.inputs, "reading"}
+        columns = ["context_id", "title"] if stage == "recommend" else ["item_id", "rating"]
+        assert rows.select(columns).equals(same_rows.select(columns))
+    spec, rows = built(config, store)["recommend"]
+    first = replace(spec, inputs={name: spec.inputs[name] for name in ("answers",)})
+    store.put(first, StepResult(rows.head(1), {}))  # of the first version of the parser
+    teacher, judge = reparse_responses(config, store)
+    assert (teacher.state, teacher.changed, teacher.failed) == ("new", 10, 0)
+    assert (judge.state, judge.failed) == ("new", 0)
+    assert store.read(teacher.artifact_id).equals(rows)
+    assert reparse_responses(config, store)[0].state == "same"
     assert ledger_rows(store) == []
 
 

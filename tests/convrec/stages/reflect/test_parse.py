@@ -9,11 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convrec.artifacts import Store
+from convrec.llm.answer import FILTERED
 from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
 from convrec.llm.response import Response, make_response
 from convrec.llm.response_store import ResponseStore
-from convrec.stages.reflect.parse import parse_exact, parse_first_responses, read_ratings
+from convrec.stages.reflect.parse import (
+    ParsedRatings,
+    parse_exact,
+    parse_first_responses,
+    parse_ratings,
+)
+from convrec.stages.reflect.ratings import read_ratings
 from tests.support.stored_responses import dead_spool
 
 SHOWN, SCALE = 3, 2
@@ -117,6 +124,82 @@ def test_a_response_has_ratings_or_a_reason(
     )
     asks_again = bool(reason) and not reason.startswith("no text")
     assert len(parsed.repairs()) == asks_again
+
+
+def parse_one(store: Store, raw: str) -> ParsedRatings:
+    key = store_response(store, 0, raw)
+    requests = pl.DataFrame({"request_key": [key], "shown": [2]})
+    return parse_first_responses(requests, store, SCALE)
+
+
+def message(content: object, finish: str = "stop", **fields: object) -> str:
+    choice = {"message": {"content": content, **fields}, "finish_reason": finish}
+    return json.dumps({"choices": [choice]})
+
+
+REREAD = {
+    "a fence": message(f"```json\n{GOOD}\n```"),
+    "a thought": message(f"<think>{OTHER}</think>{GOOD}"),
+    "parts": message([{"type": "text", "text": GOOD}]),
+    "a tool call": message(None, tool_calls=[{"function": {"arguments": GOOD}}]),
+    "numbers": message("[2, -1]"),
+    "a cut answer": message(f"Sure: {GOOD}", "length"),
+}
+
+
+@pytest.mark.parametrize("raw", REREAD.values(), ids=REREAD)
+def test_a_wrapped_response_is_read_and_counted(store: Store, raw: str) -> None:
+    parsed = parse_one(store, raw)
+    assert {p: r for _, p, r in parsed.ratings.iter_rows()} == {1: 2, 2: -1}
+    assert (parsed.reread, parsed.unusable) == (1, {})
+
+
+@pytest.mark.parametrize("finish", ["stop", "length", "eos"])
+def test_a_plain_response_is_not_counted_as_reread(store: Store, finish: str) -> None:
+    parsed = parse_one(store, message(GOOD, finish))
+    assert (parsed.ratings.height, parsed.reread) == (2, 0)
+
+
+def test_ratings_that_a_filter_stopped_are_a_final_failure(store: Store) -> None:
+    parsed = parse_one(store, message(GOOD, "content_filter"))
+    (failure,) = parsed.unusable.values()
+    assert (failure.reason, failure.final, failure.repair) == (FILTERED, True, None)
+    assert parsed.reread == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (f"```json\n{GOOD.replace('-1', '5')}\n```", 'it is not a JSON object with "ratings"'),
+        (f"<think>{GOOD}", 'it is not a JSON object with "ratings"'),
+        (GOOD.replace("-1", "5"), "rating 5 is not between -2 and 2"),
+        (GOOD[:40], 'it is not a JSON object with "ratings"'),
+    ],
+)
+def test_what_stays_unusable_has_the_repair_that_it_had(
+    store: Store, content: str, problem: str
+) -> None:
+    parsed = parse_one(store, message(content))
+    (repair,) = parsed.repairs()
+    assert repair.body["messages"][1:3] == [
+        {"role": "assistant", "content": content},
+        {
+            "role": "user",
+            "content": f"That answer cannot be used: {problem}. Answer again, with nothing but the "
+            "JSON object that the schema describes, one entry for every candidate.",
+        },
+    ]
+    assert parsed.reread == 0
+
+
+def test_a_repair_in_a_fence_is_read(store: Store) -> None:
+    key = store_response(store, 0, message("no"))
+    requests = pl.DataFrame({"request_key": [key], "shown": [2]})
+    (repair,) = parse_first_responses(requests, store, SCALE).repairs()
+    raw = message(f"```\n{GOOD}\n```")
+    ResponseStore(store).add([make_response(repair, raw, NO_USAGE, 0.0, run="r", stage="reflect")])
+    parsed = parse_ratings(requests, store, SCALE)
+    assert (parsed.ratings.height, parsed.unusable, parsed.reread) == (2, {}, 1)
 
 
 def test_parsing_recovers_the_spool_of_a_dead_process(store: Store) -> None:
