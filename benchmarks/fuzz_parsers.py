@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from convrec.catalog.rows import parse_year
+from convrec.catalog.years import parse_year
 from convrec.demo.completion import complete
 from convrec.errors import ConvrecError
 from convrec.llm.outcome import error_failure
@@ -30,17 +30,13 @@ from convrec.llm.response_body import parse_response
 from convrec.metrics.protocols.reference import parse_list
 from convrec.serving.recommend import named_items
 from convrec.stages.ingest.dialogues import parse_dbpedia_name, strip_last_speaker
-from convrec.stages.reflect.parse import read_ratings
+from convrec.stages.reflect.ratings import read_ratings
 from convrec.stages.reflect.prompt import sanitize
 from convrec.titles.line_format import line_format, parse_chat_list, parse_line
 from convrec.titles.linker import Linker
-from convrec.titles.normalize import (
-    exact_key,
-    move_article_to_front,
-    parse_title,
-    plain_words,
-    split_bare_year,
-)
+from convrec.titles.normalize import clean_text, exact_key, plain_words, split_bare_year
+from convrec.titles.parse import move_article_to_front, parse_title
+from convrec.titles.remarks import read_remark
 from convrec.utils import markdown
 
 MOST = 8.0
@@ -102,7 +98,9 @@ def parsers() -> dict[str, Callable[[str], Any]]:
         "parse_line": parse_line,
         "parse_line, dated": dated.parse,
         "parse_chat_list": parse_chat_list,
+        "clean_text": clean_text,
         "parse_title": parse_title,
+        "read_remark": read_remark,
         "move_article_to_front": move_article_to_front,
         "split_bare_year": split_bare_year,
         "plain_words": plain_words,

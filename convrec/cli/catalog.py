@@ -26,7 +26,7 @@ YearInTitle = Annotated[
     bool,
     typer.Option(
         "--year-in-title",
-        help="Split the year off titles such as `Matrix, The (1999)`, as ingest.year_in_title does.",
+        help="Split the year off titles such as `Matrix, The (1999)`: ingest.year_in_title.",
     ),
 ]
 
@@ -87,7 +87,7 @@ def diff(
 def link(
     catalog: Annotated[Path, typer.Option("--catalog", metavar="FILE", help="CSV or Parquet.")],
     explain: Annotated[
-        bool, typer.Option("--explain", help="Add the columns method, runner_up, runner_up_score.")
+        bool, typer.Option("--explain", help="Add method, runner_up, runner_up_score and note.")
     ] = False,
     profile: Profile = "",
     year_in_title: YearInTitle = False,
@@ -96,11 +96,13 @@ def link(
     """Link titles on stdin, one per line, to items. Writes one CSV row per line, in order.
 
     The columns are query, item_id, title, year, score; all but query are empty if no item matches.
-    The runner-up is the next best other item; it scores below 80 if a rule rejected it. JSON always
-    has all columns.
+    The runner-up is the next best other item; it scores below 80 if a rule rejected it. The note
+    says what a remark in brackets, such as "(remake)" or "(US)", leaves open. JSON always has all
+    columns.
     """
+    from convrec.config import load
     from convrec.errors import InputError
-    from convrec.titles.linker import Link, Linker
+    from convrec.titles.linker import DEFAULT_NOUN, Link, Linker
 
     if sys.stdin is None:
         raise InputError(
@@ -109,7 +111,8 @@ def link(
         )
     items, _ = _load(catalog, profile, year_in_title)
     titles = _split_lines(sys.stdin.buffer.read().decode(errors="replace"))
-    links = Linker(items).link_many([(title, None) for title in titles])
+    noun = load(profile).domain.noun if profile else DEFAULT_NOUN
+    links = Linker(items, noun).link_many([(title, None) for title in titles])
     no_link = dict.fromkeys(Link._fields)
     rows = [
         {"query": title} | (link._asdict() if link else no_link)

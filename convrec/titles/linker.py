@@ -37,17 +37,22 @@ import numpy as np
 import polars as pl
 from rapidfuzz import fuzz, process
 
+from convrec.titles.candidate import Candidate
+from convrec.titles.catalog_facts import CatalogFacts
 from convrec.titles.index import YEAR_TOLERANCE
 from convrec.titles.line_format import format_line
-from convrec.titles.normalize import parse_title, split_bare_year
+from convrec.titles.normalize import plain_words, split_bare_year
+from convrec.titles.parse import parse_title
+from convrec.titles.remarks import Remark
 from convrec.titles.spelling import is_spelling_variant
 from convrec.titles.variants import MatchMethod, TitleVariant, differs_by_article, title_variants
+from convrec.titles.versions import VersionQuery, tell_apart
 
 FUZZY_CUTOFF = 85.0
 """Names whose plain words have at least this rapidfuzz ratio are compared word by word."""
 
-MIN_SCORE = 80.0
-"""Links score at least this; rejected items score less."""
+DEFAULT_NOUN = "movie"
+"""What an item is unless `domain.noun` says otherwise."""
 
 _MAX_CELLS = 4_000_000
 """Comparisons held in memory at once."""
@@ -62,7 +67,8 @@ _MAX_PENALTY = 4
 class Link(NamedTuple):
     """A linked catalog item with its score (80 to 100), and the next best other item.
 
-    `runner_up` is "Title (year)". It and its score are None if no other item was considered.
+    `runner_up` is "Title (year)". It and its score are None if no other item was considered. `note`
+    says what a remark in brackets leaves open.
     """
 
     item_id: str
@@ -72,37 +78,30 @@ class Link(NamedTuple):
     method: MatchMethod
     runner_up: str | None = None
     runner_up_score: float | None = None
-
-
-class _Candidate(NamedTuple):
-    """A considered item; `penalty` is deducted from 100. The smallest candidate is the best."""
-
-    rejected: bool
-    penalty: float
-    year: int
-    position: int
-    method: MatchMethod
-
-    def score(self) -> float:
-        score = round(100.0 - self.penalty, 1)
-        if self.rejected:
-            return min(max(score, 0.0), MIN_SCORE - 1)
-        return max(score, MIN_SCORE)
+    note: str = ""
 
 
 class _Query(NamedTuple):
-    """A title to find: its year, its variants, and its names as plain words."""
+    """A title to find: its year, its variants, its names as plain words, and its remarks.
+
+    `title` is the first name.
+    """
 
     year: int | None
     variants: list[TitleVariant]
     plain_names: list[str]
+    title: str
+    remarks: tuple[Remark, ...]
 
 
 class Linker:
     """Links written titles to the items of one catalog. The constructor indexes the catalog."""
 
-    def __init__(self, catalog: pl.DataFrame) -> None:
-        """`catalog` has the columns item_id, title, year and optionally aliases."""
+    def __init__(self, catalog: pl.DataFrame, noun: str = DEFAULT_NOUN) -> None:
+        """`catalog` has the columns item_id, title, year and optionally aliases, genres and text.
+
+        `noun` is what an item is, as in `domain.noun`: "(novel)" is no version of a movie.
+        """
         self._items: list[tuple[str, str, int | None]] = []
         self._index: dict[str, list[tuple[TitleVariant, int]]] = defaultdict(list)
         self._names: list[tuple[str, int]] = []
@@ -110,8 +109,11 @@ class Linker:
         self._by_letter: dict[str, list[int]] = defaultdict(list)
         self._items += catalog.select("item_id", "title", "year").iter_rows()
         aliases = catalog["aliases"].to_list() if "aliases" in catalog.columns else []
+        remarks: dict[int, tuple[Remark, ...]] = {}
         for position, (_, title, year) in enumerate(self._items):
-            names = parse_title(title).names
+            names, _, written = parse_title(title)
+            if written and (telling := tuple(r for r in written if r.tells)):
+                remarks[position] = telling
             if aliases and aliases[position]:
                 names = (*names, *aliases[position])
             variants, plain_names = title_variants(names, is_query=False)
@@ -122,6 +124,7 @@ class Linker:
                     self._by_year[year].append(len(self._names))
                     self._by_letter[name[0]].append(len(self._names))
                     self._names.append((name, position))
+        self._facts = CatalogFacts(catalog, remarks, noun)
 
     def link(self, text: str, year: int | None = None) -> Link | None:
         """The item that `text` names, or None. `year` overrides a year in the text."""
@@ -130,30 +133,58 @@ class Linker:
     def link_many(self, titles: Sequence[tuple[str, int | None]]) -> list[Link | None]:
         """Link (text, year) pairs, in order. Much faster than one call per title."""
         links: dict[tuple[str, int | None], Link | None] = {}
-        unlinked: list[tuple[tuple[str, int | None], _Query, list[_Candidate]]] = []
+        unlinked: list[tuple[tuple[str, int | None], _Query, list[Candidate]]] = []
         for title in dict.fromkeys(titles):
             query = _parse_query(*title)
             candidates = list(self._shared_variants(query))
-            links[title] = self._best_link(candidates)
+            links[title] = self._best_link(query, candidates)
             if links[title] is None:
                 unlinked.append((title, query, candidates))
         similar = self._similar_names([query for _, query, _ in unlinked])
-        for (title, _, candidates), more in zip(unlinked, similar, strict=True):
-            links[title] = self._best_link(candidates + more) or self._link_bare_year(*title)
+        for (title, query, candidates), more in zip(unlinked, similar, strict=True):
+            link = self._best_link(query, candidates + more)
+            links[title] = link or self._link_bare_year(*title)
         return [links[title] for title in titles]
 
-    def _best_link(self, candidates: Sequence[_Candidate]) -> Link | None:
+    def _best_link(self, query: _Query, candidates: Sequence[Candidate]) -> Link | None:
         best = min(candidates, default=None)
+        if best is not None and not best.rejected and self._has_remarks(query, best, candidates):
+            candidates = self._tell_apart(query, candidates)
+            best = min(candidates)
         if best is None or best.rejected:
             return None
-        link = Link(*self._items[best.position], best.score(), best.method)
+        link = Link(*self._items[best.position], best.score(), best.method, note=best.note)
         second = min((c for c in candidates if c.position != best.position), default=None)
         if second is None:
             return link
         _, title, year = self._items[second.position]
         return link._replace(runner_up=format_line(title, year), runner_up_score=second.score())
 
-    def _shared_variants(self, query: _Query) -> Iterator[_Candidate]:
+    def _has_remarks(self, query: _Query, best: Candidate, candidates: Sequence[Candidate]) -> bool:
+        """Whether remarks can change the link; further names of a title of the same year cannot."""
+        known = self._facts.remarks
+        if known and any(candidate.position in known for candidate in candidates):
+            return True
+        is_dated = query.year is not None and query.year == best.year
+        return any(not (is_dated and remark.is_name) for remark in query.remarks)
+
+    def _tell_apart(self, query: _Query, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates after the remarks in brackets are accounted for."""
+        main = self._positions("".join(plain_words(query.title)))
+        named = {
+            remark: self._positions(*remark.keys(query.title)) | main & self._positions(remark.key)
+            for remark in query.remarks
+        }
+        undated: list[Candidate] = []
+        if query.year is not None and any(remark.chooses for remark in query.remarks):
+            undated = list(self._shared_variants(query._replace(year=None)))
+        version = VersionQuery(query.remarks, query.year, named, undated)
+        return tell_apart(version, candidates, self._facts)
+
+    def _positions(self, *keys: str) -> set[int]:
+        return {position for key in keys for _, position in self._index.get(key, ())}
+
+    def _shared_variants(self, query: _Query) -> Iterator[Candidate]:
         """The items that share a variant with the title, including rejected ones."""
         for variant in query.variants:
             for other, position in self._index.get(variant.key, ()):
@@ -166,15 +197,16 @@ class Linker:
                     rejected = cost + _year_penalty(query, variant, year) > _MAX_PENALTY
                 unknown = _UNKNOWN_YEAR_PENALTY if undated and query.year is not None else 0
                 penalty = cost + unknown + _YEAR_PENALTY * apart
-                yield _Candidate(rejected, penalty, year or 0, position, method)
+                yield Candidate(rejected, penalty, year or 0, position, method)
 
     def _link_bare_year(self, text: str, year: int | None) -> Link | None:
         title, bare = split_bare_year(text)
         if year is not None or not bare:
             return None
-        return self._best_link(list(self._shared_variants(_parse_query(title, bare))))
+        query = _parse_query(title, bare)
+        return self._best_link(query, list(self._shared_variants(query)))
 
-    def _similar_names(self, queries: Sequence[_Query]) -> list[list[_Candidate]]:
+    def _similar_names(self, queries: Sequence[_Query]) -> list[list[Candidate]]:
         """For each query, items with a similar name and at most one year apart.
 
         Without a year, only names with the same first letter are compared: `is_spelling_variant`
@@ -186,7 +218,7 @@ class Linker:
                 if len(name) > 1:
                     letter = name[0] if query.year is None else ""
                     groups[query.year, letter].append((number, name))
-        candidates: list[list[_Candidate]] = [[] for _ in queries]
+        candidates: list[list[Candidate]] = [[] for _ in queries]
         for (year, letter), names in groups.items():
             choices = self._name_choices(year, letter)
             block = max(1, _MAX_CELLS // max(1, len(choices)))
@@ -203,7 +235,7 @@ class Linker:
 
     def _compare_names(
         self, names: Sequence[tuple[int, str]], choices: Sequence[int], year: int | None
-    ) -> Iterator[tuple[int, _Candidate]]:
+    ) -> Iterator[tuple[int, Candidate]]:
         if not choices or not names:
             return
         matrix: Any = process.cdist(
@@ -224,12 +256,16 @@ class Linker:
                 text.split(), name.split(), years_known
             )
             penalty = 100.0 - float(matrix[row, column]) + apart
-            yield number, _Candidate(rejected, penalty, item_year or 0, position, "fuzzy")
+            yield number, Candidate(rejected, penalty, item_year or 0, position, "fuzzy")
 
 
 def _parse_query(text: str, year: int | None) -> _Query:
     title = parse_title(text)
-    return _Query(title.year if year is None else year, *title_variants(title.names, is_query=True))
+    variants, plain_names = title_variants(title.names, is_query=True)
+    year = title.year if year is None else year
+    return _Query(
+        year, variants, plain_names, title.names[0] if title.remarks else "", title.remarks
+    )
 
 
 def _year_penalty(query: _Query, variant: TitleVariant, year: int | None) -> int:

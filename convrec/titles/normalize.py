@@ -1,13 +1,12 @@
 """Normalization of titles as people write them, so that they can be compared.
 
 `exact_key` is the strict comparison for rewards and metrics: it ignores case, quote style and
-spaces. The rest serves linking. A written title is split into its year and its names (main title,
-alternatives in brackets or after "a.k.a."). A name becomes plain words, without accents and
-punctuation, with "&", Roman numerals, number words and "Part"/"Vol." in one form.
+spaces. `clean_text` removes what web pages leave in titles, wherever titles are read. The rest
+serves linking: a name becomes plain words, without accents and punctuation, with "&", Roman
+numerals, number words and "Part"/"Vol." in one form.
 
-The input can be any text. Invisible characters are removed. Text that is too long for a title is
-not split, because `unicodedata.normalize` takes quadratic time on long runs of accents. Most titles
-are ASCII without brackets or commas, so a cheap check precedes each pattern.
+The input can be any text. Text that is too long for a title is not normalized, because
+`unicodedata.normalize` takes quadratic time on long runs of accents.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import re
 import unicodedata
 from html.entities import html5
 from itertools import pairwise
-from typing import NamedTuple
 from urllib.parse import unquote
 
 FIRST_YEAR, LAST_YEAR = 1400, 2035
@@ -25,50 +23,31 @@ FIRST_YEAR, LAST_YEAR = 1400, 2035
 
 ARTICLES = frozenset({"a", "an", "the"})
 
-_QUOTES = str.maketrans(
+QUOTES = str.maketrans(
     {"’": "'", "‘": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-"}
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]+")
-_JOINER = re.compile("[\u200c\u200d]+")
+_JOINERS = re.compile("[\u200c\u200d]+")
 _INVISIBLE = re.compile(
     "[\xad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef]+"
-    # joiners are part of the spelling between letters of Arabic and Indian scripts, and in emoji
-    "|(?<![\u0590-\uffff\U00010000-\U0010ffff])[\u200c\u200d]+"
-    "|[\u200c\u200d]+(?![\u0590-\uffff\U00010000-\U0010ffff])"
 )
+_FIRST_JOINED = "\u0590"
+"""Scripts from here on, and emoji, may be spelled with joiners; Latin, Greek and Cyrillic not."""
+
 _ENTITY = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _PERCENT_WITHOUT_CODE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_CODE_THAT_NO_ENCODER_WRITES = re.compile(
+_CODE_THAT_NO_ENCODER_WRITES = re.compile(  # control characters, digits, letters
     r"%(?:[01]|3[0-9]|4[1-9A-F]|5[0-9A]|6[1-9A-F]|7[0-9AF])", re.I
 )
 _MAX_ESCAPES = 3
-_BRACKET = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
+BRACKET = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
+"""A bracket without brackets inside; its group is the content."""
+
 _YEAR_BRACKET = re.compile(
-    r"^(\d{4})(?:\s*[-–—/]\s*(?:\d{2,4})?)?(?:\s+[a-z][\w .-]*)?$", re.IGNORECASE
+    r"^(\d{4})(?:\s*[-–—/]\s*(?:\d{2,4})?)?(?:\s+([a-z][\w .-]*))?$", re.IGNORECASE
 )
 _BARE_YEAR = re.compile(r"[\s,–—-]+(\d{4})$")
-_AKA = re.compile(r"\s*\ba\.?\s?k\.?\s?a\b\.?:?\s*", re.IGNORECASE)
-_OR_ALTERNATIVE = re.compile(r",?\s+or:\s+|,\s+or,?\s+", re.IGNORECASE)
-_TRAILING_OR = re.compile(r"\s+or\W*$", re.IGNORECASE)
-_SLASH = re.compile(r"\s+/\s+")
-_ALTERNATIVE_MARKS = (" or", "/", "aka", "a.k", "a k", "a. k")
-_TRAILING_ARTICLE = re.compile(
-    r"^(?P<rest>.+),\s+(?P<article>the|an?|la|le|les|l'|el|los|las|il|lo|i|gli|der|die|das|den|det|"
-    r"de|het|een|ein|eine|un|une|una|uno|en|et|os?|as)$",
-    re.IGNORECASE,
-)
-_DESCRIPTOR = re.compile(
-    r"^(?:[a-z-]+\s+)?(?:films?|movies?|tv|(?:tv[ -])?(?:mini[ -]?)?series|show|television|video|"
-    r"short|documentary|remake|original|uncut|unrated|remastered|animated|anime|cut|edition|"
-    r"version|imax|3-?d)$",
-    re.IGNORECASE,
-)
-_PART = re.compile(
-    r"^(?:part|vol|volume|chapter|episode|season|no)\b\.?\s*\S+$|^\W*\d+\W*$", re.IGNORECASE
-)
-_NUMBER = re.compile(r"^\W*(?:\d{1,2}|[²³])\W*$")
-
 _FOLDED_LETTERS = str.maketrans(
     {"ø": "o", "æ": "ae", "œ": "oe", "ß": "ss", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
 )
@@ -95,15 +74,6 @@ _SYNONYMS = _NUMBER_WORDS | {"versus": "vs"}
 MAX_TITLE_CHARACTERS = 300
 """Longer text is not a title and is compared only in full."""
 
-_MAX_NAMES = 8
-
-
-class WrittenTitle(NamedTuple):
-    """The names of a written title, the main name first, and its year if it has one."""
-
-    names: tuple[str, ...]
-    year: int | None
-
 
 def clean_text(text: str) -> str:
     """The text without invisible characters, and with escapes of web pages decoded.
@@ -114,26 +84,36 @@ def clean_text(text: str) -> str:
     """
     if "&" in text or "%" in text:
         text = _decode_escapes(text)
-    return text if text.isascii() else _INVISIBLE.sub("", text)
+    if text.isascii():
+        return text
+    return _JOINERS.sub(_needed_joiner, _INVISIBLE.sub("", text))
 
 
 def exact_key(title: str) -> str:
     """The title without differences in case, quote style and spaces, as a key for comparison."""
-    title = clean_text(title)
+    if "&" in title or "%" in title:
+        title = _decode_escapes(title)
     if title.isascii():
         return " ".join(title.replace("`", "'").lower().split())
-    title = _JOINER.sub("", title)
+    title = _JOINERS.sub("", _INVISIBLE.sub("", title))
     text = unicodedata.normalize("NFKC", title) if len(title) <= MAX_TITLE_CHARACTERS else title
-    return " ".join(text.translate(_QUOTES).casefold().split())
+    return " ".join(text.translate(QUOTES).casefold().split())
+
+
+def drop_controls(text: str) -> str:
+    """The text without control characters and joiners; line breaks and tabs become spaces."""
+    if not text.isprintable():
+        text = _JOINERS.sub("", _CONTROL.sub("", text))
+    return " ".join(text.split())
 
 
 def normalize_characters(text: str) -> str:
     """Text of any length with the quotes, dashes and spaces of `exact_key`; case is unchanged."""
     words = (
         word if len(word) > MAX_TITLE_CHARACTERS else unicodedata.normalize("NFKC", word)
-        for word in text.split()
+        for word in _JOINERS.sub("", clean_text(text)).split()
     )
-    return " ".join(words).translate(_QUOTES)
+    return " ".join(words).translate(QUOTES)
 
 
 def is_plausible_year(year: int) -> bool:
@@ -143,14 +123,19 @@ def is_plausible_year(year: int) -> bool:
 
 def split_year(text: str) -> tuple[str, int | None]:
     """Split off the last bracketed year: "Heat (1995)", "Heat (1972 film)", "Lost (2004-2010)"."""
-    for bracket in reversed(list(_BRACKET.finditer(text))):
+    return find_year(text)[:2]
+
+
+def find_year(text: str) -> tuple[str, int | None, str]:
+    """As `split_year`, and the words after the year in its bracket ("film")."""
+    for bracket in reversed(list(BRACKET.finditer(text))):
         year = _YEAR_BRACKET.match(bracket[1].strip())
         if year and is_plausible_year(int(year[1])):
             before, after = text[: bracket.start()].rstrip(), text[bracket.end() :].lstrip()
             rest = f"{before} {after}".strip(" -*_\t")
             if _WORD.search(rest):
-                return rest, int(year[1])
-    return text.strip(), None
+                return rest, int(year[1]), year[2] or ""
+    return text.strip(), None, ""
 
 
 def split_bare_year(text: str) -> tuple[str, int | None]:
@@ -162,39 +147,6 @@ def split_bare_year(text: str) -> tuple[str, int | None]:
         if _WORD.search(rest):
             return rest, int(match[1])
     return text, None
-
-
-def parse_title(text: str) -> WrittenTitle:
-    """Split a written title into its names (at most eight) and its year."""
-    text = _JOINER.sub("", _CONTROL.sub("", clean_text(text)))
-    text = " ".join(text.split())
-    if len(text) > MAX_TITLE_CHARACTERS:
-        return WrittenTitle((text,), None)
-    if "(" not in text and "[" not in text:
-        return WrittenTitle(_unique_names(_split_alternatives(text)), None)
-    rest, year = split_year(text)
-    inner = [c.strip() for c in _BRACKET.findall(rest) if not _DESCRIPTOR.match(c.strip())]
-    main = _BRACKET.sub(" ", rest)
-    names = _split_alternatives(main)
-    if inner:
-        unbracketed = _BRACKET.sub(r" \1 ", rest)
-        if not plain_words(main) or _NUMBER.match(main) or any(map(_PART.match, inner)):
-            names = [unbracketed]
-        else:
-            names += [n for content in inner for n in _split_alternatives(content)] + [unbracketed]
-    return WrittenTitle(_unique_names(names), year)
-
-
-def move_article_to_front(name: str) -> str:
-    """Move a trailing article: "Matrix, The" becomes "The Matrix", "Ours, L'" becomes "L'Ours"."""
-    name = " ".join(name.translate(_QUOTES).split()).strip(" *_-,")
-    if len(name) > 1 and name[0] == name[-1] == '"':
-        name = name[1:-1].strip()
-    match = _TRAILING_ARTICLE.match(name) if "," in name else None
-    if not match:
-        return name
-    article, rest = match["article"], match["rest"]
-    return f"{article}{rest}" if article.endswith("'") else f"{article} {rest}"
 
 
 def plain_words(name: str) -> list[str]:
@@ -209,6 +161,14 @@ def plain_words(name: str) -> list[str]:
 def has_digit(text: str) -> bool:
     """Whether a text has a digit, which can distinguish one part of a series from another."""
     return _DIGIT.search(text) is not None
+
+
+def _needed_joiner(match: re.Match[str]) -> str:
+    """The first joiner between two characters that may be joined, else nothing."""
+    text, start, end = match.string, match.start(), match.end()
+    is_between = start > 0 and end < len(text)
+    is_needed = is_between and min(text[start - 1], text[end]) >= _FIRST_JOINED
+    return match[0][0] if is_needed else ""
 
 
 def _decode_escapes(text: str) -> str:
@@ -239,26 +199,8 @@ def _decode_url(text: str) -> str:
         return text
 
 
-def _unique_names(names: list[str]) -> tuple[str, ...]:
-    if len(names) == 1:
-        return (move_article_to_front(names[0]),)
-    unique: dict[str, str] = {}
-    for name in map(move_article_to_front, names[: _MAX_NAMES - 1] + names[-1:]):
-        unique.setdefault(exact_key(name), name)
-    return tuple(unique.values())
-
-
-def _split_alternatives(text: str) -> list[str]:
-    pieces, low = [text], text.lower()
-    if not any(sign in low for sign in _ALTERNATIVE_MARKS):
-        return [piece] if (piece := text.strip(" ,;:-")) else []
-    for pattern in (_AKA, _OR_ALTERNATIVE, _SLASH):
-        pieces = [part for piece in pieces for part in pattern.split(piece)]
-    return [piece for piece in (_TRAILING_OR.sub("", p).strip(" ,;:-") for p in pieces) if piece]
-
-
 def _without_accents(name: str) -> str:
-    name = name.translate(_QUOTES)
+    name = name.translate(QUOTES)
     if len(name) <= MAX_TITLE_CHARACTERS:
         name = unicodedata.normalize("NFKD", name)
     text = name.casefold().translate(_FOLDED_LETTERS)

@@ -62,15 +62,15 @@ def test_link_writes_the_method_to_json(catalog: Path, tmp_path: Path) -> None:
     assert json.loads(out.read_text())["links"][0]["method"] == "normalized"
 
 
-def test_link_explain_adds_method_and_runner_up(tmp_path: Path) -> None:
+def test_link_explain_adds_method_runner_up_and_note(tmp_path: Path) -> None:
     path, out = tmp_path / "dunes.csv", tmp_path / "links.json"
     path.write_text("title,year\nDune,1984\nDune,2021\n", encoding="utf-8")
     args = ["link", "--catalog", str(path), "--json", str(out)]
     result = CliRunner().invoke(app, [*args, "--explain"], input="Dune (2021)\nHeat\n")
     assert result.output.splitlines() == [
-        "query,item_id,title,year,score,method,runner_up,runner_up_score",
-        "Dune (2021),Dune (2021),Dune,2021,100.0,exact,Dune (1984),26.0",
-        "Heat,,,,,,,",
+        "query,item_id,title,year,score,method,runner_up,runner_up_score,note",
+        "Dune (2021),Dune (2021),Dune,2021,100.0,exact,Dune (1984),26.0,",
+        "Heat,,,,,,,,",
     ]
     assert json.loads(out.read_text())["links"][0]["runner_up"] == "Dune (1984)"
     plain = CliRunner().invoke(app, args, input="Dune (2021)\n")

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from convrec.titles.linker import MIN_SCORE
+from convrec.titles.candidate import MIN_SCORE
 from convrec.titles.normalize import (
     MAX_TITLE_CHARACTERS,
     exact_key,
-    parse_title,
     plain_words,
     split_bare_year,
 )
+from convrec.titles.parse import parse_title
 from tests.support.catalogs import TitleAndYear, linker
 
 CATALOG: list[TitleAndYear] = [
