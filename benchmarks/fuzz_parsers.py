@@ -30,8 +30,8 @@ from convrec.llm.response_body import parse_response
 from convrec.metrics.protocols.reference import parse_list
 from convrec.serving.recommend import named_items
 from convrec.stages.ingest.dialogues import parse_dbpedia_name, strip_last_speaker
-from convrec.stages.reflect.ratings import read_ratings
 from convrec.stages.reflect.prompt import sanitize
+from convrec.stages.reflect.ratings import read_ratings
 from convrec.titles.line_format import line_format, parse_chat_list, parse_line
 from convrec.titles.linker import Linker
 from convrec.titles.normalize import clean_text, exact_key, plain_words, split_bare_year
