@@ -7,11 +7,15 @@ STAMP := $(VENV)/.installed
 .PHONY: install demo test coverage test-slow test-browser test-scale bench lint format ui deploy worker clean
 .DEFAULT_GOAL := help
 
+# No telemetry, unless the environment says otherwise (convrec/utils/telemetry.py).
+export DO_NOT_TRACK ?= 1
+export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+
 help:
 	@echo "make install       create .venv with convrec and its development tools"
 	@echo "make demo          run the whole pipeline on the embedded demo, five to six minutes"
 	@echo "make ui            serve the Prefect UI over the runs made so far"
-	@echo "make deploy        apply the deployments of prefect.yaml to the server of make ui"
+	@echo "make deploy        apply prefect.yaml and automations.yaml to the server of make ui"
 	@echo "make worker        start a worker that starts runs that are due"
 	@echo "make test          run linting, type checks, import contracts and tests"
 	@echo "make coverage      run the tests with coverage of convrec/; fail below 90%"
@@ -31,7 +35,7 @@ demo: install
 	$(BIN)/convrec run demo
 
 ui: install
-	PREFECT_SERVER_ANALYTICS_ENABLED=false $(BIN)/prefect server start --host 127.0.0.1
+	$(BIN)/prefect server start --host 127.0.0.1
 
 deploy: install
 	$(BIN)/python -m flows.deploy

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import shutil
 import signal
 import sys
 import tempfile
-import warnings
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,7 +28,11 @@ from convrec.cli.score import compare, score
 from convrec.cli.serving import export, recommend
 from convrec.cli.train import app as train_app
 from convrec.errors import ConfigError, ConvrecError, WarehouseError, is_disk_full
+from flows.interruption import INTERRUPTED, resume_hint
 from flows.publish import publish
+
+if TYPE_CHECKING:
+    from convrec.config import Config
 
 app = typer.Typer(
     name="convrec",
@@ -81,14 +84,11 @@ def run(
     _check_stage(until)
     _check_stage(refresh)
     # Refuse wrong input before Prefect starts.
-    if note := unpublished_edit(load_with_catalog(profile, overrides)):
+    config = load_with_catalog(profile, overrides)
+    if note := unpublished_edit(config):
         typer.echo(f"convrec: {note}", err=True)
-    environment()
-    summary = _run_flow(
-        {"profile": profile, "overrides": overrides, "until": until, "refresh": refresh},
-        quiet=is_stdout(json_file),
-    )
-    write_json(summary, json_file)
+    parameters = {"profile": profile, "overrides": overrides, "until": until, "refresh": refresh}
+    _run_flow("pipeline", parameters, config, json_file)
 
 
 @app.command()
@@ -106,53 +106,26 @@ def evaluate(
     from convrec.config import parse_overrides
 
     overrides = parse_overrides(assignments or [])
-    load_with_catalog(profile, overrides)
-    environment()  # before Prefect, which reads it once
-    from flows.evaluate import evaluate as evaluate_flow
+    config = load_with_catalog(profile, overrides)
+    parameters = {"profile": profile, "overrides": overrides, "checkpoint": checkpoint}
+    _run_flow("evaluate", parameters, config, json_file)
 
-    summary = _run_flow(
-        {"profile": profile, "overrides": overrides, "checkpoint": checkpoint},
-        quiet=is_stdout(json_file),
-        flow=evaluate_flow,
+
+def _run_flow(
+    name: str, parameters: dict[str, Any], config: Config, json_file: Path | None
+) -> None:
+    """Run the flow `name` of the module of that name, and write its summary."""
+    environment()  # before Prefect, which reads it once
+    _refuse_full_disks()
+    from flows.terminal_run import run_in_terminal
+
+    summary = run_in_terminal(
+        lambda: getattr(import_module(f"flows.{name}"), name),
+        parameters,
+        console(stderr=is_stdout(json_file)),
+        config.llm.drain_seconds,
     )
     write_json(summary, json_file)
-
-
-def _run_flow(parameters: dict[str, Any], *, quiet: bool, flow: Any = None) -> dict[str, Any]:
-    _refuse_full_disks()
-    # TRL and transformers still call each other by deprecated names.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
-    from prefect.settings import (
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-        get_current_settings,
-        temporary_settings,
-    )
-
-    from flows.console import ConsoleListener, systems_table
-    from flows.pipeline import pipeline
-    from tasks.listener import listener
-
-    out = console(stderr=quiet)
-    with ConsoleListener(out) as shown:
-        token = listener.set(shown)
-        try:
-            with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-                summary: dict[str, Any] = (flow or pipeline)(**parameters)
-        finally:
-            listener.reset(token)
-    if summary["metrics"]:
-        out.print(systems_table(summary["metrics"]))
-    llm = summary["llm"]
-    out.print(
-        f"LLM requests: {llm['requests']:,} needed, {llm['from_ledger']:,} from the store, "
-        f"{llm['sent']:,} sent, {llm['usd']:.4f} USD",
-    )
-    if summary["report"]:
-        out.print(f"report: {summary['report']}", soft_wrap=True)
-    ui = get_current_settings().ui_url or "`make ui`, then http://127.0.0.1:4200"
-    page = f"{ui}/v2/runs/flow-run/{summary['flow_run_id']}"
-    out.print(f"this run in the Prefect UI: {page}", soft_wrap=True)
-    return summary
 
 
 app.command()(plan)
@@ -175,18 +148,18 @@ def environment() -> None:
     OpenMP threads that spin while they wait slow training down many times as soon as another
     process uses the same cores; passive waiting has no measurable cost.
     """
+    from flows.server import SETTING, STARTUP, profile_url
+
     defaults = {
         "OMP_WAIT_POLICY": "PASSIVE",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        STARTUP: "120",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        SETTING: profile_url(),  # if empty, a temporary server, and not that of prefect.toml
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
 
-INTERRUPTED = 130
 FULL = 2**20
 """Free bytes that a run requires to start."""
 
@@ -211,8 +184,8 @@ def main() -> None:
             raise
         sys.exit(f"convrec: {sentence}")
     except SystemExit as ended:
-        if ended.code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
-            typer.echo(_resume_hint(), err=True)
+        if ended.code == INTERRUPTED:
+            typer.echo(resume_hint(getattr(ended, "__notes__", [])), err=True)
         raise
 
 
@@ -256,14 +229,6 @@ def _environment_problem(error: Exception) -> str:
             "where PREFECT_API_URL names a server, see that it runs; what was paid for is kept"
         )
     return ""
-
-
-def _resume_hint() -> str:
-    command = shlex.join(["convrec", *sys.argv[1:]])
-    return (
-        "convrec: interrupted; every answer that was paid for is kept, and a batch that was "
-        f"submitted goes on. To go on from here: {command}"
-    )
 
 
 if __name__ == "__main__":

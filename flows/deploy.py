@@ -1,9 +1,9 @@
-"""`make deploy` and `make worker`: apply the deployments of prefect.yaml to the current server.
+"""`make deploy` and `make worker`: apply the deployments of prefect.yaml, and run what is due.
 
     python -m flows.deploy            # work pool, deployments, automations; repeatable
     python -m flows.deploy worker     # a worker for the pool, until it is stopped
 
-The server is PREFECT_API_URL, by default the one of `make ui`.
+Everything goes to one server: PREFECT_API_URL, by default the one of `make ui`.
 """
 
 from __future__ import annotations
@@ -11,80 +11,167 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from convrec.config import ROOT
+from convrec.errors import ConfigError, ConvrecError
+from convrec.utils.error_text import type_and_first_line
+from flows.server import SETTING, shared_url
 
-POOL = "local"
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+POOL, POOL_TYPE = "local", "process"
+TAG = "convrec"
+"""The tag of every deployment in prefect.yaml; the names of automations start with `convrec: `."""
+
 POLL_SECONDS = "2"
 """Seconds between a worker's polls for scheduled runs; Prefect's default is 10."""
 
+PAGE = 200
+"""Rows that the server returns at once."""
+
 
 def main(arguments: list[str]) -> int:
-    """Deploy, or run a worker. Returns Prefect's exit code."""
-    from prefect.settings import get_current_settings
-
-    from tasks.catalog_event import LOCAL_URL
-
-    os.chdir(ROOT)
-    os.environ["PREFECT_API_URL"] = get_current_settings().api.url or LOCAL_URL
-    if arguments == ["worker"]:
-        os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", POLL_SECONDS)
-        command = ["worker", "start", "--pool", POOL, "--type", "process", "--name", "convrec"]
-        os.execv(sys.executable, _prefect(*command))  # noqa: S606
-    if arguments:
+    """Deploy, or run a worker. Returns the exit code."""
+    if arguments not in ([], ["worker"]):
         print(f"unknown {' '.join(arguments)!r}; give nothing, or worker", file=sys.stderr)
         return 2
-    return deploy()
-
-
-def deploy() -> int:
-    """Create the work pool, deploy everything, and apply the automations."""
-    command = _prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
-    if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
-        print(
-            f"no Prefect server answers at {os.environ['PREFECT_API_URL']}; start one with "
-            "`make ui`, or set PREFECT_API_URL",
-            file=sys.stderr,
-        )
-        return 1
-    deployed = subprocess.run(
-        _prefect("--no-prompt", "deploy", "--all"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if deployed.returncode:  # on success Prefect prints pages
-        print(deployed.stdout, file=sys.stderr)
-        return deployed.returncode
-    print(f"deployments applied at {os.environ['PREFECT_API_URL']}; `make worker` runs what is due")
-    for name in automate():
-        print(f"automation {name!r} applied")
+    os.chdir(ROOT)
+    try:
+        # Before Prefect is imported, which reads it once: this process and all others agree.
+        os.environ[SETTING] = shared_url()
+        _check_server()
+        if arguments:
+            os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", POLL_SECONDS)
+            command = ["worker", "start", "--pool", POOL, "--type", POOL_TYPE, "--name", "convrec"]
+            os.execv(sys.executable, _prefect(*command))  # noqa: S606
+        deploy()
+    except ConvrecError as error:
+        print(f"convrec: {error}", file=sys.stderr)
+        return error.exit_code
     return 0
 
 
-def automate() -> list[str]:
-    """Make the automations of automations.yaml, or bring those of the same name up to date."""
-    import yaml
+def deploy() -> None:
+    """Create the work pool, deploy everything, and apply the automations.
+
+    Raises ConvrecError with Prefect's output if Prefect refuses something.
+    """
     from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        _create_pool(client)
+        _run_prefect("--no-prompt", "deploy", "--all")
+        print(f"deployments applied at {os.environ[SETTING]}; `make worker` runs what is due")
+        entries = _entries("automations.yaml", "automations")
+        apply_automations(client, entries)
+        for entry in entries:
+            print(f"automation {entry['name']!r} applied")
+        for line in outdated(client, entries):
+            print(line)
+
+
+def apply_automations(client: SyncPrefectClient, entries: Sequence[dict[str, Any]]) -> None:
+    """Create the automations, or bring those of the same name up to date; delete duplicates."""
     from prefect.events.schemas.automations import AutomationCore
 
-    entries: list[dict[str, Any]] = yaml.safe_load((ROOT / "automations.yaml").read_text())[
-        "automations"
-    ]
-    with get_client(sync_client=True) as client:
-        for entry in entries:
-            wanted = AutomationCore.model_validate(entry).model_dump(
-                mode="json", exclude={"owner_resource"}
+    for entry in entries:
+        wanted: Any = AutomationCore.model_validate(entry).model_dump(
+            mode="json", exclude={"owner_resource"}
+        )
+        query = {"automations": {"name": {"any_": [entry["name"]]}}}
+        existing = client.request("POST", "/automations/filter", json=query).json()
+        if not existing:
+            client.request("POST", "/automations/", json=wanted).raise_for_status()
+            continue
+        first, *duplicates = (f"/automations/{each['id']}" for each in existing)
+        client.request("PUT", first, json=wanted).raise_for_status()  # type: ignore[arg-type]
+        for path in duplicates:
+            client.request("DELETE", path).raise_for_status()  # type: ignore[arg-type]
+
+
+def outdated(client: SyncPrefectClient, entries: Sequence[dict[str, Any]]) -> list[str]:
+    """Sentences about automations and deployments of an earlier version of the files."""
+    lines = []
+    names = {entry["name"] for entry in entries}
+    for found in _all_rows(client, "/automations/filter"):
+        if found["name"].startswith(f"{TAG}: ") and found["name"] not in names:
+            lines.append(
+                f"automation {found['name']!r} is not in automations.yaml; to delete it: "
+                f"prefect automation delete --id {found['id']}"
             )
-            query = {"automations": {"name": {"any_": [entry["name"]]}}}
-            found = client.request("POST", "/automations/filter", json=query).json()
-            if found:
-                path = f"/automations/{found[0]['id']}"
-                client.request("PUT", path, json=wanted).raise_for_status()  # type: ignore[arg-type]
-            else:
-                client.request("POST", "/automations/", json=wanted).raise_for_status()
-    return [entry["name"] for entry in entries]
+    current = {
+        (entry["name"], entry["entrypoint"]) for entry in _entries("prefect.yaml", "deployments")
+    }
+    flows = {flow["id"]: flow["name"] for flow in _all_rows(client, "/flows/filter")}
+    for found in _all_rows(client, "/deployments/filter"):
+        if TAG in found["tags"] and (found["name"], found["entrypoint"]) not in current:
+            name = f"{flows.get(found['flow_id'], '?')}/{found['name']}"
+            lines.append(
+                f"deployment {name} is not in prefect.yaml, and its schedules go on; to delete it: "
+                f"prefect deployment delete {name}"
+            )
+    return lines
+
+
+def _create_pool(client: SyncPrefectClient) -> None:
+    """Create the work pool if there is none. One that exists stays as it is, also if paused."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        pool = client.read_work_pool(POOL)
+    except ObjectNotFound:
+        _run_prefect("work-pool", "create", POOL, "--type", POOL_TYPE)
+        return
+    if pool.type != POOL_TYPE:
+        raise ConfigError(
+            f"the work pool {POOL!r} on this server has type {pool.type!r}, and the deployments "
+            f"need type {POOL_TYPE!r}; delete it (prefect work-pool delete {POOL}), or name "
+            "another pool in prefect.yaml"
+        )
+    if pool.is_paused:
+        print(f"the work pool {POOL!r} is paused; to go on: prefect work-pool resume {POOL}")
+
+
+def _check_server() -> None:
+    from prefect.client.orchestration import get_client
+
+    client = get_client(sync_client=True)
+    if problem := client.api_healthcheck():
+        raise ConvrecError(
+            f"no Prefect server answers at {os.environ[SETTING]} ({type_and_first_line(problem)}); "
+            f"start one with `make ui`, or set {SETTING} to the address of yours, which ends in "
+            "/api"
+        )
+
+
+def _run_prefect(*arguments: str) -> None:
+    """Run a Prefect command, which prints pages; raise ConvrecError with them if it fails."""
+    result = subprocess.run(
+        _prefect(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if result.returncode:
+        print(result.stdout, file=sys.stderr)
+        raise ConvrecError(f"`prefect {' '.join(arguments)}` failed; its output is above")
+
+
+def _all_rows(client: SyncPrefectClient, path: Any) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    while True:
+        query = {"limit": PAGE, "offset": len(rows)}
+        page = client.request("POST", path, json=query).json()
+        rows += page
+        if len(page) < PAGE:
+            return rows
+
+
+def _entries(file: str, key: str) -> list[dict[str, Any]]:
+    import yaml
+
+    entries: list[dict[str, Any]] = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))[key]
+    return entries
 
 
 def _prefect(*arguments: str) -> list[str]:

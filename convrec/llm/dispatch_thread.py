@@ -13,16 +13,21 @@ from convrec.llm.requests import Request
 PROGRESS_INTERVAL = 0.2
 """Seconds between progress reports."""
 
+COMMIT_SECONDS = 10.0
+"""Seconds to store what has arrived after the requests in flight were given up."""
+
 
 def dispatch(missing: Iterator[Request], ctx: FetchContext) -> list[Request]:
     """Send requests one by one until each has a response or a failure.
 
-    Returns the requests that an open batch will answer. An interruption waits for the requests in
-    flight and is raised again. Raises the error that stopped the dispatcher.
+    Returns the requests that an open batch will answer. An interruption waits up to
+    `llm.drain_seconds` for the requests in flight and is raised again; a note on it says how many
+    were given up. Raises the error that stopped the dispatcher.
     """
     with ctx.responses.open_spool() as spool:
         dispatcher = Dispatcher(missing, ctx, spool)
-        _DispatchThread(dispatcher).run_until_done(ctx.stats)
+        thread = _DispatchThread(dispatcher, ctx.config.llm.drain_seconds)
+        thread.run_until_done(ctx.stats)
     if dispatcher.error:
         raise dispatcher.error
     return dispatcher.queue.batched
@@ -34,9 +39,10 @@ class _DispatchThread(threading.Thread):
     In CPython 3.11 a `join` that is interrupted by Ctrl-C takes the thread for finished.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, drain_seconds: float) -> None:
         super().__init__(name="convrec-llm", daemon=True)
         self._dispatcher = dispatcher
+        self._drain_seconds = drain_seconds
         self._error: BaseException | None = None
         self._ready = threading.Event()
         self._ended = threading.Event()
@@ -64,22 +70,36 @@ class _DispatchThread(threading.Thread):
         try:
             while not self._ended.wait(PROGRESS_INTERVAL):
                 stats.report()
-        except BaseException:
+        except BaseException as interruption:
             stats.activity = "stopping: waiting for the requests in flight"
-            self._drain()
+            self._drain(interruption)
             raise
         if self._error:
             raise self._error
 
-    def _drain(self) -> None:
+    def _drain(self, interruption: BaseException) -> None:
+        """Send nothing more, and wait for the requests in flight as long as the settings allow."""
         self._ready.wait()
         try:
             self._call_in_loop(self._dispatcher.drain)
-            self._ended.wait()
+            if self._ended.wait(self._drain_seconds):
+                return
+            if given_up := self._dispatcher.in_flight:
+                interruption.add_note(
+                    f"{given_up} request{'s' * (given_up > 1)} had no response "
+                    f"{self._drain_seconds:g} s later and {'were' if given_up > 1 else 'was'} "
+                    "given up; they may be billed, and the next run sends them again "
+                    "(llm.drain_seconds waits longer)"
+                )
+            self._cancel()
         except BaseException:
-            self._call_in_loop(self._task.cancel)
-            self._ended.wait(10)
+            self._cancel()
             raise
+
+    def _cancel(self) -> None:
+        """Give up the requests in flight; responses that arrived are stored."""
+        self._call_in_loop(self._task.cancel)
+        self._ended.wait(COMMIT_SECONDS)
 
     def _call_in_loop(self, function: Callable[[], object]) -> None:
         if not self._ended.is_set() and not self._loop.is_closed():

@@ -79,6 +79,11 @@ class Dispatcher:
             await self._writer.close()
             await self._client.close()
 
+    @property
+    def in_flight(self) -> int:
+        """The number of requests without a stored response."""
+        return self._in_flight
+
     def drain(self) -> None:
         """Send nothing more. Call it in the event loop."""
         self._is_stopped = True

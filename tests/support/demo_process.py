@@ -16,11 +16,11 @@ FAULTS = "429:0.1,500:0.1,drop:0.05,timeout:0.02,truncate:0.05,garbage:0.03"
 class DemoProcess:
     """`convrec llm serve-demo`; its log is FOLDER/server.jsonl."""
 
-    def __init__(self, folder: Path, faults: str, seed: int) -> None:
+    def __init__(self, folder: Path, faults: str, seed: int, latency_ms: int = 60) -> None:
         self.log = folder / "server.jsonl"
         command = [sys.executable, "-m", "flows.cli", "llm", "serve-demo", "--port", "0"]
-        command += ["--log", str(self.log), "--latency-ms", "60", "--seed", str(seed)]
-        command += ["--faults", faults] if faults else []
+        command += ["--log", str(self.log), "--latency-ms", str(latency_ms)]
+        command += ["--seed", str(seed), *(["--faults", faults] if faults else [])]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()

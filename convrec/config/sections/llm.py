@@ -66,6 +66,9 @@ class Llm(Section):
         0.05, ge=0, le=1, description="Share of requests that may fail before the run fails."
     )
     timeout: float = Field(120, gt=0, description="Seconds until a request times out.")
+    drain_seconds: float = Field(
+        3, ge=0, description="Seconds that an interrupted run waits for the requests in flight."
+    )
     prices: dict[str, Price] = Field(
         default={}, description="Prices by model, added to the shipped price table."
     )

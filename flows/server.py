@@ -1,0 +1,129 @@
+"""Which Prefect server a command talks to, and the temporary server of `convrec run`.
+
+The server is PREFECT_API_URL, from the environment or from the Prefect profile in use. If neither
+names one, `prefect`, `make deploy` and `make worker` use the server of `make ui`, whose address is
+in prefect.toml, and `convrec run` starts a server of its own on the same database.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+
+from convrec.config import ROOT
+from convrec.errors import ConfigError, ConvrecError
+
+SETTING = "PREFECT_API_URL"
+POLL_SECONDS = 0.1
+STARTUP = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+
+
+def profile_url() -> str:
+    """The server that the Prefect profile in use names; empty if it names none."""
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    file = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+    try:
+        profiles = tomllib.loads(file.read_text(encoding="utf-8"))
+        name = os.environ.get("PREFECT_PROFILE") or profiles["active"]
+        return str(profiles["profiles"][name].get(SETTING, ""))
+    except (OSError, tomllib.TOMLDecodeError, KeyError, AttributeError):
+        return ""
+
+
+def shared_url() -> str:
+    """The server of `make deploy`, `make worker` and of `prefect` in this folder.
+
+    Raises ConfigError if the Prefect profile in use names another one than prefect.toml: commands
+    would go to both.
+    """
+    if url := os.environ.get(SETTING):
+        return url
+    text = (ROOT / "prefect.toml").read_text(encoding="utf-8")
+    url = str(tomllib.loads(text)["api"]["url"])
+    if (other := profile_url()) and other.rstrip("/") != url.rstrip("/"):
+        raise ConfigError(
+            f"the Prefect profile in use names the server {other}, but prefect.toml in this folder "
+            f"names {url}, which `prefect` uses here; choose one: export {SETTING}={other}, or "
+            f"export {SETTING}={url}"
+        )
+    return url
+
+
+class TemporaryServer:
+    """A Prefect server for one run, in a session of its own, so that Ctrl-C does not reach it.
+
+    It uses the database of PREFECT_HOME, like the server of `make ui`. It ends when this process
+    ends, however that happens.
+    """
+
+    def __init__(self) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server
+        port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/api"
+        environment = {
+            **os.environ,
+            "PREFECT_UI_ENABLED": "0",
+            "PREFECT__SERVER_EPHEMERAL": "1",
+            "PREFECT__SERVER_FINAL": "1",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "flows.server_process", str(listener.fileno())],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+        listener.close()  # the server has it
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server."""
+        return self._process.pid
+
+    def wait_until_healthy(self) -> None:
+        """Return once the server answers. Raises ConvrecError if it does not start."""
+        import httpx
+
+        seconds = float(os.environ.get(STARTUP, "120"))
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise ConvrecError(
+                    "the Prefect server that a run starts for itself did not start "
+                    f"({self._last_error()}); run `make ui` to see why"
+                )
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/health", timeout=5, trust_env=False).is_success:
+                    return
+            time.sleep(POLL_SECONDS)
+        raise ConvrecError(
+            f"the Prefect server that a run starts for itself did not answer within {seconds:g} s; "
+            "this machine is very busy, so try again, or start one (`make ui`) and set "
+            f"{SETTING}"
+        )
+
+    def stop(self, seconds: float) -> None:
+        """End the server; it may take `seconds` to store what it has."""
+        if self._process.stdin:
+            with suppress(OSError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(max(0.0, seconds))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _last_error(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit status {self._process.returncode}"
