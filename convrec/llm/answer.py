@@ -52,8 +52,8 @@ class Answer(NamedTuple):
 def read_answer(response: Mapping[str, Any]) -> Answer:
     """The answer in a response: of the first choice that has one.
 
-    A lone surrogate becomes `?`. An answer that a content filter stopped has no text: what there
-    is of it may end anywhere.
+    A lone surrogate becomes `?`. An answer that a content filter stopped has no text, because
+    what came before may end anywhere.
     """
     choices = response.get("choices")
     choices = choices if isinstance(choices, list) else []

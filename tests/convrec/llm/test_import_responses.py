@@ -10,6 +10,7 @@ from convrec.artifacts import Store
 from convrec.errors import InputError
 from convrec.llm.import_responses import import_batch_output
 from convrec.llm.ledger import ledger_rows
+from convrec.llm.read import NO_RESPONSE, stored_answers
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
 from tests.support.llm_endpoint import completion, make_request
@@ -46,6 +47,33 @@ def test_lines_are_matched_by_owner_and_by_key(store: Store, tmp_path: Path) -> 
     assert ledger_rows(store) == []
     second = import_batch_output(path, requests, store)
     assert (second.from_ledger, second.imported) == (2, 0)
+
+
+LIST = "1. Heat (1995)\n2. Ronin (1998)"
+MESSAGES: dict[str, dict[str, Any]] = {
+    "a thought": {"content": f"<think>\n1. Up (2009)\n</think>\n{LIST}"},
+    "parts": {"content": [{"type": "thinking", "thinking": "Up"}, {"type": "text", "text": LIST}]},
+    "reasoning": {"content": LIST, "reasoning_content": "1. Up (2009)"},
+    "a fence": {"content": f"```\n{LIST}\n```"},
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+def test_an_imported_response_stays_as_it_is_and_is_read_like_others(
+    store: Store, tmp_path: Path, message: dict[str, Any]
+) -> None:
+    request, path = make_request(0), tmp_path / "output.jsonl"
+    body = completion() | {"choices": [{"message": message, "finish_reason": "stop"}]}
+    path.write_text(line(request.key, body) + "\n")
+    assert import_batch_output(path, [request], store).imported == 1
+    assert ResponseStore(store).responses([request.key]) == {request.key: body}
+    ((_, answer),) = stored_answers([request], store)
+    assert (answer.text or "").strip() == LIST
+
+
+def test_a_request_without_a_response_has_that_reason(store: Store) -> None:
+    ((_, answer),) = stored_answers([make_request(0)], store)
+    assert (answer.text, answer.reason) == (None, NO_RESPONSE)
 
 
 def test_real_responses_of_inspired_are_imported(store: Store, shared: Path) -> None:
