@@ -6,13 +6,17 @@ layer and once with two; layers are equal, so the rest follows.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from convrec.config import Lora
 from convrec.errors import InputError
+from convrec.models.adapters import target_modules
 from convrec.utils.error_text import first_line
+
+OUTPUT_LAYERS = ("lm_head", "embed_out")
+"""Names of the linear module that gets no adapter unless it is named."""
 
 MODEL_CONFIGS = Path(__file__).parent / "models"
 
@@ -38,6 +42,12 @@ class ModelShape:
     def layers(self) -> int:
         """Number of layers."""
         return int(self.config.num_hidden_layers)
+
+    def targets(self, lora: Lora, section: str) -> tuple[str, ...]:
+        """The last parts of the names of the modules that get an adapter."""
+        names = {name for name, _ in self.modules if name not in OUTPUT_LAYERS}
+        targets = target_modules(lora, names, {name for name, _ in self.modules}, section)
+        return tuple(sorted(names)) if isinstance(targets, str) else targets
 
     def adapter(self, rank: int, targets: tuple[str, ...]) -> int:
         """Parameters of LoRA adapters of this rank on these modules."""
@@ -166,10 +176,11 @@ def _build_model(config: Any, layers: int, attention: str = "sdpa") -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    config = copy.deepcopy(config)
-    config.num_hidden_layers = layers
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:layers]
+    from convrec.models.generation.support import few_layers
+
     return AutoModelForCausalLM.from_config(
-        config, dtype=torch.float32, attn_implementation=attention
+        few_layers(config, layers),
+        dtype=torch.float32,
+        attn_implementation=attention,
+        trust_remote_code=False,
     ).train()

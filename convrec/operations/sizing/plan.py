@@ -65,7 +65,7 @@ def plan_stage(
     smallest = math.inf
     for batch in _batch_sizes(stage, machine, config):
         for parallel, lora in _strategies(stage, machine, config):
-            setup = _setup(stage, config, batch, machine, parallel, lora)
+            setup = _setup(stage, shape, config, batch, machine, parallel, lora)
             memory = estimate_memory(shape, setup)
             if memory.peak <= USABLE_MEMORY * machine.memory:
                 settings = _overrides(stage, batch, parallel, lora, machine)
@@ -110,7 +110,13 @@ def _batch_sizes(stage: Stage, machine: Machine, config: Config) -> Iterator[int
 
 
 def _setup(
-    stage: Stage, config: Config, batch: int, machine: Machine, parallel: str, lora: int
+    stage: Stage,
+    shape: ModelShape,
+    config: Config,
+    batch: int,
+    machine: Machine,
+    parallel: str,
+    lora: int,
 ) -> TrainingSetup:
     if stage == "sft":
         rows, reference, settings = batch, False, config.sft.lora
@@ -126,7 +132,7 @@ def _setup(
         sharded=parallel == "fsdp",
         bf16=config.model.bf16,
         lora=lora,
-        targets=settings.target_modules,
+        targets=shape.targets(settings, stage),
         reference=reference,
     )
 
