@@ -145,8 +145,9 @@ def _part_text(part: Mapping[str, Any]) -> str:
     fields = _part_fields(part)
     if not fields:  # an endpoint that has parsed the JSON answer itself
         return json.dumps(part, ensure_ascii=False) if part else ""
-    if isinstance(part.get("json"), (Mapping, list)):
-        return json.dumps(part["json"], ensure_ascii=False)
+    for name in ("json", "input"):  # the input of a tool
+        if isinstance(part.get(name), (Mapping, list)):
+            return json.dumps(part[name], ensure_ascii=False)
     return next(filter(None, (_text(part[name]) for name in fields if name != "type")), "")
 
 

@@ -13,7 +13,7 @@ import re
 _NAME = (
     r"(?:\w{1,12}[:_-])?"
     r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflections?|scratch_?pad|analysis|rationale"
-    r"|(?:inner_|internal_)?monologue|chain_of_thought)"
+    r"|(?:inner_|internal_)?monologue|chain_of_thought|思考)"
     r"(?:_\w{1,12})?"
 )
 _TAG = re.compile(
@@ -21,14 +21,16 @@ _TAG = re.compile(
     (?P<close>
         (?:<|&lt;)\|?[ ]?/[ ]?{_NAME}[ ]?\|?(?:>|&gt;)
         | ◁/think▷ | \[/THINK(?:ING)?\] | </details> | <channel\|> | <unused95>
-        | <\|end_of_thought\|> | <\|END_THINKING\|> | ^\.\.\.done[ ]thinking\.?
+        | <\|end_of_thought\|> | <\|END_THINKING\|> | <\|im_start\|>[ ]?answer\b | <\|content\|>
+        | \[BEGIN[ ]FINAL[ ]RESPONSE\] | ^\.\.\.done[ ]thinking\.?
     )
     | (?P<empty> (?:<|&lt;)\|?{_NAME}[ ]?/(?:>|&gt;) )
     | (?P<open>
         (?:<|&lt;)\|?[ ]?{_NAME}(?:\s[^<>\n]{{0,80}})?\|?(?:>|&gt;)
         | ◁think▷ | \[THINK(?:ING)?\] | <details[ ]type=.?reasoning[^<>\n]{{0,80}}>
         | <\|channel>thought | <unused94>(?:thought)?
-        | <\|begin_of_thought\|> | <\|START_THINKING\|> | \AThinking\.\.\.$
+        | <\|im_start\|>[ ]?think\b | <\|begin_of_thought\|> | <\|START_THINKING\|>
+        | \AThinking\.\.\.$
     )
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
@@ -50,13 +52,14 @@ _BARE_HARMONY = re.compile(r"\Aanalysis(?=[A-Z])")
 """
 
 _THINKING_HEADING = re.compile(
-    r"\A\s*#{1,4} Thinking\b.*?^#{1,4} Final (?:Answer|Response)\b[^\n]*\n",
+    r"\A\s*(?:#{1,4} Thinking\b.*?^#{1,4} Final (?:Answer|Response)\b[^\n]*\n"
+    r"|Here(?:'s|[ ]is) my thought process:.*?Here(?:'s|[ ]is) my response:)",
     re.DOTALL | re.MULTILINE,
 )
 
 _START = re.compile(
     r"""(?:\s
-    | <s> | <bos> | <\|begin_of_text\|> | <\|im_start\|>[ ]?(?:assistant|answer)\b
+    | <s> | <bos> | <\|begin_of_text\|> | <\|im_start\|>[ ]?assistant\b
     | <\|start\|>assistant<\|message\|> | <start_of_turn>model\b | <\|turn>model\b
     | <\|assistant\|> | <｜Assistant｜> | <\|START_RESPONSE\|> | <\|START_TEXT\|>
     | <\|start_header_id\|>assistant<\|end_header_id\|> | <\|begin_of_solution\|>
@@ -67,7 +70,8 @@ _START = re.compile(
 _END = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|eot|end_of_text|endoftext|end|return|eos|END_RESPONSE|END_TEXT"
     r"|END_OF_TURN_TOKEN|end_of_solution|end_of_box|im_start|start_header_id|user)\|>"
-    r"|<end_of_turn>|<start_of_turn>|<turn\|>|<eos>|<pad>|<｜end▁of▁sentence｜>|<｜User｜>|\[INST\]"
+    r"|<end_of_turn>|<start_of_turn>|<turn\|>|<eos>|<pad>|<｜end▁of▁sentence｜>|<｜User｜>"
+    r"|\[INST\]|\[END FINAL RESPONSE\]"
     r"|</s>(?=[ \t]*(?:\n|\Z|</s>|<))"
 )
 _ANSWER_TAG = re.compile(r"<(answer|output|response|final(?:_answer)?|result|solution)>", re.I)

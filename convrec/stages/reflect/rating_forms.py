@@ -90,9 +90,17 @@ def _object_pairs(value: dict[str, Any], count: int) -> list[Pair]:
     if any(map(_candidate, value)):
         return _keyed_pairs(value)
     inside = [inner for inner in value.values() if isinstance(inner, (dict, list))]
+    if len(inside) > 1:  # such as ratings and their reasons
+        inside = [inner for inner in inside if not _is_text_list(inner)]
     if len(inside) != 1:
         raise NoRatingsError
     return read_pairs(inside[0], count)
+
+
+def _is_text_list(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, str) and _whole(item) is None for item in value
+    )
 
 
 def is_bare(value: object) -> bool:

@@ -61,6 +61,7 @@ def test_a_json_answer_that_the_endpoint_parsed_is_text_again() -> None:
 
 
 ARGUMENTS = '{"ratings": [{"candidate": 1, "rating": 2}]}'
+TOOL_USE = [{"type": "tool_use", "name": "json", "input": json.loads(ARGUMENTS)}]
 CALLS: dict[str, dict[str, Any]] = {
     "a tool call": {"tool_calls": [{"function": {"name": "json", "arguments": ARGUMENTS}}]},
     "parsed arguments": {"tool_calls": [{"function": {"arguments": json.loads(ARGUMENTS)}}]},
@@ -72,6 +73,10 @@ CALLS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("message", CALLS.values(), ids=CALLS)
 def test_arguments_of_a_tool_call_are_the_answer(message: dict[str, Any], content: Any) -> None:
     assert json.loads(answer_to(content, **message).text or "") == json.loads(ARGUMENTS)
+
+
+def test_the_input_of_a_tool_in_a_part_is_the_answer() -> None:
+    assert json.loads(answer_to(TOOL_USE).text or "") == json.loads(ARGUMENTS)
 
 
 def test_a_search_is_no_answer() -> None:
@@ -208,6 +213,11 @@ THINKING = {
     ),
     "Gemma": f"<|channel>thought\n{REJECTED}<channel|>{LIST}",
     "Ollama": f"Thinking...\n{REJECTED}\n...done thinking.\n\n{LIST}",
+    "s1": f"<|im_start|>think\n{REJECTED}\n<|im_start|>answer\n{LIST}",
+    "Solar": f"<|think|>{REJECTED}<|end|><|begin|>assistant<|content|>{LIST}<|end|>",
+    "Apriel": f"{REJECTED}\n[BEGIN FINAL RESPONSE]\n{LIST}\n[END FINAL RESPONSE]",
+    "Granite": f"Here is my thought process: {REJECTED}\n\nHere is my response:\n{LIST}",
+    "another language": f"<思考>{REJECTED}</思考>\n{LIST}",
     "Open WebUI": f'<details type="reasoning" done="true">\n{REJECTED}\n</details>\n{LIST}',
     "headings": f"## Thinking\n\n{REJECTED}\n\n## Final Response\n\n{LIST}",
     "an answer tag": f"<think>{REJECTED}</think>\n<answer>\n{LIST}\n</answer>",

@@ -74,6 +74,7 @@ SHAPES = {
     "an array around the object": f"[{ASKED}]",
     "another name": json.dumps({"results": ENTRIES}),
     "an object around it": json.dumps({"answer": {"ratings": ENTRIES}, "comment": "done"}),
+    "reasons in a list": '{"scores": [2, 0, -1], "reasons": ["fits", "so so", "too loud"]}',
     "an object per line": "\n".join(map(json.dumps, ENTRIES)),
     "numbers in order": json.dumps(IN_ORDER),
     "numbers after a preface": f"Ratings: {IN_ORDER}",
