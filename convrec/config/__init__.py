@@ -7,7 +7,16 @@ from convrec.config.loading import load
 from convrec.config.overrides import parse_overrides
 from convrec.config.paths import ROOT, has_warehouse, home, profiles, resolve_path
 from convrec.config.schema import Config
-from convrec.config.sections import DEFAULT_TARGETS, Adjust, Ingest, Lora, Model, Price, RankGrpo
+from convrec.config.sections import (
+    DEFAULT_TARGETS,
+    Adjust,
+    Ingest,
+    Lora,
+    Model,
+    ModelSettings,
+    Price,
+    RankGrpo,
+)
 from convrec.config.stages import DATA_STAGES, STAGES, StageName
 
 __all__ = [
@@ -20,6 +29,7 @@ __all__ = [
     "Ingest",
     "Lora",
     "Model",
+    "ModelSettings",
     "Price",
     "RankGrpo",
     "StageName",

@@ -8,6 +8,7 @@ from typing import Any
 
 from convrec.llm.endpoint import is_loopback, public_url
 from convrec.llm.outcome import Failure, Success, connection_failure, mask_key, status_failure
+from convrec.llm.parameters import accepted_parameters
 from convrec.llm.requests import Request, route
 from convrec.llm.response_body import parse_response
 
@@ -15,7 +16,8 @@ from convrec.llm.response_body import parse_response
 class EndpointClient:
     """Sends requests to one endpoint, one attempt each.
 
-    `on_headers` is called with the headers of every response.
+    `on_headers` is called with the headers of every response. `run` is the run that remembers which
+    parameters the models of the endpoint do not accept.
     """
 
     def __init__(
@@ -24,11 +26,12 @@ class EndpointClient:
         key: str,
         timeout: float,
         on_headers: Callable[[Mapping[str, str]], object],
+        run: str = "",
     ) -> None:
         import openai
 
         self.url = public_url(base_url)
-        self._key = key
+        self._key, self._run = key, run
         self._timeout = timeout
         self._on_headers = on_headers
         local = openai.DefaultAsyncHttpxClient(trust_env=False) if is_loopback(base_url) else None
@@ -41,7 +44,21 @@ class EndpointClient:
         await self._client.close()
 
     async def send(self, request: Request) -> Success | Failure:
-        """Send the request's body unchanged and check that the response is complete.
+        """Send the request and check that the response is complete.
+
+        The request's body is sent as it is, but for `stream: false` and for parameters that the
+        model was found not to accept. One that is refused now is left out at once.
+        """
+        accepted = accepted_parameters(self._run, self.url, request.model)
+        while True:
+            body = accepted.sent_body(request.body)
+            outcome = await self._post(request, body)
+            name = outcome.parameter if isinstance(outcome, Failure) else ""
+            if not name or not accepted.leave_out(name, body):
+                return outcome
+
+    async def _post(self, request: Request, body: Mapping[str, Any]) -> Success | Failure:
+        """Send a body for a request, once.
 
         The header `X-Client-Request-Id` carries the request key, so that requests can be matched
         with the endpoint's logs.
@@ -52,8 +69,8 @@ class EndpointClient:
         try:
             async with asyncio.timeout(self._timeout):
                 raw: Any = await self._client.post(
-                    route(request.body),
-                    body=dict(request.body),
+                    route(body),
+                    body=body,
                     cast_to=str,
                     options={"headers": headers},
                 )
@@ -63,6 +80,7 @@ class EndpointClient:
             return connection_failure(self.url, error)
         except openai.APIStatusError as error:
             self._on_headers(error.response.headers)
-            return status_failure(self.url, self._key, error, request.body)
+            return status_failure(self.url, self._key, error, body)
         self._on_headers(raw.headers)
-        return parse_response(mask_key(raw.text, self._key), request.body)
+        text, kind = mask_key(raw.text, self._key), raw.headers.get("content-type", "")
+        return parse_response(text, body, kind.lower(), url=self.url, key=self._key)

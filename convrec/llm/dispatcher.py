@@ -34,6 +34,9 @@ UNREACHABLE_AFTER = 4
 MAX_UNEXPLAINED = 10
 """Unexplained refusals, without a single response, after which the run stops."""
 
+MAX_MALFORMED = 3
+"""Attempts of one request that bring something else than a response; each of them may be billed."""
+
 
 class Dispatcher:
     """One live fetch in progress; counts in `ctx.stats`. `error` is what stopped it."""
@@ -63,6 +66,7 @@ class Dispatcher:
             ctx.key,
             settings.timeout,
             on_headers=lambda headers: self._rate_limiter.update(headers, self._loop.time()),
+            run=ctx.run,
         )
         self._writer = ResponseWriter(ctx.responses, self._spool)
         self._refill_task: asyncio.Task[None] | None = None
@@ -100,7 +104,7 @@ class Dispatcher:
             if self._refill_task is None and self.queue.needs_refill(now):
                 self._refill_task = asyncio.create_task(self._refill_queue(now))
             wait_until = None
-            if self._in_flight < int(self._slots):
+            if self._in_flight < int(self._slots) and self._may_send():
                 queued = self._pop(now)
                 if queued is None:
                     if self.queue.is_empty and not (self._in_flight or self._refill_task):
@@ -119,6 +123,10 @@ class Dispatcher:
                     return queued
             await self._wait_for_change(wait_until)
         return None
+
+    def _may_send(self) -> bool:
+        check = self._ctx.check
+        return check is None or check.may_send(self._in_flight)
 
     def _pop(self, now: float) -> QueuedRequest | None:
         """The next request, with its maximum tokens and cost filled in."""
@@ -160,6 +168,7 @@ class Dispatcher:
                 self._failures_in_row = 0
                 most = float(self._settings.max_concurrency)
                 self._slots = min(self._slots + 1 / self._slots, most)
+                self._check_answer(queued.request, outcome.response)
             else:
                 if outcome.usage:
                     await self._store_response(queued, "", outcome.usage)
@@ -185,7 +194,7 @@ class Dispatcher:
         if failure.kind == "terminal":
             self._stop(EndpointError(failure.reason))
         elif failure.kind == "request":
-            self._stats.failures[queued.request.key] = failure.reason
+            self._record_failure(queued, failure.reason)
             self._unexplained += not failure.explained
             if self._unexplained >= MAX_UNEXPLAINED and not self._has_responses:
                 self._stop(
@@ -200,6 +209,9 @@ class Dispatcher:
         self._failures_in_row += 1
         if failure.status == 429:
             self._halve_slots()
+        if failure.malformed:
+            queued.malformed += 1
+            self._slots = self._slots if self._has_responses else 1.0
         if not self._is_reached and queued.attempts >= min(
             UNREACHABLE_AFTER, settings.max_attempts
         ):
@@ -213,13 +225,35 @@ class Dispatcher:
             self._stop(
                 self._endpoint_error(f"failed {self._failures_in_row} times in a row", failure)
             )
-        elif queued.attempts >= settings.max_attempts:
+        elif queued.malformed >= MAX_MALFORMED and not self._has_responses:
+            self._stop(
+                self._endpoint_error(
+                    f"answered {MAX_MALFORMED} attempts of a request with something else than a "
+                    "response",
+                    failure,
+                )
+            )
+        elif queued.attempts >= settings.max_attempts or queued.malformed >= MAX_MALFORMED:
             attempts = f"{queued.attempts} attempt{'s' * (queued.attempts > 1)}"
-            self._stats.failures[queued.request.key] = f"{failure.reason} ({attempts})"
+            self._record_failure(queued, f"{failure.reason} ({attempts})")
         else:
             backoff = min(INITIAL_DELAY * 2 ** (queued.attempts - 1), MAX_DELAY)
             delay = max(backoff * random.uniform(0.5, 1.5), failure.retry_after)
             self.queue.retry(queued, self._loop.time() + delay)
+
+    def _check_answer(self, request: Request, response: str) -> None:
+        """Stop sending if too many answers so far cannot be used."""
+        if self._ctx.check is not None:
+            self._ctx.check.count_answer(request, response)
+            if self._ctx.check.is_due:
+                self.drain()
+
+    def _record_failure(self, queued: QueuedRequest, reason: str) -> None:
+        self._stats.failures[queued.request.key] = reason
+        if self._ctx.check is not None:
+            self._ctx.check.count_failure()
+            if self._ctx.check.is_due:
+                self.drain()
 
     def _halve_slots(self) -> None:
         """Halve the slots, at most once a second: one burst of 429 is one signal."""

@@ -17,6 +17,7 @@ from convrec.artifacts.store import Store
 from convrec.config import Config
 from convrec.llm.answer import read_answer
 from convrec.llm.budget import max_usage
+from convrec.llm.model_settings import is_reasoning
 from convrec.llm.prices import NO_USAGE, Usage, batch_discount, cost, price_of, token_rates
 from convrec.llm.requests import Request, distinct
 from convrec.llm.response_body import prompt_bytes
@@ -179,7 +180,7 @@ def _from_bytes(
         (prompt * price.input + completion * price.output) / 1e6
         for prompt in (low_prompt, high_prompt)
     )
-    usd_high = cost(price, totals.max_usage) if rates.get("reasoning") else (1 + doubt) * high
+    usd_high = cost(price, totals.max_usage) if is_reasoning(config, model) else (1 + doubt) * high
     return CostEstimate((1 - doubt) * low, usd_high, (low_prompt + high_prompt) / 2, completion)
 
 

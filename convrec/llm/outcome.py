@@ -15,6 +15,14 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from convrec.llm.error_body import ErrorBody, read_error
+from convrec.llm.error_kinds import Kind, error_kind
+from convrec.llm.parameters import (
+    TOKEN_PARAMETERS,
+    RefusedParameter,
+    parameter_setting,
+    refused_parameter,
+)
 from convrec.llm.prices import Usage
 from convrec.llm.rate_limit import format_duration, parse_number
 from convrec.llm.requests import route
@@ -28,16 +36,14 @@ MIN_KEY_LENGTH = 8
 MAX_RETRY_AFTER = 600.0
 """Longest pause, in seconds, that the client waits for an endpoint."""
 
-_REQUEST_ERRORS = {
-    "context_length_exceeded": "the conversation is too long for the model (HTTP 400)",
-    "string_above_max_length": "the conversation is too long for the endpoint (HTTP 400)",
-    "content_policy_violation": "the endpoint's content policy refused the conversation (HTTP 400)",
-    "content_filter": "the endpoint's content filter refused the conversation (HTTP 400)",
-}
-"""Error code → reason, for errors that concern one request."""
+_SECRET = re.compile(
+    r"\b(?:sk|pk|rk|key|gsk|xai|hf|nvapi|r8)[-_][\w*.\-]{6,}|\bAIza[\w*.\-]{6,}"
+    r"|\b(?:Bearer|key)[-_ :=]+(?=[\w*.\-]*[\d*])[\w*.\-]{6,}",
+    re.I,
+)
 
-_TOO_LONG = re.compile(r"maximum context length|context (window|size|length)|too long", re.I)
-_SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][\w*.\-]{6,}", re.I)
+MAX_SHOWN = 160
+"""Characters of an endpoint's message that are shown."""
 
 _OVERLAP = 24
 """A message that shares this many consecutive characters with the request is not shown."""
@@ -56,6 +62,8 @@ class Failure:
     """A request without a usable response; `usage` is what was billed nevertheless.
 
     `unreachable` is True if no connection was made, `explained` is False if the reason is unknown.
+    `malformed` is True for a successful HTTP status without a response of the API: such a body may
+    be billed each time. `parameter` is what the endpoint calls an unsupported parameter.
     """
 
     kind: Literal["transient", "request", "terminal"]
@@ -65,6 +73,8 @@ class Failure:
     unreachable: bool = False
     explained: bool = True
     usage: Usage | None = None
+    malformed: bool = False
+    parameter: str = ""
 
 
 def connection_failure(url: str, error: Exception) -> Failure:
@@ -79,65 +89,148 @@ def connection_failure(url: str, error: Exception) -> Failure:
 
 def status_failure(url: str, key: str, error: APIStatusError, body: Mapping[str, Any]) -> Failure:
     """Classify an HTTP error status of the `openai` client."""
-    details = error.body if isinstance(error.body, Mapping) else {}
     wait = retry_after_seconds(error.response.headers)
-    return error_failure(url, key, error.status_code, details, body, wait)
+    return error_failure(url, key, error.status_code, _error_text(error), body, wait)
 
 
 def error_failure(
-    url: str,
-    key: str,
-    status: int,
-    error: Mapping[str, Any],
-    body: Mapping[str, Any],
-    wait: float = 0.0,
+    url: str, key: str, status: int, error: object, body: Mapping[str, Any], wait: float = 0.0
 ) -> Failure:
-    """Classify an error object `{message, code, param}` with an HTTP status.
+    """Classify what a response with the HTTP `status` reports as an error.
 
-    `body` is the request body, `wait` the pause in seconds that the endpoint asks for.
+    `error` is the body of that response, as text or parsed, or an `ErrorBody`. `body` is the
+    request body, `wait` the pause in seconds that the headers ask for. An error within a successful
+    response has the status of its own code; without one it is worth another attempt.
     """
-    code, param, model = str(error.get("code") or ""), error.get("param"), body.get("model")
-    message = str(error.get("message") or error.get("detail") or "")
-    detail = _shown_message(message, key, body)
+    found = error if isinstance(error, ErrorBody) else read_error(error)
+    number = found.status or (status if status >= 400 else 0)
+    report = _Report(url, key, status, number, found, body)
+    kind = error_kind(found, number)
+    if kind not in ("flagged", "quota", "key", "daily"):
+        parameter = refused_parameter(found, body, number)
+        if parameter:
+            return _parameter_failure(report, parameter)
+    return _kind_failure(report, kind, max(wait, found.retry_after))
 
-    def terminal(problem: str, advice: str) -> Failure:
-        return Failure("terminal", f"{url} {problem} (HTTP {status}). {advice}", status)
 
-    if status == 401:
-        return terminal(
-            f"rejects the API key{detail}",
-            "Set a valid key in OPENAI_API_KEY, or in the Secret block that llm.secret names",
-        )
-    if status == 403:
-        return terminal(
-            f"does not allow this API key to use model {model!r}{detail}",
-            "Use another key or another model",
-        )
-    if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
-        return terminal(
-            "reports that the quota of this API key is used up", "Add credit and run again"
-        )
-    if code == "model_not_found" or (status == 404 and "model" in detail.lower()):
-        return terminal(
-            f"does not have model {model!r}",
-            "Choose one of its models in recommend.model, reflect.model and remap.model",
-        )
-    if status == 404:
-        return terminal(f"does not have {route(body)}", "llm.base_url usually ends in /v1")
-    if status in (408, 409, 425, 429) or status >= 500:
-        if wait > MAX_RETRY_AFTER:
-            return terminal(
+@dataclass(frozen=True)
+class _Report:
+    """An error with its request; `number` is the status that decides, 0 if there is none."""
+
+    url: str
+    key: str
+    status: int
+    number: int
+    error: ErrorBody
+    body: Mapping[str, Any]
+
+    @property
+    def model(self) -> object:
+        return self.body.get("model")
+
+    @property
+    def label(self) -> str:
+        """The status as messages show it."""
+        if self.status >= 400:
+            own = f", code {self.number}" if self.number != self.status else ""
+            return f"HTTP {self.status}{own}"
+        return f"error {self.number or ''}".strip() + f" in an HTTP {self.status or 200}"
+
+    @property
+    def detail(self) -> str:
+        """`: message`, safe to show; empty if there is nothing to show."""
+        return _shown_message(self.error, self.key, self.body)
+
+    def terminal(self, problem: str, advice: str, *, parameter: str = "") -> Failure:
+        reason = f"{self.url} {problem} ({self.label}). {advice}"
+        return Failure("terminal", reason, self.number, parameter=parameter)
+
+
+def _kind_failure(report: _Report, kind: Kind, wait: float) -> Failure:
+    """The failure of a kind of error; `wait` is the pause in seconds that it asks for."""
+    detail, label, number = report.detail, report.label, report.number
+    match kind:
+        case "key":
+            return report.terminal(
+                f"rejects the API key{detail}",
+                "Set a valid key in OPENAI_API_KEY, or in the Secret block that llm.secret names",
+            )
+        case "access":
+            return report.terminal(
+                f"does not allow this API key to use model {report.model!r}{detail}",
+                "Use another key or another model",
+            )
+        case "quota":
+            return report.terminal(
+                f"reports that the quota of this API key is used up{detail}",
+                "Add credit and run again",
+            )
+        case "daily":
+            return report.terminal(
+                f"reports that a daily limit is reached{detail}",
+                "All responses so far are stored; run again tomorrow to continue",
+            )
+        case "model":
+            return report.terminal(
+                f"does not have model {report.model!r}{detail}",
+                "Choose one of its models in recommend.model, reflect.model and remap.model",
+            )
+        case "route":
+            return report.terminal(
+                f"does not have {route(report.body)}{detail}", "llm.base_url usually ends in /v1"
+            )
+        case "flagged":
+            reason = f"the endpoint's content policy refused the conversation ({label}){detail}"
+            return Failure("request", reason, number)
+        case "too_long":
+            reason = f"the conversation is too long for the model ({label})"
+            return Failure("request", reason, number)
+        case "busy" if wait > MAX_RETRY_AFTER:
+            return report.terminal(
                 f"asks for a pause of {format_duration(wait)}{detail}",
                 "All responses so far are stored; run again after the pause to continue",
             )
-        return Failure("transient", f"HTTP {status}{detail}", status, wait)
-    if code in _REQUEST_ERRORS:
-        return Failure("request", _REQUEST_ERRORS[code], status)
-    if status == 413 or _TOO_LONG.search(message):
-        return Failure("request", f"the conversation is too long (HTTP {status})", status)
-    if param and not str(param).startswith(("messages", "input")):
-        return terminal(f"does not accept parameter {param!r}{detail}", "Change that setting")
-    return Failure("request", f"HTTP {status}{detail}", status, explained=False)
+        case "busy":
+            return Failure("transient", f"{label}{detail}", number, wait)
+    if report.status < 400 and not 400 <= number < 500:
+        return Failure("transient", f"{label}{detail}", number, wait, malformed=True)
+    return Failure("request", f"{label}{detail}", number, explained=False)
+
+
+def _parameter_failure(report: _Report, parameter: RefusedParameter) -> Failure:
+    """The failure that ends a run unless the parameter can be left out."""
+    name, model = parameter.name, str(report.model)
+    detail = report.detail
+    setting = parameter_setting(model, name)
+    if name.startswith("response_format"):
+        asked = report.body.get("response_format", {}).get("type")
+        other = "json_object or text" if asked == "json_schema" else "text"
+        problem = f"does not accept response_format {asked!r} for model {model!r}{detail}"
+        return report.terminal(problem, f"Set reflect.response_format to {other}", parameter=name)
+    if parameter.problem == "value":
+        problem = f"does not accept {name}={report.body.get(name)}{detail}"
+        if name in TOKEN_PARAMETERS:
+            return report.terminal(problem, "Change recommend.max_tokens or reflect.max_tokens")
+        advice = f"Change recommend.temperature, or set {setting}" if setting else ""
+        return report.terminal(problem, advice or "Change that setting")
+    problem = f"does not accept parameter {name!r}{detail}"
+    if setting:
+        return report.terminal(problem, f"Set {setting}", parameter=name)
+    if ".role" in name:
+        return report.terminal(problem, "Choose a model that takes system messages")
+    return report.terminal(
+        problem, f"Change that setting in llm.models, under {model!r}", parameter=name
+    )
+
+
+def _error_text(error: APIStatusError) -> object:
+    """The body of an HTTP error, as text where it can be read."""
+    import httpx
+
+    try:
+        return error.response.text
+    except (httpx.StreamError, httpx.HTTPError, LookupError):
+        return error.body
 
 
 def mask_key(text: str, key: str) -> str:
@@ -161,12 +254,19 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float:
     return 0.0
 
 
-def _shown_message(message: str, key: str, body: Mapping[str, Any]) -> str:
-    """`: message`, without secrets; empty if the message repeats part of the request."""
-    shown = _SECRET.sub("…", mask_key(" ".join(message.split()), key))[:160]
-    if not shown or _overlaps(shown, json.dumps(body, ensure_ascii=False)):
+def _shown_message(error: ErrorBody, key: str, body: Mapping[str, Any]) -> str:
+    """`: message`, without secrets; empty if the message repeats part of the conversation."""
+    shown = _SECRET.sub("…", mask_key(" ".join(error.message.split()), key))[:MAX_SHOWN]
+    if not shown or _overlaps(shown, _conversation(body)):
         return ""
-    return f": {shown.rstrip('.')}"
+    return f": {'a page titled ' * error.is_page}{shown.rstrip('.')}"
+
+
+def _conversation(body: Mapping[str, Any]) -> str:
+    """What the request says, as JSON and on one line."""
+    said = [body.get("messages"), body.get("input")]
+    escaped = json.dumps(said, ensure_ascii=False)
+    return f"{escaped}\n{' '.join(escaped.replace(chr(92) + 'n', ' ').split())}"
 
 
 def _overlaps(message: str, text: str) -> bool:

@@ -21,9 +21,6 @@ from convrec.errors import ConfigError
 
 PRICE_TABLE = Path(__file__).with_name("prices.toml")
 
-MIN_REASONING_TOKENS = 4000
-"""Smallest completion limit of a reasoning model; with less it stops before it has answered."""
-
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
@@ -80,8 +77,9 @@ def batch_discount() -> float:
     return float(_table()["batch_discount"])
 
 
+@lru_cache(maxsize=64)
 def token_rates(model: str) -> Mapping[str, Any]:
-    """Tokenizer rates of the model's family.
+    """Tokenizer rates of the model's family, by the beginning of its name.
 
     Bytes per token of a `prompt`, of `titles` and of `ratings`; tokens added per `message`; the
     relative uncertainty `doubt`; and whether hidden `reasoning` is billed.
@@ -89,24 +87,6 @@ def token_rates(model: str) -> Mapping[str, Any]:
     rows: list[Mapping[str, Any]] = _table()["tokens"]
     matching = [row for row in rows if any(model.startswith(name) for name in row["models"])]
     return max(matching, key=lambda row: max(len(n) for n in row["models"] if model.startswith(n)))
-
-
-@lru_cache
-def chat_limits(model: str, setting: str, max_tokens: int, temperature: float) -> Mapping[str, Any]:
-    """The length and temperature parameters of a chat request.
-
-    Reasoning models take `max_completion_tokens`, which includes reasoning, and no temperature.
-    Raises ConfigError, naming `setting`, if a reasoning model would get too few tokens.
-    """
-    if not token_rates(model).get("reasoning"):
-        return {"temperature": temperature, "max_tokens": max_tokens}
-    if max_tokens < MIN_REASONING_TOKENS:
-        raise ConfigError(
-            f"{setting}={max_tokens} is too small for {model}: the limit includes reasoning "
-            f"tokens, so the model may stop before it answers. Set {setting} to "
-            f"{MIN_REASONING_TOKENS} or more"
-        )
-    return {"max_completion_tokens": max_tokens}
 
 
 @lru_cache(maxsize=1)

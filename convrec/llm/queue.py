@@ -28,12 +28,16 @@ POLL_INTERVAL = 0.5
 
 @dataclass(order=True)
 class QueuedRequest:
-    """A request in the queue: when it is due, its attempts so far, and its maximum cost in USD."""
+    """A request in the queue: when it is due, its attempts so far, and its maximum cost in USD.
+
+    `malformed` of the attempts brought something else than a response.
+    """
 
     due: float
     number: int
     request: Request = field(compare=False)
     attempts: int = field(default=0, compare=False)
+    malformed: int = field(default=0, compare=False)
     max_tokens: float = field(default=0.0, compare=False)
     max_cost: float = field(default=0.0, compare=False)
 

@@ -4,7 +4,7 @@ A description has the unit of a number, and the paper's symbol in brackets.
 """
 
 from convrec.config.sections.data import Adjust, Ingest, Recommend, Reflect, Remap, SourceSection
-from convrec.config.sections.llm import Batch, Llm, Price
+from convrec.config.sections.llm import Batch, Llm, ModelSettings, Price
 from convrec.config.sections.runner import Runner
 from convrec.config.sections.training import (
     DEFAULT_TARGETS,
@@ -26,6 +26,7 @@ __all__ = [
     "Llm",
     "Lora",
     "Model",
+    "ModelSettings",
     "Price",
     "RankGrpo",
     "Recommend",

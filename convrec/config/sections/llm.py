@@ -1,10 +1,12 @@
-"""The section of the LLM endpoint: address, budget, rate limits and prices."""
+"""The section of the LLM endpoint: address, budget, rate limits, prices and models."""
 
 from __future__ import annotations
 
+import json
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 from pydantic_core import PydanticCustomError
 
 from convrec.config.base import Section
@@ -19,6 +21,66 @@ class Price(Section):
         None, ge=0, description="Price of cached input tokens; empty: as `input`."
     )
     output: float = Field(ge=0, description="Price of output tokens.")
+
+
+_OWN_FIELDS = frozenset(
+    {
+        *("model", "messages", "input", "stream", "stream_options", "n", "temperature"),
+        *("max_tokens", "max_completion_tokens", "response_format"),
+    }
+)
+"""Fields of a request that `llm.models.NAME.extra` may not set."""
+
+
+class ModelSettings(Section):
+    """What a model accepts; what is empty follows from the model's name.
+
+    A setting changes the requests to the model and therefore their keys.
+    """
+
+    reasons: bool | None = Field(
+        None,
+        description="Whether it is a reasoning model: its token limit includes reasoning and is "
+        "sent as max_completion_tokens, and no temperature is sent. Empty: true for o1, o3, o4 "
+        "and gpt-5.",
+    )
+    token_parameter: Literal["max_tokens", "max_completion_tokens", "none"] | None = Field(
+        None, description="Name of the token limit in requests; `none` sends no limit."
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | Literal["none"] | None = Field(
+        None,
+        description="Temperature to send; `none` sends none. Empty: `recommend.temperature`, and 0 "
+        "for the judge.",
+    )
+    response_format: Literal["json_schema", "json_object", "text"] | None = Field(
+        None, description="As `reflect.response_format`, which it replaces for this model."
+    )
+    extra: dict[str, JsonValue] = Field(
+        default={},
+        description="More fields of the request, such as the switch for thinking, sent as they "
+        "are.",
+    )
+
+    @field_validator("temperature", mode="before")
+    @classmethod
+    def _check_temperature(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("use a number from 0 to 2, or none to send no temperature")
+        return value
+
+    @field_validator("extra")
+    @classmethod
+    def _check_extra(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if own := sorted(_OWN_FIELDS & value.keys()):
+            raise ValueError(
+                f"convrec sets {', '.join(own)} itself; use the other keys of llm.models, or the "
+                "settings of recommend and reflect"
+            )
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:
+            raise ValueError("numbers must be finite") from None
+        return value
 
 
 class Batch(Section):
@@ -71,6 +133,9 @@ class Llm(Section):
     )
     prices: dict[str, Price] = Field(
         default={}, description="Prices by model, added to the shipped price table."
+    )
+    models: dict[str, ModelSettings] = Field(
+        default={}, description="What models accept, by name, where their names do not tell."
     )
     batch: Batch = Batch()
 

@@ -71,9 +71,7 @@ def line_outcome(
         return Failure("transient", f"the batch reports {code or 'no response'}")
     status, body = response.get("status_code"), response.get("body")
     if error or status != 200:
-        details = body.get("error") if isinstance(body, dict) else error
-        details = details if isinstance(details, dict) else error
-        details = details if isinstance(details, dict) else {}
+        details = body if body and not (isinstance(body, dict) and body.get("choices")) else error
         number = status if isinstance(status, int) and status != 200 else 500
         failure = error_failure(url, key, number, details, request.body)
         return Failure(failure.kind, f"the batch reports {failure.reason}", failure.status)

@@ -14,7 +14,7 @@ import polars as pl
 from convrec.artifacts import StepResult
 from convrec.config import Config
 from convrec.llm.endpoint import endpoint_name
-from convrec.llm.prices import chat_limits
+from convrec.llm.model_settings import chat_limits, model_settings
 from convrec.llm.read import (
     NO_RESPONSE,
     failures_frame,
@@ -49,15 +49,16 @@ def teacher_requests(ctx: StepContext) -> LazyRequests:
     """The request of each context, in order."""
     config, teacher = ctx.config, ctx.config.recommend
     limits = chat_limits(
-        teacher.model, "recommend.max_tokens", teacher.max_tokens, teacher.temperature
+        config, teacher.model, "recommend.max_tokens", teacher.max_tokens, teacher.temperature
     )
+    extra = model_settings(config, teacher.model).extra
     endpoint = endpoint_name(config)
     conversations = unique_conversations(ctx)
 
     def make_requests() -> Iterator[Request]:
         for context_id, conversation in conversations.iter_rows():
             messages = teacher_messages(conversation, config)
-            body = {"model": teacher.model, **limits, "messages": messages}
+            body = {"model": teacher.model, **limits, "messages": messages, **extra}
             yield Request(context_id, endpoint, body)
 
     return LazyRequests(make_requests, conversations.height)

@@ -16,6 +16,7 @@ import polars as pl
 
 from convrec.artifacts.identity import canonical_json, digest, text_digest
 from convrec.llm.endpoint import endpoint_name
+from convrec.llm.model_settings import model_settings
 from convrec.llm.requests import Request
 from convrec.stages.base import StepContext
 from convrec.stages.partitions import catalog_lines, unique_conversations
@@ -204,6 +205,7 @@ def cached_pairs(ctx: StepContext) -> Pairs:
             "line": ctx.config.line_format.identity_settings,
             "domain": ctx.config.domain.model_dump(mode="json"),
             "endpoint": endpoint_name(ctx.config),
+            "model": model_settings(ctx.config, ctx.config.reflect.model).model_dump(mode="json"),
         }
     )
     return _LATEST_PAIRS.get(key, lambda: Pairs(ctx))

@@ -20,8 +20,10 @@ import numpy as np
 import polars as pl
 
 from convrec.artifacts import file_digest
+from convrec.artifacts.identity import canonical_json
 from convrec.config import Config, resolve_path
 from convrec.llm.endpoint import endpoint_name
+from convrec.llm.model_settings import model_settings
 from convrec.llm.requests import LazyRequests, Request, chunks
 from convrec.llm.response_store import recovered_responses
 from convrec.stages.base import ResponseSource, StepContext
@@ -74,9 +76,23 @@ def vector_space(config: Config) -> str:
         return "tfidf"
     model = embedding_model(config)
     if config.remap.similarity == "openai":
-        return f"{endpoint_name(config)} {model}"
+        extra = _vector_settings(_request_fields(config))
+        suffix = f" {canonical_json(extra)}" if extra else ""
+        return f"{endpoint_name(config)} {model}{suffix}"
     folder = resolve_path(model, "remap.model")
     return f"sentence-transformers {_folder_digest(folder) if folder.is_dir() else model}"
+
+
+def _request_fields(config: Config) -> dict[str, Any]:
+    """The fields of an embedding request besides model and texts."""
+    extra = model_settings(config, embedding_model(config)).extra
+    return {"encoding_format": "base64", **extra}
+
+
+def _vector_settings(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request that change vectors, such as `dimensions`."""
+    plain = ("model", "input", "encoding_format")
+    return {name: value for name, value in body.items() if name not in plain}
 
 
 @lru_cache(maxsize=4)
@@ -134,9 +150,13 @@ def group_texts(texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _build_requests(config: Config, texts: pl.DataFrame) -> Iterator[Request]:
-    endpoint, model = endpoint_name(config), embedding_model(config)
+    endpoint, model, fields = (
+        endpoint_name(config),
+        embedding_model(config),
+        _request_fields(config),
+    )
     for group in group_texts(texts):
-        body = {"model": model, "input": group["text"].to_list(), "encoding_format": "base64"}
+        body = {"model": model, "input": group["text"].to_list(), **fields}
         yield Request(group["context_id"][0], endpoint, body)
 
 
@@ -167,9 +187,14 @@ class EmbeddingResponses(ResponseSource):
             parameters = [endpoint_name(ctx.config), embedding_model(ctx.config)]
             result = connection.execute(_RESPONSES_WITH_TEXTS, parameters)
             keys = [key for (key,) in result.fetchall()]
-        rows = _row_by_text(texts)
+        rows, wanted = _row_by_text(texts), _vector_settings(_request_fields(ctx.config))
         for chunk in chunks(keys, REQUESTS_PER_COMMIT):
-            _store_response_vectors(responses.exchanges(chunk).values(), texts, rows, ctx)
+            exchanges = [
+                exchange
+                for exchange in responses.exchanges(chunk).values()
+                if _vector_settings(exchange[0].body) == wanted
+            ]
+            _store_response_vectors(exchanges, texts, rows, ctx)
 
     def record(self, ctx: StepContext) -> None:
         """Store the vectors of the responses, or compute them with the local model."""

@@ -6,7 +6,8 @@ import pytest
 
 from convrec.config import Config, parse_overrides
 from convrec.errors import ConfigError
-from convrec.llm.prices import PRICE_TABLE, Usage, chat_limits, cost, price_of
+from convrec.llm.model_settings import chat_limits
+from convrec.llm.prices import PRICE_TABLE, Usage, cost, price_of
 
 
 def test_the_shipped_table_is_dated_and_has_the_usual_models() -> None:
@@ -45,12 +46,14 @@ def test_cached_tokens_and_batches_are_cheaper() -> None:
 
 @pytest.mark.parametrize("model", ["gpt-5-mini", "o3", "o4-mini-2025-04-16"])
 def test_reasoning_models_get_their_own_parameters(model: str) -> None:
-    assert chat_limits(model, "recommend.max_tokens", 8000, 0.0) == {"max_completion_tokens": 8000}
+    assert chat_limits(Config(), model, "recommend.max_tokens", 8000, 0.0) == {
+        "max_completion_tokens": 8000
+    }
     with pytest.raises(ConfigError, match=r"recommend.max_tokens=600 .* 4000 or more"):
-        chat_limits(model, "recommend.max_tokens", 600, 0.0)
+        chat_limits(Config(), model, "recommend.max_tokens", 600, 0.0)
 
 
 def test_other_models_have_a_temperature() -> None:
     limits = {"temperature": 0.5, "max_tokens": 600}
     for model in ("gpt-4o-mini", "gpt-3.5-turbo", "Qwen/Qwen2.5-7B-Instruct"):
-        assert chat_limits(model, "reflect.max_tokens", 600, 0.5) == limits
+        assert chat_limits(Config(), model, "reflect.max_tokens", 600, 0.5) == limits

@@ -1,0 +1,267 @@
+"""What an endpoint's error is about: its own codes and words first, the HTTP status last.
+
+The same status means different things: 403 is a key without rights or one flagged conversation,
+429 a busy minute or an empty account, 400 a bad parameter, a missing model or a long conversation.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from convrec.llm.error_body import ErrorBody, squashed
+
+Kind = Literal[
+    "key", "access", "quota", "daily", "model", "route", "flagged", "too_long", "busy", "other"
+]
+"""What an error is about.
+
+`key`, `access`, `quota`, `daily`, `model` and `route` meet every request, `flagged` and `too_long`
+concern one conversation, `busy` passes. `other` is not explained.
+"""
+
+BUSY_STATUSES = frozenset({408, 409, 425, 429})
+
+
+def error_kind(error: ErrorBody, status: int) -> Kind:
+    """What the error is about; `status` is the HTTP status, or the error's own."""
+    for decide in (_by_code, _by_status, _by_message, _by_general_code, _by_general_status):
+        if kind := decide(error, status):
+            return kind
+    return "other"
+
+
+def _by_code(error: ErrorBody, status: int) -> Kind | None:
+    for kind, codes in _CODES.items():
+        if not codes.isdisjoint(error.codes):
+            if kind == "quota" and _asks_to_wait(kind, error):
+                continue
+            return kind
+    return None
+
+
+def _by_status(error: ErrorBody, status: int) -> Kind | None:
+    """Statuses that no message changes."""
+    return {401: "key", 402: "quota", 405: "route"}.get(status)  # type: ignore[return-value]
+
+
+def _by_message(error: ErrorBody, status: int) -> Kind | None:
+    if error.is_page:
+        return None
+    for kind, pattern in _MESSAGES:
+        if not pattern.search(error.message):
+            continue
+        if status >= 500 and kind in _NOT_OF_SERVER_ERRORS:
+            continue
+        if _asks_to_wait(kind, error):
+            continue
+        return kind
+    return None
+
+
+def _by_general_code(error: ErrorBody, status: int) -> Kind | None:
+    for kind, codes in _GENERAL_CODES.items():
+        if not codes.isdisjoint(error.codes):
+            return kind
+    return None
+
+
+def _by_general_status(error: ErrorBody, status: int) -> Kind | None:
+    if status in BUSY_STATUSES or status >= 500:
+        return "busy"
+    if status == 413:
+        return "too_long"
+    if status == 403 and not error.is_page:
+        return "access"
+    if status == 404:
+        return "model" if "model" in error.message.lower() and not error.is_page else "route"
+    if 400 <= status < 500 and _TOO_LONG_ALONE.search(error.message):
+        return "too_long"
+    return None
+
+
+def _asks_to_wait(kind: Kind, error: ErrorBody) -> bool:
+    """Whether a quota is a rate limit after all: Google calls each of its limits a quota."""
+    if kind == "quota":
+        return "resourceexhausted" in error.codes or error.retry_after > 0
+    return kind == "daily" and error.retry_after > 0
+
+
+def _codes(*words: str) -> frozenset[str]:
+    return frozenset(map(squashed, words))
+
+
+_CODES: dict[Kind, frozenset[str]] = {
+    "flagged": _codes(
+        *("content_policy_violation", "content_filter", "content_filtered", "flagged_input"),
+        *("ResponsibleAIPolicyViolation", "moderation", "moderation_blocked", "safety"),
+        *("content_moderation", "prohibited_content", "blocklist", "recitation", "spii"),
+        *("data_inspection_failed", "invalid_prompt", "sensitive_words_detected", "unsafe_content"),
+        *("content_management_policy", "input_moderation", "guardrail_intervened", "1301"),
+        *("content_policy", "moderation_error", "inappropriate_content", "content_blocked"),
+    ),
+    "daily": _codes("per_day"),
+    "quota": _codes(
+        *("insufficient_quota", "billing_hard_limit_reached", "billing_not_active"),
+        *("insufficient_balance", "insufficient_credits", "insufficient_funds", "arrearage"),
+        *("payment_required", "billing_error", "exceeded_current_quota_error", "budget_exceeded"),
+        *("insufficient_user_quota", "credits_exhausted", "out_of_credits", "billing_disabled"),
+        *("pre_consume_token_quota_failed", "quota_not_enough"),
+    ),
+    "key": _codes(
+        *("invalid_api_key", "api_key_invalid", "incorrect_api_key", "expired_api_key"),
+        *("missing_api_key", "api_key_expired", "account_deactivated", "invalid_authentication"),
+        *("invalid_authentication_error", "authentication_error", "unauthenticated"),
+        *("api_key_disabled", "token_expired", "invalid_token"),
+    ),
+    "access": _codes(
+        *("unsupported_country_region_territory", "service_disabled", "consumer_suspended"),
+        *("account_suspended", "organization_disabled", "ip_not_authorized"),
+    ),
+    "too_long": _codes(
+        *("context_length_exceeded", "string_above_max_length", "context_window_exceeded"),
+        *("exceed_context_size_error", "prompt_too_long", "input_too_long", "request_too_large"),
+        *("array_above_max_length", "context_length_error", "max_tokens_exceeded", "1261"),
+    ),
+    "model": _codes(
+        *("model_not_found", "deployment_not_found", "model_not_available", "unknown_model"),
+        *("invalid_model", "model_not_supported", "unsupported_model", "model_deprecated"),
+        *("model_decommissioned", "no_such_model", "model_does_not_exist", "model_not_exist"),
+        *("model_unavailable", "invalid_model_error", "model_not_loaded"),
+    ),
+}
+
+_GENERAL_CODES: dict[Kind, frozenset[str]] = {
+    "busy": _codes(
+        *("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached_error", "rate_limited"),
+        *("too_many_requests", "resource_exhausted", "overloaded_error", "overloaded"),
+        *("engine_overloaded", "engine_overloaded_error", "server_overloaded", "server_error"),
+        *("internal_error", "internal_server_error", "internal", "unavailable", "api_error"),
+        *("service_unavailable", "unavailable_error", "timeout", "timeout_error", "aborted"),
+        *("deadline_exceeded", "throttling_exception", "throttling", "capacity_exceeded"),
+        *("model_loading", "request_timeout", "quota_exceeded", "rate_limit"),
+    ),
+    "access": _codes(
+        *("permission_denied", "permission_error", "forbidden", "access_denied"),
+        *("access_denied_exception", "unauthorized_access", "access_terminated_error"),
+    ),
+    "key": _codes("unauthorized"),
+}
+"""Codes that say little: they count only if neither other codes nor the message decide."""
+
+_FLAGGED = r"""
+    \bflagged\b (?!\ as\ (?:deprecated|unavailable))
+  | \bmoderation\b
+  | content[ _-]? (?:management[ _-]?)? (?:polic|filter)
+  | usage\ (?:polic|guideline)
+  | violat\w+ [^.]{0,60} (?:polic|guideline|terms|rules|safety|standards)
+  | \b(?:inappropriate|unsafe|prohibited|harmful|sensitive|objectionable)\ (?:content|input|prompt
+        |information|words?|text|material|request)
+  | safety\ (?:system|filter|check|setting|reason|polic|guideline)
+  | responsible\ ai
+  | guardrails?\b [^.]{0,30} (?:interven|block|trigger|violat)
+  | considered\ high\ risk
+  | blocked\ (?:by|due\ to|because\ of|for) [^.]{0,40} (?:safety|content|polic)
+  | blocked\ (?:prompt|content|input)
+  | (?:prompt|input|content|conversation)\ (?:was|is|has\ been|were)\ (?:blocked|rejected)
+  | 不安全|敏感|违规|违反
+"""
+_ACCOUNT = r"""
+    (?:account|organi[sz]ation|project|subscription|workspace|team|\bkey) [^.]{0,60}
+      \b(?:suspend|disabled|deactivat|banned|terminated|restricted|blocked|not\ active|inactive)
+  | (?:country|region|location|territory)\b [^.]{0,40} (?:not|n't)\ (?:supported|available|allowed)
+  | not\ (?:supported|available|allowed)\ in\ your\ (?:country|region|location)
+  | (?:not|n't)\ (?:have\ (?:access|permission)|allowed\ to\ access|authori[sz]ed\ to)
+"""
+_TOO_LONG = r"""
+    maximum\ (?:context|model|prompt|input|sequence|allowed\ input)\ length
+  | context[ _](?:window|size|length|limit)
+  | \bmax_model_len\b
+  | (?:prompt|input|conversation|message|text|request)s?\b [^.:]{0,60}
+      \b(?:too\ (?:long|large|big|many\ tokens)|longer\ than)
+  | longer\ than\ the\ (?:maximum\ )?(?:model|context|allowed)
+  | (?:token\ count|tokens|prompt|input)\b [^.]{0,60} \bexceed(?:s|ed)?\b [^.]{0,40}
+      \b(?:max|limit|allowed|available|context|model|length)
+  | exceed(?:s|ed)?\ (?:the\ )?max(?:imum)?\ (?:length|(?:number\ of\ )?(?:input\ )?tokens)
+  | too\ many\ (?:input\ |total\ |prompt\ )?tokens
+  | must\ have\ less\ than\ \d+\ tokens
+  | `inputs`\ tokens\ \+
+  | request\ too\ large
+  | range\ of\ input\ length
+  | prompt\ contains\ \d+\ tokens
+"""
+_QUOTA = r"""
+    insufficient[ _-](?:\w+[ _-])?(?:balance|credit|quota|fund)
+  | (?:balance|credits?)\b [^.]{0,30} \b(?:too\ low|insufficient|exhausted|depleted|used\ up
+        |not\ enough|negative)
+  | out\ of\ (?:credit|quota|fund)
+  | not\ enough\ (?:credit|balance|quota|fund)
+  | (?:add|purchase|buy)\ (?:more\ |additional\ )?(?:\d+\ )?(?:credit|fund)
+  | requires\ more\ credits
+  | exceeded\ your\ (?:current\ |monthly\ |included\ |assigned\ )*(?:quota|credit|budget|spend)
+  | check\ your\ plan\ and\ billing
+  | billing\b [^.]{0,40} \b(?:hard\ limit|not\ active|inactive|disabled|enable|required)
+  | payment\ (?:is\ )?required
+  | budget\ (?:has\ been\ |is\ )?exceeded
+  | overdue|arrear|余额不足|欠费|额度不足
+"""
+_DAILY = r"""
+    \bper[ -]day\b | \bdaily\b [^.]{0,40} \b(?:limit|quota|allowance)
+  | \b(?:limit|quota)\b [^.]{0,40} \b(?:today|for\ the\ day)\b
+"""
+_KEY = r"""
+    api[ _-]?key\b [^.]{0,60} \b(?:not\ valid|invalid|incorrect|expired|missing|not\ (?:found
+        |provided|set|exist)|revoked|leaked|required|wrong)
+  | (?:invalid|incorrect|missing|expired|wrong|no|unknown|bad)\b [^.]{0,20} \b
+      (?:api[ _-]?key|authenti|authoriz|credential|access\ token|bearer|subscription\ key)
+  | (?:provide|pass|use)\ (?:a\ |an\ )?(?:valid\ )?api[ _-]?key
+  | \bauthenticat(?:e|ion)\b [^.]{0,30} \b(?:fail|required|invalid)
+"""
+_LOADING = r"""
+    \bmodel\b [^.]{0,80} \b(?:(?:is\ |currently\ |still\ )+(?:loading|warming|starting)
+        |being\ loaded)
+  | loading\ model
+  | \bis\ loading\b
+  | over(?:loaded|\ capacity) | at\ capacity | no\ capacity
+  | temporarily | server\ is\ busy | too\ busy | service\ unavailable | queue\ (?:is\ )?full
+  | rate[ -]?limit | too\ many\ (?:concurrent\ )?requests | throttl
+  | requests?\ per\ (?:second|minute|hour) | tokens\ per\ min
+  | try\ again\ (?:later|in\b|after|shortly|soon) | timed?[ -]?out
+  | no\ (?:healthy|available)\ (?:deployment|server|instance|worker|upstream)
+"""
+_MODEL = r"""
+    (?:model|deployment|engine)\b [^.:]{0,100}? \b(?:not\ (?:be\ )?(?:found|exist|loaded|deployed
+        |served|a\ valid|available|ready|supported)|does(?:\ not|n't)\ exist|no\ longer
+        |decommissioned|unloaded|has\ been\ (?:shut|retired|removed|deprecated)
+        |is\ (?:unknown|invalid|deprecated))
+  | models/\S+\ is\ not\ found
+  | (?:no|unknown|invalid|unsupported|unrecognized|wrong)\ (?:such\ )?(?:models?|deployments?)\b
+      (?!\ (?:output|response|content|answer))
+  | no\ (?:endpoints|allowed\ providers|available\ channel)\b
+  | (?:unable\ to\ access|failed\ to\ load|could\ not\ (?:find|load)|cannot\ find)\b [^.]{0,20}
+      \bmodel
+  | not\ a\ valid\ model | not\ a\ chat\ model | no\ models?\ loaded
+  | model\ (?:not\ exist|unloaded|is\ unloaded)
+"""
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE | re.VERBOSE)
+
+
+_MESSAGES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    ("access", _pattern(_ACCOUNT)),
+    ("flagged", _pattern(_FLAGGED)),
+    ("too_long", _pattern(_TOO_LONG)),
+    ("daily", _pattern(_DAILY)),
+    ("quota", _pattern(_QUOTA)),
+    ("key", _pattern(_KEY)),
+    ("busy", _pattern(_LOADING)),
+    ("model", _pattern(_MODEL)),
+)
+"""In this order: a message that fits several means the first."""
+
+_NOT_OF_SERVER_ERRORS = frozenset({"key", "access", "daily"})
+"""A gateway's trouble with its own accounts behind a status of 500 or more passes."""
+
+_TOO_LONG_ALONE = re.compile(r"too (long|large)", re.I)
