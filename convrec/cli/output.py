@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convrec.errors import InputError
+from convrec.utils.terminal import discard_if_closed, is_unicode_output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,8 +58,10 @@ def write_json(value: Any, path: Path | None) -> bool:
     """
     if path is None:
         return False
-    text = json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n"
-    if is_stdout(path):
+    to_stdout = is_stdout(path)
+    is_ascii = to_stdout and not is_unicode_output()  # escapes of JSON, rather than others
+    text = json.dumps(value, indent=2, default=str, ensure_ascii=is_ascii) + "\n"
+    if to_stdout:
         sys.stdout.write(text)
         return True
     try:
@@ -111,5 +114,14 @@ def console(*, stderr: bool = False) -> Console:
     """A console as wide as the terminal, or PIPE_WIDTH if there is none."""
     from rich.console import Console
 
-    found = Console(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+    class QuietConsole(Console):
+        """Goes on quietly when the reader of its output is gone, as in `| head`."""
+
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            discard_if_closed()
+
+    found = QuietConsole(stderr=stderr, highlight=False)
+    if found.is_terminal:
+        return found
+    return QuietConsole(stderr=stderr, highlight=False, width=PIPE_WIDTH)

@@ -43,14 +43,11 @@ _ROLE_KEYS, _TEXT_KEYS = ("role", "from", "speaker", "author"), ("content", "val
 _LIST_KEYS = ("messages", "conversations", "conversation")
 _OTHER_ROLES = ("tool", "function", "observation")
 _MAX_LITERAL, _MAX_DELETED = 1_000_000, 100
-_CHAT_TEXT = re.compile(
-    r"\s*(?:\{\s*[\"'](?:messages|conversations?)[\"']\s*:\s*)?\[?\s*\{\s*"
-    r"[\"'](?:role|from|content|value)[\"']\s*:"
-)
+_OBJECT_START = re.compile(r"\s*\[?\s*\{\s*[\"']\w+[\"']\s*:")
+_CHAT_KEY = re.compile(r"[\"'](?:role|from|messages|conversations?)[\"']\s*:")
 _DELETED = re.compile(
-    r"(?:[^\w\[(<]*[\[(<][^\w\])>]*(?:deleted|removed)(?:\s+by\s+[\w ]+?)?[^\w\])>]*[\])>]"
-    r"[^\w\[(<]*)+",
-    re.IGNORECASE,
+    r"(?:[^\w\[(<]*[\[(<][^\w\])>]*(?:[Dd]eleted|[Rr]emoved)(?:\s+by\s+[\w ]+?)?[^\w\])>]*[\])>]"
+    r"[^\w\[(<]*)+"
 )
 
 
@@ -121,12 +118,12 @@ def is_plain(value: Any, role: str) -> bool:
     These are the forms that were read from the beginning; the others give an artifact another id.
     """
     if isinstance(value, str):
-        return not _CHAT_TEXT.match(value)
+        return not _is_chat_text(value)
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         return not isinstance(value, dict)
     roles = [message.get("role") for message in value]
     if role not in roles:
-        return not any("from" in message or "speaker" in message for message in value)
+        return set(roles) <= {"user", "assistant", "system", "developer"}
     last = len(roles) - 1 - roles[::-1].index(role)
     is_text = isinstance(value[last].get("content"), str)
     return is_text and (role == "assistant" or {*roles[:last]} <= {"system", "developer"})
@@ -135,7 +132,7 @@ def is_plain(value: Any, role: str) -> bool:
 def _messages(value: Any, role: str) -> list[_Message] | None:
     """The messages in a value; None for text that is none. Raises BadRowError."""
     if isinstance(value, str):
-        if not _CHAT_TEXT.match(value):
+        if not _is_chat_text(value):
             return None
         value = parse_text(value)
         if value is None:
@@ -145,6 +142,11 @@ def _messages(value: Any, role: str) -> list[_Message] | None:
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         raise BadRowError(f"the {role} text is neither text nor chat messages")
     return [_message(message, role) for message in value]
+
+
+def _is_chat_text(text: str) -> bool:
+    """Whether a text begins as an object or a list of objects does and has a key of messages."""
+    return bool(_OBJECT_START.match(text) and _CHAT_KEY.search(text))
 
 
 def parse_text(text: str) -> Any:

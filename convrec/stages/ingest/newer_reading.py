@@ -21,9 +21,17 @@ from convrec.utils.file_content import data_suffix, is_compressed, is_parquet, t
 
 _PLAIN_SPLIT = re.compile(r"(?:train|val|valid|validation|dev|test)(?:[-._/]|$)", re.IGNORECASE)
 _TITLE_COLUMNS = ("seen_titles", "groundtruth_with_release_year")
-_SIGNS = (b"eleted", b"emoved", b"ELETED", b"EMOVED", b"&", b"%", b"\\u", b'"from"', b"}{", b"} {")
-_USER, _ASSISTANT, _ROLE, _PROMPT = b'"user"', b'"assistant"', b'"role"', b'"prompt"'
-_OTHER_FORM = re.compile(rb'"content"\s*:\s*[^"\s]|"prompt"\s*:\s*(?:\{|"(?:\s|\\n)*[\[{])')
+_TITLE_KEYS = tuple(f'"{name}"'.encode() for name in _TITLE_COLUMNS)
+_SIGNS = (b"eleted", b"emoved", b'"from"', b"}{", b"} {")
+_ROLE, _USER, _ASSISTANT, _PROMPT = b'"role"', b'"user"', b'"assistant"', b'"prompt"'
+_PARTS = re.compile(rb'"content"\s*:\s*[^"\s]')
+_PROMPT_FORM = re.compile(rb'"prompt"\s*:\s*(?:\{|"(?:\s|\\n)*[\[{])')
+_TITLE_FORM = re.compile(
+    rb'"(?:(?:seen_titles|groundtruth_with_release_year)"\s*:\s*"'
+    rb'|\s*(?:[(\[]\s*\d{4}|\d{4}-\d|(?:na|n/a|nan|null|none|nat|\\\\n|-|\?|unknown)\s*"))',
+    re.IGNORECASE,
+)
+"""Lists as text, and years in brackets, as dates or words."""
 
 
 def is_read_differently(files: Iterable[ConversationFile]) -> bool:
@@ -61,13 +69,26 @@ def _is_new_line(line: bytes, is_first: bool) -> bool:
 
 def _may_be_new(line: bytes) -> bool:
     """Whether a line has to be parsed to know whether it is read differently."""
-    is_object = line.startswith(b"{") and line.rstrip().endswith(b"}") and line.isascii()
-    if not is_object or any(sign in line for sign in _SIGNS) or line.count(_PROMPT) > 1:
+    if not line.startswith(b"{") or not line.rstrip().endswith(b"}"):
         return True
-    user, assistant = line.find(_USER), line.find(_ASSISTANT)
-    has_other_roles = line.count(_ROLE) > 2 or (user < 0 <= line.find(_ROLE))
-    has_other_turns = line.count(_USER) > 1 or line.count(_ASSISTANT) > 1 or -1 < assistant < user
-    return has_other_roles or has_other_turns or bool(_OTHER_FORM.search(line))
+    if any(sign in line for sign in _SIGNS) or line.count(_PROMPT) > 1:
+        return True
+    user, assistant, role = line.find(_USER), line.find(_ASSISTANT), line.find(_ROLE)
+    if user < 0 <= role or -1 < assistant < user or line.count(_ROLE) > 2:
+        return True
+    if line.count(_USER) > 1 or line.count(_ASSISTANT) > 1:
+        return True
+    if _PARTS.search(line) or _PROMPT_FORM.search(line):
+        return True
+    return _may_have_new_titles(line[min(line.find(name) for name in _TITLE_KEYS) :])
+
+
+def _may_have_new_titles(end: bytes) -> bool:
+    """Whether the end of a line, from the first list of titles on, has to be parsed."""
+    if b"%" in end or b"\\u" in end or _TITLE_FORM.search(end):
+        return True
+    text = end.decode(errors="replace")
+    return clean_text(text) != text
 
 
 def _is_new(row: Any) -> bool:
@@ -93,23 +114,18 @@ def _is_new_list(titles: Any) -> bool:
     if not isinstance(titles, list | tuple):
         return isinstance(titles, str)
     for entry in titles:
-        values = (entry.get("title"), entry.get("year")) if isinstance(entry, dict) else entry
-        pair = (
-            (values,)
-            if isinstance(values, str)
-            else tuple(values or ())
-            if _is_list(values)
-            else ()
-        )
-        if any(isinstance(text, str) and _is_cleaned(text) for text in pair[:1]):
-            return True
-        if not all(map(is_plain_year, pair[1:2])):
+        if isinstance(entry, dict):
+            entry = (entry.get("title"), entry.get("year"))
+        title, year = (entry, None) if isinstance(entry, str) else _pair(entry)
+        if (isinstance(title, str) and _is_cleaned(title)) or not is_plain_year(year):
             return True
     return False
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)
+def _pair(entry: Any) -> tuple[Any, Any]:
+    """The first two values of an entry, or nothing of another kind."""
+    values = [*entry, None, None] if isinstance(entry, list | tuple) else [None, None]
+    return values[0], values[1]
 
 
 @lru_cache(maxsize=1 << 16)

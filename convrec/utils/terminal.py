@@ -1,0 +1,38 @@
+"""Output that no terminal and no reader of a pipe can make fail."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+
+_ESCAPE = "backslashreplace"
+
+
+def escape_unknown_characters() -> None:
+    """Write characters that the encoding of the output lacks as escapes, such as `\\xe9`.
+
+    An error handler that the user chose in PYTHONIOENCODING stays.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors=_ESCAPE)
+
+
+def is_unicode_output() -> bool:
+    """Whether the standard output can have every character."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return encoding.lower().replace("-", "").startswith("utf")
+
+
+def discard_if_closed() -> None:
+    """Flush the output; if its reader is gone, as in `| head`, discard the rest quietly."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, AttributeError, ValueError):
+            with contextlib.suppress(OSError, AttributeError, ValueError):
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, stream.fileno())
+                os.close(null)
