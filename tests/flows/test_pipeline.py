@@ -17,6 +17,7 @@ from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from flows.train import train
 from tests.support.catalogs import DEMO_LINES, write_lines
+from tests.support.model_folders import rename_weights, save_model
 from tests.support.summaries import artifact_ids, states_by_stage
 
 Small = dict[str, Any]
@@ -156,7 +157,7 @@ def test_the_budget_stops_a_run_and_responses_are_reused(home: Path, small: Smal
 
 
 def test_a_missing_model_is_refused_before_the_first_stage(
-    home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+    home: Path, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = {**small, "model.base": "/no/such/model"}
     with pytest.raises(InputError, match=r"model\.base=/no/such/model is not a folder"):
@@ -164,6 +165,10 @@ def test_a_missing_model_is_refused_before_the_first_stage(
     monkeypatch.setitem(gguf.PACKAGES, "smollm2", "no_such_package")
     with pytest.raises(ConfigError, match="no-such-package, which is not installed"):
         pipeline(profile="demo", overrides={**small, "model.base": "smollm2"})
+    broken = save_model(tmp_path / "student")
+    rename_weights(broken, lambda name: f"_orig_mod.{name}")
+    with pytest.raises(InputError, match=r"lacks 21 there.* contain `_orig_mod\.`"):
+        pipeline(profile="demo", overrides={**small, "model.base": str(broken)})
     assert not Store(home).headers()
     summary = pipeline(profile="demo", overrides=missing, until="ingest")
     assert states_by_stage(summary)["sft"] == {"skipped"}

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from huggingface_hub import get_session
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 
 from convrec.config import Config
 from convrec.errors import ConfigError, InputError
 from convrec.models.load import Student, load_checkpoint, load_student, save_student
 from convrec.models.tiny import make_tiny
 from tests.support.micro import ROWS
+from tests.support.model_folders import change_json, rename_weights, save_model
 
 
 @pytest.fixture
@@ -83,3 +87,64 @@ def test_a_refused_connection_to_the_hub_is_reported(
 
 def _offline(*_: object, **__: object) -> None:
     raise ConnectionError("no network")
+
+
+def test_a_model_with_random_weights_is_never_returned(saved: Path) -> None:
+    rename_weights(saved, lambda name: f"_orig_mod.{name}")
+    with pytest.raises(InputError, match=r"Qwen2ForCausalLM lacks .* `_orig_mod\.`"):
+        load_checkpoint(saved)
+
+
+@pytest.fixture
+def adapter(saved: Path, tmp_path: Path) -> Path:
+    """An adapter without a tokenizer, on `saved`."""
+    config = LoraConfig(r=2, target_modules=["q_proj"], base_model_name_or_path=str(saved))
+    tuned = get_peft_model(load_checkpoint(saved).model, config)
+    tuned.save_pretrained(tmp_path / "adapter")
+    change_json(tmp_path / "adapter" / "adapter_config.json", base_model_name_or_path=str(saved))
+    return tmp_path / "adapter"
+
+
+def test_an_adapter_without_a_tokenizer_has_that_of_its_base(adapter: Path) -> None:
+    assert load_checkpoint(adapter).tokenizer.eos_token == "<|end|>"
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        (None, "names no base model"),
+        ("", "names no base model"),
+        ("/no/such/folder", "is not a folder"),
+        (3, "names no base model"),
+    ],
+)
+def test_an_adapter_without_its_base_is_refused(adapter: Path, base: Any, message: str) -> None:
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": base}))
+    with pytest.raises(InputError, match=message):
+        load_checkpoint(adapter)
+
+
+def test_an_adapter_that_does_not_fit_is_refused(adapter: Path, tmp_path: Path) -> None:
+    path = adapter / "adapter_model.safetensors"
+    weights = load_file(path)
+    save_file(dict(sorted(weights.items())[1:]), path)
+    with pytest.raises(InputError, match=r"the adapter in .* missing adapter keys"):
+        load_checkpoint(adapter)
+    save_file(weights, path)
+    other = save_model(tmp_path / "other", "gpt2")
+    change_json(adapter / "adapter_config.json", base_model_name_or_path=str(other))
+    with pytest.raises(InputError, match=r"the adapter in .*q_proj"):
+        load_checkpoint(adapter)
+    path.rename(adapter / "adapter_model.bin")
+    with pytest.raises(InputError, match=r"adapter without adapter_model\.safetensors"):
+        load_checkpoint(adapter)
+
+
+def test_an_adapter_that_cannot_be_merged_is_refused(saved: Path, tmp_path: Path) -> None:
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    tuned = get_peft_model(load_checkpoint(saved).model, config)
+    tuned.save_pretrained(tmp_path / "adapter")
+    change_json(tmp_path / "adapter" / "adapter_config.json", base_model_name_or_path=str(saved))
+    with pytest.raises(InputError, match="cannot be merged into its base"):
+        load_checkpoint(tmp_path / "adapter")

@@ -3,10 +3,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tokenizers import processors
 
 from convrec.config import Config
-from convrec.errors import ConfigError
-from convrec.models.prompts import encode_completion, encode_prompt, render_prompt, student_prompt
+from convrec.errors import ConfigError, InputError
+from convrec.models.prompts import (
+    encode_completion,
+    encode_prompt,
+    leading_tokens,
+    render_prompt,
+    student_prompt,
+)
 from convrec.models.tiny import make_tiny
 from tests.support.micro import ROWS
 
@@ -84,3 +91,91 @@ def test_completion_ends_with_eos_unless_cut(tokenizer: Any) -> None:
     ids = encode_completion(tokenizer, "Up (2009)", 64)
     assert ids[-1] == tokenizer.eos_token_id
     assert tokenizer.eos_token_id not in encode_completion(tokenizer, "Up (2009)", len(ids) - 1)
+
+
+def add_special_tokens(tokenizer: Any, single: str) -> None:
+    """Let the tokenizer add tokens as a post-processor's template says."""
+    names = ("<|system|>", "<|user|>", "<|end|>")
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=single,
+        special_tokens=[(name, tokenizer.convert_tokens_to_ids(name)) for name in names],
+    )
+
+
+@pytest.mark.parametrize(
+    ("single", "front"),
+    [
+        ("<|system|> $A", "<|system|>"),
+        ("<|system|> $A <|end|>", "<|system|>"),
+        ("<|system|> <|user|> $A", "<|system|><|user|>"),
+        ("$A <|end|>", ""),
+        ("$A", ""),
+    ],
+)
+def test_special_tokens_in_front_stay_without_a_template(
+    tokenizer: Any, single: str, front: str
+) -> None:
+    add_special_tokens(tokenizer, single)
+    tokenizer.chat_template = None
+    assert tokenizer.decode(leading_tokens(tokenizer)) == front
+    assert tokenizer.decode(encode_prompt(tokenizer, "hi", 64)) == f"{front}hi\n\n"
+    long = encode_prompt(tokenizer, "word " * 200, 32)
+    assert len(long) <= 32
+    assert tokenizer.decode(long).startswith(f"{front}word")
+
+
+def test_a_template_brings_its_special_tokens_itself(tokenizer: Any) -> None:
+    before = encode_prompt(tokenizer, "hi", 64)
+    add_special_tokens(tokenizer, "<|system|> $A")
+    assert encode_prompt(tokenizer, "hi", 64) == before
+
+
+def test_a_completion_gets_no_special_token_in_front(tokenizer: Any) -> None:
+    before = encode_completion(tokenizer, "Up (2009)", 64)
+    add_special_tokens(tokenizer, "<|system|> $A")
+    tokenizer.chat_template = None
+    assert encode_completion(tokenizer, "Up (2009)", 64) == before
+
+
+@pytest.mark.parametrize(
+    ("written", "rendered"),
+    [
+        ("{{ strftime_now('%d %b %Y') }}", "26 Jul 2024"),
+        ('{{ strftime_now( "%Y-%m-%d" ) }}', "2024-07-26"),
+        ("{{ strftime_now(format='%Y') }}", "2024"),
+        (
+            "{% if not date_string is defined %}{% if strftime_now is defined %}"
+            "{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{% endif %}"
+            "{{ date_string }}",
+            "26 Jul 2024",
+        ),
+        (
+            "{% set day = strftime_now('%A') if strftime_now is defined else '?' %}{{ day }}",
+            "Friday",
+        ),
+    ],
+)
+def test_a_template_is_told_the_same_day_every_day(
+    tokenizer: Any, written: str, rendered: str
+) -> None:
+    tokenizer.chat_template = written + "{{ messages[0]['content'] }}"
+    assert render_prompt(tokenizer, "hi", 64) == f"{rendered}hi"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ raise_exception('Conversation roles must alternate') }}",
+        "{{ messages[1]['content'] }}",
+        "{{ messages | unknown }}",
+        "{% for %}",
+        "{{ 1 / 0 }}",
+        "{% for i in range(10 ** 9) %}x{% endfor %}",
+        "{{ messages + 1 }}",
+        "{{ strftime_now(messages[0]['content']) }}",
+    ],
+)
+def test_a_template_that_fails_is_one_sentence(tokenizer: Any, template: str) -> None:
+    tokenizer.chat_template = template
+    with pytest.raises(InputError, match=r"the model's chat template .* chat_template\.jinja"):
+        render_prompt(tokenizer, "hi", 64)
