@@ -37,11 +37,13 @@ class Interruption:
     """Reacts to signals from `start` to `stop`; `finish` ends an interrupted run.
 
     Attributes:
+        on_signal: Called at the first signal, in another thread than the main one.
         cancel: Marks the flow run as cancelled; set once there is a flow run.
         keep: Process ids of children that end last, by themselves.
     """
 
     def __init__(self, drain_seconds: float = DRAIN) -> None:
+        self.on_signal: Callable[[], None] = lambda: None
         self.cancel: Callable[[], None] | None = None
         self.keep: set[int] = set()
         self._grace = GRACE + max(0.0, drain_seconds - DRAIN)
@@ -140,6 +142,8 @@ class Interruption:
                 is_told = True
                 told = f"stopping within {self._grace + 1:.0f} s; Ctrl-C again does not wait"
                 print(f"convrec: {told}", file=sys.stderr, flush=True)
+                with suppress(Exception):
+                    self.on_signal()
 
     def _end_by_force(self) -> None:
         try:

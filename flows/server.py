@@ -33,7 +33,7 @@ def profile_url() -> str:
         profiles = tomllib.loads(file.read_text(encoding="utf-8"))
         name = os.environ.get("PREFECT_PROFILE") or profiles["active"]
         return str(profiles["profiles"][name].get(SETTING, ""))
-    except (OSError, tomllib.TOMLDecodeError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""
 
 

@@ -41,6 +41,7 @@ def run_in_terminal(
     try:
         server = _start_server(interruption)
         flow = load_flow()
+        interruption.on_signal = _stop_sending
         if server:
             server.wait_until_healthy()
         summary = _run(flow, parameters, out, interruption)
@@ -68,6 +69,12 @@ def _start_server(interruption: Interruption) -> TemporaryServer | None:
     interruption.keep.add(server.pid)
     os.environ[SETTING] = server.url
     return server
+
+
+def _stop_sending() -> None:
+    from convrec.llm.dispatch_thread import stop_sending
+
+    stop_sending()
 
 
 def _at_exit(interruption: Interruption, server: TemporaryServer | None = None) -> None:

@@ -33,6 +33,15 @@ def dispatch(missing: Iterator[Request], ctx: FetchContext) -> list[Request]:
     return dispatcher.queue.batched
 
 
+def stop_sending() -> None:
+    """Send no more requests in this process; those in flight go on. For any thread.
+
+    An interruption of the main thread does the same, but may be late or lost inside a library.
+    """
+    for thread in list(_active):
+        thread.stop_sending()
+
+
 class _DispatchThread(threading.Thread):
     """Signals its end through an event, not `join`.
 
@@ -67,6 +76,7 @@ class _DispatchThread(threading.Thread):
     def run_until_done(self, stats: FetchStats) -> None:
         """Start and report progress until the end. Drains when interrupted; raises errors."""
         self.start()
+        _active.add(self)
         try:
             while not self._ended.wait(PROGRESS_INTERVAL):
                 stats.report()
@@ -74,8 +84,15 @@ class _DispatchThread(threading.Thread):
             stats.activity = "stopping: waiting for the requests in flight"
             self._drain(interruption)
             raise
+        finally:
+            _active.discard(self)
         if self._error:
             raise self._error
+
+    def stop_sending(self) -> None:
+        """Send no more requests."""
+        if self._ready.is_set():
+            self._call_in_loop(self._dispatcher.drain)
 
     def _drain(self, interruption: BaseException) -> None:
         """Send nothing more, and wait for the requests in flight as long as the settings allow."""
@@ -104,3 +121,7 @@ class _DispatchThread(threading.Thread):
     def _call_in_loop(self, function: Callable[[], object]) -> None:
         if not self._ended.is_set() and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function)
+
+
+_active: set[_DispatchThread] = set()
+"""The threads that send requests."""

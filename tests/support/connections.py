@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-_HOOK = '''
+_HOOK = """
 import ipaddress, os, socket, sys
 
 def _is_local(host):
@@ -33,7 +33,7 @@ def _watch(event, arguments):
 sys.addaudithook(_watch)
 with open(os.environ["CONNECTIONS_LOG"] + ".processes", "a") as log:
     log.write(f"{os.getpid()}\\n")
-'''
+"""
 
 _STRACE = re.compile(r"(?:connect|sendto)\(.*?sin6?_addr[^\"]*\"(?P<host>[^\"]+)\"")
 
@@ -50,7 +50,7 @@ class Connections:
         self._log, self._trace = folder / "connections.txt", folder / "strace.txt"
         self.environment = {"PYTHONPATH": str(folder), "CONNECTIONS_LOG": str(self._log)}
         program = shutil.which("strace")
-        options = ["-f", "-qq", "-e", "trace=connect,sendto", "-o", str(self._trace)]
+        options = ["-f", "--seccomp-bpf", "-qq", "-e", "trace=connect,sendto", "-o", str(self._trace)]
         self.strace = [program, *options] if program else []
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from convrec.artifacts import Store
 from convrec.errors import (
     ConvrecError,
 )
+from convrec.llm.dispatch_thread import stop_sending
 from convrec.llm.fetch import fetch
 from convrec.llm.ledger import ledger_rows
 from convrec.llm.response_store import ResponseStore
@@ -48,6 +51,55 @@ def test_an_interruption_stores_the_responses_in_flight(store: Store, endpoint: 
     stored = ResponseStore(store).digests([r.key for r in requests])
     assert len(stored) == len(endpoint.seen) > 0
     assert len(stored) <= 8
+
+
+def test_an_interruption_gives_up_slow_requests_and_says_so(
+    store: Store, endpoint: Endpoint
+) -> None:
+    endpoint.latency = 0.01
+    requests = [make_request(n) for n in range(300)]
+    settings = config(endpoint, max_concurrency=4, drain_seconds=0.3)
+
+    def interrupt(done: int, total: int, text: str) -> None:
+        if endpoint.latency > 1 and endpoint.in_flight == 4:
+            raise KeyboardInterrupt
+        endpoint.latency = 600 if done >= 4 else endpoint.latency
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt) as interruption:
+        fetch(requests, config=settings, store=store, stage="recommend", progress=interrupt)
+    assert time.monotonic() - started < 60
+    (note,) = interruption.value.__notes__
+    assert note.startswith("4 requests had no response 0.3 s later and were given up")
+    stored = ResponseStore(store).digests([r.key for r in requests])
+    assert len(stored) == len(endpoint.seen) - 4 >= 4
+
+    endpoint.latency = 0
+    again = fetch(requests, config=settings, store=store, stage="recommend")
+    assert again.from_ledger == len(stored)
+    assert sum(count - 1 for count in endpoint.counts.values()) == 4
+
+
+def test_sending_can_be_stopped_from_another_thread(store: Store, endpoint: Endpoint) -> None:
+    """If the interruption is lost in a library, nothing more is bought."""
+    endpoint.latency = 0.05
+    requests = [make_request(n) for n in range(300)]
+    stoppers: list[threading.Thread] = []
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done >= 4 and not stoppers:
+            stoppers.append(threading.Thread(target=stop_sending))
+            stoppers[0].start()
+
+    fetch(
+        requests,
+        config=config(endpoint, max_concurrency=4, max_failures=1),
+        store=store,
+        stage="recommend",
+        progress=stop,
+    )
+    assert 4 <= len(endpoint.seen) < 300
+    assert len(ResponseStore(store).digests([r.key for r in requests])) == len(endpoint.seen)
 
 
 def test_after_kill_9_only_requests_in_flight_are_resent(store: Store, endpoint: Endpoint) -> None:
