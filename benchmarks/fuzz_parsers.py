@@ -24,6 +24,7 @@ import polars as pl
 from convrec.catalog.years import parse_year
 from convrec.demo.completion import complete
 from convrec.errors import ConvrecError
+from convrec.llm.answer import read_answer
 from convrec.llm.outcome import error_failure
 from convrec.llm.rate_limit import parse_duration
 from convrec.llm.response_body import parse_response
@@ -56,6 +57,8 @@ PIECES = [
     "[", "[]", "<", "< ", "</", "<conversation>", "{", "}", "[[", '{"a":', "[1,", '"a",', " or ",
     " or: ", " / ", " aka ", "a.k.a. ", "like ", " (1995)", "(1995) ", " 1995", "1995-", "Alien ",
     "Alien, The, ", "how about ", "System: ", "1. a\n", "\n\n1. ", " \n", "x" * 40 + " ",
+    "<think>", "</think>", "<think></think>", "[THINK]", "<|channel|>", "<|end|>", "</s>", "```\n",
+    '{"candidate": 1, "rating": ', "[[1,2],", "// ", "/*", "'", "',", "\\",
 ]  # fmt: skip
 AROUND = [
     ("", ""),
@@ -112,6 +115,7 @@ def parsers() -> dict[str, Callable[[str], Any]]:
         "parse_dbpedia_name": parse_dbpedia_name,
         "last speaker": strip_last_speaker,
         "judge.quoted": lambda text: sanitize(text, 6000),
+        "read_answer": lambda text: read_answer({"choices": [{"message": {"content": text}}]}),
         "read_ratings": lambda text: read_ratings(text, 3, 2),
         "parse_response": lambda text: parse_response(text, {"messages": []}),
         "refusal": lambda text: error_failure("u", "sk-secret1", 400, {"message": text}, {}),

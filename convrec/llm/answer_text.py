@@ -8,6 +8,7 @@ gpt-oss channels; Magistral `[THINK]`; Kimi `◁think▷`; Cohere `<|START_THINK
 
 from __future__ import annotations
 
+import json
 import re
 
 _NAME = (
@@ -22,7 +23,7 @@ _TAG = re.compile(
         (?:<|&lt;)\|?[ ]?/[ ]?{_NAME}[ ]?\|?(?:>|&gt;)
         | ◁/think▷ | \[/THINK(?:ING)?\] | </details> | <channel\|> | <unused95>
         | <\|end_of_thought\|> | <\|END_THINKING\|> | <\|im_start\|>[ ]?answer\b | <\|content\|>
-        | \[BEGIN[ ]FINAL[ ]RESPONSE\] | ^\.\.\.done[ ]thinking\.?
+        | \[BEGIN[ ]FINAL[ ]RESPONSE\]
     )
     | (?P<empty> (?:<|&lt;)\|?{_NAME}[ ]?/(?:>|&gt;) )
     | (?P<open>
@@ -30,11 +31,11 @@ _TAG = re.compile(
         | ◁think▷ | \[THINK(?:ING)?\] | <details[ ]type=.?reasoning[^<>\n]{{0,80}}>
         | <\|channel>thought | <unused94>(?:thought)?
         | <\|im_start\|>[ ]?think\b | <\|begin_of_thought\|> | <\|START_THINKING\|>
-        | \AThinking\.\.\.$
     )
     """,
-    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
+    re.VERBOSE | re.IGNORECASE,
 )
+_TAG_START = re.compile(r"[<\[◁&]")
 _YEAR = re.compile(r"[^\S\n]{0,3}[(,]\s?\d{4}\b")
 """After the name of a tag it says that the tag is a title."""
 _ITEM = re.compile(r"\s*(?:\(?\d{1,3}[.):]|[-•|])|.*[\"{\[]", re.DOTALL)
@@ -53,7 +54,8 @@ _BARE_HARMONY = re.compile(r"\Aanalysis(?=[A-Z])")
 
 _THINKING_HEADING = re.compile(
     r"\A\s*(?:#{1,4} Thinking\b.*?^#{1,4} Final (?:Answer|Response)\b[^\n]*\n"
-    r"|Here(?:'s|[ ]is) my thought process:.*?Here(?:'s|[ ]is) my response:)",
+    r"|Here(?:'s|[ ]is) my thought process:.*?Here(?:'s|[ ]is) my response:"
+    r"|Thinking\.\.\.\n.*?^\.\.\.done thinking\.)",
     re.DOTALL | re.MULTILINE,
 )
 
@@ -77,6 +79,7 @@ _END = re.compile(
 _ANSWER_TAG = re.compile(r"<(answer|output|response|final(?:_answer)?|result|solution)>", re.I)
 _FENCE = re.compile(r"^[ \t]{0,8}(?:`{3,9}|~{3,9})[ \t]*[\w+-]{0,20}[ \t]*\r?$", re.MULTILINE)
 _INLINE_FENCE = re.compile(r"\s*(?:`{3,9}|~{3,9})(?:[a-zA-Z]{1,20}(?=[\s\[{]))?")
+_STRING = re.compile(r'\s*(?:\{\s*"\w{1,40}"\s*:\s*)?"')
 
 
 def clean_text(text: str) -> tuple[str, bool]:
@@ -88,6 +91,7 @@ def clean_text(text: str) -> tuple[str, bool]:
     text = _THINKING_HEADING.sub("", text.replace("\ufeff", "").replace("\0", ""))
     answer, has_thought = _without_thinking(_final_channel(text))
     answer = _without_fence(_inside_answer_tag(_without_control_tokens(answer)))
+    answer = _unescaped(answer)
     return answer, has_thought and not answer.strip()
 
 
@@ -113,7 +117,9 @@ def _without_thinking(text: str) -> tuple[str, bool]:
     What precedes a closing tag alone is thinking. An unclosed thought hides what follows it, and a
     single line before it, which only introduces it.
     """
-    tags = [tag for tag in _TAG.finditer(text) if not _YEAR.match(text, tag.end())]
+    starts = (mark.start() for mark in _TAG_START.finditer(text))
+    found = (tag for start in starts if (tag := _TAG.match(text, start)))
+    tags = [tag for tag in found if not _YEAR.match(text, tag.end())]
     last_close = max((tag.start() for tag in tags if tag["close"]), default=-1)
     kept: list[str] = []
     position, inside, closed = 0, False, False
@@ -198,6 +204,24 @@ def _split_at(
     if closing is None:
         return before, inside, ""
     return before, text[opening.end() : closing.start()].lstrip("\r\n"), text[closing.end() :]
+
+
+def _unescaped(text: str) -> str:
+    """The text that a JSON string holds, alone or as the first value of an object.
+
+    Line breaks of a text in one line may be escaped without quotes, too.
+    """
+    if not _STRING.match(text):
+        is_escaped = "\n" not in text and text.count("\\n") > 1 and text[:1] not in ("{", "[")
+        return text.replace("\\n", "\n") if is_escaped else text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(value, dict) and len(value) == 1:
+        (value,) = value.values()
+    is_answer = isinstance(value, str) and ("\n" in value or value.lstrip()[:1] in ("{", "["))
+    return value if is_answer else text
 
 
 def _lines(text: str) -> int:

@@ -269,6 +269,7 @@ def test_thinking_without_an_end_is_no_answer(text: str) -> None:
         "Heat (1995)\n<Thinking> (2019)\nUp (2009)",
         "- Heat\n- [THINK]\n- Up",
         '["Heat (1995)", "<think>", "Up (2009)"]',
+        '{"title": "Heat\\\\nRonin"}',
         "1. Reasoning & Analysis (2001)\n2. The Thinking <i>Man</i> (1999)",
     ],
 )
@@ -297,6 +298,10 @@ WRAPPED = {
     "DeepSeek": f"{LIST}<｜end▁of▁sentence｜>",
     "another turn": f"{LIST}<|im_end|>\n<|im_start|>user\nAnd Metropolis (1927)?",
     "an answer tag": f"<answer>{LIST}</answer>",
+    "a JSON string": json.dumps(LIST),
+    "a JSON string in a fence": f"```json\n{json.dumps(LIST)}\n```",
+    "a JSON string in an object": json.dumps({"answer": LIST}),
+    "escaped line breaks": f"{LIST}\nEnd".replace("\n", "\\n").replace("\\nEnd", "\\n"),
     "a token before it": f"<|im_end|>\n{LIST}",
     "a byte order mark": f"\ufeff{LIST}",
     "null bytes": LIST.replace(" ", "\0 "),
