@@ -69,7 +69,7 @@ def plan(
 def check(
     profile: ProfileName, assignments: Assignments = None, json_file: JsonFile = None
 ) -> None:
-    """Check how sft and rank_grpo would be launched, including accelerate and vLLM.
+    """Check the base model, and how sft and rank_grpo would be launched, vLLM included.
 
     Settings that cannot work exit with code 2. What this machine lacks is listed.
     """

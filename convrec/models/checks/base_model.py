@@ -10,12 +10,11 @@ from collections.abc import Collection
 from typing import Any
 
 from convrec.config import Config, StageName
-from convrec.errors import InputError
 from convrec.models.adapters import lora_config
 from convrec.models.checks.positions import check_positions
 from convrec.models.checks.tokenizer import check_tokenizer
 from convrec.models.checks.weights import check_finite
-from convrec.models.generation.support import GAP_SAMPLERS, SamplerSupport, sampler_support
+from convrec.models.generation.support import refuse_sampler
 from convrec.models.gguf import gguf_file, is_gguf_package
 from convrec.models.load import load_tokenizer, load_with_report, student_folder, tokenizer_folder
 
@@ -55,26 +54,7 @@ def _check_samplers(model_config: Any, config: Config, stages: Collection[StageN
         for stage in ("rank_grpo", "evaluate")
         if stage in stages
     }
-    support = sampler_support(model_config, tokens)
-    if not support.any and sampled:
-        raise InputError(
-            f"lists cannot be sampled from model.base={config.model.base}, because "
-            f"{support.reason}; set model.base to a model with full attention"
-        )
-    gaps = {key: name for key, name in sampled.items() if name in GAP_SAMPLERS}
-    if gaps and not support.gaps:
-        raise InputError(_no_gaps(config.model.base, gaps, support))
-    usable = "all samplers work" if support.gaps else "samplers free and lines work"
-    return usable if support.any else "no sampler works with its cache, and none is needed"
-
-
-def _no_gaps(base: str, samplers: dict[str, str], support: SamplerSupport) -> str:
-    settings = " and ".join(f"{key}={name}" for key, name in samplers.items())
-    instead = " and ".join(f"{key}=free" for key in samplers)
-    return (
-        f"model.base={base} cannot be sampled with {settings}, because tokens are taken back there "
-        f"and {support.reason}; set {instead}, or set model.base to a model with full attention"
-    )
+    return refuse_sampler(model_config, sampled, tokens, f"model.base={config.model.base}")
 
 
 def _check_adapters(model: Any, config: Config, stages: Collection[StageName]) -> list[str]:

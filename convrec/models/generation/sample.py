@@ -14,6 +14,7 @@ from convrec.models.generation.catalog_constraint import CatalogConstraint
 from convrec.models.generation.loop import DecodingConstraint, GeneratedList, generate_lists
 from convrec.models.generation.multinomial import uniform_draws
 from convrec.models.generation.samplers import Sampler, make_sampler
+from convrec.models.generation.support import refuse_sampler
 from convrec.models.load import Student, load_checkpoint
 from convrec.models.prompts import encode_prompt
 from convrec.utils.progress import Progress, no_progress
@@ -53,6 +54,8 @@ def sample_texts(
     encoded = [encode_prompt(tokenizer, prompt, max_tokens) for prompt in prompts]
     rows = [{"prompt": ids, "seen": titles} for ids, titles in zip(encoded, seen, strict=False)]
     name = sampler or config.evaluate.sampler
+    tokens = max_tokens + config.model.max_completion_tokens
+    refuse_sampler(model.config, {"evaluate.sampler": name}, tokens, "the checkpoint")
     list_sampler = make_sampler(name, tokenizer, config, lines=lines, rows=rows)
     draws = uniform_draws(len(prompts) * samples, list_sampler.max_tokens, seed)
     texts: list[list[str]] = [[] for _ in prompts]

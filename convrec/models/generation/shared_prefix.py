@@ -20,6 +20,7 @@ from convrec.models.generation.kv_cache import PreallocatedLayer
 
 ATTENTION_NAME = "convrec_shared_prompt"
 MODEL_TYPES = ("llama", "qwen2", "qwen3")
+"""Models of plain attention over the whole text."""
 
 
 class SharedPrefix(NamedTuple):

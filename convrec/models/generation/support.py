@@ -8,15 +8,17 @@ hybrids) cannot have gaps, and neither can a window over the last so many entrie
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from convrec.errors import InputError
 from convrec.models.generation.kv_model import CachedModel
+from convrec.models.generation.shared_prefix import MODEL_TYPES
 from convrec.models.progress_bars import hide_warnings
 from convrec.utils.error_text import first_line
 
@@ -39,14 +41,40 @@ class SamplerSupport(NamedTuple):
     reason: str = ""
 
 
+def refuse_sampler(config: Any, samplers: Mapping[str, str], tokens: int, model: str) -> str:
+    """Raise InputError if a model cannot be sampled so; otherwise say which samplers work.
+
+    `samplers` maps a setting to its sampler, `model` is the model's name for the message, and
+    `tokens` is the length of prompt and list.
+    """
+    support = sampler_support(config, tokens)
+    if not support.any and samplers:
+        raise InputError(
+            f"lists cannot be sampled from {model}, because {support.reason}; use a model with "
+            "full attention"
+        )
+    gaps = {key: name for key, name in samplers.items() if name in GAP_SAMPLERS}
+    if gaps and not support.gaps:
+        settings = " and ".join(f"{key}={name}" for key, name in gaps.items())
+        instead = " and ".join(f"{key}=free" for key in gaps)
+        raise InputError(
+            f"{model} cannot be sampled with {settings}, because tokens are taken back there and "
+            f"{support.reason}; set {instead}, or use a model with full attention"
+        )
+    usable = "all samplers work" if support.gaps else "samplers free and lines work"
+    return usable if support.any else "no sampler works with its cache, and none is needed"
+
+
 def sampler_support(config: Any, tokens: int) -> SamplerSupport:
     """The support of a model with this configuration for sequences of up to `tokens` tokens."""
     config = config.get_text_config(decoder=True)
+    layers = DynamicCache(config=config).layers
+    if config.model_type in MODEL_TYPES and all(type(layer) is DynamicLayer for layer in layers):
+        return SamplerSupport(True, True)
     with hide_warnings():
         works = _probe(config)
     if works is not None and not works.any:
         return works
-    layers = DynamicCache(config=config).layers
     if any("Linear" in type(layer).__name__ for layer in layers):
         return SamplerSupport(True, False, "some of its layers keep a summary of what they read")
     window = min(_windows(config, layers), default=tokens)

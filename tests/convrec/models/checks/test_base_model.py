@@ -275,7 +275,7 @@ ARCHITECTURE_DEFECTS: dict[str, tuple[Change, str]] = {
         "is a CLIPModel, not a causal",
     ),
     "both ways": (_family("bert"), "lists cannot be sampled .* differently with its cache"),
-    "mamba": (_family("mamba"), "set model.base to a model with full attention"),
+    "mamba": (_family("mamba"), "cannot be sampled .* use a model with full attention"),
     "rwkv": (_family("rwkv"), "lists cannot be sampled"),
     "hybrid": (
         _family("lfm2"),
