@@ -19,7 +19,7 @@ _HEAD_DIVISOR = 4
 _ELLIPSIS = " … "
 
 TEMPLATE_DATE = date(2024, 7, 26)
-"""The day that a chat template is told; the default of Llama 3's. With the real date, the prompts
+"""The day that a chat template writes; the default of Llama 3's. With the real date, the prompts
 of training and of serving would differ."""
 
 _CLOCK_CALL = re.compile(r"""\bstrftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
