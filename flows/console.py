@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,16 +11,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from convrec.llm.parameters import LOG
+
 PLAIN_EVERY = 15.0
 """Seconds between progress lines if the output is not a terminal."""
 
 HEADLINE = ("recall@5", "recall@20", "ndcg@5", "ndcg@20", "in_catalog", "format")
 
 
-class ConsoleListener:
-    """Shows a run on a rich console; a context manager."""
+class ConsoleListener(logging.Handler):
+    """Shows a run and convrec's warnings on a rich console; a context manager."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
         self.console = console
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True)
@@ -27,13 +31,19 @@ class ConsoleListener:
         self._shown = 0.0
 
     def __enter__(self) -> ConsoleListener:
+        LOG.addHandler(self)
         if self.console.is_terminal:
             self._bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        LOG.removeHandler(self)
         if self.console.is_terminal:
             self._bar.stop()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning."""
+        self.console.print(f"warning: {record.getMessage()}", soft_wrap=True, markup=False)
 
     def progress(self, name: str, done: int, total: int, text: str) -> None:
         """Move the bar; without a terminal, print a line from time to time."""

@@ -31,6 +31,7 @@ from tasks.cache import ArtifactCache
 from tasks.dask import on_dask
 from tasks.fetch import fetch_missing
 from tasks.listener import listener
+from tasks.run_log import forwarded_warnings
 from tasks.run_names import fetch_run_name, run_name
 from tasks.task_input import TaskInput
 
@@ -122,7 +123,8 @@ def fetch_task(node: Node) -> Task[..., dict[str, Any]]:
         spent_usd: float,
     ) -> dict[str, Any]:
         progress = TaskProgress(node, slug("progress", "ask", node.name))
-        figures = fetch_missing(task_input, progress, run_id=run_id, spent_usd=spent_usd)
+        with forwarded_warnings():
+            figures = fetch_missing(task_input, progress, run_id=run_id, spent_usd=spent_usd)
         progress.finish()
         if figures["sent"]:
             rows = _figure_rows({name: figures[name] for name in figures if name != "reasons"})

@@ -35,7 +35,8 @@ _CODES = frozenset(
 _UNSUPPORTED = re.compile(
     r"unsupported|(?:not|n't)\s+(?:\w+\s+)?(?:support|permit|allow|accept|implement|recogni[sz]e"
     r"|available|a valid|valid|known|compatible)|unrecogni[sz]ed|unknown|unexpected"
-    r"|cannot find field|extra (?:inputs|fields)|deprecated|only the default|use '?\"?`?max_|incompatible|unavailable"
+    r"|cannot find field|extra (?:inputs|fields)|deprecated|only the default"
+    r"|use '?\"?`?max_|incompatible|unavailable"
     r"|cannot be (?:used|set|specified)|no longer|removed",
     re.I,
 )
@@ -155,11 +156,11 @@ class AcceptedParameters:
             return False
         if name not in self._refused:
             self._refused.add(name)
-            LOG.warning("%s", self._told(name))
+            LOG.warning("%s", self._notice(name))
         return True
 
-    def _told(self, name: str) -> str:
-        """What is told about a parameter that is refused for the first time."""
+    def _notice(self, name: str) -> str:
+        """What is logged about a parameter that is refused for the first time."""
         other = next((other for other in TOKEN_PARAMETERS if other not in self._refused), "")
         done = f"sent as {other}" if name in TOKEN_PARAMETERS and other else "left out"
         setting = parameter_setting(self._model, name, self._refused)

@@ -69,11 +69,12 @@ def test_requests_to_models_that_reason(golden: Golden, reasoning: Asked) -> Non
 
 
 def test_the_wire_carries_key_and_body(golden: Golden, reddit: Asked) -> None:
-    """The endpoint receives the stored body under the stored key."""
+    """The endpoint receives the stored body under the stored key, and never streams."""
     stored = {key: json.loads(body) for _, key, _, _, _, body, *_ in rows(reddit.home, ASKED)}
     endpoint = str(REDDIT["llm.endpoint"])
     for _, headers, body in reddit.received:
         key = headers["x-client-request-id"]
+        assert body.pop("stream", None) is (False if "messages" in body else None)
         assert key == key_of(endpoint, body)
         assert stored[key] == body
     assert {headers["x-client-request-id"] for _, headers, _ in reddit.received} == set(stored)

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - messages as they come
-"""Parameters that an endpoint refuses: understood, left out for the rest of the run, and told."""
+"""Parameters that an endpoint refuses: understood, left out for the rest of the run, and logged."""
 
 from __future__ import annotations
 

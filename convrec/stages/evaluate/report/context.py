@@ -37,7 +37,13 @@ from convrec.stages.evaluate.samples import held_out_samples
 from convrec.stages.evaluate.systems import system_lists
 from convrec.titles.index import TitleIndex
 
-_OPERATIONAL = {"base_url", "max_usd", "max_concurrency", "max_attempts", "max_failures", "timeout"}
+_OPERATIONAL = {
+    *("base_url", "max_usd", "max_concurrency", "max_attempts", "max_failures", "timeout"),
+    "drain_seconds",
+}
+_SHOWN_IF_SET = {"ingest": ("year_in_title",), "llm": ("models",)}
+"""Keys that are newer than the first reports, which keep their ids without them."""
+
 _DATA_KINDS = ("teacher_lists", "candidates", "judgments", "adjustment", "demonstrations")
 _SHOWN_ROWS = 8
 
@@ -98,6 +104,10 @@ def displayed_config(config: Config) -> dict[str, Any]:
     """Return the configuration without settings that cannot change a result, such as limits."""
     values = config.model_dump(mode="json", exclude={"train", "runner"})
     values["llm"] = {k: v for k, v in values["llm"].items() if k not in _OPERATIONAL}
+    for section, keys in _SHOWN_IF_SET.items():
+        for key in keys:
+            if not values[section][key]:
+                del values[section][key]
     if not config.sources:
         del values["sources"]
     return values
