@@ -4,6 +4,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from convrec.config import resolve_path
 from convrec.pipeline.external_checkpoint import CHECKPOINT_ROLE, external_checkpoint
 from convrec.stages.evaluate.report.markdown import evaluation_markdown
 from convrec.stages.evaluate.report.model_card import write_model_card
@@ -21,6 +22,11 @@ def evaluate(run: Run) -> None:
 def evaluate_checkpoint(run: Run, checkpoint: str) -> None:
     """Score one more checkpoint, a folder or an id, together with all that is stored."""
     nodes = external_checkpoint(run.store, checkpoint)
+    folder = resolve_path(checkpoint, "checkpoint")
+    if nodes.ref is None and folder.is_dir():
+        from convrec.models.checks import check_folder
+
+        check_folder(folder, run.config, {"evaluate"})
     if nodes.ref is not None:
         run.refs[CHECKPOINT_ROLE] = nodes.ref
     for node in (nodes.generations, nodes.metrics, nodes.report):

@@ -26,9 +26,13 @@ _QUANTIZED_NAMES = (".qweight", ".weight_packed", ".weight_scale", ".weight_scal
 def model_config(folder: Path) -> dict[str, Any]:
     """The config.json of a folder. Raises InputError if it is no model that can be trained."""
     if not (folder / CONFIG).is_file():
-        raise InputError(f"{folder} holds no model: neither {CONFIG} nor {ADAPTER_CONFIG} is in it")
+        inside = sorted((*folder.glob("*/config.json"), *folder.glob("snapshots/*/config.json")))
+        advice = f"; {inside[-1].parent} holds one" if inside else ""
+        raise InputError(
+            f"{folder} holds no model: neither {CONFIG} nor {ADAPTER_CONFIG} is in it{advice}"
+        )
     config = read_json_object(folder / CONFIG)
-    quantization = config.get("quantization_config")
+    quantization = config.get("quantization_config") or config.get("quantization")
     if quantization:
         method = quantization.get("quant_method") if isinstance(quantization, dict) else None
         raise InputError(_quantized(folder, f"quantization_config says {method or 'so'}"))
@@ -122,6 +126,6 @@ def _shards(folder: Path) -> list[Path]:
 
 def _quantized(folder: Path, reason: str) -> str:
     return (
-        f"the model in {folder} is quantized ({reason}) and cannot be trained here; set model.base "
-        "to its original in bf16, fp16 or fp32"
+        f"the model in {folder} is quantized ({reason}) and cannot be trained here; use its "
+        "original in bf16, fp16 or fp32"
     )

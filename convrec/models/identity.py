@@ -41,9 +41,12 @@ def base_digest(config: Config) -> dict[str, str]:
     folder = base_folder(config)
     if folder is None:
         return {}
-    # Prompts without this token were those of earlier versions.
-    special = {"prompt": "special token first"} if starts_with_special_token(folder) else {}
-    return {"base": file_digest(folder), **special}
+    return {"base": file_digest(folder), **first_token(folder)}
+
+
+def first_token(folder: Path) -> dict[str, str]:
+    """That prompts start with a special token; earlier versions left it out."""
+    return {"prompt": "special token first"} if starts_with_special_token(folder) else {}
 
 
 def adapter_targets(config: Config, lora: Lora) -> dict[str, str]:

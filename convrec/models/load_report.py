@@ -49,11 +49,11 @@ def refuse_unreadable(folder: Path, what: str) -> Iterator[None]:
         if "trust_remote_code" in text or "custom code" in text:
             raise InputError(
                 f"the {what} in {folder} needs code of its own (auto_map in its configuration), "
-                "which is never run; set model.base to a model of a type that transformers has"
+                "which is never run; use a model of a type that transformers has"
             ) from None
         raise InputError(
             f"the {what} in {folder} cannot be read ({first_line(error)}); download it again, or "
-            "set model.base to a causal language model saved with save_pretrained"
+            "use a causal language model saved with save_pretrained"
         ) from None
 
 
@@ -67,8 +67,8 @@ def check_architecture(folder: Path, config: Mapping[str, Any]) -> None:
             else f"transformers {transformers_version} does not know that type"
         )
         raise InputError(
-            f"the model in {folder} is of type {kind or 'unknown'}, and {reason}; set model.base "
-            "to a model of a type that transformers has"
+            f"the model in {folder} is of type {kind or 'unknown'}, and {reason}; use "
+            "a model of a type that transformers has"
         )
     is_causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     causal = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
@@ -77,7 +77,7 @@ def check_architecture(folder: Path, config: Mapping[str, Any]) -> None:
     if not is_causal:
         raise InputError(
             f"the model in {folder} is a {names[0] if names else kind}, not a causal language "
-            "model; set model.base to a model whose config.json names a ...ForCausalLM"
+            "model; use a model whose config.json names a ...ForCausalLM"
         )
 
 
@@ -99,7 +99,7 @@ def load_report_problem(folder: Path, model: Any, report: Mapping[str, Collectio
         key, stored, wanted = mismatched[0]
         return (
             f"the weights in {folder} do not fit its config.json: {key} is {_size(stored)}, but "
-            f"{name} has {_size(wanted)} there; set model.base to "
+            f"{name} has {_size(wanted)} there; use "
             "a folder whose config.json belongs to its weights"
         )
     return ""
@@ -142,7 +142,7 @@ def _explanation(missing: list[str], unexpected: list[str]) -> str:
     if unexpected:
         return (
             f", while the files hold {len(unexpected)} that it does not use, such as "
-            f"{unexpected[0]}; set model.base to a folder whose config.json belongs to its weights"
+            f"{unexpected[0]}; use a folder whose config.json belongs to its weights"
         )
     return "; download the model again, or save it again with save_pretrained"
 

@@ -7,6 +7,7 @@ for values that are not numbers. A random model of few layers shows what can be 
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from convrec.config import Config, StageName
@@ -34,27 +35,33 @@ def check_base_model(config: Config, stages: Collection[StageName] = TRAINING) -
     if is_gguf_package(base):
         gguf_file(base)
         return [f"{base} is installed"]
-    folder = student_folder(base)
+    return check_folder(student_folder(base), config, stages)
+
+
+def check_folder(folder: Path, config: Config, stages: Collection[StageName]) -> list[str]:
+    """Check the model in a folder for these stages, as `check_base_model`."""
     model, unused = load_with_report(folder, device_map="meta")
     checked = [
         f"{type(model).__name__} with all of its {len(model.state_dict())} weights",
         *[f"not used: {len(unused)} more in the files, such as {name}" for name in unused[:1]],
         check_finite(folder),
-        check_positions(model.config, config.model),
-        check_tokenizer(load_tokenizer(tokenizer_folder(folder)), model, config.model),
-        _check_samplers(model.config, config, stages),
+        check_positions(folder, model.config, config.model),
+        check_tokenizer(folder, load_tokenizer(tokenizer_folder(folder)), model, config.model),
+        _check_samplers(folder, model.config, config, stages),
     ]
     return [*checked, *_check_adapters(model, config, stages)]
 
 
-def _check_samplers(model_config: Any, config: Config, stages: Collection[StageName]) -> str:
+def _check_samplers(
+    folder: Path, model_config: Any, config: Config, stages: Collection[StageName]
+) -> str:
     tokens = config.model.max_prompt_tokens + config.model.max_completion_tokens
     sampled = {
         f"{stage}.sampler": getattr(config, stage).sampler
         for stage in ("rank_grpo", "evaluate")
         if stage in stages
     }
-    return refuse_sampler(model_config, sampled, tokens, f"model.base={config.model.base}")
+    return refuse_sampler(model_config, sampled, tokens, f"the model in {folder}")
 
 
 def _check_adapters(model: Any, config: Config, stages: Collection[StageName]) -> list[str]:

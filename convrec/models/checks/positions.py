@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from convrec.config import Model
@@ -12,7 +13,7 @@ _EXTENDING = ("linear", "dynamic", "yarn")
 """Kinds of rope scaling whose factor multiplies the length."""
 
 
-def check_positions(config: Any, settings: Model) -> str:
+def check_positions(folder: Path, config: Any, settings: Model) -> str:
     """Compare the model's positions with prompt and completion. Raises InputError if too few."""
     limit = max_positions(config)
     if limit is None:
@@ -26,8 +27,8 @@ def check_positions(config: Any, settings: Model) -> str:
         advice = "lower both"
     raise InputError(
         f"model.max_prompt_tokens={prompt} and model.max_completion_tokens={completion} need "
-        f"{prompt + completion:,} positions, but model.base has {limit:,}; {advice}, or set "
-        "model.base to a model for longer texts"
+        f"{prompt + completion:,} positions, but the model in {folder} has {limit:,}; {advice}, "
+        "or use a model for longer texts"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from convrec.config import Model
@@ -14,74 +15,76 @@ _ROOM = 1 << 20
 """Tokens that hold any template."""
 
 
-def check_tokenizer(tokenizer: Any, model: Any, settings: Model) -> str:
+def check_tokenizer(folder: Path, tokenizer: Any, model: Any, settings: Model) -> str:
     """Check special tokens, ids, the round trip of a list and the chat template.
 
     Raises InputError for the first defect, ConfigError if the template alone fills a prompt.
     """
     if tokenizer.eos_token_id is None:
         raise InputError(
-            "the tokenizer of model.base has no end-of-sequence token, so lists would have no end; "
-            "set eos_token in tokenizer_config.json in the model's folder"
+            f"the tokenizer of {folder} has no end-of-sequence token, so lists would have no end; "
+            "set eos_token in its tokenizer_config.json"
         )
     rows = model.get_input_embeddings().weight.shape[0]
-    _check_ids(tokenizer, rows)
-    _check_round_trip(tokenizer)
-    _check_template(tokenizer)
+    _check_ids(folder, tokenizer, rows)
+    _check_round_trip(folder, tokenizer)
+    _check_template(folder, tokenizer)
     ids = encode_prompt(tokenizer, _CONVERSATION, _ROOM)
     if max(ids) >= rows:
-        raise InputError(_outside("a prompt", max(ids), rows))
+        raise InputError(_outside(folder, "a prompt", max(ids), rows))
     if tokenizer.bos_token_id is not None and ids[:2] == [tokenizer.bos_token_id] * 2:
         raise InputError(
-            f"the chat template of model.base writes {tokenizer.bos_token} twice in front of a "
-            "prompt; remove one from chat_template.jinja in the model's folder"
+            f"the chat template of {folder} writes {tokenizer.bos_token} twice in front of a "
+            "prompt; remove one from chat_template.jinja there"
         )
     encode_prompt(tokenizer, "word " * settings.max_prompt_tokens, settings.max_prompt_tokens)
     source = "its chat template" if tokenizer.chat_template is not None else "no chat template"
     return f"prompts have {source} and start with {tokenizer.decode(ids[:1])!r}"
 
 
-def _check_ids(tokenizer: Any, rows: int) -> None:
+def _check_ids(folder: Path, tokenizer: Any, rows: int) -> None:
     """Every id that a text can have must have an embedding."""
     for name in ("eos", "pad", "bos"):
         token = getattr(tokenizer, f"{name}_token_id")
         if token is not None and token >= rows:
-            raise InputError(_outside(f"the tokenizer's {name}_token", token, rows))
+            raise InputError(_outside(folder, f"the tokenizer's {name}_token", token, rows))
     special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
     outside = [id_ for id_ in range(rows, len(tokenizer)) if id_ not in special]
     if outside:
-        raise InputError(_outside(f"{len(outside)} of the tokenizer's tokens", outside[-1], rows))
+        raise InputError(
+            _outside(folder, f"{len(outside)} of the tokenizer's tokens", outside[-1], rows)
+        )
 
 
-def _outside(what: str, token: int, rows: int) -> str:
+def _outside(folder: Path, what: str, token: int, rows: int) -> str:
     return (
-        f"model.base has embeddings for ids below {rows:,}, but {what} has id {token:,}; use the "
-        "tokenizer that belongs to the model, or enlarge it with resize_token_embeddings and save "
-        "it again"
+        f"the model in {folder} has embeddings for ids below {rows:,}, but {what} has id "
+        f"{token:,}; use the tokenizer that belongs to the model, or enlarge it with "
+        "resize_token_embeddings and save it again"
     )
 
 
-def _check_round_trip(tokenizer: Any) -> None:
+def _check_round_trip(folder: Path, tokenizer: Any) -> None:
     ids = encode_completion(tokenizer, _LIST, _ROOM)[:-1]
     text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
     if [line.strip() for line in text.strip().split("\n")] != _LIST.split("\n"):
         raise InputError(
-            f"the tokenizer of model.base turns the list {_LIST!r} into {text[:60]!r}, but a list "
-            "has one title a line; set model.base to a model whose tokenizer keeps line breaks and "
+            f"the tokenizer of {folder} turns the list {_LIST!r} into {text[:60]!r}, but a list "
+            "has one title a line; use a model whose tokenizer keeps line breaks and "
             "all characters"
         )
 
 
-def _check_template(tokenizer: Any) -> None:
+def _check_template(folder: Path, tokenizer: Any) -> None:
     rendered = render_prompt(tokenizer, _CONVERSATION, _ROOM)
     if _CONVERSATION not in rendered:
         raise InputError(
-            "the chat template of model.base loses the text of a message (it may expect parts "
-            "instead of a text, or another role); mend chat_template.jinja in the model's folder, "
+            f"the chat template of {folder} loses the text of a message (it may expect parts "
+            "instead of a text, or another role); mend chat_template.jinja there, "
             "or remove it to use the text alone"
         )
     if render_prompt(tokenizer, _CONVERSATION, _ROOM) != rendered:
         raise InputError(
-            "the chat template of model.base renders the same message in two ways; mend "
-            "chat_template.jinja in the model's folder"
+            f"the chat template of {folder} renders the same message in two ways; mend "
+            "chat_template.jinja there"
         )

@@ -19,7 +19,7 @@ from convrec.artifacts import StepResult, file_digest
 from convrec.artifacts.lineage import checkpoint_catalog
 from convrec.config import Config
 from convrec.errors import InputError
-from convrec.models.identity import base_digest
+from convrec.models.identity import base_digest, first_token
 from convrec.models.prompts import student_prompt
 from convrec.stages.base import Step, StepContext
 
@@ -140,7 +140,7 @@ def external_checkpoint_step(folder: Path) -> Step:
         version=1,
         build=lambda ctx: _generate(ctx, "checkpoint", _folder_sampler(folder)),
         config=_config,
-        inputs=lambda ctx: {"checkpoint": file_digest(folder)},
+        inputs=lambda ctx: {"checkpoint": file_digest(folder), **first_token(folder)},
     )
 
 

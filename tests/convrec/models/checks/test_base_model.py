@@ -129,6 +129,15 @@ def _other_family(folder: Path) -> None:
     shutil.copy(folder / "gpt2" / "model.safetensors", folder)
 
 
+def _move_down(folder: Path) -> None:
+    """As the output folder of a training, with the model in a folder inside."""
+    inside = folder / "checkpoint-20"
+    inside.mkdir()
+    for path in list(folder.iterdir()):
+        if path != inside:
+            path.rename(inside / path.name)
+
+
 def _half_precision_codes(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     save_file(
@@ -184,6 +193,8 @@ WEIGHT_DEFECTS: dict[str, tuple[Change, str]] = {
         "quantized .*qweight",
     ),
     "fp8": (_half_precision_codes, "quantized .*F8_E4M3"),
+    "mlx": (_config(quantization={"group_size": 64, "bits": 4}), "is quantized"),
+    "folder above": (_move_down, r"holds no model: .*; .*/checkpoint-20 holds one"),
     "no config": (_rename_file("config.json", "config.txt"), "holds no model"),
     "broken config": (_write("config.json", b'{"model_type":'), r"config\.json is not valid JSON"),
     "unknown type": (
@@ -289,7 +300,7 @@ ARCHITECTURE_DEFECTS: dict[str, tuple[Change, str]] = {
     "slopes by place": (_family("mpt"), "counts what was taken back"),
     "few positions": (
         _family("gpt2", n_positions=100),
-        r"need 160 positions, but model\.base has 100; set model\.max_prompt_tokens=36",
+        r"need 160 positions, but the model in .* has 100; set model\.max_prompt_tokens=36",
     ),
     "fewer positions than a list": (_family("gpt2", n_positions=32), "has 32; lower both"),
     "few rotary positions": (_config(max_position_embeddings=128), "need 160 .* has 128"),
@@ -398,7 +409,7 @@ TOKENIZER_DEFECTS: dict[str, tuple[Change, str]] = {
     "broken tokenizer": (_write("tokenizer.json", b"{}"), "the tokenizer in .* cannot be read"),
     "broken settings": (_write("tokenizer_config.json", b"["), "not valid JSON"),
     "pointer": (_write("tokenizer.json", LFS), "tokenizer.json is a Git LFS pointer"),
-    "parts": (_template(PARTS), "chat template of model.base loses the text"),
+    "parts": (_template(PARTS), "chat template of .* loses the text"),
     "nothing": (_template("<|user|><|assistant|>"), "loses the text"),
     "lower case": (
         _template("{% for m in messages %}{{ m['content'] | lower }}{% endfor %}"),
