@@ -46,9 +46,12 @@ def read_csv_rows(
     if len(set(named)) < len(named):
         raise CatalogError(f"{path} repeats a column name: {', '.join(named)}; rename one of them")
     start += reader.line_num
+    records = list(csv_records(lines, start, header, delimiter))
+    rows = [row for row in records if not _is_blank(row)]
     is_new = start > reader.line_num or delimiter != "," or len(header) > len(set(header))
-    rows = csv_records(lines, start, header, delimiter)
-    return header, [row._replace(is_new=True) for row in rows] if is_new else list(rows)
+    if is_new or len(rows) < len(records):
+        rows = [row._replace(is_new=True) for row in rows]
+    return header, rows
 
 
 def csv_records(
@@ -71,11 +74,14 @@ def csv_records(
             fields, is_new = fields[: len(header)], True  # separators after the last field
         if fields and not problem and len(fields) != len(header):
             problem = f"{len(fields)} fields where the header has {len(header)}"
-        if len(fields) > 1 and not any(map(str.strip, fields)):
-            fields = []  # an empty row of a spreadsheet
         if fields:
             yield CatalogRow(start + 1, dict(zip(header, fields, strict=False)), problem, is_new)
         start = end
+
+
+def _is_blank(row: CatalogRow) -> bool:
+    """Whether this is an empty row of a spreadsheet."""
+    return len(row.values) > 1 and not any(value.strip() for value in row.values.values())
 
 
 def _read_text(path: Path) -> str:

@@ -32,3 +32,13 @@ def test_a_home_that_is_a_file_is_an_error(
     monkeypatch.setenv("CONVREC_HOME", str(tmp_path / name))
     with pytest.raises(InputError, match=r"CONVREC_HOME=.*file is not a directory"):
         home()
+
+
+@pytest.mark.parametrize("name", ["qu?k", "a?", "?", "a/b?c/d"])
+def test_a_question_mark_in_the_home_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVREC_HOME", str(tmp_path / name))
+    with pytest.raises(InputError, match=r"a question mark \(\?\) in its name; choose another"):
+        home()
+    assert not list(tmp_path.iterdir())
