@@ -51,7 +51,7 @@ def collect_batch(
 ) -> CollectedBatch:
     """Download the output and error files of an ended batch and store what they hold."""
     collected = CollectedBatch()
-    moment = ended_at(batch)
+    moment = ended_at(batch, record.created_at)
     unreadable = unreadable_file(batch_store.folder, record.batch_key)
     unreadable.unlink(missing_ok=True)
 
@@ -73,11 +73,15 @@ def collect_batch(
     return collected
 
 
-def ended_at(batch: Batch) -> datetime:
-    """When a batch ended according to the endpoint, the same at each call."""
-    stamps = (batch.completed_at, batch.expired_at, batch.cancelled_at, batch.failed_at)
-    stamp = next((s for s in stamps if s), batch.created_at)
-    return datetime.fromtimestamp(stamp, UTC)
+def ended_at(batch: Batch, created_at: datetime) -> datetime:
+    """When a batch ended according to the endpoint, the same at each call.
+
+    `created_at` is taken if the endpoint gives no time.
+    """
+    names = ("completed_at", "expired_at", "cancelled_at", "failed_at", "created_at")
+    stamps = (getattr(batch, name, None) for name in names)
+    stamp = next((s for s in stamps if isinstance(s, (int, float)) and s > 0), None)
+    return datetime.fromtimestamp(stamp, UTC) if stamp else created_at.replace(tzinfo=UTC)
 
 
 def _store_lines(

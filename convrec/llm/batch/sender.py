@@ -8,8 +8,18 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from convrec.errors import BudgetExceeded, EndpointError
-from convrec.llm.batch.client import BatchClient
+from convrec.llm.batch.client import BatchClient, UploadedFile
 from convrec.llm.batch.collect import CollectedBatch, collect_batch
+from convrec.llm.batch.passing import (
+    FileLostError,
+    FileNotReadyError,
+    NotFoundError,
+    QueueFullError,
+    batch_errors,
+    done_count,
+    final_state,
+    passing_refusal,
+)
 from convrec.llm.batch.store import (
     CANCELLED_NOTE,
     NEVER_SUBMITTED_NOTE,
@@ -27,8 +37,17 @@ from convrec.llm.requests import Request, chunks
 if TYPE_CHECKING:
     from openai.types import Batch
 
-FINAL_STATES = ("completed", "expired", "cancelled", "failed")
-TOO_MANY_TOKENS = "token_limit_exceeded"
+USUAL_STATES = ("validating", "in_progress", "finalizing", "cancelling")
+"""Status of a batch that goes on; the progress names any other word."""
+
+QUEUE_SECONDS = 86_400.0
+"""How long room in the endpoint's queue of batches is waited for."""
+
+QUEUE_TRIES = 3
+"""Refusals by a full queue, without a batch of ours in it, after which a batch is halved."""
+
+NEW_SECONDS = 120.0
+"""How long the endpoint may not know a batch that it has just created."""
 
 INITIAL_POLL = 0.5
 """Seconds until the first poll of a batch; the pause doubles up to `llm.batch.poll_seconds`."""
@@ -54,6 +73,10 @@ class BatchSender:
         self._rounds = 0
         self._endpoint_error = ""
         self._budget_error = ""
+        self._created_at: dict[str, float] = {}
+        self._queue_full_since = 0.0
+        self._queue_refusals = 0
+        self._waiting = ""
 
     def needs_another_round(self) -> bool:
         """Whether another batch is needed. Raises the errors of the round that has ended."""
@@ -156,7 +179,7 @@ class BatchSender:
                     submitted |= self._submit(record)
                 done[record.batch_key] = self.poll_batch(record.batch_key)
                 stats.pending = sum(done.values())
-                stats.activity = f"{stats.pending:,} done in open batches"
+                stats.activity = f"{stats.pending:,} done in open batches{self._waiting}"
                 stats.report()
             if self._batch_store.open_with(self.wanted):
                 time.sleep(pause)
@@ -173,15 +196,27 @@ class BatchSender:
         record = self._batch_store.record(batch_key)
         if record is None or record.state != "submitted":
             return 0
-        batch = self._client.get_batch(record.batch_id)
-        counts = batch.request_counts
-        if batch.status not in FINAL_STATES:
-            return counts.completed + counts.failed if counts else 0
+        batch = self._get_batch(record)
+        if batch is None:
+            return 0
+        if not final_state(batch):
+            self._waiting = "" if batch.status in USUAL_STATES else f" (state {batch.status!r})"
+            return done_count(batch)
         with self._batch_store.try_lock(batch_key) as is_locked:
             record = self._batch_store.record(batch_key)
             if is_locked and record is not None and record.state == "submitted":
                 self._collect(batch, record)
         return 0
+
+    def _get_batch(self, record: BatchRecord) -> Batch | None:
+        """The state of a batch; None if the endpoint does not know yet that it created it."""
+        created_at = self._created_at.get(record.batch_key, -NEW_SECONDS)
+        try:
+            return self._client.get_batch(record.batch_id)
+        except NotFoundError:
+            if time.monotonic() - created_at < NEW_SECONDS:
+                return None
+            raise
 
     def _count_claimed_elsewhere(self) -> int:
         """How many wanted requests another process is sending."""
@@ -196,43 +231,95 @@ class BatchSender:
             if not is_locked or current is None or current.state in ("submitted", "ended"):
                 return False
             batch_id = self._client.find_batch(record.batch_key) if current.file_id else ""
+            if current.file_id and not self._client.can_list and current.run != ctx.run:
+                raise EndpointError(self._unknown_message(current))
             if batch_id:
                 batch_store.update(current, batch_id=batch_id, state="submitted")
                 return False
-            if not self._submits or record.run != self._ctx.run:
+            if not self._submits or (record.run != ctx.run and not self._adopt(current)):
                 # Packed by a run with its own budget, which is gone: the requests are free again.
                 batch_store.end(current, NEVER_SUBMITTED_NOTE)
                 return False
-            batch_store.update(current, batch_id=self._create(current), state="submitted")
+            ctx.settle_check()
+            batch_id = self._create(current)
+            if not batch_id:
+                return False
+            batch_store.update(current, batch_id=batch_id, state="submitted")
+            self._created_at[record.batch_key] = time.monotonic()
             keys = batch_store.request_keys(current)
             ctx.stats.sent += len(keys - self.sent)
             self.sent |= keys
         return True
 
+    def _adopt(self, record: BatchRecord) -> bool:
+        """Take over a batch whose file another run has uploaded, if all of it is wanted."""
+        if not record.file_id or not self._batch_store.request_keys(record) <= self.wanted:
+            return False
+        requests = self._batch_store.open_requests(record.run, record.batch_key)
+        max_cost = sum(self._max_cost(request) for request in requests)
+        if not self._ctx.budget.allows(max_cost):
+            return False
+        self._reserve(max_cost)
+        self._batch_store.update(record, run=self._ctx.run)
+        return True
+
     def _create(self, record: BatchRecord) -> str:
+        """The endpoint's id of a new batch; empty if it takes no more batches for now."""
         batch_store = self._batch_store
         self._ctx.stats.activity = f"uploading {record.requests:,} requests"
         self._ctx.stats.report()
         if record.state == "draft":
             batch_store.update(record, state="ready")
-        file_id = record.file_id
-        if not file_id:
+        file = UploadedFile(record.file_id)
+        if not file.file_id:
             path = batch_store.folder / f"batch-{record.batch_key}.input.jsonl"
             batch_store.write_input_file(record, path)
-            file_id = self._client.upload_file(path, record.file_name)
+            file = self._client.upload_file(path, record.file_name)
             path.unlink()
-            batch_store.update(record, file_id=file_id)
-        return self._client.create_batch(file_id, record.batch_key)
+            batch_store.update(record, file_id=file.file_id)
+        try:
+            batch_id = self._client.create_batch(file, record.batch_key)
+        except QueueFullError as refusal:
+            self._wait_for_queue(record, refusal)
+            return ""
+        except (FileLostError, FileNotReadyError) as error:
+            if isinstance(error, FileLostError) or record.run != self._ctx.run:
+                batch_store.end(record, NEVER_SUBMITTED_NOTE)  # next time with another file
+            raise
+        self._waiting, self._queue_full_since, self._queue_refusals = "", 0.0, 0
+        return batch_id
+
+    def _unknown_message(self, record: BatchRecord) -> str:
+        return (
+            f"it is not known whether batch {record.batch_key} of an earlier run was created: "
+            f"{self._client.url} does not list its batches. Look there; if it has none, free the "
+            f"requests with `convrec llm batches --release {record.batch_key}`"
+        )
+
+    def _wait_for_queue(self, record: BatchRecord, refusal: QueueFullError) -> None:
+        """Leave a batch for later; halve it if nothing of ours fills the queue."""
+        self._waiting = "; waiting for room in the endpoint's queue of batches"
+        self._queue_full_since = self._queue_full_since or time.monotonic()
+        if time.monotonic() - self._queue_full_since > QUEUE_SECONDS:
+            raise EndpointError(f"{refusal}. Batches that are submitted continue; run again later")
+        if any(each.state == "submitted" for each in self._batch_store.open_with(self.wanted)):
+            return
+        self._queue_refusals += 1
+        if self._queue_refusals >= QUEUE_TRIES and record.requests > 1:
+            self._queue_refusals = 0
+            self._max_requests = max(1, record.requests // 2)
+            self._batch_store.end(record, "too large for the endpoint's queue")
 
     # -- collecting ----------------------------------------------------------------------------
 
     def _collect(self, batch: Batch, record: BatchRecord) -> None:
         remove_transfers(self._batch_store.folder, record.batch_key)
         collected = collect_batch(batch, record, self._batch_store, self._client, self._ctx)
-        note: str = batch.status
-        if batch.status == "failed":
+        state = final_state(batch)
+        note = state
+        if state == "failed":
             note = self._handle_failed(batch, record)
-        elif batch.status == "cancelled" and record.note == CANCELLED_NOTE:
+        elif state == "cancelled" and record.note == CANCELLED_NOTE:
             self._endpoint_error = (
                 f"batch {record.batch_key} was cancelled. Its responses are stored; run again to "
                 "send the rest"
@@ -243,20 +330,31 @@ class BatchSender:
         self._count(record, collected)
 
     def _handle_failed(self, batch: Batch, record: BatchRecord) -> str:
-        """Halve the batch size or record the error; nothing of a failed batch was billed."""
-        errors = (batch.errors.data if batch.errors else None) or []
-        code = str(errors[0].code if errors else "no reason")
-        message = " ".join(str(errors[0].message or "").split())[:160] if errors else ""
-        if code == TOO_MANY_TOKENS and record.requests > 1:
+        """Halve the batch size, wait for room in the queue, or record the error."""
+        code, message = next(iter(batch_errors(batch)), ("no reason", ""))
+        if passing_refusal(429, f"{code} {message}") == "queue":
+            if record.requests == 1 and self._has_waited_for_queue():
+                self._endpoint_error = self._refused_message(record, code, message)
             self._max_requests = max(1, record.requests // 2)
             self._rounds -= 1
         else:
-            self._endpoint_error = (
-                f"{self._client.url} refused batch {record.batch_key} of {record.requests:,} "
-                f"requests: {code}{': ' if message else ''}{message}. Nothing of it was run or "
-                "billed; fix the cause and run again"
-            )
+            self._endpoint_error = self._refused_message(record, code, message)
         return f"failed: {code}"
+
+    def _has_waited_for_queue(self) -> bool:
+        """Pause before the next try; True if there were enough of them."""
+        self._queue_refusals += 1
+        if self._queue_refusals > self._ctx.config.llm.max_attempts:
+            return True
+        time.sleep(min(INITIAL_POLL * 2**self._queue_refusals, self._settings.poll_seconds))
+        return False
+
+    def _refused_message(self, record: BatchRecord, code: str, message: str) -> str:
+        return (
+            f"{self._client.url} refused batch {record.batch_key} of {record.requests:,} "
+            f"requests: {code}{': ' if message else ''}{message}. What it ran is stored; fix the "
+            "cause and run again"
+        )
 
     def _count(self, record: BatchRecord, collected: CollectedBatch) -> None:
         self._endpoint_error = self._endpoint_error or collected.terminal

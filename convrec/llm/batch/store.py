@@ -78,7 +78,7 @@ class BatchStore:
 
     @with_retries
     def update(self, batch: BatchRecord | BatchDraft, **changes: str) -> None:
-        """Set `state`, `file_id`, `batch_id` or `note` of a batch, unless it has ended."""
+        """Set `state`, `run`, `file_id`, `batch_id` or `note` of a batch, unless it has ended."""
         assignments = ", ".join(f"{name} = ?" for name in changes)
         with self.store.transaction() as connection:
             connection.execute(
@@ -122,23 +122,24 @@ class BatchStore:
             ).fetchall()
         return {key for (key,) in found}
 
-    def open_requests(self, run: str | None = None) -> LazyRequests:
-        """The requests in the open batches of one run, or of all."""
+    def open_requests(self, run: str | None = None, batch_key: str | None = None) -> LazyRequests:
+        """The requests in the open batches of one run, or of all; with a key, in that batch."""
         query = (
             "SELECT {} FROM llm_batch_requests JOIN llm_batches USING (batch_key) "
-            "WHERE $1 IS NULL OR run = $1"
+            "WHERE ($1 IS NULL OR run = $1) AND ($2 IS NULL OR batch_key = $2)"
         )
+        values = [run, batch_key]
 
         def make() -> Iterator[Request]:
             with self.store.read_connection() as connection:
-                found = connection.execute(query.format("owner, endpoint, body"), [run])
+                found = connection.execute(query.format("owner, endpoint, body"), values)
                 while rows := found.fetchmany(FETCH_SIZE):
                     for owner, endpoint, body in rows:
                         yield Request(owner, endpoint, json.loads(body))
 
         def count() -> int:
             with self.store.read_connection() as connection:
-                ((number,),) = connection.execute(query.format("count(*)"), [run]).fetchall()
+                ((number,),) = connection.execute(query.format("count(*)"), values).fetchall()
             return int(number)
 
         return LazyRequests(make, count)

@@ -95,6 +95,8 @@ def test_an_unusable_repair_is_a_final_failure(
     config: Config, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script_judge(monkeypatch, "no", json.dumps({"ratings": [{"candidate": 1, "rating": 9}]}))
+    llm = config.llm.model_copy(update={"max_failures": 1.0})
+    config = config.model_copy(update={"llm": llm})
     _, ref = run(config, store)["reflect"]
     rows = store.read(ref.artifact_id)
     assert rows["rating"].null_count() == rows.height
