@@ -28,6 +28,7 @@ from convrec.cli.score import compare, score
 from convrec.cli.serving import export, recommend
 from convrec.cli.train import app as train_app
 from convrec.errors import ConfigError, ConvrecError, WarehouseError, is_disk_full
+from convrec.utils.terminal import discard_if_closed, escape_unknown_characters
 from flows.interruption import INTERRUPTED, resume_hint
 from flows.publish import publish
 
@@ -172,6 +173,7 @@ def main() -> None:
     """Run the command line; an expected failure prints one sentence and sets its exit code."""
     # Inside a run Prefect raises, so the run drains, and then passes the signal on.
     signal.signal(signal.SIGTERM, _terminated)
+    escape_unknown_characters()
     try:
         app(standalone_mode=True)
     except ConvrecError as error:
@@ -187,6 +189,8 @@ def main() -> None:
         if ended.code == INTERRUPTED:
             typer.echo(resume_hint(getattr(ended, "__notes__", [])), err=True)
         raise
+    finally:
+        discard_if_closed()
 
 
 def _refuse_full_disks() -> None:

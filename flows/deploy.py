@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from convrec.config import ROOT
 from convrec.errors import ConfigError, ConvrecError
 from convrec.utils.error_text import type_and_first_line
+from convrec.utils.terminal import escape_unknown_characters
 from flows.server import SETTING, shared_url
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def main(arguments: list[str]) -> int:
         print(f"unknown {' '.join(arguments)!r}; give nothing, or worker", file=sys.stderr)
         return 2
     os.chdir(ROOT)
+    escape_unknown_characters()
     try:
         # Before Prefect is imported, which reads it once: this process and all others agree.
         os.environ[SETTING] = shared_url()

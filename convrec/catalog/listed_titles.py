@@ -18,7 +18,7 @@ NO_GENRES = "(no genres listed)"
 """What MovieLens writes for an item without genres."""
 
 MIN_SHARE = 0.5
-"""Share of titles that end in a year, from which they are taken for listed titles."""
+"""Titles are treated as listed titles if more than this share of them ends in a year."""
 
 _LAST_BRACKET = re.compile(r"^(?P<rest>.*\S)\s*\((?P<content>[^()]*)\)$")
 _AKA = re.compile(r"^a\.?\s?k\.?\s?a\.?:?\s+", re.IGNORECASE)

@@ -179,7 +179,7 @@ def _open(path: Path, compression: str) -> IO[bytes]:
 
 
 def _first_bytes(path: Path) -> bytes:
-    """The first bytes of a file; empty if it cannot be read, as whoever reads it reports."""
+    """The first bytes of a file; empty if it cannot be read, which the reader reports."""
     try:
         with path.open("rb") as file:
             return file.read(_START)
