@@ -16,7 +16,7 @@ from convrec.catalog.listed_titles import NO_GENRES, split_listed_title
 from convrec.catalog.years import is_missing, is_plain_year, parse_year
 from convrec.errors import CatalogError
 from convrec.titles.line_format import format_line
-from convrec.titles.normalize import clean_text, exact_key, split_year
+from convrec.titles.normalize import clean_text, clean_title, exact_key, split_year
 
 MAX_RAW_CHARACTERS = 2000
 """Longer raw text of a quarantined row is cut."""
@@ -112,7 +112,7 @@ def _parse_item(
     year, reason = parse_year(row.values.get("year"))
     if reason:
         return None, reason
-    title = " ".join(clean_text(str(title)).split())
+    title = " ".join(clean_title(str(title)).split())
     aliases = _split_list(row.values.get("aliases"))
     if year_in_title:
         title, title_year, names = split_listed_title(title)
@@ -139,7 +139,7 @@ def _is_read_differently(row: CatalogRow) -> bool:
     values = row.values
     texts = [values.get(name) for name in ("title", "aliases", "genres")]
     return (
-        any(isinstance(text, str) and clean_text(text) != text for text in texts)
+        any(isinstance(text, str) and clean_title(text) != text for text in texts)
         or not is_plain_year(values.get("year"))
         or (not row.problem and bool(_row_problem(values)))
     )

@@ -18,7 +18,7 @@ from convrec.metrics.relevance import TitleAndYear, list_lines, year_gap
 from convrec.metrics.scored_lists import ListToScore
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
-from convrec.titles.normalize import exact_key
+from convrec.titles.normalize import clean_title, exact_key
 
 MISSING = -1
 """In place of a catalog row, title or year that a line does not have."""
@@ -135,7 +135,7 @@ class Matcher:
         return np.fromiter(map(codes.__getitem__, lines), dtype=np.int64, count=len(lines))
 
     def _parse(self, line: str) -> tuple[int, int, int, int, int]:
-        parsed = self._line_format.parse(line)
+        parsed = self._line_format.parse(clean_title(line))
         if parsed is None:
             return MISSING, MISSING, MISSING, MISSING, 0
         key = self._key(parsed.title)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from convrec.titles.index import YEAR_TOLERANCE, TitleIndex
 from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat, TitleYear
-from convrec.titles.normalize import exact_key
+from convrec.titles.normalize import clean_title, exact_key
 
 TitleAndYear = tuple[str, int | None]
 """A title and its year, None if unknown; a plain tuple or a `TitleYear`."""
@@ -115,7 +115,7 @@ _key = lru_cache(maxsize=1 << 16)(exact_key)
 
 @lru_cache(maxsize=1 << 16)
 def _parse(line: str, line_format: LineFormat) -> tuple[TitleYear | None, str]:
-    item = line_format.parse(line)
+    item = line_format.parse(clean_title(line))
     return item, _key(item.title) if item else ""
 
 

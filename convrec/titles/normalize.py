@@ -41,6 +41,10 @@ _CODE_THAT_NO_ENCODER_WRITES = re.compile(  # control characters, digits, letter
     r"%(?:[01]|3[0-9]|4[1-9A-F]|5[0-9A]|6[1-9A-F]|7[0-9AF])", re.I
 )
 _MAX_ESCAPES = 3
+_WIDE_YEAR = re.compile(r"\s*[\uff08\uff3b\u3010\u3014](\d{4})[\uff09\uff3d\u3011\u3015]\s*$")
+_CJK_QUOTED = re.compile(
+    r"^\s*[\u300a\u3008\u300c\u300e]([^\u3008-\u300f]+)[\u300b\u3009\u300d\u300f](\s*\(\d{4}\))?\s*$"
+)
 BRACKET = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
 """A bracket without brackets inside; its group is the content."""
 
@@ -87,6 +91,16 @@ def clean_text(text: str) -> str:
     if text.isascii():
         return text
     return _JOINERS.sub(_needed_joiner, _INVISIBLE.sub("", text))
+
+
+def clean_title(title: str) -> str:
+    """`clean_text`, with a final full-width year as " (1995)" and without CJK quotes around all."""
+    title = clean_text(title)
+    if title.isascii():
+        return title
+    title = _WIDE_YEAR.sub(lambda match: f" ({int(match[1])})", title)
+    quoted = _CJK_QUOTED.match(title)
+    return f"{quoted[1]}{quoted[2] or ''}" if quoted else title
 
 
 def exact_key(title: str) -> str:

@@ -50,6 +50,10 @@ _PAIRED_QUOTES = {
 }  # fmt: skip
 """Opening quote → closing quote, after `QUOTES`."""
 
+_WIDE_SIGNS = re.compile(
+    "[\u3000-\u303f\uff00-\uffef\u2997\u2998\u2122\u2120\u00ab\u00bb\u2039\u203a\u201e\u201f]"
+)
+
 _MAX_NAMES = 8
 
 
@@ -80,6 +84,12 @@ def parse_title(text: str) -> WrittenTitle:
     if words:
         title = title._replace(remarks=(*title.remarks, read_remark(words)))
     return title._replace(year=year) if year else _take_year(title)
+
+
+def is_plain_title(text: str) -> bool:
+    """Whether a title has no remarks, and no signs that need cleaning or normalization."""
+    is_clean = clean_text(text) == text and not _WIDE_SIGNS.search(text)
+    return is_clean and not parse_title(text).remarks
 
 
 def _parse_brackets(text: str) -> WrittenTitle:

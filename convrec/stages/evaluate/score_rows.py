@@ -20,6 +20,7 @@ from convrec.errors import InputError
 from convrec.metrics.relevance import TitleAndYear
 from convrec.metrics.scored_lists import EvaluationProtocol, ListToScore
 from convrec.titles.line_format import parse_line
+from convrec.titles.normalize import clean_title
 
 SEEN, GROUND_TRUTH = "seen_titles", "groundtruth_with_release_year"
 
@@ -73,7 +74,7 @@ def _parse_row(number: int, line: bytes, protocol: EvaluationProtocol) -> ScoreR
     missing = [name for name in ("completion", SEEN, GROUND_TRUTH) if name not in row]
     if missing:
         raise ValueError(f"no {' and no '.join(missing)}")
-    truths = [_parse_pair(x, GROUND_TRUTH) for x in _list(row, GROUND_TRUTH)]
+    truths = [_parse_pair(x, GROUND_TRUTH, protocol) for x in _list(row, GROUND_TRUTH)]
     if not truths:
         raise ValueError(f"{GROUND_TRUTH} is empty, so there is nothing to find")
     seen = [_parse_seen(x, protocol) for x in _list(row, SEEN)]
@@ -106,21 +107,23 @@ def _list(row: dict[str, Any], name: str) -> list[Any]:
 def _parse_seen(value: Any, protocol: EvaluationProtocol) -> TitleAndYear:
     """Parse a seen title; the published code compares the unparsed text."""
     if not isinstance(value, str):
-        return _parse_pair(value, SEEN)
+        return _parse_pair(value, SEEN, protocol)
     return _parse_title(value) if protocol != "reference" else (value, None)
 
 
 @lru_cache(maxsize=1 << 16)
 def _parse_title(text: str) -> TitleAndYear:
-    return parse_line(text) or (text, None)
+    return parse_line(clean_title(text)) or (text, None)
 
 
-def _parse_pair(value: Any, name: str) -> TitleAndYear:
+def _parse_pair(value: Any, name: str, protocol: EvaluationProtocol) -> TitleAndYear:
+    """Parse a title and its year; the published code compares the title as it is written."""
     if isinstance(value, dict):
         value = [value.get("title"), value.get("year")]
     if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)):
         raise ValueError(f"{name} contains {value!r:.60}, which is not a [title, year] pair")
     title, year = value
+    title = title if protocol == "reference" else clean_title(title)
     number, problem = parse_year(year)
     if not problem:
         return title, number

@@ -16,13 +16,16 @@ from convrec.stages.ingest.chat import is_deleted, is_plain, read_prompt
 from convrec.stages.ingest.json_rows import begins_list, line_rows
 from convrec.stages.ingest.raw_rows import ConversationFile, read_raw_rows
 from convrec.stages.ingest.samples import BadRowError
-from convrec.titles.normalize import clean_text
+from convrec.titles.normalize import clean_text, clean_title
 from convrec.utils.file_content import data_suffix, is_compressed, is_parquet, text_lines
 
 _PLAIN_SPLIT = re.compile(r"(?:train|val|valid|validation|dev|test)(?:[-._/]|$)", re.IGNORECASE)
 _TITLE_COLUMNS = ("seen_titles", "groundtruth_with_release_year")
 _TITLE_KEYS = tuple(f'"{name}"'.encode() for name in _TITLE_COLUMNS)
 _SIGNS = (b"eleted", b"emoved", b'"from"', b"}{", b"} {")
+_WIDE_SIGNS = frozenset("\uff08\uff3b\u3010\u3014\u300a\u3008\u300c\u300e")
+"""What `clean_title` looks for besides `clean_text`."""
+
 _ROLE, _USER, _ASSISTANT, _PROMPT = b'"role"', b'"user"', b'"assistant"', b'"prompt"'
 _PARTS = re.compile(rb'"content"\s*:\s*[^"\s]')
 _PROMPT_FORM = re.compile(rb'"prompt"\s*:\s*(?:\{|"(?:\s|\\n)*[\[{])')
@@ -88,7 +91,7 @@ def _may_have_new_titles(end: bytes) -> bool:
     if b"%" in end or b"\\u" in end or _TITLE_FORM.search(end):
         return True
     text = end.decode(errors="replace")
-    return clean_text(text) != text
+    return clean_text(text) != text or not _WIDE_SIGNS.isdisjoint(text)
 
 
 def _is_new(row: Any) -> bool:
@@ -130,4 +133,4 @@ def _pair(entry: Any) -> tuple[Any, Any]:
 
 @lru_cache(maxsize=1 << 16)
 def _is_cleaned(title: str) -> bool:
-    return clean_text(title) != title
+    return clean_title(title) != title

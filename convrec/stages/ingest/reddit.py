@@ -30,7 +30,7 @@ from convrec.stages.ingest.samples import (
     require_row_columns,
 )
 from convrec.titles.line_format import parse_line
-from convrec.titles.normalize import clean_text
+from convrec.titles.normalize import clean_title
 
 REQUIRED_COLUMNS = ("prompt", "seen_titles", "groundtruth_with_release_year")
 
@@ -115,7 +115,7 @@ def _title_and_year(entry: Any) -> tuple[Any, Any]:
 
 @lru_cache(maxsize=65_536)
 def _title_from_text(line: str, column: str) -> Title:
-    title, year = parse_line(line) or ("", None)
+    title, year = parse_line(clean_title(line)) or ("", None)
     return _title(title, year, column)
 
 
@@ -126,7 +126,7 @@ def _title(title: Any, year: Any, column: str) -> Title:
     number, reason = parse_year(year)
     if reason:
         raise BadRowError(f"{column}: {reason}")
-    title = clean_text(check_unicode(title))
+    title = clean_title(check_unicode(title))
     if not title.strip():
         raise BadRowError(f"an entry of {column} has no title")
     return {"title": " ".join(title.split()), "year": number}

@@ -37,7 +37,12 @@ from convrec.stages.partitions import (
 )
 from convrec.stages.remap.embedding import EmbeddingResponses, vector_inputs
 from convrec.stages.remap.incremental import affected_contexts, find_earlier_candidates
-from convrec.stages.remap.linked_titles import LINK_COLUMNS, LinkedTitles, link_teacher_titles
+from convrec.stages.remap.linked_titles import (
+    LINK_COLUMNS,
+    LinkedTitles,
+    link_teacher_titles,
+    linking_inputs,
+)
 from convrec.stages.remap.similarity import missing_vector_failures, similarity_model
 from convrec.utils.topk import top_columns
 
@@ -207,6 +212,6 @@ CANDIDATES = Step(
     version=2,
     build=_build,
     config=_config,
-    inputs=vector_inputs,
+    inputs=lambda ctx: vector_inputs(ctx) | linking_inputs(ctx),
     responses=EmbeddingResponses(),
 )

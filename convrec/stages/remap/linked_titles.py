@@ -6,14 +6,18 @@ The paper's I is an exact match; here it is a fuzzy link (`convrec.titles.linker
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from convrec.artifacts import ArtifactRef, Store
 from convrec.stages.base import StepContext
 from convrec.titles.line_format import format_line
 from convrec.titles.linker import Linker
+from convrec.titles.parse import is_plain_title
+from convrec.titles.remarks import kind_of_work
 from convrec.utils.latest_value import LatestValue
 
 if TYPE_CHECKING:
@@ -26,6 +30,12 @@ LINK_COLUMNS = {
     "runner_up": pl.String,
     "runner_up_score": pl.Float64,
 }
+
+READING = "2"
+"""Raise it whenever a title that is not plain would be linked in another way."""
+
+_MAY_BE_OTHER = r"[(\[&%]|[^\x00-\x7f]"
+"""Titles without a match are plain."""
 
 _LATEST_LINKS: LatestValue[pl.DataFrame] = LatestValue()
 """A run needs the links three times: to send requests, to name the artifact and to build it."""
@@ -98,15 +108,43 @@ def link_teacher_titles(ctx: StepContext) -> LinkedTitles:
         )
     titles, roles = distinct.select("title", "year"), {"catalog", "teacher_lists"}
     if ctx.frames.keys() & roles:
-        links = link_to_catalog(titles, ctx.frame("catalog"))
+        links = link_to_catalog(titles, ctx.frame("catalog"), ctx.config.domain.noun)
     else:
-        key = tuple(ctx.parents[role].artifact_id for role in sorted(roles))
-        links = _LATEST_LINKS.get(key, lambda: link_to_catalog(titles, ctx.frame("catalog")))
+        key = (*(ctx.parents[role].artifact_id for role in sorted(roles)), ctx.config.domain.noun)
+        links = _LATEST_LINKS.get(
+            key, lambda: link_to_catalog(titles, ctx.frame("catalog"), ctx.config.domain.noun)
+        )
     return LinkedTitles(distinct.hstack(links))
 
 
-def link_to_catalog(titles: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
-    """Link distinct titles (title, year) to a catalog.
+def linking_inputs(ctx: StepContext) -> dict[str, str]:
+    """How titles are linked, as inputs of the step; empty if every version links them alike.
+
+    That is so if no title of the lists and of the catalog has a remark in brackets, or signs that
+    are read in another way now.
+    """
+    if all(_are_plain(ctx, role) for role in ("catalog", "teacher_lists")):
+        return {}
+    return {"linking": " ".join([READING, kind_of_work(ctx.config.domain.noun)]).strip()}
+
+
+def _are_plain(ctx: StepContext, role: str) -> bool:
+    if role in ctx.frames:
+        titles = ctx.frame(role, "title")["title"].unique()
+        others = titles.filter(titles.str.contains(_MAY_BE_OTHER)).to_list()
+        return all(map(is_plain_title, others))
+    return _is_plain_artifact(ctx.store, ctx.parents[role])
+
+
+@lru_cache(maxsize=16)
+def _is_plain_artifact(store: Store, ref: ArtifactRef) -> bool:
+    condition = f"AND regexp_matches(title, '{_MAY_BE_OTHER}')"
+    others = store.query(ref.artifact_id, "DISTINCT title", condition)
+    return all(map(is_plain_title, others["title"]))
+
+
+def link_to_catalog(titles: pl.DataFrame, catalog: pl.DataFrame, noun: str) -> pl.DataFrame:
+    """Link distinct titles (title, year) to a catalog; `noun` names an item.
 
     The columns are position (−1 without a link) and LINK_COLUMNS (null without a link).
     """
@@ -123,6 +161,6 @@ def link_to_catalog(titles: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame
         )
         if link
         else (-1, *(None for _ in LINK_COLUMNS))
-        for title, link in zip(written, Linker(catalog).link_many(written), strict=True)
+        for title, link in zip(written, Linker(catalog, noun).link_many(written), strict=True)
     ]
     return pl.DataFrame(rows, schema={"position": pl.Int64, **LINK_COLUMNS}, orient="row")

@@ -4,6 +4,7 @@ import pytest
 
 from convrec.titles.normalize import (
     clean_text,
+    clean_title,
     exact_key,
     plain_words,
     split_bare_year,
@@ -127,3 +128,24 @@ def test_clean_text_leaves_other_text_alone(text: str) -> None:
 )
 def test_clean_text_takes_linear_time(unit: str) -> None:
     clean_text("\u0645" + unit * (1_000_000 // len(unit)) + "\u0645")
+
+
+@pytest.mark.parametrize(
+    ("title", "cleaned"),
+    [
+        ("Heat\uff081995\uff09", "Heat (1995)"),
+        ("Heat \uff3b\uff11\uff19\uff19\uff15\uff3d", "Heat (1995)"),
+        ("Heat\u30101995\u3011", "Heat (1995)"),
+        ("\u300aHeat\u300b", "Heat"),
+        ("\u300aHeat\u300b\uff081995\uff09", "Heat (1995)"),
+        ("\u300cHeat\u300d (1995)", "Heat (1995)"),
+        ("\u300eHe\u200bat\u300f", "Heat"),
+        ("\u300cA\u300d\u306e\u60b2\u5287", "\u300cA\u300d\u306e\u60b2\u5287"),
+        ("Heat\uff08\u30ea\u30e1\u30a4\u30af\uff09", "Heat\uff08\u30ea\u30e1\u30a4\u30af\uff09"),
+        ('"Heat"', '"Heat"'),
+        ("\u201cHeat\u201d", "\u201cHeat\u201d"),
+        ("Am\u00e9lie (2001)", "Am\u00e9lie (2001)"),
+    ],
+)
+def test_clean_title_reads_full_width_years_and_cjk_quotes(title: str, cleaned: str) -> None:
+    assert clean_title(title) == cleaned

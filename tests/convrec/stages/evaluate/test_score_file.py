@@ -200,3 +200,47 @@ def test_per_label(tmp_path: Path) -> None:
     lists.write_text(json.dumps(rows[1]), encoding="utf-8")
     with pytest.raises(InputError, match="mentioned already"):
         score_file(lists, catalog, protocol="per-label")
+
+
+@pytest.mark.parametrize(
+    "signs",
+    [
+        {"completion": "He\u200bat (1995)"},
+        {"completion": "Heat (1995)\u200b"},
+        {"completion": "\ufeffHeat (1995)"},
+        {"completion": "Heat\uff081995\uff09"},
+        {"completion": "\u300aHeat\u300b (1995)"},
+        {"completion": "Heat%20(1995)"},
+        {"completion": "He&shy;at (1995)"},
+        {"groundtruth_with_release_year": [["He\u200bat", 1995]]},
+        {"groundtruth_with_release_year": [["Heat", "1995.0"]]},
+        {"groundtruth_with_release_year": [["Heat", " 1995 "]]},
+        {"groundtruth_with_release_year": [["Heat", "(1995)"]]},
+        {"groundtruth_with_release_year": [["Heat", 1995.0]]},
+        {"groundtruth_with_release_year": [["\u300cHeat\u300d", 1995]]},
+    ],
+)
+def test_signs_nobody_sees_and_forms_of_years_are_equal(
+    signs: dict[str, Any], tmp_path: Path
+) -> None:
+    catalog = tmp_path / "catalog.csv"
+    catalog.write_text("title,year\n\u200bHe\u00adat,1995\nAlien,1979\n", encoding="utf-8")
+    row = {
+        "completion": "Heat (1995)",
+        "seen_titles": [],
+        "groundtruth_with_release_year": [["Heat", 1995]],
+    }
+    lists = jsonl(tmp_path / "lists.jsonl", row | signs)
+    metrics = score_file(lists, catalog, resamples=10).metrics
+    assert metrics["recall@5"].value == 1
+    assert metrics["in_catalog"].value == 1
+
+
+@pytest.mark.parametrize(
+    "seen", ["He\u200bat (1995)", "Heat\uff081995\uff09", ["He\u200bat", "1995.0"]]
+)
+def test_seen_titles_with_such_signs_are_seen(seen: Any, tmp_path: Path, catalog: Path) -> None:
+    lists = jsonl(
+        tmp_path / "lists.jsonl", GOOD | {"completion": "Heat (1995)", "seen_titles": [seen]}
+    )
+    assert score_file(lists, catalog, resamples=10).metrics["seen"].value == 1

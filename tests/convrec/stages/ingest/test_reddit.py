@@ -12,6 +12,7 @@ from convrec.artifacts.tables import KINDS
 from convrec.config import Config, load
 from convrec.errors import InputError
 from convrec.stages.ingest import IngestedData, read_data
+from convrec.stages.ingest.read import conversations_inputs
 
 CATALOG = "title,year\nHeat,1995\nRonin,1998\n"
 OCTOBER, NOVEMBER, DECEMBER = 1_665_000_000, 1_668_500_000, 1_671_000_000
@@ -275,3 +276,27 @@ def test_the_authors_samples(shared: Path) -> None:
     assert frame["completion"].null_count() == 0
     assert source.catalog.height == 7399
     assert source.quarantine.height == 5
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "He\u200bat",
+        "\ufeffHeat",
+        "He\u00adat",
+        "Heat\uff081995\uff09",
+        "\u300aHeat\u300b",
+        "\u300cHeat\u300d\uff081995\uff09",
+        "&#72;eat",
+        "Heat%20(1995)",
+    ],
+)
+def test_titles_are_cleaned_and_named_in_the_id(tmp_path: Path, title: str) -> None:
+    plain = ingest(tmp_path, {"rows.jsonl": [row()]})
+    inputs = conversations_inputs(config(tmp_path))
+    cleaned = ingest(tmp_path, {"rows.jsonl": [row(seen_titles=[title])]})
+    seen = cleaned.conversations["seen"][0].to_list()
+    assert seen[0]["title"] == plain.conversations["seen"][0].to_list()[0]["title"] == "Heat"
+    assert conversations_inputs(config(tmp_path)).keys() - inputs.keys() == {
+        "conversations_reading"
+    }
