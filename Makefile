@@ -35,7 +35,7 @@ demo: install
 	$(BIN)/convrec run demo
 
 ui: install
-	$(BIN)/prefect server start --host 127.0.0.1
+	$(BIN)/prefect --no-prompt server start --host 127.0.0.1
 
 deploy: install
 	$(BIN)/python -m flows.deploy

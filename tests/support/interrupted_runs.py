@@ -271,7 +271,8 @@ def prefect_server(folder: Path) -> Iterator[str]:
     port = free_port()
     environment = {n: v for n, v in os.environ.items() if not n.startswith("PREFECT_")}
     environment |= {"PREFECT_HOME": str(folder / "prefect")}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "start"]
+    command += ["--port", str(port)]
     terminal = Terminal(command, environment)
     try:
         terminal.wait_for("Check out the dashboard")
