@@ -50,7 +50,8 @@ class Connections:
         self._log, self._trace = folder / "connections.txt", folder / "strace.txt"
         self.environment = {"PYTHONPATH": str(folder), "CONNECTIONS_LOG": str(self._log)}
         program = shutil.which("strace")
-        options = ["-f", "--seccomp-bpf", "-qq", "-e", "trace=connect,sendto", "-o", str(self._trace)]
+        options = ["-f", "--seccomp-bpf", "-qq", "-e", "trace=connect,sendto"]
+        options += ["-o", str(self._trace)]
         self.strace = [program, *options] if program else []
 
     @property
