@@ -63,6 +63,10 @@ _PAGE = re.compile(
     r"\s*(?:<!--.*?-->\s*)?<(?:!doctype html|html|head|body|center|h1)\b", re.I | re.S
 )
 _TITLE = re.compile(r"<(title|h1)\b[^>]{0,200}>([^<]{1,300})", re.I)
+_SNAKE_CASE = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+_STATUS_IN_TEXT = re.compile(
+    r"\b(?:error code|status code|http(?: status)?)[: ]+([45]\d\d)\b", re.I
+)
 _WORD = re.compile(r"[\w.\-: ]{1,80}")
 
 
@@ -96,8 +100,14 @@ def read_error(body: object) -> ErrorBody:
     pauses = [pause for each in objects if (pause := _pause(each))]
     return ErrorBody(
         message=message,
-        codes=frozenset(code for each in objects for code in _codes(each)),
-        status=next((number for each in objects if (number := _status(each))), 0),
+        codes=frozenset(
+            [
+                *(code for each in objects for code in _codes(each)),
+                *(squashed(word) for word in _SNAKE_CASE.findall(message)),
+            ]
+        ),
+        status=next((number for each in objects if (number := _status(each))), 0)
+        or _status_in_text(message),
         param=next((param for each in objects if (param := _param(each))), ""),
         retry_after=max([*pauses, _pause_in_text(message)]),
     )
@@ -237,6 +247,12 @@ def _status(error: Mapping[str, Any]) -> int:
         if isinstance(value, int) and 400 <= value < 600:
             return value
     return 0
+
+
+def _status_in_text(message: str) -> int:
+    """The status that the text of an error gives for the error within it, or 0."""
+    found = _STATUS_IN_TEXT.search(message)
+    return int(found.group(1)) if found else 0
 
 
 def _param(error: Mapping[str, Any]) -> str:

@@ -154,22 +154,22 @@ _FLAGGED = r"""
   | \bmoderation\b
   | content[ _-]? (?:management[ _-]?)? (?:polic|filter)
   | usage\ (?:polic|guideline)
-  | violat\w+ [^.]{0,60} (?:polic|guideline|terms|rules|safety|standards)
+  | violat\w+ …{0,60} (?:polic|guideline|terms|rules|safety|standards)
   | \b(?:inappropriate|unsafe|prohibited|harmful|sensitive|objectionable)\ (?:content|input|prompt
         |information|words?|text|material|request)
   | safety\ (?:system|filter|check|setting|reason|polic|guideline)
   | responsible\ ai
-  | guardrails?\b [^.]{0,30} (?:interven|block|trigger|violat)
+  | guardrails?\b …{0,30} (?:interven|block|trigger|violat)
   | considered\ high\ risk
-  | blocked\ (?:by|due\ to|because\ of|for) [^.]{0,40} (?:safety|content|polic)
+  | blocked\ (?:by|due\ to|because\ of|for) …{0,40} (?:safety|content|polic)
   | blocked\ (?:prompt|content|input)
   | (?:prompt|input|content|conversation)\ (?:was|is|has\ been|were)\ (?:blocked|rejected)
   | 不安全|敏感|违规|违反
 """
 _ACCOUNT = r"""
-    (?:account|organi[sz]ation|project|subscription|workspace|team|\bkey) [^.]{0,60}
+    (?:account|organi[sz]ation|project|subscription|workspace|team|\bkey) …{0,60}
       \b(?:suspend|disabled|deactivat|banned|terminated|restricted|blocked|not\ active|inactive)
-  | (?:country|region|location|territory)\b [^.]{0,40} (?:not|n't)\ (?:supported|available|allowed)
+  | (?:country|region|location|territory)\b …{0,40} (?:not|n't)\ (?:supported|available|allowed)
   | not\ (?:supported|available|allowed)\ in\ your\ (?:country|region|location)
   | (?:not|n't)\ (?:have\ (?:access|permission)|allowed\ to\ access|authori[sz]ed\ to)
 """
@@ -177,10 +177,10 @@ _TOO_LONG = r"""
     maximum\ (?:context|model|prompt|input|sequence|allowed\ input)\ length
   | context[ _](?:window|size|length|limit)
   | \bmax_model_len\b
-  | (?:prompt|input|conversation|message|text|request)s?\b [^.:]{0,60}
+  | (?:prompt|input|conversation|message|text|request)s?\b …{0,60}
       \b(?:too\ (?:long|large|big|many\ tokens)|longer\ than)
   | longer\ than\ the\ (?:maximum\ )?(?:model|context|allowed)
-  | (?:token\ count|tokens|prompt|input)\b [^.]{0,60} \bexceed(?:s|ed)?\b [^.]{0,40}
+  | (?:token\ count|tokens|prompt|input)\b …{0,60} \bexceed(?:s|ed)?\b …{0,40}
       \b(?:max|limit|allowed|available|context|model|length)
   | exceed(?:s|ed)?\ (?:the\ )?max(?:imum)?\ (?:length|(?:number\ of\ )?(?:input\ )?tokens)
   | too\ many\ (?:input\ |total\ |prompt\ )?tokens
@@ -192,7 +192,7 @@ _TOO_LONG = r"""
 """
 _QUOTA = r"""
     insufficient[ _-](?:\w+[ _-])?(?:balance|credit|quota|fund)
-  | (?:balance|credits?)\b [^.]{0,30} \b(?:too\ low|insufficient|exhausted|depleted|used\ up
+  | (?:balance|credits?)\b …{0,30} \b(?:too\ low|insufficient|exhausted|depleted|used\ up
         |not\ enough|negative)
   | out\ of\ (?:credit|quota|fund)
   | not\ enough\ (?:credit|balance|quota|fund)
@@ -200,25 +200,25 @@ _QUOTA = r"""
   | requires\ more\ credits
   | exceeded\ your\ (?:current\ |monthly\ |included\ |assigned\ )*(?:quota|credit|budget|spend)
   | check\ your\ plan\ and\ billing
-  | billing\b [^.]{0,40} \b(?:hard\ limit|not\ active|inactive|disabled|enable|required)
+  | billing\b …{0,40} \b(?:hard\ limit|not\ active|inactive|disabled|enable|required)
   | payment\ (?:is\ )?required
   | budget\ (?:has\ been\ |is\ )?exceeded
   | overdue|arrear|余额不足|欠费|额度不足
 """
 _DAILY = r"""
-    \bper[ -]day\b | \bdaily\b [^.]{0,40} \b(?:limit|quota|allowance)
-  | \b(?:limit|quota)\b [^.]{0,40} \b(?:today|for\ the\ day)\b
+    \bper[ -]day\b | \bdaily\b …{0,40} \b(?:limit|quota|allowance)
+  | \b(?:limit|quota)\b …{0,40} \b(?:today|for\ the\ day)\b
 """
 _KEY = r"""
-    api[ _-]?key\b [^.]{0,60} \b(?:not\ valid|invalid|incorrect|expired|missing|not\ (?:found
+    api[ _-]?key\b …{0,60} \b(?:not\ valid|invalid|incorrect|expired|missing|not\ (?:found
         |provided|set|exist)|revoked|leaked|required|wrong)
-  | (?:invalid|incorrect|missing|expired|wrong|no|unknown|bad)\b [^.]{0,20} \b
+  | (?:invalid|incorrect|missing|expired|wrong|no|unknown|bad)\b …{0,20} \b
       (?:api[ _-]?key|authenti|authoriz|credential|access\ token|bearer|subscription\ key)
   | (?:provide|pass|use)\ (?:a\ |an\ )?(?:valid\ )?api[ _-]?key
-  | \bauthenticat(?:e|ion)\b [^.]{0,30} \b(?:fail|required|invalid)
+  | \bauthenticat(?:e|ion)\b …{0,30} \b(?:fail|required|invalid)
 """
 _LOADING = r"""
-    \bmodel\b [^.]{0,80} \b(?:(?:is\ |currently\ |still\ )+(?:loading|warming|starting)
+    \bmodel\b …{0,80} \b(?:(?:is\ |currently\ |still\ )+(?:loading|warming|starting)
         |being\ loaded)
   | loading\ model
   | \bis\ loading\b
@@ -230,7 +230,7 @@ _LOADING = r"""
   | no\ (?:healthy|available)\ (?:deployment|server|instance|worker|upstream)
 """
 _MODEL = r"""
-    (?:model|deployment|engine)\b [^.:]{0,100}? \b(?:not\ (?:be\ )?(?:found|exist|loaded|deployed
+    (?:model|deployment|engine)\b …{0,100}? \b(?:not\ (?:be\ )?(?:found|exist|loaded|deployed
         |served|a\ valid|available|ready|supported)|does(?:\ not|n't)\ exist|no\ longer
         |decommissioned|unloaded|has\ been\ (?:shut|retired|removed|deprecated)
         |is\ (?:unknown|invalid|deprecated))
@@ -238,7 +238,7 @@ _MODEL = r"""
   | (?:no|unknown|invalid|unsupported|unrecognized|wrong)\ (?:such\ )?(?:models?|deployments?)\b
       (?!\ (?:output|response|content|answer))
   | no\ (?:endpoints|allowed\ providers|available\ channel)\b
-  | (?:unable\ to\ access|failed\ to\ load|could\ not\ (?:find|load)|cannot\ find)\b [^.]{0,20}
+  | (?:unable\ to\ access|failed\ to\ load|could\ not\ (?:find|load)|cannot\ find)\b …{0,20}
       \bmodel
   | not\ a\ valid\ model | not\ a\ chat\ model | no\ models?\ loaded
   | model\ (?:not\ exist|unloaded|is\ unloaded)
@@ -246,7 +246,8 @@ _MODEL = r"""
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text, re.IGNORECASE | re.VERBOSE)
+    """A pattern in which `…` stands for a character of the same sentence; names contain dots."""
+    return re.compile(text.replace("…", r"(?:(?!\.\s)[^\n])"), re.IGNORECASE | re.VERBOSE)
 
 
 _MESSAGES: tuple[tuple[Kind, re.Pattern[str]], ...] = (

@@ -204,7 +204,7 @@ def _parameter_failure(report: _Report, parameter: RefusedParameter) -> Failure:
     setting = parameter_setting(model, name)
     if name.startswith("response_format"):
         asked = report.body.get("response_format", {}).get("type")
-        other = "json_object or text" if asked == "json_schema" else "text"
+        other = "json_object or text" if asked == "json_schema" else "json_schema or text"
         problem = f"does not accept response_format {asked!r} for model {model!r}{detail}"
         return report.terminal(problem, f"Set reflect.response_format to {other}", parameter=name)
     if parameter.problem == "value":

@@ -75,4 +75,4 @@ def line_outcome(
         number = status if isinstance(status, int) and status != 200 else 500
         failure = error_failure(url, key, number, details, request.body)
         return Failure(failure.kind, f"the batch reports {failure.reason}", failure.status)
-    return parse_response(mask_key(json.dumps(body), key), request.body)
+    return parse_response(mask_key(json.dumps(body), key), request.body, url=url, key=key)

@@ -428,6 +428,53 @@ ERRORS: list[tuple[str, int, object, str]] = [
         "too_long",
     ),
     ("413", 413, HTML.format("413 Request Entity Too Large"), "too_long"),
+    # -- wrapped in the text of another error
+    (
+        "repr in a 500",
+        500,
+        {
+            "detail": "failed: Error code: 400 - {'error': {'message': 'no', 'code': 'content_filter'}}"
+        },
+        "flagged",
+    ),
+    (
+        "tagged text",
+        400,
+        openai("Upstream request failed: [data_inspection_failed] <400> InternalError"),
+        "flagged",
+    ),
+    (
+        "litellm",
+        500,
+        openai(
+            'litellm.RateLimitError: AzureException - {"error": {"code": "429", "message": "x"}}'
+        ),
+        "busy",
+    ),
+    ("dots and colons", 400, {"error": 'model "llama3.2:1b-q4.gguf" not found'}, "model"),
+    (
+        "no provider has it",
+        400,
+        {"error": "The requested model 'meta-llama/Llama-3.1-8B' is not supported by any provider"},
+        "model",
+    ),
+    ("loading a dotted name", 400, openai("Model llama3.1:8b is currently loading"), "busy"),
+    (
+        "openai per minute",
+        429,
+        openai(
+            "Rate limit reached for gpt-4.1 in organization org-x on tokens per min (TPM): Limit "
+            "30000, Used 29000, Requested 2000. Please try again in 2s. Visit our site.",
+            code="rate_limit_exceeded",
+        ),
+        "busy",
+    ),
+    (
+        "not active",
+        429,
+        openai("Your account is not active, check your billing", code="billing_not_active"),
+        "quota",
+    ),
     # -- unexplained
     ("odd", 400, openai("odd words"), "other"),
     ("blocked by a firewall", 403, HTML.format("Attention Required!"), "other"),

@@ -41,6 +41,22 @@ def fastapi(*place: str, text: str = "Extra inputs are not permitted") -> dict[s
 
 UNSUPPORTED: list[tuple[int, object, str]] = [
     (
+        500,
+        {
+            "detail": "Error executing: Error code: 400 - {'error': {'message': \"Unsupported parameter: 'max_tokens' is not supported with this model.\", 'code': 'unsupported_parameter'}}"
+        },
+        "max_tokens",
+    ),
+    (400, {"detail": "Unsupported parameter: temperature"}, "temperature"),
+    (400, {"error": "'response_format.type' must be 'json_schema' or 'text'"}, "response_format"),
+    (
+        400,
+        openai(
+            "Failed to deserialize the JSON body: response_format.type `json_schema` is unavailable now at line 1"
+        ),
+        "response_format",
+    ),
+    (
         400,
         openai(
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
@@ -289,3 +305,15 @@ def test_chat_requests_are_not_streamed(store: Store, endpoint: Endpoint) -> Non
         stored = connection.execute("SELECT request_key, body FROM llm_answers").fetchall()
     assert [(key, json.loads(body)) for key, body in stored] == [(request.key, request.body)]
     assert "stream" not in AcceptedParameters("u", "m").sent_body({"model": "m", "input": ["a"]})
+
+
+@pytest.mark.parametrize(
+    ("asked", "advice"),
+    [("json_schema", "json_object or text"), ("json_object", "json_schema or text")],
+)
+def test_a_refused_format_leads_to_the_other_formats(asked: str, advice: str) -> None:
+    body = {**BODY, "response_format": {"type": asked}}
+    refused = openai("This response_format type is unavailable now")
+    failure = error_failure("http://e/v1", "", 400, refused, body)
+    assert failure.reason.endswith(f"Set reflect.response_format to {advice}")
+    assert "This response_format type is unavailable now" in failure.reason
