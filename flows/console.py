@@ -67,6 +67,8 @@ class ConsoleListener(logging.Handler):
             f"{entry['stage']:<10} {entry['kind']:<17} {entry['state']:<10}"
             f" {rows:>13} {entry['seconds']:>7.1f} s  {note or entry['artifact_id']}"
         )
+        if usable := entry.get("answers_usable"):
+            line += f"  answers usable: {usable}"
         self.console.print(line.rstrip(), soft_wrap=True, markup=False)
 
 

@@ -26,6 +26,7 @@ from convrec.llm.ledger import billed_usage, spent_usd
 from convrec.pipeline.graph import Node, nodes_of
 from convrec.pipeline.node_state import ResolvedNode, Resolver
 from convrec.pipeline.sources import adopted
+from convrec.stages.base import ANSWERS_USABLE
 from convrec.stages.evaluate import metrics_json
 from convrec.stages.fingerprint import record_cached
 from convrec.utils.files import atomic_path
@@ -264,6 +265,11 @@ class Run:
             "report": str(self.report) if self.report else None,
         }
 
+    def _answer_figures(self, ref: ArtifactRef) -> dict[str, Any]:
+        """How many of the answers behind an artifact could be used, if it says so."""
+        usable = self.store.header(ref.artifact_id).figures.get(ANSWERS_USABLE)
+        return {"answers_usable": usable} if usable else {}
+
     def _record(
         self, node: Node, state: str, ref: ArtifactRef | None, started: float, note: str = ""
     ) -> None:
@@ -275,6 +281,8 @@ class Run:
             "rows": ref.rows if ref else None,
             "seconds": round(time.monotonic() - started, 3),
         }
+        if ref is not None and node.step.responses is not None:
+            entry |= self._answer_figures(ref)
         self.entries.append(entry)
         facts = {name: entry[name] for name in ("stage", "rows", "seconds")}
         event(f"{node.name} {state}", self.run_id, artifact=entry["artifact_id"], **facts)

@@ -56,11 +56,11 @@ def ending_advice(answer: Answer, section: str, max_tokens: int) -> str:
 
     `section` is the stage's section of the configuration.
     """
-    setting = f"Raise {section}.max_tokens={max_tokens}"
+    setting = f"Raise {section}.max_tokens (now {max_tokens})"
     if answer.is_cut or "thinking" in answer.reason:
         return setting
     if answer.text is None and "empty" in answer.reason:
-        return f"{setting} (a model may think first) or change {section}.model"
+        return f"{setting}: the model may think first; or change {section}.model"
     return ""
 
 

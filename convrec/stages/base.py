@@ -22,6 +22,9 @@ from convrec.llm.answer_check import Defect
 from convrec.llm.requests import Request
 from convrec.utils.progress import Progress, no_progress
 
+ANSWERS_USABLE = "answers usable"
+"""Figure of an artifact that is read from answers, such as `13 of 14`."""
+
 
 class Partition(Protocol):
     """A part of a step's rows that any process can build on its own."""

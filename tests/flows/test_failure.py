@@ -37,7 +37,7 @@ def test_a_failure_artifact_has_error_rows_and_command(
     with pytest.raises(ConvrecError) as caught:
         pipeline(profile="demo", overrides=overrides, until="adjust")
     page = str(artifacts_by_key(only_run(home))["failure"].data)
-    assert page.startswith("## remap: candidates failed")
+    assert page.startswith("## recommend: teacher_lists failed")
     texts = rendered_texts(page.split("### To go on")[0])
     assert one_line(str(caught.value)) in texts
     assert texts.count("answers.jsonl has no line for this conversation") == failure.SHOWN_ROWS - 1

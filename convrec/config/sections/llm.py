@@ -125,7 +125,11 @@ class Llm(Section):
     )
     max_attempts: int = Field(10, gt=0, description="Maximum attempts per request.")
     max_failures: float = Field(
-        0.05, ge=0, le=1, description="Share of requests that may fail before the run fails."
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of requests that may fail, or bring an answer that cannot be used, "
+        "before the run fails.",
     )
     timeout: float = Field(120, gt=0, description="Seconds until a request times out.")
     drain_seconds: float = Field(

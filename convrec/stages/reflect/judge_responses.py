@@ -140,9 +140,11 @@ class JudgeResponses(ResponseSource):
             return None
         advice = ending_advice(answer, "reflect", reflect.max_tokens)
         if not advice and answer.text is None:
-            advice = f"Change reflect.model={reflect.model}"
+            advice = f"Change reflect.model (now {reflect.model})"
         elif not advice:
-            advice = f"Change reflect.response_format={reflect.response_format} or reflect.model"
+            advice = (
+                f"Change reflect.response_format (now {reflect.response_format}) or reflect.model"
+            )
         return Defect(reason, advice, answer.text or answer.content)
 
 

@@ -25,7 +25,7 @@ from convrec.config import Config
 from convrec.config.sections import Reflect
 from convrec.llm.read import NO_RESPONSE, failures_frame, responses_digest
 from convrec.llm.requests import Request
-from convrec.stages.base import Step, StepContext
+from convrec.stages.base import ANSWERS_USABLE, Step, StepContext
 from convrec.stages.reflect.bias import (
     bias_figures,
     pass_agreement,
@@ -77,7 +77,7 @@ def _build(ctx: StepContext) -> StepResult:
         {
             "contexts": rows["context"].n_unique(),
             "pairs without a rating": round(unrated / max(rows.height, 1), 4),
-            "answers usable": f"{responses - unusable} of {responses}",
+            ANSWERS_USABLE: f"{responses - unusable} of {responses}",
             "answers not usable": round(unusable / max(responses, 1), 4),
             "repairs": repairs,
             "failed contexts": len(failures),
