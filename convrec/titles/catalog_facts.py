@@ -47,7 +47,7 @@ class CatalogFacts:
         return self._catalog["year"].to_list()
 
     def is_usual(self, position: int) -> bool:
-        """Whether the item is of the catalog's usual kind, as far as the catalog says."""
+        """Whether the item has the catalog's usual kind, as far as the catalog says."""
         return not self.medium or self.medium in self.media(position)
 
     def says(self, position: int, remark: Remark) -> bool:
@@ -63,7 +63,7 @@ class CatalogFacts:
         )
 
     def denies(self, position: int, remark: Remark) -> bool:
-        """Whether the item is of another genre or country than the remark says."""
+        """Whether the item has another genre or country than the remark says."""
         own = self.remarks.get(position, ())
         if remark.origin and any(r.origin and r.origin != remark.origin for r in own):
             return True

@@ -22,6 +22,8 @@ a difference in years. A difference of two years is too much if the text has the
 name. If the text has no year, the better match of words wins, then the earliest item of that title:
 in Reddit-v2's ground truth, the first film of a title is meant more often (14 of 24) than the last.
 
+Remarks in brackets after a title are accounted for in `convrec.titles.versions`.
+
 A link reports its runner-up, the next best other item that was considered. It may be an item that a
 rule rejected (other years, other numbers, an unmatched word); such an item scores below 80 and a
 link never does. docs/concepts/linking.md has the figures.
