@@ -170,6 +170,7 @@ def test_wrapped_answers_are_read_again_under_a_new_id(
     expected = built(config, plain)
     for stage, (spec, rows) in built(config, store).items():
         same_spec, same_rows = expected[stage]
+        assert "reading" not in same_spec.inputs
         assert spec.inputs.keys() == {*same_spec.inputs, "reading"}
         columns = ["context_id", "title"] if stage == "recommend" else ["item_id", "rating"]
         assert rows.select(columns).equals(same_rows.select(columns))
