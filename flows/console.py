@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -20,11 +20,16 @@ HEADLINE = ("recall@5", "recall@20", "ndcg@5", "ndcg@20", "in_catalog", "format"
 
 
 class ConsoleListener(logging.Handler):
-    """Shows a run and convrec's warnings on a rich console; a context manager."""
+    """Shows a run and convrec's warnings on a rich console; a context manager.
 
-    def __init__(self, console: Console) -> None:
+    `check` is called whenever the run goes on: an interrupted run ends there, if a library has
+    swallowed the interruption.
+    """
+
+    def __init__(self, console: Console, check: Callable[[], None] = lambda: None) -> None:
         super().__init__(logging.WARNING)
         self.console = console
+        self._check = check
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True)
         self._task: TaskID | None = None
@@ -47,6 +52,7 @@ class ConsoleListener(logging.Handler):
 
     def progress(self, name: str, done: int, total: int, text: str) -> None:
         """Move the bar; without a terminal, print a line from time to time."""
+        self._check()
         if self.console.is_terminal:
             if self._task is None:
                 self._task = self._bar.add_task(name, total=total)
@@ -57,6 +63,7 @@ class ConsoleListener(logging.Handler):
 
     def finished(self, entry: Mapping[str, Any], note: str) -> None:
         """Print the line of an artifact."""
+        self._check()
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None

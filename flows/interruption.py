@@ -83,6 +83,11 @@ class Interruption:
         signal.set_wakeup_fd(self._earlier_fd)
         os.close(self._writing)
 
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal has arrived. Call it in the main thread."""
+        if self.requested:
+            raise KeyboardInterrupt
+
     @contextmanager
     def shielded(self) -> Iterator[None]:
         """A short block that a signal interrupts only at its end."""
@@ -91,8 +96,7 @@ class Interruption:
             yield
         finally:
             self._is_shielded = False
-        if self.requested:
-            raise KeyboardInterrupt
+        self.check()
 
     def finish(self, error: BaseException) -> SystemExit:
         """End the child processes and cancel the flow run. Returns what to raise, with notes."""

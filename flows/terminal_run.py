@@ -104,7 +104,7 @@ def _run(
     from tasks.listener import listener
 
     arguments = get_call_parameters(flow.fn, (), parameters)
-    with ConsoleListener(out) as shown:
+    with ConsoleListener(out, interruption.check) as shown:
         token = listener.set(shown)
         try:
             with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):

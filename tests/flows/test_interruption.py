@@ -41,6 +41,11 @@ WORK = {
     "a library that turns it into an error":
         "try: time.sleep(60)\n except BaseException: raise RuntimeError('aborted')",
     "a library that ends by itself": "try: time.sleep(60)\n except BaseException: sys.exit(0)",
+    "a library that swallows it, in a run that reports progress":
+        "from rich.console import Console\n from flows.console import ConsoleListener\n"
+        " shown = ConsoleListener(Console(), stop.check)\n stop._grace = 60\n"
+        " try: time.sleep(60)\n except BaseException: pass\n"
+        " shown.progress('recommend', 1, 2, '')\n time.sleep(60)",
     "compiled code": "import re; re.match('(a+)+$', 'a' * 40 + 'b')",
     "a child process": "import subprocess; subprocess.run(['sleep', '60'])",
     "a child in its own session":

@@ -26,9 +26,11 @@ import select
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -271,16 +273,29 @@ def prefect_server(folder: Path) -> Iterator[str]:
     port = free_port()
     environment = {n: v for n, v in os.environ.items() if not n.startswith("PREFECT_")}
     environment |= {"PREFECT_HOME": str(folder / "prefect")}
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "start"]
-    command += ["--port", str(port)]
-    terminal = Terminal(command, environment)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen(
+        command, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
+    )
+    url = f"http://127.0.0.1:{port}/api"
     try:
-        terminal.wait_for("Check out the dashboard")
-        yield f"http://127.0.0.1:{port}/api"
+        deadline = time.monotonic() + TIMEOUT
+        while not is_healthy(url):
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield url
     finally:
-        terminal.type(CTRL_C)
-        terminal.read(15)
-        terminal.close()
+        server.terminate()
+        server.wait(60)
+
+
+def is_healthy(url: str) -> bool:
+    """Whether a Prefect server answers."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):
+        return True
+    return False
 
 
 def interrupt_runs(
