@@ -206,7 +206,7 @@ def _message(error: Mapping[str, Any]) -> str:
         location = error.get("loc")
         if isinstance(location, (list, tuple)) and location:
             text = f"{'.'.join(map(str, location[:6]))}: {text}"
-        if text.strip(" -:"):
+        if text.strip(" -:") not in ("", "data"):
             return text.strip().rstrip("-: ")
     return ""
 
