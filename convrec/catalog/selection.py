@@ -22,6 +22,7 @@ from convrec.catalog.versions import (
 )
 from convrec.config import ROOT, Config, has_warehouse, home, load, profiles, resolve_path
 from convrec.errors import CatalogError, ConvrecError, InputError
+from convrec.utils.file_content import COMPRESSIONS
 
 CATALOG_FILES = ("catalog.csv", "catalog.parquet")
 DEMO_CATALOGS = {"films": "demo.csv", "books": "demo-books.csv"}
@@ -69,7 +70,7 @@ def bundled_catalog(config: Config) -> Path | None:
         return None
     path = data_path(config)
     folder = path if path.is_dir() else path.parent
-    for name in CATALOG_FILES:
+    for name in (*CATALOG_FILES, "catalog.tsv", *(f"catalog.csv{end}" for end in COMPRESSIONS)):
         if (folder / name).is_file():
             return folder / name
     raise InputError(

@@ -21,6 +21,7 @@ from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
 from convrec.llm.response import Response, make_response
 from convrec.llm.response_store import recovered_responses
+from convrec.utils.file_content import reject_other_kinds
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def import_batch_output(
     Raises InputError if the file is missing, if no line of it is Batch output, or if it has
     answers for `requests` and none of them can be used; then nothing is stored.
     """
+    if path.is_file():
+        reject_other_kinds(path, "an output file of the OpenAI Batch API")
     by_id: dict[str, Request] = {}
     by_context: dict[str, dict[str, Request]] = {}
     for request in requests:

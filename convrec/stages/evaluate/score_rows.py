@@ -8,6 +8,7 @@ together. Other columns are ignored.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -19,8 +20,11 @@ from convrec.catalog.years import parse_year
 from convrec.errors import InputError
 from convrec.metrics.relevance import TitleAndYear
 from convrec.metrics.scored_lists import EvaluationProtocol, ListToScore
+from convrec.stages.ingest.chat import read_completion
+from convrec.stages.ingest.samples import BadRowError
 from convrec.titles.line_format import parse_line
 from convrec.titles.normalize import clean_title
+from convrec.utils.file_content import reject_other_kinds, text_lines
 
 SEEN, GROUND_TRUTH = "seen_titles", "groundtruth_with_release_year"
 
@@ -46,17 +50,15 @@ def read_score_rows(
     """Yield usable rows; append others to `bad_rows`. Raises InputError for an unreadable file."""
     if not path.is_file():
         raise InputError(f"{path} is not a file; provide a JSONL file with one list per line")
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    yield _parse_row(number, line, protocol)
-                except ValueError as error:
-                    bad_rows.append(BadRow(number, str(error)))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from None
+    reject_other_kinds(path, "a JSONL file with one list per line")
+    with text_lines(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield _parse_row(number, line, protocol)
+            except ValueError as error:
+                bad_rows.append(BadRow(number, str(error)))
 
 
 def _parse_row(number: int, line: bytes, protocol: EvaluationProtocol) -> ScoreRow:
@@ -94,6 +96,8 @@ def _text(completion: Any) -> str:
         texts = [m.get("content") for m in messages if m.get("role", "assistant") == "assistant"]
         if texts and isinstance(texts[-1], str):
             return texts[-1]
+        with contextlib.suppress(BadRowError):
+            return read_completion(messages)
     raise ValueError("completion is neither a string nor chat messages with an assistant's text")
 
 
