@@ -7,26 +7,16 @@ A domain can set other templates: `line` over {title} and {year}, and `line_with
 from __future__ import annotations
 
 import re
-from functools import cache, lru_cache
+from functools import cache
 from string import Formatter
-from typing import NamedTuple
+
+from convrec.titles.chat_list.plain import read_lines
+from convrec.titles.chat_list.reader import read_list
+from convrec.titles.title_year import TitleYear as TitleYear  # importers name it from here
 
 DEFAULT_LINE, DEFAULT_LINE_WITHOUT_YEAR = "{title} ({year})", "{title}"
 
-MIN_INLINE_TITLES = 4
-"""A single line is read as a list from this many pieces; a title may itself have three."""
-
 _FIELD_PATTERNS = {"title": r"(?P<title>.*\S)", "year": r"(?P<year>\d{4})"}
-_MARKER = re.compile(r"^\s*(?:(?:\d{1,3}[.)]|[-*•])\s+)?")
-_INTRODUCTION = re.compile(r"^.*(?:\b[a-z]+:|\b[Hh]ow about|\blike|\bsuch as)\s+")
-_INLINE_SEPARATOR = re.compile(r",\s+(?:and\s+)?|(?<=[a-z])[.?!]\s+(?=[A-Z])")
-
-
-class TitleYear(NamedTuple):
-    """A title as written, and its year if it has one."""
-
-    title: str
-    year: int | None
 
 
 class LineFormat:
@@ -109,36 +99,15 @@ parse_line = DEFAULT_FORMAT.parse
 def parse_chat_list(
     text: str, form: LineFormat = DEFAULT_FORMAT, *, is_cut: bool = False
 ) -> list[tuple[str, TitleYear]]:
-    """Read a chat model's list: (raw line, title and year) for each line that names an item.
+    """Read a chat model's list: (raw line, title and year) for each item, the best first.
 
-    Numbers, bullets, emphasis and surrounding quotes are removed. A line that ends in a colon is an
-    introduction and is skipped. A line in another format is read as "Title (year)" or "Title". A
-    response of one line ("How about Heat, Ronin, and Speed?") is split at its commas if that gives
-    at least MIN_INLINE_TITLES pieces. The last line of a cut text without a newline is dropped.
+    Numbered lists, bullets, tables, JSON and lists in one sentence are read, with or without
+    explanations. Introductions, headings, details and refusals are no items. If the model was
+    stopped (`is_cut`), what may be incomplete at the end is left out.
     """
-    if is_cut and not text.endswith("\n"):
-        text = text.rpartition("\n")[0]
-    items = []
-    for raw in _split_inline_list(text.strip()) or text.splitlines():
-        line = _MARKER.sub("", raw, count=1).strip().replace("**", "").strip("_ ").strip()
-        if line and not line.endswith(":") and (item := _parse_title(line, form)):
-            items.append((raw, item))
-    return items
+    return read_list(text, form, DEFAULT_FORMAT, is_cut=is_cut)
 
 
-@lru_cache(maxsize=1 << 16)  # popular items repeat the same lines
-def _parse_title(line: str, form: LineFormat) -> TitleYear | None:
-    """Read a line that may have an unrequested year, lack its year, or use the default format."""
-    items = (item for item in (form.parse(line), DEFAULT_FORMAT.parse(line)) if item)
-    item = min(items, key=lambda item: item.year is None, default=None)  # the first with a year
-    title = item.title.strip().strip('"“”').strip() if item else ""
-    return TitleYear(title, item.year) if item and title else None
-
-
-def _split_inline_list(text: str) -> list[str]:
-    """The titles of a list written in one or two sentences; empty for any other text."""
-    pieces = [] if "\n" in text else _INLINE_SEPARATOR.split(text)
-    if len(pieces) < MIN_INLINE_TITLES:
-        return []
-    first = next((n for n, piece in enumerate(pieces) if _INTRODUCTION.match(piece)), 0)
-    return [_INTRODUCTION.sub("", piece).strip(" .?!") for piece in pieces[first:]]
+def parse_list_lines(text: str, form: LineFormat = DEFAULT_FORMAT) -> list[tuple[str, TitleYear]]:
+    """Read a list of one title a line, each with at most a number, a bullet, bold or quotes."""
+    return read_lines(text, form, DEFAULT_FORMAT)

@@ -52,7 +52,7 @@ def test_a_chat_list_is_parsed_leniently() -> None:
         TitleYear("Alien", 1979),
         TitleYear("Heat", 1995),
         TitleYear("13th", None),
-        TitleYear("*Up*", 2009),
+        TitleYear("Up", 2009),
         TitleYear("1917", None),
     ]
 
@@ -108,7 +108,7 @@ def test_a_chat_list_may_mix_both_formats() -> None:
         ),
         ("Sex, Lies, and Videotape", ["Sex, Lies, and Videotape"]),
         ("The Good, the Bad and the Ugly\nHeat", ["The Good, the Bad and the Ugly", "Heat"]),
-        ("I have no idea.", ["I have no idea."]),
+        ("I have no idea.", []),
     ],
 )
 def test_a_list_in_one_sentence_is_split_at_commas(text: str, titles: list[str]) -> None:
