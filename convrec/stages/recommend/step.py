@@ -18,13 +18,13 @@ from convrec.llm.model_settings import chat_limits, model_settings
 from convrec.llm.read import (
     NO_RESPONSE,
     failures_frame,
-    responses_digest,
     responses_state,
     stored_answers,
 )
 from convrec.llm.requests import LazyRequests, Request
 from convrec.stages.base import ResponseSource, Step, StepContext
 from convrec.stages.partitions import unique_conversations
+from convrec.stages.recommend.plain_answers import answers_identity
 from convrec.titles.line_format import TitleYear, parse_chat_list
 
 ParsedList = list[tuple[str, TitleYear]]
@@ -133,6 +133,6 @@ TEACHER_LISTS = Step(
     version=3,
     build=_build,
     config=_config,
-    inputs=lambda ctx: {"answers": responses_digest(teacher_requests(ctx), ctx.store)},
+    inputs=lambda ctx: answers_identity(teacher_requests(ctx), ctx.store),
     responses=TeacherResponses(),
 )
