@@ -118,7 +118,6 @@ def console(*, stderr: bool = False) -> Console:
         """Goes on quietly when the reader of its output is gone, as in `| head`."""
 
         def on_broken_pipe(self) -> None:
-            self.quiet = True
             discard_if_closed()
 
     found = QuietConsole(stderr=stderr, highlight=False)
