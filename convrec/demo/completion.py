@@ -24,12 +24,13 @@ _CHARACTERS_PER_TOKEN = 4
 def complete(body: Mapping[str, Any]) -> dict[str, Any]:
     """The response to a `/v1/chat/completions` request body; the same for equal bodies.
 
+    `stream` makes no difference: the client sends `stream: false`, which is no part of a request key.
     Raises InputError for an unknown model, messages without text, or an unusable judge request.
     """
     model = body.get("model")
     if model not in MODELS:
         raise InputError(f"no model {model!r} here: the demo endpoint has {' and '.join(MODELS)}")
-    key = digest(body)
+    key = digest({name: value for name, value in body.items() if name != "stream"})
     texts = _message_texts(body.get("messages"))
     conversation, prompt = _extract_tag("conversation", "\n".join(texts))
     candidates, instructions = _extract_tag("candidates", prompt)
