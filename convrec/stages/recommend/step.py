@@ -6,13 +6,15 @@ Each context is asked once, however many users answered it. Paper: data construc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from convrec.artifacts import StepResult
 from convrec.config import Config
+from convrec.llm.answer import Answer, read_answer
+from convrec.llm.answer_check import Defect, ending_advice
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.model_settings import chat_limits, model_settings
 from convrec.llm.read import (
@@ -22,10 +24,16 @@ from convrec.llm.read import (
     stored_answers,
 )
 from convrec.llm.requests import LazyRequests, Request
-from convrec.stages.base import ResponseSource, Step, StepContext
+from convrec.stages.base import ANSWERS_USABLE, AnswerQuality, ResponseSource, Step, StepContext
 from convrec.stages.partitions import unique_conversations
 from convrec.stages.recommend.plain_answers import answers_identity
 from convrec.titles.line_format import TitleYear, parse_chat_list
+
+NO_LIST = (
+    "recommend got no list for any of {} conversations. Change recommend.model, "
+    "recommend.max_tokens or the prompt in domain.teacher, or the file in recommend.replay"
+)
+"""Why a run ends with this stage."""
 
 ParsedList = list[tuple[str, TitleYear]]
 """(raw line, title and year) by rank."""
@@ -64,29 +72,43 @@ def teacher_requests(ctx: StepContext) -> LazyRequests:
     return LazyRequests(make_requests, conversations.height)
 
 
+def read_list(answer: Answer, config: Config) -> tuple[ParsedList, str]:
+    """(the list in an answer, why there is none)."""
+    if not answer.text:
+        return [], answer.reason
+    items = parse_chat_list(answer.text, config.line_format, is_cut=answer.is_cut)
+    return items[: config.list_length], "" if items else "the answer names no item"
+
+
 def _build(ctx: StepContext) -> StepResult:
-    n, form = ctx.config.list_length, ctx.config.line_format
     context_ids: list[str] = []
     lists: list[ParsedList] = []
     failed: list[tuple[str, str, bool]] = []
+    cut = 0
     for request, answer in stored_answers(teacher_requests(ctx), ctx.store):
-        text, reason = answer.text, answer.reason
-        items = parse_chat_list(text, form, is_cut=answer.is_cut)[:n] if text else []
-        if text and not items:
-            reason = "the answer names no item"
+        cut += answer.is_cut
+        items, reason = read_list(answer, ctx.config)
         if reason:
             failed.append((request.owner, reason, reason != NO_RESPONSE))
             continue
         context_ids.append(request.owner)
         lists.append(items)
     rows = _list_rows(context_ids, lists)
+    answers = len(context_ids) + sum(final for *_, final in failed)
     figures = {
         "contexts": len(context_ids),
+        ANSWERS_USABLE: f"{len(context_ids)} of {answers}",
         "failed": len(failed),
         "items a list": round(rows.height / max(len(context_ids), 1), 2),
         "without a year": round(rows["year"].null_count() / max(rows.height, 1), 4),
+        **({"answers cut at recommend.max_tokens": cut} if cut else {}),
     }
-    return StepResult(rows, figures, failures_frame(failed))
+    return StepResult(
+        rows,
+        figures,
+        failures_frame(failed),
+        useless="" if context_ids else NO_LIST.format(len(failed)),
+    )
 
 
 def _list_rows(context_ids: Sequence[str], lists: Sequence[ParsedList]) -> pl.DataFrame:
@@ -125,6 +147,33 @@ class TeacherResponses(ResponseSource):
     def state(self, ctx: StepContext) -> str:
         """A digest of the teacher's stored responses."""
         return responses_state(ctx.config, ctx.store, ctx.config.recommend.model, "recommend")
+
+    def quality(self, ctx: StepContext) -> AnswerQuality:
+        """The answers without a list."""
+        answers = 0
+        unusable: dict[str, str] = {}
+        for request, answer in stored_answers(teacher_requests(ctx), ctx.store):
+            if answer.reason != NO_RESPONSE:
+                answers += 1
+                _, reason = read_list(answer, ctx.config)
+                if reason:
+                    unusable[request.key] = reason
+        return AnswerQuality(answers, unusable)
+
+    def find_defect(
+        self, ctx: StepContext, request: Request, response: Mapping[str, Any]
+    ) -> Defect | None:
+        """Why an answer has no list; None if it has one."""
+        answer = read_answer(response)
+        items, reason = read_list(answer, ctx.config)
+        if items:
+            return None
+        recommend = ctx.config.recommend
+        advice = (
+            ending_advice(answer, "recommend", recommend.max_tokens)
+            or f"Change the prompt in domain.teacher or recommend.model (now {recommend.model})"
+        )
+        return Defect(reason, advice, answer.text or answer.content)
 
 
 TEACHER_LISTS = Step(
