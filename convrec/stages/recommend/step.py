@@ -95,7 +95,7 @@ def _build(ctx: StepContext) -> StepResult:
         lists.append(items)
     rows = _list_rows(context_ids, lists)
     answers = len(context_ids) + sum(final for *_, final in failed)
-    figures = {
+    figures: dict[str, float | int | str] = {
         "contexts": len(context_ids),
         ANSWERS_USABLE: f"{len(context_ids)} of {answers}",
         "failed": len(failed),

@@ -24,8 +24,9 @@ from convrec.llm.requests import LazyRequests, Request, chunks
 from convrec.llm.response_store import ResponseStore, recovered_responses
 from convrec.stages.base import AnswerQuality, ResponseSource, StepContext
 from convrec.stages.reflect.pairs import PairSlice, cached_pairs, shown_order
-from convrec.stages.reflect.parse import parse_first_responses, parse_ratings, read_ratings
+from convrec.stages.reflect.parse import parse_first_responses, parse_ratings
 from convrec.stages.reflect.prompt import parse_judge_body
+from convrec.stages.reflect.ratings import read_ratings
 
 _INSERT_PAIRS = """
 INSERT INTO llm_judged BY NAME
