@@ -24,7 +24,7 @@ _CHARACTERS_PER_TOKEN = 4
 def complete(body: Mapping[str, Any]) -> dict[str, Any]:
     """The response to a `/v1/chat/completions` request body; the same for equal bodies.
 
-    `stream` makes no difference: the client sends `stream: false`, which is no part of a request key.
+    `stream` makes no difference: the client adds `stream: false`, which is in no request key.
     Raises InputError for an unknown model, messages without text, or an unusable judge request.
     """
     model = body.get("model")

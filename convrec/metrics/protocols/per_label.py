@@ -12,7 +12,7 @@ compare with their numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -21,17 +21,28 @@ from rapidfuzz.distance import Levenshtein
 
 from convrec.metrics.relevance import TitleAndYear
 from convrec.metrics.scored_lists import WIDTH, ListBatch, ListToScore
-from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat, parse_chat_list
+from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat, parse_list_lines
+from convrec.titles.title_year import TitleYear
 
 MAX_EDITS = 2
 
+ReadList = Callable[[str, LineFormat], list[tuple[str, TitleYear]]]
+"""Reads (line, item) from a list."""
+
 
 class CatalogNames:
-    """The names of catalog items as lines, and lookup of the nearest name."""
+    """The names of catalog items as lines, and lookup of the nearest name.
+
+    `read_list` reads the lists: by default one title a line, as students are trained to write.
+    """
 
     def __init__(
-        self, items: Iterable[TitleAndYear], line_format: LineFormat = DEFAULT_FORMAT
+        self,
+        items: Iterable[TitleAndYear],
+        line_format: LineFormat = DEFAULT_FORMAT,
+        read_list: ReadList = parse_list_lines,
     ) -> None:
+        self._read_list = read_list
         self._line_format = line_format
         self._names = list(dict.fromkeys(line_format.format(*item) for item in items))
         self._exact = set(self._names)
@@ -48,7 +59,7 @@ class CatalogNames:
 
     def parse_list(self, completion: str) -> list[str]:
         """Map the lines to catalog names, in order; lines without a near name are dropped."""
-        items = parse_chat_list(completion, self._line_format)
+        items = self._read_list(completion, self._line_format)
         names = (self.nearest(self._line_format.format(*item)) for _, item in items)
         return [name for name in names if name is not None]
 

@@ -33,6 +33,7 @@ from convrec.metrics.rewards import exp_inf_rewards, log_rewards
 from convrec.metrics.scored_lists import EvaluationProtocol, ListBatch, ListToScore
 from convrec.stages.evaluate.score_rows import BadRow, ScoreRow, read_score_rows
 from convrec.titles.index import TitleIndex
+from convrec.titles.line_format import parse_chat_list
 from convrec.utils.files import atomic_path
 
 _CHUNK = 5000
@@ -124,7 +125,7 @@ def _protocol_matcher(
         pairs = {*titles, *exact_titles(catalog, columns)}
         return lambda lists: match_reference(lists, pairs), bad_rows.height
     if protocol == "per-label":
-        names = CatalogNames(titles, line_format)
+        names = CatalogNames(titles, line_format, parse_chat_list)
         return lambda lists: match_per_label(lists, names), bad_rows.height
     matcher = Matcher(TitleIndex(items), line_format)
     years = line_format.has_years and has_years(frame)
