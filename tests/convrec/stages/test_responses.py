@@ -14,6 +14,8 @@ from convrec.artifacts import Store
 from convrec.errors import InputError, TooManyFailures
 from convrec.llm.answer_check import FIRST_LOOK
 from convrec.llm.ledger import ledger_rows
+from convrec.stages.recommend import TEACHER_LISTS
+from convrec.stages.reflect import JUDGMENTS
 from tests.support.asked_stages import (
     LIST,
     RATINGS,
@@ -23,6 +25,7 @@ from tests.support.asked_stages import (
     post_number,
     said,
     stage_config,
+    stage_context,
 )
 from tests.support.batch_endpoint import BatchEndpoint, batch_endpoint
 from tests.support.llm_endpoint import Endpoint, completion, refusal, running_endpoint
@@ -143,7 +146,9 @@ def test_running_again_buys_nothing_and_another_setting_does(
     low = stage_config(endpoint.url, recommend={"max_tokens": 900})
     messages = set()
     for _ in range(3):
-        with pytest.raises(TooManyFailures, match=r"Raise recommend\.max_tokens \(now 900\)") as caught:
+        with pytest.raises(
+            TooManyFailures, match=r"Raise recommend\.max_tokens \(now 900\)"
+        ) as caught:
             ask_teacher(low, store, CONTEXTS)
         messages.add(str(caught.value))
     assert len(messages) == 1
@@ -279,3 +284,20 @@ def test_the_contexts_of_a_stage_are_asked_once_if_all_is_well(
     config = stage_config(endpoint.url)
     fetched = ask_teacher(config, store, CONTEXTS)
     assert (fetched.requests, fetched.from_ledger, fetched.sent) == (CONTEXTS, 0, CONTEXTS)
+
+
+def test_a_stage_without_a_result_is_useless(store: Store, endpoint: Endpoint) -> None:
+    config = stage_config(endpoint.url, llm={"max_failures": 1})
+    script(endpoint, lambda body: said(""))
+    ask_teacher(config, store, 5)
+    ask_judge(config, store, 5)
+    ctx = stage_context(config, store, 5)
+    teacher, judge = TEACHER_LISTS.build(ctx), JUDGMENTS.build(ctx)
+    assert "got no list for any of 5 conversations" in teacher.useless
+    assert "reflect.enabled=false" in judge.useless
+    assert [each.figures["answers usable"] for each in (teacher, judge)] == ["0 of 5"] * 2
+    script(endpoint, lambda body: said(LIST))
+    better = stage_config(endpoint.url, recommend={"max_tokens": 2000})
+    ask_teacher(better, store, 5)
+    built = TEACHER_LISTS.build(stage_context(better, store, 5))
+    assert (built.useless, built.figures["answers usable"]) == ("", "5 of 5")
