@@ -2,7 +2,7 @@
 
 The reading of lists has improved. Rows of plain answers are the same before and after, so that an
 artifact of plain answers keeps its id. Where an answer is not plain, READING enters the id, so that
-rows of an older reading are not taken for those of this one.
+rows of an older reading are not mistaken for those of this one.
 """
 
 from __future__ import annotations
