@@ -30,6 +30,8 @@ _THINKING_PARTS = ("thinking", "reasoning", "thought", "summary")
 """Words in the type of a part that is not the answer."""
 
 _PART_FIELDS = ("type", "text", "value", "content", "parts", "output_text", "thought", "json")
+"""Fields of a typed part; an object without any is the answer itself, as parsed JSON."""
+
 _THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 _NEW_LINE = re.compile(r"(?:\d{1,3}[.)]|[-*•])\s")
 """The start of a part that is a list item of its own."""
@@ -86,10 +88,10 @@ def _read_choice(choice: Mapping[str, Any], response: Mapping[str, Any]) -> Answ
     is_thinking = is_thinking or (is_cut and _has_thought(message, response))
     if is_cut:
         when = "while thinking" if is_thinking else "before any text"
-        return Answer(
-            None, f"no text: the answer ended at its limit {when}; raise max_tokens", True
-        )
-    return Answer(None, f"no text: {'only thinking' if is_thinking else 'empty content'}")
+        reason = f"no text: the answer ended at its limit {when}; raise max_tokens"
+    else:
+        reason = f"no text: {'only thinking' if is_thinking else 'empty content'}"
+    return Answer(None, reason, is_cut)
 
 
 def _content_string(choice: object) -> str:
@@ -143,7 +145,7 @@ def _part_text(part: Mapping[str, Any]) -> str:
     if part.get("thought") is True or any(word in kind for word in _THINKING_PARTS):
         return ""
     fields = _part_fields(part)
-    if not fields:  # an endpoint that has parsed the JSON answer itself
+    if not fields:
         return json.dumps(part, ensure_ascii=False) if part else ""
     for name in ("json", "input"):  # the input of a tool
         if isinstance(part.get(name), (Mapping, list)):
@@ -166,10 +168,9 @@ def _joined(parts: Sequence[str]) -> str:
 def _tool_arguments(message: Mapping[str, Any]) -> Iterator[str]:
     """The arguments of tool calls that hold an answer: an endpoint's way to force a JSON schema."""
     calls = message.get("tool_calls")
-    for call in [*(calls if isinstance(calls, list) else ()), {"function": message}]:
-        function = call.get("function") if isinstance(call, Mapping) else None
-        if function is message:
-            function = message.get("function_call")
+    calls = calls if isinstance(calls, list) else ()
+    functions = [call.get("function") for call in calls if isinstance(call, Mapping)]
+    for function in (*functions, message.get("function_call")):
         arguments = function.get("arguments") if isinstance(function, Mapping) else None
         if isinstance(arguments, (Mapping, list)):
             arguments = json.dumps(arguments, ensure_ascii=False)

@@ -40,8 +40,8 @@ def clean_text(text: str) -> tuple[str, bool]:
     ends in a newline if its last line is complete, even if the text was cut later.
     """
     answer, has_thought = without_thinking(text.replace("\ufeff", "").replace("\0", ""))
-    answer = _without_fence(_inside_answer_tag(_without_control_tokens(answer)))
-    answer = _unescaped(answer)
+    answer = _inside_answer_tag(_without_control_tokens(answer))
+    answer = _unescaped(_without_fence(answer))
     return answer, has_thought and not answer.strip()
 
 
@@ -85,10 +85,8 @@ def _split_at(
     text: str, opening: re.Match[str], closing: re.Match[str] | None = None
 ) -> tuple[str, str, str]:
     """The text before, inside and after a fence, which need not be closed."""
-    before, inside = text[: opening.start()], text[opening.end() :].lstrip("\r\n")
-    if closing is None:
-        return before, inside, ""
-    return before, text[opening.end() : closing.start()].lstrip("\r\n"), text[closing.end() :]
+    end, rest = closing.span() if closing else (len(text), len(text))
+    return text[: opening.start()], text[opening.end() : end].lstrip("\r\n"), text[rest:]
 
 
 def _unescaped(text: str) -> str:
