@@ -22,6 +22,7 @@ TEMPLATE_DATE = date(2024, 7, 26)
 """The day that a chat template writes; the default of Llama 3's. With the real date, the prompts
 of training and of serving would differ."""
 
+_IN_BRACKETS = re.compile(r"<\S+>|\[\S+\]")
 _CLOCK_CALL = re.compile(r"""\bstrftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
 
 
@@ -156,7 +157,23 @@ def _drop_middle(text: str, characters: int) -> str:
 
 
 def _break_special_tokens(tokenizer: Any, text: str) -> str:
-    for token in tokenizer.all_special_tokens:
+    for token in _special_tokens(tokenizer):
         if len(token) > 2 and token in text:
             text = text.replace(token, f"{token[0]} {token[1:]}")
     return text
+
+
+def _special_tokens(tokenizer: Any) -> list[str]:
+    """The tokens that have a meaning to the model, also those that no role is assigned to.
+
+    These are `<|eot_id|>` of Llama 3, and what a template writes although it is not marked as
+    special, such as `<｜User｜>` of DeepSeek.
+    """
+    template = str(tokenizer.chat_template or "")
+    added = tokenizer.added_tokens_decoder.values()
+    others = [
+        token.content
+        for token in added
+        if token.special or (_IN_BRACKETS.fullmatch(token.content) and token.content in template)
+    ]
+    return list(dict.fromkeys([*tokenizer.all_special_tokens, *others]))

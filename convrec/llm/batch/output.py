@@ -11,6 +11,7 @@ from convrec.errors import InputError
 from convrec.llm.outcome import Failure, Success, error_failure, mask_key
 from convrec.llm.requests import Request
 from convrec.llm.response_body import parse_response
+from convrec.utils.file_content import text_lines
 
 
 def read_output_lines(
@@ -18,26 +19,20 @@ def read_output_lines(
 ) -> Iterator[dict[str, Any]]:
     """Yield the lines of an output or error file as objects with `custom_id` and `response`.
 
-    `on_unreadable` is called with the number (from 1) and the bytes of every other line. Raises
-    InputError if the file cannot be read or no line is Batch output.
+    The file may be compressed. `on_unreadable` is called with the number (from 1) and the bytes of
+    every other line. Raises InputError if the file cannot be read or no line is Batch output.
     """
     readable = first_unreadable = 0
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                if (row := parse_output_line(line)) is None:
-                    first_unreadable = first_unreadable or number
-                    on_unreadable(number, line)
-                else:
-                    readable += 1
-                    yield row
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}). Choose an output file of the OpenAI Batch "
-            "API"
-        ) from None
+    with text_lines(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            if (row := parse_output_line(line)) is None:
+                first_unreadable = first_unreadable or number
+                on_unreadable(number, line)
+            else:
+                readable += 1
+                yield row
     if first_unreadable and not readable:
         raise InputError(
             f"{path}, line {first_unreadable} is not a line of Batch output, and neither is any "
@@ -67,8 +62,7 @@ def line_outcome(
     """
     response, error = row.get("response"), row.get("error")
     if not isinstance(response, dict):
-        code = error.get("code") if isinstance(error, dict) else None
-        return Failure("transient", f"the batch reports {code or 'no response'}")
+        return _unanswered(error, request, url, key)
     status, body = response.get("status_code"), response.get("body")
     if error or status != 200:
         details = body if body and not (isinstance(body, dict) and body.get("choices")) else error
@@ -76,3 +70,12 @@ def line_outcome(
         failure = error_failure(url, key, number, details, request.body)
         return Failure(failure.kind, f"the batch reports {failure.reason}", failure.status)
     return parse_response(mask_key(json.dumps(body), key), request.body, url=url, key=key)
+
+
+def _unanswered(error: object, request: Request, url: str, key: str) -> Failure:
+    """Why a line has no response; transient unless its error says that nothing will change."""
+    failure = error_failure(url, key, 0, error, request.body)
+    if failure.kind == "transient":
+        code = error.get("code") if isinstance(error, dict) else None
+        return Failure("transient", f"the batch reports {code or 'no response'}")
+    return Failure(failure.kind, f"the batch reports {failure.reason}", failure.status)

@@ -6,12 +6,12 @@ Conversations are JSON lines, JSON, CSV or Parquet, also compressed, or a `datas
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from convrec.catalog.load import reject_pickle
+from convrec.catalog.rows import to_valid_unicode
 from convrec.catalog.selection import CATALOG_FILES, data_path
 from convrec.config import Config
 from convrec.errors import InputError
@@ -22,7 +22,7 @@ from convrec.stages.ingest.raw_rows import (
     ConversationFile,
     read_json,
 )
-from convrec.stages.ingest.splits import split_of_name
+from convrec.stages.ingest.splits import only_split_of_name, split_of_name
 from convrec.utils.file_content import (
     data_stem,
     data_suffix,
@@ -47,8 +47,6 @@ _NO_DATA = frozenset(
 
 _PROBE = 2**20
 """Bytes in which the name of the column `prompt` is looked for."""
-
-_SPLIT_FILE = re.compile(r"[a-z]+(?:[-_. ]?\d+(?:[-_. ]of[-_. ]\d+)?)?")
 
 
 class SkippedFile(NamedTuple):
@@ -115,16 +113,20 @@ def folder_content(path: Path) -> FolderContent:
 
     Folders in it are read if they are named after a split or `data`, or if no other file is read.
     """
-    files, skipped = _sorted_out(path, _visible(path, Path.is_file))
-    folders = _visible(path, Path.is_dir)
+    files, skipped = _sorted_out(path, _entries(path))
+    folders = _folders(path)
     read = [folder for folder in folders if split_of_name(folder.name) or folder.name == "data"]
     found = [_sorted_out(path, _below(folder)) for folder in read]
     others = [folder for folder in folders if folder not in read]
     if not files and not any(content.files for content in found):
         found, others = found + [_sorted_out(path, _below(folder)) for folder in others], []
+    reason = "a folder that is not named train, validation, test or data"
     for folder in others:
-        if any(_is_candidate(file) for file in _below(folder)):
-            reason = "a folder that is not named train, validation, test or data"
+        files_below = filter(_is_candidate, _below(folder))
+        sources = [to_valid_unicode(file.relative_to(path).as_posix()) for file in files_below]
+        named = [source for source in sources if _strict_split(source)]
+        skipped += [SkippedFile(name, f"in {reason}", True) for name in named]
+        if sources and not named:
             skipped.append(SkippedFile(f"{folder.name}/", reason, True))
     return FolderContent(
         files + [file for content in found for file in content.files],
@@ -132,18 +134,27 @@ def folder_content(path: Path) -> FolderContent:
     )
 
 
-def _visible(path: Path, is_kind: Any) -> list[Path]:
-    """The files or folders in a folder, without hidden ones."""
+def _entries(path: Path) -> list[Path]:
+    """What is in a folder, without hidden entries and folders."""
+    return [entry for entry in _visible(path) if not entry.is_dir()]
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder, without hidden ones and links that lead back up."""
     return [
         entry
-        for entry in sorted(path.iterdir())
-        if is_kind(entry) and not entry.name.startswith((".", "__"))
+        for entry in _visible(path)
+        if entry.is_dir() and not path.resolve().is_relative_to(entry.resolve())
     ]
 
 
+def _visible(path: Path) -> list[Path]:
+    return [entry for entry in sorted(path.iterdir()) if not entry.name.startswith((".", "__"))]
+
+
 def _below(folder: Path) -> Iterator[Path]:
-    yield from _visible(folder, Path.is_file)
-    for inner in _visible(folder, Path.is_dir):
+    yield from _entries(folder)
+    for inner in _folders(folder):
         yield from _below(inner)
 
 
@@ -156,12 +167,15 @@ def _sorted_out(root: Path, paths: Iterable[Path]) -> FolderContent:
     skipped: list[SkippedFile] = []
     names: dict[Path, str] = {}  # folder and name without endings: the file that is read
     for path in sorted(paths, key=lambda path: (not _always_read(path), _rank(path), path)):
-        source = path.relative_to(root).as_posix()
+        source = to_valid_unicode(path.relative_to(root).as_posix())
         base = path.parent / data_stem(path.name)
         if not _is_candidate(path):
             if path.name not in CATALOG_FILES and data_suffix(path.name) not in _NO_DATA:
                 reason = f"{data_suffix(path.name)} is not a format of conversations"
                 skipped.append(SkippedFile(source, reason, True))
+        elif not path.is_file():
+            reason = "a link to nothing" if path.is_symlink() else "no regular file"
+            skipped.append(SkippedFile(source, reason, True))
         elif _always_read(path):
             files.append(ConversationFile(path, source, _split_of(path, root)))
             names[base] = source
@@ -244,10 +258,10 @@ def _check_folder(path: Path, files: list[ConversationFile], skipped: list[Skipp
 
 def _strict_split(source: str) -> str:
     """The split of a name that is nothing else: `test.xlsx`, `test-00000-of-00001.zip`, `test/`."""
-    stem = data_stem(source.rstrip("/").rpartition("/")[2]).lower()
-    while Path(stem).suffix in (*SUFFIXES, ".tar"):
+    stem = data_stem(source.rstrip("/").rpartition("/")[2])
+    while Path(stem).suffix.lower() in (*SUFFIXES, ".tar"):
         stem = Path(stem).stem
-    return split_of_name(stem) if _SPLIT_FILE.fullmatch(stem) else ""
+    return only_split_of_name(stem)
 
 
 def _single_file(path: Path) -> ConversationFile:

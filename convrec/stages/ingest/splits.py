@@ -17,16 +17,26 @@ SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
+    "trn": "train",
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
     "dev": "validation",
     "test": "test",
     "testing": "test",
+    "tst": "test",
     "eval": "test",
     "evaluation": "test",
+    "holdout": "test",
+    "heldout": "test",
 }
 """Words in file and folder names, and the splits that they name."""
+
+_NEUTRAL_WORDS = frozenset({"set", "data", "split", "file", "of", "copy", "part", "shard", "final"})
+"""Words beside the one of a split that change nothing about it."""
+
+_COLLECTION = re.compile(r"(?<=..)(?:set|data|split|file)s?$")
+_CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 _VALIDATION_FROM = timegm((2022, 11, 1, 0, 0, 0))
 _TEST_FROM = timegm((2022, 12, 1, 0, 0, 0))
@@ -34,13 +44,25 @@ _UPPER_BOUNDS = (0.8, 0.9)
 
 
 def split_of_name(name: str) -> str:
-    """The split in names such as `train-00000-of-00002`, `val_1` and `reddit.test`; else empty.
+    """The split in names such as `train-00000-of-00002`, `test [1]` and `reddit.testset`, or empty.
 
     The first word decides. Without a split there, the name may have one split among its words.
     """
-    first, *others = re.split(r"[-._ ()]+", name.lower())
+    first, *others = _words(name) or [""]
     found = {SPLIT_NAMES[word] for word in others if word in SPLIT_NAMES}
     return SPLIT_NAMES.get(first, "") or (found.pop() if len(found) == 1 else "")
+
+
+def only_split_of_name(name: str) -> str:
+    """The split of a name that says nothing else, such as `test (1)` or `Test set`, or empty."""
+    words = [word for word in _words(name) if word not in _NEUTRAL_WORDS]
+    return SPLIT_NAMES.get(words[0], "") if len(words) == 1 else ""
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name, `test` for `testset`; splits joined by a plus are one unknown word."""
+    words = re.findall(r"[^\W\d_]+(?:\+[^\W\d_]+)*", _CAMEL_CASE.sub(" ", name).lower())
+    return [_COLLECTION.sub("", word) for word in words]
 
 
 def split_by_time(created_utc: int) -> str:

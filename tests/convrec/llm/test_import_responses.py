@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from convrec.artifacts import Store
@@ -19,6 +24,10 @@ from tests.support.llm_endpoint import completion, make_request
 def line(custom_id: str, body: Any = None, status: int = 200, error: Any = None) -> str:
     response = None if error else {"status_code": status, "body": body or completion()}
     return json.dumps({"id": "b", "custom_id": custom_id, "response": response, "error": error})
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
 
 
 def test_lines_are_matched_by_owner_and_by_key(store: Store, tmp_path: Path) -> None:
@@ -90,6 +99,15 @@ def test_real_responses_of_inspired_are_imported(store: Store, shared: Path) -> 
     assert all(
         stored[r.key] == row["response"]["body"] for r, row in zip(requests, rows, strict=True)
     )
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd])
+def test_a_compressed_file_is_read(
+    store: Store, tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    path, request = tmp_path / "output.jsonl.x", make_request(1)
+    path.write_bytes(compress(f"{line(request.key)}\n".encode()))
+    assert import_batch_output(path, [request], store).imported == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +176,10 @@ def write_all(folder: Path, names: list[str]) -> None:
         ("reddit_train_v2.json", "reddit_dev_v2.json", "reddit_test_v2.json"),
         ("default/train/0000.parquet", "default/validation/0000.parquet", "default/test/0.parquet"),
         ("training.jsonl", "validation.jsonl", "evaluation.jsonl"),
+        ("train [1].jsonl", "dev (1).jsonl", "test[0-9].jsonl"),
+        ("train copy.jsonl", "val1.jsonl", "test?.jsonl.gz"),
+        ("Train Set.jsonl", "DevSet.jsonl", "testset 2.json"),
+        ("split=train/0.jsonl", "split=valid/0.jsonl", "split=test/0.parquet"),
     ],
 )
 def test_splits_in_names_are_kept(tmp_path: Path, train: str, validation: str, test: str) -> None:
@@ -206,6 +211,10 @@ def test_splits_in_one_document_are_kept(tmp_path: Path) -> None:
         (["train.jsonl", "test-00000-of-00001.arrow"], "named after the test split"),
         (["train.jsonl", "validation.txt"], "validation.txt is named after the validation split"),
         (["train.jsonl", "dev.pkl"], "dev.pkl is named after the validation split"),
+        (["train.jsonl", "test (1).xlsx"], "test (1).xlsx is named after the test split"),
+        (["train.jsonl", "test set.zip"], "test set.zip is named after the test split"),
+        (["train.jsonl", "more/test.jsonl"], "more/test.jsonl is named after the test split"),
+        (["train.jsonl", "test.jsonl", "testimonials.jsonl"], "and also testimonials.jsonl"),
         (["test.jsonl"], "no usable row in the train split (usable splits: test"),
         (["test.jsonl.gz", "validation.jsonl.gz"], "no usable row in the train split"),
         (["test.jsonl", "more.jsonl"], "files named after splits and also more.jsonl"),
@@ -226,6 +235,28 @@ def test_a_test_table_without_conversations_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("id,label\n1,2\n")
     with pytest.raises(InputError, match="it has no column prompt"):
         read_data(data_config(tmp_path))
+
+
+def test_a_link_to_nothing_is_a_lost_split(tmp_path: Path) -> None:
+    write_all(tmp_path, ["train.jsonl"])
+    (tmp_path / "test.jsonl").symlink_to(tmp_path / "nowhere.jsonl")
+    with pytest.raises(InputError, match=r"test.jsonl .* is not read \(a link to nothing\)"):
+        read_data(data_config(tmp_path))
+
+
+def test_a_link_back_up_repeats_no_file(tmp_path: Path) -> None:
+    write_all(tmp_path, ["train.jsonl", "test.jsonl"])
+    before = conversation_files(data_config(tmp_path))
+    (tmp_path / "data").symlink_to(tmp_path)
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "up").symlink_to(tmp_path)
+    assert conversation_files(data_config(tmp_path)) == before
+
+
+def test_a_file_name_that_is_not_utf8_is_shown_without_it(tmp_path: Path) -> None:
+    write_all(tmp_path, ["test.jsonl"])
+    (tmp_path / os.fsdecode(b"train\xff.jsonl")).write_text(PLAIN + "broken\n")
+    assert read_data(data_config(tmp_path)).quarantine["source"].to_list() == ["train?.jsonl"]
 
 
 @pytest.mark.parametrize(
