@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convrec.cli.output import JsonFile, open_store, print_table, write_json
+from convrec.utils.terminal import write_data
 
 if TYPE_CHECKING:
     import polars as pl
@@ -120,9 +122,11 @@ def link(
     ]
     if not write_json({"links": rows}, json_file):
         columns = ["query", *Link._fields][: None if explain else 5]
-        writer = csv.writer(sys.stdout, lineterminator="\n")
+        output = io.StringIO()
+        writer = csv.writer(output, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([row[column] for column in columns] for row in rows)
+        write_data(output.getvalue())
 
 
 @app.command()

@@ -26,6 +26,20 @@ def is_unicode_output() -> bool:
     return encoding.lower().replace("-", "").startswith("utf")
 
 
+def write_data(text: str) -> None:
+    """Write CSV or the like to the standard output: as UTF-8 if its encoding lacks a character.
+
+    An escape such as `\\xe9` would be another text to whoever reads the data.
+    """
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == _ESCAPE:
+        try:
+            text.encode(stream.encoding)
+        except UnicodeEncodeError:
+            stream.reconfigure(encoding="utf-8", errors=_ESCAPE)
+    stream.write(text)
+
+
 def discard_if_closed() -> None:
     """Flush the output; if its reader is gone, as in `| head`, discard the rest quietly."""
     for stream in (sys.stdout, sys.stderr):

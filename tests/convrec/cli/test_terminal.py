@@ -71,6 +71,14 @@ def test_no_character_fails(
     assert done.stdout or done.stderr
 
 
+@pytest.mark.parametrize("environment", [ASCII, POSIX, NARROW, {}])
+def test_linked_titles_stay_text_without_unicode(folder: Path, environment: dict[str, str]) -> None:
+    link = ["catalog", "link", "--catalog", "catalog.csv"]
+    done = run(folder, link, environment, text="Amélie\n千と千尋の神隠し\n")
+    titles = [line.split(",")[2] for line in done.stdout.decode("utf-8").splitlines()]
+    assert titles == ["title", "Amélie", "千と千尋の神隠し"]
+
+
 def test_json_stays_json_without_unicode(folder: Path) -> None:
     done = run(folder, ["catalog", "check", "catalog.csv", "--json", "-"], ASCII)
     assert done.stdout.isascii()
