@@ -43,12 +43,13 @@ def joined_stream(events: list[Any]) -> tuple[dict[str, Any], bool]:
 
     Complete is a stream with a finish reason or `[DONE]`. Only the first choice is read.
     """
-    chunks = [event for event in events if isinstance(event, Mapping)]
     message: dict[str, Any] = {"role": "assistant", "content": ""}
     finish_reason: Any = None
     response: dict[str, Any] = {"object": "chat.completion"}
     is_choice_seen = False
-    for chunk in chunks:
+    for chunk in events:
+        if not isinstance(chunk, Mapping):
+            continue
         response.update({k: chunk[k] for k in _HEADER_FIELDS if chunk.get(k) and k not in response})
         if isinstance(chunk.get("usage"), Mapping):
             response["usage"] = dict(chunk["usage"])

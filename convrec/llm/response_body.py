@@ -97,17 +97,20 @@ def _bill(response: object, text: str, body: Mapping[str, Any]) -> Usage | None:
     return _billed_usage(response, text, body)
 
 
+def _first_choice(response: Mapping[str, Any]) -> dict[str, Any] | None:
+    choices = response.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else None
+
+
 def _choice_failure(
     response: Mapping[str, Any], body: Mapping[str, Any], url: str, key: str
 ) -> Failure | None:
     """The failure that the first choice reports. The answer may have begun before it."""
-    choices = response.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(first, dict):
-        return None
-    if first.get("error"):
-        return error_failure(url, key, 200, {"error": first["error"]}, body)
-    if first.get("finish_reason") == "error":
+    choice = _first_choice(response) or {}
+    if error := choice.get("error"):
+        return error_failure(url, key, 200, {"error": error}, body)
+    if choice.get("finish_reason") == "error":
         reason = "the endpoint broke off the answer (finish_reason error)"
         return Failure("transient", reason, malformed=True)
     return None
@@ -127,9 +130,7 @@ def _defect(response: Mapping[str, Any], body: Mapping[str, Any]) -> str:
         data = response.get("data")
         count = len(data) if isinstance(data, list) else 0
         return "" if count == len(body["input"]) else "not one embedding for each text"
-    choices = response.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return "" if isinstance(first, dict) else "no choices"
+    return "no choices" if _first_choice(response) is None else ""
 
 
 def _is_deeper(value: object, levels: int) -> bool:
