@@ -33,6 +33,9 @@ _PART_FIELDS = ("type", "text", "value", "content", "parts", "output_text", "tho
 """Fields of a typed part; an object without any is the answer itself, as parsed JSON."""
 
 _THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+_DATA = re.compile(r"[\[{]|:\s{0,9}-?\d")
+"""In the arguments of a tool call: more than texts, such as the query of a search."""
+
 _NEW_LINE = re.compile(r"(?:\d{1,3}[.)]|[-*•])\s")
 """The start of a part that is a list item of its own."""
 
@@ -106,7 +109,9 @@ def _valid(text: str) -> str:
 
 def _endings(choice: Mapping[str, Any]) -> set[str]:
     """Why the model stopped, in lower case: as the endpoint says, and as its provider said."""
-    reasons = (choice.get(name) for name in ("finish_reason", "native_finish_reason"))
+    details = choice.get("finish_details")
+    reasons = [choice.get(name) for name in ("finish_reason", "native_finish_reason")]
+    reasons += [details.get("type")] if isinstance(details, Mapping) else []
     return {reason.strip().lower() for reason in reasons if isinstance(reason, str)}
 
 
@@ -144,6 +149,8 @@ def _part_text(part: Mapping[str, Any]) -> str:
     kind = str(part.get("type") or "").lower()
     if part.get("thought") is True or any(word in kind for word in _THINKING_PARTS):
         return ""
+    if kind.startswith("server_") or kind.endswith("_result"):  # the endpoint's own search
+        return ""
     fields = _part_fields(part)
     if not fields:
         return json.dumps(part, ensure_ascii=False) if part else ""
@@ -174,7 +181,7 @@ def _tool_arguments(message: Mapping[str, Any]) -> Iterator[str]:
         arguments = function.get("arguments") if isinstance(function, Mapping) else None
         if isinstance(arguments, (Mapping, list)):
             arguments = json.dumps(arguments, ensure_ascii=False)
-        if isinstance(arguments, str) and ("[" in arguments or arguments.count("{") > 1):
+        if isinstance(arguments, str) and _DATA.search(arguments.lstrip()[1:]):
             yield arguments
 
 

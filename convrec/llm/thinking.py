@@ -21,7 +21,7 @@ _TAG = re.compile(
     (?P<close>
         (?:<|&lt;)\|?[ ]?/[ ]?{_NAME}[ ]?\|?(?:>|&gt;)
         | ◁/think▷ | \[/THINK(?:ING)?\] | </details> | <channel\|> | <unused95>
-        | <\|end_of_thought\|> | <\|END_THINKING\|> | <\|im_start\|>[ ]?answer\b | <\|content\|>
+        | <\|end_of_thought\|> | <\|END_THINKING\|> | <\|inner_suffix\|> | <\|im_start\|>[ ]?answer\b | <\|content\|>
         | \[BEGIN[ ]FINAL[ ]RESPONSE\]
     )
     | (?P<empty> (?:<|&lt;)\|?{_NAME}[ ]?/(?:>|&gt;) )
@@ -29,7 +29,7 @@ _TAG = re.compile(
         (?:<|&lt;)\|?[ ]?{_NAME}(?:\s[^<>\n]{{0,80}})?\|?(?:>|&gt;)
         | ◁think▷ | \[THINK(?:ING)?\] | <details[ ]type=.?reasoning[^<>\n]{{0,80}}>
         | <\|channel>thought | <unused94>(?:thought)?
-        | <\|im_start\|>[ ]?think\b | <\|begin_of_thought\|> | <\|START_THINKING\|>
+        | <\|inner_prefix\|> | <\|im_start\|>[ ]?think\b | <\|begin_of_thought\|> | <\|START_THINKING\|>
     )
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -49,8 +49,9 @@ _HARMONY = re.compile(
 )
 _HARMONY_END = re.compile(r"<\|(?:end|return|call|start|channel)\|>")
 _BARE_HARMONY = re.compile(r"\Aanalysis(?=[A-Z])")
-"""Channels of an endpoint that drops the special tokens: `analysisWe need …assistantfinal1. Heat`.
-"""
+_BARE_FINAL = re.compile(r"\A(?:assistant)?final(?=[\dA-Z{\[])")
+"""Channels of an endpoint that drops the special tokens: `analysisWe need …assistantfinal1. Heat`,
+`final1. Heat`."""
 
 _THINKING_HEADING = re.compile(
     r"\A\s*(?:#{1,4} Thinking\b.*?^#{1,4} Final (?:Answer|Response)\b[^\n]*\n"
@@ -74,6 +75,8 @@ def _final_channel(text: str) -> str:
     if _BARE_HARMONY.match(text):
         _, found, final = text.partition("assistantfinal")
         return final if found else f"<think>{text}"
+    if bare := _BARE_FINAL.match(text):
+        return text[bare.end() :]
     messages = list(_HARMONY.finditer(text)) if "<|message|>" in text else []
     if not messages:
         return f"<think>{text}" if text.lstrip().startswith("<|channel|>") else text

@@ -83,7 +83,8 @@ def _phrases(text: str) -> list[tuple[str, ...]]:
 _MEANINGS: dict[str, dict[str, str]] = {
     "order": {
         "later": "remake, remade, re make, reboot, rebooted, re boot, reimagining, re imagining, "
-        "reimagined, re imagined, redo, revival, later, modern, recent, contemporary",
+        "reimagined, re imagined, redo, revival, later, modern, recent, contemporary, sequel, "
+        "prequel, follow up, spinoff, spin off, neuverfilmung, リメイク, 리메이크, 翻拍",
         "latest": "new, newer, newest, latest, most recent, current",
         "earliest": "original, originals, old, older, oldest, classic, 1st, earliest, earlier, "
         "vintage, og",
@@ -92,11 +93,13 @@ _MEANINGS: dict[str, dict[str, str]] = {
     "medium": {
         "film": "film, films, movie, movies, feature, motion picture, flick, tv movie, "
         "tv film, tv special, television movie, television film, video, made for tv, "
-        "made for tv movie, cinema, theatrical film",
+        "made for tv movie, cinema, theatrical film, filme, spielfilm, pelicula, фильм, 电影, "
+        "電影, 映画, 영화",
         "series": "tv, television, series, serial, tv series, tv show, tv serial, show, tv mini "
         "series, mini series, miniseries, tv miniseries, limited series, web series, webseries, "
         "docuseries, sitcom, soap, animated series, anime series, drama series, tv drama, "
-        "television series, television show, k drama, kdrama, ova, ona",
+        "television series, television show, k drama, kdrama, ova, ona, serie, telenovela, "
+        "fernsehserie, сериал, 电视剧, 電視劇, ドラマ, 드라마",
         "book": "book, books, novel, novels, novella, short story, memoir, audiobook, light novel",
         "comic": "comic, comics, comic book, graphic novel, manga, manhwa, webtoon",
         "game": "game, video game, videogame, board game",
@@ -116,7 +119,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "remaster, restored, restoration, imax, 3d, 2d, 4k, uhd, hd, bluray, blu ray, dvd, vhs, "
         "redux, anniversary, criterion, criterion collection, collectors, deluxe, definitive, "
         "colorized, colourised, colorised, colourized, subtitled, subtitles, subbed, subs, sub, "
-        "dubbed, dub, rated, roadshow, workprint, black and white, widescreen, full length, "
+        "dubbed, dub, rated, roadshow, workprint, black and white, b and w, widescreen, full length, "
         "ultimate cut, edition, director, directors, collection",
     },
     "origin": {
@@ -175,6 +178,7 @@ _OPPOSITES: dict[Order, Order] = {
     "later": "earliest", "latest": "earliest", "live action": "earliest", "earliest": "later"
 }  # fmt: skip
 _ORDINAL = re.compile(r"^(\d)(?:nd|rd|th)$")
+_EPISODE = re.compile(r"^s\d{1,2}(?:e\d{1,3})?$")
 _DECADE = re.compile(r"^(\d{2})?(\d0)s$")
 _YEAR = re.compile(r"^\d{4}$")
 
@@ -235,6 +239,8 @@ def _word_meaning(phrase: tuple[str, ...]) -> Meaning | None:
         return "filler", word
     if match := _ORDINAL.match(word):
         return "number", match[1]
+    if _EPISODE.match(word):
+        return "medium", "series"
     if match := _DECADE.match(word):
         century = match[1] or ("20" if match[2] < "30" else "19")
         return "decade", century + match[2]

@@ -20,12 +20,14 @@ MAX_CHARACTERS = 200_000
 _SIGNS = str.maketrans(
     "“”„‟″«»‘’−–—‒－﹣＋：，｛｝［］　０１２３４５６７８９．",
     '"""""""\'\'------+:,{}[] 0123456789.',
-)
+) | dict.fromkeys(map(ord, "\u00a0\u2007\u2009\u202f"), " ")
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))
 _COMMENT = re.compile(r"(?<![:\"'])//[^\n\"]*|/\*[^*]{0,500}\*/|(?<=[,\s])#[^\n\"]*")
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _NAME = re.compile(r"([{,]\s*)([A-Za-z_]\w{0,30}|-?\d{1,6})(?=\s{0,9}:)")
 _SINGLE_QUOTED = re.compile(r"'([^'\"\n]{0,200})'(?=\s{0,9}[:,}\]])")
 _PLUS = re.compile(r"(?<=[\s:,\[])\+(?=\d)")
+_SPACED_MINUS = re.compile(r"(?<=[\s:,\[])-[ \t]{1,3}(?=\d)")
 _START = re.compile(r"[{\[]")
 
 
@@ -99,9 +101,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _as_json(text: str) -> str:
     """The text with what JavaScript, Python and typography write as JSON writes it."""
-    text = _COMMENT.sub("", text.translate(_SIGNS))
+    text = _COMMENT.sub("", text.translate(_SIGNS).translate(_INVISIBLE))
+    if text.count('"') == text.count('\\"'):  # what a JSON string holds, without its quotes
+        text = text.replace('\\"', '"')
     text = _SINGLE_QUOTED.sub(r'"\1"', text)
     text = _NAME.sub(r'\1"\2"', text)
+    text = _SPACED_MINUS.sub("-", text)
     return _PLUS.sub("", _TRAILING_COMMA.sub(r"\1", text))
 
 

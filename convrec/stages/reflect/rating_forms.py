@@ -25,9 +25,10 @@ _RATING_NAMES = ("rating", "score", "value", "ratingvalue", "grade", "relevance"
 _COMMENT_NAMES = ("reason", "reasoning", "explanation", "comment", "note", "justification")
 _NUMBER = re.compile(r"([+-]?\d{1,9})(?:\.0*)?")
 _CANDIDATE = re.compile(
-    r"(?:candidate|item|option|c|no\.?|nr\.?|#)?[\s_#-]{0,3}(\d{1,6})(?:[.):].*)?",
+    r"(?:candidate|item|option|c|no\.?|nr\.?|#)?[\s_#(\[-]{0,3}(\d{1,6})(?:[.)\]:].*)?",
     re.IGNORECASE | re.DOTALL,
 )
+_JSON_START = re.compile(r"[\s`~]{0,20}(?:json)?\s{0,9}[{\[\"]", re.IGNORECASE)
 _MINUS = str.maketrans("−–—‒", "----")
 _WITHOUT_JOINTS = str.maketrans("", "", " _-")
 
@@ -51,6 +52,8 @@ def read_pairs(value: object, count: int) -> list[Pair]:
 def _list_pairs(items: list[Any], count: int) -> list[Pair]:
     if not items:
         raise NoRatingsError
+    if len(items) == 1 and isinstance(items[0], list) and len(items[0]) == count:
+        return _list_pairs(items[0], count)
     if all(isinstance(item, dict) for item in items):
         if len(items) == 1 and not is_entry(items[0]):
             return _object_pairs(items[0], count)
@@ -89,7 +92,7 @@ def _object_pairs(value: dict[str, Any], count: int) -> list[Pair]:
         return _parallel_pairs(names) or read_pairs(_unquoted(names["ratings"]), count)
     if any(map(_candidate, value)):
         return _keyed_pairs(value)
-    inside = [inner for inner in value.values() if isinstance(inner, (dict, list))]
+    inside = [inner for inner in map(_unquoted, value.values()) if isinstance(inner, (dict, list))]
     if len(inside) > 1:  # such as ratings and their reasons
         inside = [inner for inner in inside if not _is_text_list(inner)]
     if len(inside) != 1:
@@ -143,8 +146,8 @@ def _keyed_pairs(value: dict[str, Any]) -> list[Pair]:
 
 
 def _unquoted(value: object) -> object:
-    """A value, or the one that a JSON string holds."""
-    if not isinstance(value, str):
+    """A value, or the one that a JSON string holds, perhaps in a code fence."""
+    if not isinstance(value, str) or not _JSON_START.match(value):
         return value
     values = json_values(value)
     return values[0] if len(values) == 1 else value

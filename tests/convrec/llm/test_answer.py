@@ -40,6 +40,11 @@ CONTENTS: dict[str, Any] = {
         {"type": "text", "text": LIST},
     ],
     "a thought by flag": [{"text": REJECTED, "thought": True}, {"text": LIST}],
+    "a search of the endpoint": [
+        {"type": "server_tool_use", "input": {"query": "silent films"}},
+        {"type": "web_search_tool_result", "content": [{"title": "Metropolis (1927)"}]},
+        {"type": "text", "text": LIST},
+    ],
     "a nested value": [{"type": "text", "text": {"value": LIST, "annotations": []}}],
     "a message in a list": [{"type": "message", "content": [{"type": "text", "text": LIST}]}],
     "strings": LIST.split("\n"),
@@ -77,6 +82,11 @@ def test_arguments_of_a_tool_call_are_the_answer(message: dict[str, Any], conten
 
 def test_the_input_of_a_tool_in_a_part_is_the_answer() -> None:
     assert json.loads(answer_to(TOOL_USE).text or "") == json.loads(ARGUMENTS)
+
+
+def test_ratings_by_candidate_are_the_arguments_of_a_call() -> None:
+    call = {"function": {"name": "rate", "arguments": '{"1": 2, "2": -1}'}}
+    assert answer_to(None, "tool_calls", tool_calls=[call]).text == '{"1": 2, "2": -1}'
 
 
 def test_a_search_is_no_answer() -> None:
@@ -139,6 +149,8 @@ def test_an_answer_that_ended_by_itself_is_not_cut(finish: str | None) -> None:
 def test_the_reason_of_the_provider_counts_too() -> None:
     choice = {"message": {"content": LIST}, "finish_reason": "stop"}
     assert read_answer({"choices": [choice | {"native_finish_reason": "MAX_TOKENS"}]}).is_cut
+    details = {"finish_reason": None, "finish_details": {"type": "max_tokens"}}
+    assert read_answer({"choices": [choice | details]}).is_cut
     filtered = read_answer({"choices": [choice | {"native_finish_reason": "SAFETY"}]})
     assert filtered == Answer(None, FILTERED, content=LIST)
 
@@ -231,6 +243,8 @@ THINKING = {
         f"<|start|>assistant<|channel|>final <|constrain|>text<|message|>{LIST}"
     ),
     "harmony without tokens": f"analysisWe need films. {REJECTED}assistantfinal{LIST}",
+    "harmony without tokens and thinking": f"final{LIST}",
+    "Apertus": f"<|inner_prefix|>{REJECTED}<|inner_suffix|>{LIST}",
 }
 
 

@@ -120,6 +120,15 @@ def test_a_remark_chooses_among_works_of_one_title(text: str, year: int) -> None
         "Blade Runner (comic book)",
         "Hamlet (play)",
         "Paddington (season 1)",
+        "Paddington (S1)",
+        "Paddington (S01E02)",
+        "Paddington (serie)",
+        "Paddington (série)",
+        "Psycho (telenovela)",
+        "Psycho (电视剧)",
+        "Psycho (prequel)",
+        "Psycho (spin-off)",
+        "Psycho（リメイク）",
     ],
 )
 def test_a_remark_that_the_catalog_cannot_fulfil_links_nothing(text: str) -> None:
@@ -131,6 +140,9 @@ def test_a_remark_that_the_catalog_cannot_fulfil_links_nothing(text: str) -> Non
     [
         ("Psycho (film)", 100),
         ("Psycho (movie)", 100),
+        ("Psycho (película)", 100),
+        ("Psycho（電影）", 100),
+        ("Psycho (B&W)", 99),
         ("Psycho (TV movie)", 100),
         ("Psycho (1960 film)", 100),
         ("Psycho (Hitchcock) (1960)", 100),

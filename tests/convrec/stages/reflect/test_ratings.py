@@ -50,6 +50,8 @@ NUMBERS = {
     "a dash in a string": ASKED.replace("-1", '"–1"'),
     "a candidate as a string": ASKED.replace(": 1,", ': "1",'),
     "a named candidate": ASKED.replace(": 1,", ': "Candidate 1",'),
+    "a candidate in brackets": ASKED.replace(": 1,", ': "[1]",'),
+    "a minus with a space": ASKED.replace("-1", "- 1"),
     "a candidate with its line": ASKED.replace(": 1,", ': "1. Heat (1995)",'),
 }
 WRAPPINGS = {
@@ -65,6 +67,11 @@ WRAPPINGS = {
     "a string": json.dumps(ASKED),
     "a string in a string": json.dumps(json.dumps(ASKED)),
     "a string inside": json.dumps({"ratings": json.dumps(ENTRIES)}),
+    "a string under another name": json.dumps({"name": "rate", "arguments": ASKED}),
+    "a fence in a string inside": json.dumps({"answer": f"```json\n{ASKED}\n```"}),
+    "escaped quotes": ASKED.replace('"', '\\"'),
+    "no-break spaces": ASKED.replace(" ", "\u00a0"),
+    "unseen signs": ASKED.replace('"candidate"', '\u200b"candidate"'),
     "typographic quotes": ASKED.replace(' "', " “").replace('":', "”:"),
     "a byte order mark": f"\ufeff{ASKED}",
     "a control character": ASKED.replace("}", ', "why": "\t"}'),
@@ -77,6 +84,7 @@ SHAPES = {
     "reasons in a list": '{"scores": [2, 0, -1], "reasons": ["fits", "so so", "too loud"]}',
     "an object per line": "\n".join(map(json.dumps, ENTRIES)),
     "numbers in order": json.dumps(IN_ORDER),
+    "numbers in an array": json.dumps([IN_ORDER]),
     "numbers after a preface": f"Ratings: {IN_ORDER}",
     "numbers in the object": json.dumps({"ratings": IN_ORDER}),
     "strings in the object": json.dumps({"ratings": ["2", "0", "-1"]}),
