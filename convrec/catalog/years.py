@@ -6,7 +6,7 @@ import datetime
 import re
 from typing import Any
 
-from convrec.titles.normalize import FIRST_YEAR, LAST_YEAR, is_plausible_year
+from convrec.titles.normalize import FIRST_YEAR, LAST_YEAR, clean_text, is_plausible_year
 
 _WRITTEN = re.compile(r"[(\[]?\s*(\d{4})(?:\.0+)?\s*[)\]]?|(\d{4})-\d\d?(?:-\d\d?(?:[T ].*)?)?")
 _MISSING = frozenset({"na", "n/a", "nan", "null", "none", "nat", "\\n", "-", "?", "unknown"})
@@ -53,7 +53,7 @@ def _other_year(value: Any) -> int | None:
         return value.year if is_plausible_year(value.year) else None
     if not isinstance(value, str):
         return None
-    text = value.strip()
+    text = clean_text(value).strip()
     if text.lower() in _MISSING:
         return 0
     match = _WRITTEN.fullmatch(text)

@@ -41,6 +41,7 @@ _CODE_THAT_NO_ENCODER_WRITES = re.compile(  # control characters, digits, letter
     r"%(?:[01]|3[0-9]|4[1-9A-F]|5[0-9A]|6[1-9A-F]|7[0-9AF])", re.I
 )
 _MAX_ESCAPES = 3
+_DECIMAL_YEAR = re.compile(r"\((\d{4})\.0+\)")
 _WIDE_YEAR = re.compile(r"\s*[\uff08\uff3b\u3010\u3014](\d{4})[\uff09\uff3d\u3011\u3015]\s*$")
 _CJK_QUOTED = re.compile(
     r"^\s*[\u300a\u3008\u300c\u300e]([^\u3008-\u300f]+)[\u300b\u3009\u300d\u300f](\s*\(\d{4}\))?\s*$"
@@ -94,13 +95,21 @@ def clean_text(text: str) -> str:
 
 
 def clean_title(title: str) -> str:
-    """`clean_text`, with a final full-width year as " (1995)" and without CJK quotes around all."""
-    title = clean_text(title)
+    """`clean_text`, with a final full-width year as " (1995)" and without CJK quotes around all.
+
+    "(1995.0)", as programs write years that are stored as decimals, becomes "(1995)".
+    """
+    title = whole_years(clean_text(title))
     if title.isascii():
         return title
     title = _WIDE_YEAR.sub(lambda match: f" ({int(match[1])})", title)
     quoted = _CJK_QUOTED.match(title)
     return f"{quoted[1]}{quoted[2] or ''}" if quoted else title
+
+
+def whole_years(text: str) -> str:
+    """The text with "(1995.0)" as "(1995)"."""
+    return _DECIMAL_YEAR.sub(r"(\1)", text) if ".0" in text else text
 
 
 def exact_key(title: str) -> str:

@@ -23,6 +23,7 @@ from convrec.titles.normalize import (
     exact_key,
     find_year,
     plain_words,
+    whole_years,
 )
 from convrec.titles.remarks import Remark, read_remark
 
@@ -70,7 +71,7 @@ class WrittenTitle(NamedTuple):
 
 def parse_title(text: str) -> WrittenTitle:
     """Split a written title into its names (at most eight), its year and its remarks."""
-    text = drop_controls(clean_text(text))
+    text = drop_controls(whole_years(clean_text(text)))
     if len(text) > MAX_TITLE_CHARACTERS:
         return WrittenTitle((text,), None)
     if not text.isascii():
@@ -88,7 +89,7 @@ def parse_title(text: str) -> WrittenTitle:
 
 def is_plain_title(text: str) -> bool:
     """Whether a title has no remarks, and no signs that need cleaning or normalization."""
-    is_clean = clean_text(text) == text and not _WIDE_SIGNS.search(text)
+    is_clean = whole_years(clean_text(text)) == text and not _WIDE_SIGNS.search(text)
     return is_clean and not parse_title(text).remarks
 
 

@@ -88,7 +88,7 @@ def _may_be_new(line: bytes) -> bool:
 
 def _may_have_new_titles(end: bytes) -> bool:
     """Whether the end of a line, from the first list of titles on, has to be parsed."""
-    if b"%" in end or b"\\u" in end or _TITLE_FORM.search(end):
+    if b"%" in end or b"\\u" in end or b".0)" in end or _TITLE_FORM.search(end):
         return True
     text = end.decode(errors="replace")
     return clean_text(text) != text or not _WIDE_SIGNS.isdisjoint(text)

@@ -19,7 +19,7 @@ def test_a_year(value: Any) -> None:
     [
         "(1995)", "[1995]", "( 1995 )", "(1995.0)", "1995-12-15", "1995-12", "1995-1-5",
         "1995-12-15T00:00:00Z", "1995-12-15 00:00", datetime.date(1995, 12, 15),
-        datetime.datetime(1995, 12, 15),
+        datetime.datetime(1995, 12, 15), "\u200b1995", "1995\ufeff", "(1995\u200e)",
     ],
 )  # fmt: skip
 def test_a_year_in_a_newer_form(value: Any) -> None:

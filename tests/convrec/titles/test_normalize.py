@@ -145,6 +145,10 @@ def test_clean_text_takes_linear_time(unit: str) -> None:
         ('"Heat"', '"Heat"'),
         ("\u201cHeat\u201d", "\u201cHeat\u201d"),
         ("Am\u00e9lie (2001)", "Am\u00e9lie (2001)"),
+        ("Heat (1995.0)", "Heat (1995)"),
+        ("2.0 (1995.00)", "2.0 (1995)"),
+        ("Heat (1995.5)", "Heat (1995.5)"),
+        ("Area (12345.0)", "Area (12345.0)"),
     ],
 )
 def test_clean_title_reads_full_width_years_and_cjk_quotes(title: str, cleaned: str) -> None:

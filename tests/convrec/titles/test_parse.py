@@ -58,6 +58,7 @@ def test_names_of_a_title(text: str, names: list[str]) -> None:
         "Heat (film, 1995)",
         "Heat (film) (1995)",
         "Heat (Film 1995)",
+        "Heat (1995.0)",
     ],
 )
 def test_characters_around_a_title_and_its_year(text: str) -> None:

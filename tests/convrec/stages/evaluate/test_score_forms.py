@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from convrec.errors import InputError
+from convrec.metrics.scored_lists import EvaluationProtocol
+from convrec.stages.evaluate.score_file import score_file
 from convrec.stages.evaluate.score_rows import BadRow, ScoreRow, read_score_rows
 
 ROW = {
@@ -58,6 +60,23 @@ def test_a_completion_in_any_form(tmp_path: Path, completion: Any) -> None:
 def test_a_compressed_file_under_any_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(gzip.compress(json.dumps(ROW).encode()))
     assert len(read(tmp_path / name)[0]) == 1
+
+
+@pytest.mark.parametrize("protocol", ["standard", "per-label"])
+def test_decimal_years_are_years_on_every_side(
+    tmp_path: Path, protocol: EvaluationProtocol
+) -> None:
+    (tmp_path / "catalog.csv").write_text("title,year\nHeat,1995.0\nHeat,1986.0\nRonin,1998.0\n")
+    row = {
+        "completion": "Ronin (1998.0)\nHeat (1995.0)",
+        "seen_titles": ["Ronin (1998.0)"],
+        "groundtruth_with_release_year": [["Heat (1995.0)", None], ["Heat", "1995.0"]],
+    }
+    (tmp_path / "lists.jsonl").write_text(json.dumps(row))
+    result = score_file(
+        tmp_path / "lists.jsonl", tmp_path / "catalog.csv", protocol=protocol, resamples=2
+    )
+    assert result.metrics["recall@5"].value > 0
 
 
 def test_a_pointer_is_refused(tmp_path: Path) -> None:

@@ -195,6 +195,7 @@ NEW_ROWS = [
     post("[deleted]"),
     post(seen_titles=["Tom &amp; Jerry"]),
     post(seen_titles=["He\u00adat"]),
+    post(seen_titles=["Heat (1995.0)"]),
     post(groundtruth_with_release_year=[["\u200bRan", "1985"]]),
     post(groundtruth_with_release_year=[["Ran", "(1985)"]]),
     post(seen_titles='["Heat"]'),
