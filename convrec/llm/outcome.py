@@ -139,7 +139,8 @@ class _Report:
     @property
     def detail(self) -> str:
         """`: message`, safe to show; empty if there is nothing to show."""
-        return _shown_message(self.error, self.key, self.body)
+        shown = shown_message(self.error, self.key, self.body)
+        return f": {shown}" if shown else ""
 
     def terminal(self, problem: str, advice: str, *, parameter: str = "") -> Failure:
         reason = f"{self.url} {problem} ({self.label}). {advice}"
@@ -254,19 +255,24 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float:
     return 0.0
 
 
-def _shown_message(error: ErrorBody, key: str, body: Mapping[str, Any]) -> str:
-    """`: message`, without secrets; empty if the message repeats part of the conversation."""
+def shown_message(error: ErrorBody, key: str, body: Mapping[str, Any]) -> str:
+    """The beginning of an error's message on one line, without secrets.
+
+    Empty if it repeats part of the conversation in the request `body`.
+    """
     shown = _SECRET.sub("…", mask_key(" ".join(error.message.split()), key))[:MAX_SHOWN]
     if not shown or _overlaps(shown, _conversation(body)):
         return ""
-    return f": {'a page titled ' * error.is_page}{shown.rstrip('.')}"
+    shown = shown.rstrip(".")
+    return f"a page titled {shown}" if error.is_page else shown
 
 
 def _conversation(body: Mapping[str, Any]) -> str:
     """What the request says, as JSON and on one line."""
     said = [body.get("messages"), body.get("input")]
     escaped = json.dumps(said, ensure_ascii=False)
-    return f"{escaped}\n{' '.join(escaped.replace(chr(92) + 'n', ' ').split())}"
+    one_line = " ".join(escaped.replace("\\n", " ").split())
+    return f"{escaped}\n{one_line}"
 
 
 def _overlaps(message: str, text: str) -> bool:

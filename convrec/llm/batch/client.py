@@ -28,7 +28,7 @@ from convrec.llm.batch.passing import (
 )
 from convrec.llm.endpoint import is_loopback, public_url
 from convrec.llm.error_body import read_error
-from convrec.llm.outcome import Failure, connection_failure, mask_key, status_failure
+from convrec.llm.outcome import Failure, connection_failure, shown_message, status_failure
 from convrec.llm.spool import spool_write_error
 from convrec.utils.files import atomic_path
 
@@ -248,7 +248,7 @@ class BatchClient:
                 raise
             self.can_list = False
             return
-        yield from _all_pages(page)
+        yield from _page_items(page)
 
     def download_file(self, file_id: str, path: Path) -> None:
         """Download a file to `path`, completely or not at all.
@@ -282,13 +282,13 @@ class BatchClient:
             text = error.response.text[:MAX_ERROR_CHARACTERS]
             passing = passing_refusal(error.status_code, text, has_api=self.can_list)
             self._unsure = self._unsure if error.status_code >= 500 else ""
-            reason = f"{self.url} refuses a batch for now: {_shown(text, self._key)}"
+            shown = shown_message(read_error(text), self._key, {}) or "no reason"
+            reason = f"{self.url} refuses a batch for now: {shown}"
             if passing == "queue":
                 raise QueueFullError(reason)
             if passing == "file":
                 raise FileNotReadyError(reason)
             if error.status_code == 404 and self.can_list:
-                shown = _shown(text, self._key)
                 return Failure("terminal", f"{self.url} refused the batch: {shown}")
         if error.status_code in (404, 405):
             path = request.url.path
@@ -311,12 +311,6 @@ def _file_status(file: Any) -> str:
     return status.strip().lower() if isinstance(status, str) else ""
 
 
-def _shown(text: str, key: str) -> str:
-    """The message of an error body, on one line and without the API key."""
-    message = read_error(text).message or text
-    return " ".join(mask_key(message, key).split())[:160].rstrip(".")
-
-
 def _object_id(value: Any, kind: str) -> str:
     """The id of a `file` or `batch` object. Raises ValueError for anything else."""
     found = getattr(value, "id", None)
@@ -325,7 +319,7 @@ def _object_id(value: Any, kind: str) -> str:
     return found
 
 
-def _all_pages(page: Any) -> Iterator[Any]:
+def _page_items(page: Any) -> Iterator[Any]:
     """The items of a page and of those after it. Raises ValueError if a page is not a list."""
     while True:
         if not isinstance(page.data, list):
