@@ -70,11 +70,9 @@ def check_architecture(folder: Path, config: Mapping[str, Any]) -> None:
             f"the model in {folder} is of type {kind or 'unknown'}, and {reason}; use "
             "a model of a type that transformers has"
         )
-    is_causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     causal = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-    if names and not any(name in causal or _CAUSAL_NAME.fullmatch(name) for name in names):
-        is_causal = False
-    if not is_causal:
+    is_named = not names or any(name in causal or _CAUSAL_NAME.fullmatch(name) for name in names)
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or not is_named:
         raise InputError(
             f"the model in {folder} is a {names[0] if names else kind}, not a causal language "
             "model; use a model whose config.json names a ...ForCausalLM"
@@ -87,15 +85,14 @@ def load_report_problem(folder: Path, model: Any, report: Mapping[str, Collectio
     `report` has missing_keys, unexpected_keys and mismatched_keys. Weights that the model does not
     use are no defect.
     """
-    missing = sorted(report.get("missing_keys") or ())
-    unexpected = sorted(report.get("unexpected_keys") or ())
     name = type(model).__name__
-    if missing:
+    if missing := sorted(report["missing_keys"]):
+        unexpected = sorted(report["unexpected_keys"])
         return (
             f"the weights in {folder} do not fit its config.json: {name} lacks {len(missing)} "
             f"there, such as {missing[0]}{_explanation(missing, unexpected)}"
         )
-    if mismatched := sorted(report.get("mismatched_keys") or (), key=str):
+    if mismatched := sorted(report["mismatched_keys"], key=str):
         key, stored, wanted = mismatched[0]
         return (
             f"the weights in {folder} do not fit its config.json: {key} is {_size(stored)}, but "
@@ -131,14 +128,14 @@ def _explanation(missing: list[str], unexpected: list[str]) -> str:
                 f", because the names in the files contain `{wrapper}`; save the unwrapped model "
                 "again with save_pretrained"
             )
-    for key in unexpected:
-        for name in missing:
-            if key.endswith(f".{name}"):
-                prefix = key.removesuffix(name)
-                return (
-                    f", because the names in the files begin with `{prefix}`; save the model again "
-                    "without that prefix"
-                )
+    prefixes = (
+        key.removesuffix(name) for key in unexpected for name in missing if key.endswith(f".{name}")
+    )
+    if prefix := next(prefixes, ""):
+        return (
+            f", because the names in the files begin with `{prefix}`; save the model again "
+            "without that prefix"
+        )
     if unexpected:
         return (
             f", while the files hold {len(unexpected)} that it does not use, such as "
