@@ -50,6 +50,7 @@ class Dispatcher:
         self._slots = float(self._settings.max_concurrency)
         self._slots_halved_at = 0.0
         self._is_reached = False
+        self._is_doubtful = False
         self._has_responses = False
         self._failures_in_row = 0
         self._unexplained = 0
@@ -130,7 +131,8 @@ class Dispatcher:
 
     def _pop(self, now: float) -> QueuedRequest | None:
         """The next request, with its maximum tokens and cost filled in."""
-        max_retries = 8 * self._settings.max_concurrency if self._is_reached else 1
+        is_api = self._is_reached and (self._has_responses or not self._is_doubtful)
+        max_retries = 8 * self._settings.max_concurrency if is_api else 1
         queued = self.queue.pop(now, max_retries)
         if queued and not queued.max_tokens:
             usage = max_usage(queued.request.body)
@@ -211,6 +213,7 @@ class Dispatcher:
             self._halve_slots()
         if failure.malformed:
             queued.malformed += 1
+            self._is_doubtful = True
             self._slots = self._slots if self._has_responses else 1.0
         if not self._is_reached and queued.attempts >= min(
             UNREACHABLE_AFTER, settings.max_attempts

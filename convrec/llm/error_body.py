@@ -27,7 +27,10 @@ MAX_MESSAGE = 2000
 
 _ERROR_KEYS = ("error", "errors", "fault", "base_resp", "promptFeedback", "prompt_feedback")
 _DETAIL_KEYS = ("detail", "details", "innererror", "inner_error", "metadata", "raw", "cause")
-_INNER_KEYS = (*_ERROR_KEYS, *_DETAIL_KEYS, "headers", "violations", "response", "body")
+_INNER_KEYS = (
+    *(*_ERROR_KEYS, *_DETAIL_KEYS),
+    *("headers", "violations", "response", "body", "message", "msg"),
+)
 _MESSAGE_KEYS = (
     *("message", "msg", "error_message", "error_msg", "error_description", "Message"),
     *("faultstring", "status_msg", "description", "detail", "error", "title"),

@@ -20,7 +20,7 @@ Kind = Literal[
 concern one conversation, `busy` passes. `other` is not explained.
 """
 
-BUSY_STATUSES = frozenset({408, 409, 425, 429})
+BUSY_STATUSES = frozenset({408, 409, 424, 425, 429, 498})
 
 
 def error_kind(error: ErrorBody, status: int) -> Kind:
@@ -42,7 +42,7 @@ def _by_code(error: ErrorBody, status: int) -> Kind | None:
 
 def _by_status(error: ErrorBody, status: int) -> Kind | None:
     """Statuses that no message changes."""
-    return {401: "key", 402: "quota", 405: "route"}.get(status)  # type: ignore[return-value]
+    return {401: "key", 402: "quota", 405: "route", 501: "route"}.get(status)  # type: ignore[return-value]
 
 
 def _by_message(error: ErrorBody, status: int) -> Kind | None:
@@ -53,15 +53,21 @@ def _by_message(error: ErrorBody, status: int) -> Kind | None:
             continue
         if status >= 500 and kind in _NOT_OF_SERVER_ERRORS:
             continue
-        if _asks_to_wait(kind, error):
+        if _asks_to_wait(kind, error) or (status == 429 and _is_crowd(kind, error)):
             continue
         return kind
     return None
 
 
+def _is_crowd(kind: Kind, error: ErrorBody) -> bool:
+    """Whether "too many tokens" are those of all requests together."""
+    return kind == "too_long" and bool(_WAIT.search(error.message))
+
+
 def _by_general_code(error: ErrorBody, status: int) -> Kind | None:
     for kind, codes in _GENERAL_CODES.items():
-        if not codes.isdisjoint(error.codes):
+        is_vague = status in _REFUSALS and codes.isdisjoint(error.codes - _SERVER_CODES)
+        if not codes.isdisjoint(error.codes) and not is_vague:
             return kind
     return None
 
@@ -83,7 +89,8 @@ def _by_general_status(error: ErrorBody, status: int) -> Kind | None:
 def _asks_to_wait(kind: Kind, error: ErrorBody) -> bool:
     """Whether a quota is a rate limit after all: Google calls each of its limits a quota."""
     if kind == "quota":
-        return "resourceexhausted" in error.codes or error.retry_after > 0
+        is_minute = "resourceexhausted" in error.codes or error.retry_after > 0
+        return is_minute and not _EMPTY.search(error.message)
     return kind == "daily" and error.retry_after > 0
 
 
@@ -99,6 +106,7 @@ _CODES: dict[Kind, frozenset[str]] = {
         *("data_inspection_failed", "invalid_prompt", "sensitive_words_detected", "unsafe_content"),
         *("content_management_policy", "input_moderation", "guardrail_intervened", "1301"),
         *("content_policy", "moderation_error", "inappropriate_content", "content_blocked"),
+        *("new_sensitive", "input_new_sensitive", "output_new_sensitive"),
     ),
     "daily": _codes("per_day"),
     "quota": _codes(
@@ -130,6 +138,10 @@ _CODES: dict[Kind, frozenset[str]] = {
         *("model_unavailable", "invalid_model_error", "model_not_loaded"),
     ),
 }
+
+_SERVER_CODES = _codes("api_error", "server_error", "internal_error", "internal_server_error")
+_REFUSALS = frozenset({400, 403, 404, 422})
+"""Ollama calls everything an `api_error`: with these statuses the code says nothing."""
 
 _GENERAL_CODES: dict[Kind, frozenset[str]] = {
     "busy": _codes(
@@ -171,6 +183,8 @@ _ACCOUNT = r"""
       \b(?:suspend|disabled|deactivat|banned|terminated|restricted|blocked|not\ active|inactive)
   | (?:country|region|location|territory)\b …{0,40} (?:not|n't)\ (?:supported|available|allowed)
   | not\ (?:supported|available|allowed)\ in\ your\ (?:country|region|location)
+  | organi[sz]ation\ must\ be\ verified | terms\ acceptance
+  | accept\ the\ (?:terms|licen[sc]e|agreement)
   | (?:not|n't)\ (?:have\ (?:access|permission)|allowed\ to\ access|authori[sz]ed\ to)
 """
 _TOO_LONG = r"""
@@ -189,6 +203,7 @@ _TOO_LONG = r"""
   | request\ too\ large
   | range\ of\ input\ length
   | prompt\ contains\ \d+\ tokens
+  | context\ shift\ is\ disabled
 """
 _QUOTA = r"""
     insufficient[ _-](?:\w+[ _-])?(?:balance|credit|quota|fund)
@@ -203,10 +218,14 @@ _QUOTA = r"""
   | billing\b …{0,40} \b(?:hard\ limit|not\ active|inactive|disabled|enable|required)
   | payment\ (?:is\ )?required
   | budget\ (?:has\ been\ |is\ )?exceeded
+  | (?:reached|exceeded)\ (?:your|the) …{0,30} \busage\ limits?\b
+  | \b(?:monthly|weekly)\b …{0,30} \b(?:limit|quota|allowance|allocation|spend)
+  | (?:\bper\ |/\ ?)(?:month|week)\b
+  | limit:\ 0(?![.\d])
   | overdue|arrear|余额不足|欠费|额度不足
 """
 _DAILY = r"""
-    \bper[ -]day\b | \bdaily\b …{0,40} \b(?:limit|quota|allowance)
+    \bper[ -]day\b | \bdaily\b …{0,40} \b(?:limit|quota|allowance|allocation)
   | \b(?:limit|quota)\b …{0,40} \b(?:today|for\ the\ day)\b
 """
 _KEY = r"""
@@ -216,22 +235,24 @@ _KEY = r"""
       (?:api[ _-]?key|authenti|authoriz|credential|access\ token|bearer|subscription\ key)
   | (?:provide|pass|use)\ (?:a\ |an\ )?(?:valid\ )?api[ _-]?key
   | \bauthenticat(?:e|ion)\b …{0,30} \b(?:fail|required|invalid)
+  | validate\ credentials | \blog[ -]?in\ fail
 """
 _LOADING = r"""
     \bmodel\b …{0,80} \b(?:(?:is\ |currently\ |still\ )+(?:loading|warming|starting)
         |being\ loaded)
   | loading\ model
   | \bis\ loading\b
+  | \bnot\ (?:yet\ )?ready\b | \bmodel\ has\ crashed
   | over(?:loaded|\ capacity) | at\ capacity | no\ capacity
   | temporarily | server\ is\ busy | too\ busy | service\ unavailable | queue\ (?:is\ )?full
   | rate[ -]?limit | too\ many\ (?:concurrent\ )?requests | throttl
   | requests?\ per\ (?:second|minute|hour) | tokens\ per\ min
-  | try\ again\ (?:later|in\b|after|shortly|soon) | timed?[ -]?out
+  | (?:wait|pause)\ before | try\ again\ (?:later|in\b|after|shortly|soon) | timed?[ -]?out
   | no\ (?:healthy|available)\ (?:deployment|server|instance|worker|upstream)
 """
 _MODEL = r"""
-    (?:model|deployment|engine)\b …{0,100}? \b(?:not\ (?:be\ )?(?:found|exist|loaded|deployed
-        |served|a\ valid|available|ready|supported)|does(?:\ not|n't)\ exist|no\ longer
+    (?:model|deployment|engine)\b …{0,100}? \b(?:(?:not|isn't)\ (?:be\ )?(?:found|exist|loaded
+        |deployed|served|a\ valid|available|supported)|does(?:\ not|n't)\ exist|no\ longer
         |decommissioned|unloaded|has\ been\ (?:shut|retired|removed|deprecated)
         |is\ (?:unknown|invalid|deprecated))
   | models/\S+\ is\ not\ found
@@ -240,8 +261,15 @@ _MODEL = r"""
   | no\ (?:endpoints|allowed\ providers|available\ channel)\b
   | (?:unable\ to\ access|failed\ to\ load|could\ not\ (?:find|load)|cannot\ find)\b …{0,20}
       \bmodel
+  | (?:not|n't)\ (?:support\ (?:chat|embedding|generat)|work\ with\ the\ specified\ model)
+  | unexpected\ model\ name | \b(?:endpoint|deployment)\ is\ paused
   | not\ a\ valid\ model | not\ a\ chat\ model | no\ models?\ loaded
   | model\ (?:not\ exist|unloaded|is\ unloaded)
+"""
+_ROUTE = r"""
+    \bapi[ -]version\b …{0,40} \b(?:(?:not|un)[ ]?(?:supported|available|found)|invalid|required
+        |missing|unknown)
+  | (?:unexpected|unknown|invalid|no\ such|unsupported)\ (?:endpoint|route|url|path)\b
 """
 
 
@@ -259,8 +287,13 @@ _MESSAGES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("key", _pattern(_KEY)),
     ("busy", _pattern(_LOADING)),
     ("model", _pattern(_MODEL)),
+    ("route", _pattern(_ROUTE)),
 )
 """In this order: a message that fits several means the first."""
+
+_WAIT = re.compile(r"\bwait\b|(?:try|retry) again", re.I)
+_EMPTY = _pattern(r"\bcredits?\b …{0,40} deplet | \bbalance\b | limit:\ 0(?![.\d])")
+"""What no waiting changes, although Google gives it the code of a rate limit."""
 
 _NOT_OF_SERVER_ERRORS = frozenset({"key", "access", "daily"})
 """A gateway's trouble with its own accounts behind a status of 500 or more passes."""

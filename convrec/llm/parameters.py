@@ -36,18 +36,21 @@ _UNSUPPORTED = re.compile(
     r"unsupported|(?:not|n't)\s+(?:\w+\s+)?(?:support|permit|allow|accept|implement|recogni[sz]e"
     r"|available|a valid|valid|known|compatible)|unrecogni[sz]ed|unknown|unexpected"
     r"|cannot find field|extra (?:inputs|fields)|deprecated|only the default"
+    r"|only [\d.]+ is (?:allowed|supported|accepted)"
     r"|use '?\"?`?max_|incompatible|unavailable"
     r"|cannot be (?:used|set|specified)|no longer|removed",
     re.I,
 )
 _VALUE = re.compile(
     r"too (?:large|high|big|small|low)|at (?:most|least)|must be|has to be|should be|between"
-    r"|(?:less|greater|more|lower|higher) than|exceed|maximum|minimum|out of range|positive",
+    r"|(?:less|greater|more|lower|higher) than|exceed|maximum|minimum|out of range|valid range"
+    r"|positive|must have",
     re.I,
 )
 _CONTEXT = re.compile(r"context|input tokens|prompt|`inputs`|in the messages", re.I)
 _FORMAT_NAMES = re.compile(
-    r"response[_ ]format|json[_ ]schema|structured[ _]outputs?|json[ _]mode|guided[ _]"
+    r"response[_ ](?:format|schema)|output_config|(?:specified|provided|given) schema"
+    r"|json[_ ]schema|structured[ _]outputs?|json[ _]mode|guided[ _]"
     r"(?:json|decoding)|\bgrammar\b",
     re.I,
 )
@@ -99,7 +102,7 @@ def _named_parameter(error: ErrorBody, message: str, body: Mapping[str, Any]) ->
     root = re.split(r"[.\[]", error.param)[0]
     if re.fullmatch(r"messages\W.*role", error.param):
         return error.param if not _CODES.isdisjoint(error.codes) else ""
-    if root and root not in ("messages", "input", "model"):
+    if root and root not in ("messages", "input", "model", "prompt", "input_tokens"):
         return root
     if root:
         return ""

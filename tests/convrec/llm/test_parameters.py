@@ -148,6 +148,23 @@ UNSUPPORTED: list[tuple[int, object, str]] = [
         "response_format",
     ),
     (400, openai("Structured outputs are not supported by this server"), "response_format"),
+    (400, openai("invalid temperature: only 1 is allowed for this model"), "temperature"),
+    (422, {"message": fastapi("max_tokens"), "type": "invalid_request_error"}, "max_tokens"),
+    (
+        400,
+        openai("Unknown name 'additionalProperties' at 'generation_config.response_schema'"),
+        "response_format",
+    ),
+    (
+        400,
+        openai("The specified schema produces a constraint that has too many states for serving."),
+        "response_format",
+    ),
+    (
+        400,
+        openai("output_config.format.schema: property 'maximum' is not supported"),
+        "response_format",
+    ),
     (422, fastapi("chat_template_kwargs"), "chat_template_kwargs"),
     (
         400,
@@ -167,6 +184,8 @@ NOT_UNSUPPORTED: list[tuple[int, object, str | None]] = [
         "max_tokens",
     ),
     (400, openai("max_tokens must be at least 1000"), "max_tokens"),
+    (400, openai("Invalid max_tokens value, the valid range of it is [1, 8192]"), "max_tokens"),
+    (400, openai("Requests with max_tokens > 4096 must have stream=true"), "max_tokens"),
     (
         422,
         {"error": "Input validation error: `temperature` must be strictly positive"},
@@ -182,6 +201,8 @@ NOT_UNSUPPORTED: list[tuple[int, object, str | None]] = [
     (400, openai("odd words"), None),
     (429, openai("Unsupported parameter: 'max_tokens'"), None),
     (400, openai("unknown speaker in message 3", param="messages[3].role"), None),
+    (400, openai("Failed to generate JSON.", code="json_validate_failed"), None),
+    (400, openai("the context length is 4096", param="input_tokens"), None),
 ]
 
 

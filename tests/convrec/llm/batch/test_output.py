@@ -12,7 +12,9 @@ from convrec.demo.batch_api import BatchApiState
 from convrec.errors import EndpointError
 from convrec.llm.batch import BatchStore
 from convrec.llm.batch.client import BatchClient
+from convrec.llm.batch.output import line_outcome
 from convrec.llm.ledger import ledger_rows
+from convrec.llm.outcome import Failure
 from tests.support.batch_endpoint import BatchEndpoint, fetch_in_batches, stored_count
 from tests.support.llm_endpoint import make_request
 
@@ -93,3 +95,32 @@ def test_a_download_that_is_not_output_ends_no_batch(
     assert [row.state for row in BatchStore(store).records()] == ["submitted"]
     second = fetch_in_batches(requests, url, store, run="s")
     assert (second.sent, second.from_ledger, batches.created) == (0, 6, [6])
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (None, "transient"),
+        ("lost", "transient"),
+        (
+            {"code": "batch_expired", "message": "not executed in the completion window"},
+            "transient",
+        ),
+        ({"code": "batch_cancelled", "message": "This request was cancelled."}, "transient"),
+        ({"code": "request_timeout", "message": "The request timed out"}, "transient"),
+        ({"code": "internal_error", "message": "An error occurred"}, "transient"),
+        ({"code": "content_filter", "message": "The prompt was filtered"}, "request"),
+        ({"code": 400, "message": "This model's maximum context length is 9."}, "request"),
+        ({"code": "400", "message": "odd words"}, "request"),
+        ({"code": "model_not_found", "message": "There is no such model"}, "terminal"),
+        ({"code": "insufficient_quota", "message": "Add credit"}, "terminal"),
+        ({"message": "Incorrect API key provided"}, "terminal"),
+        ({"code": "unsupported_parameter", "param": "max_tokens"}, "terminal"),
+    ],
+)
+def test_an_error_in_place_of_a_response_is_understood(error: object, kind: str) -> None:
+    line = {"custom_id": "a", "response": None, "error": error}
+    outcome = line_outcome(line, make_request(0))
+    assert isinstance(outcome, Failure)
+    assert outcome.kind == kind
+    assert outcome.reason.startswith("the batch reports ")
