@@ -221,7 +221,7 @@ _QUOTA = r"""
   | (?:reached|exceeded)\ (?:your|the) …{0,30} \busage\ limits?\b
   | \b(?:monthly|weekly)\b …{0,30} \b(?:limit|quota|allowance|allocation|spend)
   | (?:\bper\ |/\ ?)(?:month|week)\b
-  | limit:\ 0(?![.\d])
+  | limit:\ 0(?!\.?\d)
   | overdue|arrear|余额不足|欠费|额度不足
 """
 _DAILY = r"""
@@ -292,7 +292,7 @@ _MESSAGES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 """In this order: a message that fits several means the first."""
 
 _WAIT = re.compile(r"\bwait\b|(?:try|retry) again", re.I)
-_EMPTY = _pattern(r"\bcredits?\b …{0,40} deplet | \bbalance\b | limit:\ 0(?![.\d])")
+_EMPTY = _pattern(r"\bcredits?\b …{0,40} deplet | \bbalance\b | limit:\ 0(?!\.?\d)")
 """What no waiting changes, although Google gives it the code of a rate limit."""
 
 _NOT_OF_SERVER_ERRORS = frozenset({"key", "access", "daily"})
