@@ -2,9 +2,9 @@
 
     python -m benchmarks.read_lists FOLDER [--show 20]
 
-Reads every `*.batch_output.jsonl` below the folder. Prints, for each file: the answers, the share
-in the plain form, titles per answer (at most 20 of each count, as in a pipeline), the share of
-answers without a title, the share of titles with a year, and answers per second on one core.
+Reads every `*.batch_output.jsonl` below the folder. Prints, for each file: the answers, titles per
+answer (at most 20 of each count, as in a pipeline), the share of answers without a title, the share
+of titles with a year, and answers per second on one core.
 `--show` prints the beginning of answers without a title. The last line is JSON.
 """
 
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from convrec.llm.answer import Answer, read_answer
-from convrec.titles.chat_list.plain import is_plain
 from convrec.titles.line_format import parse_chat_list
 
 LENGTH = 20
@@ -38,7 +37,6 @@ def measure(answers: list[Answer]) -> tuple[dict[str, Any], list[str]]:
     titles = [item for items in lists for _, item in items]
     figures = {
         "answers": len(lists),
-        "plain": round(sum(is_plain(text) for text, _ in texts) / len(lists), 3),
         "titles per answer": round(len(titles) / len(lists), 2),
         "without a title": round(sum(not items for items in lists) / len(lists), 4),
         "with a year": round(sum(item.year is not None for item in titles) / len(titles), 3),

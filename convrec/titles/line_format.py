@@ -10,7 +10,7 @@ import re
 from functools import cache
 from string import Formatter
 
-from convrec.titles.chat_list.plain import read_lines
+from convrec.titles.chat_list.line_rule import read_lines
 from convrec.titles.chat_list.reader import read_list
 from convrec.titles.title_year import TitleYear as TitleYear  # importers name it from here
 
@@ -105,7 +105,7 @@ def parse_chat_list(
     explanations. Introductions, headings, details and refusals are no items. If the model was
     stopped (`is_cut`), what may be incomplete at the end is left out.
     """
-    return read_list(text, form, DEFAULT_FORMAT, is_cut=is_cut)
+    return read_list(text, form, is_cut=is_cut)
 
 
 def parse_list_lines(text: str, form: LineFormat = DEFAULT_FORMAT) -> list[tuple[str, TitleYear]]:

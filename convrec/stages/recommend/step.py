@@ -13,7 +13,7 @@ import polars as pl
 
 from convrec.artifacts import StepResult
 from convrec.config import Config
-from convrec.llm.answer import Answer, read_answer
+from convrec.llm.answer import read_answer
 from convrec.llm.answer_check import Defect, ending_advice
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.model_settings import chat_limits, model_settings
@@ -26,17 +26,14 @@ from convrec.llm.read import (
 from convrec.llm.requests import LazyRequests, Request
 from convrec.stages.base import ANSWERS_USABLE, AnswerQuality, ResponseSource, Step, StepContext
 from convrec.stages.partitions import unique_conversations
-from convrec.stages.recommend.plain_answers import answers_identity
-from convrec.titles.line_format import TitleYear, parse_chat_list
+from convrec.stages.recommend.older_reading import answers_identity
+from convrec.stages.recommend.parse import ParsedList, read_list
 
 NO_LIST = (
     "recommend got no list for any of {} conversations. Change recommend.model, "
     "recommend.max_tokens or the prompt in domain.teacher, or the file in recommend.replay"
 )
 """Why a run ends with this stage."""
-
-ParsedList = list[tuple[str, TitleYear]]
-"""(raw line, title and year) by rank."""
 
 
 def teacher_messages(conversation: str, config: Config) -> list[dict[str, str]]:
@@ -70,14 +67,6 @@ def teacher_requests(ctx: StepContext) -> LazyRequests:
             yield Request(context_id, endpoint, body)
 
     return LazyRequests(make_requests, conversations.height)
-
-
-def read_list(answer: Answer, config: Config) -> tuple[ParsedList, str]:
-    """(the list in an answer, why there is none)."""
-    if not answer.text:
-        return [], answer.reason
-    items = parse_chat_list(answer.text, config.line_format, is_cut=answer.is_cut)
-    return items[: config.list_length], "" if items else "the answer names no item"
 
 
 def _build(ctx: StepContext) -> StepResult:
@@ -182,6 +171,6 @@ TEACHER_LISTS = Step(
     version=3,
     build=_build,
     config=_config,
-    inputs=lambda ctx: answers_identity(teacher_requests(ctx), ctx.store),
+    inputs=lambda ctx: answers_identity(teacher_requests(ctx), ctx.store, ctx.config),
     responses=TeacherResponses(),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from convrec.titles.chat_list.inline import SPLITS
 from convrec.titles.chat_list.item import read_item
+from convrec.titles.chat_list.line_rule import ListForm, line_content
 from convrec.titles.chat_list.lines import read_items
 from convrec.titles.chat_list.markers import MarkedLine
-from convrec.titles.chat_list.plain import ListForm, is_plain, line_content, read_lines
 from convrec.titles.chat_list.remarks import is_refusal
 from convrec.titles.chat_list.structured import is_json, read_json
 from convrec.titles.chat_list.tables import html_as_lines, read_table
@@ -21,13 +21,8 @@ _ENOUGH = 3
 """Items that make a turn of a made-up conversation the answer."""
 
 
-def read_list(text: str, form: ListForm, default: ListForm, *, is_cut: bool = False) -> Items:
-    """The items of an answer. `default` is the form "Title (year)".
-
-    If the answer `is_cut`, its last line counts only if a newline ends it.
-    """
-    if not is_cut and is_plain(text):
-        return read_lines(text, form, default)
+def read_list(text: str, form: ListForm, *, is_cut: bool = False) -> Items:
+    """The items of an answer. If it `is_cut`, its last line counts only if a newline ends it."""
     best: Items = []
     turns = model_turns(text)
     for turn in turns:

@@ -67,19 +67,20 @@ _FUNCTION_WORDS = frozenset(
     )
 )
 _REFUSAL = re.compile(
-    r"\b(?:(?:i|we)(?:'m| am|’m| are)? (?:really |so |very |truly )?(?:sorry|afraid)\b.{0,40}?\b"
-    r"(?:can(?:'|’)?t|cannot|can not|unable|not able|won(?:'|’)t|don(?:'|’)t|do not|but|no)\b|"
-    r"(?:sorry|apologies|unfortunately|regrettably)\b.{0,20}?\b(?:can(?:'|’)?t|cannot|unable|"
-    r"not able|won(?:'|’)t|don(?:'|’)t|do not)\b|"
-    r"(?:i|we) (?:can(?:'|’)?t|cannot|can not|won(?:'|’)t|will not|am (?:unable|not able)|"
+    r"\b(?:(?:[Ii]|[Ww]e)(?:'m| am|’m| are)? (?:really |so |very |truly )?(?:sorry|afraid)\b.{0,40}"
+    r"?\b(?:can(?:'|’)?t|cannot|can not|unable|not able|won(?:'|’)t|don(?:'|’)t|do not|but|no)\b|"
+    r"(?:[Ss]orry|[Aa]pologies|[Uu]nfortunately|[Rr]egrettably)\b.{0,20}?\b(?:can(?:'|’)?t|cannot|"
+    r"unable|not able|won(?:'|’)t|don(?:'|’)t|do not)\b|"
+    r"(?:[Ii]|[Ww]e) (?:can(?:'|’)?t|cannot|can not|won(?:'|’)t|will not|am (?:unable|not able)|"
     r"must decline|have to decline|do not feel|apologi[sz]e)\b|"
-    r"i(?:'|’)m (?:unable|not able|not comfortable|going to have to decline)|"
-    r"(?:i|we)(?: do not| don(?:'|’)t) (?:have (?:any|enough|access|personal)|know|feel)|"
-    r"i have no (?:idea|recommendations?|suggestions?)|"
-    r"as an? (?:ai|artificial|large language|language)\b|"
-    r"(?:no|not enough|insufficient) (?:information|context|details)\b)",
-    re.IGNORECASE,
+    r"[Ii](?:'|’)m (?:unable|not able|not comfortable|going to have to decline)|"
+    r"(?:[Ii]|[Ww]e)(?: do not| don(?:'|’)t) (?:have (?:any|enough|access|personal)|know|feel)|"
+    r"[Ii] have no (?:idea|recommendations?|suggestions?)|"
+    r"[Aa]s an? (?:AI|ai|artificial|large language|language)\b|"
+    r"(?:[Nn]o|[Nn]ot enough|[Ii]nsufficient) (?:information|context|details)\b)"
 )
+"""In sentence case: "All the Light We Cannot See" is a title."""
+
 _OTHER_REFUSAL = re.compile(
     r"(?:es tut mir leid|leider kann|je suis désolée?|désolée?, |lo siento|lamento|desculpe|"
     r"mi dispiace|"

@@ -121,10 +121,10 @@ def test_reading_again_sends_nothing_and_says_what_changed(
     assert reparse_responses(config, store)[0].state == "same"
 
     from convrec.stages.recommend import step as recommend
-    from convrec.titles.line_format import parse_chat_list
+    from convrec.stages.recommend.parse import read_list
 
     monkeypatch.setattr(
-        recommend, "parse_chat_list", lambda *args, **options: parse_chat_list(*args, **options)[1:]
+        recommend, "read_list", lambda answer, config: (read_list(answer, config)[0][1:], "")
     )
     first = reparse_responses(config, store)[0]
     assert (first.state, first.changed > 0) == ("unversioned", True)
