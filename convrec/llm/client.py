@@ -80,7 +80,22 @@ class EndpointClient:
             return connection_failure(self.url, error)
         except openai.APIStatusError as error:
             self._on_headers(error.response.headers)
-            return status_failure(self.url, self._key, error, body)
+            return _redirect_failure(error.response) or status_failure(
+                self.url, self._key, error, body
+            )
         self._on_headers(raw.headers)
+        if failure := _redirect_failure(raw.http_response):
+            return failure
         text, kind = mask_key(raw.text, self._key), raw.headers.get("content-type", "")
         return parse_response(text, body, kind.lower(), url=self.url, key=self._key)
+
+
+def _redirect_failure(response: Any) -> Failure | None:
+    """What a redirect means that asked for a page (GET) in place of sending the request on."""
+    if not response.history or response.request.method == "POST":
+        return None
+    reason = (
+        f"a redirect to {public_url(str(response.url))}. If that is the endpoint's own address, "
+        "correct llm.base_url"
+    )
+    return Failure("transient", reason, malformed=True)

@@ -42,6 +42,12 @@ _SECRET = re.compile(
     re.I,
 )
 
+_BROKEN_RESPONSES = {
+    "DecodingError": "the response is not compressed as its content-encoding says",
+    "TooManyRedirects": "redirects without end",
+}
+"""Class of a connection error → what came in place of a response."""
+
 MAX_SHOWN = 160
 """Characters of an endpoint's message that are shown."""
 
@@ -84,6 +90,8 @@ def connection_failure(url: str, error: Exception) -> Failure:
         return Failure("terminal", f"{url} is not an http or https address. Correct llm.base_url")
     if cause in ("ConnectError", "ConnectTimeout"):
         return Failure("transient", "the endpoint cannot be reached", unreachable=True)
+    if cause in _BROKEN_RESPONSES:
+        return Failure("transient", _BROKEN_RESPONSES[cause], malformed=True)
     return Failure("transient", "the connection was dropped")
 
 

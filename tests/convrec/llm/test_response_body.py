@@ -7,7 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 
 from convrec.artifacts import Store
 from convrec.errors import EndpointError
@@ -170,6 +176,12 @@ NEVER: dict[str, tuple[Callable[[], Response], str]] = {
         "a stream (text/event-stream) that breaks off",
     ),
     "list": (lambda: JSONResponse([1]), "not a JSON object"),
+    "redirect": (lambda: RedirectResponse("/login?t=secret", 302), "/login. If that is the"),
+    "moved": (lambda: RedirectResponse("/v2", 301), "a redirect to http://127.0.0.1:"),
+    "unpackable": (
+        lambda: Response(b"{}", headers={"content-encoding": "gzip"}),
+        "not compressed as its content-encoding says",
+    ),
     "error": (lambda: JSONResponse({"error": "it did not work"}), "it did not work"),
 }
 
