@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +24,9 @@ OPTIONAL_PARAMETERS = frozenset({*TOKEN_PARAMETERS, "temperature", "stream", "en
 
 SCHEMA_OF_JSON_OBJECT = "response_format.schema"
 """What `llama_cpp.server` takes and others may refuse; the prompt describes it in words."""
+
+_CONTENT = ("model", "messages", "input", "prompt", "input_tokens")
+"""What a request is about, as opposed to how it is answered."""
 
 _CODES = frozenset(
     {
@@ -41,6 +44,7 @@ _UNSUPPORTED = re.compile(
     r"|cannot be (?:used|set|specified)|no longer|removed",
     re.I,
 )
+_EXTRA = re.compile(r"unknown|unrecognized|extra|not permitted", re.I)
 _VALUE = re.compile(
     r"too (?:large|high|big|small|low)|at (?:most|least)|must be|has to be|should be|between"
     r"|(?:less|greater|more|lower|higher) than|exceed|maximum|minimum|out of range|valid range"
@@ -71,11 +75,12 @@ def refused_parameter(
         return None
     message = error.message
     if "response_format" in body and _is_about_format(error, message):
-        is_schema = body["response_format"].get("schema") and re.search(
-            r"(?:unknown|unrecognized|extra|not permitted)", message, re.I
+        is_schema = (
+            "schema" in body["response_format"]
+            and (error.param == SCHEMA_OF_JSON_OBJECT or SCHEMA_OF_JSON_OBJECT in message)
+            and _EXTRA.search(message)
         )
-        named = error.param == SCHEMA_OF_JSON_OBJECT or SCHEMA_OF_JSON_OBJECT in message
-        name = SCHEMA_OF_JSON_OBJECT if is_schema and named else "response_format"
+        name = SCHEMA_OF_JSON_OBJECT if is_schema else "response_format"
         return RefusedParameter(name, "unsupported")
     if status >= 500:
         return None
@@ -102,11 +107,9 @@ def _named_parameter(error: ErrorBody, message: str, body: Mapping[str, Any]) ->
     root = re.split(r"[.\[]", error.param)[0]
     if re.fullmatch(r"messages\W.*role", error.param):
         return error.param if not _CODES.isdisjoint(error.codes) else ""
-    if root and root not in ("messages", "input", "model", "prompt", "input_tokens"):
-        return root
     if root:
-        return ""
-    names = [name for name in (*body, "stream") if name not in ("model", "messages", "input")]
+        return "" if root in _CONTENT else root
+    names = [name for name in (*body, "stream") if name not in _CONTENT]
     places = {
         name: found.start() for name in names if (found := re.search(_mention(name), message))
     }
@@ -137,17 +140,11 @@ class AcceptedParameters:
         if SCHEMA_OF_JSON_OBJECT in self._refused and "response_format" in sent:
             kept = sent["response_format"].items()
             sent["response_format"] = {key: value for key, value in kept if key != "schema"}
-        self._rename_limit(sent)
+        for name in self._refused.intersection(TOKEN_PARAMETERS, sent):
+            limit = sent.pop(name)
+            if other := _other_limit(self._refused):
+                sent[other] = limit
         return sent
-
-    def _rename_limit(self, sent: dict[str, Any]) -> None:
-        for name in TOKEN_PARAMETERS:
-            if name in sent and name in self._refused:
-                limit = sent.pop(name)
-                for other in TOKEN_PARAMETERS:
-                    if other not in self._refused:
-                        sent[other] = limit
-                return
 
     def leave_out(self, name: str, sent: Mapping[str, Any]) -> bool:
         """Whether a request that was refused for a parameter may be sent again without it.
@@ -164,8 +161,8 @@ class AcceptedParameters:
 
     def _notice(self, name: str) -> str:
         """What is logged about a parameter that is refused for the first time."""
-        other = next((other for other in TOKEN_PARAMETERS if other not in self._refused), "")
-        done = f"sent as {other}" if name in TOKEN_PARAMETERS and other else "left out"
+        other = _other_limit(self._refused) if name in TOKEN_PARAMETERS else ""
+        done = f"sent as {other}" if other else "left out"
         setting = parameter_setting(self._model, name, self._refused)
         advice = (
             f". The requests keep their keys; {setting} sends new ones so from the start"
@@ -178,22 +175,23 @@ class AcceptedParameters:
         )
 
 
+def _other_limit(refused: Collection[str]) -> str:
+    """The token parameter that is not refused; empty if both are."""
+    return next((name for name in TOKEN_PARAMETERS if name not in refused), "")
+
+
 @lru_cache(maxsize=64)
 def accepted_parameters(run: str, url: str, model: str) -> AcceptedParameters:
     """What a run knows about a model; the same object at each call."""
     return AcceptedParameters(url, model)
 
 
-def parameter_setting(
-    model: str, name: str, refused: set[str] | frozenset[str] = frozenset()
-) -> str:
+def parameter_setting(model: str, name: str, refused: Collection[str] = ()) -> str:
     """The `llm.models` setting that sends requests without a parameter; empty if there is none."""
-    values: dict[str, Any]
     if name == "temperature":
         values = {"temperature": "none"}
     elif name in TOKEN_PARAMETERS:
-        others = [each for each in TOKEN_PARAMETERS if each not in {*refused, name}]
-        values = {"token_parameter": others[0] if others else "none"}
+        values = {"token_parameter": _other_limit({*refused, name}) or "none"}
     else:
         return ""
     return f"'llm.models={json.dumps({model: values}, ensure_ascii=False)}'"
