@@ -140,7 +140,7 @@ def recommend_constrained(
     constraint = CatalogConstraint(catalog, n, catalog.excluded([seen], n))
     ids = encode_prompt(student.tokenizer, prompt, config.model.max_prompt_tokens)
     support = sampler_support(student.model.config, len(ids) + catalog.max_tokens(n))
-    if not support.gaps:
+    if not support.takes_gaps:
         raise InputError(
             "lists of catalog lines cannot be sampled from this checkpoint, because "
             f"{support.reason}; train a model with full attention for recommendations"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -34,10 +35,10 @@ _TOLERANCE = 1e-3
 
 
 class SamplerSupport(NamedTuple):
-    """Whether a model can be sampled at all, and with gaps; `reason` says why not."""
+    """Whether any sampler works with a model, and those that leave gaps; if not, the reason."""
 
-    any: bool
-    gaps: bool
+    works: bool = True
+    takes_gaps: bool = True
     reason: str = ""
 
 
@@ -48,21 +49,22 @@ def refuse_sampler(config: Any, samplers: Mapping[str, str], tokens: int, model:
     `tokens` is the length of prompt and list.
     """
     support = sampler_support(config, tokens)
-    if not support.any and samplers:
+    if not support.works and samplers:
         raise InputError(
             f"lists cannot be sampled from {model}, because {support.reason}; use a model with "
             "full attention"
         )
     gaps = {key: name for key, name in samplers.items() if name in GAP_SAMPLERS}
-    if gaps and not support.gaps:
+    if gaps and not support.takes_gaps:
         settings = " and ".join(f"{key}={name}" for key, name in gaps.items())
         instead = " and ".join(f"{key}=free" for key in gaps)
         raise InputError(
             f"{model} cannot be sampled with {settings}, because tokens are taken back there and "
             f"{support.reason}; set {instead}, or use a model with full attention"
         )
-    usable = "all samplers work" if support.gaps else "samplers free and lines work"
-    return usable if support.any else "no sampler works with its cache, and none is needed"
+    if not support.works:
+        return "no sampler works with its cache, and none is needed"
+    return "all samplers work" if support.takes_gaps else "samplers free and lines work"
 
 
 def sampler_support(config: Any, tokens: int) -> SamplerSupport:
@@ -70,17 +72,17 @@ def sampler_support(config: Any, tokens: int) -> SamplerSupport:
     config = config.get_text_config(decoder=True)
     layers = DynamicCache(config=config).layers
     if config.model_type in MODEL_TYPES and all(type(layer) is DynamicLayer for layer in layers):
-        return SamplerSupport(True, True)
+        return SamplerSupport()
     with hide_warnings():
-        works = _probe(config)
-    if works is not None and not works.any:
-        return works
+        probed = _probe(config)
+    if not probed.works:
+        return probed
     if any("Linear" in type(layer).__name__ for layer in layers):
         return SamplerSupport(True, False, "some of its layers keep a summary of what they read")
     window = min(_windows(config, layers), default=tokens)
     if window < tokens:
         return SamplerSupport(True, False, f"its attention has a window of {window} tokens")
-    return works or SamplerSupport(True, True)
+    return probed
 
 
 def few_layers(config: Any, layers: int) -> Any:
@@ -103,13 +105,13 @@ def _windows(config: Any, layers: Sequence[Any]) -> Iterator[int]:
         yield size
 
 
-def _probe(config: Any) -> SamplerSupport | None:
-    """Sample with a random copy of the model; None if there can be no such copy."""
+def _probe(config: Any) -> SamplerSupport:
+    """What a random copy of the model can be sampled with; all if there can be no such copy."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         model = _small_copy(config)
         if model is None:
-            return None
+            return SamplerSupport()
         try:
             probe = _Probe(model)
             if probe.error_without_gaps() > _TOLERANCE:
@@ -120,13 +122,10 @@ def _probe(config: Any) -> SamplerSupport | None:
             return SamplerSupport(
                 False, False, f"its cache cannot be used ({first_line(error):.80})"
             )
-        try:
-            gaps = probe.error_with_gaps() <= _TOLERANCE
-        except Exception:
-            gaps = False
-        return SamplerSupport(
-            True, gaps, "" if gaps else "its attention counts what was taken back"
-        )
+        with suppress(Exception):
+            if probe.error_with_gaps() <= _TOLERANCE:
+                return SamplerSupport()
+        return SamplerSupport(True, False, "its attention counts what was taken back")
 
 
 def _small_copy(config: Any) -> Any:

@@ -30,26 +30,26 @@ def test_full_attention_can_have_gaps(family: str) -> None:
 @pytest.mark.parametrize("family", ["lfm2", "falcon_h1", "mpt", "gpt_neo"])
 def test_summaries_and_places_allow_no_gaps(family: str) -> None:
     support = sampler_support(config_of(family), 160)
-    assert (support.any, support.gaps) == (True, False)
+    assert (support.works, support.takes_gaps) == (True, False)
 
 
 @pytest.mark.parametrize("family", ["mamba", "rwkv", "bert"])
 def test_other_caches_are_told_apart(family: str) -> None:
-    assert not sampler_support(config_of(family), 160).any
+    assert not sampler_support(config_of(family), 160).works
 
 
 @pytest.mark.parametrize("family", ["gemma2", "gemma3_text", "mistral"])
 def test_a_window_must_hold_the_whole_text(family: str) -> None:
     config = config_of(family, sliding_window=64)
-    assert sampler_support(config, 64).gaps
-    assert not sampler_support(config, 65).gaps
+    assert sampler_support(config, 64).takes_gaps
+    assert not sampler_support(config, 65).takes_gaps
 
 
 def test_qwen_with_a_window_is_not_taken_for_full_attention() -> None:
     config = config_of(
         "qwen2", sliding_window=16, use_sliding_window=True, max_window_layers=0, layer_types=None
     )
-    assert not sampler_support(config, 160).gaps
+    assert not sampler_support(config, 160).takes_gaps
 
 
 def test_few_layers_cut_what_has_one_value_for_each() -> None:
