@@ -20,7 +20,7 @@ Kind = Literal[
 concern one conversation, `busy` passes. `other` is not explained.
 """
 
-BUSY_STATUSES = frozenset({408, 409, 424, 425, 429, 498})
+_BUSY_STATUSES = frozenset({408, 409, 424, 425, 429, 498})
 
 
 def error_kind(error: ErrorBody, status: int) -> Kind:
@@ -33,35 +33,37 @@ def error_kind(error: ErrorBody, status: int) -> Kind:
 
 def _by_code(error: ErrorBody, status: int) -> Kind | None:
     for kind, codes in _CODES.items():
-        if not codes.isdisjoint(error.codes):
-            if kind == "quota" and _asks_to_wait(kind, error):
-                continue
+        if not codes.isdisjoint(error.codes) and not (kind == "quota" and _is_rate_limit(error)):
             return kind
     return None
 
 
 def _by_status(error: ErrorBody, status: int) -> Kind | None:
-    """Statuses that no message changes."""
-    return {401: "key", 402: "quota", 405: "route", 501: "route"}.get(status)  # type: ignore[return-value]
+    return _STATUSES.get(status)
 
 
 def _by_message(error: ErrorBody, status: int) -> Kind | None:
     if error.is_page:
         return None
+    excluded = _excluded_kinds(error, status)
     for kind, pattern in _MESSAGES:
-        if not pattern.search(error.message):
-            continue
-        if status >= 500 and kind in _NOT_OF_SERVER_ERRORS:
-            continue
-        if _asks_to_wait(kind, error) or (status == 429 and _is_crowd(kind, error)):
-            continue
-        return kind
+        if kind not in excluded and pattern.search(error.message):
+            return kind
     return None
 
 
-def _is_crowd(kind: Kind, error: ErrorBody) -> bool:
-    """Whether "too many tokens" are those of all requests together."""
-    return kind == "too_long" and bool(_WAIT.search(error.message))
+def _excluded_kinds(error: ErrorBody, status: int) -> set[Kind]:
+    """What an error is not about, whatever its words."""
+    excluded: set[Kind] = set()
+    if status >= 500:  # a gateway's trouble with its own accounts, which passes
+        excluded |= {"key", "access", "daily"}
+    if status == 429 and _WAIT.search(error.message):  # too many tokens of all requests together
+        excluded.add("too_long")
+    if error.retry_after > 0:
+        excluded.add("daily")
+    if _is_rate_limit(error):
+        excluded.add("quota")
+    return excluded
 
 
 def _by_general_code(error: ErrorBody, status: int) -> Kind | None:
@@ -73,7 +75,7 @@ def _by_general_code(error: ErrorBody, status: int) -> Kind | None:
 
 
 def _by_general_status(error: ErrorBody, status: int) -> Kind | None:
-    if status in BUSY_STATUSES or status >= 500:
+    if status in _BUSY_STATUSES or status >= 500:
         return "busy"
     if status == 413:
         return "too_long"
@@ -86,17 +88,18 @@ def _by_general_status(error: ErrorBody, status: int) -> Kind | None:
     return None
 
 
-def _asks_to_wait(kind: Kind, error: ErrorBody) -> bool:
+def _is_rate_limit(error: ErrorBody) -> bool:
     """Whether a quota is a rate limit after all: Google calls each of its limits a quota."""
-    if kind == "quota":
-        is_minute = "resourceexhausted" in error.codes or error.retry_after > 0
-        return is_minute and not _EMPTY.search(error.message)
-    return kind == "daily" and error.retry_after > 0
+    passes = "resourceexhausted" in error.codes or error.retry_after > 0
+    return passes and not _EMPTY.search(error.message)
 
 
 def _codes(*words: str) -> frozenset[str]:
     return frozenset(map(squashed, words))
 
+
+_STATUSES: dict[int, Kind] = {401: "key", 402: "quota", 405: "route", 501: "route"}
+"""HTTP statuses that no message changes."""
 
 _CODES: dict[Kind, frozenset[str]] = {
     "flagged": _codes(
@@ -237,7 +240,7 @@ _KEY = r"""
   | \bauthenticat(?:e|ion)\b …{0,30} \b(?:fail|required|invalid)
   | validate\ credentials | \blog[ -]?in\ fail
 """
-_LOADING = r"""
+_BUSY = r"""
     \bmodel\b …{0,80} \b(?:(?:is\ |currently\ |still\ )+(?:loading|warming|starting)
         |being\ loaded)
   | loading\ model
@@ -285,7 +288,7 @@ _MESSAGES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("daily", _pattern(_DAILY)),
     ("quota", _pattern(_QUOTA)),
     ("key", _pattern(_KEY)),
-    ("busy", _pattern(_LOADING)),
+    ("busy", _pattern(_BUSY)),
     ("model", _pattern(_MODEL)),
     ("route", _pattern(_ROUTE)),
 )
@@ -294,8 +297,5 @@ _MESSAGES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 _WAIT = re.compile(r"\bwait\b|(?:try|retry) again", re.I)
 _EMPTY = _pattern(r"\bcredits?\b …{0,40} deplet | \bbalance\b | limit:\ 0(?!\.?\d)")
 """What no waiting changes, although Google gives it the code of a rate limit."""
-
-_NOT_OF_SERVER_ERRORS = frozenset({"key", "access", "daily"})
-"""A gateway's trouble with its own accounts behind a status of 500 or more passes."""
 
 _TOO_LONG_ALONE = re.compile(r"too (long|large)", re.I)
