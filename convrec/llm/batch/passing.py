@@ -21,17 +21,22 @@ BROKEN = ("error", "failed", "invalid", "deleted", "deleting", "expired", "cance
 
 _FINAL_STATES = {
     **dict.fromkeys(("completed", "complete", "succeeded", "success", "done"), "completed"),
-    **dict.fromkeys(("finished", "ended"), "completed"),
-    **dict.fromkeys(("failed", "failure", "error"), "failed"),
+    **dict.fromkeys(("finished", "ended", "completed_with_errors"), "completed"),
+    **dict.fromkeys(("failed", "failure", "error", "invalid"), "failed"),
+    **dict.fromkeys(("aborted", "rejected", "terminated"), "failed"),
     **dict.fromkeys(("expired", "timeout_exceeded", "timed_out"), "expired"),
-    **dict.fromkeys(("cancelled", "canceled"), "cancelled"),
+    **dict.fromkeys(("cancelled", "canceled", "stopped", "deleted"), "cancelled"),
 }
 """Status of a batch, in lower case → the word of the OpenAI API."""
 
-_NAMES_FILE = re.compile(r"\bfiles?\b|input_file_id|\bfile-", re.I)
+_STATE_PREFIX = re.compile(r".*stat(?:e|us)[_. ]")
+"""As in `JOB_STATE_SUCCEEDED` and `BatchStatus.COMPLETED`."""
+
+_NAMES_FILE = re.compile(r"\bfiles?\b|input_?file|\bfile-", re.I)
 _NOT_YET = re.compile(
     r"not[ _-]?found|no such|(?:not|n't)[ _](?:exist|ready|available|yet|finished|been|find)"
     r"|cannot (?:find|be found)|could not find|not processed|pending|processing|in progress"
+    r"|not in (?:an? )?\w+ state|being \w+ed"
     r"|still|running|wait|again|retry|later|uploaded|unprocessed",
     re.I,
 )
@@ -41,7 +46,8 @@ _NEVER = re.compile(
 _NAMES_MODEL = re.compile(r"\b(?:model|deployment)\b", re.I)
 _QUEUE_FULL = re.compile(
     r"enqueued[ _]tokens?|token_limit_exceeded|(?:batch|queue)\w*[ _](?:queue|quota|limit)"
-    r"|(?:too many|maximum number of|limit of)(?: \w+){0,3} batch(?:es)?\b|queue is full",
+    r"|(?:too many|maximum number of|limit of)(?: \w+){0,3} batch(?:es)?\b(?! per)"
+    r"|maximum (?:\w+ ){0,2}batch|number of batches|queue is full",
     re.I,
 )
 
@@ -80,7 +86,7 @@ def final_state(batch: Any) -> str:
 
     An unknown word goes on, unless the batch has an output and the time of its end.
     """
-    word = str(batch.status).strip().lower()
+    word = _STATE_PREFIX.sub("", str(batch.status).strip().lower())
     if word in _FINAL_STATES:
         return _FINAL_STATES[word]
     has_output = getattr(batch, "output_file_id", None) or getattr(batch, "error_file_id", None)

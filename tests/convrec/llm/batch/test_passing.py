@@ -205,6 +205,14 @@ def test_any_other_state_passes(store: Store, batches: BatchEndpoint, word: str)
     [
         ({"status": "COMPLETED"}, "completed"),
         ({"status": "succeeded"}, "completed"),
+        ({"status": "JOB_STATE_SUCCEEDED"}, "completed"),
+        ({"status": "BatchStatus.COMPLETED"}, "completed"),
+        ({"status": "completed_with_errors"}, "completed"),
+        ({"status": "JOB_STATE_FAILED"}, "failed"),
+        ({"status": "aborted"}, "failed"),
+        ({"status": "stopped"}, "cancelled"),
+        ({"status": "JOB_STATE_RUNNING"}, ""),
+        ({"status": "partially_completed"}, ""),
         ({"status": "SUCCESS"}, "completed"),
         ({"status": "canceled"}, "cancelled"),
         ({"status": "TIMEOUT_EXCEEDED"}, "expired"),
@@ -305,3 +313,23 @@ def test_a_404_without_an_api_is_no_passing_state() -> None:
     body = json.dumps({"error": {"message": "Not Found"}})
     assert passing_refusal(404, body, has_api=False) is None
     assert passing_refusal(404, body) == "file"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "passing"),
+    [
+        (400, "The File abc is not in an ACTIVE state and usage is not allowed.", "file"),
+        (409, "InputFile is being validated", "file"),
+        (404, "dataset abc not found", "file"),
+        (429, "Number of batches in the queue exceeds the limit", "queue"),
+        (429, "Maximum pending batch requests reached: 1000000", "queue"),
+        (429, "You have exceeded your rate limit of 2000 batches per hour", None),
+        (400, "You have reached the maximum number of files (500)", None),
+        (400, "The batch input file exceeds 50,000 requests", None),
+        (400, "File file-abc has expired and is not available", None),
+        (403, "You do not have access to this file", None),
+        (404, "The API deployment for this resource does not exist", None),
+    ],
+)
+def test_the_words_tell_what_passes(status: int, message: str, passing: str | None) -> None:
+    assert passing_refusal(status, json.dumps({"error": {"message": message}})) == passing
