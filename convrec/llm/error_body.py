@@ -13,6 +13,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ MAX_ITEMS = 8
 
 MAX_MESSAGE = 2000
 """Characters of a message that are read."""
+
+MAX_INNER = 20_000
+"""Characters of an error within a text that are read."""
 
 _ERROR_KEYS = ("error", "errors", "fault", "base_resp", "promptFeedback", "prompt_feedback")
 _DETAIL_KEYS = ("detail", "details", "innererror", "inner_error", "metadata", "raw", "cause")
@@ -70,6 +74,7 @@ _SNAKE_CASE = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 _STATUS_IN_TEXT = re.compile(
     r"\b(?:error code|status code|http(?: status)?)[: ]+([45]\d\d)\b", re.I
 )
+_JSON_START = re.compile(r"(?:\[\s*)?\{")
 _WORD = re.compile(r"[\w.\-: ]{1,80}")
 
 
@@ -165,35 +170,35 @@ def _error_objects(value: object, depth: int) -> Iterator[Mapping[str, Any]]:
     if depth <= 0:
         return
     if isinstance(value, str):
-        inner = _json_in(value)
-        if inner is None or not value.lstrip().startswith(("{", "[")):
+        words, inner = _split_json(value)
+        if inner is None or words.strip():
             yield {"message": value[:MAX_MESSAGE]}
-        if inner is not None:
-            yield from _error_objects(inner, depth - 1)
+        yield from _error_objects(inner, depth - 1)
     elif isinstance(value, list):
         for item in value[:MAX_ITEMS]:
             yield from _error_objects(item, depth - 1)
     elif isinstance(value, Mapping):
         yield value
         for name in ("message", "msg", "error_message", "error_msg"):
-            text = value.get(name)
-            if isinstance(text, str) and (inner := _json_in(text)) is not None:
-                yield from _error_objects(inner, depth - 1)
+            if isinstance(text := value.get(name), str):
+                yield from _error_objects(_split_json(text)[1], depth - 1)
         for name in _INNER_KEYS:
             if not isinstance(value.get(name), str) or name == "raw":
                 yield from _error_objects(value.get(name), depth - 1)
 
 
-def _json_in(text: str) -> object:
-    """The JSON object or array in a text; None if there is none."""
-    start = min((at for at in (text.find("{"), text.find("[{")) if at >= 0), default=-1)
-    if start < 0:
-        return None
-    try:
-        found, _ = json.JSONDecoder().raw_decode(text[start : start + 20_000])
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, (dict, list)) and found else None
+def _split_json(text: str) -> tuple[str, object]:
+    """The words before the JSON object or array in a text, and its value.
+
+    The whole text and None if there is no JSON.
+    """
+    if start := _JSON_START.search(text):
+        with suppress(ValueError, RecursionError):
+            part = text[start.start() : start.start() + MAX_INNER]
+            found, _ = json.JSONDecoder().raw_decode(part)
+            if found:
+                return text[: start.start()], found
+    return text, None
 
 
 def _message(error: Mapping[str, Any]) -> str:
@@ -202,10 +207,7 @@ def _message(error: Mapping[str, Any]) -> str:
         text = error.get(name)
         if not isinstance(text, str) or not text.strip():
             continue
-        text = text[:MAX_MESSAGE]
-        inner = _json_in(text)
-        if inner is not None:
-            text = text[: min(at for at in (text.find("{"), text.find("[{")) if at >= 0)]
+        text, _ = _split_json(text[:MAX_MESSAGE])
         location = error.get("loc")
         if isinstance(location, (list, tuple)) and location:
             text = f"{'.'.join(map(str, location[:6]))}: {text}"
