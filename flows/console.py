@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from convrec.llm.parameters import LOG
+_LOGGER = logging.getLogger("convrec")
 
 PLAIN_EVERY = 15.0
 """Seconds between progress lines if the output is not a terminal."""
@@ -36,13 +36,13 @@ class ConsoleListener(logging.Handler):
         self._shown = 0.0
 
     def __enter__(self) -> ConsoleListener:
-        LOG.addHandler(self)
+        _LOGGER.addHandler(self)
         if self.console.is_terminal:
             self._bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        LOG.removeHandler(self)
+        _LOGGER.removeHandler(self)
         if self.console.is_terminal:
             self._bar.stop()
 

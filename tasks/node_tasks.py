@@ -160,7 +160,9 @@ def build(task_input: TaskInput) -> ArtifactRef:
     if ctx.config.runner.kind == "dask":
         ctx = replace(ctx, spread=on_dask)
     try:
-        with closing(_with_reasons(node.step.build(ctx), task_input)) as result:
+        with forwarded_warnings():
+            built = node.step.build(ctx)
+        with closing(_with_reasons(built, task_input)) as result:
             progress.finish()
             _refuse_useless(result)
             _refuse_changed_files(task_input, ctx)

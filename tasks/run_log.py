@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
-from convrec.llm.parameters import LOG
+_LOGGER = logging.getLogger("convrec")
 
 
 def event(what: str, run_id: str, **facts: object) -> None:
@@ -25,13 +25,13 @@ def event(what: str, run_id: str, **facts: object) -> None:
 
 @contextmanager
 def forwarded_warnings() -> Iterator[None]:
-    """Copy the warnings of the LLM layer, which has its own threads, to the log of the run."""
+    """Copy the warnings of convrec, from any thread, to the log of the run."""
     handler = _Forward(_run_logger())
-    LOG.addHandler(handler)
+    _LOGGER.addHandler(handler)
     try:
         yield
     finally:
-        LOG.removeHandler(handler)
+        _LOGGER.removeHandler(handler)
 
 
 class _Forward(logging.Handler):

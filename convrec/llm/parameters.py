@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from convrec.llm.error_body import ErrorBody
 
-LOG = logging.getLogger("convrec.llm")
+_LOG = logging.getLogger(__name__)
 
 TOKEN_PARAMETERS = ("max_tokens", "max_completion_tokens")
 
@@ -156,7 +156,7 @@ class AcceptedParameters:
             return False
         if name not in self._refused:
             self._refused.add(name)
-            LOG.warning("%s", self._notice(name))
+            _LOG.warning("%s", self._notice(name))
         return True
 
     def _notice(self, name: str) -> str:

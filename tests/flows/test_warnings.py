@@ -1,4 +1,4 @@
-"""Warnings of the LLM layer reach the terminal and the log of the run, and only while it runs."""
+"""Warnings of convrec reach the terminal and the log of the run, and only while it runs."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ import threading
 import pytest
 from rich.console import Console
 
-from convrec.llm.parameters import LOG
 from flows.console import ConsoleListener
 from tasks import run_log
 
+MODULES = ("convrec.llm.parameters", "convrec.stages.ingest.skipped")
 
-def warn(text: str) -> None:
+
+def warn(text: str, module: str = MODULES[0]) -> None:
     """Log as the dispatcher does, from a thread of its own."""
-    thread = threading.Thread(target=LOG.warning, args=("left out: %s", text))
+    log = logging.getLogger(module).warning
+    thread = threading.Thread(target=log, args=("left out: %s", text))
     thread.start()
     thread.join()
 
 
-def test_the_terminal_shows_warnings() -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_the_terminal_shows_warnings(module: str) -> None:
     out = io.StringIO()
     with ConsoleListener(Console(file=out, width=40)):
-        warn("temperature [of] the model " + "x" * 60)
+        warn("temperature [of] the model " + "x" * 60, module)
     warn("later")
     assert out.getvalue() == "warning: left out: temperature [of] the model " + "x" * 60 + "\n"
 
