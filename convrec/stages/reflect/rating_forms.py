@@ -64,22 +64,20 @@ def _list_pairs(items: list[Any], count: int) -> list[Pair]:
         items = [_find_number(item, _RATING_NAMES, _whole) for item in items]
     if all(isinstance(item, list) and len(item) == 2 for item in items):
         return _couples(items)
-    ratings = [_whole(item) for item in items]
-    if any(rating is None for rating in ratings):
-        raise ValueError(NOT_TWO_NUMBERS)
+    ratings = list(map(_number, items))
     if len(ratings) != count:
         raise ValueError(f"it has {len(ratings)} ratings without candidates; there are {count}")
-    return [(n, rating) for n, rating in enumerate(ratings, start=1) if rating is not None]
+    return list(enumerate(ratings, start=1))
 
 
 def _couples(items: list[list[Any]]) -> list[Pair]:
     """Lists of a candidate and a rating, if the second numbers cannot be the candidates."""
-    pairs = [(_whole(first), _whole(second)) for first, second in items]
-    firsts, seconds = ([pair[side] for pair in pairs] for side in (0, 1))
+    pairs = [(_number(first), _number(second)) for first, second in items]
+    firsts, seconds = map(set, zip(*pairs, strict=True))
     numbers = set(range(1, len(items) + 1))
-    if set(firsts) != numbers or set(seconds) == numbers or None in seconds:
+    if firsts != numbers or seconds == numbers:
         raise ValueError(NOT_TWO_NUMBERS)
-    return [(first, second) for first, second in pairs if first is not None and second is not None]
+    return pairs
 
 
 def _object_pairs(value: dict[str, Any], count: int) -> list[Pair]:
@@ -120,12 +118,13 @@ def _parallel_pairs(names: Mapping[str, Any]) -> list[Pair]:
     if not (isinstance(ratings, list) and isinstance(candidates, list) and is_bare(ratings)):
         return []
     pairs = [
-        (_candidate(candidate), _whole(rating))
-        for candidate, rating in zip(candidates, ratings, strict=False)
+        (number, rating)
+        for number, rating in zip(map(_candidate, candidates), map(_whole, ratings), strict=False)
+        if number is not None and rating is not None
     ]
-    if len(candidates) != len(ratings) or any(None in pair for pair in pairs):
+    if not len(candidates) == len(ratings) == len(pairs):
         raise ValueError("its candidates and its ratings are lists that do not match")
-    return [(number, rating) for number, rating in pairs if number and rating is not None]
+    return pairs
 
 
 def _keyed_pairs(value: dict[str, Any]) -> list[Pair]:
@@ -139,9 +138,7 @@ def _keyed_pairs(value: dict[str, Any]) -> list[Pair]:
             raise ValueError(f"there is no candidate {name!r}")
         if isinstance(inner, dict):
             inner = _find_number(inner, _RATING_NAMES, _whole)
-        if (rating := _whole(inner)) is None:
-            raise ValueError(NOT_TWO_NUMBERS)
-        pairs.append((number, rating))
+        pairs.append((number, _number(inner)))
     return pairs
 
 
@@ -200,6 +197,13 @@ def _candidate(value: object) -> int | None:
         return number
     match = _CANDIDATE.fullmatch(value.strip()) if isinstance(value, str) else None
     return int(match[1]) if match else None
+
+
+def _number(value: object) -> int:
+    """As `_whole`. Raises ValueError if it is none."""
+    if (number := _whole(value)) is None:
+        raise ValueError(NOT_TWO_NUMBERS)
+    return number
 
 
 def _whole(value: object) -> int | None:
