@@ -83,6 +83,8 @@ def _by_general_status(error: ErrorBody, status: int) -> Kind | None:
         return "access"
     if status == 404:
         return "model" if "model" in error.message.lower() and not error.is_page else "route"
+    if status == 400 and _NEEDS_HTTPS.search(error.message):
+        return "route"
     if 400 <= status < 500 and _TOO_LONG_ALONE.search(error.message):
         return "too_long"
     return None
@@ -222,6 +224,8 @@ _QUOTA = r"""
   | payment\ (?:is\ )?required
   | budget\ (?:has\ been\ |is\ )?exceeded
   | (?:reached|exceeded)\ (?:your|the) …{0,30} \busage\ limits?\b
+  | \busage\ limits?\ (?:is\ )?(?:reached|exceeded)
+  | exhausted\ (?:its|your|the) …{0,20} \b(?:budget|credit|quota)
   | \b(?:monthly|weekly)\b …{0,30} \b(?:limit|quota|allowance|allocation|spend)
   | (?:\bper\ |/\ ?)(?:month|week)\b
   | limit:\ 0(?!\.?\d)
@@ -255,7 +259,7 @@ _BUSY = r"""
 """
 _MODEL = r"""
     (?:model|deployment|engine)\b …{0,100}? \b(?:(?:not|isn't)\ (?:be\ )?(?:found|exist|loaded
-        |deployed|served|a\ valid|available|supported)|does(?:\ not|n't)\ exist|no\ longer
+        |deployed|served|a\ valid|available|support(?:ed)?\b)|does(?:\ not|n't)\ exist|no\ longer
         |decommissioned|unloaded|has\ been\ (?:shut|retired|removed|deprecated)
         |is\ (?:unknown|invalid|deprecated))
   | models/\S+\ is\ not\ found
@@ -298,4 +302,5 @@ _WAIT = re.compile(r"\bwait\b|(?:try|retry) again", re.I)
 _EMPTY = _pattern(r"\bcredits?\b …{0,40} deplet | \bbalance\b | limit:\ 0(?!\.?\d)")
 """What no waiting changes, although Google gives it the code of a rate limit."""
 
+_NEEDS_HTTPS = re.compile(r"\bHTTP request\b.{0,20}\bHTTPS (?:server|port)", re.I)
 _TOO_LONG_ALONE = re.compile(r"too (long|large)", re.I)

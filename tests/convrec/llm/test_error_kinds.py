@@ -570,6 +570,12 @@ ERRORS: list[tuple[str, int, object, str]] = [
         ),
         "too_long",
     ),
+    ("plain HTTP", 400, "Client sent an HTTP request to an HTTPS server.", "route"),
+    ("nginx", 400, HTML.format("400 The plain HTTP request was sent to HTTPS port"), "route"),
+    ("virtual key", 412, {"message": "API key usage limit exceeded"}, "quota"),
+    ("gateway budget", 400, openai("Virtual key has exhausted its budget"), "quota"),
+    ("no thinking", 400, openai("The model 'x' does not support thinking"), "model"),
+    ("bad English", 200, {"status": "435", "msg": "model not support"}, "model"),
     ("context shift", 500, openai("context shift is disabled", type="server_error"), "too_long"),
     ("ollama says api_error", 400, openai("odd words", type="api_error"), "other"),
     # -- unexplained
