@@ -19,7 +19,9 @@ from convrec.utils.file_content import lfs_problem
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
-_QUANTIZED_DTYPES = ("F8", "F4", "F6")
+_FLOATS = ("F64", "F32", "F16", "BF16")
+"""Types of weights that are trained; `F8_E4M3` and the like are quantized."""
+
 _QUANTIZED_NAMES = (".qweight", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".absmax")
 
 
@@ -89,7 +91,8 @@ def tensor_names(files: list[Path]) -> set[str]:
                 "it again"
             ) from None
         for name, dtype in dtypes.items():
-            if str(dtype).startswith(_QUANTIZED_DTYPES) or name.endswith(_QUANTIZED_NAMES):
+            is_weight = str(dtype).startswith("F") or name.endswith(".weight")
+            if (is_weight and dtype not in _FLOATS) or name.endswith(_QUANTIZED_NAMES):
                 raise InputError(_quantized(path.parent, f"{name} is of type {dtype}"))
         names |= dtypes.keys()
     return names

@@ -135,7 +135,7 @@ def load_tokenizer(folder: Path) -> Any:
             f"{folder} holds no tokenizer; copy tokenizer.json and tokenizer_config.json of the "
             "model into it"
         )
-    for file in files:
+    for file in [*files, *folder.glob("*.jinja")]:
         if problem := lfs_problem(file):
             raise InputError(problem)
     settings = folder / "tokenizer_config.json"

@@ -59,7 +59,8 @@ def refuse_unreadable(folder: Path, what: str) -> Iterator[None]:
 
 def check_architecture(folder: Path, config: Mapping[str, Any]) -> None:
     """Raise InputError for a config.json of anything but a causal language model."""
-    kind, names = config.get("model_type"), config.get("architectures") or []
+    kind, names = str(config.get("model_type") or ""), config.get("architectures") or []
+    names = [str(name) for name in names] if isinstance(names, list) else [str(names)]
     if kind not in CONFIG_MAPPING_NAMES:
         reason = (
             "it needs code of its own (auto_map), which is never run"

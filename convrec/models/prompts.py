@@ -24,6 +24,7 @@ of training and of serving would differ."""
 
 _IN_BRACKETS = re.compile(r"<\S+>|\[\S+\]")
 _CLOCK_CALL = re.compile(r"""\bstrftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
+_CLOCK_TEST = re.compile(r"\bstrftime_now\s+is\b|\b(?:if|and|or|not)\s+strftime_now\b(?!\s*\()")
 
 
 def student_prompt(conversation: str, data_prompt: str | None, config: Config) -> str:
@@ -112,7 +113,7 @@ def template_without_clock(template: str) -> str:
     Raises InputError if a format of the date is not written out in the template.
     """
     fixed = _CLOCK_CALL.sub(lambda call: repr(TEMPLATE_DATE.strftime(call[2])), template)
-    if re.search(r"\bstrftime_now\s*\(", fixed):
+    if "strftime_now" in _CLOCK_TEST.sub("", fixed):
         raise InputError(
             "the model's chat template reads the clock in a way that cannot be fixed to one day, "
             "so prompts would change from day to day; write a date in place of strftime_now in "

@@ -18,6 +18,7 @@ from convrec.models.checks.weights import check_finite
 from convrec.models.generation.support import refuse_sampler
 from convrec.models.gguf import gguf_file, is_gguf_package
 from convrec.models.load import load_tokenizer, load_with_report, student_folder, tokenizer_folder
+from convrec.models.load_report import refuse_unreadable
 
 TRAINING: tuple[StageName, ...] = ("sft", "rank_grpo", "evaluate")
 """The stages that need the base model."""
@@ -46,10 +47,16 @@ def check_folder(folder: Path, config: Config, stages: Collection[StageName]) ->
         *[f"not used: {len(unused)} more in the files, such as {name}" for name in unused[:1]],
         check_finite(folder),
         check_positions(folder, model.config, config.model),
-        check_tokenizer(folder, load_tokenizer(tokenizer_folder(folder)), model, config.model),
+        _check_tokenizer(folder, model, config),
         _check_samplers(folder, model.config, config, stages),
     ]
     return [*checked, *_check_adapters(model, config, stages)]
+
+
+def _check_tokenizer(folder: Path, model: Any, config: Config) -> str:
+    tokenizer = load_tokenizer(tokenizer_folder(folder))
+    with refuse_unreadable(folder, "tokenizer"):
+        return check_tokenizer(folder, tokenizer, model, config.model)
 
 
 def _check_samplers(

@@ -9,8 +9,11 @@ from convrec.config import Model
 from convrec.errors import InputError
 from convrec.models.prompts import encode_completion, encode_prompt, render_prompt
 
-_CONVERSATION = "Loved Heat (1995) and Ronin.\nWhat is like it?"
+_CONVERSATION = "Loved Heat (1995) & 'Ronin' <3\nWhat is \"like\" it?"
 _LIST = "Heat (1995)\nRonin (1998)"
+_LONG = 50
+"""Repetitions that make a long conversation."""
+
 _ROOM = 1 << 20
 """Tokens that hold any template."""
 
@@ -77,7 +80,8 @@ def _check_round_trip(folder: Path, tokenizer: Any) -> None:
 
 def _check_template(folder: Path, tokenizer: Any) -> None:
     rendered = render_prompt(tokenizer, _CONVERSATION, _ROOM)
-    if _CONVERSATION not in rendered:
+    long = "\n".join([_CONVERSATION] * _LONG)
+    if _CONVERSATION not in rendered or long not in render_prompt(tokenizer, long, _ROOM):
         raise InputError(
             f"the chat template of {folder} loses the text of a message (it may expect parts "
             "instead of a text, or another role); mend chat_template.jinja there, "

@@ -48,7 +48,7 @@ def _check_file(file: Path) -> None:
             tensor = tensors.get_tensor(name)
             if tensor.is_floating_point() and tensor.numel():
                 low, high = tensor.aminmax()
-                if not (low.isfinite() and high.isfinite()):
+                if not (low.float().isfinite() and high.float().isfinite()):
                     raise InputError(
                         f"the weight {name} in {file} has values that are NaN or infinite; "
                         "download the model again, or save it in bf16 instead of fp16"

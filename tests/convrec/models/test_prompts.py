@@ -172,6 +172,8 @@ def test_a_completion_gets_no_special_token_in_front(tokenizer: Any) -> None:
             "{% set day = strftime_now('%A') if strftime_now is defined else '?' %}{{ day }}",
             "Friday",
         ),
+        ("{% if strftime_now and not day %}{{ strftime_now('%d') }}{% endif %}", "26"),
+        ("{% if not strftime_now is defined %}?{% endif %}", ""),
     ],
 )
 def test_a_template_is_told_the_same_day_every_day(

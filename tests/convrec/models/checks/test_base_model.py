@@ -138,13 +138,15 @@ def _move_down(folder: Path) -> None:
             path.rename(inside / path.name)
 
 
-def _half_precision_codes(folder: Path) -> None:
-    weights = load_file(folder / "model.safetensors")
-    save_file(
-        {name: weight.to(torch.float8_e4m3fn) for name, weight in weights.items()},
-        folder / "model.safetensors",
-        metadata={"format": "pt"},
+def _of_type(dtype: torch.dtype) -> Change:
+    return lambda folder: change_weights(
+        folder, lambda weights: {name: weight.to(dtype) for name, weight in weights.items()}
     )
+
+
+def _beyond_float32(folder: Path) -> None:
+    _of_type(torch.float64)(folder)
+    _fill("lm_head.weight", 1e300)(folder)
 
 
 WEIGHT_DEFECTS: dict[str, tuple[Change, str]] = {
@@ -192,11 +194,16 @@ WEIGHT_DEFECTS: dict[str, tuple[Change, str]] = {
         lambda folder: rename_weights(folder, lambda name: name.replace(".weight", ".qweight")),
         "quantized .*qweight",
     ),
-    "fp8": (_half_precision_codes, "quantized .*F8_E4M3"),
+    "fp8": (_of_type(torch.float8_e4m3fn), "quantized .*F8_E4M3"),
+    "int8": (_of_type(torch.int8), "quantized .*I8"),
+    "bool": (_of_type(torch.bool), "quantized .*BOOL"),
+    "complex": (_of_type(torch.complex64), "quantized .*C64"),
+    "beyond float32": (_beyond_float32, "lm_head.* NaN or infinite"),
     "mlx": (_config(quantization={"group_size": 64, "bits": 4}), "is quantized"),
     "folder above": (_move_down, r"holds no model: .*; .*/checkpoint-20 holds one"),
     "no config": (_rename_file("config.json", "config.txt"), "holds no model"),
     "broken config": (_write("config.json", b'{"model_type":'), r"config\.json is not valid JSON"),
+    "several types": (_config(model_type=["llama"]), "is of type .*llama.*does not know"),
     "unknown type": (
         _config(model_type="mycustom"),
         "is of type mycustom, and transformers .* does not know",
@@ -211,6 +218,17 @@ def test_weights_that_are_not_all_there_are_refused(folder: Path, defect: str) -
     message = error_of(folder)
     assert re.search(pattern, message), message
     assert str(folder) in message
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_weights_of_other_precisions_pass(folder: Path, dtype: torch.dtype) -> None:
+    _of_type(dtype)(folder)
+    assert check_base_model(settings(folder))
+
+
+def test_an_architecture_without_a_list_passes(folder: Path) -> None:
+    change_json(folder / "config.json", architectures="LlamaForCausalLM")
+    assert check_base_model(settings(folder))
 
 
 def test_a_sharded_model_passes(folder: Path) -> None:
@@ -390,6 +408,15 @@ def _no_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").unlink()
 
 
+def _no_words(folder: Path) -> None:
+    """A tokenizer that raises what only the tokenizers library knows."""
+    path = folder / "tokenizer.json"
+    data = json.loads(path.read_text())
+    model = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
+    data["model"] = model | {"max_input_chars_per_word": 9, "vocab": data["model"]["vocab"]}
+    path.write_text(json.dumps(data))
+
+
 def _two_starts(folder: Path) -> None:
     change_json(folder / "tokenizer_config.json", bos_token="<|system|>")
     set_template(folder, "{{ bos_token + bos_token + messages[0]['content'] }}")
@@ -407,6 +434,14 @@ TOKENIZER_DEFECTS: dict[str, tuple[Change, str]] = {
     "no line breaks": (_without_line_breaks, "one title a line"),
     "no tokenizer": (_no_tokenizer, "holds no tokenizer; copy tokenizer.json"),
     "broken tokenizer": (_write("tokenizer.json", b"{}"), "the tokenizer in .* cannot be read"),
+    "no word for the unknown": (_no_words, r"tokenizer in .* cannot be read \(WordPiece error"),
+    "pointer to a template": (_write("chat_template.jinja", LFS), "jinja is a Git LFS pointer"),
+    "short messages": (_template("{{ messages[0]['content'][:200] }}"), "loses the text"),
+    "escaped": (_template("{{ messages[0]['content'] | e }}"), "loses the text"),
+    "clock by another name": (
+        _template("{% set now = strftime_now %}{{ now('%d') }}{{ messages[0]['content'] }}"),
+        "reads the clock",
+    ),
     "broken settings": (_write("tokenizer_config.json", b"["), "not valid JSON"),
     "pointer": (_write("tokenizer.json", LFS), "tokenizer.json is a Git LFS pointer"),
     "parts": (_template(PARTS), "chat template of .* loses the text"),
