@@ -149,19 +149,19 @@ def environment() -> None:
     OpenMP threads that spin while they wait slow training down many times as soon as another
     process uses the same cores; passive waiting has no measurable cost.
     """
-    from flows.server import SETTING, STARTUP, profile_url
+    from flows.server import API_URL, STARTUP_TIMEOUT, profile_url
 
     defaults = {
         "OMP_WAIT_POLICY": "PASSIVE",
-        STARTUP: "120",
+        STARTUP_TIMEOUT: "120",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        SETTING: profile_url(),  # if empty, a temporary server, and not that of prefect.toml
+        API_URL: profile_url(),  # if empty, a temporary server, and not that of prefect.toml
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
 
-FULL = 2**20
+MIN_FREE_BYTES = 2**20
 """Free bytes that a run requires to start."""
 
 
@@ -203,7 +203,7 @@ def _refuse_full_disks() -> None:
         "TMPDIR": Path(os.environ.get("TMPDIR") or tempfile.gettempdir()),
     }
     for name, place in places.items():
-        if place.exists() and shutil.disk_usage(place).free < FULL:
+        if place.exists() and shutil.disk_usage(place).free < MIN_FREE_BYTES:
             raise WarehouseError(
                 f"there is no space left in {place}; free some and run again, or set {name} to a "
                 "folder on another disk; what was made and paid for is kept"

@@ -18,7 +18,7 @@ from convrec.config import ROOT
 from convrec.errors import ConfigError, ConvrecError
 from convrec.utils.error_text import type_and_first_line
 from convrec.utils.terminal import escape_unknown_characters
-from flows.server import SETTING, shared_url
+from flows.server import API_URL, shared_url
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     escape_unknown_characters()
     try:
         # Before Prefect is imported, which reads it once: this process and all others agree.
-        os.environ[SETTING] = shared_url()
+        os.environ[API_URL] = shared_url()
         _check_server()
         if arguments:
             os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", POLL_SECONDS)
@@ -66,7 +66,7 @@ def deploy() -> None:
     with get_client(sync_client=True) as client:
         _create_pool(client)
         _run_prefect("--no-prompt", "deploy", "--all")
-        print(f"deployments applied at {os.environ[SETTING]}; `make worker` runs what is due")
+        print(f"deployments applied at {os.environ[API_URL]}; `make worker` runs what is due")
         entries = _entries("automations.yaml", "automations")
         apply_automations(client, entries)
         for entry in entries:
@@ -143,8 +143,8 @@ def _check_server() -> None:
     client = get_client(sync_client=True)
     if problem := client.api_healthcheck():
         raise ConvrecError(
-            f"no Prefect server answers at {os.environ[SETTING]} ({type_and_first_line(problem)}); "
-            f"start one with `make ui`, or set {SETTING} to the address of yours, which ends in "
+            f"no Prefect server answers at {os.environ[API_URL]} ({type_and_first_line(problem)}); "
+            f"start one with `make ui`, or set {API_URL} to the address of yours, which ends in "
             "/api"
         )
 

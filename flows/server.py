@@ -20,9 +20,11 @@ from pathlib import Path
 from convrec.config import ROOT
 from convrec.errors import ConfigError, ConvrecError
 
-SETTING = "PREFECT_API_URL"
+API_URL = "PREFECT_API_URL"
+STARTUP_TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+"""Settings of Prefect in the environment."""
+
 POLL_SECONDS = 0.1
-STARTUP = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 
 
 def profile_url() -> str:
@@ -32,7 +34,7 @@ def profile_url() -> str:
     try:
         profiles = tomllib.loads(file.read_text(encoding="utf-8"))
         name = os.environ.get("PREFECT_PROFILE") or profiles["active"]
-        return str(profiles["profiles"][name].get(SETTING, ""))
+        return str(profiles["profiles"][name].get(API_URL, ""))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""
 
@@ -43,15 +45,15 @@ def shared_url() -> str:
     Raises ConfigError if the Prefect profile in use names another one than prefect.toml: commands
     would go to both.
     """
-    if url := os.environ.get(SETTING):
+    if url := os.environ.get(API_URL):
         return url
     text = (ROOT / "prefect.toml").read_text(encoding="utf-8")
     url = str(tomllib.loads(text)["api"]["url"])
     if (other := profile_url()) and other.rstrip("/") != url.rstrip("/"):
         raise ConfigError(
             f"the Prefect profile in use names the server {other}, but prefect.toml in this folder "
-            f"names {url}, which `prefect` uses here; choose one: export {SETTING}={other}, or "
-            f"export {SETTING}={url}"
+            f"names {url}, which `prefect` uses here; choose one: export {API_URL}={other}, or "
+            f"export {API_URL}={url}"
         )
     return url
 
@@ -94,7 +96,7 @@ class TemporaryServer:
         """Return once the server answers. Raises ConvrecError if it does not start."""
         import httpx
 
-        seconds = float(os.environ.get(STARTUP, "120"))
+        seconds = float(os.environ.get(STARTUP_TIMEOUT, "120"))
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -109,7 +111,7 @@ class TemporaryServer:
         raise ConvrecError(
             f"the Prefect server that a run starts for itself did not answer within {seconds:g} s; "
             "this machine is very busy, so try again, or start one (`make ui`) and set "
-            f"{SETTING}"
+            f"{API_URL}"
         )
 
     def stop(self, seconds: float) -> None:

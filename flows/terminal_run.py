@@ -14,7 +14,7 @@ from rich.console import Console
 
 from flows.console import ConsoleListener, systems_table
 from flows.interruption import Interruption
-from flows.server import SETTING, TemporaryServer, profile_url
+from flows.server import API_URL, TemporaryServer, profile_url
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -51,7 +51,7 @@ def run_in_terminal(
         raise
     finally:
         interruption.stop()
-    _print_summary(summary, out, ui="" if server else os.environ.get(SETTING, ""))
+    _print_summary(summary, out, ui="" if server else os.environ.get(API_URL, ""))
     return summary
 
 
@@ -60,14 +60,14 @@ def _start_server(interruption: Interruption) -> TemporaryServer | None:
 
     It is stopped at exit, after Prefect has sent its last logs and events.
     """
-    configured = os.environ.get(SETTING) or profile_url()
+    configured = os.environ.get(API_URL) or profile_url()
     if configured or "prefect" in sys.modules:  # if Prefect is loaded, its settings are final
         atexit.register(_at_exit, interruption)
         return None
     server = TemporaryServer()
     atexit.register(_at_exit, interruption, server)
     interruption.keep.add(server.pid)
-    os.environ[SETTING] = server.url
+    os.environ[API_URL] = server.url
     return server
 
 
