@@ -113,6 +113,11 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_json_if_any(path: Path) -> dict[str, Any]:
+    """As `read_json_object`, but empty if there is no such file."""
+    return read_json_object(path) if path.is_file() else {}
+
+
 def _shards(folder: Path) -> list[Path]:
     """The files that the index names."""
     weight_map = read_json_object(folder / _INDEX).get("weight_map")

@@ -16,7 +16,7 @@ from convrec.models.files import (
     ADAPTER_CONFIG,
     adapter_weights,
     model_config,
-    read_json_object,
+    read_json_if_any,
     tensor_names,
     weight_files,
 )
@@ -138,8 +138,7 @@ def load_tokenizer(folder: Path) -> Any:
     for file in [*files, *folder.glob("*.jinja")]:
         if problem := lfs_problem(file):
             raise InputError(problem)
-    settings = folder / "tokenizer_config.json"
-    values = read_json_object(settings) if settings.is_file() else {}
+    values = read_json_if_any(folder / "tokenizer_config.json")
     is_plain = values.get("tokenizer_class") in _PLAIN_TOKENIZER_CLASSES
     loader = PreTrainedTokenizerFast if is_plain else AutoTokenizer
     with refuse_unreadable(folder, "tokenizer"):
@@ -154,11 +153,10 @@ def load_tokenizer(folder: Path) -> Any:
 def _configured_eos(folder: Path, tokenizer: Any) -> str | None:
     """The end-of-sequence token that the model names where its tokenizer names none."""
     for name in ("generation_config.json", "config.json"):
-        if (folder / name).is_file():
-            ids = read_json_object(folder / name).get("eos_token_id")
-            first = ids[0] if isinstance(ids, list) and ids else ids
-            if isinstance(first, int) and 0 <= first < len(tokenizer):
-                return str(tokenizer.convert_ids_to_tokens(first))
+        ids = read_json_if_any(folder / name).get("eos_token_id")
+        first = ids[0] if isinstance(ids, list) and ids else ids
+        if isinstance(first, int) and 0 <= first < len(tokenizer):
+            return str(tokenizer.convert_ids_to_tokens(first))
     return None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from convrec.errors import InputError
-from convrec.models.files import read_json_object
+from convrec.models.files import read_json_if_any, read_json_object
 
 _TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
 
@@ -17,7 +17,7 @@ def starts_with_special_token(folder: Path) -> bool:
     False for files that cannot be read; loading the tokenizer reports those.
     """
     try:
-        settings = _json_or_empty(folder / "tokenizer_config.json")
+        settings = read_json_if_any(folder / "tokenizer_config.json")
         if settings.get("chat_template") or any((folder / name).exists() for name in _TEMPLATES):
             return False
         if (folder / "tokenizer.json").is_file():
@@ -29,10 +29,6 @@ def starts_with_special_token(folder: Path) -> bool:
         return bool(settings.get("add_bos_token", has_sentencepiece))
     except InputError:
         return False
-
-
-def _json_or_empty(path: Path) -> dict[str, Any]:
-    return read_json_object(path) if path.is_file() else {}
 
 
 def _adds_first(processor: Any) -> bool:
