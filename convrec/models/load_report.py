@@ -110,14 +110,29 @@ def drop_own_code(config: Any) -> None:
 
 
 def adapter_base(folder: Path) -> str:
-    """The base model that an adapter names. Raises InputError if it names none."""
+    """The base model that an adapter names. Raises InputError if it names none but adapters."""
+    base = _named_base(folder)
+    known, inner = {folder.resolve()}, Path(base)
+    while (inner / ADAPTER_CONFIG).is_file():
+        if inner.resolve() in known:
+            raise InputError(_no_base(folder))
+        known.add(inner.resolve())
+        inner = Path(_named_base(inner))
+    return base
+
+
+def _named_base(folder: Path) -> str:
     base = read_json_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
-        raise InputError(
-            f"{folder} holds an adapter whose {ADAPTER_CONFIG} names no base model; set "
-            "base_model_name_or_path there to the base's folder or Hub name"
-        )
+        raise InputError(_no_base(folder))
     return base
+
+
+def _no_base(folder: Path) -> str:
+    return (
+        f"{folder} holds an adapter whose {ADAPTER_CONFIG} names no base model; set "
+        "base_model_name_or_path there to the base's folder or Hub name"
+    )
 
 
 def _explanation(missing: list[str], unexpected: list[str]) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,16 @@ def test_an_adapter_without_its_base_is_refused(adapter: Path, base: Any, messag
     path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": base}))
     with pytest.raises(InputError, match=message):
         load_checkpoint(adapter)
+
+
+def test_adapters_that_name_each_other_are_refused(adapter: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(adapter, other)
+    change_json(other / "adapter_config.json", base_model_name_or_path=str(adapter))
+    for base in (adapter, other):
+        change_json(adapter / "adapter_config.json", base_model_name_or_path=str(base))
+        with pytest.raises(InputError, match="names no base model"):
+            load_checkpoint(adapter)
 
 
 def test_an_adapter_that_does_not_fit_is_refused(adapter: Path, tmp_path: Path) -> None:
