@@ -127,7 +127,7 @@ class Interruption:
 
     def _watch(self, reading: int) -> None:
         """End this process by force at the end of its time, and at a second Ctrl-C."""
-        is_told = False
+        is_announced = False
         while True:
             timeout = max(0.0, self.remaining) if self.requested else None
             if not select.select([reading], [], [], timeout)[0]:
@@ -139,13 +139,16 @@ class Interruption:
             if not set(numbers) & set(SIGNALS):
                 continue
             # Prefect sends a SIGTERM to its own process again, so that one does not count twice.
-            if is_told and signal.SIGINT in numbers:
+            if is_announced and signal.SIGINT in numbers:
                 self._end_by_force()
             self._note_signal()
-            if not is_told:
-                is_told = True
-                told = f"stopping within {self._grace + 1:.0f} s; Ctrl-C again does not wait"
-                print(f"convrec: {told}", file=sys.stderr, flush=True)
+            if not is_announced:
+                is_announced = True
+                print(
+                    f"convrec: stopping within {self._grace + 1:.0f} s; Ctrl-C again does not wait",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 with suppress(Exception):
                     self.on_signal()
 
@@ -193,8 +196,8 @@ def end_descendants(keep: set[int], seconds: float = 0.5) -> None:
 
 def resume_hint(notes: list[str]) -> str:
     """What a user reads at the end of an interrupted command."""
-    told = "".join(f"; {note}" for note in notes)
+    added = "".join(f"; {note}" for note in notes)
     return (
         "convrec: interrupted; every answer that arrived is kept, and a batch that was submitted "
-        f"goes on{told}. To go on from here: {shlex.join(['convrec', *sys.argv[1:]])}"
+        f"goes on{added}. To go on from here: {shlex.join(['convrec', *sys.argv[1:]])}"
     )

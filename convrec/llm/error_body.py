@@ -47,7 +47,7 @@ _LIST_CODE_KEYS = ("reasons", "codes")
 _BARE_KEYS = frozenset({"code", "status", "error_code", "status_code", "statusCode", "success"})
 """Next to a message, these keys tell an error at the top from something that a model wrote."""
 
-_BESIDE_KEYS = (*_BARE_KEYS, "message", "retry_after", "estimated_time")
+_OUTER_KEYS = (*_BARE_KEYS, "message", "retry_after", "estimated_time")
 """What counts next to an error, in a body without choices."""
 
 _RETRY_KEYS = {
@@ -130,8 +130,8 @@ def find_error(response: object) -> ErrorBody | None:
         return None
     reports = {name: response[name] for name in _ERROR_KEYS if _is_report(name, response.get(name))}
     if reports:
-        beside = () if response.get("choices") else _BESIDE_KEYS
-        return read_error({**{k: response[k] for k in beside if k in response}, **reports})
+        names = () if response.get("choices") else _OUTER_KEYS
+        return read_error({name: response[name] for name in names if name in response} | reports)
     is_labelled = response.get("object") == "error" or response.get("type") == "error"
     is_bare = not (response.get("choices") or response.get("data")) and (
         bool(response.get("detail"))

@@ -182,7 +182,7 @@ class BatchClient:
             if status in BROKEN:
                 raise FileLostError(
                     f"{self.url} cannot use the input file {file.file_id} of a batch: its status "
-                    f"is {status!r}. Nothing was run or billed; run again to upload it anew"
+                    f"is {status!r}. Nothing was run or billed; run again to upload another"
                 )
             if status == "uploaded" and polls >= UPLOADED_POLLS:
                 return
