@@ -55,8 +55,8 @@ def _by_message(error: ErrorBody, status: int) -> Kind | None:
 def _excluded_kinds(error: ErrorBody, status: int) -> set[Kind]:
     """What an error is not about, whatever its words."""
     excluded: set[Kind] = set()
-    if status >= 500:  # a gateway's trouble with its own accounts, which passes
-        excluded |= {"key", "access", "daily"}
+    if status >= 500:  # a gateway's trouble with its own accounts and servers, which passes
+        excluded |= {"key", "access", "daily", "route"}
     if status == 429 and _WAIT.search(error.message):  # too many tokens of all requests together
         excluded.add("too_long")
     if error.retry_after > 0:

@@ -58,6 +58,13 @@ _FORMAT_NAMES = re.compile(
     r"(?:json|decoding)|\bgrammar\b",
     re.I,
 )
+_OF_THE_ANSWER = re.compile(
+    r"could not finish|output limit was reached|failed_generation|failed to generate"
+    r"|(?:generated \w+|output|completion)\b.{0,40}\b(?:not match|not valid|failed)"
+    r"|validation of output",
+    re.I,
+)
+"""The model wrote something that the endpoint does not pass on: the parameter was accepted."""
 
 
 class RefusedParameter(NamedTuple):
@@ -74,6 +81,8 @@ def refused_parameter(
     if error.is_page or status in (401, 402, 403, 429):
         return None
     message = error.message
+    if "jsonvalidatefailed" in error.codes or _OF_THE_ANSWER.search(message):
+        return None
     if "response_format" in body and _is_about_format(error, message):
         is_schema = (
             "schema" in body["response_format"]

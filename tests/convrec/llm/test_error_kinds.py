@@ -580,6 +580,8 @@ ERRORS: list[tuple[str, int, object, str]] = [
     ("ollama says api_error", 400, openai("odd words", type="api_error"), "other"),
     # -- unexplained
     ("odd", 400, openai("odd words"), "other"),
+    ("too little for thinking", 400, openai("Could not finish: raise max_tokens"), "other"),
+    ("a gateway's own trouble", 502, openai("invalid url for upstream"), "busy"),
     ("blocked by a firewall", 403, HTML.format("Attention Required!"), "other"),
     ("nothing", 400, "", "other"),
 ]

@@ -202,6 +202,14 @@ NOT_UNSUPPORTED: list[tuple[int, object, str | None]] = [
     (429, openai("Unsupported parameter: 'max_tokens'"), None),
     (400, openai("unknown speaker in message 3", param="messages[3].role"), None),
     (400, openai("Failed to generate JSON.", code="json_validate_failed"), None),
+    (
+        400,
+        openai("Could not finish the message because max_tokens or output limit was reached."),
+        None,
+    ),
+    (400, openai("The output does not match the provided schema after 3 tries"), None),
+    (400, openai("Generated JSON does not match the expected json schema"), None),
+    (400, openai("Bad JSON for the json_schema", code="json_validate_failed"), None),
     (400, openai("the context length is 4096", param="input_tokens"), None),
 ]
 
