@@ -25,7 +25,7 @@ def test_ctrl_c_with_requests_in_flight(tmp_path: Path) -> None:
     endpoint = DemoProcess(tmp_path, "", 0, latency_ms=300)
     recommend = next(moment for moment in MOMENTS if moment.name == "recommend")
     try:
-        result = interrupt(Place(tmp_path, endpoint.url), recommend, 1.5)
+        result = interrupt(Place(tmp_path / "run", endpoint.url), recommend, 1.5)
     finally:
         endpoint.close()
     print_row(result)
