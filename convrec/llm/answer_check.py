@@ -34,12 +34,12 @@ class Defect(NamedTuple):
     advice: str
     text: str = ""
 
-    def beginning(self, api_key: str) -> str:
-        """The beginning of the text on one line, in quotes and without the API key."""
+    def example(self, api_key: str = "") -> str:
+        """`; one begins “…”`, on one line and without the API key; empty without a text."""
         line = " ".join(mask_key(self.text, api_key).split())
         if len(line) > SHOWN_CHARACTERS:
             line = line[:SHOWN_CHARACTERS].rstrip() + "…"
-        return f"“{line}”"
+        return f"; one begins “{line}”" if line else ""
 
 
 FindDefect = Callable[[Request, Mapping[str, Any]], Defect | None]

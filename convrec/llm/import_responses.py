@@ -109,8 +109,7 @@ def import_batch_output(
 
 def _nothing_usable(path: Path, defects: Sequence[Defect]) -> str:
     """Why a file is refused although it answers our requests."""
-    begins = f"; one begins {defects[0].beginning('')}" if defects[0].text.strip() else ""
     return (
         f"none of the {len(defects)} answers in {path} to requests of this profile can be used: "
-        f"{defects[0].reason}{begins}. Nothing was stored; choose another file"
+        f"{defects[0].reason}{defects[0].example()}. Nothing was stored; choose another file"
     )

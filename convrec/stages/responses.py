@@ -231,10 +231,10 @@ class _StageFetch:
         also = f", and {failed} requests failed" if failed else ""
         reason = defect.reason.removesuffix("; raise max_tokens")
         api_key = self.key or os.environ.get("OPENAI_API_KEY", "")
-        begins = f"; one begins {defect.beginning(api_key)}" if defect.text.strip() else ""
         return TooManyFailures(
             f"{bad} of {quality.answers} answers of {self.step.stage} cannot be used{also} "
-            f"({share:.1%}, llm.max_failures allows {allowed:.1%}): {reason}{begins}. "
+            f"({share:.1%}, llm.max_failures allows {allowed:.1%}): {reason}"
+            f"{defect.example(api_key)}. "
             f"{advice} and run again, or raise llm.max_failures to go on without them. All "
             "answers are stored",
             rows=[(exchanges[k][0].owner, quality.unusable[k]) for k in keys if k in exchanges],
