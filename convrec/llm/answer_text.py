@@ -98,7 +98,7 @@ def _unescaped(text: str) -> str:
         is_escaped = "\n" not in text and text.count("\\n") > 1 and text[:1] not in ("{", "[")
         return text.replace("\\n", "\n") if is_escaped else text
     try:
-        value = json.loads(text)
+        value = json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return text
     if isinstance(value, dict) and len(value) == 1:

@@ -21,7 +21,8 @@ _TAG = re.compile(
     (?P<close>
         (?:<|&lt;)\|?[ ]?/[ ]?{_NAME}[ ]?\|?(?:>|&gt;)
         | ◁/think▷ | \[/THINK(?:ING)?\] | </details> | <channel\|> | <unused95>
-        | <\|end_of_thought\|> | <\|END_THINKING\|> | <\|inner_suffix\|> | <\|im_start\|>[ ]?answer\b | <\|content\|>
+        | <\|end_of_thought\|> | <\|END_THINKING\|> | <\|inner_suffix\|>
+        | <\|im_start\|>[ ]?answer\b | <\|content\|>
         | \[BEGIN[ ]FINAL[ ]RESPONSE\]
     )
     | (?P<empty> (?:<|&lt;)\|?{_NAME}[ ]?/(?:>|&gt;) )
@@ -29,7 +30,8 @@ _TAG = re.compile(
         (?:<|&lt;)\|?[ ]?{_NAME}(?:\s[^<>\n]{{0,80}})?\|?(?:>|&gt;)
         | ◁think▷ | \[THINK(?:ING)?\] | <details[ ]type=.?reasoning[^<>\n]{{0,80}}>
         | <\|channel>thought | <unused94>(?:thought)?
-        | <\|inner_prefix\|> | <\|im_start\|>[ ]?think\b | <\|begin_of_thought\|> | <\|START_THINKING\|>
+        | <\|inner_prefix\|> | <\|im_start\|>[ ]?think\b
+        | <\|begin_of_thought\|> | <\|START_THINKING\|>
     )
     """,
     re.VERBOSE | re.IGNORECASE,

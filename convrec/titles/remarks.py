@@ -119,8 +119,8 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "remaster, restored, restoration, imax, 3d, 2d, 4k, uhd, hd, bluray, blu ray, dvd, vhs, "
         "redux, anniversary, criterion, criterion collection, collectors, deluxe, definitive, "
         "colorized, colourised, colorised, colourized, subtitled, subtitles, subbed, subs, sub, "
-        "dubbed, dub, rated, roadshow, workprint, black and white, b and w, widescreen, full length, "
-        "ultimate cut, edition, director, directors, collection",
+        "dubbed, dub, rated, roadshow, workprint, black and white, b and w, widescreen, "
+        "full length, ultimate cut, edition, director, directors, collection",
     },
     "origin": {
         "american": "us, usa, american, america, hollywood",

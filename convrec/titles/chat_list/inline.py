@@ -25,6 +25,13 @@ _AFTER_YEAR = re.compile(
 )
 _NUMBER = re.compile(r"(?:^|(?<=\s))[*_(\[]{0,3}(\d{1,3})[.)\]]{1,2}[*_]{0,3}\s")
 _MIN_NUMBERED = 3
+_VERB = re.compile(
+    r"^.*\b(?:recommend(?:ing)?|suggest(?:ing)?|enjoy|love|like|watch(?:ing)?|try|see|consider|"
+    r"check out|check)\s+(?=[^\w\s]{0,4}[^\W_a-zß-ÿ])"
+)
+"""An introduction, up to the verb before a title: "I would suggest watching Heat"."""
+
+_DATED = re.compile(r"\((?:1[89]|20)\d\d\)")
 _HEADING = re.compile(r"^[^(:]{0,60}:\s+")
 
 
@@ -82,8 +89,24 @@ def split_dated(line: str) -> list[str]:
     pieces = _AFTER_YEAR.split(line)
     if len(pieces) < MIN_INTRODUCED_TITLES:
         return []
-    pieces[0] = _HEADING.sub("", _INTRODUCTION.sub("", pieces[0]))
+    pieces[0] = _HEADING.sub("", _after_verb(_INTRODUCTION.sub("", pieces[0])))
     return [piece.strip() for piece in pieces]
+
+
+def _after_verb(text: str) -> str:
+    return _VERB.sub("", text)
+
+
+def _split_numbered(line: str) -> list[str]:
+    """The pieces of `split_numbered` without their numbers."""
+    pieces = split_numbered(line)
+    return [_NUMBER.sub("", piece) for piece in pieces] if len(pieces) > 1 else []
+
+
+def _only_title(line: str) -> list[str]:
+    """The title and year of a sentence that recommends one film."""
+    verb = _VERB.match(line.partition("(")[0] + "(")
+    return [line[verb.end() :]] if verb and _DATED.search(line) else []
 
 
 def split_numbered(line: str) -> list[str]:
@@ -96,8 +119,13 @@ def split_numbered(line: str) -> list[str]:
         return [line]
     ends = [*starts[1:], len(line)]
     pieces = [line[a:b].strip().rstrip(",;") for a, b in zip(starts, ends, strict=True)]
+    if any(_NUMBER.sub("", piece)[:1].islower() for piece in pieces):  # numbers in a sentence
+        return [line]
     return [line[: starts[0]], *pieces] if line[: starts[0]].strip() else pieces
 
 
-SPLITS = (_split_dated, _split_quoted, _split_introduced, _split_capitalized)
+SPLITS = (
+    *(_split_numbered, _split_dated, _split_quoted, _split_introduced, _split_capitalized),
+    _only_title,
+)
 """The ways to read a sentence as a list, the most certain first."""

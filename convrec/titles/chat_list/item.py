@@ -18,16 +18,29 @@ from convrec.titles.title_year import TitleYear
 
 _BRACKET = re.compile(r"[(\[{]([^()\[\]{}]{1,80})[)\]}]")
 _YEAR_INSIDE = re.compile(
-    r"(?P<before>(?:(?:[^\d].{0,60}?)?[\s,.:;/·'’-])?)(?P<year>(?:1[4-9]|20)\d\d)(?![\ds])"
-    r"(?P<after>(?:\s?[-–—/]\s?(?:\d{2,4}|present|ongoing|now)?)?(?:[\s,;:/|·–—-].*)?)$",
+    r"(?P<before>(?:(?:[^\d].{0,60}?)?[\s,.:;/·'’~≈-]|(?:\d{1,2}[./-]){2})?)"
+    r"(?P<year>(?:1[4-9]|20)\d\d)(?![\ds])(?:\?|\s?(?:年|년|г\b).{0,40})?"
+    r"(?:\s?[-–—/]\s?(?:\d{2,4}|present|ongoing|now)?)?(?P<after>(?:[\s,;:/|·–—-].*)?)$",
     re.IGNORECASE | re.DOTALL,
 )
 _NO_YEAR = re.compile(
-    r"\s*[(\[]\s*(?:n/?a|unknown|year(?: unknown| n/?a)?|tba|tbd|\?{1,4}|-{1,4}|no year|undated)"
-    r"\s*[)\]]",
+    r"\s*[(\[]\s*(?:n/?a|n\.\s?d\.|upcoming|unknown|year(?: unknown| n/?a)?|tba|tbd|"
+    r"\?{1,4}|-{1,4}|no year|undated)\s*[)\]]",
     re.IGNORECASE,
 )
-_BARE_YEAR = re.compile(r"\s*(?:,\s?|\s[-–—|/·]\s?|\t)\s*((?:1[89]|20)\d\d)(?=\s*$|\s*[,;:.|(–—-])")
+_BARE_YEAR = re.compile(
+    r"\s*(?:[,;]\s?|\s[-–—|/·]\s?|\t)\s*(?:(?:released?(?: year| in)?|year)\s?:?\s*)?"
+    r"((?:1[89]|20)\d\d)(?=\s*$|\s*[,;:.|(–—-])",
+    re.IGNORECASE,
+)
+_CREDIT = re.compile(
+    r"\b(?:[Dd]irected by|[Dd]ir\.|[Bb]y)(?: [^\W\d_a-zß-ÿ][\w.'’-]*){1,4}[\s*_]*$"
+)
+"""Who made a film, before its year."""
+
+_DESCRIPTION = re.compile(r"An?(?:[ ,-]{1,2}[a-z][\w'’]*){3}")
+"""The start of "A tense crime film"; a title has capitals."""
+
 _TAIL_YEAR = re.compile(r"[\s,;:|.–—-]*((?:1[89]|20)\d\d)(?!\w)")
 _SEPARATOR = re.compile(
     r"\s+(?:[-–—]{1,3}|[|/]{1,2}|=>|->|→)\s+|:\s+|(?<=\w)—(?=\w)|\t+|\s+-(?=[A-Z])"
@@ -111,7 +124,7 @@ def _read_bracketed_year(text: str) -> Reading | None:
                 continue
         cut = _cut_reason(before.strip())
         if cut is not None:
-            return Reading(TitleYear(cut, None))
+            return Reading(TitleYear(cut, year if _CREDIT.search(before) else None))
         title = clean_title(before)
         if not title:
             return None
@@ -161,7 +174,9 @@ def _cut_reason(text: str) -> str | None:
     """The title before an explanation; None if there is no explanation."""
     for separator in _SEPARATOR.finditer(text):
         head, tail = text[: separator.start()], text[separator.end() :]
-        if has_words(head) and is_reason(tail, head, after_colon=separator[0][0] == ":"):
+        after_colon = separator[0][0] == ":"
+        is_description = _DESCRIPTION.match(tail) or is_reason(tail, head, after_colon=after_colon)
+        if has_words(head) and is_description:
             return clean_title(head)
     return None
 

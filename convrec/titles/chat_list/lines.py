@@ -8,6 +8,7 @@ that follow each other has no rank.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -23,6 +24,23 @@ NUMBERS, BULLETS, SUB_BULLETS, HEADINGS, UNMARKED = range(5)
 
 _SUB_INDENT = 2
 """A line that is indented more than this below another is a detail of it."""
+
+
+_FENCE = ("```", "~~~")
+_YEAR_FIRST = re.compile(r"(?P<year>(?:1[89]|20)\d\d)\s*[-–—:|]\s+(?P<title>\S.{0,150})")
+_YEAR_LAST = re.compile(r"(?P<title>\S.{0,150}?)(?: from)?\s(?P<year>(?:1[89]|20)\d\d)")
+_MIN_YEARS = 3
+"""Lines with a year at the same place that make it the year of each."""
+
+_NOTHING = re.compile(
+    r"\W*(?:no|none|null|nil|nothing|n/a|undefined|(?:an? )?error(?:: .*)?|(?:\w+ )?"
+    r"(?:request|content|message|answer|response) (?:denied|removed|blocked|filtered|refused|"
+    r"unavailable|deleted)|"
+    r"no (?:\w+ )?(?:films?|movies?|books?|titles?|items?|recommendations?|suggestions?|results?|"
+    r"matches|answer|response|data)(?: (?:found|available|possible|given|to give))?)\W*",
+    re.IGNORECASE,
+)
+"""Matches the whole of an answer that says that there is none."""
 
 
 class Line(NamedTuple):
@@ -45,6 +63,8 @@ class Line(NamedTuple):
 
 def read_items(text: str) -> list[tuple[MarkedLine, TitleYear]]:
     """(marked line, item) for each line that names an item, in order."""
+    if len(text) < 200 and _NOTHING.fullmatch(text):
+        return []
     lines = _lines(text)
     level = _item_level(lines)
     if level is None:
@@ -60,8 +80,9 @@ def read_items(text: str) -> list[tuple[MarkedLine, TitleYear]]:
 
 def _lines(text: str) -> list[Line]:
     written = [piece for line in text.splitlines() for piece in split_numbered(line)]
+    written = [line for line in written if not line.lstrip().startswith(_FENCE)]
     marked = mark_lines([line for line in written if line.strip()])
-    readings = [read_item(line.content) for line in marked]
+    readings = [read_item(content) for content in _contents(marked)]
     bullets = [line.indent for line in marked if line.is_bullet and line.number is None]
     least = min(bullets, default=0)
     details = _nested_numbers(marked)
@@ -69,6 +90,21 @@ def _lines(text: str) -> list[Line]:
         Line(line, reading, -1 if index in details else _level(line, reading, least))
         for index, (line, reading) in enumerate(zip(marked, readings, strict=True))
     ]
+
+
+def _contents(lines: Sequence[MarkedLine]) -> list[str]:
+    """What the lines say; a year that most items begin or end with is put in brackets."""
+    contents = [line.content.strip() for line in lines]
+    listed = [line.number is not None or line.is_bullet for line in lines]
+    total = sum(listed) or len(lines)
+    for pattern in (_YEAR_FIRST, _YEAR_LAST):
+        found = [pattern.fullmatch(content) for content in contents]
+        if sum(map(bool, found)) >= max(_MIN_YEARS, 0.8 * total):
+            return [
+                f"{match['title']} ({match['year']})" if match else content
+                for match, content in zip(found, contents, strict=True)
+            ]
+    return contents
 
 
 def _level(line: MarkedLine, reading: Reading, least_indent: int) -> int:
@@ -127,7 +163,9 @@ def _are_items(lines: Sequence[Line], level: int) -> list[bool]:
         return _are_ranked(lines)
     of_level = [line for line in lines if line.level == level]
     named = sum(line.reading.is_named for line in of_level)
-    explained = level == UNMARKED and _are_explained(of_level)
+    explained = (level == UNMARKED and _are_explained(of_level)) or (
+        level == HEADINGS and _are_dated(of_level)
+    )
     return [
         (
             line.level == level
@@ -156,6 +194,12 @@ def _are_ranked(lines: Sequence[Line]) -> list[bool]:
     for index in range(positions[-1] + 1, len(lines)):
         result[index] = not details and _is_clearly_an_item(lines[index])
     return result
+
+
+def _are_dated(lines: Sequence[Line]) -> bool:
+    """Whether nearly all lines have a year, so that another line is a heading ("In short")."""
+    dated = sum(line.reading.is_dated for line in lines)
+    return dated >= _MIN_YEARS and dated >= 0.8 * len(lines)
 
 
 def _are_explained(lines: Sequence[Line]) -> bool:

@@ -15,32 +15,36 @@ from unicodedata import numeric
 
 from convrec.titles.chat_list.text import fold
 
-_LEAD = re.compile(r"\s*(?:>\s?)*(?P<heading>#{1,6}\s+)?")
+_UNSEEN = "\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
+_LEAD = re.compile(rf"[\s{_UNSEEN}]*(?:>\s?)*[{_UNSEEN}]*(?P<heading>#{{1,6}}\s+)?")
 _PICTURES = re.compile(
     r"[\u2600-\u26ff\u2700-\u2712\u2715-\u2726\U0001f000-\U0001faff\ufe0f\u200d]+\s*"
 )
-_BULLET = re.compile(r"(?:[-–—]{1,3}|[*+~·o»])\s+|[•‣⁃∙●○◦▪▫■□◆◇♦►▶▸➤➢➔→⇒✓✔✅☑★☆✦\uf0b7]\s*")
+_BULLET = re.compile(
+    r"(?:[-–—]{1,3}|[*+~·o»])\s+|\\item\s+|[•‣⁃∙●○◦▪▫■□◆◇♦►▶▸➤➢➔→⇒✓✔✅☑★☆✦\uf0b7]\s*"
+)
 _CHECKBOX = re.compile(r"\[[ xX✓]\]\s+|[☐☑]\s*")
 _TIGHT_BULLET = re.compile(r"[-–—*+](?=[^\s*-])")
 
 _STRONG = re.compile(
     r"[*_]{0,3}(?P<n>\d{1,3})(?:\s?(?:\\?[.)]){1,2}[*_]{0,3}:?|[*_]{1,3}[.):]{1,2})(?:\s+|(?=[*_]))"
 )
-_IDEOGRAPHIC = re.compile(r"\s*(?:>\s?)*[\d０-９]{1,3}\s?[、．）。]\s*")
+_IDEOGRAPHIC = re.compile(rf"[\s{_UNSEEN}]*(?:>\s?)*[\d０-９]{{1,3}}\s?[、．）。]\s*")
 _GLYPH = re.compile(
     r"[*_]{0,3}(?:(?P<glyph>[①-⒛⓪❶-➓㈠-㈩㊀-㊉㉑-㉟])|(?P<n>\d{1,3})\ufe0f?\u20e3|(?P<ten>\U0001f51f))"
     r"[*_]{0,3}\s*(?:[.):、-]\s+)?"
 )
 _WEAK = {
     "brackets": r"[(\[]\s?(?P<n>\d{1,3})\s?[)\]]\s*[.:–-]?\s*",
-    "tight": r"(?P<n>\d{1,3})[.)]",
+    "of": r"[(\[]?(?P<n>\d{1,3})\s?(?:/|of|von|de|sur)\s?\d{1,3}(?:[)\]]|\s?[.:–-])+\s*",
+    "tight": r"(?P<n>\d{1,3})[.)\]〉》>]",
     "colon": r"(?P<n>\d{1,3})\s?:\s*",
     "dash": r"(?P<n>\d{1,3})\s?[-–—]{1,2}\s*",
     "sign": r"(?:#|№|[Nn]o\.?|[Nn]r\.?|[Nn][°º])\s?(?P<n>\d{1,3})(?:\s?[.:)–—-]+\s*|\s+)",
     "word": r"[A-Za-z]{3,20}\s#?(?P<n>\d{1,3})\s?[.:)–—-]+\s*",
     "ordinal": r"(?P<n>\d{1,3})(?:(?:st|nd|rd|th)\s?[.:)–—-]+\s*|[º°ª][.:)–—-]*\s+)",
     "comma": r"(?P<n>\d{1,3})\s?[,;|/]\s*",
-    "space": r"(?P<n>\d{1,3})\s+",
+    "space": r"(?P<n>\d{1,3})[*_]{0,3}\s+",
     "letter": r"\(?(?P<letter>[A-Za-z])[.)]\s+",
     "roman": r"\(?(?P<roman>[IVXLivxl]{1,7})[.)]\s+",
     "chinese": r"第?(?P<chinese>[一二三四五六七八九十]{1,3})(?:[、.):部]\s*)",

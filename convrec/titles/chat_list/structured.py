@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from convrec.titles.chat_list.item import read_item
+from convrec.titles.chat_list.lines import read_items
 from convrec.titles.chat_list.markers import mark_lines
 from convrec.titles.normalize import is_plausible_year
 from convrec.titles.title_year import TitleYear
@@ -135,7 +136,9 @@ def _items(value: Any, depth: int) -> Iterator[Item]:
     if depth > _MAX_DEPTH:
         return
     if isinstance(value, str):
-        if item := _named(value, None):
+        if "\n" in value:
+            yield from ((line.raw, item) for line, item in read_items(value))
+        elif item := _named(value, None):
             yield value, item
     elif isinstance(value, Mapping):
         yield from _items_of_object(value, depth)
@@ -150,6 +153,9 @@ def _items(value: Any, depth: int) -> Iterator[Item]:
 def _items_of_object(value: Mapping[str, Any], depth: int) -> Iterator[Item]:
     lower = {str(key).strip().lower(): element for key, element in value.items()}
     year = next((year for key in _YEAR_KEYS if (year := _year(lower.get(key)))), None)
+    if columns := _columns(lower):
+        yield from columns
+        return
     for key in _TITLE_KEYS:
         if isinstance(lower.get(key), str):
             if item := _named(lower[key], year):
@@ -158,15 +164,43 @@ def _items_of_object(value: Mapping[str, Any], depth: int) -> Iterator[Item]:
         if isinstance(lower.get(key), Mapping):
             yield from _items_of_object({"year": year, **lower[key]}, depth + 1)
             return
-    nested = [element for element in value.values() if isinstance(element, list | Mapping)]
+    nested = _nested(lower)
     if nested:
         for element in nested:
             yield from _items(element, depth + 1)
     elif all(_is_number_key(key) for key in lower):
         for element in value.values():
             yield from _items(element, depth + 1)
+    elif dated := list(_keys_with_years(value)):
+        yield from dated
     else:
-        yield from _keys_with_years(value)
+        yield from (item for text in value.values() if _has_lines(text) for item in _items(text, 1))
+
+
+def _nested(value: Mapping[str, Any]) -> list[Any]:
+    """The lists and objects in an object: those that are called recommendations, or else all."""
+    nested = {key: inner for key, inner in value.items() if isinstance(inner, list | Mapping)}
+    named = [inner for key, inner in nested.items() if key.startswith(("recommend", "suggest"))]
+    return named or list(nested.values())
+
+
+def _has_lines(value: object) -> bool:
+    return isinstance(value, str) and "\n" in value
+
+
+def _columns(value: Mapping[str, Any]) -> list[Item]:
+    """The items of {"title": ["Heat", "Ronin"], "year": [1995, 1998]}; empty for other objects."""
+    lists = {
+        key.rstrip("s"): inner
+        for key, inner in value.items()
+        if isinstance(inner, list) and all(isinstance(cell, str | int) for cell in inner)
+    }
+    titles = next((lists[key] for key in _TITLE_KEYS if key in lists), [])
+    years = next((lists[key] for key in _YEAR_KEYS if key in lists), [])
+    if len(titles) != len(years):
+        return []
+    named = ((str(t), _named(str(t), _year(y))) for t, y in zip(titles, years, strict=True))
+    return [(text, item) for text, item in named if item]
 
 
 def _keys_with_years(value: Mapping[str, Any]) -> Iterator[Item]:
@@ -203,4 +237,4 @@ def _year(value: Any) -> int | None:
 
 
 def _is_number_key(key: str) -> bool:
-    return key.strip("#.) ").removeprefix("rank").strip(" _-").isdigit()
+    return re.fullmatch(r"(?:#|[a-z]{2,20})?[\s_.-]?\d{1,3}[.) ]{0,2}", key.strip()) is not None

@@ -28,12 +28,18 @@ _OTHER_HEADER = re.compile(
 _RANK = re.compile(r"\W*\d{1,3}\W*$")
 _YEAR = re.compile(r"[^\d]{0,12}((?:1[4-9]|20)\d\d)(?:\s?[-–/]\s?(?:\d{2,4})?)?\W*$")
 _DELIMITERS = ("\t", ";", ",", "|")
-_CELL_BREAK = re.compile(r"</t[dh]>\s*<t[dh][^<>]{0,200}>", re.IGNORECASE)
+_CELL_BREAK = re.compile(r"</t[dh]>\s*<t[dh]\b[^<>]{0,200}>", re.IGNORECASE)
 _BREAK = re.compile(
     r"<br\s*/?>|</?(?:tr|p|div|ul|ol|table|tbody|thead)\b[^<>]{0,200}>|</li>", re.IGNORECASE
 )
 _LIST_ITEM = re.compile(r"<li\b[^<>]{0,200}>\s*", re.IGNORECASE)
-_CELL_EDGE = re.compile(r"</?t[dh][^<>]{0,200}>", re.IGNORECASE)
+_FIELD = re.compile(
+    r"<(?P<name>(?:\w{1,12}_)?(?:title|name|year|date))>(?P<value>[^<>\n]{1,300})</(?P=name)>",
+    re.IGNORECASE,
+)
+_RECORD_NAME = re.compile(r"<(?:\w{1,12}_)?(?:title|name)>", re.IGNORECASE)
+_OTHER_FIELD = re.compile(r"<(\w{1,20})>[^<>\n]{0,1000}</\1>")
+_CELL_EDGE = re.compile(r"</?t[dh]\b[^<>]{0,200}>", re.IGNORECASE)
 
 Item = tuple[str, TitleYear]
 """The row as written, and what it names."""
@@ -45,11 +51,21 @@ class _Columns(NamedTuple):
 
 
 def html_as_lines(text: str) -> str:
-    """The text with HTML lists as bullets, table rows as `| cell | cell |` and breaks as lines."""
+    """The text with HTML lists as bullets, table rows as `| cell | cell |` and breaks as lines.
+
+    XML records become lines `title: …` and `year: …`.
+    """
     if "<" not in text:
         return text
+    if _RECORD_NAME.search(text):
+        return _OTHER_FIELD.sub("", _FIELD.sub(_field_line, text))
     text = _CELL_EDGE.sub(" | ", _CELL_BREAK.sub(" | ", text))
     return _BREAK.sub("\n", _LIST_ITEM.sub("\n- ", text))
+
+
+def _field_line(field: re.Match[str]) -> str:
+    kind = "year" if field["name"].lower().endswith(("year", "date")) else "title"
+    return f"\n{kind}: {field['value'].strip()}\n"
 
 
 def read_table(text: str) -> list[Item]:

@@ -22,8 +22,10 @@ _LINK = re.compile(
     r"!?\[([^\[\]]{0,300})\]\(\s*<?[^()\s]*[/:.#][^()\s]*(?:\([^()\s]*\)[^()\s]*)*[^()]{0,100}\)"
 )
 _FOOTNOTE = re.compile(r"\[\^?\d{1,3}(?:[,†:][^\[\]]{0,60})?\]\s*$|\[\^\d{1,3}\]")
+_ANGLE_QUOTED = re.compile(r"^(\W{0,4})<([^<>/]{1,100})>(?=\s*\()")
 _ADDRESS = re.compile(r"<?\bhttps?://[^\s<>]*>?")
-_TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9]{0,9}(?:\s[^<>]{0,200})?/?>")
+_LATEX = re.compile(r"\\(?:text(?:bf|it|tt)?|emph)\{([^{}]{0,300})\}|\\(?:begin|end)\{\w{1,20}\}")
+_TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9_]{0,19}(?:\s[^<>]{0,200})?/?>")
 _EMPHASIS = re.compile(
     r"(?<![\w*_])(\*{1,3}|_{1,3}|~~|`)(?=[^\s*_`])([^*_`]*?[^\s*_`])\1(?![\w*_])"
 )
@@ -40,13 +42,13 @@ def without_markup(text: str) -> str:
     """One line of text without links, tags and escapes; emphasis stays."""
     text = fold(text[:MAX_CHARACTERS])
     if "\\" in text:
-        text = _ESCAPE.sub(r"\1", text)
+        text = _ESCAPE.sub(r"\1", _LATEX.sub(r"\1", text))
     if "[" in text:
         text = _FOOTNOTE.sub("", _LINK.sub(r"\1", text))
     if "://" in text:
         text = _ADDRESS.sub("", text)
     if "<" in text:
-        text = _TAG.sub("", text)
+        text = _TAG.sub("", _ANGLE_QUOTED.sub(r"\1\2", text))
     return fold(clean_text(text)).strip()
 
 
