@@ -245,18 +245,20 @@ class Dispatcher:
             self.queue.retry(queued, self._loop.time() + delay)
 
     def _check_answer(self, request: Request, response: str) -> None:
-        """Stop sending if too many answers so far cannot be used."""
         if self._ctx.check is not None:
             self._ctx.check.count_answer(request, response)
-            if self._ctx.check.is_due:
-                self.drain()
+            self._drain_if_due()
 
     def _record_failure(self, queued: QueuedRequest, reason: str) -> None:
         self._stats.failures[queued.request.key] = reason
         if self._ctx.check is not None:
             self._ctx.check.count_failure()
-            if self._ctx.check.is_due:
-                self.drain()
+            self._drain_if_due()
+
+    def _drain_if_due(self) -> None:
+        """Send nothing more if too many answers so far cannot be used."""
+        if self._ctx.check_is_due:
+            self.drain()
 
     def _halve_slots(self) -> None:
         """Halve the slots, at most once a second: one burst of 429 is one signal."""

@@ -93,8 +93,7 @@ class FetchContext:
     def settle_check(self) -> None:
         """Decide whether to go on. Raises TooManyFailures if not."""
         if self.check is not None and self.check.is_due:
-            usd = self.check.settle(self.stats.usd)
-            self.budget.bill(usd, 0)
+            self.budget.bill(self.check.settle(self.stats.usd), 0)
 
     def price(self, request: Request) -> Price:
         """The price of the request's model. Raises ConfigError if it has none."""
