@@ -29,7 +29,7 @@ def is_unicode_output() -> bool:
 def write_data(text: str) -> None:
     """Write CSV or the like to the standard output: as UTF-8 if its encoding lacks a character.
 
-    An escape such as `\\xe9` would be another text to whoever reads the data.
+    An escape such as `\\xe9` would change the text for the program that reads the data.
     """
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper) and stream.errors == _ESCAPE:
