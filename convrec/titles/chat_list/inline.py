@@ -31,6 +31,11 @@ _VERB = re.compile(
 )
 """An introduction, up to the verb before a title: "I would suggest watching Heat"."""
 
+_ABOUT_THE_USER = re.compile(
+    r"\b(?:if|since|as|when|because|did|do|does|not|have|what|why)\b|n['’]t\b", re.IGNORECASE
+)
+"""In an introduction to a film that is not recommended: "I don't recommend Heat"."""
+
 _DATED = re.compile(r"\((?:1[89]|20)\d\d\)")
 _HEADING = re.compile(r"^[^(:]{0,60}:\s+")
 
@@ -105,8 +110,10 @@ def _split_numbered(line: str) -> list[str]:
 
 def _only_title(line: str) -> list[str]:
     """The title and year of a sentence that recommends one film."""
-    verb = _VERB.match(line.partition("(")[0] + "(")
-    return [line[verb.end() :]] if verb and _DATED.search(line) else []
+    verb = _VERB.match(line.partition("(")[0])
+    if verb is None or not _DATED.search(line) or _ABOUT_THE_USER.search(verb[0]) or "?" in line:
+        return []
+    return [line[verb.end() :]]
 
 
 def split_numbered(line: str) -> list[str]:

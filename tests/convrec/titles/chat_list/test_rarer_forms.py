@@ -100,6 +100,10 @@ def test_a_sentence_that_recommends_one_film(text: str) -> None:
     assert items(text) == [TitleYear("Thief", 1981)]
 
 
+def test_a_sentence_may_advise_against_a_film() -> None:
+    assert items("I would not watch Thief (1981) again.") == []
+
+
 @pytest.mark.parametrize(
     "text",
     ["No.", "None", "N/A", "null", "Request denied.", "No recommendations.", "No movies found",
