@@ -120,7 +120,7 @@ def show(
             soft_wrap=True,
         )
     if failures.height:
-        out.print(f"{failures.height} contexts failed, the first: {failures.row(0)}", markup=False)
+        out.print(f"{failures.height} contexts failed, the first: {failures.row(0)}")
     _print_rows(frame.head(rows), out)
 
 
@@ -133,14 +133,14 @@ def _print_rows(frame: pl.DataFrame, out: Console) -> None:
 
     if frame.width <= MAX_TABLE_COLUMNS:
         with pl.Config(tbl_rows=frame.height, fmt_str_lengths=60, tbl_width_chars=out.width):
-            out.print(str(frame), markup=False, highlight=False)
+            out.print(str(frame))
         return
     width = max(map(len, frame.columns))
     for row in frame.iter_rows(named=True):
         out.print()
         for name, value in row.items():
             if value is not None and value != "":
-                out.print(f"{name:>{width}}  {value}", markup=False, highlight=False)
+                out.print(f"{name:>{width}}  {value}")
 
 
 @app.command()
@@ -222,7 +222,6 @@ def _tree(
     with_inputs: bool = False,
 ) -> Tree:
     """A tree of artifacts. An artifact that appears again has no branches there."""
-    from rich.markup import escape
     from rich.tree import Tree
 
     headers = {header.ref.artifact_id: header for header in members}
@@ -233,12 +232,12 @@ def _tree(
         run = header.producer.flow_run_id[:8] or "no flow run"
         above = " (above)" if name in expanded else ""
         prefix = "" if not role or name.startswith(role) else f"{role}: "
-        branch = tree.add(escape(f"{prefix}{name}  {header.ref.rows:,} rows, run {run}{above}"))
+        branch = tree.add(f"{prefix}{name}  {header.ref.rows:,} rows, run {run}{above}")
         if name in expanded:
             return
         expanded.add(name)
         for source, value in header.inputs.items() if with_inputs else ():
-            branch.add(escape(f"{source}: {value[:12]} (from outside)"))
+            branch.add(f"{source}: {value[:12]} (from outside)")
         for next_role, other in edges[name]:
             add_branch(branch, other, next_role)
 

@@ -117,7 +117,7 @@ def _print_garbage(garbage: Garbage, *, deleted: bool) -> None:
         print_table((artifact, "rows", "created (UTC)", "MB of files"), rows)
     for leftover in garbage.leftovers[:MAX_LEFTOVERS_SHOWN]:
         line = f"{leftover.path}  {leftover.bytes / 1e6:.1f} MB, {leftover.why}"
-        out.print(line, markup=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
     if len(garbage.leftovers) > MAX_LEFTOVERS_SHOWN:
         out.print(f"... and {len(garbage.leftovers) - MAX_LEFTOVERS_SHOWN} more")
     counts = (

@@ -91,7 +91,7 @@ def print_table(
     table = Table(*columns, caption=caption, caption_justify="left")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    console().print(fold_cells(table), markup=False)
+    console().print(fold_cells(table))
 
 
 def open_store() -> Store:
@@ -111,7 +111,10 @@ def fold_cells(table: Table) -> Table:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console as wide as the terminal, or PIPE_WIDTH if there is none."""
+    """A console as wide as the terminal, or PIPE_WIDTH if there is none.
+
+    It shows brackets as they are: titles, paths and templates may contain "[/x]", which is markup.
+    """
     from rich.console import Console
 
     class QuietConsole(Console):
@@ -120,7 +123,7 @@ def console(*, stderr: bool = False) -> Console:
         def on_broken_pipe(self) -> None:
             discard_if_closed()
 
-    found = QuietConsole(stderr=stderr, highlight=False)
+    found = QuietConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
     if found.is_terminal:
         return found
-    return QuietConsole(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+    return QuietConsole(stderr=stderr, highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)

@@ -10,6 +10,7 @@ from convrec.cli.output import JsonFile, console, open_store, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 MARK_STYLES = {"hit": "bold green", "outside": "red", "seen": "yellow", "repeat": "yellow", "": ""}
 
@@ -117,10 +118,10 @@ def _print_candidates(traced: dict[str, Any], out: Console) -> None:
     out.print(table)
 
 
-def _cell(value: str | None) -> str:
-    from rich.markup import escape
+def _cell(value: str | None) -> Text:
+    from rich.text import Text
 
-    return escape(value or "")
+    return Text(value or "")
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -33,7 +33,7 @@ SPLIT_NAMES = {
 """Words in file and folder names, and the splits that they name."""
 
 _NEUTRAL_WORDS = frozenset({"set", "data", "split", "file", "of", "copy", "part", "shard", "final"})
-"""Words beside the one of a split that change nothing about it."""
+"""Words next to the one of a split that change nothing about it."""
 
 _COLLECTION = re.compile(r"(?<=..)(?:set|data|split|file)s?$")
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")

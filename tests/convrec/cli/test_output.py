@@ -8,9 +8,10 @@ import pytest
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.tree import Tree
 from typer.testing import CliRunner
 
-from convrec.cli.output import JsonFile, fold_cells, write_json
+from convrec.cli.output import JsonFile, console, fold_cells, write_json
 from convrec.errors import InputError
 
 
@@ -45,3 +46,18 @@ def test_a_narrow_terminal_wraps_cells() -> None:
     output = narrow.file.getvalue()
     assert "…" not in output
     assert Counter(output) >= Counter(text * 3)
+
+
+@pytest.mark.parametrize(
+    "text", ["[REC]", "[/b] a", "[bold]x[/bold]", ":heart:", "[link=x]", "\\[x]"]
+)
+@pytest.mark.parametrize("stderr", [False, True])
+def test_brackets_in_data_are_shown(
+    capsys: pytest.CaptureFixture[str], text: str, stderr: bool
+) -> None:
+    out = console(stderr=stderr)
+    table, tree = Table(text, title=text), Tree(text)
+    table.add_row(text)
+    for shown in (text, table, tree):
+        out.print(shown)
+    assert capsys.readouterr()[stderr].count(text) == 5  # text, title, column, cell, root
