@@ -1,7 +1,7 @@
 """Whether the stored answers of the teacher are read as the first versions of convrec read them.
 
 An artifact of such answers keeps the id that it always had. Where a single answer is read
-differently, READING enters the id, so that rows of the older reading are not taken for those of
+differently, READING enters the id, so that rows of the older reading are not mistaken for those of
 this one.
 """
 
