@@ -142,7 +142,8 @@ class _Report:
         if self.status >= 400:
             own = f", code {self.number}" if self.number != self.status else ""
             return f"HTTP {self.status}{own}"
-        return f"error {self.number or ''}".strip() + f" in an HTTP {self.status or 200}"
+        place = f" in an HTTP {self.status}" if self.status else ""
+        return f"error {self.number or ''}".strip() + place
 
     @property
     def detail(self) -> str:
