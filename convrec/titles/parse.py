@@ -55,7 +55,7 @@ _WIDE_SIGNS = re.compile(
     "[\u3000-\u303f\uff00-\uffef\u2997\u2998\u2122\u2120\u00ab\u00bb\u2039\u203a\u201e\u201f]"
 )
 
-_MAX_NAMES = 8
+_MAX_NAMES, _MAX_QUOTES = 8, 3
 
 
 class WrittenTitle(NamedTuple):
@@ -137,8 +137,9 @@ def _take_year(title: WrittenTitle) -> WrittenTitle:
 def move_article_to_front(name: str) -> str:
     """Move a trailing article: "Matrix, The" becomes "The Matrix", "Ours, L'" becomes "L'Ours"."""
     name = " ".join(name.translate(QUOTES).split()).strip(" *_-,")
-    while len(name) > 1 and name[0] in _PAIRED_QUOTES and name[-1] == _PAIRED_QUOTES[name[0]]:
-        name = name[1:-1].strip()
+    for _ in range(_MAX_QUOTES):
+        if len(name) > 1 and name[-1] == _PAIRED_QUOTES.get(name[0]):
+            name = name[1:-1].strip()
     match = _TRAILING_ARTICLE.match(name) if "," in name else None
     if not match:
         return name
