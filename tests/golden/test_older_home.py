@@ -54,6 +54,11 @@ def counts(home: Path) -> list[tuple[Any, ...]]:
     )
 
 
+def responses(home: Path) -> list[tuple[Any, ...]]:
+    """What was paid for."""
+    return rows(home, "SELECT request_key, response_digest FROM llm_answers ORDER BY ALL")
+
+
 def test_an_older_home_is_planned_as_cached(older: Older) -> None:
     words = ("plan", "demo", *sets(SMALL), "--json", "-")
     plan = convrec(*words, home=older.home).json
@@ -75,20 +80,29 @@ def test_the_demo_in_an_older_home_is_cached(older: Older, prefect_server: None)
     assert counts(older.home) == before
 
 
-def test_reddit_in_an_older_home_is_cached(
-    older: Older, prefect_server: None, reddit_files: Path
+@pytest.mark.parametrize(
+    ("name", "settings", "until"),
+    [("reddit", VECTORS, "adjust"), ("batch", BATCH, "recommend")],
+)
+def test_an_answer_in_an_older_home_is_read_again_without_sending(
+    older: Older,
+    prefect_server: None,
+    reddit_files: Path,
+    name: str,
+    settings: dict[str, Any],
+    until: str,
 ) -> None:
-    before, said = counts(older.home), older.said["reddit"]
+    """One answer is a judge's JSON, which was read as a title; it is no list."""
+    before, said = responses(older.home), older.said[name]
     elsewhere = {**REDDIT, "ingest.path": str(reddit_files), "llm.base_url": NOWHERE}
-    again = run("reddit-v2", {**elsewhere, **VECTORS}, older.home, "--until", "adjust")
-    made = [e["state"] for e in again["stages"] if e["artifact_id"]]
-    assert set(made) == {"cached"}
-    assert facts(again) == facts(said)
+    again = run("reddit-v2", {**elsewhere, **settings}, older.home, "--until", until)
+    states = {e["kind"]: e["state"] for e in again["stages"] if e["artifact_id"]}
+    independent = {"catalog", "conversations", "quarantine", "similarity_basis"} & states.keys()
+    assert {kind for kind, state in states.items() if state == "cached"} == independent
+    was, now = ({kind: count for _, kind, _, count in facts(one)} for one in (said, again))
+    assert now["teacher_lists"] == was["teacher_lists"] - 1
     assert again["llm"]["sent"] == 0
-    batch = run("reddit-v2", {**elsewhere, **BATCH}, older.home, "--until", "recommend")
-    assert {e["state"] for e in batch["stages"] if e["artifact_id"]} == {"cached"}
-    assert facts(batch) == facts(older.said["batch"])
-    assert counts(older.home) == before
+    assert responses(older.home) == before
 
 
 def test_older_answers_are_read_as_they_were(older: Older) -> None:
