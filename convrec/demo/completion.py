@@ -13,7 +13,7 @@ from convrec.demo.world import detect_world
 from convrec.errors import InputError
 
 MODELS = ("demo-teacher", "demo-judge")
-"""The models that `complete` simulates."""
+"""The models that `complete` simulates. The teacher can judge, too."""
 
 CREATED = 1_700_000_000
 """`created` of every completion, so that equal requests get equal responses."""
@@ -36,7 +36,7 @@ def complete(body: Mapping[str, Any]) -> dict[str, Any]:
     candidates, instructions = _extract_tag("candidates", prompt)
     world = detect_world(instructions if conversation else "")
     rng = random.Random(int(key[:16], 16))
-    if model == "demo-teacher":
+    if model == "demo-teacher" and not candidates:
         content = teacher.respond(conversation or prompt, prompt, rng, world)
     else:
         content = judge.respond(conversation, candidates, body.get("response_format"), rng, world)

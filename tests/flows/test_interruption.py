@@ -115,6 +115,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
         terminal.read(0.02)
     assert terminal.code() == 130
     assert time.monotonic() - started < 10
+    terminal.read(0.5)
     assert "To go on from here: " in terminal.output
     assert (tmp_path / "done").read_text() == "cancelled"
     terminal.close()
