@@ -29,6 +29,9 @@ DRAIN = 3.0
 CANCEL_SECONDS = 0.6
 """Seconds in which the Prefect server must confirm that the run is cancelled, after GRACE."""
 
+LAST_SECONDS = 0.5
+"""Seconds that a main thread has to end after `finish`."""
+
 SHOW_CURSOR = "\x1b[?25h"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -159,6 +162,8 @@ class Interruption:
                 self._mark_cancelled(CANCEL_SECONDS)
                 cursor = SHOW_CURSOR if sys.stderr.isatty() else ""
                 print(cursor + resume_hint(self._notes), file=sys.stderr, flush=True)
+            else:  # the main thread is about to say so and to end
+                time.sleep(LAST_SECONDS)
         finally:
             self.exit()
 

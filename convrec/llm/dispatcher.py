@@ -35,7 +35,10 @@ MAX_UNEXPLAINED = 10
 """Unexplained refusals, without a single response, after which the run stops."""
 
 MAX_MALFORMED = 3
-"""Attempts of one request that bring something else than a response; each of them may be billed."""
+"""Attempts of one request that bring something else than a response; each of them may be billed.
+
+Twice as many if the endpoint has answered others.
+"""
 
 
 class Dispatcher:
@@ -236,7 +239,7 @@ class Dispatcher:
                     failure,
                 )
             )
-        elif queued.attempts >= settings.max_attempts or queued.malformed >= MAX_MALFORMED:
+        elif queued.attempts >= settings.max_attempts or queued.malformed >= 2 * MAX_MALFORMED:
             attempts = f"{queued.attempts} attempt{'s' * (queued.attempts > 1)}"
             self._record_failure(queued, f"{failure.reason} ({attempts})")
         else:

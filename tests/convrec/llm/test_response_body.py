@@ -206,7 +206,7 @@ def test_one_malformed_answer_does_not_stop_the_others(store: Store, endpoint: E
     fetched = fetch(requests, config=settings, store=store, stage="recommend")
     assert list(fetched.failures) == [requests[3].key]
     assert "web page" in fetched.failures[requests[3].key]
-    assert endpoint.counts["post 3"] == 3
+    assert endpoint.counts["post 3"] == 6
 
 
 def test_a_streamed_response_is_stored_and_billed(store: Store, endpoint: Endpoint) -> None:
