@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes of `make test`.
+WORKERS ?= 2
 
 .PHONY: install demo test coverage test-slow test-browser test-scale bench lint format ui deploy worker clean
 .DEFAULT_GOAL := help
@@ -56,7 +58,7 @@ format: install
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/pytest -m "not slow and not browser and not scale"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not browser and not scale"
 
 coverage: install
 	$(BIN)/pytest -m "not slow and not browser and not scale" --cov=convrec
