@@ -1,4 +1,4 @@
-"""The list in an answer of the teacher, as every version since the second reading finds it."""
+"""The list in an answer of the teacher, or why it has none."""
 
 from __future__ import annotations
 
