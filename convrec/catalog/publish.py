@@ -19,11 +19,11 @@ from convrec.artifacts.retry import with_retries
 from convrec.artifacts.tables import utc_now
 from convrec.catalog.diff import CatalogDiff, diff_catalogs
 from convrec.catalog.load import load_configured_catalog
-from convrec.catalog.rows import to_valid_unicode
 from convrec.catalog.selection import default_file, profiles_with_catalog
 from convrec.catalog.versions import CatalogVersion, check_name, newest_version, read_version
 from convrec.config import Config, load
 from convrec.errors import CatalogError
+from convrec.utils.unicode_text import to_valid_unicode
 
 MAX_LOST_SHARE = 0.1
 """Larger shares of removed items or unusable rows have to be confirmed."""

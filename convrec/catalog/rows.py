@@ -17,6 +17,7 @@ from convrec.catalog.years import is_missing, is_plain_year, parse_year
 from convrec.errors import CatalogError
 from convrec.titles.line_format import format_line
 from convrec.titles.normalize import clean_text, clean_title, exact_key, split_year
+from convrec.utils.unicode_text import to_valid_unicode
 
 MAX_RAW_CHARACTERS = 2000
 """Longer raw text of a quarantined row is cut."""
@@ -95,11 +96,6 @@ def quarantine_row(source: str, line: int, reason: str, raw: str) -> dict[str, A
     """A row of the artifact kind `quarantine`; `raw` is cut to MAX_RAW_CHARACTERS."""
     source, raw = (to_valid_unicode(text) for text in (source, raw[:MAX_RAW_CHARACTERS]))
     return {"source": source, "line": line, "reason": reason, "raw": raw}
-
-
-def to_valid_unicode(text: object) -> str:
-    """Text that DuckDB and Parquet accept: each lone surrogate, as in a file name, becomes "?"."""
-    return str(text).encode(errors="replace").decode()
 
 
 def _parse_item(

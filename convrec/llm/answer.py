@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from convrec.llm.answer_text import clean_text
+from convrec.utils.unicode_text import to_valid_unicode
 
 FILTERED = "no text: the endpoint's content filter stopped the answer"
 """The reason of an answer that a content filter ended, whatever text came before."""
@@ -77,13 +78,13 @@ def _read_choice(choice: Mapping[str, Any], response: Mapping[str, Any]) -> Answ
     is_cut = bool(endings & _CUT_REASONS)
     if endings & _FILTER_REASONS:
         return Answer(None, FILTERED, is_cut)
-    if refusal := _valid(_refusal(message) or ""):
+    if refusal := to_valid_unicode(_refusal(message) or ""):
         return Answer(None, f"no text: {refusal}", is_cut)
     written = _text(message.get("content")) or _text(choice.get("text"))
     arguments = "\n".join(_tool_arguments(message))
     if arguments and _is_preface(written):
         written = arguments
-    text, is_thinking = clean_text(_valid(written))
+    text, is_thinking = clean_text(to_valid_unicode(written))
     if text.strip():
         return Answer(text, "", is_cut)
     if "refusal" in endings:
@@ -100,11 +101,7 @@ def _read_choice(choice: Mapping[str, Any], response: Mapping[str, Any]) -> Answ
 def _content_string(choice: object) -> str:
     message = choice.get("message") if isinstance(choice, Mapping) else None
     content = message.get("content") if isinstance(message, Mapping) else None
-    return _valid(content) if isinstance(content, str) else ""
-
-
-def _valid(text: str) -> str:
-    return text.encode(errors="replace").decode()
+    return to_valid_unicode(content) if isinstance(content, str) else ""
 
 
 def _endings(choice: Mapping[str, Any]) -> set[str]:

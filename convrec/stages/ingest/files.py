@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convrec.catalog.load import reject_pickle
-from convrec.catalog.rows import to_valid_unicode
 from convrec.catalog.selection import CATALOG_FILES, data_path
 from convrec.config import Config
 from convrec.errors import InputError
@@ -30,6 +29,7 @@ from convrec.utils.file_content import (
     lfs_problem,
     text_lines,
 )
+from convrec.utils.unicode_text import to_valid_unicode
 
 DIALOGUE_FILES = ("test.jsonl", "conversations.jsonl")
 ENTITY_FILES = ("item_ids.json", "entity2id.json")
