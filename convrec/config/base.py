@@ -22,16 +22,23 @@ class Section(BaseModel):
     before the key existed keep their ids.
     """
 
+    runtime_keys: ClassVar[frozenset[str]] = frozenset()
+    """Keys that change how a result is computed, but not the result: in no artifact id."""
+
     def identity_settings(self, *keys: str, exclude: Collection[str] = ()) -> dict[str, Any]:
-        """The settings that enter an artifact id, as JSON values: `keys`, by default all keys."""
+        """The settings that enter an artifact id, as JSON values: `keys`, by default all keys.
+
+        A nested section that is a later key is left out while it has no setting of its own.
+        """
         values = self.model_dump(mode="json", include=set(keys) or None, exclude=set(exclude))
         settings: dict[str, Any] = {}
         for key in values:
             value = getattr(self, key)
-            if isinstance(value, Section):
-                settings[key] = value.identity_settings()
-            elif key not in self.later_keys or value != self._default(key):
-                settings[key] = values[key]
+            is_default = key in self.later_keys and value == self._default(key)
+            if is_default or key in self.runtime_keys:
+                continue
+            is_section = isinstance(value, Section)
+            settings[key] = value.identity_settings() if is_section else values[key]
         return settings
 
     @classmethod

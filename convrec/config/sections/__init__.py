@@ -4,17 +4,18 @@ A description has the unit of a number, and the paper's symbol in brackets.
 """
 
 from convrec.config.sections.data import Adjust, Ingest, Recommend, Reflect, Remap, SourceSection
+from convrec.config.sections.evaluate import Evaluate
 from convrec.config.sections.llm import Batch, Llm, ModelSettings, Price
+from convrec.config.sections.model import Model, SamplerName
 from convrec.config.sections.runner import Runner
+from convrec.config.sections.train import Train
 from convrec.config.sections.training import (
     DEFAULT_TARGETS,
-    Evaluate,
     Lora,
-    Model,
+    Optimizer,
     RankGrpo,
-    SamplerName,
     Sft,
-    Train,
+    Training,
 )
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Lora",
     "Model",
     "ModelSettings",
+    "Optimizer",
     "Price",
     "RankGrpo",
     "Recommend",
@@ -37,4 +39,5 @@ __all__ = [
     "Sft",
     "SourceSection",
     "Train",
+    "Training",
 ]

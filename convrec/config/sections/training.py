@@ -1,15 +1,14 @@
-"""The sections of the student model: its training and its evaluation."""
+"""The sections of the two trainings: supervised fine-tuning and Rank-GRPO."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from convrec.config.base import Section
 from convrec.config.choices import ALGORITHMS
-
-SamplerName = Literal["free", "lines", "distinct", "constrained"]
+from convrec.config.sections.model import SamplerName
 
 DEFAULT_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 """The default of `lora.target_modules`."""
@@ -28,37 +27,94 @@ class Lora(Section):
     )
 
 
-class Model(Section):
-    """The student model."""
+class Optimizer(Section):
+    """AdamW (arXiv 1711.05101)."""
 
-    base: str = Field(
-        "tiny", min_length=1, description="`tiny`, `smollm2` (extra), a folder, or a Hub name."
+    name: Literal[
+        "adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit"
+    ] = Field(
+        "adamw_torch_fused",
+        description="AdamW of torch, or of bitsandbytes (`adamw_8bit`, `paged_*`), which needs a "
+        "GPU.",
     )
-    prompt: Literal["instruct", "plain", "given"] = Field(
-        "instruct",
-        description="The student's prompt: an instruction with the conversation, the conversation "
-        "alone, or the prompt in the data (part of the authors' schema).",
+    beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the gradients' mean [β₁].")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Decay of their squares' mean [β₂].")
+    epsilon: float = Field(1e-8, gt=0, description="Added to the denominator [ε].")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
+    max_grad_norm: float = Field(
+        1.0, ge=0, description="Norm that gradients are clipped to; 0 disables clipping."
     )
-    max_prompt_tokens: int = Field(512, gt=0, description="Maximum tokens of a prompt.")
-    max_completion_tokens: int = Field(512, gt=0, description="Maximum tokens of a list.")
-    vocabulary: int = Field(4096, ge=300, description="BPE vocabulary size of the `tiny` model.")
-    hidden: int = Field(128, gt=0, description="Hidden size of the `tiny` model.")
-    layers: int = Field(4, gt=0, description="Layers of the `tiny` model.")
-    bf16: bool = Field(True, description="Use bf16 autocast if the hardware supports it.")
 
 
-class Sft(Section):
-    """Supervised fine-tuning (TRL SFTTrainer)."""
+class Training(Section):
+    """What both trainings have: optimizer, learning rate, adapters, and the split of a batch."""
 
-    epochs: float = Field(3, gt=0, description="Passes over the demonstrations.")
+    later_keys: ClassVar = frozenset({"schedule", "drop_step", "drop_factor", "optimizer"})
+    runtime_keys: ClassVar = frozenset({"micro_batch"})
+
     learning_rate: float = Field(2e-5, gt=0, description="Peak learning rate.")
-    batch_size: int = Field(8, gt=0, description="Demonstrations per optimizer step.")
-    warmup_ratio: float = Field(0.05, ge=0, lt=1, description="Share of steps with warm-up.")
+    schedule: Literal["constant", "linear", "cosine", "drop"] = Field(
+        "constant",
+        description="Learning rate after the warm-up: `constant`; down to 0 (`linear`, `cosine`); "
+        "or `drop`, which multiplies it by `drop_factor` from step `drop_step` on.",
+    )
+    warmup_ratio: float = Field(
+        0.0, ge=0, lt=1, description="Share of steps with a rising learning rate."
+    )
+    drop_step: int = Field(0, ge=0, description="Step from which `drop` applies.")
+    drop_factor: float = Field(0.1, gt=0, description="Factor of `drop`.")
+    optimizer: Optimizer = Optimizer()
+    micro_batch: int = Field(
+        0,
+        ge=0,
+        description="Rows of one process in one forward and backward pass; the gradient is that "
+        "of the whole step. 0: as many as memory allows.",
+    )
     lora: Lora = Lora()
 
+    @model_validator(mode="after")
+    def _check_drop(self) -> Self:
+        if (self.schedule == "drop") != (self.drop_step > 0):
+            raise ValueError("schedule=drop and drop_step belong together; set both or neither")
+        return self
 
-class RankGrpo(Section):
+
+class Sft(Training):
+    """Supervised fine-tuning (TRL SFTTrainer)."""
+
+    later_keys: ClassVar = Training.later_keys | {"steps", "eval_every", "eval_samples", "keep"}
+    runtime_keys: ClassVar = Training.runtime_keys | {"save_every"}
+
+    epochs: float = Field(3, gt=0, description="Passes over the demonstrations.")
+    steps: int = Field(0, ge=0, description="Optimizer steps; 0: those of `epochs`.")
+    batch_size: int = Field(8, gt=0, description="Demonstrations per optimizer step.")
+    schedule: Literal["constant", "linear", "cosine", "drop"] = Field(
+        "cosine", description=Training.model_fields["schedule"].description
+    )
+    warmup_ratio: float = Field(
+        0.05, ge=0, lt=1, description="Share of steps with a rising learning rate."
+    )
+    eval_every: int = Field(0, ge=0, description="Validate every N steps; 0: after each epoch.")
+    eval_samples: int = Field(64, gt=0, description="Validation posts, drawn by `seed`.")
+    keep: Literal["best", "last"] = Field(
+        "best", description="Weights to keep: of the lowest validation loss, or of the last step."
+    )
+    save_every: int = Field(
+        0, ge=0, description="Save a resumable checkpoint every N steps; 0: after each epoch."
+    )
+
+
+class RankGrpo(Training):
     """Rank-GRPO (TRL GRPOTrainer subclass)."""
+
+    later_keys: ClassVar = Training.later_keys | {"warmup_ratio", "epochs"}
+    runtime_keys: ClassVar = Training.runtime_keys | {
+        "save_every",
+        "vllm_url",
+        "vllm_tensor_parallel",
+        "vllm_memory",
+        "vllm_max_length",
+    }
 
     algorithm: Annotated[str, AfterValidator(ALGORITHMS.check)] = Field(
         "rank_grpo", description="Training algorithm."
@@ -67,7 +123,10 @@ class RankGrpo(Section):
     reduction: Literal["rank", "token", "sequence"] = Field(
         "rank", description="Average the loss over ranks, tokens or sequences."
     )
-    steps: int = Field(200, gt=0, description="Optimizer steps.")
+    steps: int = Field(200, gt=0, description="Optimizer steps, unless `epochs` is set.")
+    epochs: float = Field(
+        0, ge=0, description="Passes over the training samples; 0: `steps` decides."
+    )
     prompts_per_step: int = Field(8, gt=0, description="Prompts per optimizer step.")
     group_size: int = Field(8, gt=1, description="Lists sampled per prompt [G].")
     iterations: int = Field(1, gt=0, description="Optimizer steps per generation [μ].")
@@ -84,6 +143,15 @@ class RankGrpo(Section):
     )
     vllm_url: str = Field(
         "", description="Address of the vLLM server, for example http://127.0.0.1:8000."
+    )
+    vllm_tensor_parallel: int = Field(
+        1, gt=0, description="GPUs that share the weights of one vLLM engine (`colocate`)."
+    )
+    vllm_memory: float = Field(
+        0.3, gt=0, lt=1, description="Share of a GPU's memory for vLLM (`colocate`)."
+    )
+    vllm_max_length: int = Field(
+        0, ge=0, description="Tokens of a prompt and its list in vLLM; 0: the sum of both limits."
     )
     temperature: float = Field(1.0, gt=0, description="Sampling temperature.")
     beta: float = Field(1e-3, ge=0, description="Weight of the KL term to the SFT model [β].")
@@ -108,7 +176,6 @@ class RankGrpo(Section):
     save_every: int = Field(
         20, ge=0, description="Save a resumable checkpoint every N steps; 0 disables saving."
     )
-    lora: Lora = Lora()
 
     @model_validator(mode="after")
     def _check_vllm(self) -> RankGrpo:
@@ -135,36 +202,3 @@ class RankGrpo(Section):
         except ValueError:
             pass
         raise ValueError("allowed: log, exp_inf, or exp:Γ with Γ > 1, for example exp:2.0")
-
-
-class Train(Section):
-    """How the trainings of sft and rank_grpo are launched. No part of any artifact id."""
-
-    launcher: Literal["process", "accelerate"] = Field(
-        "process", description="Train in the run's process, or with `accelerate launch`."
-    )
-    parallel: str = Field(
-        "ddp",
-        description="`ddp`, `fsdp`, `zero3` (DeepSpeed), or the path of an accelerate "
-        "configuration file.",
-    )
-    processes: int = Field(
-        0, ge=0, description="Training processes; 0: one per GPU, or as in that file."
-    )
-
-
-class Evaluate(Section):
-    """Lists sampled on the test split, and their metrics."""
-
-    later_keys: ClassVar = frozenset({"limit"})
-
-    samples: int = Field(1, gt=0, description="Lists sampled per test context.")
-    limit: int = Field(
-        0, ge=0, description="Sample lists for the first N test contexts only; 0 uses all."
-    )
-    sampler: SamplerName = Field(
-        "distinct", description="As `rank_grpo.sampler`; `free` measures the model alone."
-    )
-    temperature: float = Field(1.0, gt=0, description="Sampling temperature.")
-    batch_size: int = Field(64, gt=0, description="Prompts per batch.")
-    bootstrap: int = Field(1000, gt=0, description="Resamples per confidence interval.")

@@ -18,9 +18,9 @@ def _config(config: Config) -> dict[str, Any]:
         "years": config.recommend.years,
         "prompt": prompt_settings(config),
         "model": config.model.identity_settings(
-            "max_prompt_tokens", "max_completion_tokens", "bf16"
+            "max_prompt_tokens", "max_completion_tokens", "bf16", "weights"
         ),
-        "rank_grpo": config.rank_grpo.identity_settings(exclude={"save_every", "vllm_url"}),
+        "rank_grpo": config.rank_grpo.identity_settings(),
         **config.domain.identity_settings("line", "line_without_year"),
     }
 
@@ -34,7 +34,7 @@ def _build(ctx: StepContext) -> StepResult:
 RANK_GRPO = Step(
     stage="rank_grpo",
     kind="checkpoint",
-    version=2,
+    version=3,
     build=_build,
     config=_config,
     inputs=lambda ctx: adapter_targets(ctx.config, ctx.config.rank_grpo.lora),

@@ -28,7 +28,7 @@ def _build(ctx: StepContext) -> StepResult:
 SFT = Step(
     stage="sft",
     kind="checkpoint",
-    version=2,
+    version=3,
     build=_build,
     config=_config,
     inputs=lambda ctx: {

@@ -19,13 +19,16 @@ class Inner(Section):
 
 
 class Outer(Section):
-    later_keys: ClassVar = frozenset({"limit", "columns"})
+    later_keys: ClassVar = frozenset({"limit", "columns", "extra"})
+    runtime_keys: ClassVar = frozenset({"folder"})
 
     size: int = 1
     name: str = "a"
     limit: int = 0
     columns: dict[str, str] = Field(default={})
+    folder: str = ""
     inner: Inner = Inner()
+    extra: Inner = Inner()
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,8 @@ class Outer(Section):
         ({"size": 2, "limit": 3}, {"size": 2, "limit": 3}),
         ({"columns": {"title": "name"}}, {"columns": {"title": "name"}}),
         ({"inner": {"added": 1}}, {"inner": {"rank": 4, "added": 1.0}}),
+        ({"extra": {"added": 0.5}, "folder": "here"}, {}),
+        ({"extra": {"rank": 5}}, {"extra": {"rank": 5}}),
     ],
 )
 def test_later_keys_enter_an_id_unless_default(
@@ -66,8 +71,8 @@ ALWAYS = {
     "model": "base prompt max_prompt_tokens max_completion_tokens vocabulary hidden layers bf16",
     "sft": "epochs learning_rate batch_size warmup_ratio lora",
     "rank_grpo": "algorithm reward reduction steps prompts_per_step group_size iterations "
-    "learning_rate sampler vllm vllm_url temperature beta epsilon_low epsilon_high overflow exact "
-    "early fault eval_every eval_samples patience save_every lora",
+    "learning_rate sampler vllm temperature beta epsilon_low epsilon_high overflow exact "
+    "early fault eval_every eval_samples patience lora",
 }
 
 

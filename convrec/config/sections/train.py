@@ -1,0 +1,40 @@
+"""The section that says how trainings are launched, and where they report to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from convrec.config.base import Section
+
+
+class Train(Section):
+    """How the trainings of sft and rank_grpo are launched. No part of any artifact id."""
+
+    launcher: Literal["process", "accelerate"] = Field(
+        "process", description="Train in the run's process, or with `accelerate launch`."
+    )
+    parallel: str = Field(
+        "ddp",
+        description="`ddp`, `fsdp`, `zero3` (DeepSpeed), or the path of an accelerate "
+        "configuration file.",
+    )
+    processes: int = Field(
+        0, ge=0, description="Training processes; 0: one per GPU, or as in that file."
+    )
+    gradient_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Recompute activations in the backward pass instead of keeping them. `auto`: "
+        "where a step would not fit otherwise.",
+    )
+    attn_implementation: str = Field(
+        "",
+        description="Attention of transformers: `sdpa`, `eager`, `flash_attention_2` and others. "
+        "Empty: the fastest for the processor.",
+    )
+    report_to: tuple[str, ...] = Field(
+        (),
+        description="Trackers to report trainings to, as transformers names them: `tensorboard`, "
+        "`mlflow`, `wandb`, `trackio` and others.",
+    )
