@@ -32,9 +32,9 @@ import polars as pl
 from convrec.config import Config, Model
 from convrec.models.hardware import has_bf16
 from convrec.models.tiny import make_tiny
-from convrec.operations.sizing.memory import TrainingSetup, estimate_memory
-from convrec.operations.sizing.model_shape import model_shape
 from convrec.training.job import TrainingJob
+from convrec.training.memory.estimate import TrainingSetup, estimate_memory
+from convrec.training.memory.model_shape import model_shape
 
 PROMPT, COMPLETION, GROUP = 96, 128, 8
 MEASURES = ("tensors", "returned", "resident")

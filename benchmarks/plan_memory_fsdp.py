@@ -31,9 +31,9 @@ from benchmarks.plan_memory import (
     training_job,
 )
 from convrec.models.hardware import has_bf16
-from convrec.operations.sizing import memory
-from convrec.operations.sizing.model_shape import model_shape
 from convrec.training.job import Progress, TrainingJob, TrainingResult
+from convrec.training.memory import estimate as memory
+from convrec.training.memory.model_shape import model_shape
 from tests.support.sharded_training import FSDP, fit_sharded, local_size, run_sharded
 
 

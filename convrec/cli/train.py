@@ -39,8 +39,8 @@ def plan(
     """Estimate memory by part, batch, steps and hours of sft and rank_grpo; needs no GPU."""
     from convrec.config import load, parse_overrides
     from convrec.operations.sizing.gpus import parse_machine
-    from convrec.operations.sizing.model_shape import model_shape
     from convrec.operations.sizing.plan import plan_stage
+    from convrec.training.memory.model_shape import model_shape
 
     config = load(profile, parse_overrides(assignments or []))
     machine, shape = parse_machine(gpus), model_shape(model)

@@ -1,4 +1,4 @@
-"""Sizes at which SFT trades time for memory; `convrec.operations.sizing` plans with the same."""
+"""Sizes at which SFT trades time for memory; `convrec.training.memory` plans with the same."""
 
 MAX_LOGITS_GPU, MAX_LOGITS_CPU = 2**26, 2**28
 """Largest number of logits for which the loss is computed in one piece. It is larger on a CPU,

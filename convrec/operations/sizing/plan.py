@@ -10,14 +10,14 @@ from typing import Any, Literal
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.operations.sizing.gpus import Machine
-from convrec.operations.sizing.memory import (
+from convrec.training.memory.estimate import (
     FLOAT32_BYTES,
     Memory,
     TrainingSetup,
     estimate_memory,
     recomputes_activations,
 )
-from convrec.operations.sizing.model_shape import ModelShape
+from convrec.training.memory.model_shape import ModelShape
 
 USABLE_MEMORY = 0.9
 """Share of a GPU's memory to plan with; the rest is for its context and fragmentation."""

@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 from convrec.config import Config, load
 from convrec.errors import InputError
 from convrec.operations.sizing.gpus import parse_machine
-from convrec.operations.sizing.memory import (
+from convrec.operations.sizing.plan import USABLE_MEMORY, plan_stage
+from convrec.training.memory.estimate import (
     TILE_COLUMNS,
     UNFUSED_COPIES,
     TrainingSetup,
     estimate_memory,
 )
-from convrec.operations.sizing.model_shape import model_shape, saved_activations
-from convrec.operations.sizing.plan import USABLE_MEMORY, plan_stage
+from convrec.training.memory.model_shape import model_shape, saved_activations
 from flows.cli import app
 
 SMALL = {
@@ -100,7 +100,7 @@ def test_the_peak_is_the_maximum_of_a_step(folder: str, monkeypatch: pytest.Monk
     kept = estimate_memory(shape, setup)
     always = kept.weights + kept.optimizer
     assert kept.peak == always + max(kept.activations + kept.logits, kept.gradients)
-    monkeypatch.setattr("convrec.operations.sizing.memory.RECOMPUTE_FROM", 1)
+    monkeypatch.setattr("convrec.training.memory.estimate.RECOMPUTE_FROM", 1)
     recomputed = estimate_memory(shape, setup)
     inputs = 4 * 16 * 64 * 4  # of a layer
     rest = kept.activations - 3 * recomputed.recomputation

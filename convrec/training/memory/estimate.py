@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from convrec.models.memory_limits import MAX_LOGITS_CPU, MAX_LOGITS_GPU, RECOMPUTE_FROM
-from convrec.operations.sizing.model_shape import ModelShape, saved_activations
+from convrec.training.memory.model_shape import ModelShape, saved_activations
 
 FLOAT32_BYTES = 4
 
