@@ -15,7 +15,6 @@ from convrec.training.memory.estimate import (
     Memory,
     TrainingSetup,
     estimate_memory,
-    recomputes_activations,
 )
 from convrec.training.memory.model_shape import ModelShape
 
@@ -156,7 +155,7 @@ def step_seconds(shape: ModelShape, setup: TrainingSetup, machine: Machine) -> d
     tokens = setup.rows * (setup.prompt + setup.completion)
     attention = 2 * shape.layers * shape.config.hidden_size * (setup.prompt + setup.completion)
     forward = 2 * shape.parameters + attention
-    passes = (2 if setup.lora else 3) + recomputes_activations(shape, setup)
+    passes = (2 if setup.lora else 3) + setup.recompute
     passes += setup.reference or (setup.stage == "rank_grpo" and setup.lora > 0)
     learning = passes * forward * tokens / (COMPUTE_UTILIZATION * machine.flops)
     sampling = sampling_seconds(shape, setup, machine) if setup.stage == "rank_grpo" else 0.0

@@ -1,23 +1,26 @@
-"""Memory of a training on each GPU, by part; `docs/internals/scale.md` explains the formula.
+"""Memory of a training on each device, by part; `docs/internals/scale.md` explains the formula.
 
-Weights are float32, as this project trains them; arithmetic is bf16 by autocast. With DDP each GPU
-holds everything. FSDP and ZeRO-3 shard weights, gradients and optimizer state.
+Trained weights are float32, frozen ones float32 or bf16; arithmetic is bf16 by autocast. With DDP
+each GPU holds everything. FSDP and ZeRO-3 shard weights, gradients, optimizer state and reference.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from convrec.models.memory_limits import MAX_LOGITS_CPU, MAX_LOGITS_GPU, RECOMPUTE_FROM
-from convrec.training.memory.model_shape import ModelShape, saved_activations
+from convrec.models.memory_limits import MAX_LOGITS_CPU, MAX_LOGITS_GPU
+from convrec.training.memory.model_shape import ModelShape, SavedActivations, saved_activations
 
-FLOAT32_BYTES = 4
+FLOAT32_BYTES, BF16_BYTES = 4, 2
 
 TILE_ROWS, TILE_COLUMNS = 4096, 32768
 """Size of the logits that TRL's tiled head holds at once (`trl.kernels`, 1.16)."""
 
 UNFUSED_COPIES = 7.25
 """Further float32 copies of a tile if its gradient has no Triton kernel, as on a CPU."""
+
+EIGHT_BIT_STATE = 2 * (1 + FLOAT32_BYTES / 256)
+"""Bytes of both moments of one weight in 8-bit Adam: a scale for each block of 256."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,14 @@ class TrainingSetup:
         rows: Rows (sft) or lists (rank_grpo) per step in one process.
         prompt: Tokens of a prompt.
         completion: Tokens of a completion.
+        micro_batch: Rows in one forward and backward pass; 0: all.
+        recompute: Whether the backward pass recomputes layers instead of keeping activations.
         lora: Rank of the adapters; 0 trains all weights.
         targets: Names of the modules with adapters.
         reference: Whether a reference model is held.
+        frozen_bytes: Bytes of one weight that is not trained.
+        optimizer: Name in transformers, as `optimizer.name` has it.
+        vllm: Bytes that vLLM reserves on this device; its engine samples instead of the model.
         fused: Whether the tiled head runs in Triton kernels, as on a GPU.
     """
 
@@ -38,48 +46,69 @@ class TrainingSetup:
     rows: int
     prompt: int
     completion: int
+    micro_batch: int = 0
+    recompute: bool = False
     processes: int = 1
     sharded: bool = False
     bf16: bool = True
     lora: int = 0
     targets: tuple[str, ...] = ()
     reference: bool = False
+    frozen_bytes: int = FLOAT32_BYTES
+    optimizer: str = "adamw_torch_fused"
+    vllm: float = 0
     attention: str = "sdpa"
     fused: bool = True
+
+    @property
+    def at_once(self) -> int:
+        """Rows in one forward and backward pass."""
+        return min(self.micro_batch or self.rows, self.rows)
+
+    @property
+    def shards(self) -> int:
+        """Processes that share one copy of the weights."""
+        return self.processes if self.sharded else 1
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on each GPU, by part.
+    """Bytes on each device, by part.
 
     Attributes:
         weights: The weights, and those gathered from other shards.
         buckets: DDP's copy of the gradients.
+        vllm: What vLLM reserves.
         sampling: Cache, logits and bf16 weights while lists are generated.
         activations: What the forward pass keeps for the backward pass.
         logits: The head and the loss, including the gradient of the head's weights.
         recomputation: One layer, if the backward pass recomputes activations.
+        accumulated: Gradients of earlier micro-batches.
+        gradients: Gradients at the end of a backward pass.
     """
 
     weights: float
     optimizer: float
     reference: float
     buckets: float
+    vllm: float
     sampling: float
     activations: float
     logits: float
     recomputation: float
+    accumulated: float
     gradients: float
 
     @property
     def peak(self) -> float:
         """The maximum over a step: sampling, the loss, the last layer, or the last gradient.
 
-        Activations are freed as gradients are created.
+        Activations are freed as gradients are created, unless earlier micro-batches left some.
         """
-        always = self.weights + self.optimizer + self.reference + self.buckets
+        always = self.weights + self.optimizer + self.reference + self.buckets + self.vllm
         loss, last_layer = self.activations + self.logits, self.activations + self.recomputation
-        return always + max(self.sampling, loss, last_layer, self.gradients + self.recomputation)
+        passes = self.accumulated + max(loss, last_layer)
+        return always + max(self.sampling, passes, self.gradients + self.recomputation)
 
     def parts(self) -> dict[str, float]:
         """The parts by name, as in the JSON output."""
@@ -87,63 +116,74 @@ class Memory:
         return {renamed.get(name, name): value for name, value in asdict(self).items()}
 
 
-def estimate_memory(shape: ModelShape, setup: TrainingSetup) -> Memory:
-    """The memory of a training of this model, by part."""
+def estimate_memory(
+    shape: ModelShape, setup: TrainingSetup, saved: SavedActivations | None = None
+) -> Memory:
+    """The memory of a training of this model, by part; `saved` is computed if not given."""
     trained = shape.adapter(setup.lora, setup.targets) if setup.lora else shape.parameters
-    weights = shape.parameters + (trained if setup.lora else 0)
-    shards = setup.processes if setup.sharded else 1
+    held = shape.parameters * (setup.frozen_bytes if setup.lora else FLOAT32_BYTES)
+    held += trained * FLOAT32_BYTES if setup.lora else 0
     gathered = gathered_gradients = 0
     if setup.sharded:  # two layers at a time; embeddings and head for the whole step
         outside_layers = shape.parameters - shape.layers * shape.layer
         gathered = (2 * shape.layer + outside_layers) * FLOAT32_BYTES
         gathered_gradients = (shape.layer + outside_layers) * FLOAT32_BYTES
-    has_buckets = setup.processes > 1 and not setup.sharded
-    activations, recomputation = _activations(shape, setup)
+    gradients = trained * FLOAT32_BYTES / setup.shards
+    reference = shape.parameters * setup.frozen_bytes / setup.shards
+    activations, recomputation = _activations(shape, setup, saved)
     return Memory(
-        weights=weights * FLOAT32_BYTES / shards + gathered,
-        optimizer=2 * trained * FLOAT32_BYTES / shards,
-        reference=shape.parameters * FLOAT32_BYTES if setup.reference else 0,
-        buckets=trained * FLOAT32_BYTES if has_buckets else 0,
-        sampling=_sampling(shape, setup) if setup.stage == "rank_grpo" else 0,
+        weights=held / setup.shards + gathered,
+        optimizer=_optimizer(shape, setup, trained) / setup.shards,
+        reference=reference if setup.reference else 0,
+        buckets=trained * FLOAT32_BYTES if setup.processes > 1 and not setup.sharded else 0,
+        vllm=setup.vllm,
+        sampling=_sampling(shape, setup),
         activations=activations,
         logits=_logits(shape, setup),
         recomputation=recomputation,
-        gradients=trained * FLOAT32_BYTES / shards + gathered_gradients,
+        accumulated=gradients if setup.at_once < setup.rows else 0,
+        gradients=gradients + gathered_gradients,
     )
 
 
-def recomputes_activations(shape: ModelShape, setup: TrainingSetup) -> bool:
-    """Whether the backward pass recomputes layers instead of keeping their activations."""
-    return setup.stage == "sft" and shape.parameters >= RECOMPUTE_FROM
+def _optimizer(shape: ModelShape, setup: TrainingSetup, trained: int) -> float:
+    """Both moments of AdamW; transformers keeps those of embeddings in float32."""
+    if "8bit" not in setup.optimizer:
+        return 2.0 * trained * FLOAT32_BYTES
+    embeddings = 0 if setup.lora else int(shape.config.vocab_size) * int(shape.config.hidden_size)
+    return 2.0 * embeddings * FLOAT32_BYTES + (trained - embeddings) * EIGHT_BIT_STATE
 
 
-def _activations(shape: ModelShape, setup: TrainingSetup) -> tuple[float, float]:
+def _activations(
+    shape: ModelShape, setup: TrainingSetup, saved: SavedActivations | None
+) -> tuple[float, float]:
     """Bytes kept from the forward pass, and bytes of one recomputed layer."""
     tokens = setup.prompt + setup.completion
-    saved = saved_activations(
+    saved = saved or saved_activations(
         shape,
-        setup.rows,
+        setup.at_once,
         tokens,
         bf16=setup.bf16,
         attention=setup.attention,
         adapters=(setup.lora, setup.targets),
     )
-    if not recomputes_activations(shape, setup):
+    if not setup.recompute:
         return float(saved.layer * shape.layers + saved.rest), 0.0
-    layer_input = setup.rows * tokens * shape.config.hidden_size * FLOAT32_BYTES
+    layer_input = setup.at_once * tokens * shape.config.hidden_size * FLOAT32_BYTES
     return float(shape.layers * layer_input + saved.rest), float(saved.layer)
 
 
 def _logits(shape: ModelShape, setup: TrainingSetup) -> float:
     """Logits, their log-probabilities and the gradient: in one piece, or tile by tile."""
     vocabulary, width = int(shape.config.vocab_size), int(shape.config.hidden_size)
-    size = setup.rows * setup.completion * vocabulary
+    size = setup.at_once * setup.completion * vocabulary
     max_size = MAX_LOGITS_GPU if setup.fused else MAX_LOGITS_CPU
     if setup.stage == "sft" and setup.processes == 1 and size <= max_size:
         # Three float32 tensors: logits, their contiguous copy for the loss, log-probabilities.
         return 3.0 * size * FLOAT32_BYTES
-    tokens = setup.rows * (setup.completion if setup.fused else setup.prompt + setup.completion)
-    rows, bytes_each = min(tokens, TILE_ROWS), 2 if setup.bf16 else FLOAT32_BYTES
+    length = setup.completion if setup.fused else setup.prompt + setup.completion
+    tokens = setup.at_once * length
+    rows, bytes_each = min(tokens, TILE_ROWS), BF16_BYTES if setup.bf16 else FLOAT32_BYTES
     columns = min(vocabulary, TILE_COLUMNS)
     tile = float(rows * TILE_COLUMNS * bytes_each)
     if setup.bf16:
@@ -156,10 +196,12 @@ def _logits(shape: ModelShape, setup: TrainingSetup) -> float:
 
 def _sampling(shape: ModelShape, setup: TrainingSetup) -> float:
     """Keys and values of all lists, their logits and probabilities, and autocast's weights."""
+    if setup.stage != "rank_grpo" or setup.vllm:
+        return 0.0
     tokens = setup.rows * (setup.prompt + setup.completion)
-    cache = tokens * shape.cache(2 if setup.bf16 else 4)
+    cache = tokens * shape.cache(BF16_BYTES if setup.bf16 else FLOAT32_BYTES)
     # Three tensors: logits, probabilities, padded probabilities.
     logits = 3 * setup.rows * shape.config.vocab_size * FLOAT32_BYTES
     # Autocast keeps a bf16 copy of each trained weight until the end of a forward pass.
-    copies = 2 * shape.parameters if setup.bf16 and not setup.lora else 0
+    copies = BF16_BYTES * shape.parameters if setup.bf16 and not setup.lora else 0
     return float(cache + logits + copies)

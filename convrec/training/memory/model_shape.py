@@ -84,17 +84,31 @@ def model_shape(name: str) -> ModelShape:
         config = AutoConfig.from_pretrained(file, trust_remote_code=False)
         with FakeTensorMode():
             model = _build_model(config, int(config.num_hidden_layers))
-            modules = tuple(
-                (path.rpartition(".")[2], module.in_features + module.out_features)
-                for path, module in model.named_modules()
-                if hasattr(module, "in_features")
-            )
-            layer = sum(weight.numel() for weight in model.base_model.layers[0].parameters())
-            return ModelShape(name, config, model.num_parameters(), layer, modules)
-    except (OSError, ValueError, AttributeError, KeyError) as error:
+            return _shape(name, model)
+    except (OSError, ValueError, AttributeError, KeyError, StopIteration) as error:
         raise InputError(
             f"{file} describes no causal language model ({first_line(error)})"
         ) from None
+
+
+def loaded_shape(model: Any) -> ModelShape:
+    """The shape of a loaded transformers model without adapters."""
+    return _shape(str(model.name_or_path), model)
+
+
+def _shape(name: str, model: Any) -> ModelShape:
+    from torch.nn import ModuleList
+
+    modules = tuple(
+        (path.rpartition(".")[2], module.in_features + module.out_features)
+        for path, module in model.named_modules()
+        if hasattr(module, "in_features")
+    )
+    config, total = model.config, int(model.config.num_hidden_layers)
+    stacks = [part for part in model.modules() if isinstance(part, ModuleList)]
+    first_layer = next(stack[0] for stack in stacks if len(stack) == total)
+    layer = sum(weight.numel() for weight in first_layer.parameters())
+    return ModelShape(name, config, int(model.num_parameters()), layer, modules)
 
 
 class SavedActivations(NamedTuple):

@@ -95,13 +95,12 @@ def test_logits_are_in_one_piece_or_tiled(folder: str) -> None:
     assert on_cpu.logits > 2 * UNFUSED_COPIES * 32 * 300 * 4  # includes the prompt's positions
 
 
-def test_the_peak_is_the_maximum_of_a_step(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peak_is_the_maximum_of_a_step(folder: str) -> None:
     shape, setup = model_shape(folder), TrainingSetup("sft", 4, 8, 8)
     kept = estimate_memory(shape, setup)
     always = kept.weights + kept.optimizer
     assert kept.peak == always + max(kept.activations + kept.logits, kept.gradients)
-    monkeypatch.setattr("convrec.training.memory.estimate.RECOMPUTE_FROM", 1)
-    recomputed = estimate_memory(shape, setup)
+    recomputed = estimate_memory(shape, replace(setup, recompute=True))
     inputs = 4 * 16 * 64 * 4  # of a layer
     rest = kept.activations - 3 * recomputed.recomputation
     assert recomputed.activations == 3 * inputs + rest

@@ -1,0 +1,233 @@
+"""How many rows of a step go through the model at once, and whether activations are recomputed.
+
+A step of a model below SMALL_MODEL parameters always goes through in one piece, so that the same
+training does the same arithmetic on every machine. Larger models get the largest piece that fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from convrec.config import Config
+from convrec.errors import ConfigError, ConvrecError
+from convrec.training.memory.available import available_memory
+from convrec.training.memory.estimate import (
+    BF16_BYTES,
+    FLOAT32_BYTES,
+    TrainingSetup,
+    estimate_memory,
+)
+from convrec.training.memory.model_shape import (
+    ModelShape,
+    SavedActivations,
+    loaded_shape,
+    saved_activations,
+)
+from convrec.utils.distributed import is_sharded, process_count
+
+TrainingStage = Literal["sft", "rank_grpo"]
+
+SMALL_MODEL = 50_000_000
+"""Parameters below which a step is never split."""
+
+USABLE_MEMORY = 0.9
+"""Share of the available memory to plan with; the rest is for fragmentation."""
+
+CPU_MODEL, CPU_TOKENS = 100_000_000, 512
+"""Parameters from which a CPU gets no more than so many tokens at once: more are not faster."""
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """The rows of a process in one forward and backward pass, and how activations are kept.
+
+    Attributes:
+        rows: A divisor of the rows of a step, so that all passes are equal.
+        recompute: Whether the backward pass recomputes activations (gradient checkpointing).
+    """
+
+    rows: int
+    recompute: bool
+
+
+def choose_micro_batch(
+    model: Any,
+    config: Config,
+    stage: TrainingStage,
+    rows: int,
+    *,
+    prompt: int = 0,
+    completion: int = 0,
+    bf16: bool = False,
+) -> MicroBatch:
+    """The micro-batch of a loaded transformers model, before it gets adapters.
+
+    Args:
+        rows: Rows (sft) or lists (rank_grpo) of a step in this process.
+        prompt: Tokens of the longest prompt; 0: `model.max_prompt_tokens`.
+        completion: Tokens of the longest completion; 0: `model.max_completion_tokens`.
+        bf16: Whether arithmetic is bf16.
+
+    `micro_batch` and `train.gradient_checkpointing` are obeyed where they are set. All processes of
+    a training must call this at the same time; they choose the same. Raises ConfigError for a
+    micro-batch that is larger than the step, or that does not divide it.
+    """
+    requested, checkpointing = getattr(config, stage).micro_batch, _checkpointing(config)
+    check_split(config, stage, rows)
+    small = int(model.num_parameters()) < SMALL_MODEL
+    if small or (requested and checkpointing is not None):
+        return MicroBatch(requested or rows, bool(checkpointing))
+    limit = _limit(model, config, stage)
+    attention = str(model.config._attn_implementation)
+    try:
+        shape = loaded_shape(model)
+        setup = training_setup(
+            shape,
+            config,
+            stage,
+            rows,
+            prompt=prompt,
+            completion=completion,
+            bf16=bf16,
+            attention=attention if attention == "eager" else "sdpa",
+        )
+        return fit_micro_batch(shape, setup, limit, requested, checkpointing)
+    except ConvrecError:
+        raise
+    except Exception:  # an architecture without layers, or one that fake tensors cannot run
+        return MicroBatch(requested or rows, bool(checkpointing))
+
+
+def check_split(config: Config, stage: TrainingStage, rows: int) -> None:
+    """Raise ConfigError if `micro_batch` is set and a step of so many rows has no such part."""
+    requested = getattr(config, stage).micro_batch
+    unit = "rows" if stage == "sft" else "lists"
+    if requested > rows:
+        raise ConfigError(
+            f"{stage}.micro_batch={requested} is larger than a step, which has {rows} {unit} in "
+            f"each process; set it to {rows} or lower, or to 0 to let convrec choose"
+        )
+    if requested and rows % requested:
+        allowed = ", ".join(map(str, divisors(rows)))
+        raise ConfigError(
+            f"{stage}.micro_batch={requested} does not divide the {rows} {unit} of a step in each "
+            f"process; set it to one of {allowed}, or to 0 to let convrec choose"
+        )
+
+
+def fit_micro_batch(
+    shape: ModelShape,
+    setup: TrainingSetup,
+    limit: float,
+    requested: int = 0,
+    recompute: bool | None = None,
+) -> MicroBatch:
+    """The first split whose estimated peak is within `limit` bytes; else the smallest.
+
+    Keeping activations is preferred to recomputing them, even in smaller parts. `requested` and
+    `recompute` fix one of the two choices.
+    """
+    saved = linear_activations(shape, setup)
+    sizes = [requested] if requested else _sizes(shape, setup)
+    for recomputed in (False, True) if recompute is None else (recompute,):
+        for size in sizes:
+            tried = replace(setup, micro_batch=size, recompute=recomputed)
+            if estimate_memory(shape, tried, saved(size)).peak <= limit:
+                return MicroBatch(size, recomputed)
+    return MicroBatch(sizes[-1], True if recompute is None else recompute)
+
+
+def linear_activations(
+    shape: ModelShape, setup: TrainingSetup
+) -> Callable[[int], SavedActivations]:
+    """What a forward pass over so many rows saves; counted for one and for two rows."""
+    one, two = (
+        saved_activations(
+            shape,
+            rows,
+            setup.prompt + setup.completion,
+            bf16=setup.bf16,
+            attention=setup.attention,
+            adapters=(setup.lora, setup.targets),
+        )
+        for rows in (1, 2)
+    )
+
+    def saved(rows: int) -> SavedActivations:
+        return SavedActivations(
+            *(first + (rows - 1) * (second - first) for first, second in zip(one, two, strict=True))
+        )
+
+    return saved
+
+
+def training_setup(
+    shape: ModelShape,
+    config: Config,
+    stage: TrainingStage,
+    rows: int,
+    *,
+    prompt: int = 0,
+    completion: int = 0,
+    bf16: bool = False,
+    attention: str = "sdpa",
+) -> TrainingSetup:
+    """The training of `config` as this process runs it."""
+    import torch
+
+    settings = getattr(config, stage)
+    frozen = BF16_BYTES if config.model.weights == "bfloat16" else FLOAT32_BYTES
+    return TrainingSetup(
+        stage,
+        rows,
+        prompt or config.model.max_prompt_tokens,
+        completion or config.model.max_completion_tokens,
+        processes=process_count(),
+        sharded=is_sharded(),
+        bf16=bf16,
+        lora=settings.lora.rank,
+        targets=shape.targets(settings.lora, stage),
+        reference=stage == "rank_grpo" and config.rank_grpo.beta > 0 and not settings.lora.rank,
+        frozen_bytes=frozen,
+        optimizer=settings.optimizer.name,
+        attention=attention,
+        fused=torch.cuda.is_available(),
+    )
+
+
+def divisors(rows: int) -> list[int]:
+    """The sizes of equal parts of so many rows, the largest first."""
+    return [size for size in range(rows, 0, -1) if rows % size == 0]
+
+
+def _sizes(shape: ModelShape, setup: TrainingSetup) -> list[int]:
+    """The sizes to try; on a CPU those from which more rows gain nothing."""
+    sizes = divisors(setup.rows)
+    if setup.fused or shape.parameters < CPU_MODEL:
+        return sizes
+    most = CPU_TOKENS // (setup.prompt + setup.completion)
+    return [size for size in sizes if size <= max(1, most)]
+
+
+def _checkpointing(config: Config) -> bool | None:
+    """`train.gradient_checkpointing`; None if it is `auto`."""
+    return {"on": True, "off": False}.get(config.train.gradient_checkpointing)
+
+
+def _limit(model: Any, config: Config, stage: TrainingStage) -> float:
+    """Bytes to plan with, the same in every process. The loaded weights are part of the plan."""
+    import torch
+
+    limit = available_memory()
+    if torch.cuda.is_available():
+        if stage == "rank_grpo" and config.rank_grpo.vllm == "colocate":
+            limit -= config.rank_grpo.vllm_memory * torch.cuda.mem_get_info()[1]
+    else:
+        limit = limit / process_count() + int(model.num_parameters()) * FLOAT32_BYTES
+    if process_count() > 1:
+        from accelerate.utils import gather_object
+
+        limit = min(gather_object([limit]))
+    return USABLE_MEMORY * limit
