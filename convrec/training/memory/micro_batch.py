@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from convrec.config import Config
-from convrec.errors import ConfigError, ConvrecError
+from convrec.errors import ConvrecError
 from convrec.training.memory.available import available_memory
 from convrec.training.memory.estimate import (
     BF16_BYTES,
@@ -70,12 +70,10 @@ def choose_micro_batch(
         completion: Tokens of the longest completion; 0: `model.max_completion_tokens`.
         bf16: Whether arithmetic is bf16.
 
-    `micro_batch` and `train.gradient_checkpointing` are obeyed where they are set. All processes of
-    a training must call this at the same time; they choose the same. Raises ConfigError for a
-    micro-batch that is larger than the step, or that does not divide it.
+    `micro_batch`, which must divide `rows`, and `train.gradient_checkpointing` are obeyed where
+    they are set. Free memory differs between processes, so one must choose for all.
     """
     requested, checkpointing = getattr(config, stage).micro_batch, _checkpointing(config)
-    check_split(config, stage, rows)
     small = int(model.num_parameters()) < SMALL_MODEL
     if small or (requested and checkpointing is not None):
         return MicroBatch(requested or rows, bool(checkpointing))
@@ -98,23 +96,6 @@ def choose_micro_batch(
         raise
     except Exception:  # an architecture without layers, or one that fake tensors cannot run
         return MicroBatch(requested or rows, bool(checkpointing))
-
-
-def check_split(config: Config, stage: TrainingStage, rows: int) -> None:
-    """Raise ConfigError if `micro_batch` is set and a step of so many rows has no such part."""
-    requested = getattr(config, stage).micro_batch
-    unit = "rows" if stage == "sft" else "lists"
-    if requested > rows:
-        raise ConfigError(
-            f"{stage}.micro_batch={requested} is larger than a step, which has {rows} {unit} in "
-            f"each process; set it to {rows} or lower, or to 0 to let convrec choose"
-        )
-    if requested and rows % requested:
-        allowed = ", ".join(map(str, divisors(rows)))
-        raise ConfigError(
-            f"{stage}.micro_batch={requested} does not divide the {rows} {unit} of a step in each "
-            f"process; set it to one of {allowed}, or to 0 to let convrec choose"
-        )
 
 
 def fit_micro_batch(
@@ -217,7 +198,7 @@ def _checkpointing(config: Config) -> bool | None:
 
 
 def _limit(model: Any, config: Config, stage: TrainingStage) -> float:
-    """Bytes to plan with, the same in every process. The loaded weights are part of the plan."""
+    """Bytes to plan with. The loaded weights are part of the plan."""
     import torch
 
     limit = available_memory()
@@ -226,8 +207,4 @@ def _limit(model: Any, config: Config, stage: TrainingStage) -> float:
             limit -= config.rank_grpo.vllm_memory * torch.cuda.mem_get_info()[1]
     else:
         limit = limit / process_count() + int(model.num_parameters()) * FLOAT32_BYTES
-    if process_count() > 1:
-        from accelerate.utils import gather_object
-
-        limit = min(gather_object([limit]))
     return USABLE_MEMORY * limit
