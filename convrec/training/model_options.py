@@ -1,0 +1,53 @@
+"""How a loaded model computes in a training: its attention, and the type of frozen weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from convrec.config import Lora, Model
+from convrec.errors import ConfigError
+from convrec.utils.error_text import first_line
+
+
+def set_attention(model: Any, requested: str, *, fastest: str = "") -> None:
+    """Use the attention that `train.attn_implementation` names; if it is empty, `fastest`.
+
+    With both empty, the model keeps the one that it was loaded with. Raises ConfigError for one
+    that is unknown, not installed or not supported by the model.
+    """
+    name = requested or fastest
+    if not name:
+        return
+    try:
+        model.set_attn_implementation(name)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"train.attn_implementation={name} cannot be used ({first_line(error)}); set it to "
+            "sdpa or eager, or leave it empty"
+        ) from None
+    if model.config._attn_implementation != name:
+        raise ConfigError(
+            f"train.attn_implementation={name} cannot be used with {type(model).__name__}, which "
+            "has its own attention; leave it empty"
+        )
+
+
+def convert_frozen_weights(model: Any, settings: Model, lora: Lora) -> None:
+    """Convert the weights to `model.weights` if only adapters are trained; call it before PEFT.
+
+    PEFT keeps adapters in float32. Buffers, such as rotary frequencies, keep their type.
+    """
+    if lora.rank and settings.weights == "bfloat16":
+        _convert(model, torch.bfloat16)
+
+
+def restore_float32(model: Any) -> None:
+    """Convert all weights to float32, so that merging does not round adapters to bf16."""
+    _convert(model, torch.float32)
+
+
+def _convert(model: Any, dtype: torch.dtype) -> None:
+    for weight in model.parameters():
+        weight.data = weight.data.to(dtype)
