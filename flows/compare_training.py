@@ -34,7 +34,8 @@ def compare_training(
 
     Args:
         profile: A profile that ships (demo, demo-books, inspired-replay, local-llm, reddit-v2,
-            redial, smollm2), or the path of a .toml file.
+            redial, smollm2, paper-qwen2.5-0.5b, paper-llama-3.2-1b, paper-llama-3.2-3b), or the
+            path of a .toml file.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
         algorithms: rank_grpo, rank_grpo:log, rank_grpo:exp:2.0, grpo, gspo, dr_grpo or dapo.
         seeds: Seeds of training; learning rates are chosen with the first one.
