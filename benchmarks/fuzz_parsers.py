@@ -29,12 +29,12 @@ from convrec.llm.outcome import error_failure
 from convrec.llm.rate_limit import parse_duration
 from convrec.llm.response_body import parse_response
 from convrec.metrics.protocols.reference import parse_list
-from convrec.serving.recommend import named_items
 from convrec.stages.ingest.dialogues import parse_dbpedia_name, strip_last_speaker
 from convrec.stages.reflect.prompt import sanitize
 from convrec.stages.reflect.ratings import read_ratings
 from convrec.titles.line_format import line_format, parse_chat_list, parse_line
 from convrec.titles.linker import Linker
+from convrec.titles.named_items import named_items
 from convrec.titles.normalize import clean_text, exact_key, plain_words, split_bare_year
 from convrec.titles.parse import move_article_to_front, parse_title
 from convrec.titles.remarks import read_remark

@@ -20,12 +20,12 @@ from convrec.llm.outcome import error_failure
 from convrec.llm.rate_limit import parse_duration
 from convrec.llm.response_body import parse_response
 from convrec.metrics.protocols.reference import parse_list
-from convrec.serving.recommend import named_items
 from convrec.stages.ingest.dialogues import parse_dbpedia_name, strip_last_speaker
 from convrec.stages.recommend.step import teacher_messages
 from convrec.stages.reflect.parse import read_ratings
 from convrec.stages.reflect.prompt import judge_body
 from convrec.titles.line_format import line_format, parse_chat_list
+from convrec.titles.named_items import named_items
 from convrec.titles.normalize import split_bare_year
 from convrec.utils import markdown
 

@@ -30,3 +30,8 @@ def serving_settings(config: Config) -> dict[str, Any]:
         "reflect": {"enabled": False, "top": 1},  # unused, but validated against list_length
         "remap": {"keep": config.list_length},
     }
+
+
+def serving_config(manifest: str) -> Config:
+    """The `Config` that a checkpoint is served with, from the JSON of its manifest."""
+    return Config.model_validate(json.loads(manifest)["serving"])

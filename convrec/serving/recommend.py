@@ -6,45 +6,13 @@ count as seen.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from convrec.artifacts import Store
 from convrec.artifacts.lineage import checkpoint_catalog
 from convrec.catalog.load import load_configured_catalog
-from convrec.config import Config
 from convrec.errors import InputError
-from convrec.models.prompts import student_prompt
-from convrec.titles.index import YEAR_TOLERANCE
-from convrec.titles.normalize import exact_key, normalize_characters
-
-
-def named_items(text: str, items: Iterable[tuple[str, str, int | None]]) -> set[str]:
-    """Ids of the items (item_id, title, year) whose title occurs in the text as whole words.
-
-    Of overlapping titles, the longest wins. A year right after a title selects among remakes.
-    Titles of one word must have the catalog's capitalization, so "it" and "up" stay words.
-    """
-    by_key: dict[str, list[tuple[str, str, int | None]]] = {}
-    for item_id, title, item_year in items:
-        entry = (item_id, normalize_characters(title), item_year)
-        by_key.setdefault(exact_key(title), []).append(entry)
-    spellings = {title for entries in by_key.values() for _, title, _ in entries}
-    titles = "|".join(re.escape(title) for title in sorted(spellings, key=len, reverse=True))
-    pattern = rf"(?<!\w)({titles})(?!\w)(?:\s*\((\d{{4}})\))?"
-    named = set()
-    for match in re.finditer(pattern, normalize_characters(text), re.IGNORECASE):
-        written, year = match[1], match[2]
-        for item_id, title, item_year in by_key.get(exact_key(written), ()):
-            if year is None:
-                is_named = " " in title or written == title
-            else:
-                is_named = item_year is None or abs(item_year - int(year)) <= YEAR_TOLERANCE
-            if is_named:
-                named.add(item_id)
-    return named
+from convrec.models.manifest import serving_config
 
 
 def recommend_list(
@@ -55,7 +23,7 @@ def recommend_list(
     `catalog` is a catalog file to use instead of the checkpoint's own; `n` defaults to the trained
     list length. Raises InputError for an unknown checkpoint, or an unusable or too small catalog.
     """
-    from convrec.models.generation.catalog_constraint import recommend_constrained
+    from convrec.models.generation.recommend import ServedCatalog, recommend_texts
     from convrec.models.load import load_checkpoint
 
     kind = store.header(checkpoint).ref.kind
@@ -64,22 +32,22 @@ def recommend_list(
             f"{checkpoint} is a {kind}, not a checkpoint; "
             "`convrec artifacts list --kind checkpoint` shows the checkpoints"
         )
-    manifest = json.loads(store.read(checkpoint)["manifest"][0])
-    config = Config.model_validate(manifest["serving"])
+    config = serving_config(store.read(checkpoint)["manifest"][0])
     if catalog:
         frame = load_configured_catalog(catalog, config)[0]
     else:
         frame = checkpoint_catalog(store, checkpoint)
     items = frame.select("item_id", "title", "year").rows()
-    named = named_items(text, items)
-    write = config.line_format.format
-    lines = list(dict.fromkeys(write(title, year) for i, title, year in items if i not in named))
+    served = ServedCatalog(items, config.line_format)
     n = n or config.list_length
-    if len(lines) < n:
+    left = len(served.lines) - len(served.named(text))
+    lists: list[list[str]] = []
+    if left >= n:
+        student = load_checkpoint(store.fetch_folder(checkpoint))
+        lists = recommend_texts(student, served, [text], config, n=n)
+    if not any(lists):
         raise InputError(
             f"the list needs {n} items that the text does not name, but the catalog has "
-            f"{len(lines)}; give a larger --catalog or a smaller --n"
+            f"{left}; give a larger --catalog or a smaller --n"
         )
-    prompt = student_prompt(text, text, config)
-    student = load_checkpoint(store.fetch_folder(checkpoint))
-    return recommend_constrained(student, prompt, lines, n, config)
+    return lists[0]

@@ -8,21 +8,17 @@ they are in the catalog even if the tokenizer cannot reproduce a title.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from convrec.config import Config
-from convrec.errors import InputError
 from convrec.models.generation.catalog_lines import CatalogLines, LineForms
 from convrec.models.generation.kv_model import SMALL_BATCH
 from convrec.models.generation.loop import TokenChoice, generate_lists
 from convrec.models.generation.multinomial import uniform_draws
-from convrec.models.generation.support import sampler_support
 from convrec.models.generation.trie import TrieCursor
 from convrec.models.load import Student
-from convrec.models.prompts import encode_prompt
 
 
 class CatalogConstraint:
@@ -120,29 +116,3 @@ def generate_constrained(
         *student, prompts, constraint, draws=draws, samples=samples, temperature=temperature
     )
     return constraint.generated_lines()
-
-
-def recommend_constrained(
-    student: Student,
-    prompt: str,
-    lines: Sequence[str],
-    n: int,
-    config: Config,
-    *,
-    seen: Collection[str] = (),
-) -> list[str]:
-    """The model's ranking of `n` different `lines` that are not in `seen`.
-
-    Greedy among the allowed tokens, so the same call returns the same list. Raises InputError if
-    fewer than `n` lines are left to choose from, or the model cannot be sampled so.
-    """
-    catalog = CatalogLines(student.tokenizer, lines, config.line_format)
-    constraint = CatalogConstraint(catalog, n, catalog.excluded([seen], n))
-    ids = encode_prompt(student.tokenizer, prompt, config.model.max_prompt_tokens)
-    support = sampler_support(student.model.config, len(ids) + catalog.max_tokens(n))
-    if not support.takes_gaps:
-        raise InputError(
-            "lists of catalog lines cannot be sampled from this checkpoint, because "
-            f"{support.reason}; train a model with full attention for recommendations"
-        )
-    return generate_constrained(student, [ids], constraint, temperature=0)[0]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import pairwise, permutations
 from typing import Any
 
@@ -14,7 +14,6 @@ from convrec.errors import InputError
 from convrec.models.generation.catalog_constraint import (
     CatalogConstraint,
     generate_constrained,
-    recommend_constrained,
     sample_allowed,
 )
 from convrec.models.generation.catalog_lines import CatalogLines, LineForms, tokenize_lines
@@ -55,6 +54,21 @@ def marking_tokenizer() -> Tokenizer:
     return bpe
 
 
+def greedy_list(
+    student: Student,
+    text: str,
+    lines: list[str],
+    n: int,
+    config: Config,
+    *,
+    seen: Collection[str] = (),
+) -> list[str]:
+    catalog = CatalogLines(student.tokenizer, lines, config.line_format)
+    constraint = CatalogConstraint(catalog, n, catalog.excluded([seen], n))
+    prompt = encode_prompt(student.tokenizer, text, config.model.max_prompt_tokens)
+    return generate_constrained(student, [prompt], constraint, temperature=0)[0]
+
+
 def train_tokenizer(bpe: Tokenizer) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=400,
@@ -83,17 +97,15 @@ def any_student(request: pytest.FixtureRequest, student: Student) -> Student:
 def test_a_random_model_generates_only_allowed_lines(any_student: Student, micro: Config) -> None:
     seen = ["Heat (1995)", "never in the catalog"]
     lists = [
-        recommend_constrained(any_student, text, CATALOG, 9, micro, seen=seen)
+        greedy_list(any_student, text, CATALOG, 9, micro, seen=seen)
         for text in ("Up", "funny", "something long and sad")
     ]
     for chosen in lists:
         assert len(chosen) == len(set(chosen)) == 9
         assert set(chosen) == set(CATALOG) - {"Heat (1995)"}
-    again = recommend_constrained(any_student, "Up", CATALOG, 9, micro, seen=seen)
+    again = greedy_list(any_student, "Up", CATALOG, 9, micro, seen=seen)
     assert again == lists[0]
-    assert (
-        recommend_constrained(any_student, "Up", CATALOG, 4, micro, seen=seen)[:3] == lists[0][:3]
-    )
+    assert greedy_list(any_student, "Up", CATALOG, 4, micro, seen=seen)[:3] == lists[0][:3]
 
 
 def test_line_tokens_are_those_inside_a_list(any_student: Student) -> None:
@@ -118,12 +130,12 @@ def test_greedy_takes_the_most_likely_allowed_token(student: Student, micro: Con
         logits = student.model(ids).logits[0, -1]
     first = [tokenizer(line)["input_ids"][0] for line in lines]
     expected = lines if logits[first[0]] > logits[first[1]] else lines[::-1]
-    assert recommend_constrained(student, "Alien", lines, 2, micro) == expected
+    assert greedy_list(student, "Alien", lines, 2, micro) == expected
 
 
 def test_too_few_lines_are_an_error(student: Student, micro: Config) -> None:
     with pytest.raises(InputError, match=r"a list of 3 needs 3 unseen .* only 2 are left"):
-        recommend_constrained(student, "Up", ["a", "b", "b", "c"], 3, micro, seen=["c"])
+        greedy_list(student, "Up", ["a", "b", "b", "c"], 3, micro, seen=["c"])
 
 
 TINY_CATALOG = ["Alien", "Alien (1979)", "Up (2009)", "Up (2010)"]
@@ -238,9 +250,7 @@ def test_greedy_batches_equal_single_lists(any_student: Student, micro: Config) 
     prompts = [encode_prompt(any_student.tokenizer, text, 64) for text in texts]
     constraint = CatalogConstraint(catalog, 9, catalog.excluded([()] * 5, 9))
     batched = generate_constrained(any_student, prompts, constraint, temperature=0)
-    assert batched == [
-        recommend_constrained(any_student, text, CATALOG, 9, micro) for text in texts
-    ]
+    assert batched == [greedy_list(any_student, text, CATALOG, 9, micro) for text in texts]
 
 
 def test_sample_texts_with_the_constrained_sampler(student: Student, micro: Config) -> None:

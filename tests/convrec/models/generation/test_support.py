@@ -7,7 +7,7 @@ from transformers import CONFIG_MAPPING
 
 from convrec.config import Config
 from convrec.errors import InputError
-from convrec.models.generation.catalog_constraint import recommend_constrained
+from convrec.models.generation.recommend import ServedCatalog, recommend_texts
 from convrec.models.generation.sample import sample_texts
 from convrec.models.generation.support import few_layers, sampler_support
 from convrec.models.load import load_checkpoint
@@ -62,5 +62,6 @@ def test_lists_are_refused_where_they_would_be_wrong(tmp_path: Path) -> None:
     config = Config.model_validate({"model": {"max_prompt_tokens": 32}})
     with pytest.raises(InputError, match=r"evaluate\.sampler=distinct, .* set evaluate\.sampler=f"):
         sample_texts(student, ["like Heat"], config=config)
+    catalog = ServedCatalog([("1", "Up", 2009), ("2", "Big", 1988)], config.line_format)
     with pytest.raises(InputError, match="lists of catalog lines cannot be sampled"):
-        recommend_constrained(student, "like Heat", ["Up (2009)", "Big (1988)"], 2, config)
+        recommend_texts(student, catalog, ["like Heat"], config, n=2)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import random
+import re
+
 import pytest
 
-from convrec.serving.recommend import named_items
+from convrec.titles.named_items import named_items
+from convrec.titles.normalize import exact_key
 
 FILMS = [
     ("alien", "Alien", 1979),
@@ -56,3 +60,27 @@ def test_spellings_of_characters_are_equal(title: str, text: str) -> None:
 
 def test_an_empty_catalog_names_nothing() -> None:
     assert named_items("anything", []) == set()
+
+
+def test_only_titles_that_cannot_occur_are_skipped() -> None:
+    """Against one pattern of all titles, on random texts of the words of titles."""
+    rng = random.Random(0)
+    titles = [title for _, title, _ in FILMS]
+    titles += ["'71", "???", "M*A*S*H", "İstanbul", "Straße", "The Blade", "Up (the film)", "Naïve"]
+    items = [(f"i{k}", title, None) for k, title in enumerate(titles)]
+    words = [word for title in titles for word in title.split()] + ["the", "is", "istanbul", "2049"]
+    pattern = "|".join(sorted(map(re.escape, titles), key=len, reverse=True))
+    found = 0
+    for _ in range(400):
+        text = " ".join(
+            rng.choice((str, str.upper, str.lower))(rng.choice(words)) for _ in range(8)
+        )
+        expected = {
+            item
+            for match in re.finditer(rf"(?<!\w)({pattern})(?!\w)", text, re.IGNORECASE)
+            for item, title, _ in items
+            if exact_key(title) == exact_key(match[1]) and (" " in title or match[1] == title)
+        }
+        assert named_items(text, items) == expected
+        found += len(expected)
+    assert found > 100
