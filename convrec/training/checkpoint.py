@@ -160,6 +160,8 @@ def run_trainer(trainer: Any, checkpoints: CheckpointCallback, memory_advice: st
     Raises TrainingError, which ends in `memory_advice`, if memory runs out.
     """
     resumed = checkpoints.resumed
+    if is_sharded():  # the checkpoint callback restores shards
+        trainer._load_from_checkpoint = lambda *args, **kwargs: None
     try:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     except (MemoryError, RuntimeError) as error:

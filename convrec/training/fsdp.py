@@ -80,6 +80,13 @@ def scatter_full_state(model: Any, optimizer: Any, full: FullState) -> None:
     set_optimizer_state_dict(model, optimizer.optimizer, optimizer_state, options=options)
 
 
+def gather_weights(trainer: Any) -> dict[str, Any]:
+    """All trained weights by name, sharded by FSDP or DeepSpeed; empty in the other processes."""
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped) or {}
+    names = {name for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+    return {name: value.contiguous() for name, value in state.items() if name in names}
+
+
 def reduce_in_float32(trainer: Any) -> None:
     """With FSDP in bf16, sum gradients in float32 and keep the loss in float32.
 

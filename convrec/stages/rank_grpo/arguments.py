@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from trl import GRPOConfig
 
-from convrec.config import Config, RankGrpo
-from convrec.errors import ConfigError, TrainingError
+from convrec.config import Config
+from convrec.errors import ConfigError
 from convrec.stages.rank_grpo.algorithms import ALGORITHMS
+from convrec.stages.rank_grpo.vllm import vllm_arguments
 from convrec.training.launch_settings import uneven_lists_error
 from convrec.utils.distributed import process_count
 
@@ -61,22 +60,6 @@ def trainer_arguments(
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
-        **_vllm_arguments(settings, assume_vllm),
+        **vllm_arguments(config, processes, assume_vllm=assume_vllm),
         **algorithm,
     )
-
-
-def _vllm_arguments(settings: RankGrpo, assume_vllm: bool) -> dict[str, Any]:
-    """TRL's vLLM arguments; raises TrainingError if vLLM is configured and not installed."""
-    if not settings.vllm:
-        return {}
-    if not assume_vllm and find_spec("vllm") is None:
-        raise TrainingError(
-            f"rank_grpo.vllm={settings.vllm} needs the package vllm, which is not installed; "
-            "install it on a machine with a GPU, or leave rank_grpo.vllm empty"
-        )
-    return {
-        "use_vllm": True,
-        "vllm_mode": settings.vllm,
-        "vllm_server_base_url": settings.vllm_url or None,
-    }

@@ -22,8 +22,18 @@ from convrec.stages.rank_grpo.arguments import trainer_arguments
 from convrec.stages.rank_grpo.callbacks import StepMetricsCallback, StepTimer
 from convrec.stages.rank_grpo.inputs import TrainingInputs
 from convrec.stages.rank_grpo.reward_function import ListScorer
-from convrec.stages.rank_grpo.validation import Validation
+from convrec.stages.rank_grpo.validation import Validation, trained_weights
+from convrec.stages.rank_grpo.vllm import (
+    SERVER_TIMEOUT,
+    VllmRollout,
+    one_line_errors,
+    sample_texts,
+    stop_at_eos,
+)
+from convrec.stages.rank_grpo.vllm_server import check_server
+from convrec.training.fsdp import gather_weights, reduce_in_float32
 from convrec.training.metrics_log import MetricsLog
+from convrec.utils.distributed import is_first, is_sharded
 from convrec.utils.progress import Progress
 
 
@@ -43,7 +53,9 @@ def make_trainer(
         years=config.recommend.years,
         line_format=config.line_format,
     )
-    rollout = make_rollout(inputs)
+    if settings.vllm == "server" and is_first():
+        check_server(config, student.model.config, timeout=SERVER_TIMEOUT)
+    rollout = VllmRollout() if settings.vllm else make_rollout(inputs)
     options: dict[str, Any] = {
         "model": student.model,
         "reward_funcs": timer.timed("scoring", scorer),
@@ -52,7 +64,7 @@ def make_trainer(
         "processing_class": student.tokenizer,
         "callbacks": [StepMetricsCallback(progress, metrics_log, timer)],
         "peft_config": lora_config(settings.lora, student.model, "rank_grpo"),
-        "rollout_func": None if settings.vllm else timer.timed("sampling", rollout),
+        "rollout_func": timer.timed("sampling", rollout),
     }
     algorithm = ALGORITHMS[settings.algorithm]
     if algorithm.rewards_ranks:
@@ -65,10 +77,13 @@ def make_trainer(
         }
     is_constrained = settings.sampler == "constrained"
     trainer_class = algorithm.constrained_trainer if is_constrained else algorithm.trainer
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_line_errors(settings):
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
         trainer = trainer_class(**options)
     trainer.rollout = rollout
+    if settings.vllm:
+        stop_at_eos(trainer)
+    reduce_in_float32(trainer)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -97,4 +112,16 @@ def make_validation(
             texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
         return gather_object(texts)
 
-    return Validation(inputs.validation, generate, inputs.index, inputs.config, metrics_log)
+    def generate_with_vllm() -> list[str]:
+        return sample_texts(trainer, prompts)
+
+    return Validation(
+        inputs.validation,
+        generate_with_vllm if inputs.config.rank_grpo.vllm else generate,
+        inputs.index,
+        inputs.config,
+        metrics_log,
+        trained_weights=(lambda model: gather_weights(trainer))
+        if is_sharded()
+        else trained_weights,
+    )

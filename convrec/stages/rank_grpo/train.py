@@ -19,12 +19,14 @@ from convrec.models.progress_bars import hide_progress_bars
 from convrec.stages.rank_grpo.callbacks import SyncRngCallback
 from convrec.stages.rank_grpo.inputs import Rows, prepare_inputs
 from convrec.stages.rank_grpo.make_trainer import make_trainer, make_validation
-from convrec.stages.rank_grpo.validation import BEST_METRIC, Validation
+from convrec.stages.rank_grpo.validation import Validation
+from convrec.stages.rank_grpo.vllm import stop_vllm
 from convrec.titles.index import TitleIndex
 from convrec.training.checkpoint import CheckpointCallback, run_trainer
+from convrec.training.fsdp import gather_weights
 from convrec.training.job import Figures, TrainingResult
 from convrec.training.metrics_log import MetricsLog
-from convrec.utils.distributed import is_first, process_count
+from convrec.utils.distributed import can_checkpoint, is_first, is_sharded, process_count
 from convrec.utils.progress import Progress
 from convrec.utils.workspace import workspace
 
@@ -52,9 +54,10 @@ def train_rank_grpo(
     started, settings = time.monotonic(), config.rank_grpo
     keep_freed_memory()
     student = load_checkpoint(checkpoint)
+    parameters = student.model.num_parameters()
     inputs = prepare_inputs(student, samples, validation, lines, index, config, seed)
     with workspace(working_folder) as folder, hide_progress_bars():
-        can_save = working_folder is not None or process_count() == 1
+        can_save = process_count() == 1 or (working_folder is not None and can_checkpoint())
         checkpoints = CheckpointCallback(
             folder, every=settings.save_every if can_save else 0, boundary=settings.iterations
         )
@@ -70,16 +73,32 @@ def train_rank_grpo(
         run_trainer(trainer, checkpoints, _memory_advice(settings))
         model = trainer.accelerator.unwrap_model(trainer.model)
         steps = trainer.state.global_step
-        if is_first():
+        stop_vllm(trainer)
+        if is_sharded():
+            _save_sharded(trainer, validator, student.tokenizer, out)
+        elif is_first():
             if validator is not None:
                 validator.restore_best(model)
             out.mkdir(parents=True, exist_ok=True)
-            model = save_student(Student(model, student.tokenizer), out)
+            save_student(Student(model, student.tokenizer), out)
+        if is_first():
             metrics_log.copy_to(out)
-        figures = _figures(metrics_log, validator, model, steps, time.monotonic() - started)
+        figures = {"parameters": parameters}
+        figures |= _figures(metrics_log, validator, steps, time.monotonic() - started)
         if resumed_step:
             figures["resumed_from_step"] = resumed_step
         return figures, metrics_log.frame()
+
+
+def _save_sharded(trainer: Any, validator: Validation | None, tokenizer: Any, out: Path) -> None:
+    """Save the best weights, or the last ones, of a sharded model; every process must call this."""
+    weights = gather_weights(trainer) if validator is None else {}
+    if is_first():
+        out.mkdir(parents=True, exist_ok=True)
+        weights = weights if validator is None else validator.best_weights()
+        with hide_progress_bars():
+            trainer.model.save_pretrained(out, state_dict=weights)
+        tokenizer.save_pretrained(out)
 
 
 def _memory_advice(settings: RankGrpo) -> str:
@@ -94,12 +113,11 @@ def _memory_advice(settings: RankGrpo) -> str:
 
 
 def _figures(
-    metrics_log: MetricsLog, validator: Validation | None, model: Any, steps: int, seconds: float
+    metrics_log: MetricsLog, validator: Validation | None, steps: int, seconds: float
 ) -> Figures:
     """Size and time of the run, metrics of its first and last tenth, and its best evaluation."""
     tenth = max(1, steps // 10)
     figures: Figures = {
-        "parameters": model.num_parameters(),
         "steps": steps,
         "seconds": round(seconds, 1),
     }
@@ -113,6 +131,7 @@ def _figures(
         times = metrics_log.curve("validation_seconds")
         figures["seconds_validation"] = round(sum(value for _, value in times), 1)
         figures["best_step"], best = validator.best
-        figures[f"validation_{BEST_METRIC}_first"] = round(validator.evaluations[0][1], 4)
-        figures[f"validation_{BEST_METRIC}_best"] = round(best, 4)
+        name = f"validation_{validator.best_metric}"
+        figures[f"{name}_first"] = round(validator.evaluations[0][1], 4)
+        figures[f"{name}_best"] = round(best, 4)
     return figures

@@ -1,7 +1,8 @@
 """Validation during training: Recall and NDCG of lists that the model generates on validation.
 
 Lists are sampled with the same random numbers every time, so two evaluations differ by their
-weights only. The metrics are those of the `standard` protocol, not the reward.
+weights only. The metrics are those of the `standard` protocol at the list length N, at most 20; the
+best weights have the highest NDCG@N.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import TrainerCallback
 
 from convrec.config import Config
 from convrec.metrics.bootstrap import Bootstrap
 from convrec.metrics.protocols.standard import match_standard
-from convrec.metrics.registry import ranking_metrics
+from convrec.metrics.registry import RANKING_METRICS, list_cutoff
 from convrec.metrics.relevance import titles_and_years
 from convrec.metrics.scored_lists import ListToScore
 from convrec.titles.index import TitleIndex
@@ -27,13 +29,22 @@ from convrec.training.checkpoint import latest_checkpoint, step_of
 from convrec.training.metrics_log import MetricsLog
 from convrec.utils.files import atomic_path
 
-BEST_METRIC = "ndcg@20"
-"""The metric that selects the best weights."""
-
-LOGGED_METRICS = ("recall@20", BEST_METRIC)
-
 LOGGED_LISTS = 4
 """Lists that each evaluation writes to samples.jsonl."""
+
+
+def best_metric(config: Config) -> str:
+    """The metric that selects the best weights: `ndcg@20`, or `ndcg@N` of shorter lists."""
+    return f"ndcg@{list_cutoff(config.list_length)}"
+
+
+def trained_weights(model: Any) -> dict[str, Tensor]:
+    """Copies of the weights that are trained, by name, in main memory."""
+    return {
+        name: weight.detach().cpu().contiguous()
+        for name, weight in model.named_parameters()
+        if weight.requires_grad
+    }
 
 
 class Validation(TrainerCallback):
@@ -46,13 +57,19 @@ class Validation(TrainerCallback):
         index: TitleIndex,
         config: Config,
         metrics_log: MetricsLog,
+        trained_weights: Callable[[Any], dict[str, Tensor]] = trained_weights,
     ) -> None:
-        """`generate` returns a list for each of `samples`, rows of the conversations table."""
+        """`generate` returns a list for each of `samples`, rows of the conversations table.
+
+        Every process calls both functions; the first one needs all of the trained weights.
+        """
         self.samples = samples
         self.generate = generate
         self.index = index
         self.config = config
         self.metrics_log = metrics_log
+        self.trained_weights = trained_weights
+        self.best_metric = best_metric(config)
         self._bootstrap = Bootstrap(
             [sample["context_id"] for sample in samples],
             resamples=config.evaluate.bootstrap,
@@ -62,7 +79,7 @@ class Validation(TrainerCallback):
     @property
     def evaluations(self) -> list[tuple[int, float]]:
         """(step, NDCG) of each evaluation so far."""
-        return self.metrics_log.curve(f"validation_{BEST_METRIC}")
+        return self.metrics_log.curve(f"validation_{self.best_metric}")
 
     @property
     def best(self) -> tuple[int, float]:
@@ -87,10 +104,14 @@ class Validation(TrainerCallback):
 
     def restore_best(self, model: Any) -> None:
         """Load the best weights into the model."""
-        best = load_file(self._weights_path(self.best[0]))
+        best = self.best_weights()
         for name, weight in model.named_parameters():
             if name in best:
                 weight.data.copy_(best[name])
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """The trained weights of the best evaluation, by name."""
+        return load_file(self._weights_path(self.best[0]))
 
     def _evaluate(self, step: int, model: Any) -> None:
         started = time.perf_counter()
@@ -102,19 +123,16 @@ class Validation(TrainerCallback):
         )
         logged = zip(self.samples[:LOGGED_LISTS], lists, ndcg, strict=False)
         rows = (
-            {"context_id": sample["context_id"], "completion": text, BEST_METRIC: float(value)}
+            {"context_id": sample["context_id"], "completion": text, self.best_metric: float(value)}
             for sample, text, value in logged
         )
         self.metrics_log.add_samples(step, rows)
-        if self.best[0] == step and self.metrics_log.is_writer:
-            weights = {
-                name: weight.detach().cpu().contiguous()
-                for name, weight in model.named_parameters()
-                if weight.requires_grad
-            }
-            with atomic_path(self._weights_path(step)) as part:
-                save_file(weights, part)
-            self._delete_unneeded_weights()
+        if self.best[0] == step:
+            weights = self.trained_weights(model)
+            if self.metrics_log.is_writer:
+                with atomic_path(self._weights_path(step)) as part:
+                    save_file(weights, part)
+                self._delete_unneeded_weights()
 
     def _delete_unneeded_weights(self) -> None:
         """Delete weights that neither this run nor a run resumed from the checkpoint needs."""
@@ -135,12 +153,14 @@ class Validation(TrainerCallback):
         batch = match_standard(
             to_score, self.index, n=n, years=line_format.has_years, line_format=line_format
         )
-        metrics = ranking_metrics(batch)
-        by_name = {**{name: metrics[name] for name in LOGGED_METRICS}, **batch.quality}
-        means = {name: float(values.mean()) for name, values in by_name.items()}
-        ndcg = metrics[BEST_METRIC]
+        k = list_cutoff(n)
+        metrics = {
+            f"{name}@{k}": RANKING_METRICS[name].compute(batch, k) for name in ("recall", "ndcg")
+        }
+        means = {name: float(each.mean()) for name, each in {**metrics, **batch.quality}.items()}
+        name, ndcg = self.best_metric, metrics[self.best_metric]
         _, low, high = self._bootstrap.intervals(ndcg[:, None])[0]
-        return {**means, f"{BEST_METRIC}_low": low, f"{BEST_METRIC}_high": high}, ndcg
+        return {**means, f"{name}_low": low, f"{name}_high": high}, ndcg
 
     def _weights_path(self, step: int) -> Path:
         return self.metrics_log.folder / f"best-{step}.safetensors"
