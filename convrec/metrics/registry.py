@@ -101,6 +101,11 @@ CATALOG_METRICS = {
 }
 
 
+def list_cutoff(list_length: int) -> int:
+    """The cutoff that a whole list is measured at: its length, at most WIDTH."""
+    return min(list_length, WIDTH)
+
+
 def ranking_metrics(batch: ListBatch) -> dict[str, Floats]:
     """Return `recall@5` ... `hit@20` → (rows,) one value for each row of the batch."""
     is_reference = batch.lengths is not None

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from datasets import Dataset
 
-from convrec.config import Config
+from convrec.config import Config, RankGrpo
 from convrec.errors import TrainingError
 from convrec.models.generation.samplers import Sampler, make_sampler
 from convrec.models.load import Student
 from convrec.models.prompts import encode_prompt, student_prompt
 from convrec.titles.index import TitleIndex
+from convrec.training.validation_sample import sample_contexts
 
 Rows = Sequence[Mapping[str, Any]]
 """Rows of the conversations table."""
@@ -45,49 +46,85 @@ def prepare_inputs(
 ) -> TrainingInputs:
     """Tokenize the samples and make the configured sampler.
 
-    Raises TrainingError if there are too few samples for a step.
+    The inputs' configuration has the steps of `rank_grpo.epochs` in `rank_grpo.steps`. Validation
+    has one sample of each of at most `rank_grpo.eval_samples` contexts. Raises TrainingError if
+    there are too few samples for a step.
     """
+    config = with_steps(config, samples)
     settings, tokenizer = config.rank_grpo, student.tokenizer
     data = training_data(samples, tokenizer, config, seed)
-    with_truth = [row for row in validation if row["ground_truth"]] if settings.eval_every else []
+    with_truth = _with_truth(validation) if settings.eval_every else []
     held_out = [
         {**row, "prompt": _prompt_ids(row, tokenizer, config)}
-        for row in with_truth[: settings.eval_samples]
+        for row in sample_contexts(with_truth, settings.eval_samples, seed)
     ]
     rows = [*data, *held_out]
     sampler = make_sampler(settings.sampler, tokenizer, config, lines=lines, rows=rows)
     return TrainingInputs(student, data, held_out, sampler, index, config, seed)
 
 
+def training_steps(samples: int, settings: RankGrpo) -> int:
+    """Optimizer steps for a number of samples with ground truth: `steps`, or those of `epochs`.
+
+    An epoch is ⌊samples / prompts_per_step⌋ generations of `iterations` steps each.
+    """
+    if not settings.epochs:
+        return settings.steps
+    generations = round(samples // settings.prompts_per_step * settings.epochs)
+    return max(1, generations) * settings.iterations
+
+
+def with_steps(config: Config, samples: Rows) -> Config:
+    """The configuration with the steps of `rank_grpo.epochs` in `rank_grpo.steps`."""
+    settings = config.rank_grpo
+    if not settings.epochs:
+        return config
+    steps = training_steps(len(_with_truth(samples)), settings)
+    resolved = settings.model_copy(update={"steps": steps, "epochs": 0})
+    return config.model_copy(update={"rank_grpo": resolved})
+
+
 def training_data(samples: Rows, tokenizer: Any, config: Config, seed: int) -> Dataset:
     """Prompts as token ids, with seen titles and ground truth, in the order of training.
 
     The samples are reshuffled as TRL would do per epoch. One long epoch has the same position after
-    a resume as before.
+    a resume as before. Only samples that the training reaches are tokenized.
     """
-    settings = config.rank_grpo
-    rows = [
+    rows = _with_truth(samples)
+    order = _training_order(len(rows), config.rank_grpo, seed)
+    used = list(dict.fromkeys(order))
+    place = {number: i for i, number in enumerate(used)}
+    data = [
         {
             "prompt": _prompt_ids(sample, tokenizer, config),
             "seen": list(sample["seen"] or ()),
             "ground_truth": list(sample["ground_truth"]),
         }
-        for sample in samples
-        if sample["ground_truth"]
+        for sample in map(rows.__getitem__, used)
     ]
-    per_epoch = len(rows) - len(rows) % settings.prompts_per_step
+    return Dataset.from_list(data).select([place[number] for number in order])
+
+
+def _training_order(samples: int, settings: RankGrpo, seed: int) -> list[int]:
+    """The sample of each prompt of the training. Raises TrainingError if no step can be filled."""
+    per_epoch = samples - samples % settings.prompts_per_step
     if not per_epoch:
         raise TrainingError(
             f"a step needs rank_grpo.prompts_per_step={settings.prompts_per_step} samples, but the "
-            f"training split has {len(rows)} with ground truth; ingest more, or lower "
+            f"training split has {samples} with ground truth; ingest more, or lower "
             "rank_grpo.prompts_per_step"
         )
     generator = torch.Generator().manual_seed(seed)
-    needed = math.ceil(settings.steps / settings.iterations) * settings.prompts_per_step
+    steps = training_steps(samples, settings)
+    needed = math.ceil(steps / settings.iterations) * settings.prompts_per_step
     order: list[int] = []
     while len(order) < needed:
-        order += torch.randperm(len(rows), generator=generator).tolist()[:per_epoch]
-    return Dataset.from_list(rows).select(order[:needed])
+        order += torch.randperm(samples, generator=generator).tolist()[:per_epoch]
+    return order[:needed]
+
+
+def _with_truth(samples: Rows) -> list[Mapping[str, Any]]:
+    return [sample for sample in samples if sample["ground_truth"]]
 
 
 def _prompt_ids(sample: Mapping[str, Any], tokenizer: Any, config: Config) -> list[int]:

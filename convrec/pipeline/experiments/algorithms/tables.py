@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +14,7 @@ from convrec.stages.evaluate.report.charts import line_chart
 from convrec.stages.evaluate.report.markdown import estimate_text
 from convrec.utils.markdown import markdown_table
 
-CURVE_METRIC = "validation_ndcg@20"
+CURVE_METRIC = re.compile(r"validation_ndcg@\d+")
 TABLE_METRICS = ("ndcg@20", "ndcg@5", "recall@20", "in_catalog", "exact_n", "repeats")
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 """Name → points (x, y)."""
@@ -53,13 +54,13 @@ def comparison_markdown(metrics: pl.DataFrame, learning_rates: Mapping[str, floa
 
 
 def validation_curves(store: Store, checkpoints: Mapping[str, Sequence[str]]) -> Curves:
-    """Read NDCG@20 on validation by step, averaged over the checkpoint ids of each algorithm."""
+    """Read NDCG on validation by step, averaged over the checkpoint ids of each algorithm."""
     points: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for algorithm, artifact_ids in checkpoints.items():
         for artifact_id in artifact_ids:
             frame = store.curves(artifact_id)
             for step, name, value in frame.select("step", "name", "value").iter_rows():
-                if name == CURVE_METRIC:
+                if CURVE_METRIC.fullmatch(name):
                     points[algorithm][step].append(value)
     return {
         algorithm: [(step, sum(values) / len(values)) for step, values in sorted(steps.items())]
@@ -78,7 +79,7 @@ text.c0, text.c1, text.c2, text.c3, text.c4, text.c5 { stroke-width: .3; font-si
 
 def convergence_svg(curves: Curves) -> str:
     """Draw the learning curves of training runs."""
-    return lines_svg(curves, "step (validation NDCG@20)")
+    return lines_svg(curves, "step (validation NDCG)")
 
 
 def lines_svg(curves: Curves, x_label: str) -> str:

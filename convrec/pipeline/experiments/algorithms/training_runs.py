@@ -6,6 +6,7 @@ so a run with the profile's settings is the profile's checkpoint, and cached.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,8 @@ from convrec.pipeline.graph import NODES, Node
 from convrec.stages.evaluate import GENERATIONS
 from convrec.stages.rank_grpo.step import RANK_GRPO
 
-BEST_METRIC = "validation_ndcg@20_best"
-"""The checkpoint's figure that learning rates are compared by."""
+BEST_METRIC = re.compile(r"validation_ndcg@\d+_best")
+"""The checkpoint's figure that learning rates are compared by: `ndcg@20`, of short lists `@N`."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,11 @@ def plan_training_runs(
 def best_learning_rate(
     runs: Iterable[TrainingRun], refs: Mapping[str, ArtifactRef], store: Store
 ) -> float:
-    """The learning rate with the highest NDCG@20 on validation; the first of equal ones."""
+    """The learning rate with the highest NDCG on validation; the first of equal ones."""
 
     def validation_ndcg(run: TrainingRun) -> float:
-        ref = refs[run.checkpoint_node().name]
-        return float(store.header(ref.artifact_id).figures[BEST_METRIC])
+        figures = store.header(refs[run.checkpoint_node().name].artifact_id).figures
+        return float(next(figures[name] for name in figures if BEST_METRIC.fullmatch(name)))
 
     return max(runs, key=validation_ndcg).learning_rate
 

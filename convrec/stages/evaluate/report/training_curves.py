@@ -7,10 +7,15 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from convrec.metrics.scored_lists import WIDTH
 from convrec.stages.base import StepContext
 from convrec.stages.evaluate.report.charts import Band, Point, line_chart
 
-FIRST_CURVES = ("reward", "validation_ndcg@20", "validation_loss", "loss", "kl", "repeats")
+FIRST_CURVES = (
+    "reward",
+    *(f"validation_ndcg@{k}" for k in range(1, WIDTH + 1)),
+    *("validation_loss", "loss", "kl", "repeats"),
+)
 """Curves that are always visible, if the training recorded them."""
 
 LOW, HIGH = "_low", "_high"

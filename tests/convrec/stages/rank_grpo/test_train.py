@@ -208,10 +208,10 @@ def test_every_rank_is_logged_and_saved(
     figures, curves = train(checkpoint, out, settings, validation=SAMPLES)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
-    evaluations = [line for line in lines if "validation_ndcg@20" in line]
+    evaluations = [line for line in lines if "validation_ndcg@3" in line]
     for line in evaluations:
-        low, high = (line[f"validation_ndcg@20_{end}"] for end in ("low", "high"))
-        assert low <= line["validation_ndcg@20"] <= high
+        low, high = (line[f"validation_ndcg@3_{end}"] for end in ("low", "high"))
+        assert low <= line["validation_ndcg@3"] <= high
     assert [line["step"] for line in steps] == [1, 2]
     assert [line["step"] for line in evaluations] == [0, 1, 2]
     ranks = {f"{name}@rank{rank}" for name in ("reward", "clip_share") for rank in (1, 2, 3)}
@@ -224,7 +224,7 @@ def test_every_rank_is_logged_and_saved(
     points = {(line["step"], name, line[name]) for line in lines for name in line if name != "step"}
     assert set(curves.iter_rows()) == points
     samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
-    assert [(row["step"], row["context_id"]) for row in samples[:2]] == [(0, "0"), (0, "1")]
+    assert [(row["step"], row["context_id"]) for row in samples[:2]] == [(0, "2"), (0, "4")]
     assert len(samples) == 6
     assert figures["best_step"] in (0, 1, 2)
 
