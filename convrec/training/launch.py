@@ -40,7 +40,7 @@ MAX_LAUNCHES = 3
 SHUTDOWN_SECONDS = 60.0
 """Time for the processes of an earlier run to exit; those of this run have a sixth of it."""
 
-_TORCHRUN_VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+TORCHRUN_VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 def run_training(fit: FitFunction, job: TrainingJob, progress: Progress) -> TrainingResult:
@@ -59,7 +59,9 @@ def run_training(fit: FitFunction, job: TrainingJob, progress: Progress) -> Trai
         log = folder / LOG
         for _ in range(MAX_LAUNCHES):
             (launch_folder / ERROR).unlink(missing_ok=True)
-            status = _run(_command(launch_folder, fit), _environment(settings), log, progress)
+            status = run_command(
+                _command(launch_folder, fit), _environment(settings), log, progress
+            )
             if not status or not port_was_taken(log):
                 break
         if status or not (launch_folder / FIGURES).is_file():
@@ -83,7 +85,7 @@ def _command(launch_folder: Path, fit: FitFunction) -> list[str]:
 def _environment(settings: LaunchSettings) -> dict[str, str]:
     """This process's environment, with convrec importable and the cores divided."""
     inherited = {
-        name: value for name, value in os.environ.items() if name not in _TORCHRUN_VARIABLES
+        name: value for name, value in os.environ.items() if name not in TORCHRUN_VARIABLES
     }
     paths = [str(Path(convrec.__file__).parents[1]), inherited.get("PYTHONPATH", "")]
     threads = max(1, (os.cpu_count() or 1) // settings.processes)
@@ -96,8 +98,11 @@ def _environment(settings: LaunchSettings) -> dict[str, str]:
     }
 
 
-def _run(command: list[str], env: dict[str, str], log: Path, progress: Progress) -> int:
-    """Run a command to its end; its exit status. An interruption stops its processes."""
+def run_command(command: list[str], env: dict[str, str], log: Path, progress: Progress) -> int:
+    """Run a command to its end; its exit status. An interruption stops its processes.
+
+    Its output goes to `log`, and its lines of PROGRESS_PREFIX to `progress`.
+    """
     with log.open("w", encoding="utf-8") as log_file:
         process = subprocess.Popen(
             command,

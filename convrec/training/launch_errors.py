@@ -35,19 +35,20 @@ def launch_error(status: int, launch_folder: Path, log: Path, job: TrainingJob) 
         line = reported["message"]
     else:
         line = _last_error(text)
+    work = "sampling" if job.stage == "evaluate" else "training"
     exit_code = int([status, *_EXIT_CODE.findall(text)][-1])
     if any(phrase in line for phrase in _MEMORY_ERRORS):
-        return TrainingError(f"training ran out of memory ({line}); {_smaller_step(job)}")
+        return TrainingError(f"{work} ran out of memory ({line}); {_smaller_step(job)}")
     if exit_code == -signal.SIGKILL:
         return TrainingError(
-            "a training process was killed with SIGKILL, as the system does when memory runs out; "
+            f"a {work} process was killed with SIGKILL, as the system does when memory runs out; "
             f"{_smaller_step(job)}"
         )
     ending = f"exit status {exit_code}"
     if exit_code < 0:
         ending = f"ended by {signal.Signals(-exit_code).name}"
     return TrainingError(
-        f"training under accelerate failed ({ending}): {line.rstrip('.')}; see {log}"
+        f"{work} under accelerate failed ({ending}): {line.rstrip('.')}; see {log}"
     )
 
 
@@ -67,6 +68,8 @@ def _smaller_step(job: TrainingJob) -> str:
     settings = job.config.rank_grpo
     if job.stage == "sft":
         return f"lower sft.batch_size={job.config.sft.batch_size}, or model.max_prompt_tokens"
+    if job.stage == "evaluate":
+        return f"lower evaluate.batch_size={job.config.evaluate.batch_size}"
     return (
         f"lower rank_grpo.prompts_per_step={settings.prompts_per_step}, "
         f"rank_grpo.group_size={settings.group_size} or model.max_completion_tokens"
