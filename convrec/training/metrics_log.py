@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -19,12 +19,24 @@ from convrec.utils.files import atomic_path
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 
 
+class MetricsListener(Protocol):
+    """Gets what is added to a metrics log, such as a tracker."""
+
+    def add_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """The metrics of a step."""
+
+    def add_samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Lists that the model generated after a step."""
+
+
 class MetricsLog:
     """Appends to the two files in `folder`, and holds all points in memory.
 
     Lines after `step` are dropped; all of them if it is 0. With several processes, only one
-    `is_writer`.
+    `is_writer`. What is added also goes to the `listener`, if there is one.
     """
+
+    listener: MetricsListener | None = None
 
     def __init__(self, folder: Path, step: int = 0, *, is_writer: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,10 +55,15 @@ class MetricsLog:
         """Append the metrics of a step; a step may have several lines."""
         self._append(METRICS, [{"step": step, **values}])
         self._add_points(step, values)
+        if self.listener is not None:
+            self.listener.add_metrics(step, values)
 
     def add_samples(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append lists that the model generated after this step."""
-        self._append(SAMPLES, [{"step": step, **row} for row in rows])
+        samples = list(rows)
+        self._append(SAMPLES, [{"step": step, **row} for row in samples])
+        if self.listener is not None:
+            self.listener.add_samples(step, samples)
 
     def curve(self, name: str) -> list[tuple[int, float]]:
         """The points (step, value) of one metric."""

@@ -1,0 +1,1 @@
+"""Reports trainings to trackers such as TensorBoard, with the integrations of transformers."""
