@@ -156,6 +156,8 @@ def build(task_input: TaskInput) -> ArtifactRef:
         scratch=scratch,
         workspace=workspace,
         rebuild=task_input.refresh,
+        artifact_id=task_input.artifact_id,
+        flow_run_id=str(flow_run.id or ""),
     )
     if ctx.config.runner.kind == "dask":
         ctx = replace(ctx, spread=on_dask)

@@ -29,3 +29,8 @@ class Choices:
 INPUT_FORMATS = Choices("demo", "reddit-v2", "inspired", "redial")
 SIMILARITIES = Choices("tfidf", "sentence-transformers", "openai")
 ALGORITHMS = Choices("rank_grpo", "grpo", "gspo", "dr_grpo", "dapo")
+TRACKERS = Choices(
+    *("tensorboard", "mlflow", "wandb", "trackio", "azure_ml", "clearml", "codecarbon", "comet_ml"),
+    *("dagshub", "dvclive", "flyte", "kubeflow", "neptune", "swanlab", "all", "none"),
+)
+"""The trackers of transformers; `all` are those that are installed."""

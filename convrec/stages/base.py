@@ -20,6 +20,7 @@ from convrec.artifacts.store import Store
 from convrec.config import Config, StageName
 from convrec.llm.answer_check import Defect
 from convrec.llm.requests import Request
+from convrec.training.tracking.run import RunIds
 from convrec.utils.progress import Progress, no_progress
 
 ANSWERS_USABLE = "answers usable"
@@ -53,6 +54,8 @@ class StepContext:
             committed. The step creates it when needed.
         spread: Builds partitions, in this process or on a cluster.
         rebuild: Do not reuse rows of an earlier artifact.
+        artifact_id: The artifact that the step makes, if a run makes it.
+        flow_run_id: The flow run that makes it.
     """
 
     config: Config
@@ -64,6 +67,14 @@ class StepContext:
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     spread: Callable[[StepContext, Sequence[Partition]], None] = build_here
     rebuild: bool = False
+    artifact_id: str = ""
+    flow_run_id: str = ""
+
+    @property
+    def run_ids(self) -> RunIds:
+        """How trackers name a training of this step, and their folder in the warehouse's."""
+        folder = str(self.store.home / "tracking")
+        return RunIds(self.artifact_id, self.flow_run_id, folder)
 
     def has(self, role: str) -> bool:
         """Whether this parent exists; a run may skip it."""

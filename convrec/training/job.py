@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
 
 from convrec.config import Config, StageName
+from convrec.training.tracking.run import NO_IDS, RunIds
 from convrec.utils.progress import Progress
 
 Figures = dict[str, float | int | str]
@@ -26,7 +27,7 @@ class TrainingJob:
     """Rows, settings and folders of one training.
 
     The model goes to `out`; a killed run resumes from `working_folder`. `checkpoint` is the initial
-    model, if the stage needs one.
+    model, if the stage needs one. `ids` name the run for trackers.
     """
 
     stage: StageName
@@ -35,6 +36,7 @@ class TrainingJob:
     out: Path
     working_folder: Path | None = None
     checkpoint: Path | None = None
+    ids: RunIds = NO_IDS
 
     def save(self, folder: Path) -> None:
         """Write the job to a folder, tables as Parquet."""
@@ -46,6 +48,7 @@ class TrainingJob:
             "config": self.config.model_dump(mode="json"),
             "frames": list(self.frames),
             "paths": {name: str(path.absolute()) for name, path in paths.items() if path},
+            "ids": asdict(self.ids),
         }
         (folder / _JOB_FILE).write_text(json.dumps(values), encoding="utf-8")
 
@@ -60,6 +63,7 @@ class TrainingJob:
                 name: pl.read_parquet(folder / f"{name}.parquet", glob=False)
                 for name in values["frames"]
             },
+            ids=RunIds(**values["ids"]),
             **{name: Path(path) for name, path in values["paths"].items()},
         )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from convrec.config.base import Section
+from convrec.config.choices import TRACKERS
 
 
 class Train(Section):
@@ -38,3 +39,13 @@ class Train(Section):
         description="Trackers to report trainings to, as transformers names them: `tensorboard`, "
         "`mlflow`, `wandb`, `trackio` and others.",
     )
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+
+    @field_validator("report_to")
+    @classmethod
+    def _check_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(TRACKERS.check(name.strip()) for name in value))

@@ -30,7 +30,8 @@ def build_rank_grpo(ctx: StepContext, settings: dict[str, Any]) -> StepResult:
         **{split: conversations.filter(pl.col("split") == split) for split in _SPLITS},
     }
     checkpoint = ctx.store.fetch_folder(parent)
-    job = TrainingJob("rank_grpo", ctx.config, frames, ctx.scratch, ctx.workspace, checkpoint)
+    folders = (ctx.scratch, ctx.workspace, checkpoint)
+    job = TrainingJob("rank_grpo", ctx.config, frames, *folders, ctx.run_ids)
     figures, curves = run_training(fit_rank_grpo, job, ctx.progress)
     if "processes" in figures:
         settings["processes"] = figures["processes"]
@@ -57,4 +58,5 @@ def fit_rank_grpo(job: TrainingJob, progress: Progress) -> TrainingResult:
             for title, year in catalog.select("title", "year").iter_rows()
         ),
         working_folder=job.working_folder,
+        ids=job.ids,
     )

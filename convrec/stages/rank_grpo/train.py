@@ -26,6 +26,8 @@ from convrec.training.checkpoint import CheckpointCallback, run_trainer
 from convrec.training.fsdp import gather_weights
 from convrec.training.job import Figures, TrainingResult
 from convrec.training.metrics_log import MetricsLog
+from convrec.training.tracking.callback import make_tracking
+from convrec.training.tracking.run import NO_IDS, RunIds
 from convrec.utils.distributed import can_checkpoint, is_first, is_sharded, process_count
 from convrec.utils.progress import Progress
 from convrec.utils.workspace import workspace
@@ -43,6 +45,7 @@ def train_rank_grpo(
     validation: Rows = (),
     lines: Iterable[str] = (),
     working_folder: Path | None = None,
+    ids: RunIds = NO_IDS,
 ) -> TrainingResult:
     """Train the model in `checkpoint` for `rank_grpo.steps` steps and save it to `out`.
 
@@ -64,13 +67,16 @@ def train_rank_grpo(
         resumed_step = checkpoints.saved_step
         metrics_log = MetricsLog(folder, resumed_step, is_writer=is_first())
         trainer = make_trainer(inputs, folder, metrics_log, progress)
+        tracking = make_tracking(config, "rank_grpo", ids, folder, resumed_step)
+        tracking.attach(trainer, metrics_log)
         validator = make_validation(inputs, trainer, metrics_log)
         if validator is not None:
             trainer.add_callback(validator)
         if process_count() > 1:
             trainer.add_callback(SyncRngCallback(trainer.rollout))
         trainer.add_callback(checkpoints)
-        run_trainer(trainer, checkpoints, _memory_advice(settings))
+        with tracking:
+            run_trainer(trainer, checkpoints, _memory_advice(settings))
         model = trainer.accelerator.unwrap_model(trainer.model)
         steps = trainer.state.global_step
         stop_vllm(trainer)
@@ -87,6 +93,7 @@ def train_rank_grpo(
         figures |= _figures(metrics_log, validator, steps, time.monotonic() - started)
         if resumed_step:
             figures["resumed_from_step"] = resumed_step
+        figures |= tracking.figures()
         return figures, metrics_log.frame()
 
 

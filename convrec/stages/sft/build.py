@@ -83,7 +83,7 @@ def build_sft(ctx: StepContext) -> StepResult:
     splits["validation"] = splits["validation"][:VALIDATION_ROWS]
     schema = {"prompt": pl.String, "completion": pl.String}
     frames = {split: pl.DataFrame(rows, schema, orient="row") for split, rows in splits.items()}
-    job = TrainingJob("sft", config, frames, ctx.scratch, ctx.workspace)
+    job = TrainingJob("sft", config, frames, ctx.scratch, ctx.workspace, ids=ctx.run_ids)
     figures, curves = run_training(fit_sft, job, ctx.progress)
     settings: dict[str, Any] = {
         "seed": config.seed,
@@ -109,4 +109,5 @@ def fit_sft(job: TrainingJob, progress: Progress) -> TrainingResult:
         seed=job.config.seed,
         progress=progress,
         working_folder=job.working_folder,
+        ids=job.ids,
     )

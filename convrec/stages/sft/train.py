@@ -27,6 +27,8 @@ from convrec.stages.sft.trainer import make_trainer
 from convrec.training.checkpoint import CheckpointCallback, run_trainer
 from convrec.training.job import Figures, TrainingResult
 from convrec.training.metrics_log import MetricsLog
+from convrec.training.tracking.callback import make_tracking
+from convrec.training.tracking.run import NO_IDS, RunIds
 from convrec.utils.distributed import can_checkpoint, is_first, is_sharded, process_count
 from convrec.utils.progress import Progress, no_progress
 from convrec.utils.workspace import workspace
@@ -41,6 +43,7 @@ def train_sft(
     seed: int,
     progress: Progress = no_progress,
     working_folder: Path | None = None,
+    ids: RunIds = NO_IDS,
 ) -> TrainingResult:
     """Train `model.base` on prompts and completions and write the checkpoint folder `out`.
 
@@ -72,7 +75,9 @@ def train_sft(
             f"sft.batch_size={size}; try --set sft.batch_size={max(1, size // 2)}, or a lower "
             "model.max_prompt_tokens"
         )
-        run_trainer(trainer, checkpoints, advice)
+        with make_tracking(config, "sft", ids, folder, resumed_step) as tracking:
+            tracking.attach(trainer, metrics_log)
+            run_trainer(trainer, checkpoints, advice)
         seconds = time.perf_counter() - started
         if is_sharded():  # every process must take part
             trainer.save_model(str(out))
@@ -97,6 +102,7 @@ def train_sft(
         figures["validation_loss"] = validation_losses[-1][1]
     if resumed_step:
         figures["resumed_from_step"] = resumed_step
+    figures |= tracking.figures()
     return figures, metrics_log.frame()
 
 

@@ -22,6 +22,7 @@ from transformers import TrainerCallback
 from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from convrec.config import Config, StageName
+from convrec.training.checkpoint import CheckpointCallback
 from convrec.training.metrics_log import MetricsLog
 from convrec.training.tracking.guard import INTERRUPTED_SECONDS, START_SECONDS, Guard
 from convrec.training.tracking.run import (
@@ -73,7 +74,10 @@ class Tracking(TrainerCallback):
         for callback_class in INTEGRATION_TO_CALLBACK.values():
             trainer.pop_callback(callback_class)
         if self._trackers:
+            checkpoints = trainer.pop_callback(CheckpointCallback)
             trainer.add_callback(self)
+            if checkpoints is not None:  # a step must be reported before it is saved
+                trainer.add_callback(checkpoints)
             metrics_log.listener = self
 
     def figures(self) -> dict[str, str]:

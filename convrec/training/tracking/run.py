@@ -51,6 +51,10 @@ class RunIds:
     folder: str = ""
 
 
+NO_IDS = RunIds()
+"""A training outside of a pipeline."""
+
+
 @dataclass(frozen=True)
 class TrackedRun:
     """A training as trackers know it.
