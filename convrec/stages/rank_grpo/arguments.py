@@ -15,6 +15,14 @@ from convrec.training.launch_settings import uneven_lists_error
 from convrec.utils.distributed import process_count
 
 
+RECOMPUTE = (
+    "activation_checkpointing"
+    if "activation_checkpointing" in GRPOConfig.__dataclass_fields__
+    else "gradient_checkpointing"
+)
+"""Argument that recomputes activations; vLLM needs a transformers that has its older name."""
+
+
 def trainer_arguments(
     config: Config, folder: Path, seed: int, *, bf16: bool = False, assume_vllm: bool = False
 ) -> GRPOConfig:
@@ -50,7 +58,7 @@ def trainer_arguments(
         epsilon=settings.epsilon_low,
         epsilon_high=settings.epsilon_high,
         bf16=bf16,
-        activation_checkpointing=False,
+        **{RECOMPUTE: False},
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=False,
         seed=seed,
