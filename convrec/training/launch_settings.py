@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from convrec.config import Config, StageName
+from convrec.config import Config, RankGrpo, StageName
 from convrec.errors import ConfigError, TrainingError
 from convrec.utils.error_text import first_line
 
@@ -72,10 +72,11 @@ def _read_accelerate_file(path: Path, name: str) -> dict[str, Any]:
 def check_stage(config: Config, stage: StageName, settings: LaunchSettings) -> None:
     """Raise ConfigError if the stage cannot be trained with these settings on any machine."""
     parallel, processes = config.train.parallel, settings.processes
-    if settings.sharded and stage == "rank_grpo":
+    if settings.sharded and stage == "rank_grpo" and not config.rank_grpo.vllm:
         raise ConfigError(
             f"train.parallel={parallel} shards the weights across processes, but rank_grpo samples "
-            "with the full weights in each; use train.parallel=ddp, and rank_grpo.lora.rank for a "
+            "with the full weights in each; sample with rank_grpo.vllm=colocate and "
+            "rank_grpo.sampler=free, or use train.parallel=ddp, with rank_grpo.lora.rank for a "
             "large model"
         )
     lora = config.sft.lora if stage == "sft" else config.rank_grpo.lora
@@ -93,6 +94,19 @@ def check_stage(config: Config, stage: StageName, settings: LaunchSettings) -> N
     lists = config.rank_grpo.prompts_per_step * config.rank_grpo.group_size
     if stage == "rank_grpo" and lists % processes:
         raise ConfigError(uneven_lists_error(config, processes))
+    if stage == "rank_grpo" and (message := uneven_engines_error(config.rank_grpo, processes)):
+        raise ConfigError(message)
+
+
+def uneven_engines_error(settings: RankGrpo, processes: int) -> str:
+    """The message for processes that cannot form groups of one vLLM engine each, else ""."""
+    size = settings.vllm_tensor_parallel
+    if settings.vllm != "colocate" or processes % size == 0:
+        return ""
+    return (
+        f"rank_grpo.vllm_tensor_parallel={size} does not divide the number of training processes, "
+        f"{processes}; choose a divisor of it, or another train.processes"
+    )
 
 
 def uneven_lists_error(config: Config, processes: int) -> str:

@@ -14,7 +14,6 @@ from convrec.stages.rank_grpo.vllm import vllm_arguments
 from convrec.training.launch_settings import uneven_lists_error
 from convrec.utils.distributed import process_count
 
-
 RECOMPUTE = (
     "activation_checkpointing"
     if "activation_checkpointing" in GRPOConfig.__dataclass_fields__

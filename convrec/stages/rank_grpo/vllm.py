@@ -22,6 +22,7 @@ from accelerate.utils import gather_object
 
 from convrec.config import Config, RankGrpo
 from convrec.errors import ConfigError, ConvrecError, TrainingError
+from convrec.training.launch_settings import uneven_engines_error
 from convrec.utils.error_text import type_and_first_line
 
 CORRECTION = "token_truncate"
@@ -125,17 +126,6 @@ def _update_weights(trainer: Any) -> None:
 def _end(ids: Sequence[int], eos_ids: Sequence[int]) -> int:
     """Number of tokens up to the first EOS, inclusive; all without one."""
     return next((i for i, token in enumerate(ids, start=1) if token in eos_ids), len(ids))
-
-
-def uneven_engines_error(settings: RankGrpo, processes: int) -> str:
-    """The message for processes that cannot form groups of one engine each; "" if they can."""
-    size = settings.vllm_tensor_parallel
-    if settings.vllm != "colocate" or processes % size == 0:
-        return ""
-    return (
-        f"rank_grpo.vllm_tensor_parallel={size} does not divide the {processes} training "
-        "processes; choose a divisor (with train.launcher=process there is one process)"
-    )
 
 
 @contextmanager
