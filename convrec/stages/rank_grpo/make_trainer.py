@@ -22,7 +22,7 @@ from convrec.stages.rank_grpo.arguments import trainer_arguments
 from convrec.stages.rank_grpo.callbacks import StepMetricsCallback, StepTimer
 from convrec.stages.rank_grpo.inputs import TrainingInputs
 from convrec.stages.rank_grpo.reward_function import ListScorer
-from convrec.stages.rank_grpo.validation import Validation, trained_weights
+from convrec.stages.rank_grpo.validation import Validation
 from convrec.stages.rank_grpo.vllm import (
     SERVER_TIMEOUT,
     VllmRollout,
@@ -31,6 +31,7 @@ from convrec.stages.rank_grpo.vllm import (
     stop_at_eos,
 )
 from convrec.stages.rank_grpo.vllm_server import check_server
+from convrec.training.best_weights import trained_weights
 from convrec.training.fsdp import gather_weights, reduce_in_float32
 from convrec.training.metrics_log import MetricsLog
 from convrec.utils.distributed import is_first, is_sharded

@@ -84,7 +84,7 @@ def train_rank_grpo(
             _save_sharded(trainer, validator, student.tokenizer, out)
         elif is_first():
             if validator is not None:
-                validator.restore_best(model)
+                validator.kept.restore(model)
             out.mkdir(parents=True, exist_ok=True)
             save_student(Student(model, student.tokenizer), out)
         if is_first():
@@ -102,7 +102,7 @@ def _save_sharded(trainer: Any, validator: Validation | None, tokenizer: Any, ou
     weights = gather_weights(trainer) if validator is None else {}
     if is_first():
         out.mkdir(parents=True, exist_ok=True)
-        weights = weights if validator is None else validator.best_weights()
+        weights = weights if validator is None else validator.kept.load()
         with hide_progress_bars():
             trainer.model.save_pretrained(out, state_dict=weights)
         tokenizer.save_pretrained(out)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import TrainerCallback
 
@@ -25,9 +23,8 @@ from convrec.metrics.registry import RANKING_METRICS, list_cutoff
 from convrec.metrics.relevance import titles_and_years
 from convrec.metrics.scored_lists import ListToScore
 from convrec.titles.index import TitleIndex
-from convrec.training.checkpoint import latest_checkpoint, step_of
+from convrec.training.best_weights import BestWeights, trained_weights
 from convrec.training.metrics_log import MetricsLog
-from convrec.utils.files import atomic_path
 
 LOGGED_LISTS = 4
 """Lists that each evaluation writes to samples.jsonl."""
@@ -36,15 +33,6 @@ LOGGED_LISTS = 4
 def best_metric(config: Config) -> str:
     """The metric that selects the best weights: `ndcg@20`, or `ndcg@N` of shorter lists."""
     return f"ndcg@{list_cutoff(config.list_length)}"
-
-
-def trained_weights(model: Any) -> dict[str, Tensor]:
-    """Copies of the weights that are trained, by name, in main memory."""
-    return {
-        name: weight.detach().cpu().contiguous()
-        for name, weight in model.named_parameters()
-        if weight.requires_grad
-    }
 
 
 class Validation(TrainerCallback):
@@ -68,8 +56,10 @@ class Validation(TrainerCallback):
         self.index = index
         self.config = config
         self.metrics_log = metrics_log
-        self.trained_weights = trained_weights
         self.best_metric = best_metric(config)
+        self.kept = BestWeights(
+            metrics_log, f"validation_{self.best_metric}", collect=trained_weights
+        )
         self._bootstrap = Bootstrap(
             [sample["context_id"] for sample in samples],
             resamples=config.evaluate.bootstrap,
@@ -79,12 +69,12 @@ class Validation(TrainerCallback):
     @property
     def evaluations(self) -> list[tuple[int, float]]:
         """(step, NDCG) of each evaluation so far."""
-        return self.metrics_log.curve(f"validation_{self.best_metric}")
+        return self.kept.evaluations
 
     @property
     def best(self) -> tuple[int, float]:
         """(step, NDCG) of the best evaluation, the first of equals."""
-        return _best(self.evaluations)
+        return self.kept.best
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **context: Any) -> None:
         """Evaluate the initial weights."""
@@ -102,17 +92,6 @@ class Validation(TrainerCallback):
         if settings.patience and len(since_best) >= settings.patience:
             control.should_training_stop = True
 
-    def restore_best(self, model: Any) -> None:
-        """Load the best weights into the model."""
-        best = self.best_weights()
-        for name, weight in model.named_parameters():
-            if name in best:
-                weight.data.copy_(best[name])
-
-    def best_weights(self) -> dict[str, Tensor]:
-        """The trained weights of the best evaluation, by name."""
-        return load_file(self._weights_path(self.best[0]))
-
     def _evaluate(self, step: int, model: Any) -> None:
         started = time.perf_counter()
         lists = self.generate()
@@ -127,21 +106,7 @@ class Validation(TrainerCallback):
             for sample, text, value in logged
         )
         self.metrics_log.add_samples(step, rows)
-        if self.best[0] == step:
-            weights = self.trained_weights(model)
-            if self.metrics_log.is_writer:
-                with atomic_path(self._weights_path(step)) as part:
-                    save_file(weights, part)
-                self._delete_unneeded_weights()
-
-    def _delete_unneeded_weights(self) -> None:
-        """Delete weights that neither this run nor a run resumed from the checkpoint needs."""
-        saved_step = step_of(latest_checkpoint(self.metrics_log.folder))
-        until_saved = [evaluation for evaluation in self.evaluations if evaluation[0] <= saved_step]
-        needed = {self.best[0], _best(until_saved)[0]}
-        for path in self.metrics_log.folder.glob("best-*.safetensors"):
-            if path not in map(self._weights_path, needed):
-                path.unlink()
+        self.kept.keep(step, model)
 
     def _score(self, lists: Sequence[str]) -> tuple[dict[str, float], NDArray[np.float64]]:
         """Mean metrics and list quality with the interval of NDCG; and the NDCG of each list."""
@@ -161,10 +126,3 @@ class Validation(TrainerCallback):
         name, ndcg = self.best_metric, metrics[self.best_metric]
         _, low, high = self._bootstrap.intervals(ndcg[:, None])[0]
         return {**means, f"{name}_low": low, f"{name}_high": high}, ndcg
-
-    def _weights_path(self, step: int) -> Path:
-        return self.metrics_log.folder / f"best-{step}.safetensors"
-
-
-def _best(evaluations: Sequence[tuple[int, float]]) -> tuple[int, float]:
-    return max(evaluations, key=lambda evaluation: evaluation[1])
