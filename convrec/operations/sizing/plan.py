@@ -1,52 +1,56 @@
-"""Select how to train a stage on a machine: strategy, batch, and the time that it takes."""
+"""Select how to train a stage on a machine: strategy, micro-batch, and the time that it takes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.operations.sizing.gpus import Machine
+from convrec.operations.sizing.overrides import (
+    DEFAULT_LORA_RANK,
+    Strategy,
+    changes,
+    overrides,
+    tensor_parallel,
+)
+from convrec.operations.sizing.seconds import VllmEngine, step_seconds
 from convrec.training.memory.estimate import (
+    BF16_BYTES,
     FLOAT32_BYTES,
     Memory,
     TrainingSetup,
     estimate_memory,
 )
+from convrec.training.memory.micro_batch import (
+    USABLE_MEMORY,
+    TrainingStage,
+    fit_micro_batch,
+    fixed_recompute,
+)
 from convrec.training.memory.model_shape import ModelShape
-
-USABLE_MEMORY = 0.9
-"""Share of a GPU's memory to plan with; the rest is for its context and fragmentation."""
-
-DEFAULT_LORA_RANK = 16
-"""Rank of adapters if the profile has none and training all weights does not fit."""
-
-COMPUTE_UTILIZATION, BANDWIDTH_UTILIZATION = 0.35, 0.6
-"""Shares of a GPU's FLOP/s and bandwidth that training and decoding reach: assumptions."""
-
-LAYER_OVERHEAD = 0.4e-3
-"""Seconds of Python and kernel launches per layer and token: an assumption."""
-
-Stage = Literal["sft", "rank_grpo"]
 
 
 @dataclass(frozen=True)
 class StagePlan:
     """How to start one stage, its memory and its time.
 
-    `parallel` is the value of `train.parallel`, `settings` are overrides by dotted key, `seconds`
-    those of one step by part.
+    `settings` are overrides of the profile by dotted key, `rows` those (or the lists) of one step
+    in all processes, `seconds` those of one step by part, and `notes` what else was decided.
     """
 
-    stage: Stage
+    stage: TrainingStage
     parallel: str
     settings: dict[str, Any]
+    setup: TrainingSetup
     memory: Memory
+    rows: int
     steps: int
     seconds: dict[str, float]
+    notes: tuple[str, ...] = ()
 
     @property
     def hours(self) -> float:
@@ -55,24 +59,41 @@ class StagePlan:
 
 
 def plan_stage(
-    stage: Stage, shape: ModelShape, machine: Machine, config: Config, rows: int
+    stage: TrainingStage,
+    shape: ModelShape,
+    machine: Machine,
+    config: Config,
+    rows: int,
+    samples: int,
 ) -> StagePlan:
-    """The first strategy that fits, from large to small batches; `rows` are those of sft.
+    """The first strategy that fits, in micro-batches as large as fit.
 
-    Raises InputError if not even the smallest step with adapters fits.
+    `rows` are the demonstrations of sft, `samples` those with ground truth of rank_grpo. Raises
+    InputError if not even single rows with adapters fit.
     """
+    engine = _engine(stage, shape, machine, config)
     smallest = math.inf
     for batch in _batch_sizes(stage, machine, config):
-        for parallel, lora in _strategies(stage, machine, config):
-            setup = _setup(stage, shape, config, batch, machine, parallel, lora)
+        for strategy in _strategies(stage, machine, config):
+            setup = _setup(stage, shape, config, batch, machine, strategy)
+            limit = USABLE_MEMORY * machine.memory
+            requested = getattr(config, stage).micro_batch
+            requested = requested if requested and setup.rows % requested == 0 else 0
+            split = fit_micro_batch(shape, setup, limit, requested, fixed_recompute(config))
+            setup = replace(setup, micro_batch=split.rows, recompute=split.recompute)
             memory = estimate_memory(shape, setup)
-            if memory.peak <= USABLE_MEMORY * machine.memory:
-                settings = _overrides(stage, batch, parallel, lora, machine)
-                steps = config.rank_grpo.steps
-                if stage == "sft":
-                    steps = math.ceil(rows / batch * config.sft.epochs)
-                seconds = step_seconds(shape, setup, machine)
-                return StagePlan(stage, parallel, settings, memory, steps, seconds)
+            if memory.peak <= limit:
+                return StagePlan(
+                    stage,
+                    strategy.parallel,
+                    overrides(stage, batch, strategy, split, machine, config),
+                    setup,
+                    memory,
+                    batch if stage == "sft" else batch * config.rank_grpo.group_size,
+                    _steps(stage, batch, config, rows if stage == "sft" else samples),
+                    step_seconds(shape, setup, machine, engine),
+                    changes(stage, batch, strategy, config),
+                )
             smallest = min(memory.peak, smallest)
     usable, total = USABLE_MEMORY * machine.memory / 1e9, machine.memory / 1e9
     raise InputError(
@@ -82,92 +103,93 @@ def plan_stage(
     )
 
 
-def _strategies(stage: Stage, machine: Machine, config: Config) -> Iterator[tuple[str, int]]:
-    """`train.parallel` and the rank of adapters (0: none), the best first."""
+def _engine(
+    stage: TrainingStage, shape: ModelShape, machine: Machine, config: Config
+) -> VllmEngine | None:
+    """The vLLM engine that samples; None for the built-in sampler.
+
+    Raises InputError if it cannot hold the model and one list.
+    """
+    settings, model = config.rank_grpo, config.model
+    if stage == "sft" or not settings.vllm:
+        return None
+    gpus = tensor_parallel(machine, config)
+    share = settings.vllm_memory if settings.vllm == "colocate" else 1.0
+    engine = VllmEngine(gpus, USABLE_MEMORY * share * machine.memory)
+    tokens = model.max_prompt_tokens + model.max_completion_tokens
+    if engine.capacity(shape, tokens) < 1:
+        raise InputError(
+            f"rank_grpo.vllm_memory={share:g} of {gpus}x{machine.name} cannot hold the "
+            f"{BF16_BYTES * shape.parameters / 1e9:.0f} GB of {shape.name} and a list of {tokens} "
+            "tokens; raise it, or rank_grpo.vllm_tensor_parallel"
+        )
+    return engine
+
+
+def _strategies(stage: TrainingStage, machine: Machine, config: Config) -> Iterator[Strategy]:
+    """The profile's own strategy, then the others, the best first."""
     rank = (config.sft if stage == "sft" else config.rank_grpo).lora.rank
     if rank == 0:
-        yield "ddp", 0
-        if stage == "sft" and machine.count > 1:
-            yield "fsdp", 0
-    yield "ddp", rank or DEFAULT_LORA_RANK
+        can_shard = machine.count > 1 and (stage == "sft" or bool(config.rank_grpo.vllm))
+        allowed = ["ddp", "fsdp", "zero3"] if can_shard else ["ddp"]
+        train = config.train
+        own = train.parallel if train.launcher == "accelerate" else ""
+        for parallel in sorted(allowed, key=lambda name: name != own):
+            yield Strategy(parallel, 0)
+    yield Strategy("ddp", rank or DEFAULT_LORA_RANK)
 
 
-def _batch_sizes(stage: Stage, machine: Machine, config: Config) -> Iterator[int]:
-    """Rows (sft) or prompts per step: the profile's, then halves that all GPUs can share."""
+def _batch_sizes(stage: TrainingStage, machine: Machine, config: Config) -> Iterator[int]:
+    """Rows (sft) or prompts of a step: the profile's, rounded up to what all GPUs can share.
+
+    The built-in sampler generates all lists at once, so it also gets halves, should they not fit.
+    """
     if stage == "sft":
-        batch, multiple = config.sft.batch_size, machine.count
-    else:
-        group_size = config.rank_grpo.group_size
-        batch = config.rank_grpo.prompts_per_step
-        multiple = machine.count // math.gcd(machine.count, group_size)
-    batch = -(-batch // multiple) * multiple
+        yield config.sft.batch_size
+        return
+    multiple = machine.count // math.gcd(machine.count, config.rank_grpo.group_size)
+    batch = -(-config.rank_grpo.prompts_per_step // multiple) * multiple
     while True:
         yield batch
-        if batch == multiple:
+        if batch == multiple or config.rank_grpo.vllm:
             return
         batch = max(multiple, batch // 2 // multiple * multiple)
 
 
 def _setup(
-    stage: Stage,
+    stage: TrainingStage,
     shape: ModelShape,
     config: Config,
     batch: int,
     machine: Machine,
-    parallel: str,
-    lora: int,
+    strategy: Strategy,
 ) -> TrainingSetup:
-    if stage == "sft":
-        rows, reference, settings = batch, False, config.sft.lora
-    else:
-        rows = batch * config.rank_grpo.group_size
-        reference, settings = config.rank_grpo.beta > 0 and not lora, config.rank_grpo.lora
+    settings, grpo = getattr(config, stage), config.rank_grpo
+    rows = batch if stage == "sft" else batch * grpo.group_size
+    colocated = stage == "rank_grpo" and grpo.vllm == "colocate"
     return TrainingSetup(
         stage=stage,
-        rows=rows // machine.count,
+        rows=-(-rows // machine.count),
         prompt=config.model.max_prompt_tokens,
         completion=config.model.max_completion_tokens,
         processes=machine.count,
-        sharded=parallel == "fsdp",
+        sharded=strategy.parallel != "ddp",
         bf16=config.model.bf16,
-        lora=lora,
-        targets=shape.targets(settings, stage),
-        reference=reference,
+        lora=strategy.lora,
+        targets=shape.targets(settings.lora, stage),
+        reference=stage == "rank_grpo" and grpo.beta > 0 and not strategy.lora,
+        frozen_bytes=BF16_BYTES if config.model.weights == "bfloat16" else FLOAT32_BYTES,
+        optimizer=settings.optimizer.name,
+        samples=stage == "rank_grpo" and not grpo.vllm,
+        vllm=grpo.vllm_memory * machine.memory if colocated else 0,
     )
 
 
-def _overrides(
-    stage: Stage, batch: int, parallel: str, lora: int, machine: Machine
-) -> dict[str, Any]:
-    """The settings to override in the profile, by dotted key."""
-    batch_key = "sft.batch_size" if stage == "sft" else "rank_grpo.prompts_per_step"
-    return {
-        batch_key: batch,
-        **({f"{stage}.lora.rank": lora} if lora else {}),
-        "train.launcher": "accelerate",
-        "train.parallel": parallel,
-        "train.processes": machine.count,
-    }
-
-
-def step_seconds(shape: ModelShape, setup: TrainingSetup, machine: Machine) -> dict[str, float]:
-    """Seconds of one step by part: `sampling` and `learning`."""
-    tokens = setup.rows * (setup.prompt + setup.completion)
-    attention = 2 * shape.layers * shape.config.hidden_size * (setup.prompt + setup.completion)
-    forward = 2 * shape.parameters + attention
-    passes = (2 if setup.lora else 3) + setup.recompute
-    passes += setup.reference or (setup.stage == "rank_grpo" and setup.lora > 0)
-    learning = passes * forward * tokens / (COMPUTE_UTILIZATION * machine.flops)
-    sampling = sampling_seconds(shape, setup, machine) if setup.stage == "rank_grpo" else 0.0
-    return {"sampling": sampling, "learning": learning}
-
-
-def sampling_seconds(shape: ModelShape, setup: TrainingSetup, machine: Machine) -> float:
-    """Seconds in which one process generates its lists, all at once, token by token."""
-    weights = 2 * FLOAT32_BYTES * shape.parameters  # read in float32, written and read as bf16
-    cache = setup.rows * (setup.prompt + setup.completion / 2) * shape.cache(2)
-    transfer = (weights + cache) / (BANDWIDTH_UTILIZATION * machine.bandwidth)
-    token = max(transfer, LAYER_OVERHEAD * shape.layers)
-    prefill_flops = 2 * shape.parameters * setup.rows * setup.prompt
-    prefill = prefill_flops / (COMPUTE_UTILIZATION * machine.flops)
-    return setup.completion * token + prefill
+def _steps(stage: TrainingStage, batch: int, config: Config, samples: int) -> int:
+    """Optimizer steps of a stage on so many rows or samples."""
+    if stage == "sft":
+        return config.sft.steps or math.ceil(samples / batch * config.sft.epochs)
+    grpo = config.rank_grpo
+    if not grpo.epochs:
+        return grpo.steps
+    return max(1, round(samples // batch * grpo.epochs)) * grpo.iterations

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from convrec.models.memory_limits import MAX_LOGITS_CPU, MAX_LOGITS_GPU
-from convrec.training.memory.model_shape import ModelShape, SavedActivations, saved_activations
+from convrec.training.memory.model_shape import ModelShape, saved_activations
 
 FLOAT32_BYTES, BF16_BYTES = 4, 2
 
@@ -38,7 +38,8 @@ class TrainingSetup:
         reference: Whether a reference model is held.
         frozen_bytes: Bytes of one weight that is not trained.
         optimizer: Name in transformers, as `optimizer.name` has it.
-        vllm: Bytes that vLLM reserves on this device; its engine samples instead of the model.
+        samples: Whether the model generates lists here, and not vLLM.
+        vllm: Bytes that vLLM reserves on this device.
         fused: Whether the tiled head runs in Triton kernels, as on a GPU.
     """
 
@@ -56,6 +57,7 @@ class TrainingSetup:
     reference: bool = False
     frozen_bytes: int = FLOAT32_BYTES
     optimizer: str = "adamw_torch_fused"
+    samples: bool = False
     vllm: float = 0
     attention: str = "sdpa"
     fused: bool = True
@@ -116,10 +118,8 @@ class Memory:
         return {renamed.get(name, name): value for name, value in asdict(self).items()}
 
 
-def estimate_memory(
-    shape: ModelShape, setup: TrainingSetup, saved: SavedActivations | None = None
-) -> Memory:
-    """The memory of a training of this model, by part; `saved` is computed if not given."""
+def estimate_memory(shape: ModelShape, setup: TrainingSetup) -> Memory:
+    """The memory of a training of this model, by part."""
     trained = shape.adapter(setup.lora, setup.targets) if setup.lora else shape.parameters
     held = shape.parameters * (setup.frozen_bytes if setup.lora else FLOAT32_BYTES)
     held += trained * FLOAT32_BYTES if setup.lora else 0
@@ -130,14 +130,14 @@ def estimate_memory(
         gathered_gradients = (shape.layer + outside_layers) * FLOAT32_BYTES
     gradients = trained * FLOAT32_BYTES / setup.shards
     reference = shape.parameters * setup.frozen_bytes / setup.shards
-    activations, recomputation = _activations(shape, setup, saved)
+    activations, recomputation = _activations(shape, setup)
     return Memory(
         weights=held / setup.shards + gathered,
         optimizer=_optimizer(shape, setup, trained) / setup.shards,
         reference=reference if setup.reference else 0,
         buckets=trained * FLOAT32_BYTES if setup.processes > 1 and not setup.sharded else 0,
         vllm=setup.vllm,
-        sampling=_sampling(shape, setup),
+        sampling=_sampling(shape, setup) if setup.samples else 0,
         activations=activations,
         logits=_logits(shape, setup),
         recomputation=recomputation,
@@ -154,12 +154,10 @@ def _optimizer(shape: ModelShape, setup: TrainingSetup, trained: int) -> float:
     return 2.0 * embeddings * FLOAT32_BYTES + (trained - embeddings) * EIGHT_BIT_STATE
 
 
-def _activations(
-    shape: ModelShape, setup: TrainingSetup, saved: SavedActivations | None
-) -> tuple[float, float]:
+def _activations(shape: ModelShape, setup: TrainingSetup) -> tuple[float, float]:
     """Bytes kept from the forward pass, and bytes of one recomputed layer."""
     tokens = setup.prompt + setup.completion
-    saved = saved or saved_activations(
+    saved = saved_activations(
         shape,
         setup.at_once,
         tokens,
@@ -196,8 +194,6 @@ def _logits(shape: ModelShape, setup: TrainingSetup) -> float:
 
 def _sampling(shape: ModelShape, setup: TrainingSetup) -> float:
     """Keys and values of all lists, their logits and probabilities, and autocast's weights."""
-    if setup.stage != "rank_grpo" or setup.vllm:
-        return 0.0
     tokens = setup.rows * (setup.prompt + setup.completion)
     cache = tokens * shape.cache(BF16_BYTES if setup.bf16 else FLOAT32_BYTES)
     # Three tensors: logits, probabilities, padded probabilities.

@@ -6,7 +6,6 @@ training does the same arithmetic on every machine. Larger models get the larges
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,9 +20,7 @@ from convrec.training.memory.estimate import (
 )
 from convrec.training.memory.model_shape import (
     ModelShape,
-    SavedActivations,
     loaded_shape,
-    saved_activations,
 )
 from convrec.utils.distributed import is_sharded, process_count
 
@@ -73,7 +70,7 @@ def choose_micro_batch(
     `micro_batch`, which must divide `rows`, and `train.gradient_checkpointing` are obeyed where
     they are set. Free memory differs between processes, so one must choose for all.
     """
-    requested, checkpointing = getattr(config, stage).micro_batch, _checkpointing(config)
+    requested, checkpointing = getattr(config, stage).micro_batch, fixed_recompute(config)
     small = int(model.num_parameters()) < SMALL_MODEL
     if small or (requested and checkpointing is not None):
         return MicroBatch(requested or rows, bool(checkpointing))
@@ -110,38 +107,13 @@ def fit_micro_batch(
     Keeping activations is preferred to recomputing them, even in smaller parts. `requested` and
     `recompute` fix one of the two choices.
     """
-    saved = linear_activations(shape, setup)
     sizes = [requested] if requested else _sizes(shape, setup)
     for recomputed in (False, True) if recompute is None else (recompute,):
         for size in sizes:
             tried = replace(setup, micro_batch=size, recompute=recomputed)
-            if estimate_memory(shape, tried, saved(size)).peak <= limit:
+            if estimate_memory(shape, tried).peak <= limit:
                 return MicroBatch(size, recomputed)
     return MicroBatch(sizes[-1], True if recompute is None else recompute)
-
-
-def linear_activations(
-    shape: ModelShape, setup: TrainingSetup
-) -> Callable[[int], SavedActivations]:
-    """What a forward pass over so many rows saves; counted for one and for two rows."""
-    one, two = (
-        saved_activations(
-            shape,
-            rows,
-            setup.prompt + setup.completion,
-            bf16=setup.bf16,
-            attention=setup.attention,
-            adapters=(setup.lora, setup.targets),
-        )
-        for rows in (1, 2)
-    )
-
-    def saved(rows: int) -> SavedActivations:
-        return SavedActivations(
-            *(first + (rows - 1) * (second - first) for first, second in zip(one, two, strict=True))
-        )
-
-    return saved
 
 
 def training_setup(
@@ -173,9 +145,15 @@ def training_setup(
         reference=stage == "rank_grpo" and config.rank_grpo.beta > 0 and not settings.lora.rank,
         frozen_bytes=frozen,
         optimizer=settings.optimizer.name,
+        samples=stage == "rank_grpo" and not config.rank_grpo.vllm,
         attention=attention,
         fused=torch.cuda.is_available(),
     )
+
+
+def fixed_recompute(config: Config) -> bool | None:
+    """Whether `train.gradient_checkpointing` is on; None if it is `auto`."""
+    return {"on": True, "off": False}.get(config.train.gradient_checkpointing)
 
 
 def divisors(rows: int) -> list[int]:

@@ -7,6 +7,7 @@ layer and once with two; layers are equal, so the rest follows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,9 +22,9 @@ OUTPUT_LAYERS = ("lm_head", "embed_out")
 MODEL_CONFIGS = Path(__file__).parent / "models"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelShape:
-    """A model's configuration and parameter counts.
+    """A model's configuration and parameter counts. Each instance is its own cache key.
 
     Attributes:
         name: The name or folder that it was read from.
@@ -63,10 +64,11 @@ class ModelShape:
         return int(2 * self.layers * heads * width * bytes_each)
 
 
-def model_shape(name: str) -> ModelShape:
+def model_shape(name: str, source: str = "--model ") -> ModelShape:
     """The shape of a model that ships as configuration, or of a folder with a config.json.
 
-    Raises InputError for any other name, or a configuration without a causal language model.
+    Raises InputError for any other name, which `source` introduces in the message, or for a
+    configuration without a causal language model.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
     from transformers import AutoConfig
@@ -77,8 +79,8 @@ def model_shape(name: str) -> ModelShape:
     if not file.is_file():
         names = ", ".join(sorted(path.stem for path in MODEL_CONFIGS.glob("*.json")))
         raise InputError(
-            f"--model {name} is neither a folder with a config.json nor one of the shipped "
-            f"configurations: {names}"
+            f"{source}{name} is neither a folder with a config.json nor one of the shipped "
+            f"configurations ({names}); give one of them with --model"
         )
     try:
         config = AutoConfig.from_pretrained(file, trust_remote_code=False)
@@ -129,8 +131,28 @@ def saved_activations(
 ) -> SavedActivations:
     """What autograd saves in a forward pass over a batch (rows, tokens), without the head.
 
-    `adapters` are their rank and modules; with rank 0, all weights are trained.
+    `adapters` are their rank and modules; with rank 0, all weights are trained. Counted for one row
+    and for two; each further row saves as much as the second.
     """
+    one, two = (
+        _counted_activations(shape, few, tokens, bf16, attention, *adapters) for few in (1, 2)
+    )
+    return SavedActivations(
+        *(first + (rows - 1) * (second - first) for first, second in zip(one, two, strict=True))
+    )
+
+
+@lru_cache(maxsize=32)
+def _counted_activations(
+    shape: ModelShape,
+    rows: int,
+    tokens: int,
+    bf16: bool,
+    attention: str,
+    rank: int,
+    targets: tuple[str, ...],
+) -> SavedActivations:
+    """The same, counted in models of one and of two layers."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -138,7 +160,7 @@ def saved_activations(
     for layers in (1, 2):
         with FakeTensorMode():
             model = _build_model(shape.config, layers, attention)
-            trained = _add_adapters(model, *adapters) if adapters[0] else []
+            trained = _add_adapters(model, rank, targets) if rank else []
             ids = torch.zeros(rows, tokens, dtype=torch.long)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 saved.append(_saved_bytes(model, [*model.parameters(), *trained], ids))

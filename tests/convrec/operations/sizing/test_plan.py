@@ -12,13 +12,15 @@ from typer.testing import CliRunner
 from convrec.config import Config, load
 from convrec.errors import InputError
 from convrec.operations.sizing.gpus import parse_machine
-from convrec.operations.sizing.plan import USABLE_MEMORY, plan_stage
+from convrec.operations.sizing.overrides import run_commands
+from convrec.operations.sizing.plan import plan_stage
 from convrec.training.memory.estimate import (
     TILE_COLUMNS,
     UNFUSED_COPIES,
     TrainingSetup,
     estimate_memory,
 )
+from convrec.training.memory.micro_batch import USABLE_MEMORY
 from convrec.training.memory.model_shape import model_shape, saved_activations
 from flows.cli import app
 
@@ -76,11 +78,11 @@ def test_parts_depend_on_the_strategy(folder: str) -> None:
     assert sharded.weights == alone.weights / 2 + 4 * (2 * shape.layer + outside_layers)
     assert sharded.gradients == alone.gradients / 2 + 4 * (shape.layer + outside_layers)
     adapted = estimate_memory(
-        shape, TrainingSetup("rank_grpo", 4, 8, 8, lora=2, targets=("q_proj",))
+        shape, TrainingSetup("rank_grpo", 4, 8, 8, lora=2, targets=("q_proj",), samples=True)
     )
     assert adapted.optimizer == 8 * shape.adapter(2, ("q_proj",))
     assert adapted.sampling == 4 * 16 * shape.cache(2) + 3 * 4 * 300 * 4
-    full = estimate_memory(shape, TrainingSetup("rank_grpo", 4, 8, 8))
+    full = estimate_memory(shape, TrainingSetup("rank_grpo", 4, 8, 8, samples=True))
     assert full.sampling == adapted.sampling + 2 * shape.parameters
 
 
@@ -132,21 +134,66 @@ def test_a_large_model_is_sharded_or_gets_adapters() -> None:
         parse_machine("8xh100"),
         load("reddit-v2"),
     )
-    sft = plan_stage("sft", shape, machine, config, 100_000)
-    assert (sft.parallel, sft.settings["sft.batch_size"] % 8) == ("fsdp", 0)
-    rank_grpo = plan_stage("rank_grpo", shape, machine, config, 100_000)
+    sft = plan_stage("sft", shape, machine, config, 100_000, 1)
+    assert (sft.parallel, sft.rows, sft.setup.rows) == ("fsdp", 12, 2)
+    rank_grpo = plan_stage("rank_grpo", shape, machine, config, 1, 100_000)
     assert (rank_grpo.parallel, rank_grpo.settings["rank_grpo.lora.rank"]) == ("ddp", 16)
+    assert rank_grpo.settings["rank_grpo.learning_rate"] == 1e-5  # ten times the profile's
+    assert "rule of thumb" in rank_grpo.notes[0]
     for plan in (sft, rank_grpo):
         assert plan.memory.peak <= USABLE_MEMORY * machine.memory
         Config.model_validate({"train": {"parallel": plan.parallel}})
     with pytest.raises(InputError, match=r"needs at least \d+ GB on each GPU"):
-        plan_stage("rank_grpo", shape, parse_machine("L4"), config, 1)
+        plan_stage("rank_grpo", shape, parse_machine("L4"), config, 1, 1)
+
+
+@pytest.mark.parametrize("gpus", ["8xH100", "4xA100-80GB"])
+@pytest.mark.parametrize(
+    "profile", ["paper-llama-3.2-3b", "paper-llama-3.2-1b", "paper-qwen2.5-0.5b"]
+)
+def test_the_recipe_of_the_paper_fits(gpus: str, profile: str) -> None:
+    config, machine = load(profile), parse_machine(gpus)
+    shape = model_shape(config.model.base)
+    plan = plan_stage("rank_grpo", shape, machine, config, 1, 383_013)
+    assert (plan.parallel, plan.rows, plan.steps, plan.notes) == ("zero3", 384, 15_958, ())
+    assert plan.setup.recompute
+    assert plan.setup.rows % plan.setup.at_once == 0
+    assert plan.setup.vllm == 0.5 * machine.memory
+    assert plan.memory.vllm < plan.memory.peak <= USABLE_MEMORY * machine.memory
+    assert set(plan.settings) == {
+        f"train.{key}" for key in ("launcher", "parallel", "processes")
+    } | {"rank_grpo.micro_batch"}
+
+
+def test_an_engine_must_hold_the_model() -> None:
+    config = load("paper-llama-3.2-3b", {"rank_grpo.vllm_memory": 0.1})
+    shape = model_shape(config.model.base)
+    with pytest.raises(InputError, match=r"vllm_memory=0.1 of 1xRTX4090 cannot hold the 6 GB"):
+        plan_stage("rank_grpo", shape, parse_machine("RTX4090"), config, 1, 1)
+
+
+def test_gpus_have_several_spellings() -> None:
+    names = {parse_machine(text).name for text in ("4xA100-80GB", "a100-80", "4 x A100-80gb")}
+    assert names == {"A100-80"}
+    assert parse_machine("8xH100-80GB") == parse_machine("8xh100")
+
+
+def test_stages_with_another_launch_get_commands_of_their_own() -> None:
+    launch = {"train.launcher": "accelerate", "train.parallel": "ddp", "train.processes": 8}
+    sft = {**launch, "train.parallel": "fsdp", "sft.micro_batch": 2}
+    grpo = {**launch, "rank_grpo.lora.rank": 16}
+    first, second = run_commands("reddit-v2", ["seed=8"], {"sft": sft, "rank_grpo": grpo})
+    both = "--set seed=8 --set sft.micro_batch=2 --set rank_grpo.lora.rank=16"
+    assert first.startswith(f"convrec run reddit-v2 --until sft {both} ")
+    assert second.startswith(f"convrec run reddit-v2 {both} ")
+    assert ("parallel=fsdp" in first, "parallel=ddp" in second) == (True, True)
+    assert len(run_commands("reddit-v2", [], {"sft": launch, "rank_grpo": grpo})) == 1
 
 
 def test_errors_list_known_gpus_and_models(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"give a count and one of A10G, .*H100.*, such as 8xH100"):
         parse_machine("8xTPU")
-    with pytest.raises(InputError, match=r"nor one of the shipped .*: Llama.*Qwen2.5-7B-Instruct"):
+    with pytest.raises(InputError, match=r"nor one of the shipped .*\(Llama.*Qwen2.5-7B-Instruct"):
         model_shape("gpt-2")
     (tmp_path / "config.json").write_text('{"model_type": "t5"}', encoding="utf-8")
     with pytest.raises(InputError, match="describes no causal language model"):
@@ -167,7 +214,9 @@ def test_the_command_writes_launch_files(folder: str, tmp_path: Path) -> None:
     ]
     result = CliRunner().invoke(app, ["train", "plan", *options], catch_exceptions=False)
     assert result.exit_code == 0
-    stages = json.loads(json_file.read_text(encoding="utf-8"))["stages"]
+    values = json.loads(json_file.read_text(encoding="utf-8"))
+    stages, (command,) = values["stages"], values["commands"]
+    assert command.startswith(f"convrec run reddit-v2 --set model.base={folder} ")
     for stage in stages:
         settings = json.loads(Path(stage["file"]).read_text(encoding="utf-8"))
         assert (settings["distributed_type"], settings["num_processes"]) == ("MULTI_GPU", 2)
