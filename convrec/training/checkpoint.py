@@ -4,9 +4,9 @@ All files are safetensors and JSON, so loading runs no code. transformers' own c
 used: they are pickles, are written before their step is logged, and lose the order of the data in
 later epochs.
 
-Reinforcement learning saves between two generations. SFT saves between two epochs, because the
-order of an epoch is drawn at its start. Of several processes, the first one saves and each adds its
-own random state; a run resumes with the same number of processes.
+Reinforcement learning saves between two generations, SFT before a step (`epoch_checkpoint`). Of
+several processes, the first one saves and each adds its own random state; a run resumes with the
+same number of processes and the same micro-batch.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import random
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 import trl
@@ -38,10 +37,20 @@ from convrec.training.fsdp import (
     scatter_full_state,
     unflatten_state,
 )
+from convrec.training.memory.micro_batch import MicroBatch
+from convrec.training.random_state import (
+    RandomState,
+    capture_random_state,
+    load_random_state,
+    restore_random_state,
+    save_random_state,
+)
 from convrec.utils.distributed import barrier, is_first, is_sharded, process_count
 
 _PREFIX, _TEMPORARY = "checkpoint-", ".saving"
 _RUN, _OPTIMIZER = "run.json", "optimizer.safetensors"
+STEP_STATE = "random"
+"""Name of the random state that a checkpoint's next step starts with."""
 
 
 def _environment() -> dict[str, str]:
@@ -71,18 +80,19 @@ class CheckpointCallback(TrainerCallback):
     """Saves a run to `folder`, and restores the latest checkpoint there (`run_trainer`).
 
     Saves at multiples of `boundary` steps (those of one generation) once `every` steps have passed
-    since the last save; or, with `between_epochs`, before every epoch but the first.
+    since the last save; never if `every` is 0.
+
+    Attributes:
+        micro_batch: The split of a step, set by the caller; that of the checkpoint if one resumes.
     """
 
-    def __init__(
-        self, folder: Path, *, every: int = 0, boundary: int = 1, between_epochs: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, *, every: int = 0, boundary: int = 1) -> None:
         self.folder = folder
         self.every = every
         self.boundary = boundary
-        self.between_epochs = between_epochs
         self.resumed = latest_checkpoint(folder)
         self.saved_step = step_of(self.resumed)
+        self.micro_batch = self._resumed_micro_batch()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **context: Any) -> None:
         """Restore optimizer and schedule; transformers has restored counters and full weights."""
@@ -90,42 +100,32 @@ class CheckpointCallback(TrainerCallback):
             _load_optimizer(self.resumed, context["model"], context["optimizer"])
             context["lr_scheduler"].load_state_dict(_read_run(self.resumed)["schedule"])
 
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **context: Any) -> None:
-        """Save, or restore the random state, before the order of the epoch is drawn."""
-        if self.between_epochs and self.resumed is not None:
-            self._restore_random_state()
-        elif self.between_epochs and state.global_step > 0:
-            self._save(state, context)
-
     def on_step_begin(self, args: Any, state: Any, control: Any, **context: Any) -> None:
         """Restore the random state once the trainer has skipped the data of earlier steps."""
         if self.resumed is not None:
-            self._restore_random_state()
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **context: Any) -> None:
-        """Log the loss since the last log, because its running sum is not saved."""
-        control.should_log = control.should_log or self.between_epochs
+            restore_random_state(load_random_state(self.resumed, STEP_STATE))
+            self.resumed = None
 
     def on_log(self, args: Any, state: Any, control: Any, **context: Any) -> None:
         """Save if due, except after the last step, whose weights are saved by the caller."""
         step = state.global_step
         is_due = self.every and step - self.saved_step >= self.every and step % self.boundary == 0
         if is_due and step < state.max_steps and not control.should_training_stop:
-            self._save(state, context)
+            self.save(state, context, {STEP_STATE: capture_random_state()})
 
-    def _restore_random_state(self) -> None:
-        assert self.resumed is not None
-        _load_random_state(self.resumed)
-        self.resumed = None
+    def _resumed_micro_batch(self) -> MicroBatch | None:
+        values = _read_run(self.resumed).get("micro_batch") if self.resumed else None
+        return MicroBatch(**values) if values else None
 
-    def _save(self, state: Any, context: dict[str, Any]) -> None:
-        """Save in all processes: the first writes, the others contribute."""
+    def save(self, state: Any, context: dict[str, Any], random: dict[str, RandomState]) -> None:
+        """Save, with random states by name, in all processes: the first writes, all contribute."""
         part = self.folder / _TEMPORARY
         if is_first():
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
         barrier()
-        _save_random_state(part)
+        for name, random_state in random.items():
+            save_random_state(random_state, part, name)
         barrier()
         model, optimizer = context["model"], context["optimizer"]
         full = gather_full_state(model, optimizer) if is_fsdp(model) else None
@@ -141,9 +141,14 @@ class CheckpointCallback(TrainerCallback):
         with hide_progress_bars():
             context["model"].save_pretrained(part, state_dict=full.weights, max_shard_size="1TB")
         dataclasses.replace(state, log_history=[]).save_to_json(str(part / "trainer_state.json"))
-        save_file(full.tensors, part / _OPTIMIZER)
-        schedule = context["lr_scheduler"].state_dict()
-        run = {"versions": _environment(), "groups": full.groups, "schedule": schedule}
+        save_file(_unshared(full.tensors), part / _OPTIMIZER)
+        run = {
+            "versions": _environment(),
+            "groups": full.groups,
+            "numbers": {k: v for k, v in full.tensors.items() if not torch.is_tensor(v)},
+            "schedule": context["lr_scheduler"].state_dict(),
+            "micro_batch": self.micro_batch and dataclasses.asdict(self.micro_batch),
+        }
         (part / _RUN).write_text(json.dumps(run), encoding="utf-8")
         for path in part.iterdir():
             with path.open("rb") as file:
@@ -163,7 +168,10 @@ def run_trainer(trainer: Any, checkpoints: CheckpointCallback, memory_advice: st
     if is_sharded():  # the checkpoint callback restores shards
         trainer._load_from_checkpoint = lambda *args, **kwargs: None
     try:
-        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+        with warnings.catch_warnings():
+            # convrec.training.optimization sets both for `schedule=drop`.
+            warnings.filterwarnings("ignore", message="Both num_training_steps and num_stable_ste")
+            trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -180,8 +188,8 @@ def _load_optimizer(checkpoint: Path, model: Any, optimizer: Any) -> None:
     if is_fsdp(model) and not is_first():
         scatter_full_state(model, optimizer, FullState({}, {}, []))
         return
-    groups = _read_run(checkpoint)["groups"]
-    tensors = load_file(checkpoint / _OPTIMIZER)
+    run = _read_run(checkpoint)
+    groups, tensors = run["groups"], {**load_file(checkpoint / _OPTIMIZER), **run["numbers"]}
     if is_fsdp(model):
         weights = load_file(checkpoint / SAFE_WEIGHTS_NAME)
         scatter_full_state(model, optimizer, FullState(weights, tensors, groups))
@@ -190,33 +198,12 @@ def _load_optimizer(checkpoint: Path, model: Any, optimizer: Any) -> None:
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _random_state_files(checkpoint: Path) -> tuple[Path, Path]:
-    """The files of this process's random state: tensors, and JSON values."""
-    name = f"random-{os.environ.get('RANK', '0')}"
-    return checkpoint / f"{name}.safetensors", checkpoint / f"{name}.json"
-
-
-def _save_random_state(checkpoint: Path) -> None:
-    tensors = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        tensors |= {f"cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
-    name, keys, *rest = np.random.get_state()
-    tensors["numpy"] = torch.from_numpy(np.asarray(keys, dtype=np.int64))
-    tensor_file, json_file = _random_state_files(checkpoint)
-    save_file(tensors, tensor_file)
-    values = {"python": random.getstate(), "numpy": [name, *rest]}
-    json_file.write_text(json.dumps(values), encoding="utf-8")
-
-
-def _load_random_state(checkpoint: Path) -> None:
-    tensor_file, json_file = _random_state_files(checkpoint)
-    tensors = load_file(tensor_file)
-    values = json.loads(json_file.read_text(encoding="utf-8"))
-    torch.set_rng_state(tensors["cpu"])
-    if torch.cuda.is_available():
-        count = torch.cuda.device_count()
-        torch.cuda.set_rng_state_all([tensors[f"cuda{i}"] for i in range(count)])
-    name, *rest = values["numpy"]
-    np.random.set_state((name, tensors["numpy"].numpy().astype(np.uint32), *rest))
-    version, numbers, gauss = values["python"]
-    random.setstate((version, tuple(numbers), gauss))
+def _unshared(values: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors among some values, copied if they share memory, as in 8-bit optimizers."""
+    seen: set[int] = set()
+    tensors = {}
+    for name, value in values.items():
+        if torch.is_tensor(value):
+            tensors[name] = value.clone() if value.data_ptr() in seen else value
+            seen.add(value.data_ptr())
+    return tensors

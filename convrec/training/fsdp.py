@@ -26,9 +26,9 @@ class FullState(NamedTuple):
 
 
 def flatten_state(state: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
-    """An optimizer's tensors by "weight.name"."""
+    """An optimizer's tensors and numbers by "weight.name"."""
     return {
-        f"{weight}.{name}": value.contiguous()
+        f"{weight}.{name}": value.contiguous() if torch.is_tensor(value) else value
         for weight, values in state.items()
         for name, value in values.items()
     }
