@@ -44,8 +44,8 @@ def fit_sharded(
     job: TrainingJob, progress: Progress, *callbacks: TrainerCallback
 ) -> TrainingResult:
     """`fit_sft` where accelerate sees a GPU; the figures say whether weights were sharded."""
-    _treat_cpus_as_gpus()
-    check = _ShardCheck()
+    treat_cpus_as_gpus()
+    check = ShardCheck()
     make_trainer = train.make_trainer
 
     def with_callbacks(*args: Any) -> Any:
@@ -60,7 +60,7 @@ def fit_sharded(
     return {**figures, "sharded": str(check.only_shards).lower()}, curves
 
 
-class _ShardCheck(TrainerCallback):
+class ShardCheck(TrainerCallback):
     """Checks that this process has only half of each weight."""
 
     only_shards = False
@@ -82,7 +82,7 @@ def _full_size(weight: Any) -> int:
     return int(getattr(weight, "ds_numel", weight.numel()))
 
 
-def _treat_cpus_as_gpus() -> None:
+def treat_cpus_as_gpus() -> None:
     from accelerate import state
 
     def on_cpu(init: Callable[..., None]) -> Callable[..., None]:
