@@ -18,6 +18,9 @@ SWITCHES = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",  # comes with vLLM
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # trackers of train.report_to
+    "WANDB_ERROR_REPORTING": "false",
+    "GRADIO_ANALYTICS_ENABLED": "False",  # comes with Trackio
 }
 """Environment variables and the values that switch telemetry off."""
 

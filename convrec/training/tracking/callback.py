@@ -105,6 +105,8 @@ class Tracking(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Report what the trainer logs, and the times of the step."""
         values = {name: value for name, value in (logs or {}).items() if value is not None}
+        if "train_runtime" in values:  # the summary after the last step, whose epoch is reported
+            del values["epoch"]
         is_validation = any(name.startswith(_EVAL) for name in values)
         if not is_validation:
             values |= self._times

@@ -27,6 +27,9 @@ START_SECONDS = 120.0
 CALL_SECONDS = 30.0
 """Time for one report."""
 
+MAX_REASON = 240
+"""Characters of an error that are shown."""
+
 INTERRUPTED_SECONDS = 1.0
 """Time for a last report if the run is interrupted."""
 
@@ -58,7 +61,7 @@ class Guard:
             except TimeoutError:
                 self._give_up(f"it did not answer within {limit:.0f} s")
             except Exception as error:
-                self._give_up(first_line(error))
+                self._give_up(first_line(error)[:MAX_REASON])
         return not self.failed
 
     def close(self) -> None:

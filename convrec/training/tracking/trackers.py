@@ -27,8 +27,11 @@ Rows = Sequence[Mapping[str, Any]]
 PROJECT = "convrec"
 """Project or experiment of the runs, unless an environment variable names another."""
 
-_MLFLOW_LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""Seconds and retries; MLflow's own defaults wait for minutes for a server that does not answer."""
+_MLFLOW_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; otherwise MLflow waits for minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ALLOW_FILE_STORE": "true",  # a folder as MLFLOW_TRACKING_URI
+}
 
 
 class Tracker:
@@ -117,7 +120,7 @@ class MLflow(Tracker):
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.run.folder.absolute() / 'mlflow.db'}",
             "MLFLOW_EXPERIMENT_NAME": PROJECT,
         }
-        for name, value in _MLFLOW_LIMITS.items():
+        for name, value in _MLFLOW_DEFAULTS.items():
             os.environ.setdefault(name, value)
         attached = {"MLFLOW_RUN_ID": self.run_id} if self.run_id else {}
         with _default_environment({**defaults, **attached}):
@@ -173,11 +176,14 @@ class Wandb(Tracker):
             import wandb
 
             self._wandb = wandb
+            if wandb.setup().settings.mode == "online" and not wandb.login(prompt=False):
+                raise RuntimeError("run `wandb login`, or set WANDB_API_KEY or WANDB_MODE=offline")
             super().begin(args, state, control, context)
         current = wandb.run
         current.tags = (*(current.tags or ()), "convrec", self.run.tags["convrec.stage"])
         self.run_id = current.id
-        self.location = current.url or f"wandb sync {shlex.quote(str(Path(current.dir).parent))}"
+        runs = shlex.quote(str(Path(current.dir).parents[1]))  # one folder for each process
+        self.location = current.url or f"wandb sync {runs}/offline-run-*-{current.id}"
 
     def log_samples(self, step: int, rows: Rows) -> None:
         """Report generated lists."""
