@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from convrec.config import Model, resolve_path
 from convrec.errors import InputError
+from convrec.models.chat_template import fix_template_date
 from convrec.models.files import (
     ADAPTER_CONFIG,
     adapter_weights,
@@ -127,7 +128,8 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder, with the ids that it was saved with.
 
     AutoTokenizer splits words as the model type does, even if tokenizer.json defines otherwise. A
-    tokenizer that was saved as a plain tokenizer.json is therefore loaded as exactly that.
+    tokenizer that was saved as a plain tokenizer.json is therefore loaded as exactly that. A chat
+    template that writes today's date gets a constant one, which is saved with a checkpoint.
     """
     files = [path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)]
     if not files:
@@ -147,6 +149,7 @@ def load_tokenizer(folder: Path) -> Any:
         tokenizer.eos_token = _configured_eos(folder, tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    fix_template_date(tokenizer)
     return tokenizer
 
 

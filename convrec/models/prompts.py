@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import re
-from datetime import date
-from functools import lru_cache
-from typing import Any
-
-from jinja2 import TemplateError
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from convrec.config import Config
 from convrec.errors import ConfigError, InputError
-from convrec.utils.error_text import first_line
+from convrec.models.chat_template import TEMPLATE_DATE, apply_template
+from convrec.models.control_tokens import count_control_tokens, neutralize, neutralize_by_ids
+
+CONVERSATION_MARKER = "Here is the conversation:"
+"""What precedes the conversation in a prompt of the authors' schema."""
 
 _HEAD_DIVISOR = 4
-"""Of a text that is too long, 1/_HEAD_DIVISOR of the kept part is its start, the rest its end."""
+"""Of a conversation that is too long, 1/_HEAD_DIVISOR of the kept part is its start."""
 
 _ELLIPSIS = " … "
+_SPARE = 64
+"""Tokens of a conversation in the advice for a limit that is too small."""
 
-TEMPLATE_DATE = date(2024, 7, 26)
-"""The day that a chat template writes; the default of Llama 3's. With the real date, the prompts
-of training and of serving would differ."""
 
-_IN_BRACKETS = re.compile(r"<\S+>|\[\S+\]")
-_CLOCK_CALL = re.compile(r"""\bstrftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
-_CLOCK_TEST = re.compile(r"\bstrftime_now\s+is\b|\b(?:if|and|or|not)\s+strftime_now\b(?!\s*\()")
+class Around(NamedTuple):
+    """The parts of a prompt before and after the conversation, such as an instruction."""
+
+    before: str = ""
+    after: str = ""
+
+
+NOTHING = Around()
+"""What is around a prompt that is a conversation alone."""
 
 
 def student_prompt(conversation: str, data_prompt: str | None, config: Config) -> str:
@@ -50,48 +55,83 @@ def student_prompt(conversation: str, data_prompt: str | None, config: Config) -
     return str(data_prompt)
 
 
-def render_prompt(tokenizer: Any, text: str, max_tokens: int) -> str:
+def served_prompt(text: str, config: Config) -> str:
+    """The user message for a text of a user; `config` is that of the checkpoint's manifest.
+
+    A speaker's label that the instruction ends with ("USER:") is not repeated. Raises InputError
+    for a checkpoint of `model.prompt=given` whose manifest has no template of its prompts.
+    """
+    if config.model.prompt == "given":
+        raise InputError(
+            "the checkpoint was trained on prompts of the data (model.prompt=given) that have no "
+            "instruction in common, or by a version that did not record it, so a text cannot be "
+            "put into their form; train again, with model.prompt=instruct if it is not recorded "
+            "again"
+        )
+    before = _instruction(config).before.split()
+    label = before[-1] if before and before[-1].endswith(":") else ""
+    text = text.strip()
+    return student_prompt(text.removeprefix(label).lstrip() if label else text, None, config)
+
+
+def around_conversation(text: str, config: Config) -> Around:
+    """What is around the conversation in a student's prompt, in the form of `model.prompt`.
+
+    Nothing where the prompt does not have that form: then all of it is the conversation.
+    """
+    if config.model.prompt == "given":
+        before, marker, _ = text.strip().partition(CONVERSATION_MARKER)
+        return Around(before + marker if marker else "")
+    around = _instruction(config)
+    around = Around(around.before.lstrip(), around.after.rstrip())
+    return around if _is_around(text.strip(), around) else NOTHING
+
+
+def render_prompt(tokenizer: Any, text: str, max_tokens: int, around: Around = NOTHING) -> str:
     """The chat template around one user message, up to the answer, in at most `max_tokens`.
 
-    A text that is too long loses its middle: its start holds the instruction or the question, its
-    end the latest turn. Raises ConfigError if the template alone is too long. Special tokens in the
-    text are broken up, so a post cannot end its own turn.
+    A conversation that is too long loses its middle: its start holds the question, its end the
+    latest turn. The instruction `around` it stays whole. Raises ConfigError if template and
+    instruction are too long. Control tokens in the text are broken up, so a post cannot end its own
+    turn.
     """
-    text = _break_special_tokens(tokenizer, text.strip())
-    rendered = _apply_template(tokenizer, text)
-    size = len(_prompt_ids(tokenizer, rendered))
-    if size <= max_tokens:
-        return rendered
-    template_size = len(_prompt_ids(tokenizer, _apply_template(tokenizer, "")))
-    room = max_tokens - template_size
-    if room < 1:
-        raise ConfigError(
-            f"model.max_prompt_tokens={max_tokens} leaves no room for the conversation: the "
-            f"model's chat template alone takes {template_size} tokens; set it to "
-            f"{template_size + 64} or more"
-        )
-    characters = int(len(text) * room / max(1, size - template_size))
-    while characters > 0:
-        rendered = _apply_template(tokenizer, _drop_middle(text, characters))
-        if len(_prompt_ids(tokenizer, rendered)) <= max_tokens:
-            return rendered
-        characters = characters * 15 // 16
-    return _apply_template(tokenizer, "")
+    return _fit(tokenizer, text, max_tokens, around)[0]
 
 
-def encode_prompt(tokenizer: Any, text: str, max_tokens: int) -> list[int]:
+def encode_prompt(
+    tokenizer: Any, text: str, max_tokens: int, around: Around = NOTHING
+) -> list[int]:
     """Token ids of `render_prompt`.
 
     Without a chat template, the tokens that the tokenizer puts in front of a text (BOS) are in
     front. A template writes them itself.
     """
-    return _prompt_ids(tokenizer, render_prompt(tokenizer, text, max_tokens))
+    return _fit(tokenizer, text, max_tokens, around)[1]
+
+
+def encode_student_prompt(tokenizer: Any, text: str, config: Config) -> list[int]:
+    """Token ids of a student's prompt, in at most `model.max_prompt_tokens`."""
+    around = around_conversation(text, config)
+    return encode_prompt(tokenizer, text, config.model.max_prompt_tokens, around)
 
 
 def encode_completion(tokenizer: Any, text: str, max_tokens: int) -> list[int]:
-    """Token ids of an answer and EOS; a truncated answer has no EOS."""
-    ids = [*_token_ids(tokenizer, text), tokenizer.eos_token_id]
-    return ids[:max_tokens]
+    """Token ids of an answer and EOS.
+
+    An answer that is too long keeps the whole lines that fit, each with its line break, and has no
+    EOS: it teaches neither the start of a title nor a short list. It may be empty.
+    """
+    ids = _token_ids(tokenizer, text)
+    if len(ids) < max_tokens:
+        return [*ids, tokenizer.eos_token_id]
+    if len(ids) == max_tokens:
+        return ids
+    lines = text.split("\n")
+    for count in range(len(lines) - 1, 0, -1):
+        ids = _token_ids(tokenizer, "\n".join(lines[:count]) + "\n")
+        if len(ids) <= max_tokens:
+            return ids
+    return []
 
 
 def leading_tokens(tokenizer: Any) -> list[int]:
@@ -106,75 +146,86 @@ def leading_tokens(tokenizer: Any) -> list[int]:
     return []
 
 
-@lru_cache(maxsize=4)
-def template_without_clock(template: str) -> str:
-    """A chat template that writes TEMPLATE_DATE where it would read the clock.
+def _instruction(config: Config) -> Around:
+    """What `model.prompt` puts around every conversation."""
+    place = "\0"
+    if config.model.prompt != "instruct":
+        return NOTHING
+    before, _, after = student_prompt(place, None, config).partition(place)
+    return Around(before, after)
 
-    Raises InputError if a format of the date is not written out in the template.
-    """
-    fixed = _CLOCK_CALL.sub(lambda call: repr(TEMPLATE_DATE.strftime(call[2])), template)
-    if "strftime_now" in _CLOCK_TEST.sub("", fixed):
-        raise InputError(
-            "the model's chat template reads the clock in a way that cannot be fixed to one day, "
-            "so prompts would change from day to day; write a date in place of strftime_now in "
-            "chat_template.jinja in the model's folder"
-        )
+
+def _is_around(text: str, around: Around) -> bool:
+    is_long_enough = len(text) >= len(around.before) + len(around.after)
+    return is_long_enough and text.startswith(around.before) and text.endswith(around.after)
+
+
+def _fit(tokenizer: Any, text: str, max_tokens: int, around: Around) -> tuple[str, list[int]]:
+    """A rendered prompt and its ids."""
+    text = neutralize(tokenizer, text.strip())
+    rendered, ids = _rendered(tokenizer, text)
+    if count_control_tokens(tokenizer, ids) > _template_size(tokenizer).control_tokens:
+        text = neutralize_by_ids(tokenizer, text)
+        rendered, ids = _rendered(tokenizer, text)
+    if len(ids) <= max_tokens:
+        return rendered, ids
+    around = Around(*(neutralize(tokenizer, part) for part in around))
+    if not _is_around(text, around):
+        around = NOTHING
+    fixed = _rendered(tokenizer, "".join(around))
+    room = max_tokens - len(fixed[1])
+    if room < 1:
+        raise ConfigError(_no_room(max_tokens, len(fixed[1]), any(around)))
+    conversation = text[len(around.before) : len(text) - len(around.after)]
+    characters = int(len(conversation) * room / max(1, len(ids) - len(fixed[1])))
+    while characters > 0:
+        shortened = around.before + _drop_middle(conversation, characters) + around.after
+        rendered, ids = _rendered(tokenizer, shortened)
+        if len(ids) <= max_tokens:
+            return rendered, ids
+        characters = characters * 15 // 16
     return fixed
 
 
-def _apply_template(tokenizer: Any, text: str) -> str:
-    if tokenizer.chat_template is None:
-        return f"{text}\n\n"
-    messages = [{"role": "user", "content": text}]
-    try:
-        return tokenizer.apply_chat_template(
-            messages,
-            add_generation_prompt=True,
-            tokenize=False,
-            date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
-            chat_template=template_without_clock(tokenizer.get_chat_template()),
-        )
-    except (TemplateError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-        raise InputError(
-            f"the model's chat template cannot render one message of the user "
-            f"({first_line(error)}); mend chat_template.jinja in the model's folder, or remove it "
-            "to use the text alone"
-        ) from None
+def _no_room(max_tokens: int, size: int, has_instruction: bool) -> str:
+    parts = "and the instruction take" if has_instruction else "alone takes"
+    return (
+        f"model.max_prompt_tokens={max_tokens} leaves no room for the conversation: the model's "
+        f"chat template {parts} {size} tokens; set it to {size + _SPARE} or more"
+    )
 
 
-def _prompt_ids(tokenizer: Any, rendered: str) -> list[int]:
+class _TemplateSize(NamedTuple):
+    state: object
+    control_tokens: int
+
+
+_sizes: WeakKeyDictionary[Any, _TemplateSize] = WeakKeyDictionary()
+
+
+def _template_size(tokenizer: Any) -> _TemplateSize:
+    """The control tokens of the chat template itself, cached until the tokenizer changes."""
+    state = (len(tokenizer), tokenizer.chat_template, TEMPLATE_DATE)
+    cached = _sizes.get(tokenizer)
+    if cached is None or cached.state != state:
+        ids = _rendered(tokenizer, "a")[1]
+        cached = _TemplateSize(state, count_control_tokens(tokenizer, ids))
+        _sizes[tokenizer] = cached
+    return cached
+
+
+def _rendered(tokenizer: Any, text: str) -> tuple[str, list[int]]:
+    rendered = apply_template(tokenizer, text)
     ids = _token_ids(tokenizer, rendered)
-    return ids if tokenizer.chat_template is not None else leading_tokens(tokenizer) + ids
+    return rendered, ids if tokenizer.chat_template is not None else leading_tokens(tokenizer) + ids
 
 
 def _token_ids(tokenizer: Any, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _drop_middle(text: str, characters: int) -> str:
     head_size = characters // _HEAD_DIVISOR
     head, tail = text[:head_size], text[len(text) - (characters - head_size) :]
     return head.rpartition(" ")[0] + _ELLIPSIS + (tail.partition(" ")[2] or tail)
-
-
-def _break_special_tokens(tokenizer: Any, text: str) -> str:
-    for token in _special_tokens(tokenizer):
-        if len(token) > 2 and token in text:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-    return text
-
-
-def _special_tokens(tokenizer: Any) -> list[str]:
-    """The tokens that have a meaning to the model, also those that no role is assigned to.
-
-    These are `<|eot_id|>` of Llama 3, and what a template writes although it is not marked as
-    special, such as `<｜User｜>` of DeepSeek.
-    """
-    template = str(tokenizer.chat_template or "")
-    added = tokenizer.added_tokens_decoder.values()
-    others = [
-        token.content
-        for token in added
-        if token.special or (_IN_BRACKETS.fullmatch(token.content) and token.content in template)
-    ]
-    return list(dict.fromkeys([*tokenizer.all_special_tokens, *others]))

@@ -56,7 +56,7 @@ def check_folder(folder: Path, config: Config, stages: Collection[StageName]) ->
 def _check_tokenizer(folder: Path, model: Any, config: Config) -> str:
     tokenizer = load_tokenizer(tokenizer_folder(folder))
     with refuse_unreadable(folder, "tokenizer"):
-        return check_tokenizer(folder, tokenizer, model, config.model)
+        return check_tokenizer(folder, tokenizer, model, config)
 
 
 def _check_samplers(

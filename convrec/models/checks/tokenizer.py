@@ -5,9 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from convrec.config import Model
+from convrec.config import Config
 from convrec.errors import InputError
-from convrec.models.prompts import encode_completion, encode_prompt, render_prompt
+from convrec.models.chat_template import has_answer_start
+from convrec.models.control_tokens import control_tokens
+from convrec.models.prompts import (
+    encode_completion,
+    encode_prompt,
+    encode_student_prompt,
+    render_prompt,
+    student_prompt,
+)
 
 _CONVERSATION = "Loved Heat (1995) & 'Ronin' <3\nWhat is \"like\" it?"
 _LIST = "Heat (1995)\nRonin (1998)"
@@ -18,10 +26,10 @@ _ROOM = 1 << 20
 """Tokens that hold any template."""
 
 
-def check_tokenizer(folder: Path, tokenizer: Any, model: Any, settings: Model) -> str:
+def check_tokenizer(folder: Path, tokenizer: Any, model: Any, config: Config) -> str:
     """Check special tokens, ids, the round trip of a list and the chat template.
 
-    Raises InputError for the first defect, ConfigError if the template alone fills a prompt.
+    Raises InputError for the first defect, ConfigError if template and instruction fill a prompt.
     """
     if tokenizer.eos_token_id is None:
         raise InputError(
@@ -40,9 +48,24 @@ def check_tokenizer(folder: Path, tokenizer: Any, model: Any, settings: Model) -
             f"the chat template of {folder} writes {tokenizer.bos_token} twice in front of a "
             "prompt; remove one from chat_template.jinja there"
         )
-    encode_prompt(tokenizer, "word " * settings.max_prompt_tokens, settings.max_prompt_tokens)
+    _check_control_tokens(tokenizer)
+    _check_room(tokenizer, config)
     source = "its chat template" if tokenizer.chat_template is not None else "no chat template"
     return f"prompts have {source} and start with {tokenizer.decode(ids[:1])!r}"
+
+
+def _check_control_tokens(tokenizer: Any) -> None:
+    """A post of all control tokens must be text. Raises InputError if it cannot be."""
+    texts = map(tokenizer.convert_ids_to_tokens, sorted(control_tokens(tokenizer).ids))
+    encode_prompt(tokenizer, " ".join([_CONVERSATION, *texts]), _ROOM)
+
+
+def _check_room(tokenizer: Any, config: Config) -> None:
+    """Template and instruction must leave room for a conversation."""
+    conversation = "word " * config.model.max_prompt_tokens
+    is_given = config.model.prompt == "given"
+    prompt = conversation if is_given else student_prompt(conversation, None, config)
+    encode_student_prompt(tokenizer, prompt, config)
 
 
 def _check_ids(folder: Path, tokenizer: Any, rows: int) -> None:
@@ -86,6 +109,12 @@ def _check_template(folder: Path, tokenizer: Any) -> None:
             f"the chat template of {folder} loses the text of a message (it may expect parts "
             "instead of a text, or another role); mend chat_template.jinja there, "
             "or remove it to use the text alone"
+        )
+    if not has_answer_start(tokenizer):
+        raise InputError(
+            f"the chat template of {folder} ends with the user's text: it has no generation "
+            "prompt, so an answer would continue that text; add one to chat_template.jinja there, "
+            "or remove the template to use the text alone"
         )
     if render_prompt(tokenizer, _CONVERSATION, _ROOM) != rendered:
         raise InputError(

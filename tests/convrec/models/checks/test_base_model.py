@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from convrec.config import Config
-from convrec.errors import InputError
+from convrec.errors import ConfigError, InputError
 from convrec.models.checks import check_base_model
 from tests.support.model_folders import (
     change_json,
@@ -40,7 +40,7 @@ def folder(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def settings(folder: Path, **sections: Any) -> Config:
-    model = {"max_prompt_tokens": 96, "max_completion_tokens": 64}
+    model = {"prompt": "plain", "max_prompt_tokens": 96, "max_completion_tokens": 64}
     return Config.model_validate({**sections, "model": {**model, "base": str(folder)}})
 
 
@@ -419,7 +419,7 @@ def _no_words(folder: Path) -> None:
 
 def _two_starts(folder: Path) -> None:
     change_json(folder / "tokenizer_config.json", bos_token="<|system|>")
-    set_template(folder, "{{ bos_token + bos_token + messages[0]['content'] }}")
+    set_template(folder, "{{ bos_token + bos_token + messages[0]['content'] }}<|assistant|>")
 
 
 PARTS = (
@@ -444,6 +444,10 @@ TOKENIZER_DEFECTS: dict[str, tuple[Change, str]] = {
     ),
     "broken settings": (_write("tokenizer_config.json", b"["), "not valid JSON"),
     "pointer": (_write("tokenizer.json", LFS), "tokenizer.json is a Git LFS pointer"),
+    "no generation prompt": (
+        _template("<|user|>{{ messages[0]['content'] }}"),
+        "ends with the user's text: it has no generation prompt",
+    ),
     "parts": (_template(PARTS), "chat template of .* loses the text"),
     "nothing": (_template("<|user|><|assistant|>"), "loses the text"),
     "lower case": (
@@ -467,7 +471,7 @@ TOKENIZER_DEFECTS: dict[str, tuple[Change, str]] = {
     ),
     "two starts": (_two_starts, "writes <|system|> twice"),
     "long template": (
-        _template("word " * 200 + "{{ messages[0]['content'] }}"),
+        _template("word " * 200 + "{{ messages[0]['content'] }}<|assistant|>"),
         "leaves no room for the conversation",
     ),
 }
@@ -490,6 +494,15 @@ def test_an_end_that_only_the_model_names_is_used(folder: Path) -> None:
 def test_special_tokens_beyond_the_embedding_pass_if_no_text_has_them(folder: Path) -> None:
     change_json(folder / "tokenizer_config.json", extra_special_tokens=["<image>"])
     assert check_base_model(settings(folder))
+
+
+def test_an_instruction_that_fills_the_prompt_is_refused(folder: Path) -> None:
+    filled = Config.model_validate(
+        {"model": {"base": str(folder), "max_prompt_tokens": 96, "max_completion_tokens": 64}}
+    )
+    pattern = r"max_prompt_tokens=96 leaves no room .* template and the instruction take \d{3}"
+    with pytest.raises(ConfigError, match=pattern):
+        check_base_model(filled)
 
 
 # -- adapters ----------------------------------------------------------------------------------

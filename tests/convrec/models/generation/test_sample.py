@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from convrec.config import Config
+from convrec.config.sections import SamplerName
 from convrec.models.generation.loop import generate_lists
 from convrec.models.generation.multinomial import sample_inverse_cdf, sample_tokens, uniform_draws
 from convrec.models.generation.sample import decode_completion, sample_lists, sample_texts
 from convrec.models.generation.without_catalog import Unconstrained
-from convrec.models.load import Student, save_student
+from convrec.models.load import Student, load_checkpoint, save_student
 from convrec.models.prompts import encode_prompt
 
 PROMPTS = [
@@ -116,8 +117,8 @@ def test_a_saved_checkpoint_samples_like_the_model(
 ) -> None:
     save_student(student, tmp_path)
     steps: list[int] = []
-    from_disk = sample_lists(
-        tmp_path,
+    from_disk = sample_texts(
+        load_checkpoint(tmp_path),
         PROMPTS,
         config=micro,
         samples=2,
@@ -137,3 +138,38 @@ def test_samples_of_a_prompt_are_adjacent(student: Student, samples: int) -> Non
     assert lists[:samples] == [lists[0]] * samples
     assert lists[samples:] == [lists[-1]] * samples
     assert lists[0] != lists[-1]
+
+
+def test_shares_are_whole_batches_of_the_same_lists(student: Student, micro: Config) -> None:
+    """Two prompts of three samples in a batch of six: three batches, dealt to two shares."""
+    options = {"config": micro, "samples": 3, "seed": 5}
+    whole = sample_lists(student, PROMPTS, **options)
+    shares = [sample_lists(student, PROMPTS, share=(k, 2), **options) for k in range(2)]
+    assert sorted(sum(map(bool, share)) for share in shares) == [2, 3]
+    assert [a or b for a, b in zip(*shares, strict=True)] == whole
+    assert not any(a and b for a, b in zip(*shares, strict=True))
+
+
+def test_a_cut_list_is_marked(student: Student, micro: Config) -> None:
+    eos = student.tokenizer.eos_token_id
+    with torch.no_grad():
+        student.model.model.embed_tokens.weight[eos] *= 3
+    lists = sample_lists(
+        student, ["Heat"] * 20, config=micro, sampler="free", temperature=3, seed=1
+    )
+    cut = [one.cut for (one,) in lists]
+    assert 0 < sum(cut) < 20
+    whole = max(len(one.text) for (one,) in lists if not one.cut)
+    assert max(len(one.text) for (one,) in lists if one.cut) > 0 < whole
+
+
+@pytest.mark.parametrize("sampler", ["free", "lines", "distinct", "constrained"])
+def test_temperature_0_is_greedy(student: Student, micro: Config, sampler: SamplerName) -> None:
+    """No random number matters: another seed and more samples give the same list."""
+    lines = ["Heat (1995)", "Up (2009)", "Alien (1979)"]
+    config = micro.model_copy(update={"list_length": 2})
+    options = {"config": config, "sampler": sampler, "lines": lines, "temperature": 0}
+    first = sample_lists(student, PROMPTS, seed=1, **options)
+    again = sample_lists(student, PROMPTS, seed=2, samples=3, **options)
+    assert again == [drawn * 3 for drawn in first]
+    assert len({drawn[0].text for drawn in first}) > 1
