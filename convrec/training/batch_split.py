@@ -57,27 +57,32 @@ def largest_divisor(rows: int, limit: int) -> int:
     return next(size for size in range(max(1, min(rows, limit)), 0, -1) if rows % size == 0)
 
 
-def remembered_split(folder: Path, rows: int, choose: Callable[[], BatchSplit]) -> BatchSplit:
+def remembered_split(
+    folder: Path, rows: int, choose: Callable[[], BatchSplit], *, micro_batch: int = 0
+) -> BatchSplit:
     """The split that the run in this working folder began with, or `choose()`, which is stored.
 
-    A stored split of another number of rows is ignored. Of several processes, the first one
-    chooses for all.
+    A stored split of another number of rows, or not of `micro_batch` if that is set, is ignored. Of
+    several processes, the first one chooses for all.
     """
     if process_count() == 1:
-        return _read_or_choose(folder, rows, choose)
+        return _read_or_choose(folder, rows, choose, micro_batch)
     from accelerate.utils import broadcast_object_list
 
-    chosen = [_read_or_choose(folder, rows, choose) if is_first() else None]
+    chosen = [_read_or_choose(folder, rows, choose, micro_batch) if is_first() else None]
     split = broadcast_object_list(chosen)[0]
     assert split is not None
     return BatchSplit(*split)
 
 
-def _read_or_choose(folder: Path, rows: int, choose: Callable[[], BatchSplit]) -> BatchSplit:
+def _read_or_choose(
+    folder: Path, rows: int, choose: Callable[[], BatchSplit], micro_batch: int
+) -> BatchSplit:
     file = folder / _FILE
     if file.is_file():
         stored = BatchSplit(**json.loads(file.read_text(encoding="utf-8")))
-        if stored.micro_batch * stored.passes == rows:
+        is_as_set = micro_batch in (0, stored.micro_batch)
+        if is_as_set and stored.micro_batch * stored.passes == rows:
             return stored
     split = choose()
     with atomic_path(file) as part:

@@ -9,8 +9,11 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from convrec.models.progress_bars import hide_progress_bars
 from convrec.training.checkpoint import latest_checkpoint, step_of
+from convrec.training.fsdp import gather_weights
 from convrec.training.metrics_log import MetricsLog
+from convrec.utils.distributed import is_first
 from convrec.utils.files import atomic_path
 
 Evaluation = tuple[int, float]
@@ -94,3 +97,13 @@ class BestWeights:
 
     def _path(self, step: int) -> Path:
         return self.metrics_log.folder / f"best-{step}.safetensors"
+
+
+def save_sharded(trainer: Any, best: BestWeights | None, tokenizer: Any, out: Path) -> None:
+    """Save the best weights, or the last ones, of a sharded model; every process must call this."""
+    weights = gather_weights(trainer) if best is None else {}
+    if is_first():
+        out.mkdir(parents=True, exist_ok=True)
+        with hide_progress_bars():
+            trainer.model.save_pretrained(out, state_dict=best.load() if best else weights)
+        tokenizer.save_pretrained(out)

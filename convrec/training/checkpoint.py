@@ -6,7 +6,7 @@ later epochs.
 
 Reinforcement learning saves between two generations, SFT before a step (`epoch_checkpoint`). Of
 several processes, the first one saves and each adds its own random state; a run resumes with the
-same number of processes and the same micro-batch.
+same number of processes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from convrec.training.fsdp import (
     scatter_full_state,
     unflatten_state,
 )
-from convrec.training.memory.micro_batch import MicroBatch
 from convrec.training.random_state import (
     RandomState,
     capture_random_state,
@@ -81,9 +80,6 @@ class CheckpointCallback(TrainerCallback):
 
     Saves at multiples of `boundary` steps (those of one generation) once `every` steps have passed
     since the last save; never if `every` is 0.
-
-    Attributes:
-        micro_batch: The split of a step, set by the caller; that of the checkpoint if one resumes.
     """
 
     def __init__(self, folder: Path, *, every: int = 0, boundary: int = 1) -> None:
@@ -92,7 +88,6 @@ class CheckpointCallback(TrainerCallback):
         self.boundary = boundary
         self.resumed = latest_checkpoint(folder)
         self.saved_step = step_of(self.resumed)
-        self.micro_batch = self._resumed_micro_batch()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **context: Any) -> None:
         """Restore optimizer and schedule; transformers has restored counters and full weights."""
@@ -112,10 +107,6 @@ class CheckpointCallback(TrainerCallback):
         is_due = self.every and step - self.saved_step >= self.every and step % self.boundary == 0
         if is_due and step < state.max_steps and not control.should_training_stop:
             self.save(state, context, {STEP_STATE: capture_random_state()})
-
-    def _resumed_micro_batch(self) -> MicroBatch | None:
-        values = _read_run(self.resumed).get("micro_batch") if self.resumed else None
-        return MicroBatch(**values) if values else None
 
     def save(self, state: Any, context: dict[str, Any], random: dict[str, RandomState]) -> None:
         """Save, with random states by name, in all processes: the first writes, all contribute."""
@@ -147,7 +138,6 @@ class CheckpointCallback(TrainerCallback):
             "groups": full.groups,
             "numbers": {k: v for k, v in full.tensors.items() if not torch.is_tensor(v)},
             "schedule": context["lr_scheduler"].state_dict(),
-            "micro_batch": self.micro_batch and dataclasses.asdict(self.micro_batch),
         }
         (part / _RUN).write_text(json.dumps(run), encoding="utf-8")
         for path in part.iterdir():

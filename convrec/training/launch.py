@@ -26,6 +26,7 @@ from convrec.errors import TrainingError
 from convrec.training.job import FitFunction, TrainingJob, TrainingResult
 from convrec.training.launch_errors import launch_error, port_was_taken
 from convrec.training.launch_settings import LaunchSettings, launchable_settings
+from convrec.training.optimization import check_optimizer
 from convrec.training.worker import ALIVE, CURVES, ERROR, FIGURES, PROGRESS_PREFIX, WORKERS_LOCK
 from convrec.utils.locks import file_lock, try_file_lock
 from convrec.utils.progress import Progress
@@ -48,6 +49,8 @@ def run_training(fit: FitFunction, job: TrainingJob, progress: Progress) -> Trai
 
     Raises ConfigError or TrainingError, however the processes end.
     """
+    if job.stage in ("sft", "rank_grpo"):
+        check_optimizer(getattr(job.config, job.stage), job.stage)
     if job.config.train.launcher == "process":
         return fit(job, progress)
     settings = launchable_settings(job.config, job.stage)

@@ -34,7 +34,7 @@ def launch_error(status: int, launch_folder: Path, log: Path, job: TrainingJob) 
             return kind(reported["message"])
         line = reported["message"]
     else:
-        line = _last_error(text)
+        line = last_error(text)
     work = "sampling" if job.stage == "evaluate" else "training"
     exit_code = int([status, *_EXIT_CODE.findall(text)][-1])
     if any(phrase in line for phrase in _MEMORY_ERRORS):
@@ -58,7 +58,8 @@ def port_was_taken(log: Path) -> bool:
     return "EADDRINUSE" in text or "address already in use" in text.lower()
 
 
-def _last_error(text: str) -> str:
+def last_error(text: str) -> str:
+    """The last error in the log of some processes, without those of the launcher itself."""
     lines = _ERROR_LINE.findall(text)
     reasons = [line for line in lines if not line.split(":")[0].endswith(_LAUNCHER_ERRORS)]
     return reasons[-1] if reasons else "no error message"
@@ -67,7 +68,7 @@ def _last_error(text: str) -> str:
 def _smaller_step(job: TrainingJob) -> str:
     settings = job.config.rank_grpo
     if job.stage == "sft":
-        return f"lower sft.batch_size={job.config.sft.batch_size}, or model.max_prompt_tokens"
+        return "set a lower sft.micro_batch, or train.gradient_checkpointing=on"
     if job.stage == "evaluate":
         return f"lower evaluate.batch_size={job.config.evaluate.batch_size}"
     return (

@@ -44,6 +44,8 @@ def launch_settings(config: Config, gpus: int) -> LaunchSettings:
     processes = train.processes or in_file or max(gpus, 1)
     accelerate |= {"num_processes": processes, "main_process_port": 0, "machine_rank": 0}
     sharded = str(accelerate["distributed_type"]) in ("FSDP", "DEEPSPEED")
+    # A step's number of passes is known when the model is loaded.
+    accelerate.get("deepspeed_config", {}).pop("gradient_accumulation_steps", None)
     if not gpus and not sharded:
         # accelerate starts CPU processes only through mpirun, unless they are declared as GPUs.
         accelerate |= {"use_cpu": True, "distributed_type": "MULTI_GPU" if processes > 1 else "NO"}
@@ -84,12 +86,6 @@ def check_stage(config: Config, stage: StageName, settings: LaunchSettings) -> N
         raise ConfigError(
             f"train.parallel={parallel} shards the weights across processes, which is not "
             f"supported with {stage}.lora.rank={lora.rank}; use train.parallel=ddp"
-        )
-    batch_size = config.sft.batch_size
-    if stage == "sft" and batch_size % processes:
-        raise ConfigError(
-            f"{processes} processes cannot share sft.batch_size={batch_size} rows evenly; try "
-            f"--set sft.batch_size={-(-batch_size // processes) * processes}"
         )
     lists = config.rank_grpo.prompts_per_step * config.rank_grpo.group_size
     if stage == "rank_grpo" and lists % processes:

@@ -20,14 +20,19 @@ import torch
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
-from convrec.stages.sft import train, trainer
+from convrec.stages.sft import train
 from convrec.stages.sft.build import fit_sft
 from convrec.training import launch
 from convrec.training.job import FitFunction, Progress, TrainingJob, TrainingResult
 from convrec.training.launch_settings import launch_settings
 from tests.support.training_jobs import training_job
 
-FSDP = {"launcher": "accelerate", "parallel": "fsdp", "processes": 2}
+FSDP = {
+    "launcher": "accelerate",
+    "parallel": "fsdp",
+    "processes": 2,
+    "gradient_checkpointing": "on",  # as for models that need sharding
+}
 
 
 def run_sharded(fit: FitFunction, job: TrainingJob, progress: Progress) -> TrainingResult:
@@ -55,7 +60,6 @@ def fit_sharded(
         return sft_trainer
 
     train.make_trainer = with_callbacks
-    trainer.RECOMPUTE_FROM = min(1, trainer.RECOMPUTE_FROM)  # as for models that need sharding
     figures, curves = fit_sft(job, progress)
     return {**figures, "sharded": str(check.only_shards).lower()}, curves
 

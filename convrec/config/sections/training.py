@@ -103,6 +103,15 @@ class Sft(Training):
         0, ge=0, description="Save a resumable checkpoint every N steps; 0: after each epoch."
     )
 
+    @model_validator(mode="after")
+    def _check_micro_batch(self) -> Self:
+        if self.micro_batch > self.batch_size:
+            raise ValueError(
+                f"micro_batch={self.micro_batch} is larger than a step, batch_size="
+                f"{self.batch_size}; lower micro_batch, or set it to 0 to let memory decide"
+            )
+        return self
+
 
 class RankGrpo(Training):
     """Rank-GRPO (TRL GRPOTrainer subclass)."""

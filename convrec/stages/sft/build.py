@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import polars as pl
@@ -17,10 +18,8 @@ from convrec.stages.sft.data import TextPair
 from convrec.stages.sft.train import train_sft
 from convrec.training.job import TrainingJob, TrainingResult
 from convrec.training.launch import run_training
+from convrec.training.validation_sample import sample_contexts
 from convrec.utils.progress import Progress
-
-VALIDATION_ROWS = 64
-"""Demonstrations of split validation that the validation loss is computed on."""
 
 
 def training_rows(
@@ -75,12 +74,15 @@ def training_splits(ctx: StepContext) -> dict[str, list[TextPair]]:
 
 
 def build_sft(ctx: StepContext) -> StepResult:
-    """Train on split train, and compute the loss on a part of split validation."""
+    """Train on split train, and compute the loss on a sample of split validation."""
     if ctx.scratch is None:
         raise TrainingError("sft needs a folder to write to, but the step context has none")
     config = ctx.config
     splits = training_splits(ctx)
-    splits["validation"] = splits["validation"][:VALIDATION_ROWS]
+    # Rows of one context share their prompt.
+    splits["validation"] = sample_contexts(
+        splits["validation"], config.sft.eval_samples, config.seed, context_of=itemgetter(0)
+    )
     schema = {"prompt": pl.String, "completion": pl.String}
     frames = {split: pl.DataFrame(rows, schema, orient="row") for split, rows in splits.items()}
     job = TrainingJob("sft", config, frames, ctx.scratch, ctx.workspace, ids=ctx.run_ids)

@@ -1,12 +1,14 @@
-"""Tokenized prompts and completions, their batches, and how processes share a batch.
+"""Tokenized prompts and completions, and how the rows of a step are shared.
 
 transformers groups rows by length within one process's batches, and fills the last batch with rows
-that were already used. Here several processes use the order of a single one, and the last batch is
-filled with blank rows without labels: every step has the loss and gradient of a single process.
+that were already used. Here a step has the same rows for any number of processes and micro-batches:
+those that a single process would draw. Blank rows without labels complete what does not divide, so
+that every step has the loss and gradient of one batch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -42,7 +44,8 @@ def encode_rows(rows: Sequence[TextPair], tokenizer: Any, config: Config) -> Enc
 class RightPaddingCollator:
     """Pads a batch on the right: input_ids, labels and position_ids, each (B, T).
 
-    TRL takes the length of the batch from position_ids, so no attention mask is needed.
+    TRL takes the length of the batch from position_ids, so no attention mask is needed. Rows
+    without loss are left out, unless there are no others.
     """
 
     def __init__(self, pad: int) -> None:
@@ -50,6 +53,7 @@ class RightPaddingCollator:
 
     def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, Tensor]:
         """The batch of these rows."""
+        rows = [row for row in rows if row["labels"][-1] != IGNORED] or rows[:1]
         length = max(len(row["input_ids"]) for row in rows)
         shape = (len(rows), length)
         ids = torch.full(shape, self._pad)
@@ -61,23 +65,40 @@ class RightPaddingCollator:
         return {"input_ids": ids, "labels": labels, "position_ids": positions}
 
 
-class DistributedBatchSampler(Sampler[int]):
-    """The order of `sampler` (n rows) as the first process draws it, padded with blank rows.
+def even_split(rows: int, micro_batch: int) -> tuple[int, int]:
+    """Rows of a micro-batch and number of passes: as few passes as possible, of equal size.
 
-    The blank row is row n of the data. `batch_size` counts the rows of all processes.
+    The last pass has fewer rows if `rows` does not divide.
+    """
+    passes = math.ceil(rows / min(micro_batch, rows))
+    return math.ceil(rows / passes), passes
+
+
+class StepSampler(Sampler[int]):
+    """The order of `sampler` (n rows) as the first process draws it, in steps of `step_rows`.
+
+    Each step is completed with blank rows to a multiple of `unit`, the rows of all processes in one
+    pass. The blank row is row n of the data.
     """
 
-    def __init__(self, sampler: Any, batch_size: int) -> None:
+    def __init__(self, sampler: Any, step_rows: int, unit: int) -> None:
         self.sampler = sampler
-        self.blanks = -len(sampler) % batch_size
+        self.step_rows = step_rows
+        self.unit = unit
 
     def __iter__(self) -> Iterator[int]:
         # Every process draws the order, so their generators stay in step.
         order = broadcast_object_list([list(self.sampler)])[0]
-        return iter([*order, *[len(order)] * self.blanks])
+        for start in range(0, len(order), self.step_rows):
+            step = order[start : start + self.step_rows]
+            yield from step
+            yield from [len(order)] * (-len(step) % self.unit)
 
     def __len__(self) -> int:
-        return len(self.sampler) + self.blanks
+        steps, rest = divmod(len(self.sampler), self.step_rows)
+        return self.unit * (
+            steps * math.ceil(self.step_rows / self.unit) + math.ceil(rest / self.unit)
+        )
 
 
 def append_blank_row(data: EncodedRows, pad: int) -> EncodedRows:

@@ -3,8 +3,8 @@
 Two defaults of TRL are changed, which doubles the speed of small models on CPU cores. Sequences are
 padded on the right without an attention mask (a causal model never attends to the padding). The
 loss projects only the positions from the first completion token on, in one piece; if that piece is
-large, TRL's chunked head is used. Several processes share each batch of `sft.batch_size` rows in
-the order of a single process (`DistributedBatchSampler`).
+large, TRL's chunked head is used. The `sft.batch_size` rows of a step are split over processes and
+micro-batches in the order of a single process (`StepSampler`).
 """
 
 from __future__ import annotations
@@ -23,15 +23,22 @@ from convrec.errors import TrainingError
 from convrec.models.hardware import keep_freed_memory
 from convrec.models.load import Student, load_student, save_student
 from convrec.stages.sft.data import TextPair, encode_rows
-from convrec.stages.sft.trainer import make_trainer
-from convrec.training.checkpoint import CheckpointCallback, run_trainer
+from convrec.stages.sft.make_trainer import SftInputs, make_trainer
+from convrec.training.best_weights import BestWeights, save_sharded, trained_weights
+from convrec.training.checkpoint import run_trainer
+from convrec.training.epoch_checkpoint import EpochCheckpointCallback
+from convrec.training.fsdp import gather_weights
 from convrec.training.job import Figures, TrainingResult
 from convrec.training.metrics_log import MetricsLog
+from convrec.training.model_options import restore_float32
 from convrec.training.tracking.callback import make_tracking
 from convrec.training.tracking.run import NO_IDS, RunIds
 from convrec.utils.distributed import can_checkpoint, is_first, is_sharded, process_count
 from convrec.utils.progress import Progress, no_progress
 from convrec.utils.workspace import workspace
+
+VALIDATION_LOSS = "validation_loss"
+"""The curve that selects the best weights."""
 
 
 def train_sft(
@@ -60,50 +67,80 @@ def train_sft(
     texts = [text for row in rows for text in row]
     student = load_student(config.model.base, config=config.model, texts=texts, seed=seed)
     parameters = student.model.num_parameters()
-    data = encode_rows(rows, student.tokenizer, config)
-    validation_data = encode_rows(validation, student.tokenizer, config)
+    data = [encode_rows(split, student.tokenizer, config) for split in (rows, validation)]
+    keeps_best = bool(validation) and config.sft.keep == "best"
     started = time.perf_counter()
     with workspace(working_folder) as folder:
+        inputs = SftInputs(student, *data, config, folder, seed)
         can_save = process_count() == 1 or (working_folder is not None and can_checkpoint())
-        checkpoints = CheckpointCallback(folder, between_epochs=can_save)
+        checkpoints = EpochCheckpointCallback(folder, every=config.sft.save_every, enabled=can_save)
         resumed_step = checkpoints.saved_step
         metrics_log = MetricsLog(folder, resumed_step, is_writer=is_first())
         callbacks = [_MetricsCallback(progress, metrics_log), checkpoints]
-        trainer = make_trainer(student, data, validation_data, config, folder, seed, callbacks)
-        size = config.sft.batch_size
-        advice = (
-            f"sft.batch_size={size}; try --set sft.batch_size={max(1, size // 2)}, or a lower "
-            "model.max_prompt_tokens"
-        )
+        trainer = make_trainer(inputs, callbacks)
+        best = _best_weights(trainer, metrics_log) if keeps_best else None
+        trainer.add_callback(_ValidationCallback(best))
         with make_tracking(config, "sft", ids, folder, resumed_step) as tracking:
             tracking.attach(trainer, metrics_log)
-            run_trainer(trainer, checkpoints, advice)
+            run_trainer(trainer, checkpoints, _memory_advice(trainer.args))
         seconds = time.perf_counter() - started
-        if is_sharded():  # every process must take part
-            trainer.save_model(str(out))
-            (out / "training_args.bin").unlink(missing_ok=True)
-        elif is_first():
-            save_student(Student(trainer.model, student.tokenizer), out)
+        _save(trainer, best, student.tokenizer, out)
         if is_first():
             metrics_log.copy_to(out)
-    tokens = round(sum(map(len, data["input_ids"])) * config.sft.epochs)
-    trained_share = 1 - resumed_step / trainer.state.global_step  # of all steps, in this run
+    steps = trainer.state.global_step
+    tokens = round(sum(map(len, inputs.train["input_ids"])) * steps / inputs.steps_per_epoch)
+    trained_share = 1 - resumed_step / steps  # of all steps, in this run
     figures: Figures = {
         "parameters": parameters,
         "rows": len(rows),
-        "steps": trainer.state.global_step,
+        "steps": steps,
         "loss": metrics_log.curve("loss")[-1][1],
         "tokens": tokens,
         "tokens_per_second": round(tokens * trained_share / seconds),
+        "micro_batch": trainer.args.per_device_train_batch_size,
         "threads": torch.get_num_threads(),
         "bf16": str(bool(trainer.args.bf16)).lower(),
     }
-    if validation_losses := metrics_log.curve("validation_loss"):
-        figures["validation_loss"] = validation_losses[-1][1]
+    figures |= _validation_figures(metrics_log, best)
     if resumed_step:
         figures["resumed_from_step"] = resumed_step
     figures |= tracking.figures()
     return figures, metrics_log.frame()
+
+
+def _memory_advice(arguments: Any) -> str:
+    size = arguments.per_device_train_batch_size
+    smaller = (
+        f"--set sft.micro_batch={size // 2}" if size > 1 else "a lower model.max_prompt_tokens"
+    )
+    recompute = "" if arguments.gradient_checkpointing else "--set train.gradient_checkpointing=on"
+    return f"sft.micro_batch={size}; try " + ", or ".join(filter(None, (smaller, recompute)))
+
+
+def _best_weights(trainer: Any, metrics_log: MetricsLog) -> BestWeights:
+    collect = (lambda model: gather_weights(trainer)) if is_sharded() else trained_weights
+    return BestWeights(metrics_log, VALIDATION_LOSS, lowest=True, collect=collect)
+
+
+def _save(trainer: Any, best: BestWeights | None, tokenizer: Any, out: Path) -> None:
+    """Save the best or the last weights; every process must call this."""
+    if is_sharded():
+        save_sharded(trainer, best, tokenizer, out)
+    elif is_first():
+        if best is not None:
+            best.restore(trainer.model)
+        restore_float32(trainer.model)
+        save_student(Student(trainer.model, tokenizer), out)
+
+
+def _validation_figures(metrics_log: MetricsLog, best: BestWeights | None) -> Figures:
+    losses = metrics_log.curve(VALIDATION_LOSS)
+    if not losses:
+        return {}
+    if best is None:
+        return {"validation_loss": losses[-1][1]}
+    step, loss = best.best
+    return {"validation_loss": loss, "best_step": step}
 
 
 class _MetricsCallback(TrainerCallback):
@@ -114,7 +151,7 @@ class _MetricsCallback(TrainerCallback):
         self._metrics_log = metrics_log
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        for name, curve in (("loss", "loss"), ("eval_loss", "validation_loss")):
+        for name, curve in (("loss", "loss"), ("eval_loss", VALIDATION_LOSS)):
             if name in (logs or {}):
                 value = float(logs[name])
                 if not math.isfinite(value):
@@ -124,3 +161,18 @@ class _MetricsCallback(TrainerCallback):
                     )
                 self._metrics_log.add_metrics(state.global_step, {curve: value})
                 self._progress(state.global_step, state.max_steps, f"{curve} {value:.3f}")
+
+
+class _ValidationCallback(TrainerCallback):
+    """Validates the last step, too, and keeps the best weights."""
+
+    def __init__(self, best: BestWeights | None) -> None:
+        self._best = best
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if args.eval_strategy == "steps" and state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if self._best is not None:
+            self._best.keep(state.global_step, model)

@@ -1,39 +1,29 @@
-"""TRL's SFTTrainer with a faster loss for short completions, and batches shared by processes."""
+"""TRL's SFTTrainer with a faster loss for short completions, and steps that processes share."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTTrainer
 
-from convrec.config import Config
-from convrec.models.adapters import lora_config
-from convrec.models.hardware import has_bf16
-from convrec.models.load import Student
-from convrec.models.memory_limits import MAX_LOGITS_CPU, MAX_LOGITS_GPU, RECOMPUTE_FROM
-from convrec.stages.sft.data import (
-    IGNORED,
-    DistributedBatchSampler,
-    EncodedRows,
-    RightPaddingCollator,
-    append_blank_row,
-)
-from convrec.training.fsdp import reduce_in_float32
-from convrec.utils.distributed import is_sharded, process_count
-
-_MAX_EAGER_LENGTH = 1024
-"""Tokens up to which eager attention beats the CPU's fused kernel (slow bf16 backward)."""
+from convrec.models.memory_limits import MAX_LOGITS_CPU, MAX_LOGITS_GPU
+from convrec.stages.sft.data import IGNORED, StepSampler
 
 
 class CompletionTrainer(SFTTrainer):
-    """SFTTrainer whose loss skips the prompt's logits; same loss, same gradient."""
+    """SFTTrainer whose loss skips the prompt's logits; same loss, same gradient.
+
+    The last row of its data is blank. `step_rows` is the number of rows of a step in all processes,
+    which `per_device_train_batch_size` and `gradient_accumulation_steps` must have room for.
+    """
+
+    def __init__(self, *args: Any, step_rows: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.step_rows = step_rows
+        # The loss of a pass is divided by the tokens of the step, whatever the model accepts.
+        self.model_accepts_loss_kwargs = True
 
     def compute_loss(
         self,
@@ -68,107 +58,37 @@ class CompletionTrainer(SFTTrainer):
         )
         return losses / count
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Load full weights; `CheckpointCallback` restores sharded ones."""
-        if not is_sharded():
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """Rows by length; several processes use the order of a single one."""
+    def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
+        """Rows by length, in the steps of a single process."""
         data = self.train_dataset if train_dataset is None else train_dataset
-        processes = self.accelerator.num_processes
-        if processes == 1:
-            return super()._get_train_sampler(data)
-        sampler = super()._get_train_sampler(data.select(range(len(data) - 1)))
-        sampler.batch_size *= processes
-        return DistributedBatchSampler(sampler, sampler.batch_size)
+        sampler: Any = super()._get_train_sampler(data.select(range(len(data) - 1)))
+        sampler.batch_size = self.step_rows
+        unit = self.args.per_device_train_batch_size * self.accelerator.num_processes
+        return StepSampler(sampler, self.step_rows, unit)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """The validation loss; each of several processes computes it on all rows."""
-        if self.accelerator.num_processes == 1:
-            return super().evaluate(*args, **kwargs)
-        size = self.args.per_device_eval_batch_size
-        batches = DataLoader(self.eval_dataset, batch_size=size, collate_fn=self.data_collator)
-        total = 0.0
-        self.model_wrapped.eval()
+        """The validation loss per token, over all processes."""
+        model = self.model_wrapped
+        model.eval()
+        total = torch.zeros(2, dtype=torch.float64)
         with torch.no_grad():
-            for batch in batches:
-                loss = super().compute_loss(self.model_wrapped, self._prepare_inputs(batch))
-                total += float(loss) * len(batch["labels"])
-        self.model_wrapped.train()
-        metrics = {"eval_loss": total / len(self.eval_dataset)}
+            for batch in self._validation_batches():
+                tokens = int((batch["labels"][:, 1:] != IGNORED).sum())
+                loss = self.compute_loss(model, self._prepare_inputs(batch))
+                total += torch.tensor([float(loss) * tokens, tokens], dtype=torch.float64)
+        loss, tokens = self.accelerator.reduce(total.to(self.args.device)).tolist()
+        metrics = {"eval_loss": loss / tokens}
         self.log(metrics)
+        model.train()
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
         return metrics
 
-
-def make_trainer(
-    student: Student,
-    data: EncodedRows,
-    validation: EncodedRows,
-    config: Config,
-    folder: Path,
-    seed: int,
-    callbacks: list[TrainerCallback],
-) -> CompletionTrainer:
-    """The trainer of `config.sft`; `folder` is TRL's output folder, which stays empty."""
-    arguments = _arguments(student.model, data, validation, config, folder, seed)
-    if process_count() > 1:
-        data = append_blank_row(data, student.tokenizer.pad_token_id)
-    longest = max(map(len, data["input_ids"]))
-    if arguments.use_cpu and arguments.bf16 and longest <= _MAX_EAGER_LENGTH:
-        student.model.set_attn_implementation("eager")
-    trainer = CompletionTrainer(
-        model=student.model,
-        args=arguments,
-        data_collator=RightPaddingCollator(student.tokenizer.pad_token_id),
-        train_dataset=Dataset.from_dict(data),
-        eval_dataset=Dataset.from_dict(validation) if validation["labels"] else None,
-        processing_class=student.tokenizer,
-        callbacks=callbacks,
-        peft_config=lora_config(config.sft.lora, student.model, "sft"),
-    )
-    trainer.remove_callback(PrinterCallback)
-    reduce_in_float32(trainer)
-    return trainer
-
-
-def _arguments(
-    model: Any,
-    data: EncodedRows,
-    validation: EncodedRows,
-    config: Config,
-    folder: Path,
-    seed: int,
-) -> SFTConfig:
-    sft = config.sft
-    steps = math.ceil(math.ceil(len(data["labels"]) / sft.batch_size) * sft.epochs)
-    on_cpu = not torch.cuda.is_available()
-    with warnings.catch_warnings():
-        # TRL 1.16 itself still sets gradient_checkpointing by its older name.
-        warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated")
-        return SFTConfig(
-            output_dir=str(folder),
-            per_device_train_batch_size=sft.batch_size // process_count(),
-            per_device_eval_batch_size=sft.batch_size,
-            num_train_epochs=sft.epochs,
-            learning_rate=sft.learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=math.ceil(steps * sft.warmup_ratio),
-            weight_decay=0.0,
-            optim="adamw_torch_fused",
-            train_sampling_strategy="group_by_length",
-            eval_strategy="epoch" if validation["labels"] else "no",
-            prediction_loss_only=True,
-            save_strategy="no",
-            logging_steps=max(1, steps // 50),
-            logging_nan_inf_filter=False,
-            disable_tqdm=True,
-            report_to="none",
-            dataloader_pin_memory=not on_cpu,
-            bf16=config.model.bf16 and has_bf16(),
-            use_cpu=on_cpu,
-            gradient_checkpointing=model.num_parameters() >= RECOMPUTE_FROM,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            seed=seed,
-            data_seed=seed,
-        )
+    def _validation_batches(self) -> DataLoader[Any]:
+        """The batches of this process; blank ones make their number equal in all processes."""
+        rows, size = len(self.eval_dataset) - 1, self.args.per_device_eval_batch_size
+        batches = [list(range(start, min(start + size, rows))) for start in range(0, rows, size)]
+        batches += [[rows]] * (-len(batches) % self.accelerator.num_processes)
+        own = batches[self.accelerator.process_index :: self.accelerator.num_processes]
+        return DataLoader(self.eval_dataset, batch_sampler=own, collate_fn=self.data_collator)

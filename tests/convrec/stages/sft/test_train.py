@@ -105,15 +105,17 @@ def test_no_demonstrations_are_an_error(micro: Config, tmp_path: Path) -> None:
         train_sft([], [], micro, tmp_path, seed=1)
 
 
-def test_out_of_memory_suggests_a_smaller_batch(
+def test_out_of_memory_suggests_a_smaller_micro_batch(
     micro: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_out_of_memory(*_: Any, **__: Any) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(trainer.CompletionTrainer, "compute_loss", run_out_of_memory)
-    with pytest.raises(TrainingError, match=r"sft\.batch_size=4"):
+    with pytest.raises(TrainingError, match=r"try --set sft\.micro_batch=4, or --set train.grad"):
         train_sft(ROWS, [], micro, tmp_path, seed=1)
+    with pytest.raises(TrainingError, match="try a lower model.max_prompt_tokens, or --set train"):
+        train_sft(ROWS, [], sft(micro, micro_batch=1), tmp_path, seed=1)
     assert not is_out_of_memory(RuntimeError("shapes differ"))
 
 
