@@ -69,6 +69,13 @@ class MetricsLog:
         """The points (step, value) of one metric."""
         return [(step, value) for step, metric, value in self.points if metric == name]
 
+    def latest(self, prefix: str, *, except_for: tuple[str, ...] = ()) -> float | None:
+        """The last value of a metric whose name has the prefix, and no suffix of `except_for`."""
+        for _, name, value in reversed(self.points):
+            if name.startswith(prefix) and not name.endswith(except_for):
+                return value
+        return None
+
     def mean(self, name: str, first: int, last: int) -> float:
         """The mean of a metric over steps `first` to `last`, inclusive; 0 without points."""
         values = [value for step, value in self.curve(name) if first <= step <= last]

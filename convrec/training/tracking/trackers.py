@@ -8,6 +8,7 @@ its run again after a crash, and add tags and sampled lists.
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -170,8 +171,9 @@ class Wandb(Tracker):
         """Start the run, or continue it; see `Tracker`."""
         self.run.folder.mkdir(parents=True, exist_ok=True)
         defaults = {"WANDB_PROJECT": PROJECT, "WANDB_DIR": str(self.run.folder.absolute())}
-        if self.run_id:
-            defaults |= {"WANDB_RUN_ID": self.run_id, "WANDB_RESUME": "allow"}
+        # W&B would draw the id from the training's seed, the same for every run.
+        run_id = self.run_id or secrets.token_hex(6)
+        defaults |= {"WANDB_RUN_ID": run_id, "WANDB_RESUME": "allow"}
         with _default_environment(defaults):
             import wandb
 
