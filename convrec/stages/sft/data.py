@@ -8,6 +8,7 @@ that every step has the loss and gradient of one batch.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +19,9 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from convrec.config import Config
-from convrec.models.prompts import encode_completion, encode_prompt
+from convrec.errors import TrainingError
+from convrec.models.prompts import encode_completion, encode_student_prompt
+from convrec.utils.distributed import is_first
 
 TextPair = tuple[str, str]
 """Prompt text and completion text."""
@@ -29,16 +32,55 @@ EncodedRows = dict[str, list[list[int]]]
 IGNORED = -100
 """Label of tokens without loss."""
 
+WARNED_SHARE = 0.01
+"""Share of answers that are too long, above which a training warns."""
+
+_LOG = logging.getLogger(__name__)
+
 
 def encode_rows(rows: Sequence[TextPair], tokenizer: Any, config: Config) -> EncodedRows:
-    """Tokenize rows; the labels of the prompt are IGNORED."""
+    """Tokenize rows; the labels of the prompt are IGNORED.
+
+    An answer that is longer than `model.max_completion_tokens` keeps its whole lines, without EOS.
+    A row of which not even one line fits is left out.
+    """
     ids, labels = [], []
     for text, completion in rows:
-        prompt = encode_prompt(tokenizer, text, config.model.max_prompt_tokens)
         answer = encode_completion(tokenizer, completion, config.model.max_completion_tokens)
-        ids.append(prompt + answer)
-        labels.append([IGNORED] * len(prompt) + answer)
+        if answer:
+            prompt = encode_student_prompt(tokenizer, text, config)
+            ids.append(prompt + answer)
+            labels.append([IGNORED] * len(prompt) + answer)
     return {"input_ids": ids, "labels": labels}
+
+
+def count_cut_answers(rows: int, data: EncodedRows, tokenizer: Any, config: Config) -> int:
+    """How many answers of `rows` rows are cut or left out in their encoded `data`.
+
+    Logs a warning if these are many. Raises TrainingError if all are.
+    """
+    cut = rows - sum(labels[-1] == tokenizer.eos_token_id for labels in data["labels"])
+    limit = config.model.max_completion_tokens
+    if cut == rows:
+        raise TrainingError(
+            f"model.max_completion_tokens={limit} cuts every one of the {rows:,} answers, so no "
+            "list would be trained to its end; raise it"
+        )
+    if is_first():
+        warn_of_cut_answers(cut, rows, config)
+    return cut
+
+
+def warn_of_cut_answers(cut: int, rows: int, config: Config) -> None:
+    """Log a warning if more than WARNED_SHARE of the answers are cut."""
+    if cut > WARNED_SHARE * rows:
+        _LOG.warning(
+            "model.max_completion_tokens=%d cuts %s of %s answers: they keep their whole lines, "
+            "and do not teach where a list ends; raise it",
+            config.model.max_completion_tokens,
+            f"{cut:,}",
+            f"{rows:,}",
+        )
 
 
 class RightPaddingCollator:

@@ -24,9 +24,8 @@ from convrec.stages.sft.data import (
     even_split,
 )
 from convrec.stages.sft.trainer import CompletionTrainer
-from convrec.training.batch_split import BatchSplit, remembered_split
+from convrec.training.batch_split import BatchSplit, split_step
 from convrec.training.fsdp import reduce_in_float32
-from convrec.training.memory.micro_batch import choose_micro_batch, fixed_recompute
 from convrec.training.model_options import convert_frozen_weights, set_attention
 from convrec.training.optimization import optimization_arguments
 from convrec.utils.distributed import process_count
@@ -91,26 +90,19 @@ def _batch_split(inputs: SftInputs, bf16: bool) -> BatchSplit:
     config, requested = inputs.config, inputs.config.sft.micro_batch
     own_rows = math.ceil(config.sft.batch_size / process_count())
     micro_batch, passes = even_split(own_rows, requested or own_rows)
-    rows = micro_batch * passes
     sft = config.sft.model_copy(update={"micro_batch": micro_batch if requested else 0})
-    answers = [sum(label != IGNORED for label in labels) for labels in inputs.train["labels"]]
-    lengths = zip(inputs.train["labels"], answers, strict=True)
-
-    def choose() -> BatchSplit:
-        chosen = choose_micro_batch(
-            inputs.student.model,
-            config.model_copy(update={"sft": sft}),
-            "sft",
-            rows,
-            prompt=max(len(labels) - answer for labels, answer in lengths),
-            completion=max(answers),
-            bf16=bf16,
-        )
-        return BatchSplit(chosen.rows, rows // chosen.rows, chosen.recompute)
-
-    split = remembered_split(inputs.folder, rows, choose, micro_batch=sft.micro_batch)
-    recompute = fixed_recompute(config)
-    return split if recompute is None else split._replace(recompute=recompute)
+    labels = inputs.train["labels"]
+    answers = [sum(label != IGNORED for label in row) for row in labels]
+    return split_step(
+        inputs.student.model,
+        config.model_copy(update={"sft": sft}),
+        "sft",
+        micro_batch * passes,
+        inputs.folder,
+        prompt=max(len(row) - answer for row, answer in zip(labels, answers, strict=True)),
+        completion=max(answers),
+        bf16=bf16,
+    )
 
 
 def _arguments(inputs: SftInputs, split: BatchSplit, bf16: bool) -> SFTConfig:

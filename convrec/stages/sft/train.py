@@ -22,7 +22,7 @@ from convrec.config import Config
 from convrec.errors import TrainingError
 from convrec.models.hardware import keep_freed_memory
 from convrec.models.load import Student, load_student, save_student
-from convrec.stages.sft.data import TextPair, encode_rows
+from convrec.stages.sft.data import TextPair, count_cut_answers, encode_rows
 from convrec.stages.sft.make_trainer import SftInputs, make_trainer
 from convrec.training.best_weights import BestWeights, save_sharded, trained_weights
 from convrec.training.checkpoint import run_trainer
@@ -31,6 +31,7 @@ from convrec.training.fsdp import gather_weights
 from convrec.training.job import Figures, TrainingResult
 from convrec.training.metrics_log import MetricsLog
 from convrec.training.model_options import restore_float32
+from convrec.training.progress import TrainingProgress
 from convrec.training.tracking.callback import make_tracking
 from convrec.training.tracking.run import NO_IDS, RunIds
 from convrec.utils.distributed import can_checkpoint, is_first, is_sharded, process_count
@@ -56,7 +57,8 @@ def train_sft(
 
     The same rows, seed, machine and number of threads give the same bytes, also for a run that
     resumes from the `working_folder` of a killed one. The losses are in nats per token. Raises
-    TrainingError if there are no rows, the loss is not finite, or memory runs out.
+    TrainingError if there are no rows, `model.max_completion_tokens` cuts every answer, the loss
+    is not finite, or memory runs out.
     """
     if not rows:
         raise TrainingError(
@@ -68,7 +70,8 @@ def train_sft(
     student = load_student(config.model.base, config=config.model, texts=texts, seed=seed)
     parameters = student.model.num_parameters()
     data = [encode_rows(split, student.tokenizer, config) for split in (rows, validation)]
-    keeps_best = bool(validation) and config.sft.keep == "best"
+    answers_cut = count_cut_answers(len(rows), data[0], student.tokenizer, config)
+    keeps_best = bool(data[1]["labels"]) and config.sft.keep == "best"
     started = time.perf_counter()
     with workspace(working_folder) as folder:
         inputs = SftInputs(student, *data, config, folder, seed)
@@ -93,6 +96,7 @@ def train_sft(
     figures: Figures = {
         "parameters": parameters,
         "rows": len(rows),
+        "answers_cut": answers_cut,
         "steps": steps,
         "loss": metrics_log.curve("loss")[-1][1],
         "tokens": tokens,
@@ -147,7 +151,7 @@ class _MetricsCallback(TrainerCallback):
     """Logs the losses and reports progress; raises TrainingError if a loss is not finite."""
 
     def __init__(self, progress: Progress, metrics_log: MetricsLog) -> None:
-        self._progress = progress
+        self._progress = TrainingProgress(progress)
         self._metrics_log = metrics_log
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -160,7 +164,11 @@ class _MetricsCallback(TrainerCallback):
                         f"lower sft.learning_rate (now {args.learning_rate:g})"
                     )
                 self._metrics_log.add_metrics(state.global_step, {curve: value})
-                self._progress(state.global_step, state.max_steps, f"{curve} {value:.3f}")
+                text = f"{curve.replace('_', ' ')} {value:.3f}"
+                self._progress.log(state.global_step, state.max_steps, text, logs)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._progress.step(state.global_step, state.max_steps)
 
 
 class _ValidationCallback(TrainerCallback):
