@@ -116,6 +116,7 @@ def check(
     Settings that cannot work exit with code 2. What this machine lacks is listed.
     """
     from convrec.config import load, parse_overrides
+    from convrec.operations.sizing.finding import REFUSED
     from convrec.operations.sizing.preflight import check_training
 
     config = load(profile, parse_overrides(assignments or []))
@@ -124,6 +125,8 @@ def check(
     for finding in findings:
         out.print(f"{finding.part}: {finding.state}, {finding.text}", soft_wrap=True)
     write_json([finding._asdict() for finding in findings], json_file)
+    if any(finding.state == REFUSED for finding in findings):
+        raise typer.Exit(InputError.exit_code)
 
 
 def _plan_entry(plan: StagePlan) -> dict[str, Any]:

@@ -75,10 +75,9 @@ def plan_stage(
     smallest = math.inf
     for batch in _batch_sizes(stage, machine, config):
         for strategy in _strategies(stage, machine, config):
-            setup = _setup(stage, shape, config, batch, machine, strategy)
+            setup = stage_setup(stage, shape, config, batch, machine, strategy)
             limit = USABLE_MEMORY * machine.memory
-            requested = getattr(config, stage).micro_batch
-            requested = requested if requested and setup.rows % requested == 0 else 0
+            requested = even_part(setup.rows, getattr(config, stage).micro_batch)
             split = fit_micro_batch(shape, setup, limit, requested, fixed_recompute(config))
             setup = replace(setup, micro_batch=split.rows, recompute=split.recompute)
             memory = estimate_memory(shape, setup)
@@ -101,6 +100,11 @@ def plan_stage(
         f"{machine.count}x{machine.name} has {usable:.0f} usable of {total:.0f} GB each; use "
         "larger GPUs or a smaller model, or lower model.max_prompt_tokens"
     )
+
+
+def even_part(rows: int, requested: int) -> int:
+    """The rows of each of as few equal parts as `requested` allows; 0 if that is 0."""
+    return -(-rows // -(-rows // requested)) if requested else 0
 
 
 def _engine(
@@ -156,7 +160,7 @@ def _batch_sizes(stage: TrainingStage, machine: Machine, config: Config) -> Iter
         batch = max(multiple, batch // 2 // multiple * multiple)
 
 
-def _setup(
+def stage_setup(
     stage: TrainingStage,
     shape: ModelShape,
     config: Config,
@@ -164,6 +168,7 @@ def _setup(
     machine: Machine,
     strategy: Strategy,
 ) -> TrainingSetup:
+    """What one process of a stage holds: `batch` are rows (sft) or prompts of a step."""
     settings, grpo = getattr(config, stage), config.rank_grpo
     rows = batch if stage == "sft" else batch * grpo.group_size
     colocated = stage == "rank_grpo" and grpo.vllm == "colocate"

@@ -5,23 +5,26 @@ from __future__ import annotations
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
-
-import httpx
 
 from convrec.config import Config
 from convrec.errors import ConfigError
-from convrec.training.launch_settings import check_stage, launch_settings, missing_requirements
+from convrec.operations.sizing.finding import MISSING, OK, REFUSED, Finding, found
+from convrec.operations.sizing.preflight_lists import check_list_length
+from convrec.operations.sizing.preflight_memory import check_memory
+from convrec.operations.sizing.preflight_model import check_model
+from convrec.operations.sizing.preflight_vllm import check_vllm
+from convrec.training.batch_split import divide_rows
+from convrec.training.launch_settings import (
+    LaunchSettings,
+    check_stage,
+    launch_settings,
+    missing_requirements,
+)
+from convrec.training.memory.micro_batch import TrainingStage
+from convrec.training.optimization import missing_for_optimizer
+from convrec.training.tracking.run import PACKAGES
 
-OK, MISSING, REFUSED = "ok", "lacking here", "refused"
-
-
-class Finding(NamedTuple):
-    """The result of one check: the part, its state (OK, MISSING or REFUSED), and a phrase."""
-
-    part: str
-    state: str
-    text: str
+TRAINED: tuple[TrainingStage, ...] = ("sft", "rank_grpo")
 
 
 def check_training(config: Config) -> list[Finding]:
@@ -31,36 +34,96 @@ def check_training(config: Config) -> list[Finding]:
     """
     import torch
 
-    from convrec.models.checks import check_base_model
-
     gpus = torch.cuda.device_count()
-    findings = [Finding("model", OK, text) for text in check_base_model(config)]
-    if config.train.launcher == "accelerate":
-        findings += _check_launch(config, gpus)
+    findings = check_model(config)
+    findings += check_list_length(config)
+    findings += _check_launch(config, gpus)
     findings.append(_check_arguments(config))
-    return [*findings, *(_check_vllm(config, gpus) if config.rank_grpo.vllm else [])]
+    for stage in TRAINED:
+        missing = missing_for_optimizer(getattr(config, stage), stage, gpus)
+        name = getattr(config, stage).optimizer.name
+        findings += found(stage, missing, f"its optimizer is {name}")
+    findings += check_vllm(config, gpus)
+    findings += _check_attention(config, gpus)
+    for tracker in config.train.report_to:
+        findings += found("tracking", _missing_tracker(tracker), f"reports to {tracker}")
+    return findings
 
 
 def _check_launch(config: Config, gpus: int) -> list[Finding]:
-    settings = launch_settings(config, gpus)
-    check_stage(config, "sft", settings)
-    text = f"accelerate accepts {config.train.parallel}, {settings.processes} processes"
-    findings = [Finding("train", OK, text)]
-    try:
-        check_stage(config, "rank_grpo", settings)
-    except ConfigError as error:
-        findings.append(Finding("rank_grpo", REFUSED, str(error)))
-    missing = missing_requirements(config, settings, gpus)
-    return findings + [Finding("train", MISSING, text) for text in missing]
+    """How the processes share weights and steps."""
+    if config.train.launcher == "process":
+        settings = LaunchSettings({}, 1, sharded=False)
+        findings = _one_process(gpus)
+    else:
+        settings = launch_settings(config, gpus or _smallest_machine(config))
+        text = f"accelerate accepts {config.train.parallel}, {settings.processes} processes"
+        findings = [Finding("train", OK, text)]
+        missing = missing_requirements(config, settings, gpus)
+        findings += [Finding("train", MISSING, text) for text in missing]
+    for stage in TRAINED:
+        try:
+            check_stage(config, stage, settings)
+        except ConfigError as error:
+            if stage == "sft":
+                raise
+            findings.append(Finding(stage, REFUSED, str(error)))
+            continue
+        findings.append(_check_split(config, stage, settings.processes))
+    if gpus:
+        import torch
+
+        memory = float(torch.cuda.get_device_properties(0).total_memory)
+        findings += check_memory(config, settings.processes, memory)
+    return findings
+
+
+def _one_process(gpus: int) -> list[Finding]:
+    if gpus < 2:
+        return []
+    return [
+        Finding(
+            "train",
+            MISSING,
+            f"train.launcher=process trains on one GPU, but {gpus} are visible; set "
+            "train.launcher=accelerate, or CUDA_VISIBLE_DEVICES=0",
+        )
+    ]
+
+
+def _smallest_machine(config: Config) -> int:
+    """GPUs to check the settings with where there are none: those of one vLLM engine."""
+    settings = config.rank_grpo
+    if config.train.processes or settings.vllm != "colocate":
+        return 0
+    return settings.vllm_tensor_parallel if settings.vllm_tensor_parallel > 1 else 0
+
+
+def _check_split(config: Config, stage: TrainingStage, processes: int) -> Finding:
+    """The rows of each process. Raises ConfigError for a micro-batch that cannot split lists."""
+    settings = getattr(config, stage)
+    rows, unit = config.sft.batch_size, "rows"
+    if stage == "rank_grpo":
+        rows, unit = settings.prompts_per_step * settings.group_size, "lists"
+    local = -(-rows // processes)
+    text = f"{rows} {unit} per step, {local} in each of {processes} processes"
+    if settings.micro_batch:
+        if stage == "rank_grpo":  # sft completes a step with blank rows
+            divide_rows(local, settings.micro_batch, "rank_grpo.micro_batch")
+        return Finding(stage, OK, f"{text}, at most {settings.micro_batch} at once")
+    return Finding(stage, OK, f"{text}, as many at once as memory allows")
 
 
 def _check_arguments(config: Config) -> Finding:
     """TRL's own checks of the arguments of rank_grpo, including vLLM's."""
     from convrec.stages.rank_grpo.arguments import trainer_arguments
 
+    # This process is not one of those that share an engine or a step.
+    alone = {"vllm_tensor_parallel": 1, "micro_batch": 0}
+    single = config.model_copy(update={"rank_grpo": config.rank_grpo.model_copy(update=alone)})
     with tempfile.TemporaryDirectory() as folder:
         try:
-            arguments = trainer_arguments(config, Path(folder), config.seed, assume_vllm=True)
+            arguments = trainer_arguments(single, Path(folder), config.seed, assume_vllm=True)
         except ValueError as error:
             raise ConfigError(f"TRL refuses the settings of rank_grpo ({error})") from None
     lists = config.rank_grpo.prompts_per_step * config.rank_grpo.group_size
@@ -69,27 +132,23 @@ def _check_arguments(config: Config) -> Finding:
     return Finding("rank_grpo", OK, text)
 
 
-def _check_vllm(config: Config, gpus: int) -> list[Finding]:
-    settings, model = config.rank_grpo, config.model
-    max_length = model.max_prompt_tokens + model.max_completion_tokens
-    findings = [Finding("vllm", OK, f"needs --max-model-len {max_length} or more")]
-    if find_spec("vllm") is None:
-        findings.append(Finding("vllm", MISSING, "the package vllm is not installed"))
-    if not gpus:
-        findings.append(Finding("vllm", MISSING, "needs a GPU, but this machine has none"))
-    if settings.vllm == "server":
-        findings.append(_check_vllm_server(settings.vllm_url))
-    return findings
+def _check_attention(config: Config, gpus: int) -> list[Finding]:
+    """Whether the package of `train.attn_implementation` is installed; all but two need a GPU."""
+    name = config.train.attn_implementation
+    if not name or name in ("sdpa", "eager"):
+        return []
+    if name.startswith("flash_attention_2") and find_spec("flash_attn") is None:
+        return found("train", f"train.attn_implementation={name} needs the package flash_attn")
+    missing = "" if gpus else f"train.attn_implementation={name} needs a GPU"
+    return found("train", missing, f"its attention is {name}")
 
 
-def _check_vllm_server(url: str) -> Finding:
-    """Whether TRL's vLLM server responds."""
-    try:
-        response = httpx.get(f"{url.rstrip('/')}/health/", timeout=3, follow_redirects=True)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        kind = type(error).__name__
-        return Finding("vllm", MISSING, f"no server responds at rank_grpo.vllm_url={url} ({kind})")
-    if response.status_code != httpx.codes.OK:
-        status = f"rank_grpo.vllm_url={url} responds with HTTP {response.status_code}"
-        return Finding("vllm", MISSING, f"{status}; start it with `trl vllm-serve --model FOLDER`")
-    return Finding("vllm", OK, f"its server responds at {url}")
+def _missing_tracker(name: str) -> str:
+    """The package that a tracker lacks; empty if it is installed or needs none."""
+    packages = PACKAGES.get(name, (name,))
+    if not packages or any(find_spec(package) for package in packages):
+        return ""
+    return (
+        f"train.report_to={name} needs the package {packages[0]}, which is not installed; "
+        "trainings go on without it"
+    )

@@ -14,15 +14,15 @@ from tests.support.model_folders import rename_weights, save_model
 def test_check_prints_a_line_for_each_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVREC_HOME", str(tmp_path / "home"))
     folder = save_model(tmp_path / "student")
-    result = CliRunner().invoke(
-        app, ["check", "demo", "--set", f"model.base={folder}", "--json", "-"]
-    )
+    settings = (f"base={folder}", "max_prompt_tokens=56", "max_completion_tokens=200")
+    options = [word for setting in settings for word in ("--set", f"model.{setting}")]
+    result = CliRunner().invoke(app, ["check", "demo", *options, "--json", "-"])
     assert result.exit_code == 0
     findings = json.loads(result.stdout)
     assert [(x["state"], x["text"]) for x in findings if x["part"] == "model"] == [
         ("ok", "LlamaForCausalLM with all of its 21 weights"),
         ("ok", "all weights are finite"),
-        ("ok", "its 256 positions hold 96 + 128 tokens"),
+        ("ok", "its 256 positions hold 56 + 200 tokens"),
         ("ok", "prompts have its chat template and start with '<|user|>'"),
         ("ok", "all samplers work"),
     ]

@@ -11,7 +11,6 @@ from accelerate.commands.config.config_args import load_config_from_file
 
 from convrec.config import Config
 from convrec.errors import ConfigError, TrainingError
-from convrec.operations.sizing.preflight import MISSING, check_training
 from convrec.pipeline.graph import NODES
 from convrec.training.launch_settings import (
     SHIPPED,
@@ -68,7 +67,6 @@ def test_unusable_files_are_refused(tmp_path: Path, text: str | None, message: s
 @pytest.mark.parametrize(
     ("stage", "train", "stages", "message"),
     [
-        ("sft", {"processes": 3}, {}, r"3 processes cannot share .*--set sft.batch_size=9"),
         ("rank_grpo", {"processes": 7}, {}, "7 processes cannot share rank_grpo"),
         ("rank_grpo", {"parallel": "fsdp"}, {}, "samples with the full weights"),
         (
@@ -98,16 +96,3 @@ def test_ids_do_not_depend_on_the_launcher() -> None:
     for name in ("checkpoint_sft", "checkpoint_rank_grpo"):
         subset = NODES[name].step.config
         assert subset(config(processes=2, parallel="fsdp")) == subset(Config())
-
-
-def test_the_dry_run_lists_what_vllm_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convrec.operations.sizing.preflight.find_spec", lambda name: None)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    vllm = {"sampler": "free", "vllm": "server", "vllm_url": "http://127.0.0.1:9"}
-    findings = check_training(config({"rank_grpo": vllm}, processes=2))
-    assert any("with vLLM (server)" in line.text for line in findings)
-    missing = [line.text for line in findings if line.state == MISSING]
-    assert any("vllm is not installed" in text for text in missing)
-    assert any("no server responds at rank_grpo.vllm_url" in text for text in missing)
-    with pytest.raises(ConfigError, match="cannot share sft"):
-        check_training(config(processes=3))
