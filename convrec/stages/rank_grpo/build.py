@@ -35,7 +35,8 @@ def build_rank_grpo(ctx: StepContext, settings: dict[str, Any]) -> StepResult:
     figures, curves = run_training(fit_rank_grpo, job, ctx.progress)
     if "processes" in figures:
         settings["processes"] = figures["processes"]
-    row = checkpoint_row(parent, int(figures["parameters"]), settings, ctx.config)
+    parameters = int(figures["parameters"])
+    row = checkpoint_row(parent, parameters, settings, ctx.config, ctx.scratch, conversations)
     return StepResult(row, figures=figures, curves=curves)
 
 

@@ -6,7 +6,7 @@ import functools
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,15 +17,20 @@ from convrec.errors import TrainingError
 from convrec.metrics.list_quality import QUALITY_METRICS
 from convrec.rank_grpo.rollout import Rollout
 from convrec.training.metrics_log import MetricsLog
+from convrec.training.progress import TrainingProgress
 from convrec.utils.progress import Progress
 
 CURVES = {
     **{name: name for name in ("loss", "grad_norm", "reward", "kl", "entropy", *QUALITY_METRICS)},
     "clip_ratio/region_mean": "clip_share",
     "completions/mean_length": "tokens",
+    "completions/clipped_ratio": "cut",
     "step_time": "seconds",
 }
-"""TRL's name of each logged metric → its name in the metrics log."""
+"""TRL's name of each logged metric → its name in the metrics log.
+
+`cut` is the share of lists that reach `model.max_completion_tokens` without EOS.
+"""
 
 KEPT_PREFIXES = ("relevance/", "reward@rank", "clip_share@rank")
 """Prefixes of metrics that keep their names."""
@@ -59,7 +64,7 @@ class StepMetricsCallback(TrainerCallback):
     """Logs the metrics of each step; raises TrainingError if the loss is not finite."""
 
     def __init__(self, progress: Progress, metrics_log: MetricsLog, timer: StepTimer) -> None:
-        self.progress = progress
+        self.progress = TrainingProgress(progress)
         self.metrics_log = metrics_log
         self.timer = timer
 
@@ -84,8 +89,12 @@ class StepMetricsCallback(TrainerCallback):
         parts = {f"seconds_{name}": self.timer.pop_seconds(name) for name in names}
         values["seconds_loss"] = values.get("seconds", 0.0) - sum(parts.values())
         self.metrics_log.add_metrics(step, values | parts)
-        reward = values.get("reward", 0.0)
-        self.progress(step, state.max_steps, f"NDCG of sampled lists {reward:.3f}")
+        self.progress.log(step, state.max_steps, self._summary(values), logs)
+
+    def _summary(self, values: Mapping[str, float]) -> str:
+        text = f"NDCG of sampled lists {values.get('reward', 0.0):.3f}"
+        validated = self.metrics_log.latest("validation_ndcg@", except_for=("_low", "_high"))
+        return text if validated is None else f"{text}, on validation {validated:.3f}"
 
 
 class SyncRngCallback(TrainerCallback):

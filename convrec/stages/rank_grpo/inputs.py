@@ -14,7 +14,7 @@ from convrec.config import Config, RankGrpo
 from convrec.errors import TrainingError
 from convrec.models.generation.samplers import Sampler, make_sampler
 from convrec.models.load import Student
-from convrec.models.prompts import encode_prompt, student_prompt
+from convrec.models.prompts import encode_student_prompt, student_prompt
 from convrec.titles.index import TitleIndex
 from convrec.training.validation_sample import sample_contexts
 
@@ -129,4 +129,4 @@ def _with_truth(samples: Rows) -> list[Mapping[str, Any]]:
 
 def _prompt_ids(sample: Mapping[str, Any], tokenizer: Any, config: Config) -> list[int]:
     prompt = student_prompt(sample["conversation"], sample["prompt"], config)
-    return encode_prompt(tokenizer, prompt, config.model.max_prompt_tokens)
+    return encode_student_prompt(tokenizer, prompt, config)

@@ -7,6 +7,7 @@ step and those of an evaluation, and learn what a single process would (`SyncRng
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +32,11 @@ from convrec.training.tracking.run import NO_IDS, RunIds
 from convrec.utils.distributed import can_checkpoint, is_first, is_sharded, process_count
 from convrec.utils.progress import Progress
 from convrec.utils.workspace import workspace
+
+WARNED_SHARE = 0.01
+"""Share of sampled lists that are cut, above which a training warns."""
+
+_LOG = logging.getLogger(__name__)
 
 
 def train_rank_grpo(
@@ -119,6 +125,19 @@ def _memory_advice(settings: RankGrpo) -> str:
     )
 
 
+def _cut_warning(share: float) -> Figures:
+    """A figure and a log line if many of the sampled lists reach `model.max_completion_tokens`."""
+    if share <= WARNED_SHARE:
+        return {}
+    warning = (
+        f"{share:.1%} of the sampled lists reached model.max_completion_tokens and lost their end; "
+        "raise it"
+    )
+    if is_first():
+        _LOG.warning("%s", warning)
+    return {"warning": warning}
+
+
 def _figures(
     metrics_log: MetricsLog, validator: Validation | None, steps: int, seconds: float
 ) -> Figures:
@@ -131,9 +150,10 @@ def _figures(
     for part in ("sampling", "scoring", "loss"):
         mean = metrics_log.mean(f"seconds_{part}", 1, steps)
         figures[f"seconds_{part}"] = round(steps * mean, 1)
-    for name in ("reward", "in_catalog", "repeats", "exact_n"):
+    for name in ("reward", "in_catalog", "repeats", "exact_n", "cut"):
         figures[f"{name}_first"] = round(metrics_log.mean(name, 1, tenth), 4)
         figures[f"{name}_last"] = round(metrics_log.mean(name, steps - tenth + 1, steps), 4)
+    figures |= _cut_warning(metrics_log.mean("cut", 1, steps))
     if validator is not None:
         times = metrics_log.curve("validation_seconds")
         figures["seconds_validation"] = round(sum(value for _, value in times), 1)
