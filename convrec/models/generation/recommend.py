@@ -16,7 +16,7 @@ from convrec.models.generation.catalog_constraint import CatalogConstraint, gene
 from convrec.models.generation.catalog_lines import CatalogLines
 from convrec.models.generation.support import sampler_support
 from convrec.models.load import Student
-from convrec.models.prompts import encode_prompt, student_prompt
+from convrec.models.prompts import encode_student_prompt, served_prompt
 from convrec.titles.line_format import LineFormat
 from convrec.titles.named_items import Item, NamedItems
 from convrec.utils.progress import Progress, no_progress
@@ -63,7 +63,7 @@ def recommend_texts(
 
     A text that leaves fewer than `n` lines gets an empty list, and so do the texts of other shares:
     of `share` = (k, count), only batches k, k + count, ... are computed. Raises InputError if the
-    model cannot be sampled so.
+    model cannot be sampled so, or the prompts that it was trained on have no common form.
     """
     n = n or config.list_length
     lines = CatalogLines(student.tokenizer, catalog.lines, config.line_format)
@@ -74,11 +74,8 @@ def recommend_texts(
             "lists of catalog lines cannot be sampled from this checkpoint, because "
             f"{support.reason}; train a model with full attention for recommendations"
         )
-    max_prompt = config.model.max_prompt_tokens
-    ids = [
-        encode_prompt(student.tokenizer, student_prompt(text, text, config), max_prompt)
-        for text in texts
-    ]
+    prompts = [served_prompt(text, config) for text in texts]
+    ids = [encode_student_prompt(student.tokenizer, prompt, config) for prompt in prompts]
     all_lines = set(lines.lines)
     named = [catalog.named(text) & all_lines for text in texts]
     possible = [i for i, excluded in enumerate(named) if len(all_lines) - len(excluded) >= n]
