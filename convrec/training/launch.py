@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -27,10 +28,20 @@ from convrec.training.job import FitFunction, TrainingJob, TrainingResult
 from convrec.training.launch_errors import launch_error, port_was_taken
 from convrec.training.launch_settings import LaunchSettings, launchable_settings
 from convrec.training.optimization import check_optimizer
-from convrec.training.worker import ALIVE, CURVES, ERROR, FIGURES, PROGRESS_PREFIX, WORKERS_LOCK
+from convrec.training.worker import (
+    ALIVE,
+    CURVES,
+    ERROR,
+    FIGURES,
+    PROGRESS_PREFIX,
+    WARNING_PREFIX,
+    WORKERS_LOCK,
+)
 from convrec.utils.locks import file_lock, try_file_lock
 from convrec.utils.progress import Progress
 from convrec.utils.workspace import workspace
+
+_LOGGER = logging.getLogger("convrec")
 
 LOG = "launch.log"
 """Output of the processes of the last launch, in the workspace."""
@@ -104,7 +115,7 @@ def _environment(settings: LaunchSettings) -> dict[str, str]:
 def run_command(command: list[str], env: dict[str, str], log: Path, progress: Progress) -> int:
     """Run a command to its end; its exit status. An interruption stops its processes.
 
-    Its output goes to `log`, and its lines of PROGRESS_PREFIX to `progress`.
+    Its output goes to `log`, its progress to `progress`, and its warnings are logged again.
     """
     with log.open("w", encoding="utf-8") as log_file:
         process = subprocess.Popen(
@@ -122,6 +133,8 @@ def run_command(command: list[str], env: dict[str, str], log: Path, progress: Pr
             for line in process.stdout:
                 if line.startswith(PROGRESS_PREFIX):
                     progress(*json.loads(line.removeprefix(PROGRESS_PREFIX)))
+                elif line.startswith(WARNING_PREFIX):
+                    _LOGGER.warning("%s", json.loads(line.removeprefix(WARNING_PREFIX)))
                 else:
                     log_file.write(line)
                     log_file.flush()

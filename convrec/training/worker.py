@@ -9,6 +9,7 @@ curves to FOLDER; the first process that fails writes its error there.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -35,12 +36,17 @@ FIGURES, CURVES, ERROR = "figures.json", "curves.parquet", "error.json"
 PROGRESS_PREFIX = "@convrec "
 """Marks a line of progress on standard output."""
 
+WARNING_PREFIX = "@convrec-warning "
+"""Marks a warning of the first process on standard output."""
+
 
 def main(launch_folder: Path, function: str) -> None:
     """Run the job in the folder; write its result or error there."""
     os.environ[LAUNCHED] = "1"
     job = TrainingJob.load(launch_folder)
     assert job.working_folder is not None
+    if is_first():
+        logging.getLogger("convrec").addHandler(_PrintWarnings(logging.WARNING))
     with file_lock(job.working_folder / WORKERS_LOCK, shared=True):
         alive = launch_folder / ALIVE
         threading.Thread(target=_exit_with_launcher, args=[alive], daemon=True).start()
@@ -70,6 +76,13 @@ def _run(launch_folder: Path, job: TrainingJob, fit: FitFunction) -> None:
 
 def _print_progress(done: int, total: int, text: str) -> None:
     print(PROGRESS_PREFIX + json.dumps([done, total, text]), flush=True)
+
+
+class _PrintWarnings(logging.Handler):
+    """Prints warnings for the launching process, which shows them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(WARNING_PREFIX + json.dumps(record.getMessage()), flush=True)
 
 
 def _write_error(launch_folder: Path, kind: str, message: str) -> None:

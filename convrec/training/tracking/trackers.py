@@ -171,6 +171,7 @@ class Wandb(Tracker):
         """Start the run, or continue it; see `Tracker`."""
         self.run.folder.mkdir(parents=True, exist_ok=True)
         defaults = {"WANDB_PROJECT": PROJECT, "WANDB_DIR": str(self.run.folder.absolute())}
+        defaults["WANDB_CONSOLE"] = "off"  # the terminal's output is no report
         # W&B would draw the id from the training's seed, the same for every run.
         run_id = self.run_id or secrets.token_hex(6)
         defaults |= {"WANDB_RUN_ID": run_id, "WANDB_RESUME": "allow"}
