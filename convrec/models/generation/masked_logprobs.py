@@ -50,22 +50,25 @@ def allowed_tokens(
     return AllowedTokens(torch.cat(positions), torch.cat(tokens))
 
 
-def masked_logps(logits: Tensor, ids: Tensor, allowed: AllowedTokens) -> tuple[Tensor, Tensor]:
+def masked_logps(
+    logits: Tensor, ids: Tensor, allowed: AllowedTokens, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Log-probability of each token among the allowed ones, and the entropy there: both (B, T).
 
-    `logits` are (B, T, V), at the sampling temperature; entry t predicts `ids[:, t]`. Positions
-    that are not constrained get 0. Differentiable with respect to `logits`.
+    `logits` are (B, T or more, V); entry t predicts `ids[:, t]`. Only the allowed ones are read, so
+    that nothing of their size is made, except the gradient. Positions that are not constrained get
+    0. Differentiable with respect to `logits`.
     """
-    flat = logits.flatten(0, 1)
-    allowed_logits = flat[allowed.position, allowed.token].float()
-    top = allowed_logits.new_full((len(flat),), -torch.inf)
+    row, column = allowed.position // ids.shape[1], allowed.position % ids.shape[1]
+    allowed_logits = logits[row, column, allowed.token].float() / temperature
+    top = allowed_logits.new_full((ids.numel(),), -torch.inf)
     top = top.scatter_reduce(0, allowed.position, allowed_logits.detach(), "amax")
-    total = allowed_logits.new_zeros(len(flat))
+    total = allowed_logits.new_zeros(ids.numel())
     weight = (allowed_logits - top[allowed.position]).exp()
     total = total.index_add(0, allowed.position, weight)
     logps = allowed_logits - top[allowed.position] - total[allowed.position].log()
     taken = allowed.token == ids.flatten()[allowed.position]
-    zero = allowed_logits.new_zeros(len(flat))
+    zero = allowed_logits.new_zeros(ids.numel())
     entropy = zero.index_add(0, allowed.position, -logps.exp() * logps)
     of_ids = zero.index_put((allowed.position[taken],), logps[taken])
     return of_ids.view_as(ids), entropy.view_as(ids)
@@ -83,5 +86,5 @@ def constrained_logps(
     """`masked_logps` of the last `keep` tokens of prompts and completions: both (B, keep)."""
     logits = model(
         input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=keep + 1
-    ).logits[:, :-1]
-    return masked_logps(logits / temperature, input_ids[:, -keep:], allowed)
+    ).logits
+    return masked_logps(logits, input_ids[:, -keep:], allowed, temperature)

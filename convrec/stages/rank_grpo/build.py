@@ -33,8 +33,8 @@ def build_rank_grpo(ctx: StepContext, settings: dict[str, Any]) -> StepResult:
     folders = (ctx.scratch, ctx.workspace, checkpoint)
     job = TrainingJob("rank_grpo", ctx.config, frames, *folders, ctx.run_ids)
     figures, curves = run_training(fit_rank_grpo, job, ctx.progress)
-    if "processes" in figures:
-        settings["processes"] = figures["processes"]
+    recorded = ("processes", "micro_batch", "recompute")
+    settings |= {name: figures[name] for name in recorded if name in figures}
     parameters = int(figures["parameters"])
     row = checkpoint_row(parent, parameters, settings, ctx.config, ctx.scratch, conversations)
     return StepResult(row, figures=figures, curves=curves)

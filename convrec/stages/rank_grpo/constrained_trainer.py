@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from trl import GRPOTrainer
 
@@ -46,21 +47,30 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
         compute_entropy: bool = False,
         **_: Any,
     ) -> tuple[Tensor, Tensor | None, None]:
-        """Log-probabilities and entropies (B, T) of the last `logits_to_keep` tokens."""
+        """Log-probabilities and entropies (B, T) of the last `logits_to_keep` tokens.
+
+        `batch_size` lists at a time go through the model.
+        """
         sampler = self.rollout.sampler
         excluded = self.rollout.excluded if self._excluded is None else self._excluded
         if sampler.catalog is None or excluded is None:
             raise TrainingError("the lists are not constrained; use GRPOTrainer for them")
-        ids, mask = input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:]
-        allowed = allowed_tokens(sampler.catalog, sampler.n, ids, mask, excluded)
-        logps, entropies = constrained_logps(
-            model,
-            input_ids,
-            attention_mask,
-            allowed,
-            keep=logits_to_keep,
-            temperature=self.temperature,
-        )
+        parts = []
+        for rows in torch.arange(len(input_ids)).split(batch_size or len(input_ids)):
+            ids, mask = input_ids[rows], attention_mask[rows]
+            allowed = allowed_tokens(
+                sampler.catalog,
+                sampler.n,
+                ids[:, -logits_to_keep:],
+                mask[:, -logits_to_keep:],
+                excluded[rows],
+            )
+            parts.append(
+                constrained_logps(
+                    model, ids, mask, allowed, keep=logits_to_keep, temperature=self.temperature
+                )
+            )
+        logps, entropies = (torch.cat(values) for values in zip(*parts, strict=True))
         return logps, entropies if compute_entropy else None, None
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import torch
+import trl.trainer.grpo_trainer
 from accelerate.utils import gather_object
+from datasets import Dataset
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
@@ -18,7 +24,7 @@ from convrec.models.hardware import has_bf16, is_small
 from convrec.rank_grpo.rollout import Rollout
 from convrec.rank_grpo.trainer import Shaping
 from convrec.stages.rank_grpo.algorithms import ALGORITHMS
-from convrec.stages.rank_grpo.arguments import trainer_arguments
+from convrec.stages.rank_grpo.arguments import lists_of_process, trainer_arguments
 from convrec.stages.rank_grpo.callbacks import StepMetricsCallback, StepTimer
 from convrec.stages.rank_grpo.inputs import TrainingInputs
 from convrec.stages.rank_grpo.reward_function import ListScorer
@@ -31,9 +37,11 @@ from convrec.stages.rank_grpo.vllm import (
     stop_at_eos,
 )
 from convrec.stages.rank_grpo.vllm_server import check_server
+from convrec.training.batch_split import split_step
 from convrec.training.best_weights import trained_weights
 from convrec.training.fsdp import gather_weights, reduce_in_float32
 from convrec.training.metrics_log import MetricsLog
+from convrec.training.model_options import convert_frozen_weights, set_attention
 from convrec.utils.distributed import is_first, is_sharded
 from convrec.utils.progress import Progress
 
@@ -45,8 +53,20 @@ def make_trainer(
     student, config, timer = inputs.student, inputs.config, StepTimer()
     settings = config.rank_grpo
     bf16 = config.model.bf16 and has_bf16() and not is_small(student.model)
-    if bf16 and not torch.cuda.is_available():
-        student.model.set_attn_implementation("eager")  # the fused kernel's bf16 backward is slow
+    # The fused kernel's backward pass is slow in bf16 on a CPU.
+    fastest = "eager" if bf16 and not torch.cuda.is_available() else ""
+    set_attention(student.model, config.train.attn_implementation, fastest=fastest)
+    split = split_step(
+        student.model,
+        config,
+        "rank_grpo",
+        lists_of_process(config),
+        folder,
+        prompt=_longest_prompt(inputs.data),
+        completion=inputs.sampler.max_tokens,
+        bf16=bf16,
+    )
+    convert_frozen_weights(student.model, config.model, settings.lora)
     scorer = ListScorer(
         inputs.index,
         config.list_length,
@@ -60,7 +80,7 @@ def make_trainer(
     options: dict[str, Any] = {
         "model": student.model,
         "reward_funcs": timer.timed("scoring", scorer),
-        "args": trainer_arguments(config, folder, inputs.seed, bf16=bf16),
+        "args": trainer_arguments(config, folder, inputs.seed, split=split, bf16=bf16),
         "train_dataset": inputs.data,
         "processing_class": student.tokenizer,
         "callbacks": [StepMetricsCallback(progress, metrics_log, timer)],
@@ -78,8 +98,7 @@ def make_trainer(
         }
     is_constrained = settings.sampler == "constrained"
     trainer_class = algorithm.constrained_trainer if is_constrained else algorithm.trainer
-    with warnings.catch_warnings(), one_line_errors(settings):
-        warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
+    with _hide_expected_warnings(), one_line_errors(settings):
         trainer = trainer_class(**options)
     trainer.rollout = rollout
     if settings.vllm:
@@ -87,6 +106,28 @@ def make_trainer(
     reduce_in_float32(trainer)
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _longest_prompt(data: Dataset) -> int:
+    """Tokens of the longest prompt, whose rows may be used several times."""
+    return int(pc.max(pc.list_value_length(data.data.column("prompt"))).as_py())
+
+
+@contextmanager
+def _hide_expected_warnings() -> Iterator[None]:
+    """Hide what TRL says about its rollout hook, and about arguments of the reference model."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return "model_init_kwargs" not in record.getMessage()
+
+    logger = logging.getLogger(trl.trainer.grpo_trainer.__name__)
+    logger.addFilter(is_news)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
+            yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 def make_rollout(inputs: TrainingInputs) -> Rollout:

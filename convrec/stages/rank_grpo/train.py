@@ -13,10 +13,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from trl import GRPOConfig
+
 from convrec.config import Config, RankGrpo
 from convrec.models.hardware import keep_freed_memory
 from convrec.models.load import Student, load_checkpoint, save_student
 from convrec.models.progress_bars import hide_progress_bars
+from convrec.stages.rank_grpo.arguments import RECOMPUTE
 from convrec.stages.rank_grpo.callbacks import SyncRngCallback
 from convrec.stages.rank_grpo.inputs import Rows, prepare_inputs
 from convrec.stages.rank_grpo.make_trainer import make_trainer, make_validation
@@ -24,9 +27,13 @@ from convrec.stages.rank_grpo.validation import Validation
 from convrec.stages.rank_grpo.vllm import stop_vllm
 from convrec.titles.index import TitleIndex
 from convrec.training.checkpoint import CheckpointCallback, run_trainer
+from convrec.training.chunked_head import cpu_head
 from convrec.training.fsdp import gather_weights
 from convrec.training.job import Figures, TrainingResult
+from convrec.training.memory.micro_batch import divisors
 from convrec.training.metrics_log import MetricsLog
+from convrec.training.model_options import restore_float32
+from convrec.training.optimization import check_optimizer
 from convrec.training.tracking.callback import make_tracking
 from convrec.training.tracking.run import NO_IDS, RunIds
 from convrec.utils.distributed import can_checkpoint, is_first, is_sharded, process_count
@@ -62,6 +69,7 @@ def train_rank_grpo(
     """
     started, settings = time.monotonic(), config.rank_grpo
     keep_freed_memory()
+    check_optimizer(settings, "rank_grpo")
     student = load_checkpoint(checkpoint)
     parameters = student.model.num_parameters()
     inputs = prepare_inputs(student, samples, validation, lines, index, config, seed)
@@ -81,8 +89,8 @@ def train_rank_grpo(
         if process_count() > 1:
             trainer.add_callback(SyncRngCallback(trainer.rollout))
         trainer.add_callback(checkpoints)
-        with tracking:
-            run_trainer(trainer, checkpoints, _memory_advice(settings))
+        with tracking, cpu_head(trainer.model):
+            run_trainer(trainer, checkpoints, _memory_advice(settings, trainer.args))
         model = trainer.accelerator.unwrap_model(trainer.model)
         steps = trainer.state.global_step
         stop_vllm(trainer)
@@ -91,11 +99,13 @@ def train_rank_grpo(
         elif is_first():
             if validator is not None:
                 validator.kept.restore(model)
+            restore_float32(model)
             out.mkdir(parents=True, exist_ok=True)
             save_student(Student(model, student.tokenizer), out)
         if is_first():
             metrics_log.copy_to(out)
         figures = {"parameters": parameters}
+        figures |= _split_figures(trainer.args)
         figures |= _figures(metrics_log, validator, steps, time.monotonic() - started)
         if resumed_step:
             figures["resumed_from_step"] = resumed_step
@@ -114,15 +124,27 @@ def _save_sharded(trainer: Any, validator: Validation | None, tokenizer: Any, ou
         tokenizer.save_pretrained(out)
 
 
-def _memory_advice(settings: RankGrpo) -> str:
-    if settings.prompts_per_step > 1:
-        smaller = f"rank_grpo.prompts_per_step={settings.prompts_per_step // 2}"
+def _memory_advice(settings: RankGrpo, args: GRPOConfig) -> str:
+    """What the step was, and the setting that takes less memory."""
+    lists = args.per_device_train_batch_size
+    if lists > 1:
+        smaller = f"rank_grpo.micro_batch={divisors(lists)[1]}"
+    elif not getattr(args, RECOMPUTE):
+        smaller = "train.gradient_checkpointing=on"
     else:
         smaller = f"rank_grpo.group_size={max(2, settings.group_size // 2)}"
     return (
-        f"{settings.prompts_per_step} prompts of {settings.group_size} lists per step; "
+        f"{lists} of {settings.prompts_per_step} × {settings.group_size} lists at once; "
         f"try --set {smaller}, or a lower model.max_completion_tokens"
     )
+
+
+def _split_figures(args: GRPOConfig) -> Figures:
+    """How each process split its lists of a step."""
+    return {
+        "micro_batch": args.per_device_train_batch_size,
+        "recompute": str(getattr(args, RECOMPUTE)).lower(),
+    }
 
 
 def _cut_warning(share: float) -> Figures:

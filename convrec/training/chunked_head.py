@@ -1,0 +1,51 @@
+"""TRL's chunked head on a CPU: less memory, and no work for prompts.
+
+The head multiplies hidden states by the output weights in tiles of 4,096 tokens × 32,768 words.
+Triton kernels turn a tile into log-probabilities in place. Without them, as on a CPU, torch makes
+seven float32 copies of it: 3.6 GB for a full tile. Tiles of 256 tokens are as fast there.
+
+For devices that compile for each shape, TRL also scores every position where there is no Triton,
+and drops those without a label afterwards. A CPU compiles nothing, so prompts can be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from trl.kernels import chunked_logprob
+from trl.trainer import utils
+
+from convrec.models.hardware import is_small
+from convrec.models.memory_limits import CPU_TILE_TOKENS
+
+_TILE, _SKIPS_UNLABELED = "TOKEN_CHUNK_SIZE", "_use_triton"
+"""Names in TRL 1.16: a constant of its kernels, and the test for devices whose shapes may vary."""
+
+
+@contextmanager
+def cpu_head(model: Any) -> Iterator[None]:
+    """Adapt TRL's head for the training of this model; no change on a GPU or for a small model.
+
+    The log-probabilities are the same up to rounding. TRL has no arguments for either, so its
+    module attributes are set; another version without them is left as it is.
+    """
+    if torch.cuda.is_available() or is_small(model):
+        yield
+        return
+    changes = [
+        (chunked_logprob, _TILE, CPU_TILE_TOKENS),
+        (utils, _SKIPS_UNLABELED, lambda device: True),
+    ]
+    before = [(module, name, vars(module).get(name)) for module, name, _ in changes]
+    try:
+        for module, name, value in changes:
+            if name in vars(module):
+                setattr(module, name, value)
+        yield
+    finally:
+        for module, name, original in before:
+            if original is not None:
+                setattr(module, name, original)
