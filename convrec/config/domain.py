@@ -23,6 +23,9 @@ STUDENT = (
     "first, one a line, written as {form}. Write nothing else, repeat none, and leave out every "
     "{noun} that they name themselves.\n\n{conversation}"
 )
+CONVERSATION_MARKER = "Here is the conversation:"
+"""What precedes the conversation in a prompt of the data (the authors' schema)."""
+
 _PROMPT_FIELDS = ("n", "noun", "plural", "form")
 _TEMPLATE_FIELDS = {
     "line": ("title", "year"),

@@ -6,12 +6,10 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from convrec.config import Config
+from convrec.config.domain import CONVERSATION_MARKER
 from convrec.errors import ConfigError, InputError
 from convrec.models.chat_template import TEMPLATE_DATE, apply_template
 from convrec.models.control_tokens import count_control_tokens, neutralize, neutralize_by_ids
-
-CONVERSATION_MARKER = "Here is the conversation:"
-"""What precedes the conversation in a prompt of the authors' schema."""
 
 _HEAD_DIVISOR = 4
 """Of a conversation that is too long, 1/_HEAD_DIVISOR of the kept part is its start."""

@@ -13,6 +13,7 @@ from convrec.artifacts.lineage import checkpoint_catalog
 from convrec.catalog.load import load_configured_catalog
 from convrec.errors import InputError
 from convrec.models.manifest import serving_config
+from convrec.models.prompts import served_prompt
 
 
 def recommend_list(
@@ -21,7 +22,8 @@ def recommend_list(
     """`n` different lines for a text, best first, all in the catalog and not named in the text.
 
     `catalog` is a catalog file to use instead of the checkpoint's own; `n` defaults to the trained
-    list length. Raises InputError for an unknown checkpoint, or an unusable or too small catalog.
+    list length. Raises InputError for an unknown checkpoint, one that cannot be given the prompts that
+    it was trained on, or an unusable or too small catalog.
     """
     from convrec.models.generation.recommend import ServedCatalog, recommend_texts
     from convrec.models.load import load_checkpoint
@@ -42,6 +44,7 @@ def recommend_list(
     n = n or config.list_length
     left = len(served.lines) - len(served.named(text))
     lists: list[list[str]] = []
+    served_prompt(text, config)  # refuses a checkpoint before its weights are read
     if left >= n:
         student = load_checkpoint(store.fetch_folder(checkpoint))
         lists = recommend_texts(student, served, [text], config, n=n)

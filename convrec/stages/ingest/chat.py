@@ -14,9 +14,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
+from convrec.config.domain import CONVERSATION_MARKER
 from convrec.stages.ingest.samples import BadRowError, check_unicode
-
-CONVERSATION_MARKER = "Here is the conversation:"
 
 _ROLES = {
     "user": "user",
