@@ -6,6 +6,7 @@ from typing import Any
 
 from convrec.config import DATA_STAGES, StageName
 from convrec.pipeline.graph import NODES, PIPELINE, nodes_of
+from convrec.stages.evaluate.vllm_engine import check_evaluation
 from tasks.node_tasks import artifact_task, fetch_task, is_retryable
 from tasks.run import Run
 
@@ -49,9 +50,15 @@ def build_data(run: Run) -> None:
 
 
 def check_training(run: Run) -> None:
-    """Raise InputError or ConfigError if the model that this run will train cannot be trained."""
+    """Raise InputError or ConfigError if what this run will train cannot be trained."""
+    from convrec.operations.sizing.preflight import refuse_impossible
+
+    stages = {node.stage for node in PIPELINE if not run.skipped(node)}
+    refuse_impossible(run.config, stages)
+    if "evaluate" in stages:
+        check_evaluation(run.config)
     if run.config.model.base == "tiny" or run.skipped(NODES["checkpoint_sft"]):
         return
     from convrec.models.checks import check_base_model
 
-    check_base_model(run.config, {node.stage for node in PIPELINE if not run.skipped(node)})
+    check_base_model(run.config, stages)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 
-from convrec.config import Config
+from convrec.config import Config, StageName
 from convrec.errors import ConfigError
 from convrec.operations.sizing.finding import MISSING, OK, REFUSED, Finding, found
 from convrec.operations.sizing.preflight_lists import check_list_length
 from convrec.operations.sizing.preflight_memory import check_memory
 from convrec.operations.sizing.preflight_model import check_model
-from convrec.operations.sizing.preflight_vllm import check_vllm
+from convrec.operations.sizing.preflight_vllm import check_length, check_vllm
 from convrec.training.batch_split import divide_rows
 from convrec.training.launch_settings import (
     LaunchSettings,
@@ -32,9 +33,7 @@ def check_training(config: Config) -> list[Finding]:
 
     Raises InputError for a base model that cannot be trained.
     """
-    import torch
-
-    gpus = torch.cuda.device_count()
+    gpus = _count_gpus()
     findings = check_model(config)
     findings += check_list_length(config)
     findings += _check_launch(config, gpus)
@@ -50,13 +49,40 @@ def check_training(config: Config) -> list[Finding]:
     return findings
 
 
+def refuse_impossible(config: Config, stages: Collection[StageName]) -> None:
+    """Raise ConfigError if a training among `stages` cannot work with these settings anywhere.
+
+    Cheap: a run does this before its first stage, when nothing has been paid for.
+    """
+    if not {*TRAINED} & {*stages}:
+        return
+    settings = _settings(config, _count_gpus() if config.train.launcher == "accelerate" else 0)
+    for stage in TRAINED:
+        if stage in stages:
+            check_stage(config, stage, settings)
+            _check_split(config, stage, settings.processes)
+    if config.rank_grpo.vllm and "rank_grpo" in stages:
+        check_length(config)
+
+
+def _count_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _settings(config: Config, gpus: int) -> LaunchSettings:
+    if config.train.launcher == "process":
+        return LaunchSettings({}, 1, sharded=False)
+    return launch_settings(config, gpus or _smallest_machine(config))
+
+
 def _check_launch(config: Config, gpus: int) -> list[Finding]:
     """How the processes share weights and steps."""
+    settings = _settings(config, gpus)
     if config.train.launcher == "process":
-        settings = LaunchSettings({}, 1, sharded=False)
         findings = _one_process(gpus)
     else:
-        settings = launch_settings(config, gpus or _smallest_machine(config))
         text = f"accelerate accepts {config.train.parallel}, {settings.processes} processes"
         findings = [Finding("train", OK, text)]
         missing = missing_requirements(config, settings, gpus)
@@ -65,8 +91,6 @@ def _check_launch(config: Config, gpus: int) -> list[Finding]:
         try:
             check_stage(config, stage, settings)
         except ConfigError as error:
-            if stage == "sft":
-                raise
             findings.append(Finding(stage, REFUSED, str(error)))
             continue
         findings.append(_check_split(config, stage, settings.processes))

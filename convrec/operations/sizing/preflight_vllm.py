@@ -16,7 +16,7 @@ def check_vllm(config: Config, gpus: int) -> list[Finding]:
     """
     if not config.rank_grpo.vllm and not config.evaluate.vllm:
         return []
-    findings = [_check_length(config)] if config.rank_grpo.vllm else []
+    findings = [check_length(config)] if config.rank_grpo.vllm else []
     if find_spec("vllm") is None:
         findings.append(Finding("vllm", MISSING, "the package vllm is not installed"))
     if not gpus:
@@ -26,7 +26,8 @@ def check_vllm(config: Config, gpus: int) -> list[Finding]:
     return findings
 
 
-def _check_length(config: Config) -> Finding:
+def check_length(config: Config) -> Finding:
+    """The tokens that vLLM reserves. Raises ConfigError if they are too few for the profile."""
     prompt, completion = config.model.max_prompt_tokens, config.model.max_completion_tokens
     length = config.rank_grpo.vllm_max_length or prompt + completion
     if length < prompt + completion:

@@ -14,7 +14,7 @@ from convrec.cli.train import app
 from convrec.config import Config, load
 from convrec.errors import ConfigError, InputError
 from convrec.operations.sizing.finding import MISSING, OK, REFUSED, Finding
-from convrec.operations.sizing.preflight import check_training
+from convrec.operations.sizing.preflight import check_training, refuse_impossible
 from tests.support.model_folders import save_model, set_template
 
 PAPER = "paper-llama-3.2-3b"
@@ -196,3 +196,14 @@ def test_the_demo_lacks_nothing() -> None:
     findings = check("demo")
     assert {finding.state for finding in findings} == {OK}
     assert torch.cuda.device_count() == 0
+
+
+def test_a_run_refuses_only_what_it_would_train() -> None:
+    impossible = {"rank_grpo.micro_batch": 24}
+    config = load("demo", impossible)
+    with pytest.raises(ConfigError, match="does not divide the 64 rows"):
+        refuse_impossible(config, {"sft", "rank_grpo"})
+    refuse_impossible(config, {"ingest", "sft"})
+    refuse_impossible(load(PAPER), {"sft", "rank_grpo"})
+    with pytest.raises(ConfigError, match="is too short for prompts"):
+        refuse_impossible(load(PAPER, {"rank_grpo.vllm_max_length": 1024}), {"rank_grpo"})
