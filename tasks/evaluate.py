@@ -8,6 +8,7 @@ from convrec.config import resolve_path
 from convrec.pipeline.external_checkpoint import CHECKPOINT_ROLE, external_checkpoint
 from convrec.stages.evaluate.report.markdown import evaluation_markdown
 from convrec.stages.evaluate.report.model_card import write_model_card
+from convrec.stages.evaluate.vllm_engine import check_evaluation
 from tasks.node_tasks import artifact_task
 from tasks.run import Run
 from tasks.stages import run_stage
@@ -15,12 +16,14 @@ from tasks.stages import run_stage
 
 def evaluate(run: Run) -> None:
     """Sample lists of both checkpoints, score every system, and write the report."""
+    check_evaluation(run.config)
     run_stage(run, "evaluate")
     _publish(run)
 
 
 def evaluate_checkpoint(run: Run, checkpoint: str) -> None:
     """Score one more checkpoint, a folder or an id, together with all that is stored."""
+    check_evaluation(run.config)
     nodes = external_checkpoint(run.store, checkpoint)
     folder = resolve_path(checkpoint, "checkpoint")
     if nodes.ref is None and folder.is_dir():
@@ -29,7 +32,7 @@ def evaluate_checkpoint(run: Run, checkpoint: str) -> None:
         check_folder(folder, run.config, {"evaluate"})
     if nodes.ref is not None:
         run.refs[CHECKPOINT_ROLE] = nodes.ref
-    for node in (nodes.generations, nodes.metrics, nodes.report):
+    for node in (*nodes.generations, nodes.metrics, nodes.report):
         run.make(node, artifact_task(node))
     _publish(run)
 

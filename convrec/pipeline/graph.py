@@ -17,7 +17,14 @@ from convrec.pipeline.experiments.ablation.search import SEARCH
 from convrec.pipeline.sources import no_teacher, source_roles
 from convrec.stages.adjust import ADJUSTMENT, DEMONSTRATIONS
 from convrec.stages.base import Step
-from convrec.stages.evaluate import BASE_GENERATIONS, GENERATIONS, METRICS, REPORT
+from convrec.stages.evaluate import (
+    BASE_GENERATIONS,
+    FREE_GENERATIONS,
+    GENERATIONS,
+    METRICS,
+    REPORT,
+    SERVED_GENERATIONS,
+)
 from convrec.stages.ingest import CATALOG, CONVERSATIONS, QUARANTINE
 from convrec.stages.rank_grpo import RANK_GRPO
 from convrec.stages.recommend import TEACHER_LISTS
@@ -90,7 +97,13 @@ def _no_base(config: Config) -> str:
 
 
 _LISTS = ("teacher_lists", "candidates", "judgments", "demonstrations")
-_MODELS = ("generations_base", "generations_sft", "generations_rank_grpo")
+_MODELS = (
+    "generations_base",
+    "generations_sft",
+    "generations_rank_grpo",
+    "generations_free",
+    "generations_served",
+)
 
 PIPELINE: tuple[Node, ...] = (
     Node("catalog", CATALOG),
@@ -138,6 +151,16 @@ PIPELINE: tuple[Node, ...] = (
     Node(
         "generations_rank_grpo",
         GENERATIONS,
+        {**_by_name("conversations"), "checkpoint": "checkpoint_rank_grpo"},
+    ),
+    Node(
+        "generations_free",
+        FREE_GENERATIONS,
+        {**_by_name("conversations"), "checkpoint": "checkpoint_rank_grpo"},
+    ),
+    Node(
+        "generations_served",
+        SERVED_GENERATIONS,
         {**_by_name("conversations"), "checkpoint": "checkpoint_rank_grpo"},
     ),
     Node("metrics", METRICS, _by_name("catalog", "conversations", *_LISTS, *_MODELS)),

@@ -21,9 +21,9 @@ from convrec.errors import InputError
 class LineagePath:
     """Artifacts of one path by role, and the run that used them, if there is one.
 
-    A role is a kind. A checkpoint's role includes its stage (`checkpoint_sft`). The role of
-    generations includes the stage of their checkpoint (`generations_rank_grpo`), or `base` if there
-    is none. A second artifact of the same role has the start of its hash as well.
+    A role is a kind. A checkpoint's role includes its stage (`checkpoint_sft`), and the role of
+    generations their system (`generations_rank_grpo`). A second artifact of the same role has the
+    start of its hash as well.
     """
 
     headers: dict[str, ArtifactRecord]
@@ -111,6 +111,10 @@ def _stored_artifacts(store: Store, run: RunRecord) -> list[str]:
 def _role(store: Store, header: ArtifactRecord) -> str:
     kind = header.ref.kind
     if kind == "generations":
-        checkpoint = header.parents.get("checkpoint")
-        return f"{kind}_{store.header(checkpoint).ref.stage if checkpoint else 'base'}"
+        with store.read_connection() as connection:
+            row = connection.execute(
+                "SELECT system FROM generations WHERE artifact_id = ? LIMIT 1",
+                [header.ref.artifact_id],
+            ).fetchone()
+        return f"{kind}_{row[0]}" if row else kind
     return f"{kind}_{header.ref.stage}" if kind == "checkpoint" else kind

@@ -15,7 +15,9 @@ class Evaluate(Section):
 
     later_keys: ClassVar = frozenset({"limit", "vllm"})
 
-    samples: int = Field(1, gt=0, description="Lists sampled per test context.")
+    samples: int = Field(
+        1, gt=0, description="Lists sampled per test context; always one with temperature 0."
+    )
     limit: int = Field(
         0, ge=0, description="Sample lists for the first N test contexts only; 0 uses all."
     )
@@ -26,6 +28,11 @@ class Evaluate(Section):
     batch_size: int = Field(64, gt=0, description="Prompts per batch.")
     bootstrap: int = Field(1000, gt=0, description="Resamples per confidence interval.")
     vllm: bool = Field(False, description="Sample with vLLM on GPUs; needs `sampler=free`.")
+
+    @property
+    def lists_per_post(self) -> int:
+        """`samples`, or 1 with temperature 0: greedy lists of a post would all be the same."""
+        return self.samples if self.temperature else 1
 
     @model_validator(mode="after")
     def _check_vllm(self) -> Evaluate:

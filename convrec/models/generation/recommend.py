@@ -83,11 +83,13 @@ def recommend_texts(
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     found: list[list[str]] = [[] for _ in texts]
     mine = batches[share[0] :: share[1]]
-    for done, batch in enumerate(mine, start=1):
+    total, done = sum(map(len, mine)), 0
+    for batch in mine:
         excluded = lines.excluded([named[i] for i in batch], n)
         constraint = CatalogConstraint(lines, n, excluded)
         lists = generate_constrained(student, [ids[i] for i in batch], constraint, temperature=0)
         for i, one in zip(batch, lists, strict=True):
             found[i] = one
-        progress(done, len(mine), "batches of texts answered")
+        done += len(batch)
+        progress(done, total, "texts answered")
     return found

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, NamedTuple
 
 from convrec.config import Config
 from convrec.config.sections import SamplerName
@@ -15,23 +12,22 @@ from convrec.models.generation.loop import DecodingConstraint, GeneratedList, ge
 from convrec.models.generation.multinomial import uniform_draws
 from convrec.models.generation.samplers import Sampler, make_sampler
 from convrec.models.generation.support import refuse_sampler
-from convrec.models.load import Student, load_checkpoint
-from convrec.models.prompts import encode_prompt
+from convrec.models.load import Student
+from convrec.models.prompts import encode_student_prompt
 from convrec.utils.progress import Progress, no_progress
 
 Titles = Iterable[Mapping[str, Any]]
 """Structs of title and year."""
 
 
-def sample_lists(folder: Path, prompts: Sequence[str], **options: Any) -> list[list[str]]:
-    """`sample_texts` with the checkpoint in `folder`, on a GPU if there is one."""
-    student = load_checkpoint(folder)
-    if torch.cuda.is_available():
-        student.model.cuda()
-    return sample_texts(student, prompts, **options)
+class SampledList(NamedTuple):
+    """The text of a list, and whether it was cut at `model.max_completion_tokens`."""
+
+    text: str
+    cut: bool
 
 
-def sample_texts(
+def sample_lists(
     student: Student,
     prompts: Sequence[str],
     *,
@@ -39,46 +35,64 @@ def sample_texts(
     samples: int = 1,
     temperature: float = 1.0,
     seed: int = 0,
+    share: tuple[int, int] = (0, 1),
     progress: Progress = no_progress,
     sampler: SamplerName | None = None,
     lines: Iterable[str] = (),
     seen: Sequence[Titles] = (),
-) -> list[list[str]]:
-    """`samples` lists, as texts, for each prompt text, in order.
+) -> list[list[SampledList]]:
+    """`samples` lists for each prompt text, in order.
 
     `sampler` defaults to `evaluate.sampler`. Temperature 0 is greedy. The constrained sampler needs
-    `lines`, those of the catalog, and `seen`, the titles that each prompt has seen.
+    `lines`, those of the catalog, and `seen`, the titles that each prompt has seen. Batches have
+    prompts of similar length; of `share` = (k, count), only batches k, k + count, ... are sampled,
+    and the other prompts have no list. A list is the same in any share.
     """
     model, tokenizer = student
     max_tokens = config.model.max_prompt_tokens
-    encoded = [encode_prompt(tokenizer, prompt, max_tokens) for prompt in prompts]
+    encoded = [encode_student_prompt(tokenizer, prompt, config) for prompt in prompts]
     rows = [{"prompt": ids, "seen": titles} for ids, titles in zip(encoded, seen, strict=False)]
     name = sampler or config.evaluate.sampler
     tokens = max_tokens + config.model.max_completion_tokens
     refuse_sampler(model.config, {"evaluate.sampler": name}, tokens, "the checkpoint")
     list_sampler = make_sampler(name, tokenizer, config, lines=lines, rows=rows)
     draws = uniform_draws(len(prompts) * samples, list_sampler.max_tokens, seed)
-    texts: list[list[str]] = [[] for _ in prompts]
-    order = sorted(range(len(prompts)), key=lambda i: len(encoded[i]))
-    batch_size = max(1, config.evaluate.batch_size // samples)
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        lists = [i * samples + sample for i in batch for sample in range(samples)]
-        constraint = list_sampler.constraint([encoded[row // samples] for row in lists])
+    sampled: list[list[SampledList]] = [[] for _ in prompts]
+    batches = _batches(encoded, max(1, config.evaluate.batch_size // samples), share)
+    total, done = sum(map(len, batches)), 0
+    for batch in batches:
+        numbers = [i * samples + sample for i in batch for sample in range(samples)]
+        constraint = list_sampler.constraint([encoded[number // samples] for number in numbers])
         generated = generate_lists(
             model,
             tokenizer,
             [encoded[i] for i in batch],
             constraint,
-            draws=draws[lists],
+            draws=draws[numbers],
             samples=samples,
             temperature=temperature,
         )
-        decoded = _decode(tokenizer, list_sampler, constraint, generated)
-        for row, text in zip(lists, decoded, strict=True):
-            texts[row // samples].append(text)
-        progress(min(start + batch_size, len(order)), len(order), "prompts answered")
-    return texts
+        texts = _decode(tokenizer, list_sampler, constraint, generated)
+        for number, text, one in zip(numbers, texts, generated, strict=True):
+            cut = one.ids[-1] != tokenizer.eos_token_id
+            sampled[number // samples].append(SampledList(text, cut))
+        done += len(batch)
+        progress(done, total, "prompts answered")
+    return sampled
+
+
+def sample_texts(student: Student, prompts: Sequence[str], **options: Any) -> list[list[str]]:
+    """The texts of `sample_lists`, with the same options."""
+    return [[one.text for one in lists] for lists in sample_lists(student, prompts, **options)]
+
+
+def _batches(
+    encoded: Sequence[Sequence[int]], size: int, share: tuple[int, int]
+) -> list[list[int]]:
+    """Positions of prompts in batches by length, and of these every `share[1]`-th."""
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    return batches[share[0] :: share[1]]
 
 
 def _decode(

@@ -1,125 +1,119 @@
-"""The `generations` artifact: the lists that a checkpoint writes for the test split.
+"""The `generations` artifacts: the lists that a checkpoint writes for the test split.
 
 By default lists are sampled without the catalog: a list ends after N lines, and each line is drawn
 from those that differ from all earlier lines. Other values of `evaluate.sampler` sample freely,
 with repeats and any length, or constrain lists to unseen catalog items. Each post gets
 `evaluate.samples` lists, which all samples of the post share.
+
+`free` is the final checkpoint without a sampler, whatever `evaluate.sampler` is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from convrec.artifacts import StepResult, file_digest
-from convrec.artifacts.lineage import checkpoint_catalog
 from convrec.config import Config
-from convrec.errors import InputError
 from convrec.models.identity import base_digest, first_token
+from convrec.models.manifest import data_template, serving_settings
 from convrec.models.prompts import student_prompt
 from convrec.stages.base import Step, StepContext
-
-ListSampler = Callable[..., list[list[str]]]
-"""`convrec.models.generation.sample.sample_texts` bound to a model."""
+from convrec.stages.evaluate.held_out_posts import (
+    HeldOutPosts,
+    generation_rows,
+    generations_step,
+    list_catalog,
+    read_test_posts,
+)
+from convrec.stages.evaluate.served import serve_posts, served_config
 
 
 def _build(ctx: StepContext) -> StepResult:
     checkpoint = ctx.parents["checkpoint"]
     folder = ctx.store.fetch_folder(checkpoint.artifact_id)
-    return _generate(ctx, checkpoint.stage, _folder_sampler(folder))
+    return _generate(ctx, checkpoint.stage, folder, ctx.config)
 
 
-def _generate(ctx: StepContext, system: str, sample: ListSampler) -> StepResult:
-    config = ctx.config
-    test = ctx.frame("conversations").filter(pl.col("split") == "test")
-    posts = test.unique("context_id", keep="first", maintain_order=True)
-    if config.evaluate.limit:
-        posts = posts.head(config.evaluate.limit)
-        test = test.join(posts, on="context_id", how="semi", maintain_order="left")
-    if posts.is_empty():
-        raise InputError(
-            "the test split has no conversation, so a checkpoint cannot be evaluated; "
-            "check the split column of the conversations and the setting ingest.path"
-        )
-    lists = sample(
-        [
-            student_prompt(text, prompt, config)
-            for text, prompt in posts.select("conversation", "prompt").iter_rows()
-        ],
-        config=config,
-        samples=config.evaluate.samples,
-        temperature=config.evaluate.temperature,
-        seed=config.seed,
-        progress=ctx.progress,
-        **_catalog_options(ctx, test, posts["context_id"].to_list()),
-    )
-    lists_of = dict(zip(posts["context_id"], lists, strict=True))
-    rows = [
-        (system, sample_id, context, draw, text)
-        for sample_id, context in test.select("sample_id", "context_id").iter_rows()
-        for draw, text in enumerate(lists_of[context])
+def _build_free(ctx: StepContext) -> StepResult:
+    folder = ctx.store.fetch_folder(ctx.parents["checkpoint"].artifact_id)
+    return _generate(ctx, "free", folder, sampled_freely(ctx.config))
+
+
+def _build_base(ctx: StepContext) -> StepResult:
+    from convrec.models.load import student_folder
+
+    return _generate(ctx, "base", student_folder(ctx.config.model.base), ctx.config)
+
+
+def sampled_freely(config: Config) -> Config:
+    """The configuration with `evaluate.sampler=free`."""
+    evaluate = config.evaluate.model_copy(update={"sampler": "free"})
+    return config.model_copy(update={"evaluate": evaluate})
+
+
+def _generate(ctx: StepContext, system: str, folder: Path, config: Config) -> StepResult:
+    """Sample the lists of the model in `folder` with the sampler of `config`."""
+    from convrec.stages.evaluate.sampling import fit_lists, run_sampling
+
+    test = read_test_posts(ctx)
+    prompts = [
+        student_prompt(text, prompt, config)
+        for text, prompt in test.posts.select("conversation", "prompt").iter_rows()
     ]
-    columns = dict.fromkeys(("system", "sample_id", "context_id", "draw", "completion"), pl.String)
-    schema = columns | {"draw": pl.Int32}
+    frames = {
+        "prompts": pl.DataFrame({"prompt": prompts}, {"prompt": pl.String}),
+        "lines": pl.DataFrame({"line": []}, {"line": pl.String}),
+    }
+    if config.evaluate.sampler == "constrained":
+        frames["lines"] = _catalog_lines(ctx)
+        frames["prompts"] = frames["prompts"].with_columns(_seen_titles(test))
+    sampled = run_sampling(fit_lists, ctx, config, frames, folder)
+    texts = [[one.text for one in lists] for lists in sampled.lists]
     figures = {
-        "posts": posts.height,
-        "lists a post": config.evaluate.samples,
+        "posts": test.posts.height,
+        "lists a post": config.evaluate.lists_per_post,
         "seed": config.seed,
         "temperature": config.evaluate.temperature,
         "sampler": config.evaluate.sampler,
+        **sampled.figures,
     }
-    return StepResult(pl.DataFrame(rows, schema=schema, orient="row"), figures)
+    return StepResult(generation_rows(system, test, texts), figures)
 
 
-def _folder_sampler(folder: Path) -> ListSampler:
-    from convrec.models.generation.sample import sample_lists
-
-    return partial(sample_lists, folder)
-
-
-def _sample_base(prompts: list[str], *, config: Config, **options: Any) -> list[list[str]]:
-    import torch
-
-    from convrec.models.generation.sample import sample_texts
-    from convrec.models.load import load_student
-
-    student = load_student(config.model.base, config=config.model)
-    if torch.cuda.is_available():
-        student.model.cuda()
-    return sample_texts(student, prompts, config=config, **options)
-
-
-def _catalog_options(ctx: StepContext, test: pl.DataFrame, contexts: list[str]) -> dict[str, Any]:
-    """Options of the constrained sampler: catalog lines, and the seen titles of each context.
-
-    The catalog is the parent `catalog`, or the one that the checkpoint was trained with.
-    """
-    if ctx.config.evaluate.sampler != "constrained":
-        return {}
-    if ctx.has("catalog"):
-        items = ctx.frame("catalog")
-    else:
-        items = checkpoint_catalog(ctx.store, ctx.parents["checkpoint"].artifact_id)
+def _catalog_lines(ctx: StepContext) -> pl.DataFrame:
+    items = list_catalog(ctx).select("title", "year").iter_rows()
     format_line = ctx.config.line_format.format
+    lines = [format_line(title, year) for title, year in items]
+    return pl.DataFrame({"line": lines}, {"line": pl.String})
+
+
+def _seen_titles(test: HeldOutPosts) -> pl.Series:
+    """The titles that each post has seen, over all of its samples."""
     seen: dict[str, list[dict[str, Any]]] = {}
-    for context, titles in test.select("context_id", "seen").iter_rows():
+    for context, titles in test.samples.select("context_id", "seen").iter_rows():
         seen.setdefault(context, []).extend(titles or ())
-    return {
-        "lines": [
-            format_line(title, year) for title, year in items.select("title", "year").iter_rows()
-        ],
-        "seen": [seen.get(context, []) for context in contexts],
-    }
+    values = [seen[context] for context in test.posts["context_id"]]
+    return pl.Series("seen", values, dtype=test.samples.schema["seen"])
 
 
 def _config(config: Config) -> dict[str, Any]:
+    keys = ("limit", "samples", "sampler", "temperature", "vllm")
     return {
-        **config.evaluate.identity_settings("limit", "samples", "sampler", "temperature"),
+        **config.evaluate.identity_settings(*keys),
+        "samples": config.evaluate.lists_per_post,
         "seed": config.seed,
+        **_text_settings(config),
+    }
+
+
+def _text_settings(config: Config) -> dict[str, Any]:
+    """The settings that prompts and lines depend on."""
+    return {
         "list_length": config.list_length,
         "domain": config.domain.noun,
         "years": config.recommend.years,
@@ -131,28 +125,57 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
-def external_checkpoint_step(folder: Path) -> Step:
-    """Return the step that samples lists with the model in `folder`, trained elsewhere."""
+class ExternalSteps(NamedTuple):
+    """The steps that evaluate a model trained elsewhere."""
 
-    return Step(
-        stage="evaluate",
-        kind="generations",
-        version=1,
-        build=lambda ctx: _generate(ctx, "checkpoint", _folder_sampler(folder)),
-        config=_config,
-        inputs=lambda ctx: {"checkpoint": file_digest(folder), **first_token(folder)},
+    sampled: Step
+    free: Step
+    served: Step
+
+
+def external_checkpoint_steps(folder: Path) -> ExternalSteps:
+    """The steps for the model in `folder`. Parents: `conversations`, `catalog`."""
+
+    @cache
+    def digest() -> dict[str, str]:
+        return {"checkpoint": file_digest(folder), **first_token(folder)}
+
+    def step(
+        build: Callable[[StepContext], StepResult], config: Callable[[Config], dict[str, Any]]
+    ) -> Step:
+        return generations_step(build, config, lambda ctx: digest())
+
+    return ExternalSteps(
+        sampled=step(lambda ctx: _generate(ctx, "checkpoint", folder, ctx.config), _config),
+        free=step(
+            lambda ctx: _generate(ctx, "free", folder, sampled_freely(ctx.config)), _free_config
+        ),
+        served=step(
+            lambda ctx: serve_posts(ctx, folder, Config.model_validate(_serving_settings(ctx))),
+            lambda config: {**_text_settings(config), **served_config(config)},
+        ),
     )
 
 
-GENERATIONS = Step(stage="evaluate", kind="generations", version=1, build=_build, config=_config)
+def _serving_settings(ctx: StepContext) -> dict[str, Any]:
+    """The serving settings of a checkpoint that was trained like the run's."""
+    template = data_template(ctx.config, ctx.frame("conversations"))
+    return serving_settings(ctx.config, template)
+
+
+def _free_config(config: Config) -> dict[str, Any]:
+    return _config(sampled_freely(config))
+
+
+GENERATIONS = generations_step(_build, _config)
 """Parents: `conversations`, `checkpoint`."""
 
-BASE_GENERATIONS = Step(
-    stage="evaluate",
-    kind="generations",
-    version=1,
-    build=lambda ctx: _generate(ctx, "base", _sample_base),
-    config=lambda config: {**_config(config), "base": config.model.base},
-    inputs=lambda ctx: base_digest(ctx.config),
+FREE_GENERATIONS = generations_step(_build_free, _free_config)
+"""The same artifact as GENERATIONS where `evaluate.sampler` is `free`."""
+
+BASE_GENERATIONS = generations_step(
+    _build_base,
+    lambda config: {**_config(config), "base": config.model.base},
+    lambda ctx: base_digest(ctx.config),
 )
 """The student before any training, zero-shot. Parents: `conversations`, `catalog`."""

@@ -43,10 +43,16 @@ PAIRS = (
     ("remapped", "teacher"),
     ("rank_grpo", "knn"),
     ("rank_grpo", "popularity"),
+    ("free", "rank_grpo"),
+    ("served", "rank_grpo"),
+    ("served", "free"),
+    ("served", "knn"),
     ("checkpoint", "sft"),
     ("checkpoint", "rank_grpo"),
     ("checkpoint", "teacher"),
     ("checkpoint", "knn"),
+    ("free", "checkpoint"),
+    ("served", "checkpoint"),
 )
 """Systems to compare, if both have lists."""
 

@@ -5,8 +5,10 @@ remapped    the N best candidates; seen items are removed before the cut
 reflected   the same, ordered by the score after the judge's ratings
 adjusted    the demonstrations that the student is trained on
 base        the student before any training, zero-shot
-sft, rank_grpo   sampled, unconstrained lists of the two checkpoints
+sft, rank_grpo   sampled lists of the two checkpoints, by `evaluate.sampler`
 checkpoint  an external checkpoint (`convrec evaluate --checkpoint`)
+free        the final checkpoint alone: sampled up to its own end, nothing enforced
+served      the final checkpoint as `convrec recommend` uses it: what a user gets
 popularity  what training answers name most often, seen items removed
 knn         what answered the most similar training posts, seen items removed
 """
@@ -27,7 +29,7 @@ from convrec.stages.evaluate.samples import Sample, SampleList, held_out_samples
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import LineFormat
 
-MODELS = ("base", "sft", "rank_grpo", "checkpoint")
+MODELS = ("base", "sft", "rank_grpo", "checkpoint", "free", "served")
 BASELINES = ("popularity", "knn")
 SYSTEMS = ("teacher", "remapped", "reflected", "adjusted", *MODELS, *BASELINES)
 

@@ -34,7 +34,7 @@ from convrec.stages.evaluate.report.tables import (
 )
 from convrec.stages.evaluate.report.training_curves import training_curves
 from convrec.stages.evaluate.samples import held_out_samples
-from convrec.stages.evaluate.systems import system_lists
+from convrec.stages.evaluate.systems import MODELS, system_lists
 from convrec.titles.index import TitleIndex
 
 _OPERATIONAL = {
@@ -67,6 +67,7 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
         "description": config.description,
         "n": config.list_length,
         "settings": config,
+        **_sampling(ctx),
         "samples": len(samples),
         "posts": len({sample.context_id for sample in samples}),
         "simulated": simulated_roles(config),
@@ -194,6 +195,28 @@ def _adjustment(ctx: StepContext) -> dict[str, list[dict[str, Any]]]:
     return {
         "lowered": lowered.head(_SHOWN_ROWS).to_dicts(),
         "raised": raised.tail(_SHOWN_ROWS).reverse().to_dicts(),
+    }
+
+
+_SAMPLING_COLUMNS = (
+    *("sampler", "temperature", "lists a post", "engine", "processes", "cut lists"),
+    "posts without a list",
+)
+
+
+def _sampling(ctx: StepContext) -> dict[str, Any]:
+    """Return how the lists of each model were made, and the checkpoint of `free` and `served`."""
+    roles = {model: f"generations_{model}" for model in MODELS}
+    headers = {
+        model: ctx.store.header(ctx.parents[role].artifact_id)
+        for model, role in roles.items()
+        if role in ctx.parents
+    }
+    free = headers.get("free")
+    return {
+        "sampling": {model: h.figures for model, h in headers.items() if h.figures},
+        "sampling_columns": _SAMPLING_COLUMNS,
+        "final": free.parents.get("checkpoint", "") if free else "",
     }
 
 

@@ -128,12 +128,12 @@ def _metrics(store: Store, checkpoint: str) -> str:
         roles = [role for role, parent in header.parents.items() if parent in lists]
         if header.ref.kind != "metrics" or not roles:
             continue
-        system = roles[0].removeprefix("generations_")
         systems = system_cells(store.read(header.ref.artifact_id))
-        if system not in systems:
+        own = {role.removeprefix("generations_") for role in roles} & systems.keys()
+        if not own:
             continue
-        rows = {f"{s} (this)" if s == system else s: row for s, row in systems.items()}
-        n = systems[system]["ndcg@20"]["n"]
+        rows = {f"{s} (this)" if s in own else s: row for s, row in systems.items()}
+        n = systems[min(own)]["ndcg@20"]["n"]
         return (
             f"On {n:,} test samples, protocol standard, with 95% intervals over posts. Artifact "
             f"{header.ref.artifact_id}.\n\n{systems_markdown(rows, QUALITY_METRICS)}"

@@ -13,7 +13,13 @@ from convrec.stages.evaluate.metrics import PAIRS
 from convrec.stages.evaluate.paired import PAIRED_METRICS
 from convrec.stages.evaluate.systems import SYSTEMS
 
-COLORS = {system: position for position, system in enumerate(SYSTEMS)}
+_LATER_SYSTEMS = ("free", "served")
+"""Systems whose colors come after those of older reports."""
+
+COLORS = {
+    system: position
+    for position, system in enumerate(sorted(SYSTEMS, key=_LATER_SYSTEMS.__contains__))
+}
 """System → its color class in charts and tables."""
 
 Cell = dict[str, Any]

@@ -154,13 +154,15 @@ def test_a_cut_list_is_marked(student: Student, micro: Config) -> None:
     eos = student.tokenizer.eos_token_id
     with torch.no_grad():
         student.model.model.embed_tokens.weight[eos] *= 3
-    lists = sample_lists(
-        student, ["Heat"] * 20, config=micro, sampler="free", temperature=3, seed=1
+    config = micro.model_copy(
+        update={"model": micro.model.model_copy(update={"max_completion_tokens": 5})}
     )
-    cut = [one.cut for (one,) in lists]
-    assert 0 < sum(cut) < 20
-    whole = max(len(one.text) for (one,) in lists if not one.cut)
-    assert max(len(one.text) for (one,) in lists if one.cut) > 0 < whole
+    options = {"sampler": "free", "temperature": 3, "seed": 1}
+    short = sample_lists(student, ["Heat"] * 40, config=config, **options)
+    cut = [one.cut for (one,) in short]
+    assert 0 < sum(cut) < 40
+    long = sample_lists(student, ["Heat"] * 40, config=micro, **options)
+    assert sum(one.cut for (one,) in long) < sum(cut)
 
 
 @pytest.mark.parametrize("sampler", ["free", "lines", "distinct", "constrained"])

@@ -20,7 +20,7 @@ def test_rows_of_every_system(evaluated_run: EvaluatedRun) -> None:
     rows = METRICS.build(evaluated_run.ctx()).rows
     assert rows.columns == list(KINDS["metrics"])
     plain = rows.filter(pl.col("versus").is_null() & (pl.col("protocol") == "standard"))
-    assert set(plain["system"]) == set(SYSTEMS) - {"base", "checkpoint"}
+    assert set(plain["system"]) == set(SYSTEMS) - {"base", "checkpoint", "free", "served"}
     assert set(plain.filter(pl.col("slice").is_null())["n"]) == {60}
     assert (rows["low"] <= rows["value"]).all()
     assert (rows["value"] <= rows["high"]).all()
