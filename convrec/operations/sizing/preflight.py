@@ -14,7 +14,7 @@ from convrec.operations.sizing.preflight_lists import check_list_length
 from convrec.operations.sizing.preflight_memory import check_memory
 from convrec.operations.sizing.preflight_model import check_model
 from convrec.operations.sizing.preflight_vllm import check_length, check_vllm
-from convrec.training.batch_split import divide_rows
+from convrec.training.batch_split import configured_split
 from convrec.training.launch_settings import (
     LaunchSettings,
     check_stage,
@@ -133,7 +133,7 @@ def _check_split(config: Config, stage: TrainingStage, processes: int) -> Findin
     text = f"{rows} {unit} per step, {local} in each of {processes} processes"
     if settings.micro_batch:
         if stage == "rank_grpo":  # sft completes a step with blank rows
-            divide_rows(local, settings.micro_batch, "rank_grpo.micro_batch")
+            configured_split(config, "rank_grpo", local)
         return Finding(stage, OK, f"{text}, at most {settings.micro_batch} at once")
     return Finding(stage, OK, f"{text}, as many at once as memory allows")
 
