@@ -24,9 +24,8 @@ from convrec.stages.sft.data import (
     even_split,
 )
 from convrec.stages.sft.trainer import CompletionTrainer
-from convrec.training.batch_split import BatchSplit, remembered_split
+from convrec.training.batch_split import BatchSplit, split_step
 from convrec.training.fsdp import reduce_in_float32
-from convrec.training.memory.micro_batch import choose_micro_batch, fixed_recompute
 from convrec.training.model_options import convert_frozen_weights, set_attention
 from convrec.training.optimization import optimization_arguments
 from convrec.utils.distributed import process_count
@@ -94,24 +93,16 @@ def _batch_split(inputs: SftInputs, bf16: bool) -> BatchSplit:
     sft = config.sft.model_copy(update={"micro_batch": micro_batch if requested else 0})
     labels = inputs.train["labels"]
     answers = [sum(label != IGNORED for label in row) for row in labels]
-
-    def choose() -> BatchSplit:
-        chosen = choose_micro_batch(
-            inputs.student.model,
-            config.model_copy(update={"sft": sft}),
-            "sft",
-            micro_batch * passes,
-            prompt=max(len(row) - answer for row, answer in zip(labels, answers, strict=True)),
-            completion=max(answers),
-            bf16=bf16,
-        )
-        return BatchSplit(chosen.rows, micro_batch * passes // chosen.rows, chosen.recompute)
-
-    split = remembered_split(
-        inputs.folder, micro_batch * passes, choose, micro_batch=sft.micro_batch
+    return split_step(
+        inputs.student.model,
+        config.model_copy(update={"sft": sft}),
+        "sft",
+        micro_batch * passes,
+        inputs.folder,
+        prompt=max(len(row) - answer for row, answer in zip(labels, answers, strict=True)),
+        completion=max(answers),
+        bf16=bf16,
     )
-    recompute = fixed_recompute(config)
-    return split if recompute is None else split._replace(recompute=recompute)
 
 
 def _arguments(inputs: SftInputs, split: BatchSplit, bf16: bool) -> SFTConfig:
