@@ -2,7 +2,7 @@
 
 `ingest.catalog = "catalog:NAME"` is the newest published version of NAME. Until there is one, it is
 `catalog/NAME.csv` in the project, or else the file that an empty setting uses. `catalog:NAME@3` is
-version 3.
+version 3. `hub:owner/name/FILE` is a file of a data set on the Hugging Face Hub.
 """
 
 from __future__ import annotations
@@ -13,6 +13,16 @@ from typing import Any
 
 from convrec.artifacts import Store
 from convrec.artifacts.identity import file_digest
+from convrec.catalog.hub_data import (
+    HubSource,
+    download,
+    hub_data,
+    is_downloaded,
+    list_files,
+    parse_hub_name,
+    pin_hub_revisions,
+    resolve_source,
+)
 from convrec.catalog.versions import (
     PREFIX,
     CatalogName,
@@ -26,15 +36,20 @@ from convrec.utils.file_content import COMPRESSIONS
 
 CATALOG_FILES = ("catalog.csv", "catalog.parquet")
 DEMO_CATALOGS = {"films": "demo.csv", "books": "demo-books.csv"}
+BUNDLED_NAMES = (*CATALOG_FILES, "catalog.tsv", *(f"catalog.csv{end}" for end in COMPRESSIONS))
+"""Names of a catalog next to the data; of several files, the first is used."""
+
 ENTITY_FORMATS = ("inspired", "redial")
 SUFFIXES = (".csv", ".parquet")
 
 
 def data_path(config: Config) -> Path:
-    """`ingest.path`, which all formats but `demo` need.
+    """`ingest.path`, which all formats but `demo` need; data on the Hub are downloaded.
 
     Raises InputError if it is empty or does not exist.
     """
+    if source := hub_data(config):
+        return download(source)
     setting = config.ingest.path
     if not setting:
         raise InputError(
@@ -54,8 +69,42 @@ def catalog_file(config: Config) -> Path | None:
     """The catalog file of a run; None if the items come from the entity files of dialogues."""
     if name := parse_catalog_name(config.ingest.catalog):
         return find_catalog_file(name) or bundled_catalog(config)
+    if source := hub_catalog(config):
+        return download(source)
     setting = config.ingest.catalog
     return resolve_path(setting, "ingest.catalog") if setting else bundled_catalog(config)
+
+
+def hub_catalog(config: Config) -> HubSource | None:
+    """The catalog file on the Hub that a run uses, at a commit; None if it uses another catalog.
+
+    Downloads nothing. Raises InputError for data without a catalog.
+    """
+    if name := parse_catalog_name(config.ingest.catalog):
+        return None if find_catalog_file(name) else _bundled_on_hub(config)
+    if source := parse_hub_name(config.ingest.catalog, "ingest.catalog"):
+        return resolve_source(source)
+    return None if config.ingest.catalog else _bundled_on_hub(config)
+
+
+def _bundled_on_hub(config: Config) -> HubSource | None:
+    """The catalog next to data on the Hub."""
+    if config.ingest.format in ("demo", *ENTITY_FORMATS) or (source := hub_data(config)) is None:
+        return None
+    files = list_files(source)
+    folder = source if files else source._replace(path=source.path.rpartition("/")[0])
+    names = {
+        name: folder._replace(path=f"{folder.path}/{name}".lstrip("/")) for name in BUNDLED_NAMES
+    }
+    if not files and (catalog := next(filter(is_downloaded, names.values()), None)):
+        return catalog
+    files = files or list_files(folder)
+    if catalog := next((names[name] for name in names if name in files), None):
+        return catalog
+    raise InputError(
+        f"{folder} has no {' and no '.join(CATALOG_FILES)}; name the catalog with "
+        "--set ingest.catalog=FILE, or hub:owner/name/FILE"
+    )
 
 
 def bundled_catalog(config: Config) -> Path | None:
@@ -68,9 +117,11 @@ def bundled_catalog(config: Config) -> Path | None:
         return ROOT / "catalog" / DEMO_CATALOGS[config.ingest.world]
     if config.ingest.format in ENTITY_FORMATS:
         return None
+    if source := _bundled_on_hub(config):
+        return download(source)
     path = data_path(config)
     folder = path if path.is_dir() else path.parent
-    for name in (*CATALOG_FILES, "catalog.tsv", *(f"catalog.csv{end}" for end in COMPRESSIONS)):
+    for name in BUNDLED_NAMES:
         if (folder / name).is_file():
             return folder / name
     raise InputError(
@@ -117,12 +168,14 @@ def find_catalog_file(catalog: CatalogName) -> Path | None:
 
 
 def load_with_catalog(profile: str, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Load a configuration as `convrec.config.load` does, and check the catalog it names.
+    """Load a configuration as `convrec.config.load` does, and check the data that it names.
 
-    Raises CatalogError if the overrides name a catalog that is neither published nor a file of the
-    project. A profile may name one: until it is published, the profile uses the data's catalog.
+    Names on the Hub are replaced by the commits that they mean now. Raises CatalogError if the
+    overrides name a catalog that is neither published nor a file of the project, and InputError for
+    a name on the Hub that cannot be read. A profile may name a catalog that is not published: until
+    it is, the profile uses the data's catalog.
     """
-    config = load(profile, overrides)
+    config = pin_hub_revisions(load(profile, overrides))
     catalog = parse_catalog_name(config.ingest.catalog)
     if catalog is None or find_catalog_file(catalog) or uses_catalog(load(profile), catalog.name):
         return config

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from convrec.artifacts import Store
 from convrec.artifacts.identity import file_digest
 from convrec.artifacts.last_build import find_last_build
-from convrec.catalog.selection import default_file
+from convrec.catalog.selection import default_file, hub_catalog
 from convrec.catalog.versions import list_versions, parse_catalog_name
 from convrec.config import Config, load, profiles
 
@@ -49,4 +49,5 @@ def _has_changed(store: Store, name: str, file: Path, configs: list[Config]) -> 
     builds = (find_last_build(config, store, until="catalog") for config in configs)
     refs = [build.refs["catalog"].artifact_id for build in builds if build is not None]
     built = {store.header(ref).inputs.get("catalog", "") for ref in refs}
-    return bool(built) and digest not in built
+    on_hub = {str(source) for source in map(hub_catalog, configs) if source}
+    return bool(built) and built.isdisjoint({digest, *on_hub})

@@ -31,6 +31,9 @@ def plan(profile: ProfileName, assignments: Assignments = None, json_file: JsonF
     ]
     print_table(("stage", "kind", "state", "contexts"), rows)
     for role, figures in run_plan["llm"].items():
+        if figures["requests"] is None:
+            typer.echo(f"{role}: unknown until the data are downloaded, which `convrec run` does")
+            continue
         console().print(
             f"{role}: {figures['requests']:,} requests to send, about "
             f"{figures['prompt_tokens']:,} prompt and {figures['completion_tokens']:,} completion "

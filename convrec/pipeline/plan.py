@@ -23,9 +23,13 @@ from convrec.pipeline.graph import Node
 from convrec.pipeline.node_state import ResolvedNode, Resolver, unstored
 from convrec.pipeline.sources import adopted
 from convrec.stages.base import StepContext
+from convrec.stages.ingest import is_input_local
 
 IN_MEMORY = frozenset({"ingest", "recommend", "remap"})
 """Stages cheap enough to be computed for a plan, once their responses are stored."""
+
+UNKNOWN_COST = dict.fromkeys(cost_row(0, CostEstimate()))
+"""The cost of a role while the data are not downloaded."""
 
 SPLITS_OF_STAGE = {"sft": "train", "rank_grpo": "train", "evaluate": "test"}
 
@@ -53,6 +57,9 @@ class PlanBuilder:
         """Decide whether a node is cached, and what it would send."""
         known = self.resolver
         resolved = known.resolve(node)
+        if node.stage == "ingest" and not resolved.find() and not is_input_local(known.config):
+            self._add_remote(node)
+            return
         complete = not known.missing_inputs(node)
         readable = complete and self._is_readable(resolved)
         asks = node.step.needs_responses(known.config)
@@ -83,6 +90,11 @@ class PlanBuilder:
             }
         )
 
+    def _add_remote(self, node: Node) -> None:
+        """Plan a node whose input would have to be downloaded, which a plan does not do."""
+        row = {"stage": node.stage, "kind": node.step.kind, "state": "would_run", "contexts": 0}
+        self.stages.append(row)
+
     def add_source(self, name: str) -> None:
         """Plan the data stages of a source and take over what is known of it."""
         known = self.resolver
@@ -94,7 +106,9 @@ class PlanBuilder:
         known.frames |= adopted(name, source.resolver.frames)
         for role, row in source.llm.items():
             total = self.llm.setdefault(role, dict.fromkeys(row, 0))
-            self.llm[role] = {key: total[key] + value for key, value in row.items()}
+            is_unknown = None in total.values() or None in row.values()
+            summed = {key: total[key] + value for key, value in row.items() if not is_unknown}
+            self.llm[role] = summed or UNKNOWN_COST.copy()
 
     def _is_readable(self, resolved: ResolvedNode) -> bool:
         """Whether the rows of all parents are stored or in memory."""
@@ -116,6 +130,10 @@ class PlanBuilder:
     def _add_cost(self, node: Node, ctx: StepContext | None) -> int | None:
         """Add a node's cost; the number of missing responses, or None while that is unknown."""
         config = self.resolver.config
+        if not {"catalog", "conversations"} <= self.resolver.refs.keys():
+            if role := {"recommend": "teacher", "reflect": "judge"}.get(node.stage):
+                self.llm[role] = UNKNOWN_COST.copy()
+            return None
         if node.stage == "remap":
             cost = embedding_cost(ctx, self.ctx)
             if config.remap.similarity == "openai":

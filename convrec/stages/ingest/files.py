@@ -1,7 +1,9 @@
 """The input files of a configuration.
 
 Conversations are JSON lines, JSON, CSV or Parquet, also compressed, or a `datasets` folder (as
-`save_to_disk` writes it); a folder may have several files. A file that is not read is named.
+`save_to_disk` writes it); a folder may have several files. A data set on the Hub is read as the
+folder that it is downloaded to, with the splits that its card declares. A file that is not read is
+named.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from convrec.catalog.hub_data import PREFIX
 from convrec.catalog.load import reject_pickle
 from convrec.catalog.selection import CATALOG_FILES, data_path
 from convrec.config import Config
 from convrec.errors import InputError
+from convrec.stages.ingest.hub_splits import declared_files
 from convrec.stages.ingest.raw_rows import (
     LINE_SUFFIXES,
     TABLE_SUFFIXES,
@@ -93,6 +97,8 @@ def conversation_files(config: Config) -> list[ConversationFile]:
         return _datasets_files(path)
     if (path / "state.json").is_file():
         return _state_files(path)
+    if declared := _declared(config, path):
+        return declared
     files, skipped = folder_content(path)
     _check_folder(path, files, skipped)
     return files
@@ -105,7 +111,20 @@ def skipped_files(config: Config) -> list[SkippedFile]:
     """
     path = data_path(config)
     is_dataset = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
-    return [] if path.is_file() or is_dataset else folder_content(path).skipped
+    if path.is_file() or is_dataset:
+        return []
+    files, skipped = folder_content(path)
+    if declared := {file.source for file in _declared(config, path)}:
+        reason = "the card of the data set does not name it"
+        others = [SkippedFile(f.source, reason, True) for f in files if f.source not in declared]
+        return others + [file for file in skipped if file.source not in declared]
+    return skipped
+
+
+def _declared(config: Config, path: Path) -> list[ConversationFile]:
+    """The files that the card of a data set on the Hub declares; empty for other data."""
+    is_on_hub = config.ingest.path.startswith(PREFIX)
+    return declared_files(path, config.ingest.path) if is_on_hub else []
 
 
 def folder_content(path: Path) -> FolderContent:

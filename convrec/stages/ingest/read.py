@@ -15,9 +15,10 @@ import polars as pl
 
 from convrec.artifacts.identity import digest, file_digest
 from convrec.artifacts.parquet_rows import ParquetRows
+from convrec.catalog.hub_data import hub_data, is_downloaded
 from convrec.catalog.load import read_configured_catalog
 from convrec.catalog.rows import CollectedItems
-from convrec.catalog.selection import catalog_file
+from convrec.catalog.selection import catalog_file, hub_catalog
 from convrec.config import Config
 from convrec.stages.ingest.files import entity_files
 from convrec.stages.ingest.formats import FORMATS, Frames, StoredRows
@@ -45,17 +46,22 @@ class IngestedData(NamedTuple):
 
 def catalog_config(config: Config) -> dict[str, Any]:
     """The settings that can change the catalog's rows."""
-    keys = ("columns", "year_in_title") if catalog_file(config) else ("format",)
+    has_file = hub_catalog(config) or catalog_file(config)
+    keys = ("columns", "year_in_title") if has_file else ("format",)
     return config.ingest.identity_settings(*keys)
 
 
 def catalog_inputs(config: Config) -> dict[str, str]:
-    """Digest of the catalog file, or of the entity files that replace it."""
+    """Digest of the catalog file, or of the entity files that replace it; the commit on the Hub."""
+    if source := hub_catalog(config):
+        return {"catalog": str(source)}
     path = catalog_file(config)
     if path is not None:
         inputs = {"catalog": file_digest(path)}
         is_new = _catalog_file_content(path, config, inputs).is_new
         return inputs | ({"catalog_reading": SECOND_READING} if is_new else {})
+    if source := hub_data(config):
+        return {"catalog": str(source)}
     return {"catalog": _files_digest([(path.name, path) for path in entity_files(config)])}
 
 
@@ -66,14 +72,22 @@ def conversations_config(config: Config) -> dict[str, Any]:
 
 
 def conversations_inputs(config: Config) -> dict[str, str]:
-    """Digest of the files that the conversations are read from."""
+    """Digest of the files that the conversations are read from, or their commit on the Hub."""
     input_format = FORMATS[config.ingest.format]
+    if config.ingest.format != "demo" and (source := hub_data(config)):
+        return {input_format.digest_name: str(source)}
     inputs = {input_format.digest_name: _files_digest(input_format.files(config))}
     reading = _LATEST_READING.get(
         digest([config.ingest.format, inputs]),
         lambda: "new" if input_format.is_read_differently(config) else "plain",
     )
     return inputs | ({"conversations_reading": SECOND_READING} if reading == "new" else {})
+
+
+def is_input_local(config: Config) -> bool:
+    """Whether the conversations and the catalog can be read without a download."""
+    sources = (hub_data(config) if config.ingest.format != "demo" else None, hub_catalog(config))
+    return all(source is None or is_downloaded(source) for source in sources)
 
 
 def _files_digest(files: list[tuple[str, Path]]) -> str:

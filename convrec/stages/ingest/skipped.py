@@ -8,6 +8,7 @@ import polars as pl
 
 from convrec.artifacts.frames import artifact_frame
 from convrec.artifacts.identity import digest
+from convrec.catalog.hub_data import PREFIX
 from convrec.catalog.rows import quarantine_row
 from convrec.config import Config
 from convrec.stages.ingest.files import SkippedFile
@@ -17,7 +18,12 @@ _LOG = logging.getLogger(__name__)
 
 
 def skipped_inputs(config: Config) -> dict[str, str]:
-    """Digest of the names of files that may hold conversations; empty without such files."""
+    """Digest of the names of files that may hold conversations; empty without such files.
+
+    Empty for data on the Hub, too, whose commit says which files there are.
+    """
+    if config.ingest.path.startswith(PREFIX):
+        return {}
     files = _skipped_data(config)
     return {"skipped": digest([list(file) for file in files])} if files else {}
 

@@ -69,7 +69,7 @@ def test_a_broken_file_is_refused(saved: Path) -> None:
 
 def test_an_unreachable_hub_is_reported(micro: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", _offline)
-    with pytest.raises(ConfigError, match="check the name and the network"):
+    with pytest.raises(ConfigError, match="check the network and try again"):
         load_student("nobody-here/no-such-model", config=micro.model)
 
 
@@ -82,7 +82,7 @@ def test_a_refused_connection_to_the_hub_is_reported(
         get_session().get("http://127.0.0.1:1")
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", connect_to_port_1)
-    with pytest.raises(ConfigError, match="check the name and the network"):
+    with pytest.raises(ConfigError, match="check the network and try again"):
         load_student("nobody-here/no-such-model", config=micro.model)
 
 
