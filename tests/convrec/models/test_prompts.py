@@ -8,8 +8,11 @@ from tokenizers import AddedToken, processors
 from convrec.config import Config
 from convrec.errors import ConfigError, InputError
 from convrec.models.prompts import (
+    Around,
+    around_conversation,
     encode_completion,
     encode_prompt,
+    encode_student_prompt,
     leading_tokens,
     render_prompt,
     student_prompt,
@@ -106,10 +109,108 @@ def test_a_tokenizer_without_template_gets_a_blank_line(tokenizer: Any) -> None:
     assert render_prompt(tokenizer, "hi", 64) == "hi\n\n"
 
 
-def test_completion_ends_with_eos_unless_cut(tokenizer: Any) -> None:
+LINES = ["Heat (1995)", "Amélie (2001)", "Aliens (1986)", "Up (2009)"]
+
+
+def test_completion_ends_with_eos(tokenizer: Any) -> None:
     ids = encode_completion(tokenizer, "Up (2009)", 64)
     assert ids[-1] == tokenizer.eos_token_id
-    assert tokenizer.eos_token_id not in encode_completion(tokenizer, "Up (2009)", len(ids) - 1)
+    assert tokenizer.decode(ids[:-1]) == "Up (2009)"
+
+
+def test_completion_that_is_cut_keeps_whole_lines_without_eos(tokenizer: Any) -> None:
+    text = "\n".join(LINES)
+    whole = encode_completion(tokenizer, text, 200)
+    found = set()
+    for room in range(len(whole) + 2):
+        ids = encode_completion(tokenizer, text, room)
+        assert len(ids) <= room
+        assert (tokenizer.eos_token_id in ids) == (room >= len(whole))
+        if room < len(whole) - 1:
+            kept = tokenizer.decode(ids)
+            assert text.startswith(kept)
+            assert kept == "" or kept.endswith("\n")
+            found.add(kept.count("\n"))
+    assert found == {0, 1, 2, 3}
+    assert encode_completion(tokenizer, text, len(whole) - 1) == whole[:-1]
+
+
+def with_room(kind: str, tokens: int, **sections: Any) -> Config:
+    model = {"prompt": kind, "max_prompt_tokens": tokens}
+    return Config.model_validate({"model": model, **sections})
+
+
+LONG = "FIRST " + " ".join(f"turn{number}" for number in range(300)) + " LAST"
+FORMS: dict[str, dict[str, Any]] = {
+    "start": {},
+    "end": {"domain": {"student": "{conversation}\n\nRecommend {n} {plural}, best first."}},
+    "both": {"domain": {"student": "Someone asks:\n{conversation}\nRecommend {n} {plural}."}},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_instruction_stays_whole_around_a_long_conversation(tokenizer: Any, form: str) -> None:
+    place = student_prompt("|", None, with_room("instruct", 1, **FORMS[form])).split("|")
+    fixed = len(encode_prompt(tokenizer, "".join(place), 4096))
+    for tokens in (fixed + 40, fixed + 101, fixed + 300):
+        config = with_room("instruct", tokens, **FORMS[form])
+        ids = encode_student_prompt(tokenizer, student_prompt(LONG, None, config), config)
+        shown = tokenizer.decode(ids)
+        assert fixed + (tokens - fixed) // 2 < len(ids) <= tokens
+        assert shown.startswith(f"<|user|>{place[0].lstrip()}")
+        assert shown.endswith(f"LAST{place[1].rstrip()}<|assistant|>")
+        kept = shown.removeprefix(f"<|user|>{place[0].lstrip()}")
+        head, ellipsis, tail = kept.partition(" … ")
+        assert ellipsis
+        assert LONG.startswith(head)
+        assert len(head) < len(tail)
+    assert head.startswith("FIRST turn0")
+
+
+def test_prompt_of_the_data_keeps_its_instruction(tokenizer: Any) -> None:
+    instruction = "Pretend to know films. Here is the conversation:"
+    fixed = len(encode_prompt(tokenizer, instruction, 4096))
+    config = with_room("given", fixed + 50)
+    prompt = student_prompt("ignored", f"{instruction} USER: {LONG}\n", config)
+    shown = tokenizer.decode(encode_student_prompt(tokenizer, prompt, config))
+    assert shown.startswith(f"<|user|>{instruction} USER:")
+    assert shown.endswith("LAST<|assistant|>")
+    assert around_conversation("Pretend to know films. I liked Heat", config) == Around()
+
+
+def test_plain_prompt_loses_its_middle(tokenizer: Any) -> None:
+    config = with_room("plain", 60)
+    ids = encode_student_prompt(tokenizer, LONG, config)
+    assert ids == encode_prompt(tokenizer, LONG, 60)
+    assert tokenizer.decode(ids).endswith("LAST<|assistant|>")
+
+
+@pytest.mark.parametrize("kind", ["plain", "instruct", "given"])
+def test_prompts_that_fit_are_unchanged(tokenizer: Any, kind: str) -> None:
+    given = "Recommend films. Here is the conversation: USER: I liked Heat <3\n"
+    config = with_room(kind, 4096)
+    text = student_prompt("I liked Heat <3", given, config)
+    ids = encode_student_prompt(tokenizer, text, config)
+    assert ids == encode_prompt(tokenizer, text, 4096)
+    assert tokenizer.decode(ids) == f"<|user|>{text.strip()}<|assistant|>"
+    exact = with_room(kind, len(ids))
+    assert encode_student_prompt(tokenizer, text, exact) == ids
+
+
+def test_no_room_next_to_the_instruction_is_an_error(tokenizer: Any) -> None:
+    config = with_room("instruct", 30)
+    text = student_prompt("more like Heat", None, config)
+    with pytest.raises(ConfigError, match=r"and the instruction take .* set it to"):
+        encode_student_prompt(tokenizer, text, config)
+
+
+def test_a_conversation_that_repeats_the_instruction_is_cut_inside(tokenizer: Any) -> None:
+    config = with_room("instruct", 400)
+    instruction = student_prompt("", None, config).strip()
+    text = student_prompt(f"{instruction}\n\n{LONG}", None, config)
+    shown = tokenizer.decode(encode_student_prompt(tokenizer, text, config))
+    assert shown.startswith(f"<|user|>{instruction}")
+    assert shown.endswith("LAST<|assistant|>")
 
 
 def add_special_tokens(tokenizer: Any, single: str) -> None:

@@ -122,7 +122,7 @@ def test_running_out_of_memory_suggests_a_smaller_step(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1")
 
     monkeypatch.setattr(RankGRPOTrainer, "train", run_out_of_memory)
-    with pytest.raises(TrainingError, match=r"try --set rank_grpo\.prompts_per_step=1"):
+    with pytest.raises(TrainingError, match=r"try --set rank_grpo\.micro_batch=2"):
         train(checkpoint, tmp_path / "out", config())
 
 
@@ -258,6 +258,28 @@ def evaluate_lists(texts: Iterator[str]) -> Any:
         evaluate(self, step, model)
 
     return with_text
+
+
+@pytest.mark.parametrize(("tokens", "is_cut"), [(80, False), (6, True)])
+def test_lists_that_reach_the_token_limit_are_reported(
+    checkpoint: Path, tmp_path: Path, tokens: int, is_cut: bool
+) -> None:
+    settings = config(sampler="lines")
+    model = settings.model.model_copy(update={"max_completion_tokens": tokens})
+    settings = settings.model_copy(update={"model": model})
+    figures, curves = train(checkpoint, tmp_path / "out", settings)
+    shares = curves.filter(pl.col("name") == "cut")["value"].to_list()
+    assert len(shares) == 2
+    assert figures["cut_last"] == round(shares[-1], 4)
+    if is_cut:
+        mean = sum(shares) / 2
+        assert mean >= 0.25
+        assert f"{mean:.1%} of the sampled lists reached model.max_completion_tokens" in str(
+            figures["warning"]
+        )
+    else:
+        assert shares == [0.0, 0.0]
+        assert "warning" not in figures
 
 
 def test_validation_and_saving_do_not_change_training(checkpoint: Path, tmp_path: Path) -> None:
