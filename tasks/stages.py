@@ -7,6 +7,7 @@ from typing import Any
 from convrec.config import DATA_STAGES, StageName
 from convrec.pipeline.graph import NODES, PIPELINE, nodes_of
 from convrec.stages.evaluate.vllm_engine import check_evaluation
+from convrec.training.tracking.run import installed_trackers
 from tasks.node_tasks import artifact_task, fetch_task, is_retryable
 from tasks.run import Run
 
@@ -50,11 +51,15 @@ def build_data(run: Run) -> None:
 
 
 def check_training(run: Run) -> None:
-    """Raise InputError or ConfigError if what this run will train cannot be trained."""
+    """Raise InputError or ConfigError if what this run will train cannot be trained.
+
+    Warns of trackers that are not installed.
+    """
     from convrec.operations.sizing.preflight import refuse_impossible
 
     stages = {node.stage for node in PIPELINE if not run.skipped(node)}
     refuse_impossible(run.config, stages)
+    installed_trackers(run.config.train.report_to)
     if "evaluate" in stages:
         check_evaluation(run.config)
     if run.config.model.base == "tiny" or run.skipped(NODES["checkpoint_sft"]):

@@ -105,8 +105,8 @@ class Tracking(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Report what the trainer logs, and the times of the step."""
         values = {name: value for name, value in (logs or {}).items() if value is not None}
-        if "train_runtime" in values:  # the summary after the last step, whose epoch is reported
-            del values["epoch"]
+        if "loss" not in values:  # validation, or the summary at the end: the epoch is reported
+            values.pop("epoch", None)
         is_validation = any(name.startswith(_EVAL) for name in values)
         if not is_validation:
             values |= self._times
@@ -211,7 +211,7 @@ def make_tracking(
     config: Config, stage: StageName, ids: RunIds, working_folder: Path, resumed_step: int
 ) -> Tracking:
     """The reports of a stage's training to the trackers of `train.report_to` that are installed."""
-    names = [name for name in config.train.report_to if name != "none"]
+    names = list(config.train.report_to)
     if "all" in names:
         names = get_available_reporting_integrations()
     run = tracked_run(config, stage, ids, working_folder, resumed_step)

@@ -59,7 +59,7 @@ class Guard:
             try:
                 future.result(limit)
             except TimeoutError:
-                self._give_up(f"it did not answer within {limit:.0f} s")
+                self._give_up(f"it did not answer within {limit:g} s")
             except Exception as error:
                 self._give_up(first_line(error)[:MAX_REASON])
         return not self.failed

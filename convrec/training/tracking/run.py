@@ -135,7 +135,7 @@ def read_locations(figures: Mapping[str, Any]) -> dict[str, str]:
 def installed_trackers(names: Iterable[str]) -> list[str]:
     """The trackers among `names` that are installed; one warning for each of the others."""
     installed = []
-    for name in names:
+    for name in (name for name in names if name not in ("all", "none")):
         packages = PACKAGES.get(name, (name,))
         if not packages or any(find_spec(package) for package in packages):
             installed.append(name)
