@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from convrec.llm.read import with_reasons
 from convrec.pipeline.graph import Node
 from convrec.stages.base import StepContext
 from convrec.stages.evaluate.report.model_card import write_model_card
+from convrec.training.tracking.run import read_locations
 from convrec.utils.workspace import remove_workspace
 from tasks.cache import ArtifactCache
 from tasks.dask import on_dask
@@ -34,6 +35,7 @@ from tasks.listener import listener
 from tasks.run_log import forwarded_warnings
 from tasks.run_names import fetch_run_name, run_name
 from tasks.task_input import TaskInput
+from tasks.tracking import TrackingLinks
 
 SHOW_EVERY = 2.0
 """Seconds between two updates of a progress artifact."""
@@ -42,8 +44,9 @@ SHOW_EVERY = 2.0
 class TaskProgress:
     """Shows the progress of a long step in the Prefect UI and to the run's listener."""
 
-    def __init__(self, node: Node, key: str) -> None:
+    def __init__(self, node: Node, key: str, on_update: Callable[[], None] | None = None) -> None:
         self.node = node
+        self.on_update = on_update
         self.key = key
         self.artifact: Any = None
         self.text = ""
@@ -57,6 +60,8 @@ class TaskProgress:
         if now - self.shown < SHOW_EVERY:
             return
         self.shown = now
+        if self.on_update is not None:
+            self.on_update()
         percent = 100.0 * done / max(total, 1)
         if self.artifact is None:
             self.artifact = create_progress_artifact(percent, key=self.key, description=text)
@@ -149,7 +154,10 @@ def build(task_input: TaskInput) -> ArtifactRef:
     scratch = store.make_scratch_folder() if node.step.folder else None
     if task_input.refresh:
         remove_workspace(workspace)
-    progress = TaskProgress(node, slug("progress", node.name))
+    links = TrackingLinks(slug("tracking", node.name), workspace)
+    is_training = node.step.kind == "checkpoint"
+    on_update = links.update if is_training else None
+    progress = TaskProgress(node, slug("progress", node.name), on_update)
     ctx = replace(
         task_input.resolved.ctx,
         progress=progress,
@@ -166,6 +174,7 @@ def build(task_input: TaskInput) -> ArtifactRef:
             built = node.step.build(ctx)
         with closing(_with_reasons(built, task_input)) as result:
             progress.finish()
+            links.show(read_locations(result.figures))
             _refuse_useless(result)
             _refuse_changed_files(task_input, ctx)
             seconds = time.monotonic() - started

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from convrec.metrics.scored_lists import WIDTH
 from convrec.stages.base import StepContext
 from convrec.stages.evaluate.report.charts import Band, Point, line_chart
+from convrec.training.tracking.run import read_locations
 
 FIRST_CURVES = (
     "reward",
@@ -23,10 +24,11 @@ LOW, HIGH = "_low", "_high"
 
 
 class CurveCharts(NamedTuple):
-    """Name → chart: the visible ones and the collapsed ones."""
+    """Name → chart: the visible ones and the collapsed ones; and tracker → URL or command."""
 
     first: dict[str, Markup]
     others: dict[str, Markup]
+    tracking: dict[str, str]
 
 
 def training_curves(ctx: StepContext, colors: Mapping[str, int]) -> dict[str, CurveCharts]:
@@ -47,7 +49,8 @@ def training_curves(ctx: StepContext, colors: Mapping[str, int]) -> dict[str, Cu
         }
         if others:
             first = {name: others.pop(name) for name in FIRST_CURVES if name in others}
-            charts[stage] = CurveCharts(first, others)
+            figures = ctx.store.header(ref.artifact_id).figures
+            charts[stage] = CurveCharts(first, others, read_locations(figures))
     return charts
 
 
