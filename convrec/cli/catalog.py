@@ -1,4 +1,4 @@
-"""`convrec catalog check|diff|link|versions`: commands on catalogs that need no run."""
+"""`convrec catalog check|diff|link|import-pickle|versions`: commands that need no run."""
 
 from __future__ import annotations
 
@@ -127,6 +127,27 @@ def link(
         writer.writerow(columns)
         writer.writerows([row[column] for column in columns] for row in rows)
         write_data(output.getvalue())
+
+
+@app.command("import-pickle")
+def import_pickle(
+    file: Annotated[Path, typer.Argument(help="Pickle with a catalog, such as gt_catalog.pkl.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="CSV file to create.")],
+    json_file: JsonFile = None,
+) -> None:
+    """Convert a catalog in a pickle to CSV, without running code in it.
+
+    Only lists, tuples, sets, dictionaries, text and numbers are read; anything else is refused.
+    """
+    from convrec.catalog.pickle_import import import_pickle as convert
+
+    result = convert(file, out)
+    if write_json({"file": str(out), **result._asdict()}, json_file):
+        return
+    typer.echo(f"{out}: {result.rows} rows, {result.with_year} with year, {result.with_id} with id")
+    for reason, count in result.skipped.items():
+        typer.echo(f"left out: {count} {'entry' if count == 1 else 'entries'}, {reason}")
+    typer.echo(f"`convrec catalog check {out}` shows what of it can be used")
 
 
 @app.command()
