@@ -15,6 +15,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pytest
+from transformers import TrainerCallback
+
 from convrec.stages.rank_grpo import train
 from convrec.stages.rank_grpo.build import fit_rank_grpo
 from convrec.training.job import TrainingJob, TrainingResult
@@ -33,27 +36,33 @@ def vllm_job(checkpoint: Path, out: Path, folder: Path | None, **launch: Any) ->
 
 
 def fit_one(job: TrainingJob, progress: Progress) -> TrainingResult:
-    """`fit_rank_grpo` in this process, with the stand-in."""
-    use_stand_in()
-    return fit_rank_grpo(job, progress)
+    """`fit_rank_grpo` with the stand-in."""
+    return _fit(job, progress)
 
 
 def fit_sharded(job: TrainingJob, progress: Progress) -> TrainingResult:
     """The same with sharded weights; the figures say whether they were, and what was sampled."""
     treat_cpus_as_gpus()
-    use_stand_in()
     check = ShardCheck()
-    make_trainer = train.make_trainer
-
-    def with_check(*args: Any) -> Any:
-        trainer = make_trainer(*args)
-        trainer.add_callback(check)
-        return trainer
-
-    train.make_trainer = with_check
-    figures, curves = fit_rank_grpo(job, progress)
+    figures, curves = _fit(job, progress, check)
     seen = {"sharded": str(check.only_shards).lower(), "syncs": StandIn.latest.syncs}
     return {**figures, **seen}, curves
+
+
+def _fit(job: TrainingJob, progress: Progress, *callbacks: TrainerCallback) -> TrainingResult:
+    make_trainer = train.make_trainer
+
+    def with_callbacks(*args: Any) -> Any:
+        trainer = make_trainer(*args)
+        StandIn.latest.trainer = trainer
+        for callback in callbacks:
+            trainer.add_callback(callback)
+        return trainer
+
+    with pytest.MonkeyPatch.context() as patch:
+        use_stand_in(patch)
+        patch.setattr(train, "make_trainer", with_callbacks)
+        return fit_rank_grpo(job, progress)
 
 
 def main(checkpoint: str, out: str, folder: str, last: str) -> None:

@@ -5,27 +5,31 @@ TRL's own code walks the weights, sharded or not, and calls the engine as it cal
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from accelerate.utils import is_peft_model
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer import grpo_trainer
 
 from convrec.models.generation.loop import generate_lists
 from convrec.models.generation.without_catalog import Unconstrained
-from convrec.models.load import load_checkpoint
 from convrec.stages.rank_grpo import vllm
 
 
 class StandIn(VLLMGeneration):
-    """Samples lists that depend on the weights, the call and the row among all processes' rows."""
+    """Samples lists that depend on the weights, the step and the row among all processes' rows.
+
+    Without a `trainer`, the number of the call replaces the step.
+    """
 
     latest: StandIn
+    trainer: Any = None
 
     def _init_vllm(self) -> None:
-        self.engine = load_checkpoint(Path(self.model.name_or_path)).model.eval()
+        model = self.model.get_base_model() if is_peft_model(self.model) else self.model
+        self.engine = type(model)(model.config).eval()
         with torch.no_grad():
             for weight in self.engine.parameters():
                 weight.zero_()  # what TRL does not send is missing
@@ -50,7 +54,8 @@ class StandIn(VLLMGeneration):
         assert images is None
         assert num_generations > 0
         count, rank = self.accelerator.num_processes, self.accelerator.process_index
-        generator = torch.Generator().manual_seed(len(self.prompts))
+        step = self.trainer.state.global_step if self.trainer else len(self.prompts)
+        generator = torch.Generator().manual_seed(step)
         shape = (count * len(prompts), self.max_completion_length)
         draws = torch.rand(shape, generator=generator)[rank * len(prompts) :][: len(prompts)]
         eos = self.processing_class.eos_token_id
@@ -67,8 +72,7 @@ class StandIn(VLLMGeneration):
         return prompts, ids, logps, None
 
 
-def use_stand_in(patch: Any = None) -> None:
-    """Let TRL and this project use the stand-in; `patch` is a pytest monkeypatch."""
-    set_attribute = setattr if patch is None else patch.setattr
-    set_attribute(grpo_trainer, "VLLMGeneration", StandIn)
-    set_attribute(vllm, "find_spec", lambda name: sys.modules[__name__].__spec__)
+def use_stand_in(patch: pytest.MonkeyPatch) -> None:
+    """Let TRL and this project use the stand-in."""
+    patch.setattr(grpo_trainer, "VLLMGeneration", StandIn)
+    patch.setattr(vllm, "find_spec", lambda name: name)
