@@ -40,9 +40,25 @@ def export(
     merge: Annotated[
         bool, typer.Option("--merge", help="Merge a LoRA adapter into its base model.")
     ] = False,
+    push: Annotated[
+        str,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="Upload the folder to the Hugging Face Hub; needs HF_TOKEN or `hf auth login`.",
+        ),
+    ] = "",
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everyone read the uploaded model.")
+    ] = False,
 ) -> None:
     """Export a checkpoint as a plain transformers folder with its model card."""
     from convrec.serving.export import TOKENIZER_WARNING, auto_tokenizer_agrees, export_checkpoint
+    from convrec.serving.push import check_push_name, push_folder
+
+    if public and not push:
+        raise InputError("--public says who may read an uploaded model; give --push OWNER/NAME too")
+    if push:
+        check_push_name(push)
 
     exported = export_checkpoint(open_store(), checkpoint, folder, merge=merge)
     files = sorted(exported.iterdir())
@@ -50,3 +66,5 @@ def export(
     typer.echo(f"{exported}: {', '.join(file.name for file in files)} ({size:,.1f} MB)")
     if not auto_tokenizer_agrees(exported):
         typer.echo(TOKENIZER_WARNING, err=True)
+    if push:
+        typer.echo(f"uploaded to {push_folder(exported, push, public=public)}")
