@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from typing import Any
 
 import torch
@@ -54,11 +56,12 @@ def prepare_inputs(
     settings, tokenizer = config.rank_grpo, student.tokenizer
     data = training_data(samples, tokenizer, config, seed)
     with_truth = _with_truth(validation) if settings.eval_every else []
+    prompt_ids = _prompt_encoder(tokenizer, config)
     held_out = [
-        {**row, "prompt": _prompt_ids(row, tokenizer, config)}
+        {**row, "prompt": prompt_ids(row)}
         for row in sample_contexts(with_truth, settings.eval_samples, seed)
     ]
-    rows = [*data, *held_out]
+    rows = chain(data, held_out)
     sampler = make_sampler(settings.sampler, tokenizer, config, lines=lines, rows=rows)
     return TrainingInputs(student, data, held_out, sampler, index, config, seed)
 
@@ -88,15 +91,16 @@ def training_data(samples: Rows, tokenizer: Any, config: Config, seed: int) -> D
     """Prompts as token ids, with seen titles and ground truth, in the order of training.
 
     The samples are reshuffled as TRL would do per epoch. One long epoch has the same position after
-    a resume as before. Only samples that the training reaches are tokenized.
+    a resume as before. Only prompts that the training reaches are tokenized, each once.
     """
     rows = _with_truth(samples)
     order = _training_order(len(rows), config.rank_grpo, seed)
     used = list(dict.fromkeys(order))
     place = {number: i for i, number in enumerate(used)}
+    prompt_ids = _prompt_encoder(tokenizer, config)
     data = [
         {
-            "prompt": _prompt_ids(sample, tokenizer, config),
+            "prompt": prompt_ids(sample),
             "seen": list(sample["seen"] or ()),
             "ground_truth": list(sample["ground_truth"]),
         }
@@ -127,6 +131,11 @@ def _with_truth(samples: Rows) -> list[Mapping[str, Any]]:
     return [sample for sample in samples if sample["ground_truth"]]
 
 
-def _prompt_ids(sample: Mapping[str, Any], tokenizer: Any, config: Config) -> list[int]:
-    prompt = student_prompt(sample["conversation"], sample["prompt"], config)
-    return encode_student_prompt(tokenizer, prompt, config)
+def _prompt_encoder(tokenizer: Any, config: Config) -> Callable[[Mapping[str, Any]], list[int]]:
+    """Gives the prompt of a sample as token ids; samples of one post share them."""
+
+    @cache
+    def encode(prompt: str) -> list[int]:
+        return encode_student_prompt(tokenizer, prompt, config)
+
+    return lambda sample: encode(student_prompt(sample["conversation"], sample["prompt"], config))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -45,10 +46,11 @@ def encode_rows(rows: Sequence[TextPair], tokenizer: Any, config: Config) -> Enc
     A row of which not even one line fits is left out.
     """
     ids, labels = [], []
+    encode_once = cache(lambda text: encode_student_prompt(tokenizer, text, config))
     for text, completion in rows:
         answer = encode_completion(tokenizer, completion, config.model.max_completion_tokens)
         if answer:
-            prompt = encode_student_prompt(tokenizer, text, config)
+            prompt = encode_once(text)
             ids.append(prompt + answer)
             labels.append([IGNORED] * len(prompt) + answer)
     return {"input_ids": ids, "labels": labels}

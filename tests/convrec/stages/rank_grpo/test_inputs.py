@@ -31,11 +31,11 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The conversations that were tokenized, in order; their ids are their number."""
     seen: list[str] = []
 
-    def prompt_ids(sample: Any, tokenizer: Any, config: Config) -> list[int]:
-        seen.append(sample["conversation"])
-        return [int(sample["conversation"].split()[1])]
+    def encode(tokenizer: Any, prompt: str, config: Config) -> list[int]:
+        seen.append(prompt)
+        return [int(prompt.split()[1])]
 
-    monkeypatch.setattr(inputs, "_prompt_ids", prompt_ids)
+    monkeypatch.setattr(inputs, "encode_student_prompt", encode)
     return seen
 
 
@@ -66,6 +66,13 @@ def test_order_is_that_of_all_samples_shuffled(
 def test_only_used_prompts_are_tokenized(encoded: list[str]) -> None:
     training_data(MANY, None, config(steps=2, prompts_per_step=3), seed=3)
     assert len(encoded) == 6
+
+
+def test_samples_of_one_post_are_tokenized_once(encoded: list[str]) -> None:
+    same = [{**sample, "conversation": f"post {i // 4}"} for i, sample in enumerate(MANY)]
+    data = training_data(same, None, config(epochs=1, prompts_per_step=4), seed=1)
+    assert len(data) == 40
+    assert sorted(encoded) == sorted({sample["conversation"] for sample in same})
 
 
 @pytest.mark.parametrize(
