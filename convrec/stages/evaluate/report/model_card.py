@@ -1,4 +1,4 @@
-"""The model card of a checkpoint: model, data, training, cost, metrics and limits.
+"""The model card of a checkpoint: model, metrics, use, data, training, cost and limits.
 
 It is the README.md of the checkpoint's folder, written when the checkpoint is committed and again
 after its evaluation. `convrec export` copies it. All of its content comes from the warehouse.
@@ -7,22 +7,29 @@ after its evaluation. `convrec export` copies it. All of its content comes from 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from convrec.artifacts import ArtifactRecord, Store
-from convrec.artifacts.lineage import ancestors, descendants
-from convrec.artifacts.runs import code_revision
+from convrec.artifacts.lineage import ancestors
+from convrec.artifacts.runs import code_revision, list_runs
+from convrec.config import Config
 from convrec.llm.ledger import ledger_rows, sum_rows
-from convrec.metrics.list_quality import QUALITY_METRICS
-from convrec.stages.evaluate.report.markdown import systems_markdown
-from convrec.stages.evaluate.report.tables import system_cells
+from convrec.models.manifest import serving_config
+from convrec.stages.evaluate.report.card_metadata import (
+    base_folder_name,
+    base_license,
+    front_matter,
+)
+from convrec.stages.evaluate.report.card_metrics import Measured, find_metrics, metrics_text
+from convrec.stages.evaluate.report.card_usage import prompt_text, usage_text
+from convrec.stages.ingest.splits import SPLITS
 from convrec.utils.files import atomic_path
 from convrec.utils.markdown import code_block, escape, markdown_table
 
 FILE = "README.md"
+
 
 _ROLES = {"teacher_lists": "teacher", "judgments": "judge"}
 """Data of an LLM → the key of its configuration that names the model."""
@@ -45,39 +52,80 @@ def model_card(store: Store, checkpoint: str) -> str:
     lineage = ancestors(store, checkpoint)
     row = store.read(checkpoint).row(0, named=True)
     manifest = json.loads(row["manifest"])
-    serving = manifest["serving"]
+    serving = serving_config(row["manifest"])
+    base = _base_model(store, checkpoint)
+    measured = find_metrics(store, checkpoint)
     parts = [
-        _front_matter(_base_model(store, checkpoint)),
+        _metadata(store, header, lineage, serving, measured),
         f"# {checkpoint}",
         f"A language model with {row['parameters']:,} parameters that recommends "
-        f"{serving['list_length']} {escape(serving['domain']['noun'])} items for a conversation, "
+        f"{serving.list_length} {escape(serving.domain.noun)} items for a conversation, "
         f"one per line, best first. Trained by convrec {code_revision()}, stage "
-        f"{header.ref.stage}, on {header.created_at:%Y-%m-%d}.",
+        f"{header.ref.stage}, on {header.created_at:%Y-%m-%d}, from {escape(_base_text(base))}.",
+        "## Metrics",
+        metrics_text(measured),
+        "## Use",
+        _usage(serving, base, measured),
+        "## Prompt",
+        _prompt(serving),
         "## Data",
-        markdown_table(["data", "artifact", "rows", "source"], _data_rows(lineage)),
+        _data(store, header, lineage),
         "## Training",
         code_block(json.dumps({k: v for k, v in manifest.items() if k != "serving"}, indent=2)),
         "## Cost",
         _cost(store, lineage),
-        "## Metrics",
-        _metrics(store, checkpoint),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in _limits(lineage, serving)),
-        "## Prompt",
-        "The prompt is one user message in the tokenizer's chat template. It is built from the "
-        "conversation with these settings:",
-        code_block(
-            json.dumps({"model": serving["model"], "student": serving["domain"]["student"]})
-        ),
+        "\n".join(f"- {limit}" for limit in _limits(lineage, manifest["serving"])),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(base: str) -> str:
-    lines = ["library_name: transformers", "pipeline_tag: text-generation"]
-    if base and base != "tiny" and not os.path.isabs(base):
-        lines.append(f"base_model: {json.dumps(base)}")
-    return "\n".join(["---", *lines, "tags:", "- recommendation", "- convrec", "---"])
+def _metadata(
+    store: Store,
+    header: ArtifactRecord,
+    lineage: list[ArtifactRecord],
+    serving: Config,
+    measured: Measured | None,
+) -> str:
+    data = next((h for h in lineage if h.ref.kind == "conversations"), None)
+    return front_matter(
+        header.ref.artifact_id,
+        base=_base_model(store, header.ref.artifact_id),
+        stage=header.ref.stage,
+        serving=serving,
+        data=data.inputs.get("conversations", "") if data else "",
+        format_name=str(data.config.get("format", "") if data else "") or "conversations",
+        systems={s: measured.systems[s] for s in measured.own} if measured else {},
+        samplers=measured.samplers if measured else {},
+    )
+
+
+def _usage(serving: Config, base: str, measured: Measured | None) -> str:
+    free = measured.samplers.get("free") if measured and "free" in measured.own else None
+    return usage_text(
+        serving,
+        temperature=float((free or {}).get("temperature", 1.0)),
+        is_tiny=base == "tiny",
+        is_measured=free is not None,
+    )
+
+
+def _base_text(base: str) -> str:
+    if base == "tiny":
+        return "random weights (the base `tiny`)"
+    terms = base_license(base).get("license", "")
+    return f"{base_folder_name(base)}{f' (license {terms})' if terms else ''}"
+
+
+def _prompt(serving: Config) -> str:
+    form = prompt_text(serving)
+    if not form:
+        return "The prompts are those of the data (model.prompt=given), which have no common form."
+    return (
+        "The model was trained on one user message in the tokenizer's chat template, of at most "
+        f"{serving.model.max_prompt_tokens} tokens in all (model.prompt={serving.model.prompt}):"
+        f"\n\n{code_block(form)}"
+    )
 
 
 def _base_model(store: Store, checkpoint: str) -> str:
@@ -85,10 +133,27 @@ def _base_model(store: Store, checkpoint: str) -> str:
     return _base_model(store, base) if base.startswith("checkpoint-") else base
 
 
+def _data(store: Store, header: ArtifactRecord, lineage: list[ArtifactRecord]) -> str:
+    run = header.producer.flow_run_id
+    profiles = [r.profile for r in list_runs(store) if r.run_id == run] if run else []
+    parts = [f"Profile `{escape(profiles[0])}`."] if profiles else []
+    counts = [
+        f"{split} {h.figures[f'contexts_{split}']:,}"
+        for h in lineage
+        if h.ref.kind == "conversations"
+        for split in SPLITS
+        if f"contexts_{split}" in h.figures
+    ]
+    if counts:
+        parts.append(f"Conversations: {', '.join(counts)}.")
+    table = markdown_table(["data", "artifact", "rows", "source"], _data_rows(lineage))
+    return "\n\n".join(filter(None, [" ".join(parts), table]))
+
+
 def _data_rows(lineage: Iterable[ArtifactRecord]) -> list[list[object]]:
     sources = {
-        "conversations": "format {format}",
-        "catalog": "the catalog version of the training",
+        "conversations": "format {format}{hub}",
+        "catalog": "the catalog version of the training{hub}",
         "teacher_lists": "teacher {teacher}",
         "judgments": "judge {judge}",
         "demonstrations": "training targets",
@@ -97,6 +162,9 @@ def _data_rows(lineage: Iterable[ArtifactRecord]) -> list[list[object]]:
     for kind, source in sources.items():
         for header in (h for h in lineage if h.ref.kind == kind):
             names = {key: escape(header.config.get(key)) for key in ("format", *_ROLES.values())}
+            names["hub"] = "".join(
+                f", {escape(value)}" for value in header.inputs.values() if value.startswith("hub:")
+            )
             partial = ", partial" if header.ref.partial else ""
             cells = [kind, header.ref.artifact_id, header.ref.rows]
             rows.append([*cells, source.format(**names) + partial])
@@ -114,31 +182,6 @@ def _cost(store: Store, lineage: list[ArtifactRecord]) -> str:
         parts.append("LLM requests of this warehouse so far, for all runs together:")
         parts.append(markdown_table(["stage", "model", "requests", "US$"], rows))
     return "\n\n".join(parts)
-
-
-def _metrics(store: Store, checkpoint: str) -> str:
-    """Return the newest metrics of the checkpoint's lists and of the other systems."""
-    below = descendants(store, checkpoint)
-    lists = {
-        h.ref.artifact_id
-        for h in below
-        if h.ref.kind == "generations" and h.parents.get("checkpoint") == checkpoint
-    }
-    for header in reversed(below):
-        roles = [role for role, parent in header.parents.items() if parent in lists]
-        if header.ref.kind != "metrics" or not roles:
-            continue
-        systems = system_cells(store.read(header.ref.artifact_id))
-        own = {role.removeprefix("generations_") for role in roles} & systems.keys()
-        if not own:
-            continue
-        rows = {f"{s} (this)" if s in own else s: row for s, row in systems.items()}
-        n = systems[min(own)]["ndcg@20"]["n"]
-        return (
-            f"On {n:,} test samples, protocol standard, with 95% intervals over posts. Artifact "
-            f"{header.ref.artifact_id}.\n\n{systems_markdown(rows, QUALITY_METRICS)}"
-        )
-    return "Not measured yet. Run `convrec evaluate`."
 
 
 def _limits(lineage: list[ArtifactRecord], serving: dict[str, Any]) -> list[str]:

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from huggingface_hub import ModelCard
+
+from convrec.config import Config
+from convrec.models.load import load_student
+from convrec.models.prompts import encode_student_prompt, student_prompt
+from convrec.stages.evaluate.report.card_metadata import base_license, front_matter
+from convrec.stages.evaluate.report.card_usage import EXAMPLE, prompt_text, usage_code, usage_text
 from convrec.stages.evaluate.report.model_card import model_card, write_model_card
-from tests.support.evaluated_run import EvaluatedRun
+from convrec.stages.evaluate.report.tables import system_cells
+from tests.support.evaluated_run import CONFIG, EvaluatedRun
+from tests.support.micro import TEXTS
 
 
 def test_card_has_metrics_after_evaluation(evaluated_run: EvaluatedRun) -> None:
@@ -11,7 +29,7 @@ def test_card_has_metrics_after_evaluation(evaluated_run: EvaluatedRun) -> None:
     before = model_card(evaluated_run.store, name)
     assert "Not measured yet" in before
     assert "1,234 parameters" in before
-    assert 'base_model: "org/base-model"' in before
+    assert "base_model: org/base-model" in before
     assert "unconstrained" in before.lower()
     evaluated_run.put_metrics()
     path = write_model_card(evaluated_run.store, name)
@@ -19,3 +37,113 @@ def test_card_has_metrics_after_evaluation(evaluated_run: EvaluatedRun) -> None:
     assert path == evaluated_run.store.folder(name) / "README.md"
     assert "| rank_grpo (this) |" in card
     assert "60 test samples" in card
+
+
+def _measure(run: EvaluatedRun) -> str:
+    """Measure a checkpoint by its sampler, alone and as served; returns its id."""
+    name = run.put_checkpoint_files()
+    lists = run.store.read(run.refs["generations_rank_grpo"].artifact_id)
+    for system, sampler in (("free", "free"), ("served", "constrained")):
+        figures = {"sampler": sampler, "temperature": 0.5, "lists a post": 2}
+        rows = lists.with_columns(pl.lit(system).alias("system"))
+        run.put(f"generations_{system}", "generations", rows, stage="evaluate", figures=figures)
+    run.put_metrics()
+    return name
+
+
+def test_the_front_matter_is_what_the_hub_reads(evaluated_run: EvaluatedRun) -> None:
+    name = _measure(evaluated_run)
+    card = ModelCard(model_card(evaluated_run.store, name), ignore_metadata_errors=False)
+    data = card.data
+    assert (data.library_name, data.pipeline_tag) == ("transformers", "text-generation")
+    assert (data.base_model, data.language, data.license) == ("org/base-model", "en", None)
+    assert {"convrec", "recommendation", "rank_grpo"} <= set(data.tags)
+    results = {result.metric_name: result for result in data.eval_results}
+    assert len(results) == len(data.eval_results) == 12
+    metrics = evaluated_run.store.read(evaluated_run.refs["metrics"].artifact_id)
+    for system in ("rank_grpo", "free", "served"):
+        result = results[f"ndcg@20 ({system})"]
+        row = system_cells(metrics)[system]["ndcg@20"]
+        assert result.metric_value == pytest.approx(row["value"], abs=1e-6)
+        assert result.metric_args["low"] == pytest.approx(row["low"], abs=1e-6)
+        assert result.dataset_split == "test"
+    assert results["ndcg@20 (served)"].metric_args["sampler"] == "constrained"
+    assert "sft" not in str(sorted(results))
+
+
+def test_the_card_says_which_sampler_a_number_is_from(evaluated_run: EvaluatedRun) -> None:
+    card = model_card(evaluated_run.store, _measure(evaluated_run))
+    assert "| free (this) |" in card
+    assert "| served (this) |" in card
+    assert "| sft |" in card
+    assert "| free | free | 0.5 | 2 |" in card
+    assert "| served | constrained | 0.5 | 2 |" in card
+    assert "with the quality of the row `free` above" in card
+
+
+def test_data_on_the_hub_are_linked() -> None:
+    sha = "5" * 40
+    text = front_matter(
+        "checkpoint-1",
+        base="tiny",
+        stage="sft",
+        serving=CONFIG,
+        data=f"hub:reader/films/v2@{sha}",
+        format_name="reddit-v2",
+        systems={"sft": {"ndcg@20": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}}},
+        samplers={},
+    )
+    data = ModelCard(text).data
+    assert (data.datasets, data.base_model) == (["reader/films"], None)
+    (result,) = data.eval_results
+    assert (result.dataset_type, result.dataset_revision) == ("reader/films", sha)
+
+
+def test_a_license_is_that_of_the_base_or_none(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    assert base_license(str(base)) == {}
+    (base / "README.md").write_text("---\nlicense: other\nlicense_name: films-1\n---\n")
+    assert base_license(str(base)) == {"license": "other", "license_name": "films-1"}
+    (base / "README.md").write_text("---\nlicense: [\n---\n")
+    assert base_license(str(base)) == {}
+    assert base_license("org/base-model") == {}
+
+
+def test_hostile_settings_stay_text() -> None:
+    domain = {"noun": "film", "student": 'Say "hi"\\n`{conversation}````\n"""{n} {form}'}
+    config = Config.model_validate({"domain": domain})
+    code = usage_code(config, temperature=1.0, is_tiny=False)
+    names = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    assert {"before", "after"} <= names
+    assert prompt_text(config).startswith('Say "hi"\\n`{conversation}````')
+
+
+@pytest.mark.parametrize("template", ["", "<s>{{ messages[0].content }}\nA:"])
+def test_the_code_runs_and_builds_the_prompt_of_the_training(template: str, tmp_path: Path) -> None:
+    settings = {"hidden": 16, "layers": 1, "vocabulary": 300, "max_completion_tokens": 12}
+    config = Config.model_validate({"model": settings})
+    student = load_student("tiny", config=config.model, texts=TEXTS, seed=1)
+    tokenizer = student.tokenizer
+    if template:
+        tokenizer.chat_template = template
+    student.model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    code = usage_code(config, temperature=0.0, is_tiny=True, folder=str(tmp_path))
+    scope: dict[str, Any] = {}
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(code, scope)
+    ids = encode_student_prompt(tokenizer, student_prompt(EXAMPLE, None, config), config)
+    assert scope["inputs"]["input_ids"][0].tolist() == ids
+    with torch.no_grad():
+        greedy = student.model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False)
+    answer = tokenizer.decode(greedy[0, len(ids) :], skip_special_tokens=True)
+    assert output.getvalue() == f"{answer}\n"
+
+
+def test_prompts_without_a_common_form_have_no_code() -> None:
+    config = Config.model_validate({"model": {"prompt": "given"}})
+    assert prompt_text(config) == ""
+    text = usage_text(config, temperature=1.0, is_tiny=False, is_measured=True)
+    assert "cannot be put into one" in text

@@ -1,0 +1,88 @@
+"""The metrics that a model card shows, and how the lists behind them were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from convrec.artifacts import ArtifactRecord, Store
+from convrec.artifacts.lineage import descendants
+from convrec.metrics.list_quality import QUALITY_METRICS
+from convrec.stages.evaluate.report.markdown import systems_markdown
+from convrec.stages.evaluate.report.tables import system_cells
+from convrec.utils.markdown import markdown_table
+
+
+class Measured(NamedTuple):
+    """The newest metrics that cover a checkpoint.
+
+    `systems` has all rows of the test set, `own` the names of those that are of the checkpoint, and
+    `samplers` how the lists of each model were made.
+    """
+
+    artifact_id: str
+    systems: Mapping[str, Mapping[str, Any]]
+    own: tuple[str, ...]
+    samplers: Mapping[str, Mapping[str, Any]]
+
+
+def find_metrics(store: Store, checkpoint: str) -> Measured | None:
+    """The newest metrics of the checkpoint's lists; None if there are none."""
+    below = descendants(store, checkpoint)
+    lists = {
+        h.ref.artifact_id
+        for h in below
+        if h.ref.kind == "generations" and h.parents.get("checkpoint") == checkpoint
+    }
+    for header in reversed(below):
+        if header.ref.kind != "metrics":
+            continue
+        systems = system_cells(store.read(header.ref.artifact_id))
+        generated = {
+            role.removeprefix("generations_"): parent
+            for role, parent in header.parents.items()
+            if role.startswith("generations_")
+        }
+        own = tuple(s for s, parent in generated.items() if parent in lists and s in systems)
+        if own:
+            samplers = {s: _sampler(store.header(parent)) for s, parent in generated.items()}
+            return Measured(header.ref.artifact_id, systems, own, samplers)
+    return None
+
+
+def _sampler(generations: ArtifactRecord) -> dict[str, Any]:
+    """How lists were made, as far as the artifact says."""
+    names = {"sampler": "sampler", "temperature": "temperature", "lists a post": "lists_per_post"}
+    figures = generations.figures
+    return {name: figures[figure] for figure, name in names.items() if figure in figures}
+
+
+def metrics_text(measured: Measured | None) -> str:
+    """The metrics of the checkpoint's lists and of the other systems, and how lists were made."""
+    if measured is None:
+        return "Not measured yet. Run `convrec evaluate`."
+    systems, own = measured.systems, measured.own
+    rows = {f"{s} (this)" if s in own else s: row for s, row in systems.items()}
+    n = systems[own[0]]["ndcg@20"]["n"]
+    parts = [
+        f"On {n:,} test samples, protocol standard, with 95% intervals over posts. Artifact "
+        f"{measured.artifact_id}.",
+        systems_markdown(rows, QUALITY_METRICS),
+    ]
+    columns = ("sampler", "temperature", "lists_per_post")
+    samplers = [
+        [system, *(how.get(column, "-") for column in columns)]
+        for system, how in measured.samplers.items()
+        if how and system in systems
+    ]
+    if samplers:
+        header = ["system", "sampler", "temperature", "lists a post"]
+        parts.append(
+            f"How the lists of the models were made:\n\n{markdown_table(header, samplers)}"
+        )
+    if {"free", "served"} & set(own):
+        parts.append(
+            "`free` is this model alone, nothing enforced. `served` is what `convrec recommend` "
+            "gives: N different items of the catalog that the conversation does not name."
+        )
+    return "\n\n".join(parts)
