@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import shutil
 import signal
@@ -28,6 +27,7 @@ from convrec.training.job import FitFunction, TrainingJob, TrainingResult
 from convrec.training.launch_errors import launch_error, port_was_taken
 from convrec.training.launch_settings import LaunchSettings, launchable_settings
 from convrec.training.optimization import check_optimizer
+from convrec.training.tracking.run import warn_once
 from convrec.training.worker import (
     ALIVE,
     CURVES,
@@ -40,8 +40,6 @@ from convrec.training.worker import (
 from convrec.utils.locks import file_lock, try_file_lock
 from convrec.utils.progress import Progress
 from convrec.utils.workspace import workspace
-
-_LOGGER = logging.getLogger("convrec")
 
 LOG = "launch.log"
 """Output of the processes of the last launch, in the workspace."""
@@ -134,7 +132,7 @@ def run_command(command: list[str], env: dict[str, str], log: Path, progress: Pr
                 if line.startswith(PROGRESS_PREFIX):
                     progress(*json.loads(line.removeprefix(PROGRESS_PREFIX)))
                 elif line.startswith(WARNING_PREFIX):
-                    _LOGGER.warning("%s", json.loads(line.removeprefix(WARNING_PREFIX)))
+                    warn_once(json.loads(line.removeprefix(WARNING_PREFIX)))
                 else:
                     log_file.write(line)
                     log_file.flush()

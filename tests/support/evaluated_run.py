@@ -47,6 +47,7 @@ class EvaluatedRun:
         *,
         stage: str = "ingest",
         curves: pl.DataFrame | None = None,
+        figures: dict[str, Any] | None = None,
     ) -> ArtifactRef:
         """Store rows as the artifact of a role; its parents are all artifacts stored so far."""
         frame = (
@@ -59,7 +60,7 @@ class EvaluatedRun:
         parents = {name: ref.artifact_id for name, ref in self.refs.items()}
         spec = ArtifactSpec(kind=kind, stage=stage, version=1, parents=parents)
         scratch = self.store.make_scratch_folder() if kind in ("checkpoint", "report") else None
-        built = StepResult(frame, curves=curves)
+        built = StepResult(frame, figures or {}, curves=curves)
         self.refs[role] = self.store.put(spec, built, scratch=scratch, seconds=1.5)
         return self.refs[role]
 
