@@ -1,15 +1,16 @@
-"""Planned and measured memory: Qwen2-shaped models of several sizes, trained on this CPU.
+"""Planned and measured memory of trainings on this CPU, in one piece, in parts, and recomputed.
 
-    python benchmarks/plan_memory.py [--sizes 128x4x32 256x6x32 512x8x32 1024x8x8]
+    python -m benchmarks.plan_memory [--models 128x4 1024x8 smollm2] [--cases NAME ...]
+    python -m benchmarks.plan_memory --models /path/to/a/model --tokens 240 240
 
-Each model (hidden x layers x rows per batch, new weights) trains two steps of sft and of rank_grpo,
-in float32 and, if the processor supports it, with bf16 autocast. Each measurement has its own
-process and starts after a training of a few tokens, so that memory of the libraries is not counted.
-Measured are
+A model is `hidden x layers` (Qwen2-shaped, new weights, a vocabulary of 4,096), `smollm2`, or a
+folder. It trains two steps of 8 rows of maximum length of sft and of rank_grpo in each case:
+micro-batches, recomputed activations, adapters, weights in bf16. Each measurement has its own
+process. Measured are
 
 tensors   the maximum that torch's allocator had handed out, by its profiler: what a plan predicts
-returned  the rise of resident memory, with every freed block returned to the system at once
-resident  the same during a normal training, which keeps freed memory for the next tensor
+peak      with --resident, resident memory of the whole process at its highest (VmHWM) during a
+          normal training; the libraries are a third of a gigabyte of it
 
 The last line is JSON.
 """
@@ -17,9 +18,7 @@ The last line is JSON.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -31,24 +30,49 @@ import polars as pl
 
 from convrec.config import Config, Model
 from convrec.models.hardware import has_bf16
+from convrec.models.load import load_tokenizer
+from convrec.models.prompts import encode_completion, encode_student_prompt
 from convrec.models.tiny import make_tiny
 from convrec.training.job import TrainingJob
-from convrec.training.memory.estimate import TrainingSetup, estimate_memory
+from convrec.training.memory.estimate import estimate_memory
+from convrec.training.memory.micro_batch import fixed_recompute, training_setup
 from convrec.training.memory.model_shape import model_shape
 
-PROMPT, COMPLETION, GROUP = 96, 128, 8
-MEASURES = ("tensors", "returned", "resident")
-RETURNED = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
-"""glibc returns each block of 256 KiB or more as soon as it is freed."""
+ROWS, GROUP = 8, 8
+PROMPT, COMPLETION = 64, 64
+
+CASES: dict[str, dict[str, Any]] = {
+    "one piece": {},
+    "4 rows": {"micro_batch": 4},
+    "1 row": {"micro_batch": 1},
+    "recomputed": {"recompute": True},
+    "2 rows, recomputed": {"micro_batch": 2, "recompute": True},
+    "2 rows, adapters": {"micro_batch": 2, "lora": 16},
+    "2 rows, adapters, recomputed": {"micro_batch": 2, "lora": 16, "recompute": True},
+    "2 rows, adapters, bf16 base": {"micro_batch": 2, "lora": 16, "weights": "bfloat16"},
+    "2 rows, bf16 reference": {"micro_batch": 2, "weights": "bfloat16"},
+}
+SFT_ONLY_SAME = "2 rows, bf16 reference"
+"""A case that only differs for rank_grpo, which has a reference model."""
 
 TEXT = "something slow and strange, with rain in every scene, please " * 40
 FILMS = [(str(i), f"Film {i}", 1950 + i % 70) for i in range(200)]
 
 
 def config(
-    base: str, bf16: bool, batch: int, prompt: int = PROMPT, completion: int = COMPLETION
+    base: str,
+    bf16: bool,
+    batch: int = ROWS,
+    prompt: int = PROMPT,
+    completion: int = COMPLETION,
+    *,
+    micro_batch: int = 0,
+    recompute: bool = False,
+    lora: int = 0,
+    weights: str = "float32",
 ) -> Config:
     """Two steps of a full batch with rows of maximum length."""
+    shared = {"micro_batch": micro_batch or batch, "lora": {"rank": lora}}
     return Config.model_validate(
         {
             "model": {
@@ -57,8 +81,10 @@ def config(
                 "max_prompt_tokens": prompt,
                 "max_completion_tokens": completion,
                 "bf16": bf16,
+                "weights": weights,
             },
-            "sft": {"epochs": 2, "batch_size": batch},
+            "train": {"gradient_checkpointing": "on" if recompute else "off"},
+            "sft": {"epochs": 2, "batch_size": batch, "keep": "last", **shared},
             "rank_grpo": {
                 "steps": 2,
                 "prompts_per_step": batch // GROUP,
@@ -66,6 +92,7 @@ def config(
                 "sampler": "free",
                 "eval_every": 0,
                 "save_every": 0,
+                **shared,
             },
         }
     )
@@ -73,59 +100,77 @@ def config(
 
 def training_job(stage: Any, settings: Config, folder: Path) -> TrainingJob:
     """Rows of one full batch, or the posts for its lists."""
-    rows = settings.sft.batch_size
-    demonstrations = pl.DataFrame({"prompt": [TEXT] * rows, "completion": [TEXT] * rows})
+    rows, (completion, _) = settings.sft.batch_size, longest_completion(settings)
+    demonstrations = pl.DataFrame({"prompt": [TEXT] * rows, "completion": [completion] * rows})
     posts = pl.DataFrame(
         [
             {
+                "sample_id": str(number),
+                "context_id": str(number),
                 "conversation": TEXT,
                 "prompt": None,
                 "seen": [{"title": "Film 1", "year": 1951}],
                 "ground_truth": [{"title": "Film 2", "year": 1952}],
             }
+            for number in range(rows)
         ]
-        * rows
     )
     catalog = pl.DataFrame(FILMS, schema=["item_id", "title", "year"], orient="row")
     frames = {"train": demonstrations, "validation": demonstrations.clear()}
     if stage == "rank_grpo":
         frames = {"train": posts, "validation": posts.clear(), "catalog": catalog}
-    return TrainingJob(stage, settings, frames, folder / "out", None, folder / "base")
+    base = Path(settings.model.base)
+    return TrainingJob(stage, settings, frames, folder / "out", None, base)
+
+
+def longest_completion(settings: Config) -> tuple[str, int]:
+    """The start of TEXT that fits into a completion, and its tokens with EOS."""
+    tokenizer, words = load_tokenizer(Path(settings.model.base)), TEXT.split()
+    limit, number = settings.model.max_completion_tokens, len(words)
+    while True:
+        text = " ".join(words[:number])
+        length = len(encode_completion(tokenizer, text, len(words) * 8))
+        if length <= limit:
+            return text, length
+        number -= max(1, (length - limit) // 4)
+
+
+def never_end(make_rollout: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The rollout of a training, with lists of full length."""
+    from convrec.models.generation.without_catalog import Unconstrained
+
+    def make(inputs: Any) -> Any:
+        rollout = make_rollout(inputs)
+        rollout.sampler._constraint = Unconstrained(-1)
+        return rollout
+
+    return make
+
+
+def one(stage: str, base: str, values: dict[str, Any], measured: str, folder: Path) -> None:
+    """Train in this process and print the measured bytes."""
+    import convrec.stages.rank_grpo.train
+    import convrec.stages.sft.train
+    from convrec.stages.rank_grpo import make_trainer
+    from convrec.stages.rank_grpo.build import fit_rank_grpo
+    from convrec.stages.sft.build import fit_sft
+
+    vars(make_trainer)["make_rollout"] = never_end(make_trainer.make_rollout)
+    fit = fit_sft if stage == "sft" else fit_rank_grpo
+    job = training_job(stage, config(base, **values), folder)
+    if measured == "resident":
+        fit(job, lambda *said: None)
+        print(json.dumps(resident("VmHWM")))
+        return
+    for module in (convrec.stages.sft.train, convrec.stages.rank_grpo.train):
+        vars(module)["keep_freed_memory"] = lambda: None
+    print(json.dumps(allocated(lambda: fit(job, lambda *said: None), folder)))
 
 
 def resident(name: str) -> float:
     """Bytes of this process: VmRSS (now) or VmHWM (peak)."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
-
-
-def one(stage: str, bf16: bool, batch: int, measured: str, folder: Path) -> None:
-    """Train in this process and print the measured bytes."""
-    import convrec.stages.rank_grpo.train
-    import convrec.stages.sft.train
-    from convrec.stages.rank_grpo.build import fit_rank_grpo
-    from convrec.stages.sft.build import fit_sft
-
-    modules, kept = (
-        (convrec.stages.sft.train, convrec.stages.rank_grpo.train),
-        convrec.stages.sft.train.keep_freed_memory,
-    )
-    for module in modules:
-        module.keep_freed_memory = lambda: None
-    fit, base = fit_sft if stage == "sft" else fit_rank_grpo, str(folder / "base")
-    fit(training_job(stage, config(base, bf16, GROUP, 16, 8), folder), lambda *said: None)
-    gc.collect()
-    job = training_job(stage, config(base, bf16, batch), folder)
-    if measured == "tensors":
-        print(json.dumps(allocated(lambda: fit(job, lambda *said: None), folder)))
-        return
-    if measured == "resident":
-        for module in modules:
-            module.keep_freed_memory = kept
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
-    fit(job, lambda *said: None)
-    print(json.dumps(resident("VmHWM") - before))
 
 
 def allocated(work: Callable[[], object], folder: Path) -> int:
@@ -164,66 +209,93 @@ def model_folder(folder: Path, hidden: int, layers: int) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def measure(size: str, stage: str, bf16: bool) -> dict[str, Any]:
-    hidden, layers, batch = map(int, size.split("x"))
+def base_folder(model: str, folder: Path) -> str:
+    """The folder of a model that is named as on the command line; a new one is made in `folder`."""
+    from convrec.models.load import student_folder
+
+    size = model.split("x")
+    if not all(part.isdigit() for part in size):
+        return str(student_folder(model))
+    model_folder(folder / "base", *map(int, size))
+    return str(folder / "base")
+
+
+def measured_bytes(stage: str, base: str, values: dict[str, Any], what: str, folder: Path) -> float:
+    arguments = [stage, base, json.dumps(values), what, str(folder)]
+    command = [sys.executable, "-m", "benchmarks.plan_memory", "--one", *arguments]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return float(json.loads(said.splitlines()[-1]))
+
+
+def measure(
+    model: str, stage: Any, case: str, values: dict[str, Any], *, with_peak: bool
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        model_folder(folder / "base", hidden, layers)
-        shape = model_shape(str(folder / "base"))
-        found = {}
-        for measured in MEASURES:
-            command = [sys.executable, __file__, "--one", stage, str(int(bf16)), str(batch)]
-            said = subprocess.run(
-                [*command, measured, name],
-                check=True,
-                stdout=subprocess.PIPE,
-                text=True,
-                env={**os.environ, **RETURNED},
-            ).stdout
-            found[measured] = float(json.loads(said.splitlines()[-1]))
-    planned = estimate_memory(
-        shape,
-        TrainingSetup(
+        base = base_folder(model, Path(name))
+        shape, settings = model_shape(base), config(base, **values)
+        tokenizer, plain = load_tokenizer(Path(base)), settings.model.max_completion_tokens
+        setup = training_setup(
+            shape,
+            settings,
             stage,
-            batch,
-            PROMPT,
-            COMPLETION,
-            bf16=bf16,
-            reference=stage == "rank_grpo",
-            attention="eager" if bf16 else "sdpa",
-            fused=False,
-        ),
-    ).peak
-    return {
-        "parameters": shape.parameters,
-        "rows": batch,
-        "stage": stage,
-        "bf16": bf16,
-        "planned_mb": round(planned / 1e6),
-        **{f"{measured}_mb": round(value / 1e6) for measured, value in found.items()},
-        **{f"planned_over_{measured}": round(planned / found[measured], 2) for measured in found},
-    }
+            ROWS,
+            prompt=len(encode_student_prompt(tokenizer, TEXT, settings)),
+            completion=longest_completion(settings)[1] if stage == "sft" else plain,
+            bf16=values["bf16"],
+            attention="eager" if values["bf16"] else "sdpa",
+            micro_batch=getattr(settings, stage).micro_batch,
+            recompute=bool(fixed_recompute(settings)),
+        )
+        planned = estimate_memory(shape, setup).peak
+        tensors = measured_bytes(stage, base, values, "tensors", Path(name))
+        row: dict[str, Any] = {
+            "model": model,
+            "parameters": shape.parameters,
+            "stage": stage,
+            "case": case,
+            "bf16": values["bf16"],
+            "planned_mb": round(planned / 1e6),
+            "tensors_mb": round(tensors / 1e6),
+            "planned_over_tensors": round(planned / tensors, 3),
+        }
+        if with_peak:
+            peak = measured_bytes(stage, base, values, "resident", Path(name))
+            row["peak_mb"] = round(peak / 1e6)
+    return row
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--sizes", nargs="*", default=["128x4x32", "256x6x32", "512x8x32", "1024x8x8"]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--models", nargs="*", default=["128x4", "1024x8", "smollm2"])
+    parser.add_argument("--cases", nargs="*", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--stages", nargs="*", default=["sft", "rank_grpo"])
+    parser.add_argument("--tokens", nargs=2, type=int, default=[PROMPT, COMPLETION])
+    parser.add_argument("--bf16", nargs="*", type=int, default=[0, 1] if has_bf16() else [0])
+    parser.add_argument("--resident", action="store_true")
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        stage, bf16, batch, measured, folder = options.one
-        one(stage, bool(int(bf16)), int(batch), measured, Path(folder))
+        stage, base, values, measured, folder = options.one
+        one(stage, base, json.loads(values), measured, Path(folder))
         return
     rows = []
-    for size in options.sizes:
-        for stage in ("sft", "rank_grpo"):
-            for bf16 in (False, True) if has_bf16() else (False,):
-                if bf16 and stage == "rank_grpo" and int(size.split("x")[0]) <= 512:
+    prompt, completion = options.tokens
+    for model in options.models:
+        for stage in options.stages:
+            for bf16 in map(bool, options.bf16):
+                if bf16 and stage == "rank_grpo" and model[0].isdigit() and int(model[:3]) < 512:
                     continue  # a model this small is sampled and trained in float32
-                rows.append(measure(size, stage, bf16))
-                print(rows[-1], flush=True)
+                for case in options.cases:
+                    if stage == "sft" and case == SFT_ONLY_SAME:
+                        continue
+                    values = {"bf16": bf16, "prompt": prompt, "completion": completion}
+                    values |= CASES[case]
+                    rows.append(measure(model, stage, case, values, with_peak=options.resident))
+                    print(rows[-1], flush=True)
+    ratios = [row["planned_over_tensors"] for row in rows]
+    print(f"planned / tensors: {min(ratios)} to {max(ratios)}")
     print(json.dumps(rows))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from convrec.models.memory_limits import MAX_LOGITS_CPU, MAX_LOGITS_GPU
+from convrec.models.memory_limits import CPU_TILE_TOKENS, MAX_LOGITS_CPU, MAX_LOGITS_GPU
 from convrec.training.memory.model_shape import ModelShape, saved_activations
 
 FLOAT32_BYTES, BF16_BYTES = 4, 2
@@ -173,15 +173,20 @@ def _activations(shape: ModelShape, setup: TrainingSetup) -> tuple[float, float]
 
 def _logits(shape: ModelShape, setup: TrainingSetup) -> float:
     """Logits, their log-probabilities and the gradient: in one piece, or tile by tile."""
+    from convrec.models.hardware import SMALL_MODEL  # imports torch
+
     vocabulary, width = int(shape.config.vocab_size), int(shape.config.hidden_size)
     size = setup.at_once * setup.completion * vocabulary
     max_size = MAX_LOGITS_GPU if setup.fused else MAX_LOGITS_CPU
     if setup.stage == "sft" and setup.processes == 1 and size <= max_size:
         # Three float32 tensors: logits, their contiguous copy for the loss, log-probabilities.
         return 3.0 * size * FLOAT32_BYTES
-    length = setup.completion if setup.fused else setup.prompt + setup.completion
-    tokens = setup.at_once * length
-    rows, bytes_each = min(tokens, TILE_ROWS), BF16_BYTES if setup.bf16 else FLOAT32_BYTES
+    # Where shapes must not vary, TRL scores the prompt, too.
+    skips_prompt, tile_rows = setup.fused, TILE_ROWS
+    if not setup.fused and setup.stage == "rank_grpo" and shape.parameters >= SMALL_MODEL:
+        skips_prompt, tile_rows = True, CPU_TILE_TOKENS
+    tokens = setup.at_once * (setup.completion + (0 if skips_prompt else setup.prompt))
+    rows, bytes_each = min(tokens, tile_rows), BF16_BYTES if setup.bf16 else FLOAT32_BYTES
     columns = min(vocabulary, TILE_COLUMNS)
     tile = float(rows * TILE_COLUMNS * bytes_each)
     if setup.bf16:

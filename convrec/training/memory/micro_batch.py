@@ -126,6 +126,8 @@ def training_setup(
     completion: int = 0,
     bf16: bool = False,
     attention: str = "sdpa",
+    micro_batch: int = 0,
+    recompute: bool = False,
 ) -> TrainingSetup:
     """The training of `config` as this process runs it."""
     import torch
@@ -137,6 +139,8 @@ def training_setup(
         rows,
         prompt or config.model.max_prompt_tokens,
         completion or config.model.max_completion_tokens,
+        micro_batch,
+        recompute,
         processes=process_count(),
         sharded=is_sharded(),
         bf16=bf16,
