@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from convrec.utils.progress import Progress, no_progress
 
 LOG = "vllm.log"
 """Output of vLLM, in the workspace."""
+
+_CAUSED_BY_ANOTHER = "RuntimeError: Engine core initialization failed"
+"""An error that refers to the error before it."""
 
 _MAX_SEED = 2**62
 _SEED_STEP = 1_000_003
@@ -57,18 +60,20 @@ def sample_with_vllm(
     working_folder: Path,
     progress: Progress = no_progress,
     python: str = sys.executable,
+    engine: Mapping[str, Any] | None = None,
 ) -> list[list[int]]:
     """Token ids of one list for each prompt (token ids) and seed, with its EOS if it has one.
 
-    `folder` holds a whole model. `python` is the interpreter of an environment with vLLM. Raises
-    TrainingError if vLLM fails; its output stays in `working_folder`.
+    `folder` holds a whole model. `python` is the interpreter of an environment with vLLM, `engine`
+    further arguments of its `LLM`. Raises TrainingError if vLLM fails; its output stays in
+    `working_folder`.
     """
     from convrec.models.generation import vllm_process
     from convrec.training.launch import run_command
     from convrec.training.launch_errors import last_error
 
     request = {
-        "engine": _engine_arguments(folder, config),
+        "engine": {**_engine_arguments(folder, config), **(engine or {})},
         "sampling": {
             "temperature": config.evaluate.temperature,
             "max_tokens": config.model.max_completion_tokens,
@@ -84,7 +89,8 @@ def sample_with_vllm(
         log = working_folder / f"{os.environ.get('RANK', '0')}-{LOG}"
         status = run_command([python, "-P", *script], _environment(), log, progress)
         if status:
-            reason = last_error(log.read_text(encoding="utf-8", errors="replace"))
+            text = log.read_text(encoding="utf-8", errors="replace")
+            reason = last_error(text.replace(_CAUSED_BY_ANOTHER, ""))
             raise TrainingError(
                 f"vLLM failed with exit status {status}: {reason.rstrip('.')}; see {log}, or set "
                 "evaluate.vllm=false"
