@@ -18,10 +18,14 @@ FILMS = ["Heat (1995)", "Alien (1979)", "Big (1988)"]
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of hidden width 16 and its tokenizer."""
+    return save_student(tmp_path_factory.mktemp("student"), 16)
+
+
+def save_student(folder: Path, hidden: int) -> Path:
+    """Train a student of this width and save it to `folder`."""
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("student")
     texts = ["\n".join(FILMS), "something like Heat or Alien", "films with Big"]
-    model, tokenizer = make_tiny(texts, Model(vocabulary=300, hidden=16, layers=2), seed=0)
+    model, tokenizer = make_tiny(texts, Model(vocabulary=300, hidden=hidden, layers=2), seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
     rng = random.Random(0)
     for _ in range(60):

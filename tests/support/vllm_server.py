@@ -1,0 +1,92 @@
+"""An HTTP stand-in for `vllm serve`, with the endpoints that TRL's client and our checks call."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.support.trainings import FILMS
+
+
+class StandInServer:
+    """Answers with lists of films; `answers` may replace the answer of a path, None is a 404."""
+
+    def __init__(self, tokenizer: Any, model_config: Any) -> None:
+        self.tokenizer = tokenizer
+        self.requests: list[dict[str, Any]] = []
+        self.url = ""
+        shape = {name: getattr(model_config, name) for name in ("vocab_size", "hidden_size")}
+        model = {"logprobs_mode": "processed_logprobs", "hf_config": shape}
+        transfer = {"backend": "nccl"}
+        info = {"vllm_config": {"model_config": model, "weight_transfer_config": transfer}}
+        self.answers: dict[str, Any] = {
+            "/health": {},
+            "/v1/models": {"data": [{"id": "student", "max_model_len": 112}]},
+            "/server_info": info,
+            "/get_world_size": {"world_size": 1},
+            "/start_weight_update": {},
+            "/finish_weight_update": {},
+            "/reset_prefix_cache": {"success": True},
+        }
+
+    def answer(self, path: str, body: dict[str, Any] | None) -> Any:
+        """The JSON answer to a request; None if there is no such endpoint."""
+        if path != "/v1/completions":
+            return self.answers.get(path)
+        assert body is not None
+        self.requests.append(body)
+        choices = []
+        for prompt in body["prompt"]:
+            for copy in range(body["n"]):
+                draw = random.Random(f"{prompt} {copy} {len(self.requests)}")
+                lines = [f"{title} ({year})" for _, title, year in draw.sample(FILMS, 3)]
+                ids = self.tokenizer.encode("\n".join(lines))
+                ids = [*ids, self.tokenizer.eos_token_id]
+                logprobs = {
+                    "tokens": [f"token_id:{token}" for token in ids],
+                    "token_logprobs": [-1.0] * len(ids),
+                    "top_logprobs": [{f"token_id:{token}": -1.0} for token in ids],
+                }
+                choices.append({"prompt_token_ids": prompt, "token_ids": ids, "logprobs": logprobs})
+        return {"choices": choices}
+
+
+@contextmanager
+def serve(server: StandInServer) -> Iterator[StandInServer]:
+    """Serve on a free port of this machine."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._respond(None)
+
+        def do_POST(self) -> None:
+            length = int(self.headers.get("Content-Length", 0))
+            self._respond(json.loads(self.rfile.read(length) or b"{}"))
+
+        def _respond(self, body: dict[str, Any] | None) -> None:
+            values = server.answer(self.path.split("?")[0], body)
+            content = json.dumps(values).encode()
+            self.send_response(404 if values is None else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    server.url = f"http://127.0.0.1:{http.server_port}"
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
