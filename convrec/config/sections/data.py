@@ -20,11 +20,16 @@ class Ingest(Section):
     format: Annotated[str, AfterValidator(INPUT_FORMATS.check)] = Field(
         "reddit-v2", description="Format of the conversations; `demo` generates them."
     )
-    path: str = Field("", description="File or folder with the conversations.")
+    path: str = Field(
+        "",
+        description="File or folder with the conversations, or `hub:owner/name@REVISION` for a "
+        "data set on the Hugging Face Hub.",
+    )
     catalog: str = Field(
         "",
         description="CSV or Parquet catalog. `catalog:NAME` is the newest published version of "
-        "NAME, `catalog:NAME@3` is version 3. Empty: the catalog next to the conversations.",
+        "NAME, `catalog:NAME@3` is version 3, `hub:owner/name/FILE` a file on the Hugging Face "
+        "Hub. Empty: the catalog next to the conversations.",
     )
     columns: dict[Literal["title", "year", "item_id", "aliases", "genres"], str] = Field(
         default={},
