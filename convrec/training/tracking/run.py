@@ -62,7 +62,7 @@ class TrackedRun:
     Attributes:
         tags: Names and ids by which the run can be found.
         parameters: The configuration by dotted key, as text.
-        folder: Where trackers write that are not told otherwise by their environment variables.
+        folder: Where trackers write by default, if their environment variables name no place.
         resumed_step: The step from which the training resumes; 0 if it starts.
     """
 
