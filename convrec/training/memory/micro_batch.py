@@ -32,6 +32,9 @@ SMALL_MODEL = 50_000_000
 USABLE_MEMORY = 0.9
 """Share of the available memory to plan with; the rest is for fragmentation."""
 
+SCANNING = ("mamba", "jamba", "bamba", "rwkv")
+"""Architectures that read a text token by token in Python: counting would take minutes."""
+
 CPU_MODEL, CPU_TOKENS = 100_000_000, 512
 """Parameters from which a CPU gets no more than so many tokens at once: more are not faster."""
 
@@ -71,8 +74,9 @@ def choose_micro_batch(
     they are set. Free memory differs between processes, so one must choose for all.
     """
     requested, checkpointing = getattr(config, stage).micro_batch, fixed_recompute(config)
-    small = int(model.num_parameters()) < SMALL_MODEL
-    if small or (requested and checkpointing is not None):
+    fixed = bool(requested) and checkpointing is not None
+    scans = any(name in model.config.model_type for name in SCANNING)
+    if fixed or scans or int(model.num_parameters()) < SMALL_MODEL:
         return MicroBatch(requested or rows, bool(checkpointing))
     limit = _limit(model, config, stage)
     attention = str(model.config._attn_implementation)

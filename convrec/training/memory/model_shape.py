@@ -85,7 +85,7 @@ def model_shape(name: str, source: str = "--model ") -> ModelShape:
     try:
         config = AutoConfig.from_pretrained(file, trust_remote_code=False)
         with FakeTensorMode():
-            model = _build_model(config, int(config.num_hidden_layers))
+            model = _build_model(config, int(config.num_hidden_layers), "eager")
             return _shape(name, model)
     except (OSError, ValueError, AttributeError, KeyError, StopIteration) as error:
         raise InputError(
@@ -207,16 +207,20 @@ def _add_adapters(model: Any, rank: int, targets: tuple[str, ...]) -> list[Any]:
     return weights
 
 
-def _build_model(config: Any, layers: int, attention: str = "sdpa") -> Any:
-    """The model with so many layers, in float32; call it in FakeTensorMode."""
+def _build_model(config: Any, layers: int, attention: str) -> Any:
+    """The model with so many layers, in float32; call it in FakeTensorMode.
+
+    A model that does not have this attention gets `eager`, which all have.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     from convrec.models.generation.support import few_layers
 
-    return AutoModelForCausalLM.from_config(
-        few_layers(config, layers),
-        dtype=torch.float32,
-        attn_implementation=attention,
-        trust_remote_code=False,
-    ).train()
+    options = {"dtype": torch.float32, "trust_remote_code": False}
+    config = few_layers(config, layers)
+    try:
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, **options)
+    except (ImportError, ValueError):
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", **options)
+    return model.train()
