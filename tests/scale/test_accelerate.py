@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from convrec.config import Config
 from convrec.errors import TrainingError
 from convrec.training.checkpoint import step_of
 from convrec.training.job import FitFunction
@@ -49,6 +51,25 @@ def test_two_processes_train_like_one(
     assert reports[-1][0] == reports[-1][1] == figures["steps"]
 
 
+def test_three_rows_are_shared_in_micro_batches(checkpoint: Path, tmp_path: Path) -> None:
+    """Each process has two passes of one row; the last pass of the second one is blank."""
+    for name, train in {"one": {"launcher": "process"}, "two": TWO_PROCESSES}.items():
+        torch.set_num_threads(1)
+        job = training_job("sft", checkpoint, tmp_path / name, tmp_path / f"{name}-w", **train)
+        values = job.config.model_dump()
+        values["sft"] |= {"batch_size": 3, "micro_batch": 3 if name == "one" else 1}
+        values["sft"] |= {"steps": 7, "eval_every": 3, "keep": "last"}
+        job = replace(job, config=Config.model_validate(values))
+        figures, _ = run_training(FITS["sft"], job, no_progress)
+        assert figures["micro_batch"] == values["sft"]["micro_batch"]
+    one, two = (weights(tmp_path / name) for name in ("one", "two"))
+    assert (one - weights(checkpoint)).abs().max() > 1e-3
+    assert (one - two).abs().max() < 1e-3
+    lines = zip(logged_metrics(tmp_path / "one"), logged_metrics(tmp_path / "two"), strict=True)
+    for expected, line in lines:
+        assert line == pytest.approx(expected, abs=1e-4), expected["step"]
+
+
 @pytest.mark.parametrize(("stage", "kill", "saved"), [("sft", 12, 10), ("rank_grpo", 5, 4)])
 def test_a_killed_launch_resumes(
     checkpoint: Path, tmp_path: Path, stage: str, kill: int, saved: int
@@ -85,8 +106,8 @@ def test_a_launch_is_retried_if_its_port_is_taken(checkpoint: Path, tmp_path: Pa
             training_jobs.raise_unexpected,
             r"failed \(exit status 1\): KeyError: 'no such film'; see",
         ),
-        (training_jobs.kill_one_process, r"killed with SIGKILL.*lower sft.batch_size=2"),
-        (training_jobs.run_out_of_memory, r"memory \(.*20.00 GiB\); lower sft.batch_size=2"),
+        (training_jobs.kill_one_process, r"killed with SIGKILL.*set a lower sft.micro_batch"),
+        (training_jobs.run_out_of_memory, r"memory \(.*20.00 GiB\); set a lower sft"),
         (training_jobs.exit_silently, r"failed \(exit status 7\): no error message; see"),
     ],
 )

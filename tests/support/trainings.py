@@ -51,6 +51,18 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "fixed_token": {"rank_grpo": {"prompts_per_step": 3, "reduction": "token", "beta": 1e-3}},
     "sft": {"sft": {"epochs": 4, "learning_rate": 1e-2, "batch_size": 2}},
+    "sft_steps": {
+        "sft": {
+            "steps": 13,
+            "learning_rate": 1e-2,
+            "schedule": "drop",
+            "drop_step": 9,
+            "batch_size": 2,
+            "micro_batch": 1,
+            "eval_every": 2,
+            "save_every": 3,
+        }
+    },
     "sft_lora": {"sft": {"epochs": 4, "batch_size": 2, "lora": {"rank": 2, "dropout": 0.1}}},
 }
 

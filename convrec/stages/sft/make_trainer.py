@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig
@@ -65,6 +66,7 @@ def make_trainer(inputs: SftInputs, callbacks: list[TrainerCallback]) -> Complet
     is_eager_faster = on_cpu and bf16 and longest <= _MAX_EAGER_LENGTH
     fastest = "eager" if is_eager_faster else ""
     set_attention(student.model, config.train.attn_implementation, fastest=fastest)
+    PartialState(cpu=on_cpu)  # connects the processes, which agree on a split
     split = _batch_split(inputs, bf16)
     convert_frozen_weights(student.model, config.model, config.sft.lora)
     pad = student.tokenizer.pad_token_id

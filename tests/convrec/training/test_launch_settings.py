@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from convrec.config import Config
+from convrec.config import Config, load
 from convrec.errors import ConfigError, TrainingError
 from convrec.pipeline.graph import NODES
 from convrec.training.launch_settings import (
@@ -81,6 +81,25 @@ def test_impossible_settings_are_refused(stage: Any, train: Any, stages: Any, me
     settings = config(stages, **train)
     with pytest.raises(ConfigError, match=message):
         check_stage(settings, stage, launch_settings(settings, gpus=0))
+
+
+def test_any_number_of_processes_shares_the_rows_of_a_step() -> None:
+    settings = load("reddit-v2", {"train.launcher": "accelerate", "train.processes": 8})
+    assert settings.sft.batch_size % 8
+    check_stage(settings, "sft", launch_settings(settings, gpus=0))
+
+
+def test_deepspeed_leaves_the_passes_of_a_step_to_the_trainer(tmp_path: Path) -> None:
+    path = tmp_path / "accelerate.yaml"
+    path.write_text(
+        "distributed_type: DEEPSPEED\nnum_processes: 2\ndeepspeed_config:\n  zero_stage: 3\n"
+        "  gradient_accumulation_steps: 4\n",
+        encoding="utf-8",
+    )
+    for parallel in ("zero3", str(path)):
+        accelerate = launch_settings(config(parallel=parallel), gpus=2).accelerate
+        assert accelerate["deepspeed_config"]["zero_stage"] == 3
+        assert "gradient_accumulation_steps" not in accelerate["deepspeed_config"]
 
 
 def test_missing_gpus_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

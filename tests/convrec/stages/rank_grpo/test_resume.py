@@ -35,6 +35,8 @@ def kill_at(step: int, kind: str, checkpoint: Path, out: Path, folder: Path) -> 
         pytest.param("twice", [3, 7], [2, 6], marks=pytest.mark.slow),
         pytest.param("grpo", [7], [6], marks=pytest.mark.slow),
         ("sft", [12], [10]),
+        ("sft_steps", [8], [6]),
+        pytest.param("sft_steps", [2, 6, 12], [0, 3, 9], marks=pytest.mark.slow),
         pytest.param("sft_lora", [12, 18], [10, 15], marks=pytest.mark.slow),
     ],
 )

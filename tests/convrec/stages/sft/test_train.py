@@ -114,7 +114,7 @@ def test_out_of_memory_suggests_a_smaller_micro_batch(
     monkeypatch.setattr(trainer.CompletionTrainer, "compute_loss", run_out_of_memory)
     with pytest.raises(TrainingError, match=r"try --set sft\.micro_batch=4, or --set train.grad"):
         train_sft(ROWS, [], micro, tmp_path, seed=1)
-    with pytest.raises(TrainingError, match="try a lower model.max_prompt_tokens, or --set train"):
+    with pytest.raises(TrainingError, match=r"try a lower model\.max_prompt_tokens, or --set"):
         train_sft(ROWS, [], sft(micro, micro_batch=1), tmp_path, seed=1)
     assert not is_out_of_memory(RuntimeError("shapes differ"))
 
@@ -128,3 +128,53 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     monkeypatch.setattr(trainer.CompletionTrainer, "compute_loss", not_finite)
     with pytest.raises(TrainingError, match=r"lower sft\.learning_rate"):
         train_sft(ROWS, [], micro, tmp_path, seed=1)
+
+
+def test_the_weights_with_the_lowest_validation_loss_are_kept(
+    micro: Config, tmp_path: Path
+) -> None:
+    diverges = {"learning_rate": 3.0, "schedule": "constant", "warmup_ratio": 0, "steps": 8}
+    figures, curves = train_sft(
+        ROWS, ROWS[:5], sft(micro, eval_every=2, **diverges), tmp_path / "best", seed=1
+    )
+    losses = {step: value for step, name, value in curves.iter_rows() if name == "validation_loss"}
+    assert sorted(losses) == [2, 4, 6, 8]
+    step = min(losses, key=lambda step: losses[step])
+    assert step < 8
+    assert (figures["best_step"], figures["validation_loss"]) == (step, losses[step])
+    stopped = sft(micro, keep="last", **{**diverges, "steps": step})
+    figures, _ = train_sft(ROWS, ROWS[:5], stopped, tmp_path / "stopped", seed=1)
+    assert "best_step" not in figures
+    best, last = (tmp_path / name / "model.safetensors" for name in ("best", "stopped"))
+    assert best.read_bytes() == last.read_bytes()
+
+
+def test_steps_and_the_last_of_them_is_validated(micro: Config, tmp_path: Path) -> None:
+    config = sft(micro, steps=4, eval_every=3, batch_size=5)
+    figures, curves = train_sft(ROWS, ROWS[:5], config, tmp_path, seed=1)
+    assert figures["steps"] == 4
+    steps = [step for step, name, _ in curves.iter_rows() if name == "validation_loss"]
+    assert steps == [3, 4]
+
+
+def test_a_frozen_base_in_bf16_learns(micro: Config, tmp_path: Path) -> None:
+    train_sft(ROWS, [], sft(micro, epochs=1), tmp_path / "base", seed=1)
+    model = {"base": str(tmp_path / "base"), "weights": "bfloat16", "bf16": False}
+    config = micro.model_copy(
+        update={
+            "model": micro.model.model_copy(update=model),
+            "sft": micro.sft.model_copy(update={"lora": Lora(rank=4), "epochs": 2}),
+        }
+    )
+    config = config.model_copy(
+        update={"train": config.train.model_copy(update={"gradient_checkpointing": "on"})}
+    )
+    _, curves = train_sft(ROWS, [], config, tmp_path / "lora", seed=1)
+    losses = [value for _, name, value in curves.iter_rows() if name == "loss"]
+    assert losses[-1] < losses[0] - 0.01
+    tuned = load_checkpoint(tmp_path / "lora").model.state_dict()
+    query = tuned["model.layers.0.self_attn.q_proj.weight"]
+    assert query.dtype == torch.float32
+    assert not torch.equal(query, query.bfloat16().float())  # adapters are not rounded
+    gate = tuned["model.layers.0.mlp.gate_proj.weight"]
+    assert torch.equal(gate, gate.bfloat16().float())
