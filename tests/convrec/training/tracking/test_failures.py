@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -181,3 +182,15 @@ def test_a_training_that_fails_ends_its_report_as_failed(
     with pytest.raises(ValueError, match="broke"):
         train_tracked("sft", ["dvclive"], checkpoint, tmp_path / "other", fail)
     assert ended == ["KILLED", "FAILED"]
+
+
+def test_a_kubeflow_job_is_not_reported_unasked(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("KUBEFLOW_TRAINER_SERVER_URL", url)
+        train_tracked("sft", [], checkpoint, tmp_path)
+        with pytest.raises(BlockingIOError):
+            server.accept()
