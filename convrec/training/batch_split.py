@@ -105,8 +105,11 @@ def _stored_split(
 
 
 def _broadcast(split: BatchSplit | None) -> BatchSplit:
+    import torch
+    from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
+    PartialState(cpu=not torch.cuda.is_available())  # connects the processes, if nothing has yet
     sent = [split]
     broadcast_object_list(sent)
     assert sent[0] is not None
