@@ -221,7 +221,7 @@ def run_part(part: Part, folder: Path) -> None:
         of = {name: curves.filter(pl.col("name") == name)["value"] for name in ("tokens", "reward")}
         result["reward"] = of["reward"].to_list()[0]
         generated = float(of["tokens"].sum()) * ROWS
-        result["tokens_per_second"] = round(generated / max(float(figures["seconds"]), 1e-3))
+        result["tokens_per_second"] = round(generated / max(float(figures["seconds_sampling"]), 1e-3))
     print(json.dumps(result))
 
 

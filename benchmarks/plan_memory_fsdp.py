@@ -23,14 +23,16 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import TrainerCallback
 
 from benchmarks.plan_memory import (
-    COMPLETION,
-    PROMPT,
+    TEXT,
     config,
+    longest_completion,
     model_folder,
     peak_allocated,
     training_job,
 )
 from convrec.models.hardware import has_bf16
+from convrec.models.load import load_tokenizer
+from convrec.models.prompts import encode_student_prompt
 from convrec.training.job import Progress, TrainingJob, TrainingResult
 from convrec.training.memory import estimate as memory
 from convrec.training.memory.model_shape import model_shape
@@ -80,12 +82,14 @@ def measure(size: str, bf16: bool) -> dict[str, Any]:
             fitted, replace(job, working_folder=folder / "working"), lambda *said: None
         )
         shape = model_shape(str(folder / "base"))
-    memory.RECOMPUTE_FROM = 1
+        prompt = encode_student_prompt(load_tokenizer(folder / "base"), TEXT, settings)
+        _, completion = longest_completion(settings)
     wanted = memory.TrainingSetup(
         "sft",
         batch // 2,
-        PROMPT,
-        COMPLETION,
+        len(prompt),
+        completion,
+        recompute=True,
         processes=2,
         sharded=True,
         bf16=bf16,
