@@ -46,10 +46,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "rank_grpo": {"rank_grpo": {"beta": 1e-3, "eval_every": 3, "exact": 1.0, "early": -1.0}},
     "grpo": {"rank_grpo": {"algorithm": "grpo", "beta": 0.0}},
     "twice": {"rank_grpo": {"iterations": 2, "lora": {"rank": 2, "dropout": 0.1}, "exact": 1.0}},
+    "parts": {"rank_grpo": {"micro_batch": 2, "beta": 1e-3, "exact": 1.0, "early": -1.0}},
     "fixed": {
         "rank_grpo": {"prompts_per_step": 3, "beta": 1e-3, "eval_every": 3, "exact": 1.0},
     },
     "fixed_token": {"rank_grpo": {"prompts_per_step": 3, "reduction": "token", "beta": 1e-3}},
+    "fixed_parts": {
+        "rank_grpo": {"prompts_per_step": 4, "micro_batch": 2, "beta": 1e-3, "exact": 1.0},
+    },
     "sft": {"sft": {"epochs": 4, "learning_rate": 1e-2, "batch_size": 2}},
     "sft_steps": {
         "sft": {

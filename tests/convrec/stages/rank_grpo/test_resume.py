@@ -34,6 +34,7 @@ def kill_at(step: int, kind: str, checkpoint: Path, out: Path, folder: Path) -> 
         pytest.param("rank_grpo", [1, 4, 7], [0, 2, 6], marks=pytest.mark.slow),
         pytest.param("twice", [3, 7], [2, 6], marks=pytest.mark.slow),
         pytest.param("grpo", [7], [6], marks=pytest.mark.slow),
+        pytest.param("parts", [5], [4], marks=pytest.mark.slow),
         ("sft", [12], [10]),
         ("sft_steps", [8], [6]),
         pytest.param("sft_steps", [2, 6, 12], [0, 3, 9], marks=pytest.mark.slow),
