@@ -17,7 +17,7 @@ from convrec.stages.ingest.json_rows import (
     line_rows,
     records,
 )
-from convrec.utils.arrow_files import read_table
+from convrec.utils.arrow_files import read_batches
 from convrec.utils.error_text import first_line
 from convrec.utils.file_content import data_suffix, is_parquet, reject_other_kinds, text_lines
 
@@ -54,8 +54,9 @@ def read_raw_rows(file: ConversationFile) -> Iterator[RawRow]:
     """The rows of a file. Raises InputError if the file as a whole cannot be read."""
     suffix = data_suffix(file.path.name)
     if suffix == ".arrow" or is_parquet(file.path):
-        table = read_table(file.path, arrow=suffix == ".arrow")
-        for number, value in enumerate(table.iter_rows(named=True), start=1):
+        tables = read_batches(file.path, arrow=suffix == ".arrow")
+        rows = chain.from_iterable(table.iter_rows(named=True) for table in tables)
+        for number, value in enumerate(rows, start=1):
             yield RawRow(file.source, file.split, number, value, "", "")
         return
     reject_other_kinds(file.path, WANTED)
