@@ -11,8 +11,9 @@ from __future__ import annotations
 import glob
 import logging
 import re
+import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from convrec.config import Config
 from convrec.errors import InputError, is_disk_full
@@ -199,6 +200,15 @@ def _check_path(source: HubSource) -> None:
 
 def _local_path(source: HubSource, *, local_files_only: bool) -> Path:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+    class TerminalBar(tqdm):
+        """A progress bar that a log file does not get."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            is_terminal = sys.stderr is not None and sys.stderr.isatty()
+            options |= {} if is_terminal else {"disable": True}
+            super().__init__(*args, **options)  # type: ignore[no-untyped-call]
 
     escaped = glob.escape(source.path)
     folder = snapshot_download(
@@ -208,6 +218,7 @@ def _local_path(source: HubSource, *, local_files_only: bool) -> Path:
         allow_patterns=[escaped, f"{escaped}/*"] if source.path else None,
         ignore_patterns=_IGNORED,
         local_files_only=local_files_only,
+        tqdm_class=TerminalBar,
     )
     return Path(folder) / source.path
 

@@ -61,7 +61,7 @@ def model_card(store: Store, checkpoint: str) -> str:
         f"A language model with {row['parameters']:,} parameters that recommends "
         f"{serving.list_length} {escape(serving.domain.noun)} items for a conversation, "
         f"one per line, best first. Trained by convrec {code_revision()}, stage "
-        f"{header.ref.stage}, on {header.created_at:%Y-%m-%d}, from {escape(_base_text(base))}.",
+        f"{header.ref.stage}, on {header.created_at:%Y-%m-%d}, from {_base_text(base)}.",
         "## Metrics",
         metrics_text(measured),
         "## Use",
@@ -114,7 +114,7 @@ def _base_text(base: str) -> str:
     if base == "tiny":
         return "random weights (the base `tiny`)"
     terms = base_license(base).get("license", "")
-    return f"{base_folder_name(base)}{f' (license {terms})' if terms else ''}"
+    return escape(f"{base_folder_name(base)}{f' (license {terms})' if terms else ''}")
 
 
 def _prompt(serving: Config) -> str:

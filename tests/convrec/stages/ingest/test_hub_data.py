@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from convrec.artifacts import Store
-from convrec.catalog.hub_data import parse_hub_name
-from convrec.catalog.selection import load_with_catalog
+from convrec.catalog.hub_data import parse_hub_name, pin_hub_revisions
+from convrec.catalog.selection import hub_catalog, load_with_catalog
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.pipeline.plan import make_plan
@@ -274,6 +274,26 @@ def test_weights_and_pictures_are_not_downloaded(hub: Hub) -> None:
     hub.add("reader/films", {**FILES, "model.safetensors": b"0", "cover.png": b"0"})
     read_data(_config())
     assert not [path for path in hub.asked if "safetensors" in path or "png" in path]
+
+
+def test_the_sources_of_a_profile_are_pinned_too(films: Repo) -> None:
+    sections = {"ingest": {"path": NAME, "limit": 3}, "recommend": {"source": "provided"}}
+    config = Config.model_validate({"sources": {"films": sections, "other": {"ingest": {}}}})
+    pinned = pin_hub_revisions(config).sources
+    assert pinned["films"]["ingest"] == {"path": f"{NAME}@{films.refs['main']}", "limit": 3}
+    assert pinned["films"]["recommend"] == {"source": "provided"}
+    assert pinned["other"] == {"ingest": {}}
+
+
+def test_a_catalog_file_replaces_that_of_the_hub(
+    hub: Hub, films: Repo, store: Store, tmp_path: Path
+) -> None:
+    assert hub_catalog(_config()) is not None
+    file = tmp_path / "own.csv"
+    file.write_text(CATALOG_ROWS, encoding="utf-8")
+    assert hub_catalog(_config(**{"ingest.catalog": str(file)})) is None
+    own = _ids(_config(**{"ingest.catalog": str(file)}), store)
+    assert own[1] == _ids(_config(), store)[1]  # conversations do not depend on the catalog
 
 
 def test_paths_that_are_no_names_stay_paths() -> None:
