@@ -16,14 +16,13 @@ from tests.support.trainings import FILMS
 class StandInServer:
     """Answers with lists of films; `answers` may replace the answer of a path, None is a 404."""
 
-    def __init__(self, tokenizer: Any, model_config: Any) -> None:
+    def __init__(self, tokenizer: Any, model: str) -> None:
         self.tokenizer = tokenizer
         self.requests: list[dict[str, Any]] = []
         self.url = ""
-        shape = {name: getattr(model_config, name) for name in ("vocab_size", "hidden_size")}
-        model = {"logprobs_mode": "processed_logprobs", "hf_config": shape}
+        settings = {"logprobs_mode": "processed_logprobs", "model": model}
         transfer = {"backend": "nccl"}
-        info = {"vllm_config": {"model_config": model, "weight_transfer_config": transfer}}
+        info = {"vllm_config": {"model_config": settings, "weight_transfer_config": transfer}}
         self.answers: dict[str, Any] = {
             "/health": {},
             "/v1/models": {"data": [{"id": "student", "max_model_len": 112}]},
@@ -36,9 +35,10 @@ class StandInServer:
 
     def answer(self, path: str, body: dict[str, Any] | None) -> Any:
         """The JSON answer to a request; None if there is no such endpoint."""
-        if path != "/v1/completions":
+        if path == "/tokenize" and body is not None:
+            return {"tokens": self.tokenizer.encode(body["prompt"], add_special_tokens=False)}
+        if path != "/v1/completions" or body is None:
             return self.answers.get(path)
-        assert body is not None
         self.requests.append(body)
         choices = []
         for prompt in body["prompt"]:

@@ -75,7 +75,7 @@ def make_trainer(
         line_format=config.line_format,
     )
     if settings.vllm == "server" and is_first():
-        check_server(config, student.model.config, timeout=SERVER_TIMEOUT)
+        check_server(config, student, timeout=SERVER_TIMEOUT)
     rollout = VllmRollout() if settings.vllm else make_rollout(inputs)
     options: dict[str, Any] = {
         "model": student.model,

@@ -24,7 +24,7 @@ from convrec.stages.rank_grpo.callbacks import SyncRngCallback
 from convrec.stages.rank_grpo.inputs import Rows, prepare_inputs
 from convrec.stages.rank_grpo.make_trainer import make_trainer, make_validation
 from convrec.stages.rank_grpo.validation import Validation
-from convrec.stages.rank_grpo.vllm import stop_vllm
+from convrec.stages.rank_grpo.vllm import one_line_errors, stop_vllm
 from convrec.titles.index import TitleIndex
 from convrec.training.checkpoint import CheckpointCallback, run_trainer
 from convrec.training.chunked_head import cpu_head
@@ -89,7 +89,7 @@ def train_rank_grpo(
         if process_count() > 1:
             trainer.add_callback(SyncRngCallback(trainer.rollout))
         trainer.add_callback(checkpoints)
-        with tracking, cpu_head(trainer.model):
+        with tracking, cpu_head(trainer.model), one_line_errors(settings):
             run_trainer(trainer, checkpoints, _memory_advice(settings, trainer.args))
         model = trainer.accelerator.unwrap_model(trainer.model)
         steps = trainer.state.global_step

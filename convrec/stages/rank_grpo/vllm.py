@@ -130,7 +130,7 @@ def _end(ids: Sequence[int], eos_ids: Sequence[int]) -> int:
 
 @contextmanager
 def one_line_errors(settings: RankGrpo) -> Iterator[None]:
-    """Raise TrainingError for what fails while TRL starts vLLM or connects to its server."""
+    """Raise TrainingError for what fails in vLLM, or between TRL and its server."""
     try:
         yield
     except ConvrecError:
@@ -147,7 +147,7 @@ def one_line_errors(settings: RankGrpo) -> Iterator[None]:
             )
         else:
             message = (
-                f"vLLM cannot start in the training process ({text}); change rank_grpo.vllm_memory="
+                f"vLLM failed in the training process ({text}); change rank_grpo.vllm_memory="
                 f"{settings.vllm_memory:g} or rank_grpo.vllm_max_length, or use a vLLM server"
             )
         raise TrainingError(message) from error

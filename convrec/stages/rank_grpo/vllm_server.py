@@ -6,28 +6,32 @@ copies weights by name, so the server must run the same architecture.
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from convrec.config import Config
 from convrec.errors import TrainingError
+from convrec.models.load import Student
 from convrec.stages.rank_grpo.vllm import max_length
 
-_INTERVAL = 2.0
+_INTERVAL, _ANSWER = 2.0, 60.0  # vLLM takes seconds to describe its environment
+_SAMPLE = "1. The Silence of the Lambs (1991)\n"
 _SHAPE = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 _TRANSFER = """--weight-transfer-config '{"backend": "nccl"}'"""
 
 
-def check_server(config: Config, model_config: Any = None, *, timeout: float = 0.0) -> str:
+def check_server(config: Config, student: Student | None = None, *, timeout: float = 0.0) -> str:
     """The name of the model that the server at `rank_grpo.vllm_url` serves.
 
-    Waits `timeout` seconds until the server responds. `model_config` is that of the trained model
-    (transformers), to compare shapes with. Raises TrainingError if TRL cannot use the server.
+    Waits `timeout` seconds until the server responds. Compares its model with the trained one, the
+    `student`. Raises TrainingError if TRL cannot use the server.
     """
     url = config.rank_grpo.vllm_url.rstrip("/")
-    with httpx.Client(base_url=url, timeout=10, follow_redirects=True) as client:
+    with httpx.Client(base_url=url, timeout=_ANSWER, follow_redirects=True) as client:
         _wait_for(client, url, timeout)
         served = _get(client, url, "/v1/models")["data"][0]
         needed, length = max_length(config), served.get("max_model_len") or 0
@@ -36,9 +40,11 @@ def check_server(config: Config, model_config: Any = None, *, timeout: float = 0
                 f"the vLLM server at {url} allows {length} tokens of a prompt and its list, but "
                 f"{needed} may be needed; restart it with --max-model-len {needed}"
             )
-        _check_settings(_server_info(client, url), config, url)
-        if model_config is not None:
-            _check_shape(_server_info(client, url), model_config, served["id"], url)
+        info = _get(client, url, "/server_info", config_format="json")["vllm_config"]
+        _check_settings(info, config, url)
+        if student is not None:
+            model = str(info.get("model_config", {}).get("model", ""))
+            _check_model(client, model, served["id"], student, url)
         world = _get(client, url, "/get_world_size")["world_size"]
         if not isinstance(world, int) or world < 1:
             raise TrainingError(
@@ -80,11 +86,6 @@ def _get(client: httpx.Client, url: str, path: str, **params: str) -> dict[str, 
     return values
 
 
-def _server_info(client: httpx.Client, url: str) -> dict[str, Any]:
-    values: dict[str, Any] = _get(client, url, "/server_info", config_format="json")["vllm_config"]
-    return values
-
-
 def _check_settings(info: dict[str, Any], config: Config, url: str) -> None:
     if info.get("weight_transfer_config") is None:
         raise TrainingError(
@@ -99,15 +100,19 @@ def _check_settings(info: dict[str, Any], config: Config, url: str) -> None:
         )
 
 
-def _check_shape(info: dict[str, Any], model_config: Any, served: str, url: str) -> None:
-    """Compare the fields that the server reports with the trained model's."""
-    reported = info.get("model_config", {}).get("hf_config") or {}
-    if not isinstance(reported, dict):
-        return
+def _check_model(client: httpx.Client, model: str, served: str, student: Student, url: str) -> None:
+    """Compare the tokenizers, and the shapes if the folder of the served model is at hand."""
+    ids = student.tokenizer.encode(_SAMPLE, add_special_tokens=False)
+    body = {"model": served, "prompt": _SAMPLE, "add_special_tokens": False}
+    answer = client.post("/tokenize", json=body)
+    differs = answer.is_success and answer.json().get("tokens") != ids
+    file = Path(model) / "config.json"
+    shape = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for name in _SHAPE:
-        expected, actual = getattr(model_config, name, None), reported.get(name)
-        if expected is not None and actual is not None and expected != actual:
-            raise TrainingError(
-                f"the vLLM server at {url} serves {served} with {name}={actual}, but the trained "
-                f"model has {expected}; start it with the checkpoint that is trained, or its base"
-            )
+        expected = getattr(student.model.config, name, None)
+        differs = differs or shape.get(name, expected) != expected
+    if differs:
+        raise TrainingError(
+            f"the vLLM server at {url} serves another model, {served}; start it with the "
+            "checkpoint that is trained, or with its base model"
+        )

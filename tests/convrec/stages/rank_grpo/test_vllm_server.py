@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 import torch
 from trl.generation import vllm_client, vllm_generation
 
-from convrec.config import Config
+from convrec.config import Config, Model
 from convrec.errors import TrainingError
 from convrec.models.load import load_checkpoint
 from convrec.models.prompts import encode_prompt
+from convrec.models.tiny import make_tiny
 from convrec.stages.rank_grpo import make_trainer as trainers
 from convrec.stages.rank_grpo import vllm
 from convrec.stages.rank_grpo.train import train_rank_grpo
@@ -28,14 +30,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 NO_TRANSFER = {"vllm_config": {"model_config": {}, "weight_transfer_config": None}}
 RAW = {"logprobs_mode": "raw_logprobs"}
-WIDE = {"vocab_size": 9, "hidden_size": 16}
 TRANSFER = {"backend": "nccl"}
 
 
 @pytest.fixture
 def server(checkpoint: Path) -> Iterator[StandInServer]:
     student = load_checkpoint(checkpoint)
-    with serve(StandInServer(student.tokenizer, student.model.config)) as running:
+    with serve(StandInServer(student.tokenizer, str(checkpoint))) as running:
         yield running
 
 
@@ -63,16 +64,6 @@ def train(checkpoint: Path, out: Path, url: str) -> None:
             r"rank_grpo.temperature=0.5; restart it with --logprobs-mode processed_logprobs",
         ),
         (
-            "/server_info",
-            {
-                "vllm_config": {
-                    "model_config": {"logprobs_mode": "processed_logprobs", "hf_config": WIDE},
-                    "weight_transfer_config": TRANSFER,
-                }
-            },
-            r"serves student with vocab_size=9, but the trained model has \d+; start it with",
-        ),
-        (
             "/v1/models",
             {"data": [{"id": "student", "max_model_len": 100}]},
             r"allows 100 tokens .* restart it with --max-model-len 112",
@@ -83,13 +74,29 @@ def train(checkpoint: Path, out: Path, url: str) -> None:
 def test_an_unusable_server_is_one_sentence(
     checkpoint: Path, server: StandInServer, path: str, answer: Any, message: str
 ) -> None:
-    model_config = load_checkpoint(checkpoint).model.config
-    settings = config(server.url, temperature=0.5)
-    assert check_server(settings, model_config) == "student"
+    student, settings = load_checkpoint(checkpoint), config(server.url, temperature=0.5)
+    assert check_server(settings, student) == "student"
     server.answers[path] = answer
     with pytest.raises(TrainingError, match=message) as raised:
-        check_server(settings, model_config)
+        check_server(settings, student)
     assert "\n" not in str(raised.value)
+
+
+def test_another_model_is_refused(checkpoint: Path, server: StandInServer, tmp_path: Path) -> None:
+    student, other = load_checkpoint(checkpoint), tmp_path / "other"
+    other.mkdir()
+    shape = {"vocab_size": student.model.config.vocab_size, "hidden_size": 32}
+    (other / "config.json").write_text(json.dumps(shape), encoding="utf-8")
+    info = server.answers["/server_info"]["vllm_config"]["model_config"]
+    info["model"] = str(other)
+    message = "serves another model, student; start it with the checkpoint that is trained"
+    with pytest.raises(TrainingError, match=message):
+        check_server(config(server.url), student)
+    info["model"] = "owner/elsewhere"
+    assert check_server(config(server.url), student) == "student"
+    server.tokenizer = make_tiny(["other texts"], Model(vocabulary=300, hidden=16), seed=0)[1]
+    with pytest.raises(TrainingError, match=message):
+        check_server(config(server.url), student)
 
 
 def test_a_missing_server_is_one_sentence(
