@@ -41,6 +41,12 @@ from convrec.utils.locks import file_lock, try_file_lock
 from convrec.utils.progress import Progress
 from convrec.utils.workspace import workspace
 
+ACCELERATE = "accelerate.json"
+"""accelerate's configuration, in the folder of a launch."""
+
+FUNCTION = "function"
+"""The function that the workers call; other machines join a launch once this file exists."""
+
 LOG = "launch.log"
 """Output of the processes of the last launch, in the workspace."""
 
@@ -66,14 +72,16 @@ def run_training(fit: FitFunction, job: TrainingJob, progress: Progress) -> Trai
     with workspace(job.working_folder) as folder, _launch_folder(folder) as launch_folder:
         _wait_for_earlier_processes(folder)
         replace(job, working_folder=folder).save(launch_folder)
-        accelerate_file = launch_folder / "accelerate.json"
+        accelerate_file = launch_folder / ACCELERATE
         accelerate_file.write_text(json.dumps(settings.accelerate), encoding="utf-8")
         log = folder / LOG
-        for _ in range(MAX_LAUNCHES):
+        function = f"{fit.__module__}:{fit.__qualname__}"
+        command = launch_command(accelerate_file, launch_folder, function)
+        if settings.machines > 1:
+            (launch_folder / FUNCTION).write_text(function, encoding="utf-8")
+        for _ in range(MAX_LAUNCHES if settings.machines == 1 else 1):
             (launch_folder / ERROR).unlink(missing_ok=True)
-            status = run_command(
-                _command(launch_folder, fit), _environment(settings), log, progress
-            )
+            status = run_command(command, launch_environment(settings), log, progress)
             if not status or not port_was_taken(log):
                 break
         if status or not (launch_folder / FIGURES).is_file():
@@ -87,20 +95,20 @@ def run_training(fit: FitFunction, job: TrainingJob, progress: Progress) -> Trai
         return figures, pl.read_parquet(launch_folder / CURVES, glob=False)
 
 
-def _command(launch_folder: Path, fit: FitFunction) -> list[str]:
-    accelerate_file = str(launch_folder / "accelerate.json")
-    launcher = ["-m", "accelerate.commands.launch", "--config_file", accelerate_file]
-    worker = ["-m", "convrec.training.worker", str(launch_folder)]
-    return [sys.executable, *launcher, *worker, f"{fit.__module__}:{fit.__qualname__}"]
+def launch_command(accelerate_file: Path, launch_folder: Path, function: str) -> list[str]:
+    """The command that starts this machine's processes of a launch."""
+    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(accelerate_file)]
+    worker = ["-m", "convrec.training.worker", str(launch_folder), function]
+    return [sys.executable, *launcher, *worker]
 
 
-def _environment(settings: LaunchSettings) -> dict[str, str]:
+def launch_environment(settings: LaunchSettings) -> dict[str, str]:
     """This process's environment, with convrec importable and the cores divided."""
     inherited = {
         name: value for name, value in os.environ.items() if name not in TORCHRUN_VARIABLES
     }
     paths = [str(Path(convrec.__file__).parents[1]), inherited.get("PYTHONPATH", "")]
-    threads = max(1, (os.cpu_count() or 1) // settings.processes)
+    threads = max(1, (os.cpu_count() or 1) * settings.machines // settings.processes)
     return {
         "OMP_NUM_THREADS": str(threads),
         **inherited,

@@ -1,7 +1,8 @@
 """How processes share a training: accelerate's configuration, and combinations that are refused.
 
-`train.parallel` names a template in `templates/`, or any configuration file of accelerate for one
-machine. The number of processes and the device type (GPU or CPU) are filled in.
+`train.parallel` names a template in `templates/`, or any configuration file of accelerate. The
+number of processes and the device type (GPU or CPU) are filled in. If the file is for several
+machines, this one launches its own share (`convrec.training.join` launches the others).
 """
 
 from __future__ import annotations
@@ -25,24 +26,29 @@ class LaunchSettings(NamedTuple):
     processes: int
     sharded: bool
 
+    @property
+    def machines(self) -> int:
+        """Number of machines that train together."""
+        return int(self.accelerate.get("num_machines") or 1)
+
 
 def launch_settings(config: Config, gpus: int) -> LaunchSettings:
     """The settings that `config.train` selects on a machine with so many GPUs.
 
-    Raises ConfigError for a file that accelerate cannot use, or that is for several machines.
+    `gpus` are those of each machine. Raises ConfigError for a file that accelerate cannot use.
     """
     train = config.train
     is_shipped = train.parallel in SHIPPED
     path = TEMPLATES / f"{train.parallel}.yaml" if is_shipped else Path(train.parallel).expanduser()
     accelerate = _read_accelerate_file(path, train.parallel)
-    if accelerate.get("num_machines", 1) > 1:
-        raise ConfigError(
-            f"train.parallel={train.parallel} is for {accelerate['num_machines']} machines, but "
-            "convrec launches on one; set num_machines to 1"
-        )
+    machines = int(accelerate.get("num_machines") or 1)
     in_file = 0 if is_shipped else int(accelerate.get("num_processes") or 0)
-    processes = train.processes or in_file or max(gpus, 1)
-    accelerate |= {"num_processes": processes, "main_process_port": 0, "machine_rank": 0}
+    processes = train.processes or in_file or machines * max(gpus, 1)
+    accelerate |= {"num_processes": processes, "machine_rank": 0}
+    if machines == 1:
+        accelerate["main_process_port"] = 0  # any free one
+    elif message := _machines_error(accelerate, machines):
+        raise ConfigError(f"train.parallel={train.parallel} is for {machines} machines, {message}")
     sharded = str(accelerate["distributed_type"]) in ("FSDP", "DEEPSPEED")
     # A step's number of passes is known when the model is loaded.
     accelerate.get("deepspeed_config", {}).pop("gradient_accumulation_steps", None)
@@ -52,6 +58,16 @@ def launch_settings(config: Config, gpus: int) -> LaunchSettings:
     elif processes == 1 and not sharded:
         accelerate["distributed_type"] = "NO"
     return LaunchSettings(accelerate, processes, sharded)
+
+
+def _machines_error(accelerate: dict[str, Any], machines: int) -> str:
+    """What a file for several machines lacks, "" if nothing."""
+    for name in ("main_process_ip", "main_process_port"):
+        if not accelerate.get(name):
+            return f"but has no {name}; set it to that of the machine that runs convrec"
+    if accelerate["num_processes"] % machines:
+        return f"which cannot share {accelerate['num_processes']} processes evenly"
+    return ""
 
 
 def _read_accelerate_file(path: Path, name: str) -> dict[str, Any]:
@@ -119,11 +135,9 @@ def missing_requirements(config: Config, settings: LaunchSettings, gpus: int) ->
     parallel, missing = config.train.parallel, []
     if settings.sharded and not gpus:
         missing.append(f"train.parallel={parallel} needs GPUs, but this machine has none")
-    elif gpus and settings.processes > gpus:
-        missing.append(
-            f"{settings.processes} processes need {settings.processes} GPUs, but this machine has "
-            f"{gpus}"
-        )
+    elif gpus and settings.processes > gpus * settings.machines:
+        local = settings.processes // settings.machines
+        missing.append(f"{local} processes need {local} GPUs, but this machine has {gpus}")
     if settings.accelerate["distributed_type"] == "DEEPSPEED" and find_spec("deepspeed") is None:
         missing.append(
             f"train.parallel={parallel} needs the package deepspeed, which is not installed"
