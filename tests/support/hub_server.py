@@ -32,6 +32,8 @@ class Repo:
     private: bool = False
     readable: bool = True
     """Whether the token may read it."""
+    gated: bool = False
+    """Whether its files are refused until its terms are accepted."""
 
     def commit(self, files: dict[str, bytes | str], branch: str = "main") -> str:
         """Add a commit on top of a branch; returns its sha."""
@@ -175,6 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self._repo(kind, name)
         sha = self._sha(repo, revision) if repo else None
         if repo is None or sha is None:
+            return
+        if repo.gated:
+            self._refuse(403, "GatedRepo")
             return
         if path not in repo.commits[sha]:
             self._refuse(404, "EntryNotFound")

@@ -194,6 +194,12 @@ def test_private_data_need_a_token(
     assert _splits(_config())["test"] == ["four"]
 
 
+def test_gated_data_are_refused_in_a_sentence(films: Repo) -> None:
+    films.gated = True
+    with pytest.raises(InputError, match="is gated; accept its terms on its page"):
+        read_data(_config())
+
+
 def test_no_network_is_a_sentence(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(InputError, match=r"the Hub cannot be reached \(ConnectError\)"):
