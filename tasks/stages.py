@@ -7,6 +7,7 @@ from typing import Any
 from convrec.config import DATA_STAGES, StageName
 from convrec.pipeline.graph import NODES, PIPELINE, nodes_of
 from convrec.stages.evaluate.vllm_engine import check_evaluation
+from convrec.training.optimization import check_optimizer
 from convrec.training.tracking.run import installed_trackers
 from tasks.node_tasks import artifact_task, fetch_task, is_retryable
 from tasks.run import Run
@@ -51,7 +52,7 @@ def build_data(run: Run) -> None:
 
 
 def check_training(run: Run) -> None:
-    """Raise InputError or ConfigError if what this run will train cannot be trained.
+    """Raise InputError, ConfigError or TrainingError if this run's training cannot work here.
 
     Warns of trackers that are not installed.
     """
@@ -59,6 +60,9 @@ def check_training(run: Run) -> None:
 
     stages = {node.stage for node in PIPELINE if not run.skipped(node)}
     refuse_impossible(run.config, stages)
+    for stage in ("sft", "rank_grpo"):
+        if stage in stages:
+            check_optimizer(getattr(run.config, stage), stage)
     installed_trackers(run.config.train.report_to)
     if "evaluate" in stages:
         check_evaluation(run.config)

@@ -52,10 +52,9 @@ def _schedule_arguments(settings: Training, steps: int) -> dict[str, Any]:
 
 def missing_for_optimizer(settings: Training, section: str, gpus: int) -> str:
     """What a machine with so many GPUs lacks for the optimizer of a section; empty if nothing."""
-    name = settings.optimizer.name
-    if not name.startswith("paged_") and not name.endswith("_8bit"):
+    if not _needs_bitsandbytes(settings):
         return ""
-    instead = f"set {section}.optimizer.name={TORCH_OPTIMIZER}"
+    name, instead = settings.optimizer.name, f"set {section}.optimizer.name={TORCH_OPTIMIZER}"
     if find_spec("bitsandbytes") is None:
         return f"bitsandbytes is not installed; pip install bitsandbytes, or {instead}"
     if not gpus:
@@ -68,7 +67,13 @@ def missing_for_optimizer(settings: Training, section: str, gpus: int) -> str:
 
 def check_optimizer(settings: Training, section: str) -> None:
     """Raise TrainingError if this machine lacks what the optimizer of a section needs."""
+    if not _needs_bitsandbytes(settings):
+        return
     import torch
 
     if missing := missing_for_optimizer(settings, section, torch.cuda.device_count()):
         raise TrainingError(missing)
+
+
+def _needs_bitsandbytes(settings: Training) -> bool:
+    return settings.optimizer.name.startswith("paged_") or settings.optimizer.name.endswith("_8bit")
