@@ -10,7 +10,8 @@ import polars as pl
 from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.config import Config
 from convrec.models.load import load_checkpoint
-from convrec.models.manifest import serving_settings
+from convrec.models.manifest import serving_config, serving_settings
+from convrec.models.prompts import served_prompt
 from convrec.stages.base import StepContext
 from convrec.stages.sft import SFT
 from convrec.stages.sft.build import training_rows
@@ -79,6 +80,22 @@ def test_step_builds_a_checkpoint_artifact(micro: Config, store: Store) -> None:
     assert set(store.curves(ref.artifact_id)["name"]) == {"loss", "validation_loss"}
     served = Config.model_validate(manifest["serving"])
     assert (served.model, served.list_length) == (micro.model, micro.list_length)
+
+
+def test_step_records_the_form_of_prompts_in_the_data(micro: Config, store: Store) -> None:
+    given = micro.model_copy(update={"model": micro.model.model_copy(update={"prompt": "given"})})
+    prompts = pl.format("Name three films. {} Go.", pl.col("conversation"))
+    spec = ArtifactSpec("conversations", "ingest", 1)
+    conversations = store.put(spec, StepResult(CONVERSATIONS.with_columns(prompt=prompts)))
+    frame = demonstrations([("c1", None, "train", ROWS[0][1])])
+    shown = store.put(ArtifactSpec("demonstrations", "adjust", 1), StepResult(frame))
+    parents = {"conversations": conversations, "demonstrations": shown}
+    scratch = store.make_scratch_folder()
+    built = SFT.build(StepContext(config=given, store=store, parents=parents, scratch=scratch))
+    manifest = built.rows["manifest"][0]
+    served = serving_config(manifest)
+    assert served_prompt("like Heat", served) == "Name three films. like Heat Go."
+    assert json.loads(manifest)["model"]["prompt"] == "given"
 
 
 def test_serving_settings_are_valid_for_any_length() -> None:

@@ -1,0 +1,29 @@
+"""A checkpoint is refused before its weights are read if its prompts have no common form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from convrec.artifacts import ArtifactSpec, StepResult, Store
+from convrec.config import Config
+from convrec.errors import InputError
+from convrec.models.manifest import serving_settings
+from convrec.serving.recommend import recommend_list
+
+
+def test_prompts_without_a_common_form_are_not_served(store: Store, tmp_path: Path) -> None:
+    trained = Config.model_validate({"model": {"prompt": "given"}, "list_length": 1})
+    manifest = json.dumps({"serving": serving_settings(trained)})
+    row = {"path": ".", "base": "tiny", "parameters": 1, "manifest": manifest}
+    scratch = store.make_scratch_folder()
+    (scratch / "weights").write_text("none")
+    spec = ArtifactSpec(kind="checkpoint", stage="sft", version=1)
+    ref = store.put(spec, StepResult(pl.DataFrame([row])), scratch=scratch)
+    catalog = tmp_path / "catalog.csv"
+    catalog.write_text("title,year\nHeat,1995\nRonin,1998\n")
+    with pytest.raises(InputError, match=r"model\.prompt=given\) that have no instruction in"):
+        recommend_list(store, ref.artifact_id, "a film like Up", catalog=catalog, n=1)
