@@ -12,6 +12,13 @@ from convrec.models.files import tensor_names, weight_files
 from convrec.models.gguf import gguf_file, is_gguf_package
 from convrec.models.tokenizer_files import starts_with_special_token
 
+PROMPTS = {"prompts": 2}
+"""The version of how a text becomes a prompt: control tokens, truncation, the answer's start.
+
+It is in the ids of lists of models that convrec did not train. Those of its own checkpoints have
+the version of the training.
+"""
+
 
 def base_error(base: str) -> str:
     """The error in a `model.base` that is a path without a folder; empty if there is none."""

@@ -19,7 +19,7 @@ import polars as pl
 
 from convrec.artifacts import StepResult, file_digest
 from convrec.config import Config
-from convrec.models.identity import base_digest, first_token
+from convrec.models.identity import PROMPTS, base_digest, first_token
 from convrec.models.manifest import data_template, serving_settings
 from convrec.models.prompts import student_prompt
 from convrec.stages.base import Step, StepContext
@@ -137,8 +137,8 @@ def external_checkpoint_steps(folder: Path) -> ExternalSteps:
     """The steps for the model in `folder`. Parents: `conversations`, `catalog`."""
 
     @cache
-    def digest() -> dict[str, str]:
-        return {"checkpoint": file_digest(folder), **first_token(folder)}
+    def digest() -> dict[str, Any]:
+        return {"checkpoint": file_digest(folder), **first_token(folder), **PROMPTS}
 
     def step(
         build: Callable[[StepContext], StepResult], config: Callable[[Config], dict[str, Any]]
@@ -175,7 +175,7 @@ FREE_GENERATIONS = generations_step(_build_free, _free_config)
 
 BASE_GENERATIONS = generations_step(
     _build_base,
-    lambda config: {**_config(config), "base": config.model.base},
+    lambda config: {**_config(config), "base": config.model.base, **PROMPTS},
     lambda ctx: base_digest(ctx.config),
 )
 """The student before any training, zero-shot. Parents: `conversations`, `catalog`."""
