@@ -42,7 +42,7 @@ def launch_settings(config: Config, gpus: int) -> LaunchSettings:
     path = TEMPLATES / f"{train.parallel}.yaml" if is_shipped else Path(train.parallel).expanduser()
     accelerate = _read_accelerate_file(path, train.parallel)
     machines = int(accelerate.get("num_machines") or 1)
-    in_file = 0 if is_shipped else int(accelerate.get("num_processes") or 0)
+    in_file = 0 if is_shipped else max(0, int(accelerate.get("num_processes") or 0))  # or -1
     processes = train.processes or in_file or machines * max(gpus, 1)
     accelerate |= {"num_processes": processes, "machine_rank": 0}
     if machines == 1:

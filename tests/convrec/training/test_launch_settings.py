@@ -18,6 +18,7 @@ from convrec.training.launch_settings import (
     check_stage,
     launch_settings,
     launchable_settings,
+    missing_requirements,
 )
 
 
@@ -52,7 +53,15 @@ def test_cpu_processes_without_a_gpu() -> None:
     [
         (None, "is not a file; set it to one of ddp, fsdp, zero3"),
         ("num_processes: [", "cannot be read by accelerate"),
-        ("num_machines: 2\nnum_processes: 4\ndistributed_type: MULTI_GPU", "is for 2 machines"),
+        (
+            "num_machines: 2\nnum_processes: 4\ndistributed_type: MULTI_GPU",
+            "is for 2 machines, but has no main_process_ip; set it",
+        ),
+        (
+            "num_machines: 2\nnum_processes: 3\ndistributed_type: MULTI_GPU\n"
+            "main_process_ip: 10.0.0.1\nmain_process_port: 29500",
+            "is for 2 machines, which cannot share 3 processes evenly",
+        ),
     ],
 )
 def test_unusable_files_are_refused(tmp_path: Path, text: str | None, message: str) -> None:
@@ -81,6 +90,32 @@ def test_impossible_settings_are_refused(stage: Any, train: Any, stages: Any, me
     settings = config(stages, **train)
     with pytest.raises(ConfigError, match=message):
         check_stage(settings, stage, launch_settings(settings, gpus=0))
+
+
+@pytest.mark.parametrize("parallel", ["fsdp", "zero3"])
+def test_sharded_weights_are_allowed_with_vllm(parallel: str) -> None:
+    vllm = {"vllm": "colocate", "sampler": "free", "vllm_tensor_parallel": 2}
+    settings = config({"rank_grpo": vllm}, parallel=parallel, processes=4)
+    check_stage(settings, "rank_grpo", launch_settings(settings, gpus=4))
+    settings = config({"rank_grpo": vllm}, parallel=parallel, processes=1)
+    with pytest.raises(ConfigError, match="vllm_tensor_parallel=2 does not divide"):
+        check_stage(settings, "rank_grpo", launch_settings(settings, gpus=4))
+
+
+def test_a_file_for_two_machines_keeps_its_address(tmp_path: Path) -> None:
+    path = tmp_path / "accelerate.yaml"
+    path.write_text(
+        "num_machines: 2\nmachine_rank: 1\ndistributed_type: FSDP\n"
+        "main_process_ip: 10.0.0.1\nmain_process_port: 29500\n",
+        encoding="utf-8",
+    )
+    train = config(parallel=str(path))
+    settings = launch_settings(train, gpus=8)
+    assert (settings.machines, settings.processes, settings.sharded) == (2, 16, True)
+    assert settings.accelerate["main_process_port"] == 29500
+    assert settings.accelerate["machine_rank"] == 0
+    assert not missing_requirements(train, settings, gpus=8)
+    assert "8 processes need 8 GPUs" in missing_requirements(train, settings, gpus=4)[0]
 
 
 def test_any_number_of_processes_shares_the_rows_of_a_step() -> None:
