@@ -11,8 +11,9 @@ launchers   sft and rank_grpo in one process, and with accelerate under ddp, fsd
 memory      sft and rank_grpo of a larger model in bf16, in one piece and recomputed
 
 Losses in float32 must agree with those of the CPU (a rank_grpo step by its reward, too). For each
-part the table has tokens a second (sft: all tokens; rank_grpo: generated ones) and the peak that
-torch's allocator had handed out, next to the plan's. vLLM's lists depend on the GPU, so only their
+part the table has tokens a second (sft: all tokens; rank_grpo: those generated, while sampling) and
+the peak that torch's allocator had handed out, next to the plan's for rows of maximum length; on
+the CPU it is the resident memory of the process. vLLM's lists depend on the GPU, so only their
 losses are checked for being finite.
 
 Each part is a process with a time limit; one that fails does not hide the others. The exit code is
@@ -209,25 +210,28 @@ def run_part(part: Part, folder: Path) -> None:
         if part.name == "cpu: sft":
             (Path(work) / "out").rename(folder / "trained")
     losses = curves.filter(pl.col("name") == "loss").sort("step")["value"].to_list()
-    result = {
+    result: dict[str, Any] = {
         "losses": losses,
         "seconds": round(seconds, 1),
         "peak_gb": round(float(figures["peak_bytes"]) / 1e9, 3),
-        "planned_gb": round(planned_bytes(part, job.config, base, figures) / 1e9, 3),
     }
+    if part.device == "gpu":  # a CPU's peak has the libraries in it
+        planned = planned_bytes(part, job.config, base, figures)
+        result["planned_gb"] = round(planned / 1e9, 3)
     if part.stage == "sft":
         result["tokens_per_second"] = figures["tokens_per_second"]
     else:
         of = {name: curves.filter(pl.col("name") == name)["value"] for name in ("tokens", "reward")}
         result["reward"] = of["reward"].to_list()[0]
         generated = float(of["tokens"].sum()) * ROWS
-        result["tokens_per_second"] = round(generated / max(float(figures["seconds_sampling"]), 1e-3))
+        result["tokens_per_second"] = round(
+            generated / max(float(figures["seconds_sampling"]), 1e-3)
+        )
     print(json.dumps(result))
 
 
 def planned_bytes(part: Part, settings: Config, base: Path, figures: dict[str, Any]) -> float:
-    """The peak that the plan expects on each GPU; 0 with vLLM, which is not in torch's count."""
-    import torch
+    """The peak that the plan expects on each GPU, without vLLM, for rows of maximum length."""
 
     from convrec.models.hardware import has_bf16
     from convrec.operations.sizing.gpus import Machine
@@ -242,15 +246,9 @@ def planned_bytes(part: Part, settings: Config, base: Path, figures: dict[str, A
     parallel = part.parallel if part.launcher == "accelerate" else "ddp"
     shape = model_shape(str(base))
     setup = stage_setup(stage, shape, settings, batch, machine, Strategy(parallel, 0))
-    on_gpu = torch.cuda.is_available()
-    setup = replace(
-        setup,
-        vllm=0,
-        bf16=settings.model.bf16 and has_bf16(),
-        recompute=part.recompute,
-        fused=on_gpu,
-        attention="sdpa" if on_gpu else "eager",
-    )
+    bf16 = settings.model.bf16 and has_bf16()
+    at_once = int(figures.get("micro_batch", 0))
+    setup = replace(setup, vllm=0, bf16=bf16, recompute=part.recompute, micro_batch=at_once)
     return estimate_memory(shape, setup).peak
 
 

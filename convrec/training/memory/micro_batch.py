@@ -39,6 +39,11 @@ CPU_MODEL, CPU_TOKENS = 100_000_000, 512
 """Parameters from which a CPU gets no more than so many tokens at once: more are not faster."""
 
 
+CPU_BYTES_PER_WEIGHT = 25
+"""Memory that a CPU trains rank_grpo in, from CPU_MODEL on: 16 bytes of a trained weight, 4 of the
+reference, and the rest for activations. Recomputing them costs little next to sampling."""
+
+
 @dataclass(frozen=True)
 class MicroBatch:
     """The rows of a process in one forward and backward pass, and how activations are kept.
@@ -191,6 +196,9 @@ def _limit(model: Any, config: Config, stage: TrainingStage) -> float:
     if torch.cuda.is_available():
         if stage == "rank_grpo" and config.rank_grpo.vllm == "colocate":
             limit -= config.rank_grpo.vllm_memory * torch.cuda.mem_get_info()[1]
-    else:
-        limit = limit / process_count() + int(model.num_parameters()) * FLOAT32_BYTES
-    return USABLE_MEMORY * limit
+        return USABLE_MEMORY * limit
+    parameters = int(model.num_parameters())
+    limit = USABLE_MEMORY * (limit / process_count() + parameters * FLOAT32_BYTES)
+    if stage == "rank_grpo" and parameters >= CPU_MODEL:
+        limit = min(limit, CPU_BYTES_PER_WEIGHT * parameters)
+    return limit

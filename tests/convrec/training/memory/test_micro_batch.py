@@ -114,6 +114,17 @@ def test_a_cpu_gets_no_more_tokens_than_it_gains_from(
 
 
 @pytest.mark.usefixtures("never_small")
+def test_a_cpu_recomputes_before_activations_outgrow_the_weights(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "available_memory", lambda: 1e12)
+    assert not choose_micro_batch(model, config(), "rank_grpo", 16).recompute
+    monkeypatch.setattr(module, "CPU_MODEL", 0)
+    assert choose_micro_batch(model, config(), "rank_grpo", 16).recompute
+    assert not choose_micro_batch(model, config(), "sft", 16).recompute
+
+
+@pytest.mark.usefixtures("never_small")
 @pytest.mark.parametrize("family", ["gpt2", "bloom", "falcon_h1", "mamba", "opt"])
 def test_every_family_gets_a_split(tmp_path: Path, family: str) -> None:
     model = load_model(save_model(tmp_path / family, family))
