@@ -191,6 +191,8 @@ def test_a_kubeflow_job_is_not_reported_unasked(
         server.settimeout(0)
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setenv("KUBEFLOW_TRAINER_SERVER_URL", url)
+        (tmp_path / "token").write_text("secret", encoding="utf-8")
+        monkeypatch.setenv("KUBEFLOW_TRAINER_SERVER_TOKEN", str(tmp_path / "token"))
         train_tracked("sft", [], checkpoint, tmp_path)
         with pytest.raises(BlockingIOError):
             server.accept()
