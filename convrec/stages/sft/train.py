@@ -69,12 +69,13 @@ def train_sft(
     texts = [text for row in rows for text in row]
     student = load_student(config.model.base, config=config.model, texts=texts, seed=seed)
     parameters = student.model.num_parameters()
-    data = [encode_rows(split, student.tokenizer, config) for split in (rows, validation)]
-    answers_cut = count_cut_answers(len(rows), data[0], student.tokenizer, config)
-    keeps_best = bool(data[1]["labels"]) and config.sft.keep == "best"
+    train_data = encode_rows(rows, student.tokenizer, config)
+    answers_cut = count_cut_answers(len(rows), train_data, student.tokenizer, config)
+    validation_data = encode_rows(validation, student.tokenizer, config)
+    keeps_best = bool(validation_data["labels"]) and config.sft.keep == "best"
     started = time.perf_counter()
     with workspace(working_folder) as folder:
-        inputs = SftInputs(student, *data, config, folder, seed)
+        inputs = SftInputs(student, train_data, validation_data, config, folder, seed)
         can_save = process_count() == 1 or (working_folder is not None and can_checkpoint())
         checkpoints = EpochCheckpointCallback(folder, every=config.sft.save_every, enabled=can_save)
         resumed_step = checkpoints.saved_step

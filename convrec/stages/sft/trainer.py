@@ -80,8 +80,9 @@ class CompletionTrainer(SFTTrainer):
         metrics = {"eval_loss": loss / tokens}
         self.log(metrics)
         model.train()
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
+        trainer: Any = self
+        trainer.control = self.callback_handler.on_evaluate(
+            self.args, self.state, trainer.control, metrics
         )
         return metrics
 
