@@ -134,7 +134,7 @@ def train_once(options: argparse.Namespace, setting: dict[str, Any]) -> None:
         (after[0] - before[0], after[1] - before[1]) for before, after in itertools.pairwise(clock)
     ]
     parts = {name: figures[f"seconds_{name}"] for name in ("sampling", "loss")}
-    print(json.dumps({"peak_gb": peak_mb() / 1000, "steps": steps, **parts}))
+    print(json.dumps({"peak_gb": peak_mb() * 2**20 / 1e9, "steps": steps, **parts}))
 
 
 def run(options: argparse.Namespace, name: str) -> dict[str, Any]:
