@@ -333,7 +333,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cpu", action="store_true", help="run all parts on the CPU")
-    parser.add_argument("--seconds", type=float, default=470, help="time limit of all parts")
+    parser.add_argument("--seconds", type=float, default=470, help="time limit of all")
+    parser.add_argument("--part-seconds", type=float, default=PART_SECONDS, help="of each part")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -357,7 +358,7 @@ def main() -> None:
             result: dict[str, Any] = {}
             if not part.skip:
                 too_late = {"error": "no time left"}
-                limit = min(PART_SECONDS, left)
+                limit = min(options.part_seconds, left)
                 result = start(part, Path(folder), limit) if left > 1 else too_late
                 if "error" not in result and (
                     wrong := difference(part, result, results.get(part.like, {}))
