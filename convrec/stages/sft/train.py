@@ -80,7 +80,8 @@ def train_sft(
         checkpoints = EpochCheckpointCallback(folder, every=config.sft.save_every, enabled=can_save)
         resumed_step = checkpoints.saved_step
         metrics_log = MetricsLog(folder, resumed_step, is_writer=is_first())
-        callbacks = [_MetricsCallback(progress, metrics_log), checkpoints]
+        tokens_per_step = sum(map(len, inputs.train["input_ids"])) / inputs.steps_per_epoch
+        callbacks = [_MetricsCallback(progress, metrics_log, tokens_per_step), checkpoints]
         trainer = make_trainer(inputs, callbacks)
         best = _best_weights(trainer, metrics_log) if keeps_best else None
         trainer.add_callback(_ValidationCallback(best))
@@ -92,7 +93,7 @@ def train_sft(
         if is_first():
             metrics_log.copy_to(out)
     steps = trainer.state.global_step
-    tokens = round(sum(map(len, inputs.train["input_ids"])) * steps / inputs.steps_per_epoch)
+    tokens = round(steps * tokens_per_step)
     trained_share = 1 - resumed_step / steps  # of all steps, in this run
     figures: Figures = {
         "parameters": parameters,
@@ -151,7 +152,8 @@ def _validation_figures(metrics_log: MetricsLog, best: BestWeights | None) -> Fi
 class _MetricsCallback(TrainerCallback):
     """Logs the losses and reports progress; raises TrainingError if a loss is not finite."""
 
-    def __init__(self, progress: Progress, metrics_log: MetricsLog) -> None:
+    def __init__(self, progress: Progress, metrics_log: MetricsLog, tokens_per_step: float) -> None:
+        self._tokens_per_step = tokens_per_step
         self._progress = TrainingProgress(progress)
         self._metrics_log = metrics_log
 
@@ -166,7 +168,8 @@ class _MetricsCallback(TrainerCallback):
                     )
                 self._metrics_log.add_metrics(state.global_step, {curve: value})
                 text = f"{curve.replace('_', ' ')} {value:.3f}"
-                self._progress.log(state.global_step, state.max_steps, text, logs)
+                counted = {"num_tokens": state.global_step * self._tokens_per_step}
+                self._progress.log(state.global_step, state.max_steps, text, counted)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._progress.step(state.global_step, state.max_steps)
