@@ -58,7 +58,7 @@ class TrainingProgress:
 def format_time(seconds: float) -> str:
     """A duration in its two largest units, such as `3 h 20 min`; seconds only below a minute."""
     rest = max(1, round(seconds))
-    parts = []
+    parts: list[str] = []
     for size, unit in _UNITS:
         count, rest = divmod(rest, size)
         if count or parts:
