@@ -3,13 +3,18 @@
     python -P vllm_process.py REQUEST RESULT
 
 reads prompts and settings from the JSON file REQUEST, and writes the token ids of each list to
-RESULT, a list of lists. It imports vLLM only, so any environment with vLLM can run it.
+RESULT, a list of lists. It imports vLLM only, so any environment with vLLM can run it. Started as
+the leader of a process group, it ends with all processes of vLLM when its parent ends.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -45,5 +50,14 @@ def main(request_file: Path, result_file: Path) -> None:
     result_file.write_text(json.dumps(lists), encoding="utf-8")
 
 
+def end_with_parent() -> None:
+    """Kill this process group once the parent of this process has ended."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.killpg(0, signal.SIGKILL)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, daemon=True).start()
     main(Path(sys.argv[1]), Path(sys.argv[2]))

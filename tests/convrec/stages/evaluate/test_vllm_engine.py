@@ -19,7 +19,7 @@ from convrec.artifacts import Store
 from convrec.config import Config
 from convrec.errors import TrainingError
 from convrec.models.generation import vllm_process
-from convrec.models.generation.sample import sample_lists
+from convrec.models.generation.sample import decode_completion, sample_lists
 from convrec.models.gguf import gguf_folder, is_gguf_package
 from convrec.models.load import load_checkpoint, load_tokenizer
 from convrec.models.prompts import encode_student_prompt
@@ -165,4 +165,5 @@ def test_vllm_writes_our_greedy_lists(tmp_path: Path, monkeypatch: pytest.Monkey
         engine={"enforce_eager": True},
     )
     own = sample_lists(student, texts, config=config, temperature=0)
-    assert [tokenizer.decode(one) for one in ids] == [one.text for (one,) in own]
+    assert [decode_completion(tokenizer, one) for one in ids] == [one.text for (one,) in own]
+    assert [one[-1] != tokenizer.eos_token_id for one in ids] == [one.cut for (one,) in own]
