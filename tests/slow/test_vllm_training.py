@@ -88,7 +88,8 @@ def test_vllm_has_the_trained_weights(folder: Path) -> None:
     first, *_, last = calls(folder)
     assert difference(first, "by_trained") == difference(first, "by_initial") < BF16
     assert difference(last, "by_trained") < BF16
-    assert difference(last, "by_initial") > 3 * difference(last, "by_trained")
+    if folder.name.startswith("rank_grpo"):  # two steps of GRPO may have no list with a reward
+        assert difference(last, "by_initial") > 3 * difference(last, "by_trained")
 
 
 def test_losses_are_those_of_our_own_sampler(folder: Path) -> None:
