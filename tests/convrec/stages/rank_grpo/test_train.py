@@ -152,6 +152,8 @@ def test_the_step_builds_a_checkpoint_artifact(checkpoint: Path, store: Store) -
     ref = store.put(RANK_GRPO.spec(ctx), built, scratch=ctx.scratch)
     row = store.read(ref.artifact_id).to_dicts()[0]
     assert (row["path"], row["base"]) == (".", base.artifact_id)
+    manifest = json.loads(row["manifest"])
+    assert (manifest["micro_batch"], manifest["recompute"]) == (4, "false")
     assert (
         load_checkpoint(store.folder(ref.artifact_id)).model.num_parameters() == row["parameters"]
     )
@@ -165,6 +167,7 @@ def test_only_settings_of_the_weights_are_in_the_key() -> None:
         update={"evaluate": config().evaluate.model_copy(update={"samples": 9})}
     )
     assert RANK_GRPO.config(other) == subset
+    assert RANK_GRPO.config(config(micro_batch=2)) == subset
 
 
 def test_bf16_trains_like_float32_up_to_rounding(
