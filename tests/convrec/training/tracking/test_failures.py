@@ -56,7 +56,15 @@ def test_a_package_that_is_missing(
     assert warning.startswith("train.report_to=neptune: the package neptune is not installed")
 
 
-@pytest.mark.parametrize("event", ["__init__", "on_train_begin", "on_log", "on_train_end"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        "__init__",
+        pytest.param("on_train_begin", marks=pytest.mark.slow),
+        "on_log",
+        pytest.param("on_train_end", marks=pytest.mark.slow),
+    ],
+)
 def test_a_tracker_that_raises(
     checkpoint: Path,
     tmp_path: Path,
