@@ -142,8 +142,20 @@ def estimate_memory(shape: ModelShape, setup: TrainingSetup) -> Memory:
         logits=_logits(shape, setup),
         recomputation=recomputation,
         accumulated=gradients if setup.at_once < setup.rows else 0,
-        gradients=gradients + gathered_gradients,
+        gradients=gradients + gathered_gradients + _embedding_gradients(shape, setup),
     )
+
+
+def _embedding_gradients(shape: ModelShape, setup: TrainingSetup) -> float:
+    """Gradients of the embeddings before they are added to those of earlier micro-batches.
+
+    Of embeddings that are also the head's weights: both gradients and their sum.
+    """
+    if setup.lora or setup.sharded or setup.at_once == setup.rows:
+        return 0.0
+    tied = bool(getattr(shape.config, "tie_word_embeddings", False))
+    size = int(shape.config.vocab_size) * int(shape.config.hidden_size) * FLOAT32_BYTES
+    return float(size * (3 if tied else 1))
 
 
 def _optimizer(shape: ModelShape, setup: TrainingSetup, trained: int) -> float:
