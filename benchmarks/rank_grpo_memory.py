@@ -45,7 +45,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adapters, one piece": {"micro_batch": 0, "lora": 32},
     "adapters, 2 lists": {"micro_batch": 2, "lora": 32},
     "adapters, 1 list": {"micro_batch": 1, "lora": 32},
-    "adapters, 4 lists, recomputed": {"micro_batch": 4, "lora": 32, "recompute": "on"},
+    "adapters, 1 list, recomputed": {"micro_batch": 1, "lora": 32, "recompute": "on"},
+    "adapters, 2 lists, recomputed": {"micro_batch": 2, "lora": 32, "recompute": "on"},
     "adapters, 2 lists, base in bf16": {"micro_batch": 2, "lora": 32, "weights": "bfloat16"},
 }
 GOALS_GB = {"full": 4.0, "adapters": 2.5}
