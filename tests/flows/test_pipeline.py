@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from convrec.artifacts import Store
 from convrec.config import STAGES
-from convrec.errors import BudgetExceeded, ConfigError, InputError
+from convrec.errors import BudgetExceeded, ConfigError, InputError, TrainingError
 from convrec.llm.ledger import ledger_rows
 from convrec.models import gguf
 from flows.build_sft_data import build_sft_data
@@ -30,7 +31,9 @@ def test_a_second_run_is_cached_and_a_third_builds_the_change(home: Path, small:
     first = pipeline(profile="demo", overrides=small)
     assert states_by_stage(first) == {stage: {"completed"} for stage in STAGES}
     systems = {"teacher", "remapped", "reflected", "adjusted", "sft", "rank_grpo"}
-    assert set(first["metrics"]) == systems | {"popularity", "knn"}
+    assert set(first["metrics"]) == systems | {"free", "served", "popularity", "knn"}
+    served = first["metrics"]["served"]
+    assert (served["in_catalog"], served["exact_n"], served["repeats"]) == (1, 1, 0)
     assert first["llm"]["sent"] == first["llm"]["requests"] == RESPONSES
     assert first["llm"]["usd"] > 0
     assert "passes agree: kappa" in Path(first["report"]).read_text(encoding="utf-8")
@@ -52,7 +55,7 @@ def test_a_second_run_is_cached_and_a_third_builds_the_change(home: Path, small:
     kinds = {e["kind"]: e["state"] for e in third["stages"] if e["stage"] == "evaluate"}
     assert kinds["metrics"] == "completed"
     generations = [e["state"] for e in third["stages"] if e["kind"] == "generations"]
-    assert generations == ["cached", "completed"]
+    assert generations == ["cached", "completed", "completed", "completed"]
 
     record = json.loads((home / "runs" / f"{third['flow_run_id']}.json").read_text())
     assert record["config"]["rank_grpo"]["steps"] == 2
@@ -127,13 +130,32 @@ def test_train_and_evaluate_need_the_earlier_stages(home: Path, small: Small) ->
     assert "(this)" in (folder / "README.md").read_text(encoding="utf-8")
 
     by_id = evaluate(profile="demo", overrides=small, checkpoint=str(sft))
-    kinds = {entry["kind"]: entry["state"] for entry in by_id["stages"]}
-    assert kinds["generations"] == "cached"  # those of the profile
+    generations = [e["state"] for e in by_id["stages"] if e["kind"] == "generations"]
+    assert generations == ["cached", "completed", "completed"]  # the first is the profile's
     assert by_id["metrics"]["checkpoint"] == by_id["metrics"]["sft"]
     by_folder = evaluate(profile="demo", overrides=small, checkpoint=str(folder))
     assert by_folder["metrics"]["checkpoint"] == by_id["metrics"]["checkpoint"]
     with pytest.raises(InputError, match="neither a folder nor a checkpoint"):
         evaluate(profile="demo", overrides=small, checkpoint="checkpoint-nothing")
+
+
+def test_free_is_sampled_once(home: Path, small: Small) -> None:
+    overrides = {**small, "evaluate.sampler": "free", "evaluate.temperature": 0}
+    made = pipeline(profile="demo", overrides=overrides)
+    lists = [(e["artifact_id"], e["state"]) for e in made["stages"] if e["kind"] == "generations"]
+    sampled, free = lists[1:3]
+    assert (free[0], free[1]) == (sampled[0], "cached")
+    assert made["metrics"]["free"] == made["metrics"]["rank_grpo"]
+
+
+def test_vllm_that_is_missing_stops_a_run_before_its_first_request(
+    home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    overrides = {**small, "evaluate.vllm": True, "evaluate.sampler": "free"}
+    with pytest.raises(TrainingError, match="needs the package vllm, which is not installed"):
+        pipeline(profile="demo", overrides=overrides)
+    assert not Store(home).headers()
 
 
 def test_the_budget_stops_a_run_and_responses_are_reused(home: Path, small: Small) -> None:
