@@ -81,7 +81,7 @@ def test_two_processes_sample_the_lists_of_one(
     two = sampled_by(2, fit, checkpoint, tmp_path / "two", **evaluate)
     assert two.lists == one.lists
     assert sum(map(len, one.lists)) >= len(PROMPTS) - 3  # a text may name too many films
-    assert len({drawn[0].text for drawn in one.lists}) > 1
+    assert len({drawn[0].text for drawn in one.lists if drawn}) > 1
     assert (one.figures.pop("processes"), two.figures.pop("processes")) == (1, 2)
     assert one.figures == two.figures
 
