@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -29,6 +29,9 @@ from convrec.titles.line_format import LineFormat, line_format
 
 class Config(Section):
     """All settings of a run."""
+
+    later_keys: ClassVar = frozenset({"sources"})
+    runtime_keys: ClassVar = frozenset({"train", "runner"})
 
     profile: str = Field("", description="Name of the profile; by default its file name.")
     description: str = Field("", description="One sentence about the profile, for reports.")

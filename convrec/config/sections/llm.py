@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, field_validator
@@ -101,6 +101,14 @@ class Llm(Section):
 
     Its API key comes from OPENAI_API_KEY or a Prefect Secret block, never from the configuration.
     """
+
+    later_keys: ClassVar = frozenset({"models"})
+    runtime_keys: ClassVar = frozenset(
+        {
+            *("base_url", "max_usd", "max_concurrency", "max_attempts", "max_failures", "timeout"),
+            "drain_seconds",
+        }
+    )
 
     base_url: str = Field(
         "", description="Address of the endpoint. Empty: OPENAI_BASE_URL, or the demo server."

@@ -37,13 +37,6 @@ from convrec.stages.evaluate.samples import held_out_samples
 from convrec.stages.evaluate.systems import MODELS, system_lists
 from convrec.titles.index import TitleIndex
 
-_OPERATIONAL = {
-    *("base_url", "max_usd", "max_concurrency", "max_attempts", "max_failures", "timeout"),
-    "drain_seconds",
-}
-_SHOWN_IF_SET = {"ingest": ("year_in_title",), "llm": ("models",)}
-"""Keys that are newer than the first reports, which keep their ids without them."""
-
 _DATA_KINDS = ("teacher_lists", "candidates", "judgments", "adjustment", "demonstrations")
 _SHOWN_ROWS = 8
 
@@ -102,16 +95,11 @@ def simulated_roles(config: Config) -> list[str]:
 
 
 def displayed_config(config: Config) -> dict[str, Any]:
-    """Return the configuration without settings that cannot change a result, such as limits."""
-    values = config.model_dump(mode="json", exclude={"train", "runner"})
-    values["llm"] = {k: v for k, v in values["llm"].items() if k not in _OPERATIONAL}
-    for section, keys in _SHOWN_IF_SET.items():
-        for key in keys:
-            if not values[section][key]:
-                del values[section][key]
-    if not config.sources:
-        del values["sources"]
-    return values
+    """Return the settings that enter an artifact id: all that can change a result.
+
+    Those that are newer than the first reports are left out unless they are set.
+    """
+    return config.identity_settings()
 
 
 def _command(ctx: StepContext) -> str:
@@ -126,13 +114,15 @@ def rerun_command(config: Config, command: str = "run") -> str:
     """Return `convrec COMMAND PROFILE` with a `--set` for each setting that differs from it."""
     profile = config.profile
     try:
-        defaults = flatten(displayed_config(load(profile)))
+        defaults = load(profile)
     except ConfigError:  # the profile was a path, of which config.profile is the file name
-        profile, defaults = f"{profile}.toml", {}
+        return f"convrec {command} {shlex.quote(f'{profile}.toml')}"
+    shown = {key for each in (defaults, config) for key in flatten(displayed_config(each))}
+    before, after = (flatten(each.model_dump(mode="json")) for each in (defaults, config))
     changed = {
         key: value
-        for key, value in flatten(displayed_config(config)).items()
-        if defaults and key != "profile" and defaults.get(key, value) != value
+        for key, value in after.items()
+        if key in shown and key != "profile" and before.get(key) != value
     }
     options = [
         f"--set {shlex.quote(f'{key}={format_override(value)}')}" for key, value in changed.items()
