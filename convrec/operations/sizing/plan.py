@@ -28,6 +28,7 @@ from convrec.training.memory.estimate import (
 from convrec.training.memory.micro_batch import (
     USABLE_MEMORY,
     TrainingStage,
+    even_part,
     fit_micro_batch,
     fixed_recompute,
 )
@@ -100,11 +101,6 @@ def plan_stage(
         f"{machine.count}x{machine.name} has {usable:.0f} usable of {total:.0f} GB each; use "
         "larger GPUs or a smaller model, or lower model.max_prompt_tokens"
     )
-
-
-def even_part(rows: int, requested: int) -> int:
-    """The rows of each of as few equal parts as `requested` allows; 0 if that is 0."""
-    return -(-rows // -(-rows // requested)) if requested else 0
 
 
 def _engine(

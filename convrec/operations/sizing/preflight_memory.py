@@ -10,12 +10,13 @@ from convrec.errors import InputError
 from convrec.operations.sizing.finding import Finding, found
 from convrec.operations.sizing.gpus import Machine
 from convrec.operations.sizing.overrides import Strategy
-from convrec.operations.sizing.plan import even_part, stage_setup
+from convrec.operations.sizing.plan import stage_setup
 from convrec.training.launch_settings import SHIPPED
 from convrec.training.memory.estimate import estimate_memory
 from convrec.training.memory.micro_batch import (
     USABLE_MEMORY,
     TrainingStage,
+    even_part,
     fit_micro_batch,
     fixed_recompute,
 )

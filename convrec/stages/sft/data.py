@@ -109,15 +109,6 @@ class RightPaddingCollator:
         return {"input_ids": ids, "labels": labels, "position_ids": positions}
 
 
-def even_split(rows: int, micro_batch: int) -> tuple[int, int]:
-    """Rows of a micro-batch and number of passes: as few passes as possible, of equal size.
-
-    The last pass has fewer rows if `rows` does not divide.
-    """
-    passes = math.ceil(rows / min(micro_batch, rows))
-    return math.ceil(rows / passes), passes
-
-
 class StepSampler(Sampler[int]):
     """The order of `sampler` (n rows) as the first process draws it, in steps of `step_rows`.
 

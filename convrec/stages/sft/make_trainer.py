@@ -22,11 +22,11 @@ from convrec.stages.sft.data import (
     EncodedRows,
     RightPaddingCollator,
     append_blank_row,
-    even_split,
 )
 from convrec.stages.sft.trainer import CompletionTrainer
 from convrec.training.batch_split import BatchSplit, split_step
 from convrec.training.fsdp import reduce_in_float32
+from convrec.training.memory.micro_batch import even_part
 from convrec.training.model_options import convert_frozen_weights, set_attention
 from convrec.training.optimization import optimization_arguments
 from convrec.utils.distributed import process_count
@@ -89,17 +89,19 @@ def make_trainer(inputs: SftInputs, callbacks: list[TrainerCallback]) -> Complet
 
 def _batch_split(inputs: SftInputs, bf16: bool) -> BatchSplit:
     """The passes over the rows that a process has in a step: as set, or as memory allows."""
-    config, requested = inputs.config, inputs.config.sft.micro_batch
+    config = inputs.config
     own_rows = math.ceil(config.sft.batch_size / process_count())
-    micro_batch, passes = even_split(own_rows, requested or own_rows)
-    sft = config.sft.model_copy(update={"micro_batch": micro_batch if requested else 0})
+    micro_batch = even_part(own_rows, config.sft.micro_batch)
+    if micro_batch:  # blank rows complete the last pass
+        own_rows = math.ceil(own_rows / micro_batch) * micro_batch
+    sft = config.sft.model_copy(update={"micro_batch": micro_batch})
     labels = inputs.train["labels"]
     answers = [sum(label != IGNORED for label in row) for row in labels]
     return split_step(
         inputs.student.model,
         config.model_copy(update={"sft": sft}),
         "sft",
-        micro_batch * passes,
+        own_rows,
         inputs.folder,
         prompt=max(len(row) - answer for row, answer in zip(labels, answers, strict=True)),
         completion=max(answers),

@@ -1,7 +1,8 @@
 """How many rows of a step go through the model at once, and whether activations are recomputed.
 
-A step of a model below SMALL_MODEL parameters always goes through in one piece, so that the same
-training does the same arithmetic on every machine. Larger models get the largest piece that fits.
+A step of a model below MIN_SPLIT_MODEL parameters always goes through in one piece, so that the
+same training does the same arithmetic on every machine. Larger models get the largest piece that
+fits.
 """
 
 from __future__ import annotations
@@ -18,15 +19,12 @@ from convrec.training.memory.estimate import (
     TrainingSetup,
     estimate_memory,
 )
-from convrec.training.memory.model_shape import (
-    ModelShape,
-    loaded_shape,
-)
+from convrec.training.memory.model_shape import ModelShape, loaded_shape
 from convrec.utils.distributed import is_sharded, process_count
 
 TrainingStage = Literal["sft", "rank_grpo"]
 
-SMALL_MODEL = 50_000_000
+MIN_SPLIT_MODEL = 50_000_000
 """Parameters below which a step is never split."""
 
 USABLE_MEMORY = 0.9
@@ -37,7 +35,6 @@ SCANNING = ("mamba", "jamba", "bamba", "rwkv")
 
 CPU_MODEL, CPU_TOKENS = 100_000_000, 512
 """Parameters from which a CPU gets no more than so many tokens at once: more are not faster."""
-
 
 CPU_BYTES_PER_WEIGHT = 25
 """Memory that a CPU trains rank_grpo in, from CPU_MODEL on: 16 bytes of a trained weight, 4 of the
@@ -81,7 +78,7 @@ def choose_micro_batch(
     requested, checkpointing = getattr(config, stage).micro_batch, fixed_recompute(config)
     fixed = bool(requested) and checkpointing is not None
     scans = any(name in model.config.model_type for name in SCANNING)
-    if fixed or scans or int(model.num_parameters()) < SMALL_MODEL:
+    if fixed or scans or int(model.num_parameters()) < MIN_SPLIT_MODEL:
         return MicroBatch(requested or rows, bool(checkpointing))
     limit = _limit(model, config, stage)
     attention = str(model.config._attn_implementation)
@@ -169,6 +166,11 @@ def fixed_recompute(config: Config) -> bool | None:
     return {"on": True, "off": False}.get(config.train.gradient_checkpointing)
 
 
+def even_part(rows: int, requested: int) -> int:
+    """The rows of each of as few equal parts as `requested` allows; 0 if that is 0."""
+    return -(-rows // -(-rows // requested)) if requested else 0
+
+
 def divisors(rows: int) -> list[int]:
     """The sizes of equal parts of so many rows, the largest first."""
     return [size for size in range(rows, 0, -1) if rows % size == 0]
@@ -181,11 +183,6 @@ def _sizes(shape: ModelShape, setup: TrainingSetup) -> list[int]:
         return sizes
     most = CPU_TOKENS // (setup.prompt + setup.completion)
     return [size for size in sizes if size <= max(1, most)]
-
-
-def _checkpointing(config: Config) -> bool | None:
-    """`train.gradient_checkpointing`; None if it is `auto`."""
-    return {"on": True, "off": False}.get(config.train.gradient_checkpointing)
 
 
 def _limit(model: Any, config: Config, stage: TrainingStage) -> float:

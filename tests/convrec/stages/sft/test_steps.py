@@ -18,7 +18,6 @@ from convrec.stages.sft.data import (
     StepSampler,
     append_blank_row,
     encode_rows,
-    even_split,
 )
 from convrec.stages.sft.make_trainer import SftInputs, make_trainer
 from tests.support.micro import ROWS, TEXTS
@@ -67,25 +66,6 @@ def test_rows_of_a_step_are_completed_with_blank_rows() -> None:
     sampler = StepSampler(range(7), step_rows=3, unit=2)
     assert list(sampler) == [0, 1, 2, 7, 3, 4, 5, 7, 6, 7]
     assert len(sampler) == 10
-
-
-@pytest.mark.parametrize(
-    ("rows", "micro_batch", "split"),
-    [
-        (8, 8, (8, 1)),
-        (8, 3, (3, 3)),
-        (12, 8, (6, 2)),
-        (5, 4, (3, 2)),
-        (2, 9, (2, 1)),
-        (7, 1, (1, 7)),
-    ],
-)
-def test_passes_are_as_few_and_as_equal_as_possible(
-    rows: int, micro_batch: int, split: tuple[int, int]
-) -> None:
-    assert even_split(rows, micro_batch) == split
-    size, passes = split
-    assert size * (passes - 1) < rows <= size * passes
 
 
 def test_blank_rows_cost_nothing_next_to_others() -> None:

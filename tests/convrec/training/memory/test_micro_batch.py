@@ -19,6 +19,7 @@ from convrec.training.memory.micro_batch import (
     MicroBatch,
     choose_micro_batch,
     divisors,
+    even_part,
     fit_micro_batch,
 )
 from convrec.training.memory.model_shape import ModelShape, loaded_shape, model_shape
@@ -41,7 +42,7 @@ def shape(model: Any) -> ModelShape:
 
 @pytest.fixture
 def never_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SMALL_MODEL", 0)
+    monkeypatch.setattr(module, "MIN_SPLIT_MODEL", 0)
 
 
 def config(**sections: Any) -> Config:
@@ -162,6 +163,14 @@ def test_gradients_stay_between_micro_batches(shape: ModelShape) -> None:
 def test_divisors_are_the_equal_parts() -> None:
     assert divisors(12) == [12, 6, 4, 3, 2, 1]
     assert divisors(7) == [7, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "requested", "part"),
+    [(8, 8, 8), (8, 3, 3), (12, 8, 6), (5, 4, 3), (2, 9, 2), (7, 1, 1), (7, 0, 0)],
+)
+def test_parts_are_as_few_and_as_equal_as_possible(rows: int, requested: int, part: int) -> None:
+    assert even_part(rows, requested) == part
 
 
 def test_available_memory_heeds_the_limit_of_a_container(tmp_path: Path) -> None:
