@@ -92,7 +92,8 @@ def _describe_error(error: ValidationError, profile: str) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown key {where} in profile {profile}: {_suggest_key(where)}{more}"
     message = first["msg"].removeprefix("Value error, ")
-    is_hidden = first["loc"] == () or first["type"] == "secret"
+    is_section = first["type"] == "value_error" and isinstance(first["input"], Mapping)
+    is_hidden = first["loc"] == () or first["type"] == "secret" or is_section
     value = "" if is_hidden else f"={first['input']!r:.100}"
     return f"{where}{value} is invalid in profile {profile}: {message}{more}"
 

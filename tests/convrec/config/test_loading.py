@@ -67,6 +67,13 @@ def test_an_invalid_override_is_one_sentence(overrides: dict[str, object], messa
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("section", ["sft", "rank_grpo"])
+def test_a_contradiction_in_a_section_does_not_print_the_section(section: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        config.load("demo", {f"{section}.schedule": "drop"})
+    assert str(error.value).startswith(f"{section} is invalid in profile demo: schedule=drop")
+
+
 def test_an_unknown_profile_lists_shipped_profiles() -> None:
     with pytest.raises(ConfigError, match="inspired-replay"):
         config.load("dmeo")
