@@ -6,6 +6,7 @@ from prefect.cache_policies import NO_CACHE
 
 from convrec.config import resolve_path
 from convrec.pipeline.external_checkpoint import CHECKPOINT_ROLE, external_checkpoint
+from convrec.pipeline.graph import NODES
 from convrec.stages.evaluate.report.markdown import evaluation_markdown
 from convrec.stages.evaluate.report.model_card import write_model_card
 from convrec.stages.evaluate.vllm_engine import check_evaluation
@@ -16,7 +17,8 @@ from tasks.stages import run_stage
 
 def evaluate(run: Run) -> None:
     """Sample lists of both checkpoints, score every system, and write the report."""
-    check_evaluation(run.config)
+    if not run.skipped(NODES["metrics"]):
+        check_evaluation(run.config)
     run_stage(run, "evaluate")
     _publish(run)
 

@@ -156,6 +156,7 @@ def test_vllm_that_is_missing_stops_a_run_before_its_first_request(
     with pytest.raises(TrainingError, match="needs the package vllm, which is not installed"):
         pipeline(profile="demo", overrides=overrides)
     assert not Store(home).headers()
+    pipeline(profile="demo", overrides=overrides, until="ingest")  # needs no vLLM
 
 
 def test_the_budget_stops_a_run_and_responses_are_reused(home: Path, small: Small) -> None:
