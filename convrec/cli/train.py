@@ -156,7 +156,8 @@ def _print_plan(values: dict[str, Any], *, stderr: bool) -> None:
     table.add_column("part")
     for entry in fitting:
         table.add_column(f"{entry['stage']} ({entry['parallel']})", justify="right")
-    for part in fitting[0]["gb"]:
+    parts = [part for part in fitting[0]["gb"] if any(entry["gb"][part] for entry in fitting)]
+    for part in parts:
         label = PART_LABELS.get(part, part)
         table.add_row(label, *(f"{entry['gb'][part]:.2f}" for entry in fitting))
     table.add_section()
@@ -171,7 +172,11 @@ def _print_plan(values: dict[str, Any], *, stderr: bool) -> None:
     for command in values["commands"]:
         out.print(command, soft_wrap=True, highlight=False)
     out.print(
-        "an estimate; docs/internals/scale.md has the formula and its assumptions", style="dim"
+        f"an estimate for {values['rows']:,} demonstrations (--rows), {values['samples']:,} "
+        "samples (--samples), prompts and lists of maximum length (most are shorter); "
+        "docs/internals/scale.md has the formula",
+        style="dim",
+        soft_wrap=True,
     )
 
 

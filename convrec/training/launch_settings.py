@@ -140,7 +140,8 @@ def missing_requirements(config: Config, settings: LaunchSettings, gpus: int) ->
         missing.append(f"{local} processes need {local} GPUs, but this machine has {gpus}")
     if settings.accelerate["distributed_type"] == "DEEPSPEED" and find_spec("deepspeed") is None:
         missing.append(
-            f"train.parallel={parallel} needs the package deepspeed, which is not installed"
+            f"train.parallel={parallel} needs the package deepspeed, which is not installed "
+            "(pip install -c constraints.txt -e '.[deepspeed]')"
         )
     return missing
 

@@ -18,7 +18,8 @@ def check_vllm(config: Config, gpus: int) -> list[Finding]:
         return []
     findings = [check_length(config)] if config.rank_grpo.vllm else []
     if find_spec("vllm") is None:
-        findings.append(Finding("vllm", MISSING, "the package vllm is not installed"))
+        text = "the package vllm is not installed; docs/guides/training.md says how to install it"
+        findings.append(Finding("vllm", MISSING, text))
     if not gpus:
         findings.append(Finding("vllm", MISSING, "needs a GPU, but this machine has none"))
     if config.rank_grpo.vllm == "server":

@@ -38,3 +38,13 @@ def test_check_ends_with_the_sentence_of_a_defect(
     assert isinstance(result.exception, InputError)
     assert result.exception.exit_code == 2
     assert "contain `module.`" in str(result.exception)
+
+
+def test_a_plan_names_its_assumptions_and_only_parts_of_some_size() -> None:
+    options = ["--profile", "paper-qwen2.5-0.5b", "--gpus", "8xH100", "--rows", "5000"]
+    result = CliRunner().invoke(app, ["plan", *options])
+    assert result.exit_code == 0
+    assert "for 5,000 demonstrations (--rows), 383,013 samples (--samples)" in result.stdout
+    assert "lists of maximum length" in result.stdout
+    assert "vllm" in result.stdout
+    assert "buckets" not in result.stdout  # DDP's, and the plan shards

@@ -66,10 +66,11 @@ def test_the_recipe_of_the_paper_is_in_order(profile: str) -> None:
     for lacking in (
         "the Hub cannot be reached",
         "zero3 needs GPUs, but this machine has none",
-        "zero3 needs the package deepspeed",
+        "zero3 needs the package deepspeed, which is not installed (pip install -c constraints.txt "
+        "-e '.[deepspeed]')",
         "sft: bitsandbytes is not installed",
         "rank_grpo: bitsandbytes is not installed",
-        "the package vllm is not installed",
+        "the package vllm is not installed; docs/guides/training.md says how to install it",
         "vllm: needs a GPU",
     ):
         assert lacking in missing
