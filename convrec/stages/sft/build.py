@@ -14,7 +14,7 @@ from convrec.errors import TrainingError
 from convrec.models.manifest import checkpoint_row
 from convrec.models.prompts import student_prompt
 from convrec.stages.base import StepContext
-from convrec.stages.sft.data import TextPair, warn_of_cut_answers
+from convrec.stages.sft.data import TextPair
 from convrec.stages.sft.train import train_sft
 from convrec.training.job import TrainingJob, TrainingResult
 from convrec.training.launch import run_training
@@ -87,8 +87,6 @@ def build_sft(ctx: StepContext) -> StepResult:
     frames = {split: pl.DataFrame(rows, schema, orient="row") for split, rows in splits.items()}
     job = TrainingJob("sft", config, frames, ctx.scratch, ctx.workspace, ids=ctx.run_ids)
     figures, curves = run_training(fit_sft, job, ctx.progress)
-    if config.train.launcher == "accelerate":  # the processes' warnings are in their log
-        warn_of_cut_answers(int(figures["answers_cut"]), int(figures["rows"]), config)
     settings: dict[str, Any] = {
         "seed": config.seed,
         "sft": config.sft.model_dump(mode="json"),

@@ -68,21 +68,15 @@ def count_cut_answers(rows: int, data: EncodedRows, tokenizer: Any, config: Conf
             f"model.max_completion_tokens={limit} cuts every one of the {rows:,} answers, so no "
             "list would be trained to its end; raise it"
         )
-    if is_first():
-        warn_of_cut_answers(cut, rows, config)
-    return cut
-
-
-def warn_of_cut_answers(cut: int, rows: int, config: Config) -> None:
-    """Log a warning if more than WARNED_SHARE of the answers are cut."""
-    if cut > WARNED_SHARE * rows:
+    if cut > WARNED_SHARE * rows and is_first():
         _LOG.warning(
             "model.max_completion_tokens=%d cuts %s of %s answers: they keep their whole lines, "
             "and do not teach where a list ends; raise it",
-            config.model.max_completion_tokens,
+            limit,
             f"{cut:,}",
             f"{rows:,}",
         )
+    return cut
 
 
 class RightPaddingCollator:
