@@ -9,11 +9,13 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from convrec.models.load import Student, save_student
 from convrec.models.progress_bars import hide_progress_bars
 from convrec.training.checkpoint import latest_checkpoint, step_of
 from convrec.training.fsdp import gather_weights
 from convrec.training.metrics_log import MetricsLog
-from convrec.utils.distributed import is_first
+from convrec.training.model_options import restore_float32
+from convrec.utils.distributed import is_first, is_sharded
 from convrec.utils.files import atomic_path
 
 Evaluation = tuple[int, float]
@@ -99,11 +101,27 @@ class BestWeights:
         return self.metrics_log.folder / f"best-{step}.safetensors"
 
 
-def save_sharded(trainer: Any, best: BestWeights | None, tokenizer: Any, out: Path) -> None:
-    """Save the best weights, or the last ones, of a sharded model; every process must call this."""
-    weights = gather_weights(trainer) if best is None else {}
-    if is_first():
-        out.mkdir(parents=True, exist_ok=True)
+def collector(trainer: Any) -> Callable[[Any], dict[str, Tensor]]:
+    """How to collect the trained weights of this training, sharded or not."""
+    return (lambda model: gather_weights(trainer)) if is_sharded() else trained_weights
+
+
+def save_trained(trainer: Any, best: BestWeights | None, tokenizer: Any, out: Path) -> None:
+    """Save the best weights, or the last ones, with adapters merged; all processes must call this.
+
+    The first one writes.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    weights = gather_weights(trainer) if is_sharded() and best is None else {}
+    if not is_first():
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    if is_sharded():
         with hide_progress_bars():
-            trainer.model.save_pretrained(out, state_dict=best.load() if best else weights)
+            model.save_pretrained(out, state_dict=best.load() if best else weights)
         tokenizer.save_pretrained(out)
+        return
+    if best is not None:
+        best.restore(model)
+    restore_float32(model)
+    save_student(Student(model, tokenizer), out)

@@ -38,11 +38,11 @@ from convrec.stages.rank_grpo.vllm import (
 )
 from convrec.stages.rank_grpo.vllm_server import check_server
 from convrec.training.batch_split import split_step
-from convrec.training.best_weights import trained_weights
-from convrec.training.fsdp import gather_weights, reduce_in_float32
+from convrec.training.best_weights import collector
+from convrec.training.fsdp import reduce_in_float32
 from convrec.training.metrics_log import MetricsLog
 from convrec.training.model_options import convert_frozen_weights, set_attention
-from convrec.utils.distributed import is_first, is_sharded
+from convrec.utils.distributed import is_first
 from convrec.utils.progress import Progress
 
 
@@ -163,7 +163,5 @@ def make_validation(
         inputs.index,
         inputs.config,
         metrics_log,
-        trained_weights=(lambda model: gather_weights(trainer))
-        if is_sharded()
-        else trained_weights,
+        trained_weights=collector(trainer),
     )

@@ -11,13 +11,12 @@ import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from trl import GRPOConfig
 
 from convrec.config import Config, RankGrpo
 from convrec.models.hardware import keep_freed_memory
-from convrec.models.load import Student, load_checkpoint, save_student
+from convrec.models.load import load_checkpoint
 from convrec.models.progress_bars import hide_progress_bars
 from convrec.stages.rank_grpo.arguments import RECOMPUTE
 from convrec.stages.rank_grpo.callbacks import SyncRngCallback
@@ -26,17 +25,15 @@ from convrec.stages.rank_grpo.make_trainer import make_trainer, make_validation
 from convrec.stages.rank_grpo.validation import Validation
 from convrec.stages.rank_grpo.vllm import one_line_errors, stop_vllm
 from convrec.titles.index import TitleIndex
+from convrec.training.best_weights import save_trained
 from convrec.training.checkpoint import CheckpointCallback, run_trainer
 from convrec.training.chunked_head import cpu_head
-from convrec.training.fsdp import gather_weights
 from convrec.training.job import Figures, TrainingResult
 from convrec.training.memory.micro_batch import divisors
 from convrec.training.metrics_log import MetricsLog
-from convrec.training.model_options import restore_float32
-from convrec.training.optimization import check_optimizer
 from convrec.training.tracking.callback import make_tracking
 from convrec.training.tracking.run import NO_IDS, RunIds
-from convrec.utils.distributed import can_checkpoint, is_first, is_sharded, process_count
+from convrec.utils.distributed import can_checkpoint, is_first, process_count
 from convrec.utils.progress import Progress
 from convrec.utils.workspace import workspace
 
@@ -69,7 +66,6 @@ def train_rank_grpo(
     """
     started, settings = time.monotonic(), config.rank_grpo
     keep_freed_memory()
-    check_optimizer(settings, "rank_grpo")
     student = load_checkpoint(checkpoint)
     parameters = student.model.num_parameters()
     inputs = prepare_inputs(student, samples, validation, lines, index, config, seed)
@@ -91,17 +87,9 @@ def train_rank_grpo(
         trainer.add_callback(checkpoints)
         with tracking, cpu_head(trainer.model), one_line_errors(settings):
             run_trainer(trainer, checkpoints, _memory_advice(settings, trainer.args))
-        model = trainer.accelerator.unwrap_model(trainer.model)
         steps = trainer.state.global_step
         stop_vllm(trainer)
-        if is_sharded():
-            _save_sharded(trainer, validator, student.tokenizer, out)
-        elif is_first():
-            if validator is not None:
-                validator.kept.restore(model)
-            restore_float32(model)
-            out.mkdir(parents=True, exist_ok=True)
-            save_student(Student(model, student.tokenizer), out)
+        save_trained(trainer, validator and validator.kept, student.tokenizer, out)
         if is_first():
             metrics_log.copy_to(out)
         figures = {"parameters": parameters}
@@ -111,17 +99,6 @@ def train_rank_grpo(
             figures["resumed_from_step"] = resumed_step
         figures |= tracking.figures()
         return figures, metrics_log.frame()
-
-
-def _save_sharded(trainer: Any, validator: Validation | None, tokenizer: Any, out: Path) -> None:
-    """Save the best weights, or the last ones, of a sharded model; every process must call this."""
-    weights = gather_weights(trainer) if validator is None else {}
-    if is_first():
-        out.mkdir(parents=True, exist_ok=True)
-        weights = weights if validator is None else validator.kept.load()
-        with hide_progress_bars():
-            trainer.model.save_pretrained(out, state_dict=weights)
-        tokenizer.save_pretrained(out)
 
 
 def _memory_advice(settings: RankGrpo, args: GRPOConfig) -> str:

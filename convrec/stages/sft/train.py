@@ -21,20 +21,18 @@ from transformers import TrainerCallback
 from convrec.config import Config
 from convrec.errors import TrainingError
 from convrec.models.hardware import keep_freed_memory
-from convrec.models.load import Student, load_student, save_student
+from convrec.models.load import load_student
 from convrec.stages.sft.data import TextPair, count_cut_answers, encode_rows
 from convrec.stages.sft.make_trainer import SftInputs, make_trainer
-from convrec.training.best_weights import BestWeights, save_sharded, trained_weights
+from convrec.training.best_weights import BestWeights, collector, save_trained
 from convrec.training.checkpoint import run_trainer
 from convrec.training.epoch_checkpoint import EpochCheckpointCallback
-from convrec.training.fsdp import gather_weights
 from convrec.training.job import Figures, TrainingResult
 from convrec.training.metrics_log import MetricsLog
-from convrec.training.model_options import restore_float32
 from convrec.training.progress import TrainingProgress
 from convrec.training.tracking.callback import make_tracking
 from convrec.training.tracking.run import NO_IDS, RunIds
-from convrec.utils.distributed import can_checkpoint, is_first, is_sharded, process_count
+from convrec.utils.distributed import can_checkpoint, is_first, process_count
 from convrec.utils.progress import Progress, no_progress
 from convrec.utils.workspace import workspace
 
@@ -83,13 +81,17 @@ def train_sft(
         tokens_per_step = sum(map(len, inputs.train["input_ids"])) / inputs.steps_per_epoch
         callbacks = [_MetricsCallback(progress, metrics_log, tokens_per_step), checkpoints]
         trainer = make_trainer(inputs, callbacks)
-        best = _best_weights(trainer, metrics_log) if keeps_best else None
+        best = None
+        if keeps_best:
+            best = BestWeights(
+                metrics_log, VALIDATION_LOSS, lowest=True, collect=collector(trainer)
+            )
         trainer.add_callback(_ValidationCallback(best))
         with make_tracking(config, "sft", ids, folder, resumed_step) as tracking:
             tracking.attach(trainer, metrics_log)
             run_trainer(trainer, checkpoints, _memory_advice(trainer.args))
         seconds = time.perf_counter() - started
-        _save(trainer, best, student.tokenizer, out)
+        save_trained(trainer, best, student.tokenizer, out)
         if is_first():
             metrics_log.copy_to(out)
     steps = trainer.state.global_step
@@ -121,22 +123,6 @@ def _memory_advice(arguments: Any) -> str:
     )
     recompute = "" if arguments.gradient_checkpointing else "--set train.gradient_checkpointing=on"
     return f"sft.micro_batch={size}; try " + ", or ".join(filter(None, (smaller, recompute)))
-
-
-def _best_weights(trainer: Any, metrics_log: MetricsLog) -> BestWeights:
-    collect = (lambda model: gather_weights(trainer)) if is_sharded() else trained_weights
-    return BestWeights(metrics_log, VALIDATION_LOSS, lowest=True, collect=collect)
-
-
-def _save(trainer: Any, best: BestWeights | None, tokenizer: Any, out: Path) -> None:
-    """Save the best or the last weights; every process must call this."""
-    if is_sharded():
-        save_sharded(trainer, best, tokenizer, out)
-    elif is_first():
-        if best is not None:
-            best.restore(trainer.model)
-        restore_float32(trainer.model)
-        save_student(Student(trainer.model, tokenizer), out)
 
 
 def _validation_figures(metrics_log: MetricsLog, best: BestWeights | None) -> Figures:
