@@ -33,6 +33,7 @@ from convrec.training.memory.micro_batch import (
     fixed_recompute,
 )
 from convrec.training.memory.model_shape import ModelShape
+from convrec.training.step_count import rank_grpo_steps, sft_steps
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,6 @@ def stage_setup(
 def _steps(stage: TrainingStage, batch: int, config: Config, samples: int) -> int:
     """Optimizer steps of a stage on so many rows or samples."""
     if stage == "sft":
-        return config.sft.steps or math.ceil(samples / batch * config.sft.epochs)
-    grpo = config.rank_grpo
-    if not grpo.epochs:
-        return grpo.steps
-    return max(1, round(samples // batch * grpo.epochs)) * grpo.iterations
+        return sft_steps(samples, config.sft)
+    settings = config.rank_grpo.model_copy(update={"prompts_per_step": batch})
+    return rank_grpo_steps(samples, settings)

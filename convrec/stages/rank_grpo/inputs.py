@@ -18,6 +18,7 @@ from convrec.models.generation.samplers import Sampler, make_sampler
 from convrec.models.load import Student
 from convrec.models.prompts import encode_student_prompt, student_prompt
 from convrec.titles.index import TitleIndex
+from convrec.training.step_count import rank_grpo_steps
 from convrec.training.validation_sample import sample_contexts
 
 Rows = Sequence[Mapping[str, Any]]
@@ -66,23 +67,12 @@ def prepare_inputs(
     return TrainingInputs(student, data, held_out, sampler, index, config, seed)
 
 
-def training_steps(samples: int, settings: RankGrpo) -> int:
-    """Optimizer steps for a number of samples with ground truth: `steps`, or those of `epochs`.
-
-    An epoch is ⌊samples / prompts_per_step⌋ generations of `iterations` steps each.
-    """
-    if not settings.epochs:
-        return settings.steps
-    generations = round(samples // settings.prompts_per_step * settings.epochs)
-    return max(1, generations) * settings.iterations
-
-
 def with_steps(config: Config, samples: Rows) -> Config:
     """The configuration with the steps of `rank_grpo.epochs` in `rank_grpo.steps`."""
     settings = config.rank_grpo
     if not settings.epochs:
         return config
-    steps = training_steps(len(_with_truth(samples)), settings)
+    steps = rank_grpo_steps(len(_with_truth(samples)), settings)
     resolved = settings.model_copy(update={"steps": steps, "epochs": 0})
     return config.model_copy(update={"rank_grpo": resolved})
 
@@ -119,7 +109,7 @@ def _training_order(samples: int, settings: RankGrpo, seed: int) -> list[int]:
             "rank_grpo.prompts_per_step"
         )
     generator = torch.Generator().manual_seed(seed)
-    steps = training_steps(samples, settings)
+    steps = rank_grpo_steps(samples, settings)
     needed = math.ceil(steps / settings.iterations) * settings.prompts_per_step
     order: list[int] = []
     while len(order) < needed:

@@ -29,6 +29,7 @@ from convrec.training.fsdp import reduce_in_float32
 from convrec.training.memory.micro_batch import even_part
 from convrec.training.model_options import convert_frozen_weights, set_attention
 from convrec.training.optimization import optimization_arguments
+from convrec.training.step_count import sft_steps
 from convrec.utils.distributed import process_count
 
 _MAX_EAGER_LENGTH = 1024
@@ -54,8 +55,7 @@ class SftInputs:
     @property
     def steps(self) -> int:
         """Optimizer steps of the training."""
-        sft = self.config.sft
-        return sft.steps or math.ceil(self.steps_per_epoch * sft.epochs)
+        return sft_steps(len(self.train["labels"]), self.config.sft)
 
 
 def make_trainer(inputs: SftInputs, callbacks: list[TrainerCallback]) -> CompletionTrainer:

@@ -13,10 +13,11 @@ import torch
 from convrec.config import Config
 from convrec.models.load import load_checkpoint
 from convrec.stages.rank_grpo import inputs
-from convrec.stages.rank_grpo.inputs import prepare_inputs, training_data, training_steps
+from convrec.stages.rank_grpo.inputs import prepare_inputs, training_data
 from convrec.stages.rank_grpo.validation import Validation, best_metric
 from convrec.titles.index import TitleIndex
 from convrec.training.metrics_log import MetricsLog
+from convrec.training.step_count import rank_grpo_steps
 from tests.support.trainings import FILMS, SAMPLES, config
 
 MANY: list[dict[str, Any]] = [
@@ -88,7 +89,7 @@ def test_samples_of_one_post_are_tokenized_once(encoded: list[str]) -> None:
 )
 def test_epochs_decide_steps(encoded: list[str], settings: dict[str, Any], steps: int) -> None:
     configured = config(**settings)
-    assert training_steps(40, configured.rank_grpo) == steps
+    assert rank_grpo_steps(40, configured.rank_grpo) == steps
     data = training_data(MANY, None, configured, seed=1)
     generations = math.ceil(steps / configured.rank_grpo.iterations)
     assert len(data) == generations * configured.rank_grpo.prompts_per_step

@@ -1,0 +1,26 @@
+"""How many optimizer steps a training takes."""
+
+from __future__ import annotations
+
+import math
+
+from convrec.config.sections import RankGrpo, Sft
+
+
+def sft_steps(rows: int, settings: Sft) -> int:
+    """Optimizer steps for a number of demonstrations: `steps`, or those of `epochs`.
+
+    The last step of an epoch has the rest of its rows.
+    """
+    return settings.steps or math.ceil(math.ceil(rows / settings.batch_size) * settings.epochs)
+
+
+def rank_grpo_steps(samples: int, settings: RankGrpo) -> int:
+    """Optimizer steps for a number of samples with ground truth: `steps`, or those of `epochs`.
+
+    An epoch is ⌊samples / prompts_per_step⌋ generations of `iterations` steps each.
+    """
+    if not settings.epochs:
+        return settings.steps
+    generations = round(samples // settings.prompts_per_step * settings.epochs)
+    return max(1, generations) * settings.iterations
