@@ -44,7 +44,7 @@ def check_training(config: Config) -> list[Finding]:
         findings += found(stage, missing, f"its optimizer is {name}")
     findings += check_vllm(config, gpus)
     findings += _check_attention(config, gpus)
-    for tracker in config.train.report_to:
+    for tracker in (name for name in config.train.report_to if name not in ("all", "none")):
         findings += found("tracking", _missing_tracker(tracker), f"reports to {tracker}")
     return findings
 
@@ -73,6 +73,11 @@ def _count_gpus() -> int:
 
 def _settings(config: Config, gpus: int) -> LaunchSettings:
     if config.train.launcher == "process":
+        if config.train.processes > 1:
+            raise ConfigError(
+                f"train.processes={config.train.processes} needs train.launcher=accelerate; "
+                "train.launcher=process trains in one process"
+            )
         return LaunchSettings({}, 1, sharded=False)
     return launch_settings(config, gpus or _smallest_machine(config))
 
@@ -130,7 +135,8 @@ def _check_split(config: Config, stage: TrainingStage, processes: int) -> Findin
     if stage == "rank_grpo":
         rows, unit = settings.prompts_per_step * settings.group_size, "lists"
     local = -(-rows // processes)
-    text = f"{rows} {unit} per step, {local} in each of {processes} processes"
+    most = "up to " if rows % processes else ""
+    text = f"{rows} {unit} per step, {most}{local} in each of {processes} processes"
     if settings.micro_batch:
         if stage == "rank_grpo":  # sft completes a step with blank rows
             configured_split(config, "rank_grpo", local)
@@ -158,9 +164,14 @@ def _check_arguments(config: Config) -> Finding:
 
 def _check_attention(config: Config, gpus: int) -> list[Finding]:
     """Whether the package of `train.attn_implementation` is installed; all but two need a GPU."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
     name = config.train.attn_implementation
     if not name or name in ("sdpa", "eager"):
         return []
+    if "/" not in name and name not in ALL_ATTENTION_FUNCTIONS.valid_keys():  # no kernel on the Hub
+        text = f"transformers does not know train.attn_implementation={name}"
+        return [Finding("train", REFUSED, f"{text}; set it to sdpa or eager, or leave it empty")]
     if name.startswith("flash_attention_2") and find_spec("flash_attn") is None:
         return found("train", f"train.attn_implementation={name} needs the package flash_attn")
     missing = "" if gpus else f"train.attn_implementation={name} needs a GPU"
