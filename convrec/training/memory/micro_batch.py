@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from convrec.config import Config
+from convrec.config import Config, RankGrpo
 from convrec.errors import ConvrecError
 from convrec.training.memory.available import available_memory
 from convrec.training.memory.estimate import (
@@ -33,12 +33,13 @@ USABLE_MEMORY = 0.9
 SCANNING = ("mamba", "jamba", "bamba", "rwkv")
 """Architectures that read a text token by token in Python: counting would take minutes."""
 
-CPU_MODEL, CPU_TOKENS = 100_000_000, 512
-"""Parameters from which a CPU gets no more than so many tokens at once: more are not faster."""
+CPU_MODEL, CPU_TOKENS = 100_000_000, 256
+"""Parameters from which a CPU gets no more than so many tokens at once: more are hardly faster."""
 
-CPU_BYTES_PER_WEIGHT = 25
-"""Memory that a CPU trains rank_grpo in, from CPU_MODEL on: 16 bytes of a trained weight, 4 of the
-reference, and the rest for activations. Recomputing them costs little next to sampling."""
+CPU_BYTES_TRAINED, CPU_BYTES_FROZEN, CPU_BYTES_FREE = 16, 4, 5
+"""Bytes per weight that a CPU trains rank_grpo in, from CPU_MODEL on: of a trained weight, of one
+under adapters or of the reference model, and for the rest. Recomputing activations costs little
+next to sampling."""
 
 
 @dataclass(frozen=True)
@@ -197,5 +198,11 @@ def _limit(model: Any, config: Config, stage: TrainingStage) -> float:
     parameters = int(model.num_parameters())
     limit = USABLE_MEMORY * (limit / process_count() + parameters * FLOAT32_BYTES)
     if stage == "rank_grpo" and parameters >= CPU_MODEL:
-        limit = min(limit, CPU_BYTES_PER_WEIGHT * parameters)
+        limit = min(limit, _cpu_bytes_per_weight(config.rank_grpo) * parameters)
     return limit
+
+
+def _cpu_bytes_per_weight(settings: RankGrpo) -> int:
+    if settings.lora.rank:
+        return CPU_BYTES_FROZEN + CPU_BYTES_FREE
+    return CPU_BYTES_TRAINED + CPU_BYTES_FREE + (CPU_BYTES_FROZEN if settings.beta else 0)
