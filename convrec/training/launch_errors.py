@@ -72,6 +72,7 @@ def _smaller_step(job: TrainingJob) -> str:
     if job.stage == "evaluate":
         return f"lower evaluate.batch_size={job.config.evaluate.batch_size}"
     return (
-        f"lower rank_grpo.prompts_per_step={settings.prompts_per_step}, "
-        f"rank_grpo.group_size={settings.group_size} or model.max_completion_tokens"
+        "set a lower rank_grpo.micro_batch, or train.gradient_checkpointing=on; if it is sampling "
+        f"that does not fit, lower rank_grpo.prompts_per_step={settings.prompts_per_step} or "
+        "model.max_completion_tokens"
     )
