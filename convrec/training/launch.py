@@ -27,7 +27,6 @@ from convrec.training.job import FitFunction, TrainingJob, TrainingResult
 from convrec.training.launch_errors import launch_error, port_was_taken
 from convrec.training.launch_settings import LaunchSettings, launchable_settings
 from convrec.training.optimization import check_optimizer
-from convrec.training.tracking.run import warn_once
 from convrec.training.worker import (
     ALIVE,
     CURVES,
@@ -39,6 +38,7 @@ from convrec.training.worker import (
 )
 from convrec.utils.locks import file_lock, try_file_lock
 from convrec.utils.progress import Progress
+from convrec.utils.warn_once import warn_once
 from convrec.utils.workspace import workspace
 
 ACCELERATE = "accelerate.json"

@@ -23,7 +23,7 @@ from convrec.training.launch_settings import (
 )
 from convrec.training.memory.micro_batch import TrainingStage
 from convrec.training.optimization import missing_for_optimizer
-from convrec.training.tracking.run import PACKAGES
+from convrec.training.tracking.run import missing_package
 
 TRAINED: tuple[TrainingStage, ...] = ("sft", "rank_grpo")
 
@@ -179,11 +179,10 @@ def _check_attention(config: Config, gpus: int) -> list[Finding]:
 
 
 def _missing_tracker(name: str) -> str:
-    """The package that a tracker lacks; empty if it is installed or needs none."""
-    packages = PACKAGES.get(name, (name,))
-    if not packages or any(find_spec(package) for package in packages):
-        return ""
-    return (
-        f"train.report_to={name} needs the package {packages[0]}, which is not installed; "
-        "trainings go on without it"
-    )
+    """What a tracker lacks, as a phrase; empty if nothing."""
+    if package := missing_package(name):
+        return (
+            f"train.report_to={name} needs the package {package}, which is not installed; "
+            "trainings go on without it"
+        )
+    return ""

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from convrec.training.tracking.run import warn_once
 from convrec.utils.error_text import first_line
+from convrec.utils.warn_once import warn_once
 
 START_SECONDS = 120.0
 """Time for importing a tracker's package, connecting, and creating the run."""

@@ -6,7 +6,6 @@ Imports no tracker and no torch: a run's page reads where a training in another 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,8 +16,7 @@ from typing import Any
 from convrec.config import Config, StageName
 from convrec.config.overrides import flatten, format_override
 from convrec.utils.files import atomic_path
-
-_LOGGER = logging.getLogger("convrec")
+from convrec.utils.warn_once import warn_once
 
 FIGURE_PREFIX = "tracking_"
 """Prefix of a checkpoint's figures that tell where its training was reported to."""
@@ -38,8 +36,6 @@ _HASH_LENGTH = 8
 
 _CONNECTION_KEYS = ("base_url", "endpoint", "max_usd", "max_concurrency", "max_attempts")
 """Keys of section `llm` that no tracker gets: addresses may hold a password."""
-
-_warned: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -132,23 +128,22 @@ def read_locations(figures: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def missing_package(tracker: str) -> str:
+    """The package that a tracker lacks; empty if it is installed or needs none."""
+    packages = PACKAGES.get(tracker, (tracker,))
+    is_installed = not packages or any(find_spec(package) for package in packages)
+    return "" if is_installed else packages[0]
+
+
 def installed_trackers(names: Iterable[str]) -> list[str]:
     """The trackers among `names` that are installed; one warning for each of the others."""
     installed = []
     for name in (name for name in names if name not in ("all", "none")):
-        packages = PACKAGES.get(name, (name,))
-        if not packages or any(find_spec(package) for package in packages):
-            installed.append(name)
-        else:
+        if package := missing_package(name):
             warn_once(
-                f"train.report_to={name}: the package {packages[0]} is not installed, so trainings "
+                f"train.report_to={name}: the package {package} is not installed, so trainings "
                 f"are not reported to {name}; install it, or leave it out of train.report_to"
             )
+        else:
+            installed.append(name)
     return installed
-
-
-def warn_once(message: str) -> None:
-    """Log a warning, unless this process has logged it before."""
-    if message not in _warned:
-        _warned.add(message)
-        _LOGGER.warning(message)
