@@ -20,7 +20,7 @@ from transformers import TrainerCallback
 
 from convrec.config import Config
 from convrec.errors import TrainingError
-from convrec.models.hardware import keep_freed_memory
+from convrec.models.hardware import FreedMemory, keep_freed_memory
 from convrec.models.load import load_student
 from convrec.stages.sft.data import TextPair, count_cut_answers, encode_rows
 from convrec.stages.sft.make_trainer import SftInputs, make_trainer
@@ -142,6 +142,7 @@ class _MetricsCallback(TrainerCallback):
         self._tokens_per_step = tokens_per_step
         self._progress = TrainingProgress(progress)
         self._metrics_log = metrics_log
+        self._freed = FreedMemory()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         for name, curve in (("loss", "loss"), ("eval_loss", VALIDATION_LOSS)):
@@ -158,7 +159,11 @@ class _MetricsCallback(TrainerCallback):
                 self._progress.log(state.global_step, state.max_steps, text, counted)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._freed.trim()
         self._progress.step(state.global_step, state.max_steps)
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._freed.trim()
 
 
 class _ValidationCallback(TrainerCallback):
