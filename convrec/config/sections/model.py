@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from convrec.config.base import Section
 
@@ -35,3 +35,12 @@ class Model(Section):
         description="Type of weights that are not trained: the base under adapters, and the "
         "reference model. Trained weights are float32.",
     )
+
+    @field_validator("hidden")
+    @classmethod
+    def _check_heads(cls, value: int) -> int:
+        unit = 2 * max(1, value // 64)  # rotary embeddings need an even width of each head
+        if value % unit:
+            nearest = max(2, value - value % unit)
+            raise ValueError(f"must be a multiple of {unit} to be split over heads; try {nearest}")
+        return value

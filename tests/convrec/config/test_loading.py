@@ -49,6 +49,8 @@ def test_assignments_are_json_or_text() -> None:
         ({"recommend.source": "replay"}, "needs recommend.replay"),
         ({"remap.keep": 5}, "remap.keep=5"),
         ({"llm.base_url": "127.0.0.1:8000/v1"}, "use an address such as http://"),
+        ({"model.hidden": 7}, "multiple of 2 to be split over heads; try 6"),
+        ({"model.hidden": 200}, "multiple of 6 to be split over heads; try 198"),
         ({"model.base": ""}, "at least 1 character"),
         ({"llm.base_url": "ftp://x"}, "use an address such as http://"),
         ({"llm.base_url": "http://"}, "use an address such as http://"),
