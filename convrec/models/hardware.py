@@ -17,7 +17,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Parameters of glibc's mallopt."""
 
 KEPT_BYTES = 500_000_000
-"""Growth of a process in `sft` after which freed memory is returned."""
+"""Growth of a process in training after which freed memory is returned."""
 
 _ON_LINUX = sys.platform == "linux"
 

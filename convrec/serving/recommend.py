@@ -22,8 +22,8 @@ def recommend_list(
     """`n` different lines for a text, best first, all in the catalog and not named in the text.
 
     `catalog` is a catalog file to use instead of the checkpoint's own; `n` defaults to the trained
-    list length. Raises InputError for an unknown checkpoint, one whose prompts have no common form, or
-    an unusable or too small catalog.
+    list length. Raises InputError for an unknown checkpoint, one whose prompts have no common form,
+    or an unusable or too small catalog.
     """
     from convrec.models.generation.recommend import ServedCatalog, recommend_texts
     from convrec.models.load import load_checkpoint

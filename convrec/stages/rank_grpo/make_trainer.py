@@ -42,6 +42,7 @@ from convrec.training.best_weights import collector
 from convrec.training.fsdp import reduce_in_float32
 from convrec.training.metrics_log import MetricsLog
 from convrec.training.model_options import convert_frozen_weights, set_attention
+from convrec.training.trim_memory import TrimMemory
 from convrec.utils.distributed import is_first
 from convrec.utils.progress import Progress
 
@@ -83,7 +84,7 @@ def make_trainer(
         "args": trainer_arguments(config, folder, inputs.seed, split=split, bf16=bf16),
         "train_dataset": inputs.data,
         "processing_class": student.tokenizer,
-        "callbacks": [StepMetricsCallback(progress, metrics_log, timer)],
+        "callbacks": [StepMetricsCallback(progress, metrics_log, timer), TrimMemory()],
         "peft_config": lora_config(settings.lora, student.model, "rank_grpo"),
         "rollout_func": timer.timed("sampling", rollout),
     }

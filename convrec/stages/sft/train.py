@@ -20,7 +20,7 @@ from transformers import TrainerCallback
 
 from convrec.config import Config
 from convrec.errors import TrainingError
-from convrec.models.hardware import FreedMemory, keep_freed_memory
+from convrec.models.hardware import keep_freed_memory
 from convrec.models.load import load_student
 from convrec.stages.sft.data import TextPair, count_cut_answers, encode_rows
 from convrec.stages.sft.make_trainer import SftInputs, make_trainer
@@ -32,6 +32,7 @@ from convrec.training.metrics_log import MetricsLog
 from convrec.training.progress import TrainingProgress
 from convrec.training.tracking.callback import make_tracking
 from convrec.training.tracking.run import NO_IDS, RunIds
+from convrec.training.trim_memory import TrimMemory
 from convrec.utils.distributed import can_checkpoint, is_first, process_count
 from convrec.utils.progress import Progress, no_progress
 from convrec.utils.workspace import workspace
@@ -79,7 +80,8 @@ def train_sft(
         resumed_step = checkpoints.saved_step
         metrics_log = MetricsLog(folder, resumed_step, is_writer=is_first())
         tokens_per_step = sum(map(len, inputs.train["input_ids"])) / inputs.steps_per_epoch
-        callbacks = [_MetricsCallback(progress, metrics_log, tokens_per_step), checkpoints]
+        metrics = _MetricsCallback(progress, metrics_log, tokens_per_step)
+        callbacks = [metrics, TrimMemory(), checkpoints]
         trainer = make_trainer(inputs, callbacks)
         best = None
         if keeps_best:
@@ -142,7 +144,6 @@ class _MetricsCallback(TrainerCallback):
         self._tokens_per_step = tokens_per_step
         self._progress = TrainingProgress(progress)
         self._metrics_log = metrics_log
-        self._freed = FreedMemory()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         for name, curve in (("loss", "loss"), ("eval_loss", VALIDATION_LOSS)):
@@ -159,11 +160,7 @@ class _MetricsCallback(TrainerCallback):
                 self._progress.log(state.global_step, state.max_steps, text, counted)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._freed.trim()
         self._progress.step(state.global_step, state.max_steps)
-
-    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._freed.trim()
 
 
 class _ValidationCallback(TrainerCallback):

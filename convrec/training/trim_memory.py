@@ -1,0 +1,28 @@
+"""Return freed memory during a training, before its fragments fill the machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import TrainerCallback
+
+from convrec.models.hardware import FreedMemory
+
+
+class TrimMemory(TrainerCallback):
+    """Trims after each micro-batch, step and validation batch if the process has grown."""
+
+    def __init__(self) -> None:
+        self._freed = FreedMemory()
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """After each micro-batch but the last."""
+        self._freed.trim()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """After each step."""
+        self._freed.trim()
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """After each batch of a validation."""
+        self._freed.trim()
