@@ -7,6 +7,7 @@ from typing import Any
 from convrec.config import DATA_STAGES, StageName
 from convrec.pipeline.graph import NODES, PIPELINE, nodes_of
 from convrec.stages.evaluate.vllm_engine import check_evaluation
+from convrec.training.launch_settings import check_vllm_installed
 from convrec.training.optimization import check_optimizer
 from convrec.training.tracking.run import installed_trackers
 from tasks.node_tasks import artifact_task, fetch_task, is_retryable
@@ -63,6 +64,8 @@ def check_training(run: Run) -> None:
     for stage in ("sft", "rank_grpo"):
         if stage in stages:
             check_optimizer(getattr(run.config, stage), stage)
+    if "rank_grpo" in stages:
+        check_vllm_installed(run.config.rank_grpo)
     installed_trackers(run.config.train.report_to)
     if "evaluate" in stages:
         check_evaluation(run.config)

@@ -159,3 +159,12 @@ def launchable_settings(config: Config, stage: StageName) -> LaunchSettings:
     if missing := missing_requirements(config, settings, gpus):
         raise TrainingError(f"{missing[0]}; use train.parallel=ddp, or another machine")
     return settings
+
+
+def check_vllm_installed(settings: RankGrpo) -> None:
+    """Raise TrainingError if `rank_grpo` is to sample with vLLM, which is not installed."""
+    if settings.vllm and find_spec("vllm") is None:
+        raise TrainingError(
+            f"rank_grpo.vllm={settings.vllm} needs the package vllm, which is not installed; "
+            "install it on a machine with a GPU, or leave rank_grpo.vllm empty"
+        )

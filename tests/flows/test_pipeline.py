@@ -148,11 +148,18 @@ def test_free_is_sampled_once(home: Path, small: Small) -> None:
     assert made["metrics"]["free"] == made["metrics"]["rank_grpo"]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"evaluate.vllm": True, "evaluate.sampler": "free"},
+        {"rank_grpo.vllm": "colocate", "rank_grpo.sampler": "free"},
+    ],
+)
 def test_vllm_that_is_missing_stops_a_run_before_its_first_request(
-    home: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+    home: Path, small: Small, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    overrides = {**small, "evaluate.vllm": True, "evaluate.sampler": "free"}
+    overrides = {**small, **settings}
     with pytest.raises(TrainingError, match="needs the package vllm, which is not installed"):
         pipeline(profile="demo", overrides=overrides)
     assert not Store(home).headers()

@@ -15,7 +15,7 @@ from trl.trainer import grpo_trainer
 
 from convrec.models.generation.loop import generate_lists
 from convrec.models.generation.without_catalog import Unconstrained
-from convrec.stages.rank_grpo import vllm
+from convrec.training import launch_settings
 
 
 class StandIn(VLLMGeneration):
@@ -75,4 +75,4 @@ class StandIn(VLLMGeneration):
 def use_stand_in(patch: pytest.MonkeyPatch) -> None:
     """Let TRL and this project use the stand-in."""
     patch.setattr(grpo_trainer, "VLLMGeneration", StandIn)
-    patch.setattr(vllm, "find_spec", lambda name: name)
+    patch.setattr(launch_settings, "find_spec", lambda name: name)

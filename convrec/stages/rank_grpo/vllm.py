@@ -15,14 +15,13 @@ import gc
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 from accelerate.utils import gather_object
 
 from convrec.config import Config, RankGrpo
 from convrec.errors import ConfigError, ConvrecError, TrainingError
-from convrec.training.launch_settings import uneven_engines_error
+from convrec.training.launch_settings import check_vllm_installed, uneven_engines_error
 from convrec.utils.error_text import type_and_first_line
 
 CORRECTION = "token_truncate"
@@ -41,11 +40,8 @@ def vllm_arguments(config: Config, processes: int, *, assume_vllm: bool = False)
     settings = config.rank_grpo
     if not settings.vllm:
         return {}
-    if not assume_vllm and find_spec("vllm") is None:
-        raise TrainingError(
-            f"rank_grpo.vllm={settings.vllm} needs the package vllm, which is not installed; "
-            "install it on a machine with a GPU, or leave rank_grpo.vllm empty"
-        )
+    if not assume_vllm:
+        check_vllm_installed(settings)
     if message := uneven_engines_error(settings, processes):
         raise ConfigError(message)
     return {

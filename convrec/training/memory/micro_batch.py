@@ -21,6 +21,7 @@ from convrec.training.memory.estimate import (
 )
 from convrec.training.memory.model_shape import ModelShape, loaded_shape
 from convrec.utils.distributed import is_sharded, process_count
+from convrec.utils.warn_once import warn_once
 
 TrainingStage = Literal["sft", "rank_grpo"]
 
@@ -99,6 +100,10 @@ def choose_micro_batch(
     except ConvrecError:
         raise
     except Exception:  # an architecture without layers, or one that fake tensors cannot run
+        warn_once(
+            f"the memory of a {model.config.model_type} model cannot be estimated; if {stage} runs "
+            f"out of memory, set {stage}.micro_batch"
+        )
         return MicroBatch(requested or rows, bool(checkpointing))
 
 

@@ -15,10 +15,10 @@ from convrec.errors import ConfigError, TrainingError
 from convrec.models.load import load_checkpoint
 from convrec.models.prompts import encode_prompt, student_prompt
 from convrec.stages.rank_grpo import make_trainer as trainers
-from convrec.stages.rank_grpo import vllm
 from convrec.stages.rank_grpo.arguments import trainer_arguments
 from convrec.stages.rank_grpo.train import train_rank_grpo
 from convrec.titles.index import TitleIndex
+from convrec.training import launch_settings
 from convrec.training.metrics_log import SAMPLES as SAMPLES_FILE
 from convrec.utils.progress import no_progress
 from tests.support import trainings
@@ -53,14 +53,14 @@ def train(
 
 
 def test_a_missing_vllm_is_an_error(tmp_path: Path) -> None:
-    if vllm.find_spec("vllm") is not None:
+    if launch_settings.find_spec("vllm") is not None:
         pytest.skip("vLLM is installed")
     with pytest.raises(TrainingError, match=r"rank_grpo.vllm=colocate needs the package vllm"):
         trainer_arguments(config(vllm="colocate"), tmp_path, 7)
 
 
 def test_trl_gets_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm, "find_spec", lambda name: name)
+    monkeypatch.setattr(launch_settings, "find_spec", lambda name: name)
     server = {"vllm": "server", "vllm_url": "http://127.0.0.1:8000/"}
     trl = trainer_arguments(config(**server), tmp_path, 7)
     assert trl.use_vllm
@@ -80,7 +80,7 @@ def test_trl_gets_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_engines_need_equally_many_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm, "find_spec", lambda name: name)
+    monkeypatch.setattr(launch_settings, "find_spec", lambda name: name)
     settings = config(vllm="colocate", vllm_tensor_parallel=2)
     with pytest.raises(ConfigError, match=r"vllm_tensor_parallel=2 does not divide .*, 1; choose"):
         trainer_arguments(settings, tmp_path, 7)
@@ -187,7 +187,7 @@ def test_weights_of_adapters_are_merged_for_vllm(
 def test_a_failed_start_is_one_sentence(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm, "find_spec", lambda name: name)
+    monkeypatch.setattr(launch_settings, "find_spec", lambda name: name)
     with pytest.raises(TrainingError, match=r"vLLM failed in .* \(ImportError: .*change") as e:
         train(checkpoint, tmp_path / "out", vllm="colocate")
     assert "\n" not in str(e.value)

@@ -17,10 +17,10 @@ from convrec.models.load import load_checkpoint
 from convrec.models.prompts import encode_prompt
 from convrec.models.tiny import make_tiny
 from convrec.stages.rank_grpo import make_trainer as trainers
-from convrec.stages.rank_grpo import vllm
 from convrec.stages.rank_grpo.train import train_rank_grpo
 from convrec.stages.rank_grpo.vllm_server import check_server
 from convrec.titles.index import TitleIndex
+from convrec.training import launch_settings
 from convrec.utils.progress import no_progress
 from tests.support import trainings
 from tests.support.trainings import FILMS, SAMPLES, logged_metrics
@@ -102,7 +102,7 @@ def test_another_model_is_refused(checkpoint: Path, server: StandInServer, tmp_p
 def test_a_missing_server_is_one_sentence(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm, "find_spec", lambda name: name)
+    monkeypatch.setattr(launch_settings, "find_spec", lambda name: name)
     monkeypatch.setattr(trainers, "SERVER_TIMEOUT", 0.0)
     with pytest.raises(TrainingError, match=r"no vLLM server responds at .*:9 \(ConnectError\)"):
         train(checkpoint, tmp_path / "out", "http://127.0.0.1:9")
@@ -148,7 +148,7 @@ def test_a_training_samples_from_the_server(
 
 def _install_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let TRL's client work without the package vllm."""
-    monkeypatch.setattr(vllm, "find_spec", lambda name: name)
+    monkeypatch.setattr(launch_settings, "find_spec", lambda name: name)
     for module in (vllm_client, vllm_generation):
         monkeypatch.setattr(module, "is_vllm_available", lambda *args, **kwargs: True)
     monkeypatch.setattr(vllm_client, "get_ip", lambda: "127.0.0.1", raising=False)
