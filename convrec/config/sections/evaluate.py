@@ -14,6 +14,7 @@ class Evaluate(Section):
     """Lists sampled on the test split, and their metrics."""
 
     later_keys: ClassVar = frozenset({"limit", "vllm"})
+    runtime_keys: ClassVar = frozenset({"batch_size"})
 
     samples: int = Field(
         1, gt=0, description="Lists sampled per test context; always one with temperature 0."
