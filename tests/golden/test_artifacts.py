@@ -254,7 +254,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 """Settings that change the ids of some artifacts and leave the others alone."""
 
 FAKE = {
-    name: f"{name.partition('_sft')[0].partition('_rank_grpo')[0]}-{number:020x}"
+    name: f"{re.sub('_(sft|rank_grpo|free|served)$', '', name)}-{number:020x}"
     for number, name in enumerate(README)
 }
 """Fixed parent ids, so that only a node's own settings change its id."""
