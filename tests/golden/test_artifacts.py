@@ -104,14 +104,14 @@ README = {
     "judgments": "judgments-d51c29c5ee4dc3b69af9",
     "adjustment": "adjustment-6a0a31d32ef523aec7c7",
     "demonstrations": "demonstrations-cfffa568aa91fb9d7340",
-    "checkpoint_sft": "checkpoint-e8dbdb8899c91ed11989",
-    "checkpoint_rank_grpo": "checkpoint-5252b2eea17b258af278",
-    "generations_sft": "generations-4e3a48ab3a7832cd7687",
-    "generations_rank_grpo": "generations-0fe790d472dab66b73ec",
-    "generations_free": "generations-0",
-    "generations_served": "generations-0",
-    "metrics": "metrics-e243a07b9143c9da10a6",
-    "report": "report-f9a94a40056cdee6b127",
+    "checkpoint_sft": "checkpoint-f45393d3cf82bee29184",
+    "checkpoint_rank_grpo": "checkpoint-9e72477cf0ee593e6e77",
+    "generations_sft": "generations-fa0edf5cf2fcd0ad3f34",
+    "generations_rank_grpo": "generations-88d7f4ce511990386b9f",
+    "generations_free": "generations-1a18ef55738b625f2eab",
+    "generations_served": "generations-e7d18b0a0fafdfcc057f",
+    "metrics": "metrics-fec4de8d0a281c9b0892",
+    "report": "report-73c2bdab0e3a52075563",
 }
 """The ids of `make demo`, in the order of README.md."""
 
