@@ -217,10 +217,16 @@ def _build_model(config: Any, layers: int, attention: str) -> Any:
 
     from convrec.models.generation.support import few_layers
 
-    options = {"dtype": torch.float32, "trust_remote_code": False}
-    config = few_layers(config, layers)
+    def build(attention: str) -> Any:
+        return AutoModelForCausalLM.from_config(
+            few_layers(config, layers),
+            attn_implementation=attention,
+            dtype=torch.float32,
+            trust_remote_code=False,
+        )
+
     try:
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, **options)
+        model = build(attention)
     except (ImportError, ValueError):
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", **options)
+        model = build("eager")
     return model.train()
