@@ -17,7 +17,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Parameters of glibc's mallopt."""
 
 KEPT_BYTES = 500_000_000
-"""Growth of a process in training after which freed memory is returned."""
+"""Growth of a process in training, beyond what a batch needs, at which memory is returned."""
 
 _ON_LINUX = sys.platform == "linux"
 
@@ -48,21 +48,27 @@ def keep_freed_memory() -> None:
 
 
 class FreedMemory:
-    """Limits the freed memory that `keep_freed_memory` keeps.
+    """Limits the freed memory that `keep_freed_memory` keeps; call `trim` after each batch.
 
     Rows of many lengths leave holes in it that no later tensor fits: SmolLM2-135M with adapters
     grew by .5 GB in each step of `sft`.
     """
 
     def __init__(self) -> None:
-        self._resident = _resident_bytes()
+        self._needed = 0  # resident bytes after a batch that began without holes
+        self._has_holes = False
 
     def trim(self) -> None:
-        """Return freed memory if the process has grown by KEPT_BYTES since the last time."""
-        malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if _ON_LINUX else None
-        if malloc_trim is not None and _resident_bytes() > self._resident + KEPT_BYTES:
-            malloc_trim(0)
-            self._resident = _resident_bytes()
+        """Return freed memory if the process has grown by KEPT_BYTES beyond what a batch needs."""
+        resident = _resident_bytes()
+        if not self._has_holes:
+            self._needed = max(self._needed, resident)
+            self._has_holes = True
+        elif resident > self._needed + KEPT_BYTES:
+            malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if _ON_LINUX else None
+            if malloc_trim is not None:
+                malloc_trim(0)
+            self._has_holes = False
 
 
 def _resident_bytes() -> int:

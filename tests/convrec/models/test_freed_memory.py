@@ -11,6 +11,7 @@ from convrec.models.hardware import KEPT_BYTES, FreedMemory, keep_freed_memory, 
 
 keep_freed_memory()
 freed, before = FreedMemory(), _resident_bytes()
+freed.trim()  # after a batch without holes
 blocks = [torch.ones(2_500_000) for _ in range(80)]  # 10 MB each
 kept = blocks[1::2]
 last = torch.ones(10)
