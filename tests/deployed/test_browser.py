@@ -32,6 +32,7 @@ QUICK = {
     "model.hidden": 16,
     "model.layers": 1,
     "model.vocabulary": 400,
+    "model.max_completion_tokens": 512,
     "sft.epochs": 1,
     "rank_grpo.steps": 2,
     "rank_grpo.prompts_per_step": 2,

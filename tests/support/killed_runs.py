@@ -46,7 +46,7 @@ TINY: dict[str, Any] = {
     "model.hidden": 16,
     "model.layers": 1,
     "model.vocabulary": 400,
-    "model.max_completion_tokens": 60,
+    "model.max_completion_tokens": 120,
     "list_length": 5,
     "reflect.top": 8,
     "remap.keep": 12,
