@@ -28,6 +28,7 @@ from typing import Any
 
 import polars as pl
 
+from benchmarks.rank_grpo_memory import never_end
 from convrec.config import Config, Model
 from convrec.models.hardware import has_bf16
 from convrec.models.load import load_tokenizer
@@ -133,18 +134,6 @@ def longest_completion(settings: Config) -> tuple[str, int]:
         if length <= limit:
             return text, length
         number -= max(1, (length - limit) // 4)
-
-
-def never_end(make_rollout: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The rollout of a training, with lists of full length."""
-    from convrec.models.generation.without_catalog import Unconstrained
-
-    def make(inputs: Any) -> Any:
-        rollout = make_rollout(inputs)
-        rollout.sampler._constraint = Unconstrained(-1)
-        return rollout
-
-    return make
 
 
 def one(stage: str, base: str, values: dict[str, Any], measured: str, folder: Path) -> None:

@@ -7,7 +7,6 @@ they were the trained ones.
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,16 +17,13 @@ from convrec.training.checkpoint import step_of
 from convrec.utils.progress import no_progress
 from tests.support.film_student import checkpoint
 from tests.support.sharded_rank_grpo import FSDP, fit_one, fit_sharded, run_sharded, vllm_job
+from tests.support.sharded_training import ZERO3
 from tests.support.timing import Timed
 from tests.support.training_jobs import run_until_killed
 from tests.support.trainings import logged_metrics, weights
 
 __all__ = ["checkpoint"]
 pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore::FutureWarning")]
-
-ZERO3 = pytest.param(
-    "zero3", marks=pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs deepspeed")
-)
 
 
 @pytest.mark.parametrize("parallel", ["fsdp", ZERO3])

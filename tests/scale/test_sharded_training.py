@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean
 
@@ -13,17 +12,13 @@ from convrec.training.checkpoint import step_of
 from convrec.training.launch import run_training
 from convrec.utils.progress import no_progress
 from tests.support.film_student import checkpoint
-from tests.support.sharded_training import FSDP, fit_sharded, run_sharded, with_bf16
+from tests.support.sharded_training import FSDP, ZERO3, fit_sharded, run_sharded, with_bf16
 from tests.support.timing import Timed
 from tests.support.training_jobs import FITS, run_until_killed, training_job
 from tests.support.trainings import logged_metrics, weights
 
 __all__ = ["checkpoint"]
 pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore::FutureWarning")]
-
-ZERO3 = pytest.param(
-    "zero3", marks=pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs deepspeed")
-)
 
 
 @pytest.mark.parametrize("parallel", ["fsdp", ZERO3])

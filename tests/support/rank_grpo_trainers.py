@@ -121,3 +121,20 @@ def generate_batch(trainer: RankGRPOTrainer) -> dict[str, Any]:
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1
     return trainer._generate_and_score_completions(rows)
+
+
+def logps_of(trainer: RankGRPOTrainer, batch: dict[str, Any]) -> Tensor:
+    """(B, T) log-probabilities of the completions, with gradient."""
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    logps: Tensor = trainer._get_per_token_logps_and_entropies(
+        trainer.model, ids, mask, batch["completion_ids"].size(1)
+    )[0]
+    return logps
+
+
+def gradient(trainer: RankGRPOTrainer, loss: Tensor) -> Tensor:
+    """The gradient of a loss, all weights in a row."""
+    trainer.model.zero_grad()
+    loss.backward()
+    return torch.cat([weight.grad.flatten() for weight in trainer.model.parameters()])

@@ -13,9 +13,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
@@ -33,6 +35,11 @@ FSDP = {
     "processes": 2,
     "gradient_checkpointing": "on",  # as for models that need sharding
 }
+
+ZERO3 = pytest.param(
+    "zero3", marks=pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs deepspeed")
+)
+"""A value of `train.parallel`, skipped without deepspeed."""
 
 
 def run_sharded(fit: FitFunction, job: TrainingJob, progress: Progress) -> TrainingResult:

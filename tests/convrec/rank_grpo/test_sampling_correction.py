@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from convrec.rank_grpo import rank_grpo_loss
-from convrec.rank_grpo.trainer import RankGRPOTrainer
-from tests.support.rank_grpo_trainers import N, generate_batch, rank_trainer, varied_rank_reward
+from tests.support.rank_grpo_trainers import (
+    N,
+    generate_batch,
+    gradient,
+    logps_of,
+    rank_trainer,
+    varied_rank_reward,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You are using 'rollout_func'"),
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
 ]
-
-
-def logps_of(trainer: RankGRPOTrainer, batch: dict[str, Any]) -> Tensor:
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    logps: Tensor = trainer._get_per_token_logps_and_entropies(
-        trainer.model, ids, mask, batch["completion_ids"].size(1)
-    )[0]
-    return logps
-
-
-def gradient(trainer: RankGRPOTrainer, loss: Tensor) -> Tensor:
-    trainer.model.zero_grad()
-    loss.backward()
-    return torch.cat([weight.grad.flatten() for weight in trainer.model.parameters()])
 
 
 def test_the_correction_multiplies_each_token_s_policy_term(
