@@ -29,8 +29,10 @@ def check_vllm(config: Config, gpus: int) -> list[Finding]:
 
 def check_length(config: Config) -> Finding:
     """The tokens that vLLM reserves. Raises ConfigError if they are too few for the profile."""
+    from convrec.stages.rank_grpo.vllm import max_length
+
     prompt, completion = config.model.max_prompt_tokens, config.model.max_completion_tokens
-    length = config.rank_grpo.vllm_max_length or prompt + completion
+    length = max_length(config)
     if length < prompt + completion:
         raise ConfigError(
             f"rank_grpo.vllm_max_length={length} is too short for prompts of up to {prompt} and "
