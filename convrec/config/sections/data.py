@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -12,10 +13,21 @@ from convrec.config.choices import INPUT_FORMATS, SIMILARITIES
 SourceSection = Literal["ingest", "recommend", "remap", "reflect", "adjust"]
 
 
+def _check_pattern(value: str) -> str:
+    """The value, if it is empty or a regular expression with one group. Raises ValueError."""
+    try:
+        groups = re.compile(value).groups
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from error
+    if value and groups != 1:
+        raise ValueError(f"must have one group, in brackets: the dialogue; it has {groups}")
+    return value
+
+
 class Ingest(Section):
     """The input: conversations and the catalog."""
 
-    later_keys: ClassVar = frozenset({"columns", "year_in_title"})
+    later_keys: ClassVar = frozenset({"columns", "year_in_title", "dialogue"})
 
     format: Annotated[str, AfterValidator(INPUT_FORMATS.check)] = Field(
         "reddit-v2", description="Format of the conversations; `demo` generates them."
@@ -43,6 +55,11 @@ class Ingest(Section):
     )
     world: Literal["films", "books"] = Field(
         "films", description="Subject of the posts of format `demo`."
+    )
+    dialogue: Annotated[str, AfterValidator(_check_pattern)] = Field(
+        "",
+        description="Regular expression whose group, matched against `sample_id`, names the "
+        "dialogue of a turn. Empty: as the format says, or each context is a dialogue.",
     )
     limit: int = Field(
         0, ge=0, description="Use only the first N contexts of each split; 0 uses all."
