@@ -89,7 +89,7 @@ class CatalogChange:
 def _show_plan(change: CatalogChange) -> ChangePlan:
     plan = plan_change(change.run.config, change.run.store)
     create_markdown_artifact(
-        render_plan(plan, change.title, change.run.config.line_format),
+        render_plan(plan, change.title, change.run.config.llm_line_format),
         key="change-plan",
         description="what this catalog change touches and costs",
     )

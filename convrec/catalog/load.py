@@ -55,7 +55,7 @@ def read_configured_catalog(path: Path, config: Config) -> CollectedItems:
     return read_catalog_file(
         path,
         config.ingest.column_names,
-        years=config.recommend.years,
+        years=bool(config.recommend.years),
         year_in_title=config.ingest.year_in_title,
     )
 

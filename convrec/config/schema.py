@@ -24,7 +24,7 @@ from convrec.config.sections import (
     Train,
 )
 from convrec.errors import ConfigError
-from convrec.titles.line_format import LineFormat, line_format
+from convrec.titles.line_format import NAMESAKES, LineFormat, line_format
 
 
 class Config(Section):
@@ -56,7 +56,16 @@ class Config(Section):
 
     @property
     def line_format(self) -> LineFormat:
-        """How the items of a list are written, from `domain` and `recommend.years`."""
+        """How the student's lists are written, from `domain` and `recommend.years`."""
+        return line_format(
+            self.domain.line if self.recommend.years else "",
+            self.domain.line_without_year,
+            only_namesakes=self.recommend.years == NAMESAKES,
+        )
+
+    @property
+    def llm_line_format(self) -> LineFormat:
+        """How teacher and judge write and read items: `line_format`, with all years or none."""
         return line_format(
             self.domain.line if self.recommend.years else "", self.domain.line_without_year
         )

@@ -76,7 +76,7 @@ def judge_cost_range(known: StepContext) -> dict[str, Any]:
     """The judge's cost before candidates are known: between the shortest and longest lines."""
     config, store = known.config, known.store
     items = known.frame("catalog", "title", "year").iter_rows()
-    lines = sorted((config.line_format.format(title, year) for title, year in items), key=len)
+    lines = sorted((config.llm_line_format.format(title, year) for title, year in items), key=len)
     conversations = unique_conversations(known)
     top, endpoint = config.reflect.top, endpoint_name(config)
 
@@ -110,7 +110,7 @@ def _typical_list_bytes(ctx: StepContext) -> float:
     config = ctx.config
     titles = ctx.frame("conversations", "ground_truth", "seen")
     lines = [
-        len(config.line_format.format(item["title"], item["year"]))
+        len(config.llm_line_format.format(item["title"], item["year"]))
         for row in titles.head(SAMPLE).iter_rows()
         for items in row
         for item in items or []

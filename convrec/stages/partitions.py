@@ -19,6 +19,7 @@ from pyarrow.parquet import ParquetWriter
 
 from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.stages.base import StepContext
+from convrec.titles.line_format import LineFormat
 from convrec.utils.files import atomic_path
 from convrec.utils.workspace import workspace
 
@@ -191,8 +192,9 @@ def unique_conversations(ctx: StepContext) -> pl.DataFrame:
     return conversations.unique("context_id", keep="first", maintain_order=True)
 
 
-def catalog_lines(ctx: StepContext, name: str) -> pl.DataFrame:
-    """The catalog in order: item_id, and column `name`, the item's line in a list."""
-    catalog, format_line = ctx.frame("catalog", "item_id", "title", "year"), ctx.config.line_format
-    lines = [format_line.format(title, year) for _, title, year in catalog.iter_rows()]
+def catalog_lines(ctx: StepContext, name: str, form: LineFormat) -> pl.DataFrame:
+    """The catalog in order: item_id, and column `name`, the item's line in the format `form`."""
+    catalog = ctx.frame("catalog", "item_id", "title", "year")
+    form = form.for_titles(catalog["title"])
+    lines = [form.format(title, year) for _, title, year in catalog.iter_rows()]
     return catalog.select("item_id", pl.Series(name, lines, dtype=pl.String))

@@ -42,9 +42,10 @@ class CatalogNames:
         line_format: LineFormat = DEFAULT_FORMAT,
         read_list: ReadList = parse_list_lines,
     ) -> None:
+        items = list(items)
         self._read_list = read_list
-        self._line_format = line_format
-        self._names = list(dict.fromkeys(line_format.format(*item) for item in items))
+        self._line_format = line_format.for_titles(title for title, _ in items)
+        self._names = list(dict.fromkeys(self._line_format.format(*item) for item in items))
         self._exact = set(self._names)
         self.nearest = lru_cache(maxsize=1 << 16)(self._nearest)
 

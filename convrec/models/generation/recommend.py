@@ -27,6 +27,7 @@ class ServedCatalog:
 
     def __init__(self, items: Iterable[Item], line_format: LineFormat) -> None:
         self._items = list(items)
+        line_format = line_format.for_titles(title for _, title, _ in self._items)
         self._ids_of: dict[str, set[str]] = {}
         for item_id, title, year in self._items:
             self._ids_of.setdefault(line_format.format(title, year), set()).add(item_id)

@@ -79,7 +79,7 @@ def _build_partition(
     ctx: StepContext, shared: SharedTables, start: int, stop: int
 ) -> Iterator[pl.DataFrame]:
     """Build the demonstrations of the contexts `start` to `stop`, CHUNK contexts a frame."""
-    items = catalog_lines(ctx, "line")
+    items = catalog_lines(ctx, "line", ctx.config.line_format)
     for lists in shared["lists"].slice(start, stop - start).collect().iter_slices(CHUNK):
         yield demonstration_rows(lists, items)
 

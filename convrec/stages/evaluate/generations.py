@@ -86,9 +86,9 @@ def _generate(ctx: StepContext, system: str, folder: Path, config: Config) -> St
 
 
 def _catalog_lines(ctx: StepContext) -> pl.DataFrame:
-    items = list_catalog(ctx).select("title", "year").iter_rows()
-    format_line = ctx.config.line_format.format
-    lines = [format_line(title, year) for title, year in items]
+    items = list_catalog(ctx).select("title", "year")
+    form = ctx.config.line_format.for_titles(items["title"])
+    lines = [form.format(title, year) for title, year in items.iter_rows()]
     return pl.DataFrame({"line": lines}, {"line": pl.String})
 
 

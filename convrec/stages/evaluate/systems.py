@@ -44,7 +44,7 @@ def system_lists(
     """
     lists = {}
     if "teacher_lists" in ctx.parents:
-        texts = teacher_texts(ctx.frame("teacher_lists"), ctx.config.line_format)
+        texts = teacher_texts(ctx.frame("teacher_lists"), ctx.config.llm_line_format)
         lists["teacher"] = lists_by_context(texts, samples)
     if "candidates" in ctx.parents:
         lists["remapped"] = _remapped_lists(ctx, samples, index)
@@ -67,10 +67,16 @@ def _baseline_lists(
     if training is None:
         return {}
     k = knn_k or choose_k(training, held_out_samples(conversations, "validation"))
+    form = _catalog_format(ctx)
     return {
-        "popularity": _format_lists(popularity(training, samples, n), ctx.config.line_format),
-        "knn": _format_lists(knn(training, samples, n, k), ctx.config.line_format),
+        "popularity": _format_lists(popularity(training, samples, n), form),
+        "knn": _format_lists(knn(training, samples, n, k), form),
     }
+
+
+def _catalog_format(ctx: StepContext) -> LineFormat:
+    """How items of the catalog are written in the lists of all systems but the teacher."""
+    return ctx.config.line_format.for_titles(ctx.frame("catalog")["title"])
 
 
 def _format_lists(
@@ -93,7 +99,7 @@ def teacher_texts(teacher_lists: pl.DataFrame, line_format: LineFormat) -> dict[
 
 def _remapped_lists(ctx: StepContext, samples: list[Sample], index: TitleIndex) -> list[SampleList]:
     items = ctx.frame("catalog").select("item_id", "title", "year").iter_rows()
-    line_format = ctx.config.line_format
+    line_format = _catalog_format(ctx)
     line_of = {item_id: line_format.format(title, year) for item_id, title, year in items}
     contexts = pl.Series([sample.context_id for sample in samples], dtype=pl.String)
     rows = ctx.frame("candidates", "context_id", "item_id", "rank")
@@ -115,10 +121,9 @@ def _reflected_lists(ctx: StepContext, samples: list[Sample]) -> list[SampleList
     candidates = read_ordered_candidates(ctx, {"test"}).read_all()
     items = list(ctx.frame("catalog").select("title", "year").iter_rows())
     best = top_items(candidates, ctx.config.list_length).tolist()
+    form = _catalog_format(ctx)
     texts = {
-        context: "\n".join(
-            ctx.config.line_format.format(*items[row]) for row in rows if row != NO_ITEM
-        )
+        context: "\n".join(form.format(*items[row]) for row in rows if row != NO_ITEM)
         for context, rows in zip(candidates.contexts["context_id"], best, strict=True)
     }
     return lists_by_context(texts, samples)

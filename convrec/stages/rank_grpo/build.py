@@ -44,6 +44,7 @@ def fit_rank_grpo(job: TrainingJob, progress: Progress) -> TrainingResult:
     """Train `job.checkpoint` on the frames `train`, `validation` and `catalog`."""
     assert job.checkpoint is not None
     catalog = job.frames["catalog"]
+    form = job.config.line_format.for_titles(catalog["title"])
     train, validation = (job.frames[split].to_dicts() for split in _SPLITS)
     return train_rank_grpo(
         job.checkpoint,
@@ -55,8 +56,7 @@ def fit_rank_grpo(job: TrainingJob, progress: Progress) -> TrainingResult:
         progress,
         validation=validation,
         lines=(
-            job.config.line_format.format(title, year)
-            for title, year in catalog.select("title", "year").iter_rows()
+            form.format(title, year) for title, year in catalog.select("title", "year").iter_rows()
         ),
         working_folder=job.working_folder,
         ids=job.ids,

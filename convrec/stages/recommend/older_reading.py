@@ -52,7 +52,7 @@ def is_read_alike(response: Mapping[str, Any], config: Config) -> bool:
     """Whether an answer gives the list, or the reason for none, that the first versions found."""
     answer = read_answer(response)
     items, reason = read_list(answer, config)
-    before = parse_list_lines(answer.content, config.line_format)[: config.list_length]
+    before = parse_list_lines(answer.content, config.llm_line_format)[: config.list_length]
     if items or before:
         return items == before
     message = response["choices"][0].get("message") or {}

@@ -17,5 +17,5 @@ def read_list(answer: Answer, config: Config) -> tuple[ParsedList, str]:
     """(the list in an answer, why there is none)."""
     if not answer.text:
         return [], answer.reason
-    items = parse_chat_list(answer.text, config.line_format, is_cut=answer.is_cut)
+    items = parse_chat_list(answer.text, config.llm_line_format, is_cut=answer.is_cut)
     return items[: config.list_length], "" if items else NO_ITEM

@@ -68,7 +68,7 @@ class Pairs:
     def __init__(self, ctx: StepContext) -> None:
         self._config, self._store = ctx.config, ctx.store
         self._endpoint = endpoint_name(ctx.config)
-        self.items = catalog_lines(ctx, "item").with_columns(
+        self.items = catalog_lines(ctx, "item", ctx.config.llm_line_format).with_columns(
             line=(pl.col("item").rank("dense") - 1).cast(pl.UInt32)
         )
         ranked = ctx.frame("candidates", "context_id", "item_id", "score", "rank")
@@ -202,7 +202,7 @@ def cached_pairs(ctx: StepContext) -> Pairs:
             "store": ctx.store.location,
             "parents": {role: ref.artifact_id for role, ref in ctx.parents.items()},
             "reflect": ctx.config.reflect.model_dump(mode="json"),
-            "line": ctx.config.line_format.identity_settings,
+            "line": ctx.config.llm_line_format.identity_settings,
             "domain": ctx.config.domain.model_dump(mode="json"),
             "endpoint": endpoint_name(ctx.config),
             "model": model_settings(ctx.config, ctx.config.reflect.model).model_dump(mode="json"),

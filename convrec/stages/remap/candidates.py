@@ -148,7 +148,7 @@ def _build(ctx: StepContext) -> StepResult:
 def _not_in_catalog_message(ctx: StepContext, titles: LinkedTitles) -> str:
     """That no title of the teacher is in the catalog, with an example of both."""
     written, in_catalog = (
-        repr(ctx.config.line_format.format(*frame.select("title", "year").row(0)))
+        repr(ctx.config.llm_line_format.format(*frame.select("title", "year").row(0)))
         for frame in (titles.items, ctx.frame("catalog"))
     )
     return (

@@ -113,3 +113,26 @@ def test_a_chat_list_may_mix_both_formats() -> None:
 )
 def test_a_list_in_one_sentence_is_split_at_commas(text: str, titles: list[str]) -> None:
     assert [item.title for _, item in parse_chat_list(text)] == titles
+
+
+def test_only_namesakes_have_years() -> None:
+    form = line_format(only_namesakes=True)
+    lines = form.for_titles(["Beauty and the Beast", "beauty  and the beast", "Up", "Her (2049)"])
+    items = [("Beauty and the Beast", 1991), ("BEAUTY and the Beast", 2017), ("Up", 2009)]
+    assert [lines.format(*item) for item in items] == [
+        "Beauty and the Beast (1991)",
+        "BEAUTY and the Beast (2017)",
+        "Up",
+    ]
+    assert [form.parse(lines.format(*item)) for item in items] == [*items[:2], ("Up", None)]
+    assert form.parse(lines.format("Her (2049)", 2013)) == ("Her (2049)", 2013)
+    assert lines.format("Beauty and the Beast", None) == "Beauty and the Beast"
+
+
+def test_namesakes_have_an_identity_and_need_a_catalog() -> None:
+    form = line_format(only_namesakes=True)
+    assert form.identity_settings["years"] == "namesakes"
+    assert (form.has_years, form.is_default, form.example) == (False, False, "Title")
+    with pytest.raises(ValueError, match="for_titles"):
+        form.format("Up", 2009)
+    assert line_format().for_titles(["Up", "Up"]) is line_format()

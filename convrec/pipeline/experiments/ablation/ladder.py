@@ -34,7 +34,7 @@ LEARNED_STEP = "adjusted"
 def ladder_lists(ctx: StepContext) -> dict[str, ListTexts]:
     """Build the lists of each step whose inputs exist, in order."""
     lists: dict[str, ListTexts] = {
-        "raw": teacher_texts(ctx.frame("teacher_lists"), ctx.config.line_format)
+        "raw": teacher_texts(ctx.frame("teacher_lists"), ctx.config.llm_line_format)
     }
     linked = ctx.frame("candidates_linked").filter(pl.col("identity") > 0)
     for step, rows in (
