@@ -41,6 +41,10 @@ class ParquetRows:
         stack.callback(id, self)  # keeps `self`, and with it the folder, alive
         return ParquetRows(self.files, stack)
 
+    def scan(self) -> pl.LazyFrame:
+        """All rows, not yet read."""
+        return pl.scan_parquet(list(self.files), glob=False)
+
     def frame(self) -> pl.DataFrame:
         """All rows in one frame."""
         return pl.concat([pl.read_parquet(file, glob=False) for file in self.files])

@@ -66,13 +66,15 @@ def data_path(config: Config) -> Path:
 
 
 def catalog_file(config: Config) -> Path | None:
-    """The catalog file of a run; None if the items come from the entity files of dialogues."""
+    """The catalog file of a run; None if the items come from entity files or the conversations."""
     if name := parse_catalog_name(config.ingest.catalog):
         return find_catalog_file(name) or bundled_catalog(config)
     if source := hub_catalog(config):
         return download(source)
     setting = config.ingest.catalog
-    return resolve_path(setting, "ingest.catalog") if setting else bundled_catalog(config)
+    if setting:
+        return resolve_path(setting, "ingest.catalog")
+    return None if config.ingest.catalog_from == "ground_truth" else bundled_catalog(config)
 
 
 def hub_catalog(config: Config) -> HubSource | None:
@@ -84,7 +86,8 @@ def hub_catalog(config: Config) -> HubSource | None:
         return None if find_catalog_file(name) else _bundled_on_hub(config)
     if source := parse_hub_name(config.ingest.catalog, "ingest.catalog"):
         return resolve_source(source)
-    return None if config.ingest.catalog else _bundled_on_hub(config)
+    is_bundled = not config.ingest.catalog and config.ingest.catalog_from == "file"
+    return _bundled_on_hub(config) if is_bundled else None
 
 
 def _bundled_on_hub(config: Config) -> HubSource | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from convrec.config.base import Section
 from convrec.config.choices import INPUT_FORMATS, SIMILARITIES
@@ -27,7 +27,9 @@ def _check_pattern(value: str) -> str:
 class Ingest(Section):
     """The input: conversations and the catalog."""
 
-    later_keys: ClassVar = frozenset({"columns", "year_in_title", "dialogue"})
+    later_keys: ClassVar = frozenset(
+        {"catalog_from", "catalog_min_count", "columns", "year_in_title", "dialogue"}
+    )
 
     format: Annotated[str, AfterValidator(INPUT_FORMATS.check)] = Field(
         "reddit-v2", description="Format of the conversations; `demo` generates them."
@@ -42,6 +44,17 @@ class Ingest(Section):
         description="CSV or Parquet catalog. `catalog:NAME` is the newest published version of "
         "NAME, `catalog:NAME@3` is version 3, `hub:owner/name/FILE` a file on the Hugging Face "
         "Hub. Empty: the catalog next to the conversations.",
+    )
+    catalog_from: Literal["file", "ground_truth"] = Field(
+        "file",
+        description="`file` takes all items of `catalog`; `ground_truth` takes the items that the "
+        "training ground truth names, and from `catalog`, if set, only what it says about them.",
+    )
+    catalog_min_count: int = Field(
+        1,
+        gt=0,
+        description="How often the training ground truth must name an item, for `ground_truth` "
+        "only.",
     )
     columns: dict[Literal["title", "year", "item_id", "aliases", "genres"], str] = Field(
         default={},
@@ -69,6 +82,18 @@ class Ingest(Section):
         description="Posts to generate per split, for format `demo` only.",
     )
 
+    @model_validator(mode="after")
+    def _check_catalog(self) -> Ingest:
+        if self.catalog_from == "file" and self.catalog_min_count > 1:
+            raise ValueError("catalog_min_count needs ingest.catalog_from=ground_truth")
+        if self.catalog_from == "ground_truth" and self.catalog.startswith("catalog:"):
+            raise ValueError(
+                f"catalog={self.catalog} is a published catalog, whose items are used as a whole, "
+                "but with ingest.catalog_from=ground_truth the conversations decide on the items; "
+                "name a file, or use ingest.catalog_from=file"
+            )
+        return self
+
     @property
     def column_names(self) -> dict[str, str]:
         """`columns` with plain keys: convrec's name of a column to the file's name."""
@@ -91,7 +116,11 @@ class Recommend(Section):
     max_tokens: int = Field(
         600, gt=0, description="Maximum tokens of a response, including reasoning."
     )
-    years: bool = Field(True, description="Write lists with years (`domain.line`) or without them.")
+    years: bool | Literal["namesakes"] = Field(
+        True,
+        description="Write lists with years (`domain.line`) or without them. `namesakes`: only "
+        "where several items of the catalog share a title; the teacher is asked for years.",
+    )
 
 
 class Remap(Section):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from convrec.artifacts.frames import artifact_frame
 from convrec.artifacts.identity import digest, file_digest
 from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.catalog.hub_data import hub_data, is_downloaded
@@ -22,10 +23,12 @@ from convrec.catalog.selection import catalog_file, hub_catalog
 from convrec.config import Config
 from convrec.stages.ingest.files import entity_files
 from convrec.stages.ingest.formats import FORMATS, Frames, StoredRows
+from convrec.stages.ingest.ground_truth_catalog import GroundTruthCatalog, ground_truth_catalog
 from convrec.stages.ingest.skipped import skipped_rows
 from convrec.utils.latest_value import LatestValue
 
 _LATEST_CATALOG: LatestValue[CollectedItems] = LatestValue()
+_LATEST_NAMED: LatestValue[GroundTruthCatalog] = LatestValue()
 _LATEST_CONVERSATIONS: LatestValue[StoredRows] = LatestValue()
 _LATEST_READING: LatestValue[str] = LatestValue()
 
@@ -48,11 +51,30 @@ def catalog_config(config: Config) -> dict[str, Any]:
     """The settings that can change the catalog's rows."""
     has_file = hub_catalog(config) or catalog_file(config)
     keys = ("columns", "year_in_title") if has_file else ("format",)
-    return config.ingest.identity_settings(*keys)
+    settings = config.ingest.identity_settings(*keys)
+    if not is_from_ground_truth(config):
+        return settings
+    chosen = config.ingest.identity_settings("catalog_from", "catalog_min_count")
+    return settings | conversations_config(config) | chosen
+
+
+def is_from_ground_truth(config: Config) -> bool:
+    """Whether the conversations decide on the items of the catalog."""
+    return config.ingest.catalog_from == "ground_truth"
 
 
 def catalog_inputs(config: Config) -> dict[str, str]:
-    """Digest of the catalog file, or of the entity files that replace it; the commit on the Hub."""
+    """Digest of the catalog file, or of the entity files that replace it; the commit on the Hub.
+
+    With `ingest.catalog_from=ground_truth`, also that of the conversations.
+    """
+    if not is_from_ground_truth(config):
+        return _catalog_file_inputs(config)
+    file = _catalog_file_inputs(config) if config.ingest.catalog else {}
+    return file | conversations_inputs(config)
+
+
+def _catalog_file_inputs(config: Config) -> dict[str, str]:
     if source := hub_catalog(config):
         return {"catalog": str(source)}
     path = catalog_file(config)
@@ -103,6 +125,30 @@ def read_data(config: Config) -> IngestedData:
 
 def read_catalog(config: Config) -> Frames:
     """(items, quarantine) of the catalog."""
+    if is_from_ground_truth(config):
+        file = _read_catalog_file(config) if config.ingest.catalog else None
+        bad = artifact_frame("quarantine", []) if file is None else file[1]
+        return _named_items(config).items, bad
+    return _read_catalog_file(config)
+
+
+def catalog_figures(config: Config) -> dict[str, float | int | str]:
+    """What the catalog artifact says about the conversations; empty if it comes from a file."""
+    return _named_items(config).figures if is_from_ground_truth(config) else {}
+
+
+def _named_items(config: Config) -> GroundTruthCatalog:
+    def build() -> GroundTruthCatalog:
+        rows, _ = load_conversations(config)
+        frame = rows.scan() if isinstance(rows, ParquetRows) else rows.lazy()
+        facts = _read_catalog_file(config)[0] if config.ingest.catalog else None
+        return ground_truth_catalog(frame, config.ingest.catalog_min_count, facts)
+
+    key = digest([catalog_config(config), catalog_inputs(config)])
+    return _LATEST_NAMED.get(key, build)
+
+
+def _read_catalog_file(config: Config) -> Frames:
     path = catalog_file(config)
     if path is None:
         return FORMATS[config.ingest.format].read_catalog(config)

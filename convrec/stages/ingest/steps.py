@@ -1,7 +1,8 @@
 """The steps of ingest: catalog, conversations and quarantine.
 
 `conversations` does not depend on the catalog, so that a catalog edit does not query the teacher
-again.
+again. With `ingest.catalog_from=ground_truth`, the catalog depends on the files of the
+conversations, but not on their artifact.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.stages.base import Step, StepContext
 from convrec.stages.ingest.read import (
     catalog_config,
+    catalog_figures,
     catalog_inputs,
     conversations_config,
     conversations_inputs,
@@ -29,6 +31,7 @@ def _build_catalog(ctx: StepContext) -> StepResult:
         "items": items.height,
         "with_year": items.height - items["year"].null_count(),
         "quarantined": bad.height,
+        **catalog_figures(ctx.config),
     }
     return StepResult(items, figures)
 
@@ -36,11 +39,7 @@ def _build_catalog(ctx: StepContext) -> StepResult:
 def _build_conversations(ctx: StepContext) -> StepResult:
     skipped = log_skipped_files(ctx.config)
     data, bad = load_conversations(ctx.config)
-    rows = (
-        pl.scan_parquet(list(data.files), glob=False)
-        if isinstance(data, ParquetRows)
-        else data.lazy()
-    )
+    rows = data.scan() if isinstance(data, ParquetRows) else data.lazy()
     sizes = pl.col("ground_truth").list.len().alias("size")
     samples = rows.select("split", "context_id", sizes).collect()
     by_split = dict(samples.group_by("split").agg(pl.col("context_id").n_unique()).iter_rows())
