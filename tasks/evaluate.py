@@ -6,18 +6,18 @@ from prefect.cache_policies import NO_CACHE
 
 from convrec.config import resolve_path
 from convrec.pipeline.external_checkpoint import CHECKPOINT_ROLE, external_checkpoint
-from convrec.pipeline.graph import NODES
 from convrec.stages.evaluate.report.markdown import evaluation_markdown
 from convrec.stages.evaluate.report.model_card import write_model_card
 from convrec.stages.evaluate.vllm_engine import check_evaluation
 from tasks.node_tasks import artifact_task
 from tasks.run import Run
-from tasks.stages import run_stage
+from tasks.stages import model_stages, run_stage
+from tasks.unbuilt import is_stored
 
 
 def evaluate(run: Run) -> None:
     """Sample lists of both checkpoints, score every system, and write the report."""
-    if not run.skipped(NODES["metrics"]):
+    if "evaluate" in model_stages(run):
         check_evaluation(run.config)
     run_stage(run, "evaluate")
     _publish(run)
@@ -25,15 +25,16 @@ def evaluate(run: Run) -> None:
 
 def evaluate_checkpoint(run: Run, checkpoint: str) -> None:
     """Score one more checkpoint, a folder or an id, together with all that is stored."""
-    check_evaluation(run.config)
     nodes = external_checkpoint(run.store, checkpoint)
     folder = resolve_path(checkpoint, "checkpoint")
+    if nodes.ref is not None:
+        run.refs[CHECKPOINT_ROLE] = nodes.ref
+    if not all(is_stored(run, node) for node in nodes.generations):
+        check_evaluation(run.config)
     if nodes.ref is None and folder.is_dir():
         from convrec.models.checks import check_folder
 
         check_folder(folder, run.config, {"evaluate"})
-    if nodes.ref is not None:
-        run.refs[CHECKPOINT_ROLE] = nodes.ref
     for node in (*nodes.generations, nodes.metrics, nodes.report):
         run.make(node, artifact_task(node))
     _publish(run)
@@ -43,7 +44,8 @@ def _publish(run: Run) -> None:
     """Show the figures in Prefect, and write them into the model cards."""
     if "metrics" not in run.refs:
         return
-    show_evaluation(evaluation_markdown(run.store.read(run.refs["metrics"].artifact_id)))
+    name = run.refs["metrics"].artifact_id
+    show_evaluation(evaluation_markdown(run.store.read(name), run.store.header(name).figures))
     for name, ref in run.refs.items():
         if name.startswith("checkpoint_"):
             write_model_card(run.store, ref.artifact_id)

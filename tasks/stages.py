@@ -12,6 +12,7 @@ from convrec.training.optimization import check_optimizer
 from convrec.training.tracking.run import installed_trackers
 from tasks.node_tasks import artifact_task, fetch_task, is_retryable
 from tasks.run import Run
+from tasks.unbuilt import unbuilt_nodes
 
 OPTIONS: dict[StageName, dict[str, Any]] = {
     "ingest": {
@@ -55,22 +56,31 @@ def build_data(run: Run) -> None:
 def check_training(run: Run) -> None:
     """Raise InputError, ConfigError or TrainingError if this run's training cannot work here.
 
-    Warns of trackers that are not installed.
+    Only what the run would train or sample is checked: a stored checkpoint needs no GPU. Warns of
+    lists that would be cut, and of trackers that are not installed.
     """
+    from convrec.models.checks import check_base_model
     from convrec.operations.sizing.preflight import refuse_impossible
+    from convrec.operations.sizing.preflight_lists import refuse_cut_lists
 
-    stages = {node.stage for node in PIPELINE if not run.skipped(node)}
-    refuse_impossible(run.config, stages)
+    config, stages = run.config, model_stages(run)
+    refuse_impossible(config, stages)
     for stage in ("sft", "rank_grpo"):
         if stage in stages:
-            check_optimizer(getattr(run.config, stage), stage)
+            check_optimizer(getattr(config, stage), stage)
     if "rank_grpo" in stages:
-        check_vllm_installed(run.config.rank_grpo)
-    installed_trackers(run.config.train.report_to)
+        check_vllm_installed(config.rank_grpo)
     if "evaluate" in stages:
-        check_evaluation(run.config)
-    if run.config.model.base == "tiny" or run.skipped(NODES["checkpoint_sft"]):
+        check_evaluation(config)
+    if not stages:
         return
-    from convrec.models.checks import check_base_model
+    check_base_model(config, stages)
+    if stages & {"sft", "rank_grpo"}:
+        installed_trackers(config.train.report_to)
+        refuse_cut_lists(config)
 
-    check_base_model(run.config, stages)
+
+def model_stages(run: Run) -> set[StageName]:
+    """The stages in which this run has to train a model or to sample from one."""
+    kinds = ("checkpoint", "generations")
+    return {node.stage for node in unbuilt_nodes(run) if node.step.kind in kinds}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 
 from convrec.errors import ConfigError
 from convrec.utils.hub import TIMEOUT, describe_refusal, is_unreachable
@@ -30,3 +31,11 @@ def download_model(name: str) -> Path:
             f"Hugging Face Hub: {describe_refusal(error, name)}, or set model.base to a folder"
         ) from None
     return Path(path)
+
+
+def is_cached(name: str) -> bool:
+    """Whether the Hub's cache has the configuration of a model; False for what is no Hub name."""
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except HFValidationError:
+        return False

@@ -33,8 +33,26 @@ _MAX_POSITIONS = 4096
 def make_tiny(texts: Iterable[str], model: Model, seed: int) -> tuple[Any, Any]:
     """A new model and a tokenizer trained on `texts`; the same seed gives the same weights."""
     tokenizer = _train_tokenizer(texts, model.vocabulary)
-    config = Qwen2Config(
+    config = _tiny_config(
+        model,
         vocab_size=len(tokenizer),
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen2ForCausalLM(config), tokenizer
+
+
+def tiny_without_weights(model: Model) -> Any:
+    """The model on device `meta`: its modules without weights, for checks before there is data."""
+    with torch.device("meta"):
+        return Qwen2ForCausalLM(_tiny_config(model, vocab_size=model.vocabulary))
+
+
+def _tiny_config(model: Model, **tokens: int) -> Qwen2Config:
+    return Qwen2Config(
+        **tokens,
         hidden_size=model.hidden,
         intermediate_size=2 * model.hidden,
         num_hidden_layers=model.layers,
@@ -43,12 +61,7 @@ def make_tiny(texts: Iterable[str], model: Model, seed: int) -> tuple[Any, Any]:
         max_position_embeddings=_MAX_POSITIONS,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Qwen2ForCausalLM(config), tokenizer
 
 
 def _train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:

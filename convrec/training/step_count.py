@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from convrec.config.sections import RankGrpo, Sft
+from convrec.config.sections import RankGrpo, Sft, Training
+from convrec.errors import ConfigError
 
 
 def sft_steps(rows: int, settings: Sft) -> int:
@@ -24,3 +25,15 @@ def rank_grpo_steps(samples: int, settings: RankGrpo) -> int:
         return settings.steps
     generations = round(samples // settings.prompts_per_step * settings.epochs)
     return max(1, generations) * settings.iterations
+
+
+def check_drop_step(settings: Training, steps: int, section: str) -> None:
+    """Raise ConfigError if `drop_step` of a section is beyond the last step.
+
+    A configuration that says its number of steps was checked when it was loaded; that of `epochs`
+    is known with the data.
+    """
+    try:
+        settings.check_drop_step(steps)
+    except ValueError as error:
+        raise ConfigError(f"{section}.{error}") from None

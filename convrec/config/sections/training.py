@@ -78,6 +78,14 @@ class Training(Section):
             raise ValueError("schedule=drop and drop_step belong together; set both or neither")
         return self
 
+    def check_drop_step(self, steps: int) -> None:
+        """Raise ValueError if the rate would drop after the last of so many steps."""
+        if self.drop_step > steps:
+            raise ValueError(
+                f"drop_step={self.drop_step} is beyond the last step, {steps}, so the learning "
+                "rate would never drop; lower drop_step, or choose another schedule"
+            )
+
 
 class Sft(Training):
     """Supervised fine-tuning (TRL SFTTrainer)."""
@@ -110,6 +118,12 @@ class Sft(Training):
                 f"micro_batch={self.micro_batch} is larger than a step, batch_size="
                 f"{self.batch_size}; lower micro_batch, or set it to 0 to let memory decide"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_last_step(self) -> Self:
+        if self.steps:
+            self.check_drop_step(self.steps)
         return self
 
 
@@ -187,6 +201,12 @@ class RankGrpo(Training):
     )
 
     @model_validator(mode="after")
+    def _check_last_step(self) -> Self:
+        if not self.epochs:
+            self.check_drop_step(self.steps)
+        return self
+
+    @model_validator(mode="after")
     def _check_vllm(self) -> RankGrpo:
         if self.vllm and self.sampler != "free":
             raise ValueError(
@@ -198,6 +218,15 @@ class RankGrpo(Training):
                 "rank_grpo.vllm=server needs rank_grpo.vllm_url, the address of the server"
             )
         return self
+
+    @field_validator("vllm_url")
+    @classmethod
+    def _check_vllm_url(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError(
+                "an address starts with http:// or https://, for example http://127.0.0.1:8000"
+            )
+        return value
 
     @field_validator("reward")
     @classmethod

@@ -6,7 +6,7 @@ for values that are not numbers. A random model of few layers shows what can be 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from convrec.models.checks.positions import check_positions
 from convrec.models.checks.tokenizer import check_tokenizer
 from convrec.models.checks.weights import check_finite
 from convrec.models.generation.support import refuse_sampler
-from convrec.models.gguf import gguf_file, is_gguf_package
+from convrec.models.gguf import gguf_file, gguf_folder, is_gguf_package
 from convrec.models.load import load_tokenizer, load_with_report, student_folder, tokenizer_folder
 from convrec.models.load_report import refuse_unreadable
+from convrec.models.tiny import tiny_without_weights
 
 TRAINING: tuple[StageName, ...] = ("sft", "rank_grpo", "evaluate")
 """The stages that need the base model."""
@@ -28,14 +29,15 @@ def check_base_model(config: Config, stages: Collection[StageName] = TRAINING) -
     """Check the base model for these stages; a phrase for each part that is in order.
 
     `tiny` is made from the data, and a model that is installed as a package is known to work, so
-    both have nothing to check. Raises InputError or ConfigError for the first defect.
+    of both only the adapters are checked. Raises InputError or ConfigError for the first defect.
     """
     base = config.model.base
     if base == "tiny":
-        return []
+        return _check_adapters(lambda: tiny_without_weights(config.model), config, stages)
     if is_gguf_package(base):
         gguf_file(base)
-        return [f"{base} is installed"]
+        checked = _check_adapters(lambda: _without_weights(gguf_folder(base)), config, stages)
+        return [f"{base} is installed", *checked]
     return check_folder(student_folder(base), config, stages)
 
 
@@ -50,7 +52,11 @@ def check_folder(folder: Path, config: Config, stages: Collection[StageName]) ->
         _check_tokenizer(folder, model, config),
         _check_samplers(folder, model.config, config, stages),
     ]
-    return [*checked, *_check_adapters(model, config, stages)]
+    return [*checked, *_check_adapters(lambda: model, config, stages)]
+
+
+def _without_weights(folder: Path) -> Any:
+    return load_with_report(folder, device_map="meta")[0]
 
 
 def _check_tokenizer(folder: Path, model: Any, config: Config) -> str:
@@ -71,12 +77,15 @@ def _check_samplers(
     return refuse_sampler(model_config, sampled, tokens, f"the model in {folder}")
 
 
-def _check_adapters(model: Any, config: Config, stages: Collection[StageName]) -> list[str]:
+def _check_adapters(
+    make_model: Callable[[], Any], config: Config, stages: Collection[StageName]
+) -> list[str]:
+    """The modules that get adapters. Makes the model, without weights, only if there are any."""
     checked = []
     for stage in ("sft", "rank_grpo"):
         lora = getattr(config, stage).lora
-        if stage in stages and (adapters := lora_config(lora, model, stage)) is not None:
-            targets = adapters.target_modules
+        if stage in stages and lora.rank:
+            targets = lora_config(lora, make_model(), stage).target_modules
             names = targets if isinstance(targets, str) else ", ".join(sorted(targets))
             checked.append(f"{stage} adapts {names}")
     return checked

@@ -72,11 +72,14 @@ def _count_gpus() -> int:
 
 
 def _settings(config: Config, gpus: int) -> LaunchSettings:
-    if config.train.launcher == "process":
-        if config.train.processes > 1:
+    train = config.train
+    if train.launcher == "process":
+        ignored = [f"train.processes={train.processes}"] if train.processes > 1 else []
+        ignored += [f"train.parallel={train.parallel}"] if train.parallel != "ddp" else []
+        if ignored:
             raise ConfigError(
-                f"train.processes={config.train.processes} needs train.launcher=accelerate; "
-                "train.launcher=process trains in one process"
+                f"{ignored[0]} needs train.launcher=accelerate; train.launcher=process trains in "
+                "one process"
             )
         return LaunchSettings({}, 1, sharded=False)
     return launch_settings(config, gpus or _smallest_machine(config))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from convrec.config import Config, resolve_path
 from convrec.errors import ConfigError
 from convrec.models.gguf import is_gguf_package
+from convrec.models.hub import is_cached
 from convrec.operations.sizing.finding import MISSING, OK, Finding
 from convrec.utils.hub import TIMEOUT, describe_refusal, is_unreachable
 
@@ -30,7 +31,7 @@ def _missing_model(base: str) -> str:
     from convrec.models.identity import base_error
 
     is_local = base == "tiny" or is_gguf_package(base) or base_error(base)
-    if is_local or resolve_path(base, "model.base").is_dir() or _is_cached(base):
+    if is_local or resolve_path(base, "model.base").is_dir() or is_cached(base):
         return ""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError
@@ -43,14 +44,3 @@ def _missing_model(base: str) -> str:
             return f"{reason}, or set model.base to a folder with the model"
         raise ConfigError(reason) from None
     return ""
-
-
-def _is_cached(base: str) -> bool:
-    """Whether the Hub's cache has the model's configuration."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return isinstance(try_to_load_from_cache(base, "config.json"), str)
-    except HFValidationError:
-        return False

@@ -18,7 +18,7 @@ from convrec.models.generation.samplers import Sampler, make_sampler
 from convrec.models.load import Student
 from convrec.models.prompts import encode_student_prompt, student_prompt
 from convrec.titles.index import TitleIndex
-from convrec.training.step_count import rank_grpo_steps
+from convrec.training.step_count import check_drop_step, rank_grpo_steps
 from convrec.training.validation_sample import sample_contexts
 
 Rows = Sequence[Mapping[str, Any]]
@@ -68,11 +68,15 @@ def prepare_inputs(
 
 
 def with_steps(config: Config, samples: Rows) -> Config:
-    """The configuration with the steps of `rank_grpo.epochs` in `rank_grpo.steps`."""
+    """The configuration with the steps of `rank_grpo.epochs` in `rank_grpo.steps`.
+
+    Raises ConfigError if they end before `rank_grpo.drop_step`.
+    """
     settings = config.rank_grpo
     if not settings.epochs:
         return config
     steps = rank_grpo_steps(len(_with_truth(samples)), settings)
+    check_drop_step(settings, steps, "rank_grpo")
     resolved = settings.model_copy(update={"steps": steps, "epochs": 0})
     return config.model_copy(update={"rank_grpo": resolved})
 

@@ -29,7 +29,7 @@ from convrec.training.fsdp import reduce_in_float32
 from convrec.training.memory.micro_batch import even_part
 from convrec.training.model_options import convert_frozen_weights, set_attention
 from convrec.training.optimization import optimization_arguments
-from convrec.training.step_count import sft_steps
+from convrec.training.step_count import check_drop_step, sft_steps
 from convrec.utils.distributed import process_count
 
 _MAX_EAGER_LENGTH = 1024
@@ -61,6 +61,7 @@ class SftInputs:
 def make_trainer(inputs: SftInputs, callbacks: list[TrainerCallback]) -> CompletionTrainer:
     """The trainer; a run that resumes splits its steps as it began. TRL writes no files."""
     student, config = inputs.student, inputs.config
+    check_drop_step(config.sft, inputs.steps, "sft")
     on_cpu, bf16 = not torch.cuda.is_available(), config.model.bf16 and has_bf16()
     longest = max(map(len, inputs.train["input_ids"]))
     is_eager_faster = on_cpu and bf16 and longest <= _MAX_EAGER_LENGTH

@@ -18,6 +18,16 @@ def test_processes_without_a_launcher_are_refused() -> None:
     refuse_impossible(load("demo", {"train.processes": 1}), ["sft"])
 
 
+def test_sharding_without_a_launcher_is_refused() -> None:
+    config = load("demo", {"train.parallel": "fsdp"})
+    with pytest.raises(
+        ConfigError, match=r"^train\.parallel=fsdp needs train\.launcher=accelerate"
+    ):
+        refuse_impossible(config, ["rank_grpo"])
+    refuse_impossible(config, ["ingest"])
+    refuse_impossible(load("demo", {"train.parallel": "ddp"}), ["sft"])
+
+
 def test_rows_that_processes_do_not_share_evenly() -> None:
     launch = {"train.launcher": "accelerate", "train.processes": 8}
     findings = check_training(load("demo", {**launch, "sft.batch_size": 12}))
