@@ -43,6 +43,19 @@ def convert_frozen_weights(model: Any, settings: Model, lora: Lora) -> None:
         _convert(model, torch.bfloat16)
 
 
+def round_linear_weights(model: Any) -> None:
+    """Keep the weights of linear modules as bf16 autocast rounds them in each forward pass.
+
+    The outputs of the model under autocast stay the same, bit for bit; half the memory of these
+    weights and their repeated conversion are saved. The output layer keeps its type: TRL reads its
+    weights itself, and they may be those of the embeddings.
+    """
+    output = model.get_output_embeddings()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and module is not output:
+            module.to(torch.bfloat16)
+
+
 def restore_float32(model: Any) -> None:
     """Convert all weights to float32, so that merging does not round adapters to bf16."""
     _convert(model, torch.float32)

@@ -9,7 +9,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from convrec.config import Lora, Model
 from convrec.errors import ConfigError
 from convrec.models.adapters import lora_config
-from convrec.training.model_options import convert_frozen_weights, restore_float32, set_attention
+from convrec.training.model_options import (
+    convert_frozen_weights,
+    restore_float32,
+    round_linear_weights,
+    set_attention,
+)
 
 
 @pytest.fixture
@@ -54,3 +59,17 @@ def test_only_a_frozen_base_is_converted(model: LlamaForCausalLM) -> None:
     assert model.model.rotary_emb.inv_freq.dtype == torch.float32
     restore_float32(adapted)
     assert {weight.dtype for weight in adapted.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_rounded_weights_give_the_same_logits(model: LlamaForCausalLM, tied: bool) -> None:
+    if tied:
+        model.lm_head.weight = model.model.embed_tokens.weight
+    ids = torch.arange(24).reshape(2, 12)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        before = model(ids).logits
+        round_linear_weights(model)
+        after = model(ids).logits
+    assert torch.equal(before, after)
+    assert model.model.layers[0].mlp.up_proj.weight.dtype == torch.bfloat16
+    assert model.lm_head.weight.dtype == model.model.embed_tokens.weight.dtype == torch.float32
