@@ -6,7 +6,7 @@ FOLDER has `train_data.jsonl` and `test_data.jsonl` as https://redialdata.github
 publishes them. The second folder gets train.jsonl, validation.jsonl and test.jsonl, for
 `ingest.format=reddit-v2`. ReDial (Li et al. 2018) is CC BY 4.0.
 
-A row is a turn of the recommender that names a film which nobody has named in the dialogue before.
+A row is a turn of the recommender that names a film for the first time in the dialogue.
 These films are its ground truth, the films named before it are seen, and the turns before it are
 the conversation. Validation has about a tenth of the training dialogues, by a hash of their id.
 """
