@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +15,9 @@ _LOGGER = logging.getLogger("convrec")
 
 PLAIN_EVERY = 15.0
 """Seconds between progress lines if the output is not a terminal."""
+
+SHOWN_SLICES = ("constraint", "named in training")
+"""Properties of samples whose slices the terminal shows."""
 
 HEADLINE = ("recall@5", "recall@20", "ndcg@5", "ndcg@20", "in_catalog", "format")
 
@@ -79,10 +82,38 @@ class ConsoleListener(logging.Handler):
         self.console.print(line.rstrip(), soft_wrap=True, markup=False)
 
 
-def systems_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:
-    """Recall and NDCG at 5 and 20 and the in-catalog and format rates of each system, on test."""
-    table = Table("system", *HEADLINE, title="test split, protocol `standard`")
+def systems_table(metrics: Mapping[str, Mapping[str, float]], test_set: Mapping[str, Any]) -> Table:
+    """Recall and NDCG at 5 and 20 and the in-catalog and format rates of each system, on test.
+
+    The last column is the number of posts or dialogues that intervals are over, if it is known.
+    """
+    units = test_set.get("units", {})
+    last = [test_set["unit"]] if units else []
+    table = Table("system", *HEADLINE, *last, title="test split, protocol `standard`")
     for system, figures in metrics.items():
         cells = (figures.get(name) for name in HEADLINE)
-        table.add_row(system, *("–" if cell is None else f"{cell:.3f}" for cell in cells))
+        count = [f"{units[system]:,}" if system in units else "–"] if units else []
+        table.add_row(system, *("–" if cell is None else f"{cell:.3f}" for cell in cells), *count)
     return table
+
+
+def slices_table(slices: Sequence[Mapping[str, Any]], what: str) -> Table | None:
+    """NDCG@20 of each system on the slices of one property; None if it makes no slices."""
+    rows = [
+        row for row in slices if row["metric"] == "ndcg@20" and row["slice"].startswith(f"{what}: ")
+    ]
+    parts = list(dict.fromkeys(row["slice"] for row in rows))
+    if not parts:
+        return None
+    counts = {part: max(row["n"] for row in rows if row["slice"] == part) for part in parts}
+    columns = (f"{part.removeprefix(f'{what}: ')} ({counts[part]:,})" for part in parts)
+    table = Table("system", *columns, title=f"NDCG@20 by {what} (number of samples)")
+    values = {(row["system"], row["slice"]): row for row in rows}
+    for system in dict.fromkeys(row["system"] for row in rows):
+        cells = (values.get((system, part)) for part in parts)
+        table.add_row(system, *("–" if cell is None else _estimate(cell) for cell in cells))
+    return table
+
+
+def _estimate(row: Mapping[str, Any]) -> str:
+    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from flows.console import ConsoleListener, systems_table
+from flows.console import SHOWN_SLICES, ConsoleListener, slices_table, systems_table
 from flows.interruption import Interruption
 from flows.server import API_URL, TemporaryServer, profile_url
 
@@ -134,7 +134,10 @@ def _print_summary(summary: dict[str, Any], out: Console, ui: str) -> None:
     from prefect.settings import get_current_settings
 
     if summary["metrics"]:
-        out.print(systems_table(summary["metrics"]))
+        out.print(systems_table(summary["metrics"], summary["test_set"]))
+        for what in SHOWN_SLICES:
+            if table := slices_table(summary["slices"], what):
+                out.print(table)
     llm = summary["llm"]
     out.print(
         f"LLM requests: {llm['requests']:,} needed, {llm['from_ledger']:,} from the store, "

@@ -44,7 +44,8 @@ def _publish(run: Run) -> None:
     """Show the figures in Prefect, and write them into the model cards."""
     if "metrics" not in run.refs:
         return
-    show_evaluation(evaluation_markdown(run.store.read(run.refs["metrics"].artifact_id)))
+    name = run.refs["metrics"].artifact_id
+    show_evaluation(evaluation_markdown(run.store.read(name), run.store.header(name).figures))
     for name, ref in run.refs.items():
         if name.startswith("checkpoint_"):
             write_model_card(run.store, ref.artifact_id)

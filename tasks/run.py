@@ -253,9 +253,10 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """What `convrec run --json` writes: stages, requests, figures and the report."""
         llm = {**self.llm, **(billed_usage(self.store, self.run_id) if self.run_id else {})}
-        figures: dict[str, Any] = {"metrics": {}, "comparisons": []}
+        figures: dict[str, Any] = {"metrics": {}, "comparisons": [], "slices": [], "test_set": {}}
         if "metrics" in self.refs:
-            figures = metrics_json(self.store.read(self.refs["metrics"].artifact_id))
+            name = self.refs["metrics"].artifact_id
+            figures = metrics_json(self.store.read(name), self.store.header(name).figures)
         return {
             "flow_run_id": self.run_id,
             "profile": self.config.profile,

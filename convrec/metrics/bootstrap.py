@@ -1,12 +1,12 @@
-"""Percentile bootstrap over contexts: confidence intervals of means over samples.
+"""Percentile bootstrap over clusters: confidence intervals of means over samples.
 
-Samples that answer the same post share a context and are not independent, so contexts are
-resampled (a cluster bootstrap). The estimate is the mean over samples. If a sample has several
-generated lists, average them first. One `Bootstrap` draws the same resamples for every metric and
-system, so differences between systems are paired.
+Samples that answer the same post, and turns of the same dialogue, are not independent, so whole
+posts or dialogues are resampled (a cluster bootstrap). The estimate is the mean over samples. If a
+sample has several generated lists, average them first. One `Bootstrap` draws the same resamples for
+every metric and system, so differences between systems are paired.
 
-With more than MAX_CLUSTERS contexts, contexts are assigned at random to MAX_CLUSTERS groups, and
-groups are resampled: sums of independent contexts are independent, too. This bounds the cost; the
+With more than MAX_CLUSTERS clusters, clusters are assigned at random to MAX_CLUSTERS groups, and
+groups are resampled: sums of independent clusters are independent, too. This bounds the cost; the
 estimate is still the mean over all samples.
 """
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 """Level of every interval."""
 
-_QUANTILES = ((1 - CONFIDENCE) / 2, 1 - (1 - CONFIDENCE) / 2)
+QUANTILES = ((1 - CONFIDENCE) / 2, 1 - (1 - CONFIDENCE) / 2)
+"""The ends of an interval, as quantiles of resampled values."""
 
 MAX_CLUSTERS = 20_000
-"""Number of contexts up to which each is resampled by itself."""
+"""Number of clusters up to which each is resampled by itself."""
 
 CONFIDENCE_Z = 1.959964
 """Half-width of a normal interval of level CONFIDENCE, in standard errors."""
@@ -37,7 +38,7 @@ POWER_Z = 0.841621
 """Standard errors to add for a power of 0.8."""
 
 _MAX_DRAWS = 1 << 22
-"""Context draws held in memory at once."""
+"""Cluster draws held in memory at once."""
 
 
 class Interval(NamedTuple):
@@ -49,16 +50,16 @@ class Interval(NamedTuple):
 
 
 class Bootstrap:
-    """Seeded resamples of the contexts of a fixed list of samples.
+    """Seeded resamples of the clusters of a fixed list of samples.
 
-    `contexts` is the context of each sample. Raises ValueError without a sample.
+    `clusters` is the post or dialogue of each sample. Raises ValueError without a sample.
     """
 
-    def __init__(self, contexts: Sequence[Hashable], *, resamples: int, seed: int) -> None:
-        if not contexts:
+    def __init__(self, clusters: Sequence[Hashable], *, resamples: int, seed: int) -> None:
+        if not clusters:
             raise ValueError("a bootstrap needs at least one sample")
         positions: dict[Hashable, int] = {}
-        self._cluster = np.array([positions.setdefault(c, len(positions)) for c in contexts])
+        self._cluster = np.array([positions.setdefault(c, len(positions)) for c in clusters])
         if len(positions) > MAX_CLUSTERS:
             group = np.random.default_rng(seed).permutation(len(positions)) % MAX_CLUSTERS
             self._cluster = group[self._cluster]
@@ -69,10 +70,10 @@ class Bootstrap:
     def intervals(self, values: Floats) -> list[Interval]:
         """Return the mean of each column of `values` (samples, metrics) and its interval.
 
-        An interval always contains its estimate, which a percentile interval of few contexts can
+        An interval always contains its estimate, which a percentile interval of few clusters can
         miss.
         """
-        lows, highs = np.quantile(self._resampled_means(values), _QUANTILES, axis=0)
+        lows, highs = np.quantile(self.resampled_means(values), QUANTILES, axis=0)
         estimates = values.mean(axis=0)
         return [
             Interval(float(value), float(min(low, value)), float(max(high, value)))
@@ -85,7 +86,7 @@ class Bootstrap:
         If the true difference has this size, a test set of this size yields an interval without
         zero with probability 0.8. Smaller differences can exist without being detected.
         """
-        standard_errors = np.asarray(self._resampled_means(differences).std(axis=0))
+        standard_errors = np.asarray(self.resampled_means(differences).std(axis=0))
         return (CONFIDENCE_Z + POWER_Z) * standard_errors
 
     def counts_interval(
@@ -94,7 +95,7 @@ class Bootstrap:
         """Return the interval of a statistic of summed counts, such as coverage or Gini.
 
         `statistic` maps (resamples, items) to (resamples,); `counts` is (samples, items). A
-        resample contains fewer distinct contexts than the test set, so it covers fewer items.
+        resample contains fewer distinct clusters than the test set, so it covers fewer items.
         Therefore only the spread of the resampled values is used, centered on the estimate.
         """
         from scipy.sparse import csr_matrix
@@ -104,10 +105,10 @@ class Bootstrap:
         by_cluster = csr_matrix((ones, (self._cluster, np.arange(len(ones)))), shape=shape) @ counts
         value = float(statistic(np.asarray(counts.sum(axis=0), dtype=np.float64))[0])
         resampled = np.concatenate([statistic(sums) for sums in self._resampled_sums(by_cluster)])
-        low, high = np.quantile(resampled - resampled.mean(), _QUANTILES)
+        low, high = np.quantile(resampled - resampled.mean(), QUANTILES)
         return Interval(value, value + min(0.0, float(low)), value + max(0.0, float(high)))
 
-    def _resampled_means(self, values: Floats) -> Floats:
+    def resampled_means(self, values: Floats) -> Floats:
         """(resamples, metrics) The mean of each column in each resample."""
         sums = np.zeros((len(self._sizes), values.shape[1]))
         for column, weights in enumerate(values.T):

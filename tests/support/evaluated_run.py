@@ -66,9 +66,9 @@ class EvaluatedRun:
 
     def put_metrics(self, *roles: str) -> pl.DataFrame:
         """Build and store the metrics of these roles, or of all; returns the rows."""
-        rows = METRICS.build(self.ctx(*roles)).rows
-        self.put("metrics", "metrics", rows, stage="evaluate")
-        return rows
+        built = METRICS.build(self.ctx(*roles))
+        self.put("metrics", "metrics", built.rows, stage="evaluate", figures=built.figures)
+        return built.rows
 
     def put_checkpoint_files(self, stage: str = "rank_grpo") -> str:
         """Replace the checkpoint of a stage by one with files and a manifest; returns its id."""

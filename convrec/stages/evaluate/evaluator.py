@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import compress
@@ -19,8 +20,10 @@ from convrec.metrics.protocols.per_label import CatalogNames, match_per_label, t
 from convrec.metrics.protocols.reference import match_reference
 from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import all_metrics, ranking_metrics
+from convrec.metrics.relevance import TitleAndYear
 from convrec.metrics.scored_lists import EvaluationProtocol, ListBatch, ListToScore
 from convrec.stages.evaluate.samples import Sample, SampleList
+from convrec.stages.ingest.dialogue_ids import dialogue_ids, has_dialogues
 from convrec.titles.index import TitleIndex
 
 MetricValues = dict[str, Floats]
@@ -46,11 +49,16 @@ class MetricRow(NamedTuple):
 
 
 class Evaluator:
-    """Scores lists of fixed samples. All intervals use the same resamples of contexts."""
+    """Scores lists of fixed samples. All intervals use the same resamples of posts or dialogues.
+
+    `unit` says which: whole dialogues if the data has them, otherwise posts.
+    """
 
     def __init__(self, samples: list[Sample], catalog: pl.DataFrame, config: Config) -> None:
         items = list(catalog.select("item_id", "title", "year").iter_rows())
         self.samples = samples
+        self.unit = interval_unit(config)
+        self._clusters = _sample_clusters(samples, config)
         self.index = TitleIndex(items)
         self.line_format = config.line_format
         self.years = self.line_format.has_years and has_years(catalog)
@@ -93,12 +101,28 @@ class Evaluator:
         }
 
     def bootstrap(self, present: Bools, protocol: EvaluationProtocol = "standard") -> Bootstrap:
-        """Return resamples of the contexts of the `present` samples, or pairs under `per-label`."""
+        """Return resamples of the units of the `present` samples, or pairs under `per-label`."""
+        clusters: Sequence[str] = self._clusters
+        if protocol == "per-label":
+            clusters = np.repeat(clusters, np.diff(self._first_pair)).tolist()
         return Bootstrap(
-            list(compress(self._contexts(protocol), present)),
+            list(compress(clusters, present)),
             resamples=self._config.evaluate.bootstrap,
             seed=self._config.seed,
         )
+
+    def count_units(self, lists: Sequence[SampleList]) -> int:
+        """Return how many posts or dialogues have a list."""
+        return len({self._clusters[x.sample] for x in lists})
+
+    def with_truths(self, ground_truths: Sequence[list[TitleAndYear]]) -> Evaluator:
+        """Return this evaluator with other ground truths, for the `standard` protocol."""
+        other = copy.copy(self)
+        other.samples = [
+            sample._replace(ground_truth=truth)
+            for sample, truth in zip(self.samples, ground_truths, strict=True)
+        ]
+        return other
 
     def rows(
         self,
@@ -141,11 +165,17 @@ class Evaluator:
         counts = [len(target_names(s.seen, s.ground_truth, self._names)) for s in self.samples]
         return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
 
-    def _contexts(self, protocol: EvaluationProtocol) -> list[str]:
-        contexts = [sample.context_id for sample in self.samples]
-        if protocol != "per-label":
-            return contexts
-        return np.repeat(contexts, np.diff(self._first_pair)).tolist()
+
+def interval_unit(config: Config) -> str:
+    """Return what intervals resample: "dialogues" if the data has them, otherwise "posts"."""
+    return "dialogues" if has_dialogues(config) else "posts"
+
+
+def _sample_clusters(samples: Sequence[Sample], config: Config) -> list[str]:
+    """(samples,) The post or dialogue of each sample."""
+    ids = [(sample.sample_id, sample.context_id) for sample in samples]
+    frame = pl.DataFrame(ids, {"sample_id": pl.String, "context_id": pl.String}, orient="row")
+    return frame.select(dialogue_ids(config)).to_series().to_list()
 
 
 def mean_by_position(positions: Ints, values: Floats, count: int) -> Floats:

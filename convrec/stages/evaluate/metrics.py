@@ -9,7 +9,7 @@ other line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -22,10 +22,13 @@ from convrec.stages.base import Step, StepContext
 from convrec.stages.evaluate.baselines import choose_k, read_training
 from convrec.stages.evaluate.catalog_spread import catalog_spread_rows
 from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, MetricValues
+from convrec.stages.evaluate.held_out_facts import held_out_figures, held_out_json
 from convrec.stages.evaluate.paired import DETECTABLE, OUTCOMES, PAIRED_METRICS, paired_rows
 from convrec.stages.evaluate.samples import held_out_samples
-from convrec.stages.evaluate.slices import SLICED_METRICS, slice_masks
+from convrec.stages.evaluate.slices import slice_masks, slice_rows
+from convrec.stages.evaluate.strata import popularity_strata
 from convrec.stages.evaluate.systems import system_lists
+from convrec.stages.ingest.dialogue_ids import dialogue_pattern
 
 KNN_FIGURE = "knn neighbours"
 """The figure of the artifact with the k that was chosen for kNN."""
@@ -57,10 +60,12 @@ PAIRS = (
 """Systems to compare, if both have lists."""
 
 
-def metrics_json(metrics: pl.DataFrame) -> dict[str, Any]:
-    """Return `metrics` and `comparisons` of a run's JSON file: `standard`, all test samples.
+def metrics_json(metrics: pl.DataFrame, figures: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """Return `metrics`, `comparisons`, `slices` and `test_set` of a run's JSON file.
 
-    A comparison also has the shares of wins, ties and losses and the detectable difference.
+    All are of protocol `standard`; metrics and comparisons are of all test samples. A comparison
+    also has the shares of wins, ties and losses and the detectable difference. `figures` are those
+    of the artifact.
     """
     by_system: dict[str, dict[str, float]] = {}
     comparisons: dict[tuple[str, str, str], dict[str, Any]] = {}
@@ -77,7 +82,17 @@ def metrics_json(metrics: pl.DataFrame) -> dict[str, Any]:
                 entry |= {"diff": row["value"], "low": row["low"], "high": row["high"]}
         elif "@rank" not in name:
             by_system.setdefault(row["system"], {})[name] = row["value"]
-    return {"metrics": by_system, "comparisons": list(comparisons.values())}
+    return {
+        "metrics": by_system,
+        "comparisons": list(comparisons.values()),
+        "slices": _slices_json(metrics),
+        "test_set": held_out_json(figures, list(by_system)),
+    }
+
+
+def _slices_json(metrics: pl.DataFrame) -> list[dict[str, Any]]:
+    columns = ("slice", "system", "metric", "value", "low", "high", "n")
+    return metrics.filter(metrics["slice"].is_not_null()).select(columns).to_dicts()
 
 
 def _build(ctx: StepContext) -> StepResult:
@@ -93,7 +108,7 @@ def _build(ctx: StepContext) -> StepResult:
     k = choose_k(training, held_out_samples(conversations, "validation")) if training else 0
     all_lists = system_lists(ctx, samples, evaluator.index, k)
     lists = {system: found for system, found in all_lists.items() if found}
-    masks = slice_masks(samples, training)
+    masks, strata = slice_masks(samples, ctx.config), popularity_strata(samples, training)
     mentions = training.mentions if training else None
     rows: list[MetricRow] = []
     for protocol in evaluator.protocols:
@@ -104,14 +119,15 @@ def _build(ctx: StepContext) -> StepResult:
             rows += evaluator.rows(values[system], system, None, protocol)
             if protocol == "standard":
                 rows += catalog_spread_rows(evaluator, found, system, mentions)
-                sliced = {name: values[system][name] for name in SLICED_METRICS}
-                for test_slice in masks.items():
-                    rows += evaluator.rows(sliced, system, None, protocol, test_slice)
+                rows += slice_rows(evaluator, found, values[system], system, masks, strata)
         for a, b in PAIRS:
             if a in values and b in values:
                 rows += paired_rows(evaluator, values[a], values[b], (a, b), protocol)
-    figures = {f"{r.system} {r.metric}": round(r.value, 4) for r in rows if _is_headline(r)}
-    return StepResult(metrics_frame(rows), {**figures, KNN_FIGURE: k})
+    figures: dict[str, Any] = {
+        f"{r.system} {r.metric}": round(r.value, 4) for r in rows if _is_headline(r)
+    }
+    figures |= {KNN_FIGURE: k, **held_out_figures(evaluator, lists)}
+    return StepResult(metrics_frame(rows), figures)
 
 
 def _is_headline(row: MetricRow) -> bool:
@@ -133,7 +149,9 @@ def metrics_frame(rows: Sequence[MetricRow]) -> pl.DataFrame:
 
 def score_settings(config: Config) -> dict[str, Any]:
     """Return the settings that the scores of lists depend on."""
+    pattern = dialogue_pattern(config)
     return {
+        **({"dialogue": pattern} if pattern else {}),
         "list_length": config.list_length,
         "bootstrap": config.evaluate.bootstrap,
         "seed": config.seed,

@@ -1,37 +1,50 @@
 """Slices of the test set, to see for which samples a system is better.
 
-ground truths    number of ground-truth items
-conversation     length in words, in thirds of the test set
-wanted           whether the ground truth is among the HEAD_SIZE most popular items of training
-month            month of the post, if posts are dated
+ground truths        number of ground-truth items
+conversation         length in words, in thirds of the test set
+constraint           what a post asks for, if the format says so (see TAG_PATTERNS)
+month                month of the post, if posts are dated
+named in training    how often training answers name the wanted item (see `strata`)
 
 A property with one value for all samples makes no slices. Small slices have wide intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 
+from convrec.config import Config
 from convrec.metrics import Bools
-from convrec.metrics.head_share import head_items
-from convrec.stages.evaluate.baselines import TrainingData
-from convrec.stages.evaluate.samples import Sample
+from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, MetricValues
+from convrec.stages.evaluate.samples import Sample, SampleList
+from convrec.stages.evaluate.strata import Strata, stratum_values
 
 SLICED_METRICS = ("ndcg@20", "recall@20")
+CONSTRAINT = "constraint"
+"""The property by which slices of kinds of posts are named."""
+
+TAG_PATTERNS = {"demo": r"_\d+_([a-z-]+)$"}
+"""Input format → regular expression whose group, found in `sample_id`, is the kind of a post.
+
+A format whose ids say what a post asks for adds its pattern here. A post that it does not match is
+in no slice of this property.
+"""
+
 _POOLED_FROM = 3
 """Samples with this many ground truths or more are one slice."""
 
 
-def slice_masks(samples: Sequence[Sample], training: TrainingData | None) -> dict[str, Bools]:
+def slice_masks(samples: Sequence[Sample], config: Config) -> dict[str, Bools]:
     """Return slice → (samples,) mask, with names such as "ground truths: 1", in order."""
     masks: dict[str, Bools] = {}
     for name, label in (
         ("ground truths", _truth_count),
         ("conversation", _length_label(samples)),
-        ("wanted", _popularity_label(training)),
+        (CONSTRAINT, _kind_label(config)),
         ("month", _month),
     ):
         labels = np.array([label(sample) for sample in samples])
@@ -39,6 +52,38 @@ def slice_masks(samples: Sequence[Sample], training: TrainingData | None) -> dic
         if len(distinct) > 1:
             masks |= {f"{name}: {x.lstrip()}": labels == x for x in distinct}
     return masks
+
+
+def slice_rows(
+    evaluator: Evaluator,
+    lists: Sequence[SampleList],
+    values: MetricValues,
+    system: str,
+    masks: Mapping[str, Bools],
+    strata: Strata,
+) -> list[MetricRow]:
+    """Compute SLICED_METRICS of a system, whose `values` are those of `lists`, on every slice."""
+    sliced = {name: values[name] for name in SLICED_METRICS}
+    rows: list[MetricRow] = []
+    for mask in masks.items():
+        rows += evaluator.rows(sliced, system, None, "standard", mask)
+    for name, truths in strata.items():
+        inside = stratum_values(evaluator, lists, truths)
+        if inside:
+            of_stratum = {metric: inside[metric] for metric in SLICED_METRICS}
+            everything = (name, np.ones(len(evaluator.samples), dtype=bool))
+            rows += evaluator.rows(of_stratum, system, None, "standard", everything)
+    return rows
+
+
+def _kind_label(config: Config) -> Callable[[Sample], str]:
+    pattern = TAG_PATTERNS.get(config.ingest.format)
+
+    def label(sample: Sample) -> str:
+        found = re.search(pattern, sample.sample_id) if pattern else None
+        return found[1] if found else ""
+
+    return label
 
 
 def _truth_count(sample: Sample) -> str:
@@ -55,18 +100,6 @@ def _length_label(samples: Sequence[Sample]) -> Callable[[Sample], str]:
         if size <= low:
             return f"  up to {low} words"  # leading spaces sort by length
         return f" {low + 1} to {high} words" if size <= high else f"over {high} words"
-
-    return label
-
-
-def _popularity_label(training: TrainingData | None) -> Callable[[Sample], str]:
-    if training is None:
-        return lambda sample: ""
-    head = set(head_items(training.mentions).tolist())
-
-    def label(sample: Sample) -> str:
-        in_head = [bool(training.matching_rows([truth]) & head) for truth in sample.ground_truth]
-        return "head items" if all(in_head) else "both" if any(in_head) else "tail items"
 
     return label
 

@@ -15,12 +15,17 @@ def dialogue_ids(config: Config) -> pl.Expr:
 
     `ingest.dialogue` is the pattern; the formats of dialogues have one of their own.
     """
-    pattern = config.ingest.dialogue or _FORMAT_PATTERNS.get(config.ingest.format)
+    pattern = dialogue_pattern(config)
     if not pattern:
         return pl.col("context_id")
     return pl.coalesce(pl.col("sample_id").str.extract(pattern), "context_id")
 
 
+def dialogue_pattern(config: Config) -> str:
+    """The regular expression that finds the dialogue in `sample_id`; empty without dialogues."""
+    return config.ingest.dialogue or _FORMAT_PATTERNS.get(config.ingest.format, "")
+
+
 def has_dialogues(config: Config) -> bool:
     """Whether turns are grouped by dialogue."""
-    return bool(config.ingest.dialogue or config.ingest.format in _FORMAT_PATTERNS)
+    return bool(dialogue_pattern(config))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from convrec.artifacts import ArtifactRecord, Store
 from convrec.artifacts.lineage import descendants
 from convrec.metrics.list_quality import QUALITY_METRICS
+from convrec.stages.evaluate.held_out_facts import UNIT, reachable_text
 from convrec.stages.evaluate.report.markdown import systems_markdown
 from convrec.stages.evaluate.report.tables import system_cells
 from convrec.utils.markdown import markdown_table
@@ -16,14 +17,15 @@ from convrec.utils.markdown import markdown_table
 class Measured(NamedTuple):
     """The newest metrics that cover a checkpoint.
 
-    `systems` has all rows of the test set, `own` the names of those that are of the checkpoint, and
-    `samplers` how the lists of each model were made.
+    `systems` has all rows of the test set, `own` the names of those that are of the checkpoint,
+    `samplers` how the lists of each model were made, and `figures` those of the artifact.
     """
 
     artifact_id: str
     systems: Mapping[str, Mapping[str, Any]]
     own: tuple[str, ...]
     samplers: Mapping[str, Mapping[str, Any]]
+    figures: Mapping[str, Any]
 
 
 def find_metrics(store: Store, checkpoint: str) -> Measured | None:
@@ -46,7 +48,7 @@ def find_metrics(store: Store, checkpoint: str) -> Measured | None:
         own = tuple(s for s, parent in generated.items() if parent in lists and s in systems)
         if own:
             samplers = {s: _sampler(store.header(parent)) for s, parent in generated.items()}
-            return Measured(header.ref.artifact_id, systems, own, samplers)
+            return Measured(header.ref.artifact_id, systems, own, samplers, header.figures)
     return None
 
 
@@ -65,9 +67,10 @@ def metrics_text(measured: Measured | None) -> str:
     rows = {f"{s} (this)" if s in own else s: row for s, row in systems.items()}
     n = systems[own[0]]["ndcg@20"]["n"]
     parts = [
-        f"On {n:,} test samples, protocol standard, with 95% intervals over posts. Artifact "
-        f"{measured.artifact_id}.",
+        f"On {n:,} test samples, protocol standard, with 95% intervals over "
+        f"{measured.figures.get(UNIT, 'posts')}. Artifact {measured.artifact_id}.",
         systems_markdown(rows, QUALITY_METRICS),
+        *filter(None, [reachable_text(measured.figures)]),
     ]
     columns = ("sampler", "temperature", "lists_per_post")
     samplers = [

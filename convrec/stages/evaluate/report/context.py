@@ -21,6 +21,8 @@ from convrec.metrics.scored_lists import WIDTH
 from convrec.stages.adjust.adjustment import CUTOFF_SCORE
 from convrec.stages.base import StepContext
 from convrec.stages.evaluate.calibration import RatingHitRate, rating_hit_rates
+from convrec.stages.evaluate.evaluator import interval_unit
+from convrec.stages.evaluate.held_out_facts import held_out_json, reachable_text
 from convrec.stages.evaluate.metrics import KNN_FIGURE
 from convrec.stages.evaluate.report.charts import Dot, dot_chart, line_chart
 from convrec.stages.evaluate.report.examples import build_examples, pick_samples
@@ -47,13 +49,14 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
     metrics = ctx.frame("metrics")
     samples = held_out_samples(ctx.frame("conversations"))
     index = TitleIndex(ctx.frame("catalog").select("item_id", "title", "year").iter_rows())
-    knn_k = ctx.store.header(ctx.parents["metrics"].artifact_id).figures.get(KNN_FIGURE)
+    figures = ctx.store.header(ctx.parents["metrics"].artifact_id).figures
+    knn_k = figures.get(KNN_FIGURE)
     picked = pick_samples(samples, config.seed)
     lists = {s: x for s, x in system_lists(ctx, picked, index, knn_k).items() if x}
     parent_ids = [ref.artifact_id for ref in ctx.parents.values()]
     lineage = with_ancestors(ctx.store, parent_ids)
     ratings = rating_hit_rates(ctx)
-    examples = build_examples(picked, lists, index, config.line_format)
+    examples = build_examples(picked, lists, index, config.llm_line_format)
     tables = metric_tables(metrics)
     return {
         "profile": config.profile,
@@ -63,6 +66,9 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
         **_sampling(ctx),
         "samples": len(samples),
         "posts": len({sample.context_id for sample in samples}),
+        "unit": interval_unit(config),
+        "units": held_out_json(figures, tables["systems"]).get("units", {}),
+        "reachable": reachable_text(figures),
         "simulated": simulated_roles(config),
         **tables,
         "headings": metric_headings(config.list_length),

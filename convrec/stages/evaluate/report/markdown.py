@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from convrec.stages.evaluate.held_out_facts import reachable_text, units_text
 from convrec.stages.evaluate.report.tables import metric_tables, ranking_columns
 from convrec.utils.markdown import markdown_table
 
@@ -19,11 +20,16 @@ MAX_COLUMNS = 5
 Column = TypeVar("Column")
 
 
-def evaluation_markdown(metrics: pl.DataFrame) -> str:
-    """Return tables of systems, paired differences, slices, and catalog spread."""
+def evaluation_markdown(metrics: pl.DataFrame, figures: Mapping[str, Any] = {}) -> str:
+    """Return tables of systems, paired differences, slices, and catalog spread.
+
+    `figures` are those of the `metrics` artifact.
+    """
     tables = metric_tables(metrics)
     systems = tables["systems"]
     parts = ["## Systems, protocol standard", systems_markdown(systems, tables["rates"])]
+    if facts := " ".join(filter(None, (units_text(figures, systems), reachable_text(figures)))):
+        parts.append(facts)
     if tables["pairs"]:
         parts += ["## Differences on the same samples", _pairs_table(tables["pairs"])]
     if tables["slices"]:

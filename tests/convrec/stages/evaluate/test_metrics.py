@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import polars as pl
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from convrec.artifacts.tables import KINDS
 from convrec.errors import InputError
 from convrec.stages.base import StepContext
-from convrec.stages.evaluate import METRICS, metrics_json
+from convrec.stages.evaluate import METRICS, metrics_json, slices
 from convrec.stages.evaluate.report.tables import spread_columns
 from convrec.stages.evaluate.systems import SYSTEMS
 from tests.support.evaluated_run import EvaluatedRun
@@ -120,14 +121,76 @@ def test_draws_of_a_sample_are_averaged(evaluated_run: EvaluatedRun) -> None:
     assert math.isclose(halved, 0.5)
 
 
-def test_slices_add_up_to_the_test_set(evaluated_run: EvaluatedRun) -> None:
+def test_slices_of_properties_that_vary(evaluated_run: EvaluatedRun) -> None:
     rows = METRICS.build(evaluated_run.ctx()).rows
     found = rows.filter((pl.col("system") == "sft") & (pl.col("metric") == "ndcg@20"))
-    parts = found.filter(pl.col("slice").str.starts_with("wanted"))
-    assert parts["n"].sum() == 60
-    whole = metrics_json(rows)["metrics"]["sft"]["ndcg@20"]
-    assert (parts["value"] * parts["n"]).sum() / 60 == pytest.approx(whole)
+    assert found.filter(pl.col("slice").str.starts_with("named in training: ")).height > 1
+    parts = found.filter(pl.col("slice").str.starts_with("conversation: "))
+    assert not parts.height  # all conversations have one length
     assert not found.filter(pl.col("slice").str.starts_with("month")).height
+
+
+def test_kinds_of_posts_make_slices(
+    evaluated_run: EvaluatedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(slices.TAG_PATTERNS, evaluated_run.config.ingest.format, r"^c(1|2)\d")
+    rows = METRICS.build(evaluated_run.ctx()).rows
+    found = rows.filter((pl.col("system") == "sft") & (pl.col("metric") == "ndcg@20"))
+    parts = found.filter(pl.col("slice").str.starts_with("constraint"))
+    assert parts.select("slice", "n").rows() == [("constraint: 1", 20), ("constraint: 2", 20)]
+    values = {*parts["value"], found.filter(pl.col("slice").is_null())["value"][0]}
+    assert len(values) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("demo_test_12_0_title-like", "title-like"), ("d_1", "")]
+)
+def test_demo_posts_name_their_kind(name: str, kind: str) -> None:
+    found = re.search(slices.TAG_PATTERNS["demo"], name)
+    assert (found[1] if found else "") == kind
+
+
+def test_intervals_over_dialogues(evaluated_run: EvaluatedRun) -> None:
+    ctx = evaluated_run.ctx()
+    posts = METRICS.build(ctx)
+    turns = evaluated_run.config.ingest.model_copy(update={"dialogue": r"^(c\d)"})
+    config = evaluated_run.config.model_copy(update={"ingest": turns})
+    other = StepContext(config, evaluated_run.store, ctx.parents)
+    dialogues = METRICS.build(other)
+    assert METRICS.spec(other).artifact_id != METRICS.spec(ctx).artifact_id
+    same = ("system", "versus", "protocol", "slice", "metric", "n")
+    assert dialogues.rows.select(same).equals(posts.rows.select(same))
+    detectable = pl.col("metric").str.starts_with("detectable")
+    values = [made.rows.filter(~detectable)["value"] for made in (dialogues, posts)]
+    assert (values[0] - values[1]).abs().max() == 0
+    for part in (
+        pl.col("versus").is_null() & pl.col("slice").is_null(),
+        pl.col("versus").is_not_null(),
+        pl.col("slice").str.starts_with("named in training"),
+        pl.col("metric").is_in(["catalog_coverage", "popularity_gini"]),
+        detectable,
+    ):
+        ours, theirs = (
+            made.rows.filter(part).select("value", "low", "high") for made in (dialogues, posts)
+        )
+        assert ours.height
+        assert not ours.equals(theirs)
+    sets = [metrics_json(made.rows, made.figures)["test_set"] for made in (dialogues, posts)]
+    assert [(x["unit"], x["units"]["sft"]) for x in sets] == [("dialogues", 10), ("posts", 30)]
+
+
+def test_share_of_reachable_ground_truth(evaluated_run: EvaluatedRun) -> None:
+    ref = evaluated_run.refs["catalog"]
+    half = evaluated_run.store.read(ref.artifact_id).head(30)
+    evaluated_run.put("catalog", "catalog", half)
+    made = METRICS.build(evaluated_run.ctx("catalog", "conversations", "teacher_lists"))
+    found = metrics_json(made.rows, made.figures)["test_set"]
+    test = evaluated_run.store.read(evaluated_run.refs["conversations"].artifact_id)
+    truths = test.filter(pl.col("split") == "test")["ground_truth"].explode().struct.field("title")
+    known = truths.is_in(half["title"].implode())
+    assert found["ground_truths"] == len(truths) == 120
+    assert found["in_catalog"] == pytest.approx(known.mean(), abs=1e-4)
+    assert 0.3 < found["in_catalog"] < 0.7
 
 
 def test_catalog_spread(evaluated_run: EvaluatedRun) -> None:

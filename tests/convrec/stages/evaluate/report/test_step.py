@@ -30,13 +30,18 @@ def page(shared_run: EvaluatedRun) -> str:
 
 def test_markdown_tables_fit_prefects_page(shared_run: EvaluatedRun) -> None:
     metrics = METRICS.build(shared_run.ctx()).rows
-    wanted = pl.col("slice") == "wanted: tail items"
+    wanted = pl.col("slice").str.starts_with("named in training: over")
     months = [f"month: 2022-{month:02}" for month in range(1, 8)]
     more = [metrics.filter(wanted).with_columns(slice=pl.lit(month)) for month in months]
     tables = evaluation_markdown(pl.concat([metrics, *more]))
     rows = [line for line in tables.splitlines() if line.startswith("|")]
     assert max(row.count("|") for row in rows) == MAX_COLUMNS + 2
-    for heading in ("| system | in_catalog |", "| wanted |", "| month | 2022-01 (", "2022-07 ("):
+    for heading in (
+        "| system | in_catalog |",
+        "| named in training |",
+        "| month | 2022-01 (",
+        "2022-07 (",
+    ):
         assert heading in tables
 
 
@@ -106,8 +111,11 @@ def test_sections_of_the_report(page: str) -> None:
         "Calibration of the judge's ratings",
     ):
         assert heading in page
-    assert "ground truths" not in page  # every sample has two
-    assert "wanted: tail items" in page
+    assert "ground truths: " not in page  # every sample has two
+    assert "named in training: never" in page
+    assert "All 120 ground truths are in the catalog." in page
+    assert "interval over posts" in page
+    assert '<th scope="col">posts</th>' in page
     assert "detectable" in page
     assert "protocol per-label" in page
     assert "&#34;&gt;&lt;img onerror" in page  # a title of the teacher
