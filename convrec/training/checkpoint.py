@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
+import transformers.trainer_utils
 import trl
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
@@ -48,6 +51,7 @@ from convrec.utils.distributed import barrier, is_first, is_sharded, process_cou
 
 _PREFIX, _TEMPORARY = "checkpoint-", ".saving"
 _RUN, _OPTIMIZER = "run.json", "optimizer.safetensors"
+_OTHER_ARGUMENTS = "arguments do not match the ones in the `trainer_state.json`"
 STEP_STATE = "random"
 """Name of the random state that a checkpoint's next step starts with."""
 
@@ -158,14 +162,35 @@ def run_trainer(trainer: Any, checkpoints: CheckpointCallback, memory_advice: st
     if is_sharded():  # the checkpoint callback restores shards
         trainer._load_from_checkpoint = lambda *args, **kwargs: None
     try:
-        with warnings.catch_warnings():
-            # convrec.training.optimization sets both for `schedule=drop`.
-            warnings.filterwarnings("ignore", message="Both num_training_steps and num_stable_ste")
+        with _hide_expected_warnings():
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         raise TrainingError(f"training ran out of memory with {memory_advice}") from error
+
+
+@contextmanager
+def _hide_expected_warnings() -> Iterator[None]:
+    """Hide what transformers says about `schedule=drop`, and of a resume with another micro-batch.
+
+    The drop schedule needs the one argument and cannot do without the other. The split of a step
+    changes no gradient.
+    """
+
+    def is_news(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        is_split = text.count("\n\t") == 1 and "\n\tper_device_train_batch_size" in text
+        return not (is_split and _OTHER_ARGUMENTS in text)
+
+    logger = logging.getLogger(transformers.trainer_utils.__name__)
+    logger.addFilter(is_news)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Both num_training_steps and num_stable_ste")
+            yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 def _read_run(checkpoint: Path) -> dict[str, Any]:
