@@ -72,7 +72,7 @@ def make_trainer(
         inputs.index,
         config.list_length,
         parse_reward(settings.reward),
-        years=config.recommend.years,
+        years=config.line_format.has_years,
         line_format=config.line_format,
     )
     if settings.vllm == "server" and is_first():

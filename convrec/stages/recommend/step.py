@@ -42,7 +42,7 @@ def teacher_messages(conversation: str, config: Config) -> list[dict[str, str]]:
         n=config.list_length,
         noun=config.domain.noun,
         plural=config.domain.plural_noun,
-        form=config.line_format.example,
+        form=config.llm_line_format.example,
     )
     return [
         {"role": "system", "content": instructions},

@@ -109,3 +109,9 @@ def test_nearest_name_is_at_most_two_edits_away() -> None:
     assert names.nearest("Brasil (1986)") == "Brazil (1985)"
     assert names.nearest("Brasill (1986)") is None
     assert names.name_of(("Brasill", 1986)) == "Brasill (1986)"
+
+
+def test_pairs_outside_the_catalog_stay() -> None:
+    names = CatalogNames([("Heat", 1995)])
+    lists = [ListToScore("Heat (1995)", [], [("Heat", 1995), ("No Such Film", 2000)])]
+    assert match_per_label(lists, names).relevance[:, 0].tolist() == [1, 0]

@@ -55,3 +55,12 @@ def test_format_without_years() -> None:
     batch = match_standard(lists, PLAIN, n=3, years=False)
     assert batch.quality["format"] == pytest.approx([2 / 3])
     assert batch.relevance[0, :3].tolist() == [1, 0, 0]
+
+
+def test_truths_outside_the_catalog_are_misses() -> None:
+    truth = (("Brazil", 1985), ("No Such Film", 2000))
+    found = metrics_of("Brazil (1985)\nNo Such Film (2000)", truth=truth)
+    assert found["recall@5"] == 1 / 2
+    assert found["ndcg@5"] == pytest.approx(1 / (1 + 1 / math.log2(3)))
+    only = metrics_of("No Such Film (2000)", truth=truth[1:])
+    assert (only["recall@5"], only["ndcg@5"], only["hit@5"]) == (0, 0, 0)

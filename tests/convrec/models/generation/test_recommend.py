@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convrec.config import Config
+from convrec.models.generation.catalog_lines import CatalogLines
 from convrec.models.generation.recommend import ServedCatalog, recommend_texts
 from convrec.models.load import Student
 
@@ -68,3 +69,17 @@ def test_a_text_that_leaves_too_few_lines_gets_none(
 ) -> None:
     lists = recommend_texts(student, catalog, ["Alien and Heat", "Heat"], micro, n=5)
     assert [len(lines) for lines in lists] == [0, 5]
+
+
+def test_namesakes_are_two_lines_of_the_trie(student: Student, micro: Config) -> None:
+    items = [("1", "Alien", 1979), ("2", "Heat", 1972), ("3", "Heat", 1995), ("4", "Up", 2009)]
+    recommend = micro.recommend.model_copy(update={"years": "namesakes"})
+    config = micro.model_copy(update={"recommend": recommend})
+    catalog = ServedCatalog(items, config.line_format)
+    texts = ["anything", "I liked Heat (1995)"]
+    everything, others = recommend_texts(student, catalog, texts, config, n=3)
+    assert set(everything) < {"Alien", "Heat (1972)", "Heat (1995)", "Up"}
+    assert sorted(others) == ["Alien", "Heat (1972)", "Up"]
+    lines = CatalogLines(student.tokenizer, catalog.lines, config.line_format)
+    assert lines.seen([("Heat", 1972)]) == {"Heat (1972)"}
+    assert lines.seen([("Heat", None), ("Up", 1999)]) == {"Heat (1972)", "Heat (1995)", "Up"}
