@@ -29,6 +29,8 @@ DEFAULT_K = 50
 """k without validation samples."""
 
 CUTOFF = 20
+_MAX_SCORES = 1 << 22
+"""Scores of items held in memory at once."""
 _MAX_CELLS = 1 << 24
 """Similarities held in memory at once."""
 
@@ -99,7 +101,20 @@ def _find_neighbors(training: TrainingData, samples: Sequence[Sample], k: int) -
 
 
 def _ranked_items(training: TrainingData, neighbors: Neighbors, k: int) -> Iterator[Ints]:
+    from scipy.sparse import csr_matrix
+
     popular = training.by_popularity
-    for posts, similarities in zip(neighbors[0][:, :k], neighbors[1][:, :k], strict=True):
-        scores = similarities.astype(np.float64) @ training.answer_counts[posts]
-        yield popular[np.argsort(-scores[popular], kind="stable")]
+    nearest, similarities = (array[:, :k] for array in neighbors)
+    weights = csr_matrix(
+        (
+            similarities.astype(np.float64).ravel(),
+            nearest.ravel(),
+            np.arange(len(nearest) + 1) * nearest.shape[1],
+        ),
+        shape=(len(nearest), training.answer_counts.shape[0]),
+    )
+    scores = (weights @ training.answer_counts)[:, popular]
+    step = max(1, _MAX_SCORES // len(popular))
+    for start in range(0, len(nearest), step):
+        for row in scores[start : start + step].toarray():
+            yield popular[np.argsort(-row, kind="stable")]
