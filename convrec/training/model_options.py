@@ -48,12 +48,16 @@ def round_linear_weights(model: Any) -> None:
 
     The outputs of the model under autocast stay the same, bit for bit; half the memory of these
     weights and their repeated conversion are saved. The output layer keeps its type: TRL reads its
-    weights itself, and they may be those of the embeddings.
+    weights itself, and they may be those of the embeddings. What keeps its type is copied, so that
+    the file that weights are mapped from is released.
     """
     output = model.get_output_embeddings()
     for module in model.modules():
         if isinstance(module, torch.nn.Linear) and module is not output:
             module.to(torch.bfloat16)
+    for weight in model.parameters():
+        if weight.dtype == torch.float32:
+            weight.data = weight.data.clone()
 
 
 def restore_float32(model: Any) -> None:
