@@ -85,15 +85,17 @@ class ConsoleListener(logging.Handler):
 def systems_table(metrics: Mapping[str, Mapping[str, float]], test_set: Mapping[str, Any]) -> Table:
     """Recall and NDCG at 5 and 20 and the in-catalog and format rates of each system, on test.
 
-    The last column is the number of posts or dialogues that intervals are over, if it is known.
+    The title has the number of posts or dialogues that intervals are over, if it is known.
     """
-    units = test_set.get("units", {})
-    last = [test_set["unit"]] if units else []
-    table = Table("system", *HEADLINE, *last, title="test split, protocol `standard`")
+    counts = sorted(test_set.get("units", {}).values())
+    title = "test split, protocol `standard`"
+    if counts:
+        number = f"{counts[0]:,} to {counts[-1]:,}" if counts[0] < counts[-1] else f"{counts[0]:,}"
+        title = f"{title}, intervals over {number} {test_set['unit']}"
+    table = Table("system", *HEADLINE, title=title)
     for system, figures in metrics.items():
         cells = (figures.get(name) for name in HEADLINE)
-        count = [f"{units[system]:,}" if system in units else "–"] if units else []
-        table.add_row(system, *("–" if cell is None else f"{cell:.3f}" for cell in cells), *count)
+        table.add_row(system, *("–" if cell is None else f"{cell:.3f}" for cell in cells))
     return table
 
 

@@ -1,0 +1,61 @@
+"""The tables of an evaluation in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from flows.console import slices_table, systems_table
+
+METRICS = {"sft": {"ndcg@20": 0.3, "recall@5": 0.1}, "knn": {"ndcg@20": 0.4}}
+
+
+def _text(table: Table) -> str:
+    console = Console(width=160)
+    with console.capture() as shown:
+        console.print(table)
+    return shown.get()
+
+
+def _row(part: str, system: str, value: float, n: int, metric: str = "ndcg@20") -> dict[str, Any]:
+    interval = {"low": value - 0.1, "high": value + 0.1}
+    return {"slice": part, "system": system, "metric": metric, "value": value, "n": n, **interval}
+
+
+@pytest.mark.parametrize(
+    ("test_set", "title"),
+    [
+        ({"unit": "posts", "units": {"sft": 1234, "knn": 1234}}, ", intervals over 1,234 posts"),
+        (
+            {"unit": "dialogues", "units": {"sft": 8, "knn": 90}},
+            ", intervals over 8 to 90 dialogues",
+        ),
+        ({}, ""),
+    ],
+)
+def test_title_has_what_intervals_are_over(test_set: dict[str, Any], title: str) -> None:
+    table = systems_table(METRICS, test_set)
+    assert table.title == f"test split, protocol `standard`{title}"
+    assert "0.300" in _text(table)
+
+
+def test_slices_of_one_property() -> None:
+    rows = [
+        _row("named in training: never", "sft", 0.2, 40),
+        _row("named in training: never", "sft", 0.9, 40, "recall@20"),
+        _row("named in training: over 5 times", "sft", 0.3, 50),
+        _row("named in training: over 5 times", "knn", 0.4, 60),
+        _row("month: 2022-12", "sft", 0.5, 90),
+    ]
+    table = slices_table(rows, "named in training")
+    assert table is not None
+    shown = _text(table)
+    assert "never (40)" in shown
+    assert "over 5 times (60)" in shown
+    assert "0.200 [0.100, 0.300]" in shown
+    assert "0.9" not in shown
+    assert "2022-12" not in shown
+    assert slices_table(rows, "constraint") is None
