@@ -72,12 +72,14 @@ class PlanBuilder:
         stored = resolved.pinned or (resolved.cached.ref if asks and resolved.cached else None)
         if stored is None and complete and not missing and (not asks or readable):
             stored = resolved.find()
-            known.refs[node.name] = stored or unstored(resolved)
+            if stored is not None or not self._is_left_out(node):
+                known.refs[node.name] = stored or unstored(resolved)
         elif stored is not None:
             known.refs[node.name] = stored
         cached = stored is not None and not stored.partial and not missing
         # Without teacher lists nothing reads what remap would compute.
-        useful = node.stage != "remap" or "teacher_lists" in known.refs
+        of_lists = node.stage in ("recommend", "remap")
+        useful = not of_lists or "teacher_lists" in known.refs
         if not cached and readable and not missing and useful and node.stage in IN_MEMORY:
             with known.store.release_connection(), closing(node.step.build(resolved.ctx)) as result:
                 known.frames[node.name] = result.rows
@@ -89,6 +91,12 @@ class PlanBuilder:
                 "contexts": 0 if cached else self._count_contexts(node.stage),
             }
         )
+
+    def _is_left_out(self, node: Node) -> bool:
+        """Whether to leave lists of neighbours to the run: they take long, and nothing is sent."""
+        nodes, config = self.resolver.nodes(), self.resolver.config
+        sends = any(other.step.needs_responses(config) for other in nodes)
+        return node.stage == "recommend" and not sends
 
     def _add_remote(self, node: Node) -> None:
         """Plan a node whose input would have to be downloaded, which a plan does not do."""

@@ -32,3 +32,11 @@ class TitleIndex:
         ]
         best = min(matches, default=None)
         return best[2] if best is not None and best[0] <= YEAR_TOLERANCE else None
+
+    def find_all(self, title: str, year: int | None) -> list[str]:
+        """The ids of all items that the title may mean, in the order of the items."""
+        return [
+            item_id
+            for known, item_id in self._items.get(exact_key(title), ())
+            if year is None or known is None or abs(known - year) <= YEAR_TOLERANCE
+        ]

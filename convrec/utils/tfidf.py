@@ -1,4 +1,4 @@
-"""The TF-IDF vectorizer of the similarity model and of the kNN baseline."""
+"""The TF-IDF vectorizer of the similarity model, the kNN baseline and the teacher `neighbours`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 
-def tfidf_vectorizer(basis: pl.DataFrame | None = None) -> TfidfVectorizer:
-    """A TF-IDF vectorizer: unfitted, or restored from the rows of a similarity basis."""
+def tfidf_vectorizer(
+    basis: pl.DataFrame | None = None, max_documents: int | None = None
+) -> TfidfVectorizer:
+    """A TF-IDF vectorizer: unfitted, or restored from the rows of a similarity basis.
+
+    Fitting ignores terms of more than `max_documents` documents; None keeps all.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     settings: dict[str, Any] = {
@@ -22,6 +27,8 @@ def tfidf_vectorizer(basis: pl.DataFrame | None = None) -> TfidfVectorizer:
         "sublinear_tf": True,
         "dtype": np.float32,
     }
+    if max_documents is not None:
+        settings["max_df"] = max_documents
     if basis is None:
         return TfidfVectorizer(**settings)
     restored = TfidfVectorizer(**settings, vocabulary=basis["term"].to_list())

@@ -103,10 +103,16 @@ class Ingest(Section):
 class Recommend(Section):
     """The teacher LLM."""
 
-    source: Literal["live", "batch", "replay", "provided"] = Field(
+    later_keys: ClassVar = frozenset({"neighbours"})
+
+    source: Literal["live", "batch", "replay", "provided", "neighbours"] = Field(
         "live",
         description="`live` sends single requests, `batch` uses the Batch API at half the price, "
-        "`replay` reads responses from a file, `provided` takes the lists in the data.",
+        "`replay` reads responses from a file, `provided` takes the lists in the data, "
+        "`neighbours` makes lists of the ground truth of similar training conversations.",
+    )
+    neighbours: int = Field(
+        300, gt=0, description="Nearest training turns that make a list, for `neighbours` only."
     )
     replay: str = Field(
         "", description="OpenAI Batch output file for `replay`, joined by conversation id."

@@ -26,6 +26,7 @@ from convrec.llm.read import (
 from convrec.llm.requests import LazyRequests, Request
 from convrec.stages.base import ANSWERS_USABLE, AnswerQuality, ResponseSource, Step, StepContext
 from convrec.stages.partitions import unique_conversations
+from convrec.stages.recommend.neighbours import build_neighbour_lists, neighbour_settings
 from convrec.stages.recommend.older_reading import answers_identity
 from convrec.stages.recommend.parse import ParsedList, read_list
 
@@ -70,6 +71,8 @@ def teacher_requests(ctx: StepContext) -> LazyRequests:
 
 
 def _build(ctx: StepContext) -> StepResult:
+    if _has_no_teacher(ctx.config):
+        return build_neighbour_lists(ctx)
     context_ids: list[str] = []
     lists: list[ParsedList] = []
     failed: list[tuple[str, str, bool]] = []
@@ -118,7 +121,19 @@ def _list_rows(context_ids: Sequence[str], lists: Sequence[ParsedList]) -> pl.Da
     )
 
 
+def _has_no_teacher(config: Config) -> bool:
+    return config.recommend.source == "neighbours"
+
+
+def _inputs(ctx: StepContext) -> dict[str, str]:
+    if _has_no_teacher(ctx.config):
+        return {}
+    return answers_identity(teacher_requests(ctx), ctx.store, ctx.config)
+
+
 def _config(config: Config) -> dict[str, Any]:
+    if _has_no_teacher(config):
+        return neighbour_settings(config)
     return {
         "list_length": config.list_length,
         "teacher": config.recommend.model,
@@ -127,7 +142,11 @@ def _config(config: Config) -> dict[str, Any]:
 
 
 class TeacherResponses(ResponseSource):
-    """One response per context."""
+    """One response per context; none for lists of neighbours."""
+
+    def needed(self, config: Config) -> bool:
+        """Whether a teacher writes the lists."""
+        return not _has_no_teacher(config)
 
     def requests(self, ctx: StepContext) -> LazyRequests:
         """The request of each context, in order."""
@@ -135,6 +154,8 @@ class TeacherResponses(ResponseSource):
 
     def state(self, ctx: StepContext) -> str:
         """A digest of the teacher's stored responses."""
+        if _has_no_teacher(ctx.config):
+            return ""
         return responses_state(ctx.config, ctx.store, ctx.config.recommend.model, "recommend")
 
     def quality(self, ctx: StepContext) -> AnswerQuality:
@@ -171,6 +192,6 @@ TEACHER_LISTS = Step(
     version=3,
     build=_build,
     config=_config,
-    inputs=lambda ctx: answers_identity(teacher_requests(ctx), ctx.store, ctx.config),
+    inputs=_inputs,
     responses=TeacherResponses(),
 )

@@ -20,6 +20,7 @@ from convrec.metrics.ndcg import ndcg
 from convrec.metrics.relevance import TitleAndYear
 from convrec.stages.evaluate.baselines.training import TrainingData
 from convrec.stages.evaluate.samples import Sample
+from convrec.utils.nearest import nearest_documents
 from convrec.utils.tfidf import tfidf_vectorizer
 
 CANDIDATE_KS = (5, 10, 20, 50, 100, 200, 500)
@@ -31,8 +32,6 @@ DEFAULT_K = 50
 CUTOFF = 20
 _MAX_SCORES = 1 << 22
 """Scores of items held in memory at once."""
-_MAX_CELLS = 1 << 24
-"""Similarities held in memory at once."""
 
 Neighbors = tuple[Ints, NDArray[np.float32]]
 """(samples, k) nearest training posts of each sample, nearest first, and their similarities."""
@@ -83,20 +82,14 @@ def _hit_ranks(rows: list[int], truths: list[set[int]]) -> list[int]:
 
 def _find_neighbors(training: TrainingData, samples: Sequence[Sample], k: int) -> Neighbors:
     tfidf = tfidf_vectorizer()
-    posts = tfidf.fit_transform(training.texts).T.tocsr()
+    posts = tfidf.fit_transform(training.texts)
     queries = tfidf.transform([sample.conversation for sample in samples])
-    k = min(k, posts.shape[1])
+    k = min(k, posts.shape[0])
     nearest = np.empty((len(samples), k), dtype=np.int64)
     similarities = np.empty((len(samples), k), dtype=np.float32)
-    step = max(1, _MAX_CELLS // posts.shape[1])
-    for start in range(0, len(samples), step):
-        block = (queries[start : start + step] @ posts).toarray()
-        best = np.argpartition(-block, k - 1, axis=1)[:, :k]
-        best.sort(axis=1)
-        values = np.take_along_axis(block, best, axis=1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        nearest[start : start + step] = np.take_along_axis(best, order, axis=1)
-        similarities[start : start + step] = np.take_along_axis(values, order, axis=1)
+    for block in nearest_documents(queries, posts, k):
+        nearest[block.queries] = block.documents
+        similarities[block.queries] = block.similarities
     return nearest, similarities
 
 
