@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """Values that shape the length of a list (`token_advantages`), and the weight of invalid lines.
+
+    `fault` weighs `fault_advantages`, which are added to the advantages of the ranks. An invalid
+    line and a miss both earn a reward of 0; this term tells them apart.
+    """
+
+    overflow: float = -0.1
+    exact: float = 0.1
+    early: float = -0.1
+    fault: float = 0.0
+
+
+PUBLISHED = Shaping()
+"""The values of the paper."""
 
 
 def rank_advantages(rank_rewards: Tensor, group_size: int) -> Tensor:
@@ -56,3 +76,41 @@ def token_advantages(
     values = values.masked_fill(eos & (lines == n_ranks), exact)
     values = values.masked_fill(eos & (lines < n_ranks), early)
     return values.masked_fill(segments < 0, 0.0)
+
+
+def list_shaping(
+    segments: Tensor,
+    eos_mask: Tensor,
+    newlines: Tensor,
+    chosen: Tensor,
+    faults: Tensor,
+    shaping: Shaping,
+) -> Tensor:
+    """What `shaping` adds to the objective of a list in Rank-GRPO, as one number: (B,).
+
+    The mean over N ranks: a faulty line counts -`fault`; the tokens that decide on the length (EOS,
+    the newline of rank N, all tokens past rank N) together count as one rank, by their mean.
+
+    Args:
+        segments: (B, T), the rank of each token (`segment_ranks`).
+        eos_mask: (B, T), 1 at EOS.
+        newlines: (B, T), the number of newlines in each token.
+        chosen: (B, T), 0 for tokens that the sampler added.
+        faults: (B, N), 1 for an invalid line.
+        shaping: The values.
+    """
+    n = faults.shape[1]
+    values = token_advantages(
+        torch.zeros_like(faults),
+        segments,
+        eos_mask,
+        n,
+        shaping.overflow,
+        shaping.exact,
+        shaping.early,
+    )
+    goes_on = (segments == n - 1) & (newlines > 0)
+    values = values.masked_fill(goes_on, shaping.overflow)
+    decides = (eos_mask.bool() | goes_on | (segments >= n)) & (chosen > 0)
+    length = (values * decides).sum(dim=1) / decides.sum(dim=1).clamp(min=1)
+    return (length - shaping.fault * faults.sum(dim=1)) / n

@@ -9,7 +9,6 @@ logging then work on ranks. Contract tests pin this to TRL 1.16.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +18,13 @@ from trl import GRPOTrainer
 
 from convrec.errors import TrainingError
 from convrec.models.generation.without_catalog import count_newlines
-from convrec.rank_grpo.advantages import fault_advantages, rank_advantages, token_advantages
+from convrec.rank_grpo.advantages import (
+    PUBLISHED,
+    Shaping,
+    fault_advantages,
+    rank_advantages,
+    token_advantages,
+)
 from convrec.rank_grpo.reference_loss import Reduction
 from convrec.rank_grpo.segments import PADDING, rank_counts, rank_weights, segment_ranks, span_mean
 
@@ -31,20 +36,6 @@ LOSS_TYPE: dict[Reduction, str] = {"rank": "grpo", "sequence": "grpo", "token": 
 
 REQUIRED_ARGS = {"importance_sampling_level": "token", "use_bias_correction_kl": False}
 """TRL arguments that the objective relies on: the ratio is set here, and the KL term is plain."""
-
-
-@dataclass(frozen=True)
-class Shaping:
-    """Values that shape the length of a list (`token_advantages`), and the weight of invalid lines.
-
-    `fault` weighs `fault_advantages`, which are added to the advantages of the ranks. An invalid
-    line and a miss both earn a reward of 0; this term tells them apart.
-    """
-
-    overflow: float = -0.1
-    exact: float = 0.1
-    early: float = -0.1
-    fault: float = 0.0
 
 
 class RankGRPOTrainer(GRPOTrainer):
@@ -68,7 +59,7 @@ class RankGRPOTrainer(GRPOTrainer):
         rank_reward: RankScorer,
         n_ranks: int,
         rank_faults: RankScorer | None = None,
-        shaping: Shaping = Shaping(),
+        shaping: Shaping = PUBLISHED,
         reduction: Reduction = "rank",
         **kwargs: Any,
     ) -> None:

@@ -130,9 +130,11 @@ class Sft(Training):
 class RankGrpo(Training):
     """Rank-GRPO (TRL GRPOTrainer subclass)."""
 
-    later_keys: ClassVar = Training.later_keys | {"warmup_ratio", "epochs"}
+    later_keys: ClassVar = Training.later_keys | {"warmup_ratio", "epochs", "reward_shaping"}
     runtime_keys: ClassVar = Training.runtime_keys | {
         "save_every",
+        "gate_prompts",
+        "min_mixed",
         "vllm_url",
         "vllm_tensor_parallel",
         "vllm_memory",
@@ -189,6 +191,21 @@ class RankGrpo(Training):
         description="Weight of the penalty for a line that is outside the catalog, seen or "
         "repeated: the group's mean fault minus the list's is added to the rank's advantage.",
     )
+    reward_shaping: bool = Field(
+        False,
+        description="Add `overflow`, `exact`, `early` and `fault` to the list reward of an "
+        "algorithm other than `rank_grpo`.",
+    )
+    gate_prompts: int = Field(
+        64, gt=0, description="Training prompts whose lists are sampled for `min_mixed`."
+    )
+    min_mixed: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Refuse to train unless this share of prompts has lists of different rewards; "
+        "0: only warn if all rewards of the first steps are equal.",
+    )
     eval_every: int = Field(20, ge=0, description="Validate every N steps; 0 disables validation.")
     eval_samples: int = Field(128, gt=0, description="Validation samples per evaluation.")
     patience: int = Field(
@@ -204,6 +221,15 @@ class RankGrpo(Training):
     def _check_last_step(self) -> Self:
         if not self.epochs:
             self.check_drop_step(self.steps)
+        return self
+
+    @model_validator(mode="after")
+    def _check_reward_shaping(self) -> Self:
+        if self.reward_shaping and self.algorithm == "rank_grpo":
+            raise ValueError(
+                "algorithm=rank_grpo always has overflow, exact, early and fault; leave "
+                "reward_shaping to the other algorithms"
+            )
         return self
 
     @model_validator(mode="after")

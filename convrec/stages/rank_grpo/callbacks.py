@@ -26,6 +26,7 @@ CURVES = {
     "completions/mean_length": "tokens",
     "completions/clipped_ratio": "cut",
     "step_time": "seconds",
+    "rewards/shaping/mean": "shaping",
 }
 """TRL's name of each logged metric → its name in the metrics log.
 
@@ -85,6 +86,8 @@ class StepMetricsCallback(TrainerCallback):
             name = CURVES.get(trl_name, trl_name if trl_name.startswith(KEPT_PREFIXES) else None)
             if name is not None and value is not None:
                 values[name] = float(value)
+        if "shaping" in values:  # TRL's reward is the sum
+            values["reward"] -= values["shaping"]
         names = ("sampling", "scoring")
         parts = {f"seconds_{name}": self.timer.pop_seconds(name) for name in names}
         values["seconds_loss"] = values.get("seconds", 0.0) - sum(parts.values())

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from convrec.config import Config
 from convrec.metrics.list_quality import QUALITY_METRICS, quality_of_list
 from convrec.metrics.ndcg import ndcg
 from convrec.metrics.relevance import TitleAndYear, list_lines, match_lines, titles_and_years
-from convrec.metrics.rewards import RankReward
+from convrec.metrics.rewards import RankReward, parse_reward
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import DEFAULT_FORMAT, LineFormat
 
@@ -76,6 +77,12 @@ class ListScorer:
         """1 for each rank whose line is not in the catalog, seen, a repeat or malformed, else 0."""
         return self._score_row(completion, row["seen"], row["ground_truth"]).faults
 
+    def list_reward(self, completion: str, row: Mapping[str, Any]) -> float:
+        """NDCG@N of a list."""
+        score = self._score_row(completion, row["seen"], row["ground_truth"])
+        truths = np.array([len(row["ground_truth"])])
+        return float(ndcg(np.array([score.relevance]), truths, self.n_ranks)[0])
+
     def __call__(
         self,
         *,
@@ -120,3 +127,14 @@ class ListScorer:
         missing = [0.0] * (self.n_ranks - len(matched))
         quality = quality_of_list(matched, len(lines), self.n_ranks, years=self.years)
         return ListScore(relevance + missing, faults + missing, quality)
+
+
+def make_scorer(index: TitleIndex, config: Config) -> ListScorer:
+    """The scorer of a training's lists."""
+    return ListScorer(
+        index,
+        config.list_length,
+        parse_reward(config.rank_grpo.reward),
+        years=config.line_format.has_years,
+        line_format=config.line_format,
+    )

@@ -20,8 +20,10 @@ from convrec.models.load import load_checkpoint
 from convrec.models.progress_bars import hide_progress_bars
 from convrec.stages.rank_grpo.arguments import RECOMPUTE
 from convrec.stages.rank_grpo.callbacks import SyncRngCallback
+from convrec.stages.rank_grpo.gate import MIXED_GROUPS, EqualRewardsWarning
 from convrec.stages.rank_grpo.inputs import Rows, prepare_inputs
-from convrec.stages.rank_grpo.make_trainer import make_trainer, make_validation
+from convrec.stages.rank_grpo.make_trainer import make_gate, make_trainer, make_validation
+from convrec.stages.rank_grpo.outcome import check_rewards
 from convrec.stages.rank_grpo.validation import Validation
 from convrec.stages.rank_grpo.vllm import one_line_errors, stop_vllm
 from convrec.titles.index import TitleIndex
@@ -62,7 +64,8 @@ def train_rank_grpo(
     Samples without ground truth are skipped. Without `validation` samples that have it, the last
     weights are saved instead of the best. `lines` are the catalog's, for the constrained sampler. A
     run that resumes from the `working_folder` of a killed one ends with the same bytes. Raises
-    TrainingError if there is too little data, the loss is not finite, or memory runs out.
+    TrainingError if there is too little data, too few groups have mixed rewards, the loss is not
+    finite, no list had a reward in at least `outcome.MIN_STEPS` steps, or memory runs out.
     """
     started, settings = time.monotonic(), config.rank_grpo
     keep_freed_memory()
@@ -79,9 +82,12 @@ def train_rank_grpo(
         trainer = make_trainer(inputs, folder, metrics_log, progress)
         tracking = make_tracking(config, "rank_grpo", ids, folder, resumed_step)
         tracking.attach(trainer, metrics_log)
+        equal_rewards = EqualRewardsWarning()
+        gate = make_gate(inputs, trainer, metrics_log)
         validator = make_validation(inputs, trainer, metrics_log)
-        if validator is not None:
-            trainer.add_callback(validator)
+        for callback in (equal_rewards, gate, validator):
+            if callback is not None:
+                trainer.add_callback(callback)
         if process_count() > 1:
             trainer.add_callback(SyncRngCallback(trainer.rollout))
         trainer.add_callback(checkpoints)
@@ -89,12 +95,14 @@ def train_rank_grpo(
             run_trainer(trainer, checkpoints, _memory_advice(settings, trainer.args))
         steps = trainer.state.global_step
         stop_vllm(trainer)
+        unrewarded = check_rewards(metrics_log, steps)
         save_trained(trainer, validator and validator.kept, student.tokenizer, out)
         if is_first():
             metrics_log.copy_to(out)
         figures = {"parameters": parameters}
         figures |= _split_figures(trainer.args)
         figures |= _figures(metrics_log, validator, steps, time.monotonic() - started)
+        figures |= _warning(equal_rewards.text, unrewarded, _cut_warning(metrics_log, steps))
         if resumed_step:
             figures["resumed_from_step"] = resumed_step
         figures |= tracking.figures()
@@ -124,17 +132,24 @@ def _split_figures(args: GRPOConfig) -> Figures:
     }
 
 
-def _cut_warning(share: float) -> Figures:
-    """A figure and a log line if many of the sampled lists reach `model.max_completion_tokens`."""
+def _cut_warning(metrics_log: MetricsLog, steps: int) -> str:
+    """A warning, also logged, if many of the lists reach `model.max_completion_tokens`."""
+    share = metrics_log.mean("cut", 1, steps)
     if share <= WARNED_SHARE:
-        return {}
+        return ""
     warning = (
         f"{share:.1%} of the sampled lists reached model.max_completion_tokens and lost their end; "
         "raise it"
     )
     if is_first():
         _LOG.warning("%s", warning)
-    return {"warning": warning}
+    return warning
+
+
+def _warning(*texts: str) -> Figures:
+    """The figure of the warnings that there are."""
+    text = ". ".join(filter(None, texts))
+    return {"warning": text} if text else {}
 
 
 def _figures(
@@ -152,7 +167,8 @@ def _figures(
     for name in ("reward", "in_catalog", "repeats", "exact_n", "cut"):
         figures[f"{name}_first"] = round(metrics_log.mean(name, 1, tenth), 4)
         figures[f"{name}_last"] = round(metrics_log.mean(name, steps - tenth + 1, steps), 4)
-    figures |= _cut_warning(metrics_log.mean("cut", 1, steps))
+    if mixed := metrics_log.curve(MIXED_GROUPS):
+        figures[MIXED_GROUPS] = round(mixed[0][1], 4)
     if validator is not None:
         times = metrics_log.curve("validation_seconds")
         figures["seconds_validation"] = round(sum(value for _, value in times), 1)

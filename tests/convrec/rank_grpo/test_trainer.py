@@ -14,7 +14,8 @@ from convrec.config import Model
 from convrec.errors import TrainingError
 from convrec.models.load import Student, load_checkpoint
 from convrec.models.tiny import make_tiny
-from convrec.rank_grpo.trainer import LOSS_TYPE, RankGRPOTrainer, Shaping
+from convrec.rank_grpo.advantages import Shaping
+from convrec.rank_grpo.trainer import LOSS_TYPE, RankGRPOTrainer
 from tests.support.rank_grpo_trainers import (
     GROUP,
     PROMPT_TEXTS,
