@@ -6,8 +6,9 @@
 
 Builds the data and the SFT checkpoint if --home has none, then runs the flow `compare-training`:
 each algorithm's learning rate is chosen by NDCG@20 on validation with the first seed, then all
-seeds train with it and are evaluated on the test split. Prints the table with paired intervals and,
-with --plot, draws NDCG@20 on validation by step. The last line is JSON.
+seeds train with it and are evaluated on the test split. An ALGORITHM may have a variant, such as
+rank_grpo:published or rank_grpo:early=-1,exact=0 (docs/guides/training.md). Prints the table with
+paired intervals and, with --plot, draws NDCG@20 on validation by step. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -57,9 +58,11 @@ def show(home: Path, summary: dict[str, Any], plot: Path | None) -> dict[str, An
     if plot is not None:
         plot.write_text(convergence_svg(lines), encoding="utf-8")
         print(f"convergence plot: {plot}")
-    columns = ["system", "versus", "metric", "value", "low", "high", "n"]
-    kept = metrics.filter(~metrics["metric"].str.contains("@rank")).select(columns)
-    return {"learning_rates": chosen, "metrics": kept.to_dicts(), "validation ndcg@20": lines}
+    return {
+        "learning_rates": chosen,
+        "metrics": summary["comparison"],
+        "validation ndcg@20": lines,
+    }
 
 
 def main() -> None:
@@ -79,7 +82,7 @@ def main() -> None:
         home = (options.home or Path(empty)).resolve()
         os.environ["CONVREC_HOME"] = str(home)
         os.environ.setdefault("PREFECT_HOME", str(Path(empty) / "prefect"))
-        from flows.compare_training import EVERY, compare_training
+        from flows.compare_training import ALL_ALGORITHMS, compare_training
         from flows.pipeline import pipeline
 
         overrides = parse_overrides(options.set)
@@ -87,7 +90,7 @@ def main() -> None:
         summary = compare_training(
             profile=options.profile,
             overrides=overrides,
-            algorithms=options.algorithms or EVERY,
+            algorithms=options.algorithms or ALL_ALGORITHMS,
             seeds=options.seeds,
             learning_rates=rates_of(options.rates),
         )

@@ -18,7 +18,16 @@ Algorithms = Annotated[list[str], Field(min_length=1, examples=[["rank_grpo", "g
 Seeds = Annotated[list[int], Field(min_length=1, examples=[[7, 8, 9]])]
 Rates = Annotated[dict[str, list[float]], Field(examples=[{"grpo": [2e-4, 4e-4]}])]
 
-ALL_ALGORITHMS = ["rank_grpo", "rank_grpo:log", "grpo", "gspo", "dr_grpo", "dapo"]
+ALL_ALGORITHMS = [
+    "rank_grpo",
+    "rank_grpo:log",
+    "rank_grpo:published",
+    "grpo",
+    "gspo",
+    "dr_grpo",
+    "dapo",
+    "sft:continued",
+]
 
 
 @flow(name="compare-training", flow_run_name=run_name, on_crashed=[crashed])
@@ -34,10 +43,11 @@ def compare_training(
 
     Args:
         profile: A profile that ships (demo, demo-books, inspired-replay, local-llm, reddit-v2,
-            redial, smollm2, paper-qwen2.5-0.5b, paper-llama-3.2-1b, paper-llama-3.2-3b), or the
-            path of a .toml file.
+            redial, redial-smollm2, smollm2, paper-qwen2.5-0.5b, paper-llama-3.2-1b,
+            paper-llama-3.2-3b), or the path of a .toml file.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
-        algorithms: rank_grpo, rank_grpo:log, rank_grpo:exp:2.0, grpo, gspo, dr_grpo or dapo.
+        algorithms: rank_grpo, grpo, gspo, dr_grpo, dapo, or sft:continued, each with a variant
+            such as rank_grpo:log, rank_grpo:published, rank_grpo:early=-1,exact=0 or grpo:plain.
         seeds: Seeds of training; learning rates are chosen with the first one.
         learning_rates: Those to try by algorithm; by default half, once and twice the profile's.
         refresh: Recompute from this stage on; stored responses are never bought again.

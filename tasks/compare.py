@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prefect import task
@@ -13,8 +14,10 @@ from convrec.pipeline.experiments.algorithms import (
     best_learning_rate,
     comparison_node,
     plan_training_runs,
+    with_steps,
 )
 from convrec.pipeline.experiments.algorithms.tables import (
+    comparison_json,
     comparison_markdown,
     convergence_svg,
     validation_curves,
@@ -43,35 +46,43 @@ def compare(
 ) -> dict[str, Any]:
     """Choose each algorithm's learning rate on validation with the first seed; train and score.
 
-    Returns, by algorithm, `learning_rates`, the chosen ones, and `trained`, the ids of the scored
-    checkpoints.
+    Continued SFT comes last: it trains for as long as the first algorithm did. Returns, by
+    algorithm, `learning_rates`, the chosen ones, and `trained`, the ids of the scored checkpoints;
+    and `comparison`, the rows of the metrics artifact without those by rank.
     """
     chosen: dict[str, float] = {}
-    trained: list[TrainingRun] = []
-    ids: dict[str, list[str]] = {}
+    trained: dict[str, list[TrainingRun]] = {}
     tried = plan_training_runs(run.config, algorithms, learning_rates, seeds[0])
-    for algorithm, candidates in tried.items():
+    for algorithm in sorted(tried, key=lambda name: tried[name][0].is_sft):
+        candidates = tried[algorithm]
+        if candidates[0].is_sft:
+            first = next(iter(trained.values()))[0]
+            checkpoints = (run.refs[node.name] for node in (first.checkpoint_node(), first.start))
+            candidates = with_steps(candidates, *checkpoints, run.store)
         for candidate in candidates:
             _train(run, candidate)
         chosen[algorithm] = best_learning_rate(candidates, run.refs, run.store)
-        for seed in seeds:
-            training = TrainingRun(algorithm, chosen[algorithm], seed)
+        best = replace(candidates[0], learning_rate=chosen[algorithm])
+        trained[algorithm] = [replace(best, seed=seed) for seed in seeds]
+        for training in trained[algorithm]:
             _train(run, training)
             lists = training.generations_node()
             run.make(lists, artifact_task(lists))
-            trained.append(training)
-            ref = run.refs[training.checkpoint_node().name]
-            ids.setdefault(algorithm, []).append(ref.artifact_id)
-    node = comparison_node(trained)
+    node = comparison_node(training for name in algorithms for training in trained[name])
     run.make(node, artifact_task(node))
     metrics = run.store.read(run.refs[node.name].artifact_id)
+    chosen = {name: chosen[name] for name in algorithms}
+    ids = {
+        name: [run.refs[training.checkpoint_node().name].artifact_id for training in trained[name]]
+        for name in algorithms
+    }
     show_comparison(
         comparison_markdown(metrics, chosen), convergence_svg(validation_curves(run.store, ids))
     )
-    return {"learning_rates": chosen, "trained": ids}
+    return {"learning_rates": chosen, "trained": ids, "comparison": comparison_json(metrics)}
 
 
 def _train(run: Run, training: TrainingRun) -> None:
-    node = training.checkpoint_node()
-    if node.name not in run.refs:
-        run.make(node, artifact_task(node, tags=["training"]))
+    for node in (training.start, training.checkpoint_node()):
+        if node.name not in run.refs:
+            run.make(node, artifact_task(node, tags=["training"]))

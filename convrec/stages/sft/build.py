@@ -11,6 +11,7 @@ import torch
 from convrec.artifacts import StepResult
 from convrec.config import Config
 from convrec.errors import TrainingError
+from convrec.models.load import load_student, save_student
 from convrec.models.manifest import checkpoint_row
 from convrec.models.prompts import student_prompt
 from convrec.stages.base import StepContext
@@ -74,10 +75,13 @@ def training_splits(ctx: StepContext) -> dict[str, list[TextPair]]:
 
 
 def build_sft(ctx: StepContext) -> StepResult:
-    """Train on split train, and compute the loss on a sample of split validation."""
+    """Train on split train, and compute the loss on a sample of split validation.
+
+    Training starts from the parent `checkpoint` if there is one, otherwise from `model.base`.
+    """
     if ctx.scratch is None:
         raise TrainingError("sft needs a folder to write to, but the step context has none")
-    config = ctx.config
+    config, parent = ctx.config, ctx.parents.get("checkpoint")
     splits = training_splits(ctx)
     # Rows of one context share their prompt.
     splits["validation"] = sample_contexts(
@@ -85,7 +89,9 @@ def build_sft(ctx: StepContext) -> StepResult:
     )
     schema = {"prompt": pl.String, "completion": pl.String}
     frames = {split: pl.DataFrame(rows, schema, orient="row") for split, rows in splits.items()}
-    job = TrainingJob("sft", config, frames, ctx.scratch, ctx.workspace, ids=ctx.run_ids)
+    checkpoint = ctx.store.fetch_folder(parent.artifact_id) if parent else None
+    folders = (ctx.scratch, ctx.workspace, checkpoint)
+    job = TrainingJob("sft", config, frames, *folders, ctx.run_ids)
     figures, curves = run_training(fit_sft, job, ctx.progress)
     settings: dict[str, Any] = {
         "seed": config.seed,
@@ -97,16 +103,31 @@ def build_sft(ctx: StepContext) -> StepResult:
     }
     if "processes" in figures:
         settings["processes"] = figures["processes"]
-    conversations = ctx.frame("conversations")
     row = checkpoint_row(
-        config.model.base,
+        parent.artifact_id if parent else config.model.base,
         int(figures["parameters"]),
         settings,
         config,
         ctx.scratch,
-        conversations,
+        ctx.frame("conversations"),
     )
     return StepResult(row, figures=figures, curves=curves)
+
+
+def build_untrained(ctx: StepContext) -> StepResult:
+    """Save the model that `build_sft` would train."""
+    if ctx.scratch is None:
+        raise TrainingError("a checkpoint needs a folder, but the step context has none")
+    config, splits = ctx.config, training_splits(ctx)
+    texts = [text for row in splits["train"] for text in row]
+    student = load_student(config.model.base, config=config.model, texts=texts, seed=config.seed)
+    parameters = student.model.num_parameters()
+    save_student(student, ctx.scratch)
+    settings = {"seed": config.seed, "model": config.model.model_dump(mode="json"), "steps": 0}
+    row = checkpoint_row(
+        config.model.base, parameters, settings, config, ctx.scratch, ctx.frame("conversations")
+    )
+    return StepResult(row, figures={"parameters": parameters, "steps": 0})
 
 
 def fit_sft(job: TrainingJob, progress: Progress) -> TrainingResult:
@@ -117,6 +138,7 @@ def fit_sft(job: TrainingJob, progress: Progress) -> TrainingResult:
         job.config,
         job.out,
         seed=job.config.seed,
+        checkpoint=job.checkpoint,
         progress=progress,
         working_folder=job.working_folder,
         ids=job.ids,

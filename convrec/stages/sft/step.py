@@ -25,6 +25,12 @@ def _build(ctx: StepContext) -> StepResult:
     return build_sft(ctx)
 
 
+def _build_untrained(ctx: StepContext) -> StepResult:
+    from convrec.stages.sft.build import build_untrained
+
+    return build_untrained(ctx)
+
+
 SFT = Step(
     stage="sft",
     kind="checkpoint",
@@ -37,4 +43,23 @@ SFT = Step(
     },
     folder=True,
 )
-"""Parents: `conversations`, `demonstrations`. The checkpoint's folder is the artifact's folder."""
+"""Parents: `conversations`, `demonstrations`; with `checkpoint`, training continues from there.
+
+The checkpoint's folder is the artifact's folder.
+"""
+
+UNTRAINED = Step(
+    stage="sft",
+    kind="checkpoint",
+    version=1,
+    build=_build_untrained,
+    config=lambda config: {
+        "untrained": True,
+        "seed": config.seed,
+        "model": config.model.identity_settings(),
+        "prompt": prompt_settings(config),
+    },
+    inputs=lambda ctx: base_digest(ctx.config),
+    folder=True,
+)
+"""The base model as a checkpoint, for reinforcement learning without SFT. Parents: as `SFT`."""

@@ -21,7 +21,7 @@ from transformers import TrainerCallback
 from convrec.config import Config
 from convrec.errors import TrainingError
 from convrec.models.hardware import keep_freed_memory
-from convrec.models.load import load_student
+from convrec.models.load import load_checkpoint, load_student
 from convrec.stages.sft.data import TextPair, count_cut_answers, encode_rows
 from convrec.stages.sft.make_trainer import SftInputs, make_trainer
 from convrec.training.best_weights import BestWeights, collector, save_trained
@@ -48,11 +48,14 @@ def train_sft(
     out: Path,
     *,
     seed: int,
+    checkpoint: Path | None = None,
     progress: Progress = no_progress,
     working_folder: Path | None = None,
     ids: RunIds = NO_IDS,
 ) -> TrainingResult:
-    """Train `model.base` on prompts and completions and write the checkpoint folder `out`.
+    """Train on prompts and completions and write the checkpoint folder `out`.
+
+    Training starts from the model in `checkpoint`, with a new optimizer, or from `model.base`.
 
     The same rows, seed, machine and number of threads give the same bytes, also for a run that
     resumes from the `working_folder` of a killed one. The losses are in nats per token. Raises
@@ -65,8 +68,11 @@ def train_sft(
             "and the number of demonstrations in `convrec artifacts list`"
         )
     keep_freed_memory()
-    texts = [text for row in rows for text in row]
-    student = load_student(config.model.base, config=config.model, texts=texts, seed=seed)
+    if checkpoint is None:
+        texts = [text for row in rows for text in row]
+        student = load_student(config.model.base, config=config.model, texts=texts, seed=seed)
+    else:
+        student = load_checkpoint(checkpoint)
     parameters = student.model.num_parameters()
     train_data = encode_rows(rows, student.tokenizer, config)
     answers_cut = count_cut_answers(len(rows), train_data, student.tokenizer, config)

@@ -5,6 +5,13 @@ from convrec.pipeline.experiments.algorithms.training_runs import (
     TrainingRun,
     best_learning_rate,
     plan_training_runs,
+    with_steps,
 )
 
-__all__ = ["TrainingRun", "best_learning_rate", "comparison_node", "plan_training_runs"]
+__all__ = [
+    "TrainingRun",
+    "best_learning_rate",
+    "comparison_node",
+    "plan_training_runs",
+    "with_steps",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 from markupsafe import Markup
@@ -51,6 +52,16 @@ def comparison_markdown(metrics: pl.DataFrame, learning_rates: Mapping[str, floa
     """Format `comparison_rows` as a markdown table."""
     headers = column_headers(next(iter(learning_rates)))
     return markdown_table(headers, comparison_rows(metrics, learning_rates))
+
+
+def comparison_json(metrics: pl.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a comparison as JSON, without metrics of single ranks.
+
+    Values have an interval from `low` to `high`, over `n` samples; those with `versus` are
+    differences.
+    """
+    columns = ("system", "versus", "metric", "value", "low", "high", "n")
+    return metrics.filter(~metrics["metric"].str.contains("@rank")).select(columns).to_dicts()
 
 
 def validation_curves(store: Store, checkpoints: Mapping[str, Sequence[str]]) -> Curves:
