@@ -23,6 +23,7 @@ def run(home: Path, small: dict[str, Any]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "flows.cli", "run", "demo", "--until", "rank_grpo"]
     settings = {**small, "rank_grpo.steps": STEPS, "rank_grpo.save_every": 4}
     settings |= {"rank_grpo.eval_every": 6, "rank_grpo.learning_rate": 1e-2, "sft.epochs": 3}
+    settings |= {"rank_grpo.sampler": "constrained"}  # 24 steps need a reward
     for key, value in settings.items():
         command += ["--set", f"{key}={json.dumps(value)}"]
     environment = {**os.environ, "CONVREC_HOME": str(home)}

@@ -209,6 +209,7 @@ def tiny() -> dict[str, Any]:
         "rank_grpo.prompts_per_step": 2,
         "rank_grpo.group_size": 2,
         "rank_grpo.learning_rate": 1e-2,
+        "rank_grpo.sampler": "constrained",  # 24 steps need a reward
         "rank_grpo.save_every": 4,
         "rank_grpo.eval_every": 8,
         "evaluate.bootstrap": 20,
