@@ -35,7 +35,12 @@ from convrec.errors import CatalogError, ConvrecError, InputError
 from convrec.utils.file_content import COMPRESSIONS
 
 CATALOG_FILES = ("catalog.csv", "catalog.parquet")
-DEMO_CATALOGS = {"films": "demo.csv", "books": "demo-books.csv"}
+DEMO_CATALOGS = {
+    "films": "demo.csv",
+    "books": "demo-books.csv",
+    "film-wishes": "demo-wishes.csv",
+    "book-wishes": "demo-wishes-books.csv",
+}
 BUNDLED_NAMES = (*CATALOG_FILES, "catalog.tsv", *(f"catalog.csv{end}" for end in COMPRESSIONS))
 """Names of a catalog next to the data; of several files, the first is used."""
 

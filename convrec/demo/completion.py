@@ -9,6 +9,9 @@ from typing import Any
 
 from convrec.artifacts.identity import digest
 from convrec.demo import judge, teacher
+from convrec.demo.wishes import judge as wish_judge
+from convrec.demo.wishes import teacher as wish_teacher
+from convrec.demo.wishes.world import detect_world as detect_wishes
 from convrec.demo.world import detect_world
 from convrec.errors import InputError
 
@@ -34,12 +37,20 @@ def complete(body: Mapping[str, Any]) -> dict[str, Any]:
     texts = _message_texts(body.get("messages"))
     conversation, prompt = _extract_tag("conversation", "\n".join(texts))
     candidates, instructions = _extract_tag("candidates", prompt)
-    world = detect_world(instructions if conversation else "")
     rng = random.Random(int(key[:16], 16))
-    if model == "demo-teacher" and not candidates:
-        content = teacher.respond(conversation or prompt, prompt, rng, world)
+    response_format = body.get("response_format")
+    is_teacher = model == "demo-teacher" and not candidates
+    if wishes := detect_wishes(conversation or prompt):
+        if is_teacher:
+            content = wish_teacher.respond(conversation or prompt, prompt, rng, wishes)
+        else:
+            content = wish_judge.respond(conversation, candidates, response_format, rng, wishes)
     else:
-        content = judge.respond(conversation, candidates, body.get("response_format"), rng, world)
+        world = detect_world(instructions if conversation else "")
+        if is_teacher:
+            content = teacher.respond(conversation or prompt, prompt, rng, world)
+        else:
+            content = judge.respond(conversation, candidates, response_format, rng, world)
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     finish_reason = "stop"
     if limit and count_tokens([content]) > limit:

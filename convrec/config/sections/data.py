@@ -66,7 +66,7 @@ class Ingest(Section):
         "`Matrix, The (1999)`: the year is split off, the article moves to the front, and other "
         "names in brackets become aliases. The year column is then optional.",
     )
-    world: Literal["films", "books"] = Field(
+    world: Literal["films", "books", "film-wishes", "book-wishes"] = Field(
         "films", description="Subject of the posts of format `demo`."
     )
     dialogue: Annotated[str, AfterValidator(_check_pattern)] = Field(
