@@ -78,6 +78,17 @@ def checkpoint_catalog(store: Store, checkpoint: str) -> pl.DataFrame:
     raise InputError(f"{checkpoint} has no catalog in its lineage; give one with --catalog FILE")
 
 
+def checkpoint_conversations(store: Store, checkpoint: str, *columns: str) -> pl.DataFrame | None:
+    """The conversations that a checkpoint was trained with: all columns, or those named.
+
+    None if there are none in its lineage.
+    """
+    for header in ancestors(store, checkpoint):
+        if header.ref.kind == "conversations":
+            return store.read(header.ref.artifact_id, *columns)
+    return None
+
+
 def direct_edges(headers: Collection[ArtifactRecord]) -> list[tuple[str, str]]:
     """(parent, child) among these artifacts, without edges that a longer path implies."""
     parents = {header.ref.artifact_id: set(header.parents.values()) for header in headers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -23,14 +24,21 @@ def recommend(
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Recommend N different items from the catalog, none of them named in TEXT."""
-    from convrec.serving.recommend import recommend_list
+    """Recommend N different items from the catalog, none of them named in TEXT.
+
+    Notes on how TEXT was understood go to stderr.
+    """
+    from convrec.serving.recommend import recommend as recommend_for
 
     if not text.strip():
         raise InputError("the text is empty; write what to recommend for")
-    lines = recommend_list(open_store(), checkpoint, text, catalog=catalog, n=n)
-    if not write_json({"checkpoint": checkpoint, "items": lines}, json_file):
-        for rank, line in enumerate(lines, start=1):
+    found = recommend_for(open_store(), checkpoint, text, catalog=catalog, n=n)
+    if found.seen:
+        typer.echo(f"seen: {'; '.join(found.seen)}", err=True)
+    if found.unknown_words:
+        typer.echo(f"not in the training data: {', '.join(found.unknown_words)}", err=True)
+    if not write_json({"checkpoint": checkpoint, **asdict(found)}, json_file):
+        for rank, line in enumerate(found.items, start=1):
             typer.echo(f"{rank}. {line}")
 
 

@@ -12,7 +12,7 @@ from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.models.manifest import serving_settings
-from convrec.serving.recommend import recommend_list
+from convrec.serving.recommend import recommend_list, unknown_words
 
 
 def test_prompts_without_a_common_form_are_not_served(store: Store, tmp_path: Path) -> None:
@@ -27,3 +27,18 @@ def test_prompts_without_a_common_form_are_not_served(store: Store, tmp_path: Pa
     catalog.write_text("title,year\nHeat,1995\nRonin,1998\n")
     with pytest.raises(InputError, match=r"model\.prompt=given\) that have no instruction in"):
         recommend_list(store, ref.artifact_id, "a film like Up", catalog=catalog, n=1)
+
+
+def test_words_that_training_never_saw_are_named(store: Store) -> None:
+    rows = [
+        ("train", "USER: I loved Heat. Something dark?"),
+        ("test", "USER: Anything with zombies?"),
+    ]
+    conversations = pl.DataFrame(rows, ["split", "conversation"], orient="row")
+    assert unknown_words("Something DARK with zombies, like heat", conversations) == [
+        "with",
+        "zombies",
+        "like",
+    ]
+    assert unknown_words("It's über-dark: dark", conversations) == ["It's", "über-dark"]
+    assert unknown_words("", conversations) == []
