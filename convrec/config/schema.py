@@ -79,6 +79,12 @@ class Config(Section):
     def _check_consistency(self) -> Config:
         if self.recommend.source == "replay" and not self.recommend.replay:
             raise ValueError("recommend.source=replay needs recommend.replay, a Batch output file")
+        if self.recommend.source == "provided" and self.adjust.ground_truth_first:
+            raise ValueError(
+                "adjust.ground_truth_first changes the lists of a teacher, but with "
+                "recommend.source=provided the lists in the data are taken as they are; set one of "
+                "them differently"
+            )
         if self.reflect.enabled and self.reflect.top < self.list_length:
             raise ValueError(
                 f"reflect.top={self.reflect.top} must be at least list_length={self.list_length}"

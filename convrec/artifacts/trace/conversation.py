@@ -23,6 +23,7 @@ from convrec.titles.line_format import (
     line_format,
 )
 from convrec.titles.linker import Link, Linker
+from convrec.utils.folds import fold_item_id, fold_of
 
 Rows = list[dict[str, Any]]
 
@@ -43,6 +44,7 @@ def trace_conversation(store: Store, name: str, path: LineagePath) -> dict[str, 
     """
     samples = _read_rows(store, path, "conversations", name)
     context = samples[0]["context_id"]
+    fold = _fold(path, samples)
     if any(sample["sample_id"] == name for sample in samples) and name != context:
         samples = [sample for sample in samples if sample["sample_id"] == name]
     catalog = _read_catalog(store, path)
@@ -54,7 +56,7 @@ def trace_conversation(store: Store, name: str, path: LineagePath) -> dict[str, 
         for row in _read_rows(store, path, "demonstrations", context)
         if row["sample_id"] in (None, *(sample["sample_id"] for sample in samples))
     ]
-    candidates = _candidates(store, path, context, names)
+    candidates = _candidates(store, path, context, names, fold)
     seen = {index.find(*title) for sample in samples for title in sample["seen"]}
     _add_final_ranks(candidates, demonstrations, seen)
     run = path.run
@@ -124,7 +126,22 @@ def _format_sample(sample: dict[str, Any], lines: LineFormat) -> dict[str, Any]:
     return {**values, **titles}
 
 
-def _candidates(store: Store, path: LineagePath, context: str, names: dict[str, str]) -> Rows:
+def _fold(path: LineagePath, samples: Rows) -> int:
+    """The fold whose w and b rank a context's list, from all its samples; 0 for the fit on all."""
+    config = path.headers["adjustment"].config if path.artifact_id("adjustment") else {}
+    if not config.get("folds") or samples[0]["split"] != "train":
+        return 0
+    names = pl.Series([sample["sample_id"] for sample in samples])
+    if pattern := config.get("dialogue"):
+        dialogues = names.str.extract(pattern).fill_null(samples[0]["context_id"])
+    else:
+        dialogues = pl.Series([samples[0]["context_id"]])
+    return fold_of(str(dialogues.min()), config["folds"])
+
+
+def _candidates(
+    store: Store, path: LineagePath, context: str, names: dict[str, str], fold: int
+) -> Rows:
     """Every candidate with all parts of its score, best s_remap first."""
     judgments = {row["item_id"]: row for row in _read_rows(store, path, "judgments", context)}
     adjustment: dict[str, tuple[float, float]] = {}
@@ -136,7 +153,7 @@ def _candidates(store: Store, path: LineagePath, context: str, names: dict[str, 
         item = row["item_id"]
         judgment = judgments.get(item, {})
         s_reflect: float = judgment["score"] if judgment else row["score"]
-        weight, bias = adjustment.get(item, (1.0, 0.0))
+        weight, bias = adjustment.get(fold_item_id(fold, item), (1.0, 0.0))
         candidates.append(
             {
                 "remap_rank": row["rank"],

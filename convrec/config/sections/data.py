@@ -24,6 +24,13 @@ def _check_pattern(value: str) -> str:
     return value
 
 
+def _check_folds(value: int) -> int:
+    """The value, unless it is 1. Raises ValueError."""
+    if value == 1:
+        raise ValueError("must be 0 (no folds) or at least 2: one fold leaves nothing to fit on")
+    return value
+
+
 class Ingest(Section):
     """The input: conversations and the catalog."""
 
@@ -184,6 +191,8 @@ class Reflect(Section):
 class Adjust(Section):
     """Popularity adjustment: s_final = w ⊙ s_reflect + b, fitted on training ground truth."""
 
+    later_keys: ClassVar = frozenset({"folds", "ground_truth_first"})
+
     pull: float = Field(0.5, ge=0, description="Regularization of the weights [w] towards 1.")
     bias_pull: float = Field(128, ge=0, description="Regularization of the biases [b] towards 0.")
     balance: float | None = Field(
@@ -197,3 +206,14 @@ class Adjust(Section):
     )
     max_iterations: int = Field(200, gt=0, description="Maximum iterations of the fit.")
     enabled: bool = Field(True, description="Adjust scores; false skips the stage.")
+    folds: Annotated[int, AfterValidator(_check_folds)] = Field(
+        0,
+        ge=0,
+        description="Cross-fitting: dialogues are split into N folds, and a training list is made "
+        "with the w and b of a fit on the other folds. 0: one fit for all lists.",
+    )
+    ground_truth_first: bool = Field(
+        False,
+        description="Training demonstrations begin with the sample's own ground truth, as far as "
+        "the catalog has it and it is unseen; there is one for each sample.",
+    )

@@ -1,5 +1,7 @@
 """The demonstrations artifact: the top N by s_final as a list of lines, one list a context.
 
+With `adjust.ground_truth_first` there is one list for each training sample, and it begins with the
+sample's ground truth.
 `sft` trains on the lists of the train split. Lists of the other splits are written for evaluation.
 If the data brings its own completions (`recommend.source=provided`), these are the demonstrations,
 unchanged, one a sample.
@@ -19,7 +21,9 @@ from convrec.config import Config
 from convrec.errors import InputError
 from convrec.stages.adjust.candidates import candidate_blocks, read_contexts
 from convrec.stages.adjust.figures import TopLists, popularity_figures, ranking_figures
+from convrec.stages.adjust.folds import context_folds
 from convrec.stages.adjust.ground_truth import ground_truth_counts, read_ground_truth
+from convrec.stages.adjust.ground_truth_first import put_ground_truth_first
 from convrec.stages.adjust.top_n import NO_ITEM, final_scores, top_items
 from convrec.stages.base import Step, StepContext
 from convrec.stages.partitions import (
@@ -30,6 +34,7 @@ from convrec.stages.partitions import (
     context_spans,
 )
 from convrec.titles.index import TitleIndex
+from convrec.utils.folds import fold_item_id
 
 COLUMNS = ("context_id", "sample_id", "split", "items", "completion")
 
@@ -52,17 +57,17 @@ def _adjusted_lists(ctx: StepContext) -> tuple[ParquetRows, pl.Series, dict[str,
     """Build (rows, split of each row, figures) from candidates, judgments and adjustment."""
     n, contexts = ctx.config.list_length, read_contexts(ctx)
     adjustment = _read_adjustment(ctx) if ctx.has("adjustment") else None
+    folds = context_folds(ctx, contexts)
     lists = {"before": np.full((contexts.height, n), NO_ITEM, dtype=np.int32)}
     if adjustment is not None:
         lists["after"] = lists["before"].copy()
     for block in candidate_blocks(ctx, contexts):
         lists["before"][block.context_numbers] = top_items(block, n)
         if adjustment is not None:
-            scores = final_scores(block, *adjustment)
+            scores = final_scores(block, *adjustment, folds[block.context_numbers])
             lists["after"][block.context_numbers] = top_items(block, n, scores)
     final = lists["before"] if adjustment is None else lists["after"]
-    short = int((final[:, n - 1] == NO_ITEM).sum())
-    figures = {"shorter than list_length": short, **_figures(ctx, contexts, lists)}
+    figures = _figures(ctx, contexts, lists)
     del lists
     tops = contexts.with_columns(pl.Series("top", final, dtype=pl.Array(pl.Int32, n)))
     order = context_spans(ctx, "conversations").select("context_id")
@@ -70,9 +75,12 @@ def _adjusted_lists(ctx: StepContext) -> tuple[ParquetRows, pl.Series, dict[str,
         tops.select("context_id", "split", pl.col("top").arr.to_list()),
         on="context_id",
         maintain_order="left",
-    )
+    ).with_columns(sample_id=pl.lit(None, dtype=pl.String))
+    if ctx.config.adjust.ground_truth_first:
+        tops = put_ground_truth_first(ctx, tops)
+    short = (tops["top"].list.get(n - 1, null_on_oob=True).fill_null(NO_ITEM) == NO_ITEM).sum()
     rows = build_partitions(ctx, _build_partition, tops.height, {"lists": tops})
-    return rows, tops["split"], figures
+    return rows, tops["split"], {"shorter than list_length": short, **figures}
 
 
 def _build_partition(
@@ -85,10 +93,13 @@ def _build_partition(
 
 
 def _read_adjustment(ctx: StepContext) -> tuple[np.ndarray, np.ndarray]:
-    """Read w and b by catalog row; an item without them has 1 and 0."""
-    rows = ctx.frame("catalog", "item_id")
+    """Read w and b, both (folds + 1, items); an item without them has 1 and 0."""
+    items, folds = ctx.frame("catalog", "item_id")["item_id"], range(ctx.config.adjust.folds + 1)
+    rows = pl.DataFrame({"item_id": [fold_item_id(fold, item) for fold in folds for item in items]})
     rows = rows.join(ctx.frame("adjustment"), on="item_id", how="left", maintain_order="left")
-    return rows["weight"].fill_null(1.0).to_numpy(), rows["bias"].fill_null(0.0).to_numpy()
+    shape = (len(folds), len(items))
+    weight, bias = rows["weight"].fill_null(1.0), rows["bias"].fill_null(0.0)
+    return weight.to_numpy().reshape(shape), bias.to_numpy().reshape(shape)
 
 
 def _figures(ctx: StepContext, contexts: pl.DataFrame, lists: TopLists) -> dict[str, float]:
@@ -103,26 +114,25 @@ def _figures(ctx: StepContext, contexts: pl.DataFrame, lists: TopLists) -> dict[
 
 
 def demonstration_rows(lists: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
-    """Turn lists into rows with COLUMNS, one a context, in the same order.
+    """Turn lists into rows with COLUMNS, one a list, in the same order.
 
-    `lists` has context_id, split, and top: catalog rows, NO_ITEM past the end of a list. `items`
-    has item_id and line (the item's text in a completion), in catalog order.
+    `lists` has context_id, sample_id, split, and top: catalog rows, NO_ITEM past the end of a list.
+    `items` has item_id and line (the item's text in a completion), in catalog order.
     """
-    flat = lists.select("context_id", "top").explode("top").filter(pl.col("top") != NO_ITEM)
+    lists = lists.with_row_index("list")
+    flat = lists.select("list", "top").explode("top").filter(pl.col("top") != NO_ITEM)
     completions = (
         flat.select(
-            "context_id",
+            "list",
             items=items["item_id"].gather(flat["top"]),
             completion=items["line"].gather(flat["top"]),
         )
-        .group_by("context_id", maintain_order=True)
+        .group_by("list", maintain_order=True)
         .agg("items", pl.col("completion").str.join("\n"))
     )
     return (
-        lists.select("context_id", "split")
-        .join(completions, on="context_id", how="left", maintain_order="left")
+        lists.join(completions, on="list", how="left", maintain_order="left")
         .with_columns(
-            pl.lit(None, dtype=pl.String).alias("sample_id"),
             pl.col("items").fill_null([]),
             pl.col("completion").fill_null(""),
         )
@@ -156,6 +166,7 @@ def _config(config: Config) -> dict[str, Any]:
     settings = {
         "list_length": config.list_length,
         "provided": config.recommend.source == "provided",
+        **config.adjust.identity_settings("ground_truth_first"),
     }
     return settings | config.line_format.identity_settings
 

@@ -55,6 +55,11 @@ def read_ground_truth(ctx: StepContext, split: str, contexts: pl.DataFrame) -> G
     return GroundTruth(split, pl.concat(samples), pl.concat(items))
 
 
+def link_ground_truth(ctx: StepContext, samples: pl.DataFrame) -> pl.DataFrame:
+    """Link the column `ground_truth` of some samples: one row for each title that is an item."""
+    return _item_linker(ctx).link(samples, "ground_truth")
+
+
 def ground_truth_counts(ctx: StepContext) -> np.ndarray:
     """(items,) In how many training samples each catalog item is a ground truth."""
     linker = _item_linker(ctx)

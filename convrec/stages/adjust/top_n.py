@@ -14,9 +14,16 @@ NO_ITEM = -1
 """Fills a list past its end."""
 
 
-def final_scores(candidates: Candidates, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Compute s_final = w ⊙ s_reflect + b, (candidates,), from w and b, (items,)."""
-    return np.asarray(weight[candidates.items] * candidates.scores + bias[candidates.items])
+def final_scores(
+    candidates: Candidates, weight: np.ndarray, bias: np.ndarray, folds: np.ndarray | None = None
+) -> np.ndarray:
+    """Compute s_final = w ⊙ s_reflect + b, (candidates,), from w and b, (items,).
+
+    With `folds`, (contexts,), w and b are (folds, items) and each context uses its own row.
+    """
+    items = candidates.items
+    at = items if folds is None else (np.repeat(folds, candidates.lengths), items)
+    return np.asarray(weight[at] * candidates.scores + bias[at])
 
 
 def top_items(candidates: Candidates, n: int, scores: np.ndarray | None = None) -> np.ndarray:
