@@ -23,8 +23,8 @@ def pipeline(
 
     Args:
         profile: A profile that ships (demo, demo-books, inspired-replay, local-llm, reddit-v2,
-            redial, smollm2, paper-qwen2.5-0.5b, paper-llama-3.2-1b, paper-llama-3.2-3b), or the
-            path of a .toml file.
+            redial, redial-smollm2, smollm2, paper-qwen2.5-0.5b, paper-llama-3.2-1b,
+            paper-llama-3.2-3b), or the path of a .toml file.
         overrides: Keys to set on top of the profile, as {"seed": 7, "rank_grpo.steps": 40}.
         until: The last stage to run; empty runs all.
         refresh: Recompute from this stage on; stored responses are never bought again.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,15 @@ def test_a_contradiction_in_a_section_does_not_print_the_section(section: str) -
     with pytest.raises(ConfigError) as error:
         config.load("demo", {f"{section}.schedule": "drop"})
     assert str(error.value).startswith(f"{section} is invalid in profile demo: schedule=drop")
+
+
+def test_data_of_profiles_are_below_the_working_directory() -> None:
+    for path in config.profiles().values():
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r'"(\.\.|/|~)', text), path.name
+    redial = config.load("redial-smollm2")
+    assert redial.ingest.path == "data/redial_full"
+    assert (redial.ingest.catalog_from, redial.recommend.years) == ("ground_truth", "namesakes")
 
 
 def test_an_unknown_profile_lists_shipped_profiles() -> None:
