@@ -133,8 +133,12 @@ def cancel_flow_run(flow_run_id: UUID) -> None:
 def _print_summary(summary: dict[str, Any], out: Console, ui: str) -> None:
     from prefect.settings import get_current_settings
 
+    from convrec.stages.evaluate.held_out_facts import reachable_text
+
     if summary["metrics"]:
         out.print(systems_table(summary["metrics"], summary["test_set"]))
+        if summary["test_set"].get("in_catalog", 1) < 1:
+            out.print(reachable_text(summary["test_set"]), soft_wrap=True)
         for what in SHOWN_SLICES:
             if table := slices_table(summary["slices"], what):
                 out.print(table)

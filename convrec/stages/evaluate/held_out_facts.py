@@ -52,21 +52,21 @@ def held_out_json(figures: Mapping[str, Any], systems: Iterable[str]) -> dict[st
     }
 
 
-def units_text(figures: Mapping[str, Any], systems: Iterable[str]) -> str:
+def units_text(test_set: Mapping[str, Any]) -> str:
     """Return a sentence on what intervals resample and how many; empty where it is not known."""
-    counts = held_out_json(figures, systems).get("units", {}).values()
+    counts = test_set.get("units", {}).values()
     if not counts:
         return ""
     low, high = min(counts), max(counts)
     number = f"{high:,}" if low == high else f"{low:,} to {high:,}"
-    return f"95% intervals are over {number} {figures[UNIT]}."
+    return f"95% intervals are over {number} {test_set['unit']}."
 
 
-def reachable_text(figures: Mapping[str, Any]) -> str:
+def reachable_text(test_set: Mapping[str, Any]) -> str:
     """Return a sentence on wanted items outside the catalog; empty where it is not known."""
-    if REACHABLE not in figures:
+    if "in_catalog" not in test_set:
         return ""
-    share, count = figures[REACHABLE], figures[GROUND_TRUTHS]
+    share, count = test_set["in_catalog"], test_set["ground_truths"]
     if share == 1:
         return f"All {count:,} ground truths are in the catalog."
     return (

@@ -24,7 +24,8 @@ def scores_markdown(metrics: pl.DataFrame, figures: Mapping[str, Any]) -> str:
     systems = list(dict.fromkeys(metrics["system"]))
     ndcg, recall = _compared(metrics)
     versus = list(dict.fromkeys(metrics["versus"].drop_nulls()))
-    facts = " ".join(filter(None, (units_text(figures, systems), reachable_text(figures))))
+    test_set = held_out_json(figures, systems)
+    facts = " ".join(filter(None, (units_text(test_set), reachable_text(test_set))))
     seeds = "A row without a seed is the mean over seeds, sample by sample."
     parts = [
         f"{facts} {seeds}".strip(),

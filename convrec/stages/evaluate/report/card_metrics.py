@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from convrec.artifacts import ArtifactRecord, Store
 from convrec.artifacts.lineage import descendants
 from convrec.metrics.list_quality import QUALITY_METRICS
-from convrec.stages.evaluate.held_out_facts import UNIT, reachable_text
+from convrec.stages.evaluate.held_out_facts import UNIT, held_out_json, reachable_text
 from convrec.stages.evaluate.report.markdown import systems_markdown
 from convrec.stages.evaluate.report.tables import system_cells
 from convrec.utils.markdown import markdown_table
@@ -70,7 +70,7 @@ def metrics_text(measured: Measured | None) -> str:
         f"On {n:,} test samples, protocol standard, with 95% intervals over "
         f"{measured.figures.get(UNIT, 'posts')}. Artifact {measured.artifact_id}.",
         systems_markdown(rows, QUALITY_METRICS),
-        *filter(None, [reachable_text(measured.figures)]),
+        *filter(None, [reachable_text(held_out_json(measured.figures, own))]),
     ]
     columns = ("sampler", "temperature", "lists_per_post")
     samplers = [

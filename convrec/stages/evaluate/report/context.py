@@ -58,6 +58,7 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
     ratings = rating_hit_rates(ctx)
     examples = build_examples(picked, lists, index, config.llm_line_format)
     tables = metric_tables(metrics)
+    test_set = held_out_json(figures, tables["systems"])
     return {
         "profile": config.profile,
         "description": config.description,
@@ -67,8 +68,8 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
         "samples": len(samples),
         "posts": len({sample.context_id for sample in samples}),
         "unit": interval_unit(config),
-        "units": held_out_json(figures, tables["systems"]).get("units", {}),
-        "reachable": reachable_text(figures),
+        "units": test_set.get("units", {}),
+        "reachable": reachable_text(test_set),
         "simulated": simulated_roles(config),
         **tables,
         "headings": metric_headings(config.list_length),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from convrec.stages.evaluate.held_out_facts import reachable_text, units_text
+from convrec.stages.evaluate.held_out_facts import held_out_json, reachable_text, units_text
 from convrec.stages.evaluate.report.tables import metric_tables, ranking_columns
 from convrec.utils.markdown import markdown_table
 
@@ -28,7 +28,8 @@ def evaluation_markdown(metrics: pl.DataFrame, figures: Mapping[str, Any] = {}) 
     tables = metric_tables(metrics)
     systems = tables["systems"]
     parts = ["## Systems, protocol standard", systems_markdown(systems, tables["rates"])]
-    if facts := " ".join(filter(None, (units_text(figures, systems), reachable_text(figures)))):
+    test_set = held_out_json(figures, systems)
+    if facts := " ".join(filter(None, (units_text(test_set), reachable_text(test_set)))):
         parts.append(facts)
     if tables["pairs"]:
         parts += ["## Differences on the same samples", _pairs_table(tables["pairs"])]
