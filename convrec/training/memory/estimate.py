@@ -129,12 +129,11 @@ def estimate_memory(shape: ModelShape, setup: TrainingSetup) -> Memory:
         gathered = (2 * shape.layer + outside_layers) * FLOAT32_BYTES
         gathered_gradients = (shape.layer + outside_layers) * FLOAT32_BYTES
     gradients = trained * FLOAT32_BYTES / setup.shards
-    reference = shape.parameters * setup.frozen_bytes / setup.shards
     activations, recomputation = _activations(shape, setup)
     return Memory(
         weights=held / setup.shards + gathered,
         optimizer=_optimizer(shape, setup, trained) / setup.shards,
-        reference=reference if setup.reference else 0,
+        reference=_reference(shape, setup) if setup.reference else 0,
         buckets=trained * FLOAT32_BYTES if setup.processes > 1 and not setup.sharded else 0,
         vllm=setup.vllm,
         sampling=_sampling(shape, setup) if setup.samples else 0,
@@ -144,6 +143,15 @@ def estimate_memory(shape: ModelShape, setup: TrainingSetup) -> Memory:
         accumulated=gradients if setup.at_once < setup.rows else 0,
         gradients=gradients + gathered_gradients + _embedding_gradients(shape, setup),
     )
+
+
+def _reference(shape: ModelShape, setup: TrainingSetup) -> float:
+    """The reference model. Unsharded, its linear weights are kept as bf16 autocast rounds them."""
+    if not setup.bf16 or setup.sharded:
+        return shape.parameters * setup.frozen_bytes / setup.shards
+    tied = bool(getattr(shape.config, "tie_word_embeddings", False))
+    embeddings = int(shape.config.vocab_size) * int(shape.config.hidden_size) * (1 if tied else 2)
+    return float(embeddings * setup.frozen_bytes + (shape.parameters - embeddings) * BF16_BYTES)
 
 
 def _embedding_gradients(shape: ModelShape, setup: TrainingSetup) -> float:

@@ -149,6 +149,8 @@ def test_estimates_of_frozen_weights_and_8_bit_moments(shape: ModelShape) -> Non
     assert full - half == 2 * shape.parameters
     sharded = estimate_memory(shape, replace(setup, processes=4, sharded=True))
     assert sharded.reference == whole.reference / 4
+    rounded = estimate_memory(shape, replace(setup, bf16=True))
+    assert rounded.reference == 2 * shape.parameters + 2 * 2 * embeddings  # and the output layer
     assert estimate_memory(shape, replace(setup, vllm=7.0)).peak == whole.peak + 7
 
 
