@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from convrec.config import Config
+from convrec.errors import InputError
 from convrec.utils.nearest import nearest_documents
 from convrec.utils.tfidf import tfidf_vectorizer
 
@@ -31,6 +32,12 @@ COMMON = 0.3
 ALWAYS_KEPT = 10
 """A word of at most so many conversations is never ignored: there are few of them."""
 
+_NO_WORDS = (
+    "recommend.source=neighbours compares conversations by their words, and the training "
+    "conversations have none but stop words and words of almost all of them; choose another "
+    "recommend.source"
+)
+
 DECIMALS = 6
 """Decimals of a score, so that ties do not depend on the order of a sum."""
 
@@ -40,7 +47,7 @@ class NearestTurns:
 
     `texts` are the conversations of training contexts. `turns` has one row a turn: text (its number
     among them) and dialogue; `answers` has turn (a row of `turns`) and item, once for each answer
-    that names the item.
+    that names the item. Raises InputError if no conversation has a word to compare.
     """
 
     def __init__(
@@ -49,7 +56,11 @@ class NearestTurns:
         self._count, self._length = config.recommend.neighbours, config.list_length
         common = max(ALWAYS_KEPT, int(COMMON * len(texts)))
         self._tfidf = tfidf_vectorizer(max_documents=common)
-        self._vectors = self._tfidf.fit_transform(texts)[turns["text"].to_numpy()]
+        try:
+            vectors = self._tfidf.fit_transform(texts)
+        except ValueError:
+            raise InputError(_NO_WORDS) from None
+        self._vectors = vectors[turns["text"].to_numpy()]
         self._answers = count_pairs(answers["turn"], answers["item"], turns.height)
         self._popularity = np.bincount(answers["item"].to_numpy()).astype(np.float64)
         self._dialogue = turns["dialogue"].to_numpy()

@@ -185,6 +185,9 @@ def test_too_little_to_learn_from_is_refused(make_ctx: Callable[..., StepContext
         TEACHER_LISTS.build(make_ctx([(*row[:4], []) for row in SAMPLES]))
     with pytest.raises(InputError, match=r"at least two training dialogues.*ingest\.dialogue"):
         TEACHER_LISTS.build(make_ctx([row for row in SAMPLES if row[0][0] in "avt"]))
+    wordless = [(*row[:2], "and " * number, *row[3:]) for number, row in enumerate(SAMPLES, 1)]
+    with pytest.raises(InputError, match="compares conversations by their words"):
+        TEACHER_LISTS.build(make_ctx(wordless))
 
 
 def test_ids_depend_on_what_changes_the_lists(make_ctx: Callable[..., StepContext]) -> None:
