@@ -57,8 +57,8 @@ def compare(
         candidates = tried[algorithm]
         if candidates[0].is_sft:
             first = next(iter(trained.values()))[0]
-            checkpoints = (run.refs[node.name] for node in (first.checkpoint_node(), first.start))
-            candidates = with_steps(candidates, *checkpoints, run.store)
+            checkpoint = run.refs[first.checkpoint_node().name]
+            candidates = with_steps(candidates, checkpoint, run.refs["checkpoint_sft"], run.store)
         for candidate in candidates:
             _train(run, candidate)
         chosen[algorithm] = best_learning_rate(candidates, run.refs, run.store)

@@ -163,7 +163,7 @@ def equal_time_steps(seconds: float, figures: Mapping[str, Any]) -> int:
     """
     tokens_per_step = float(figures["tokens"]) / float(figures["steps"])
     steps = seconds * float(figures["tokens_per_second"]) / tokens_per_step
-    unit = 10 ** max(0, math.floor(math.log10(max(steps, 1))) - 1)
+    unit = int(10 ** max(0, math.floor(math.log10(max(steps, 1))) - 1))
     return max(1, math.ceil(steps / unit) * unit)
 
 
