@@ -40,8 +40,8 @@ def popularity_strata(samples: Sequence[Sample], training: TrainingData | None) 
     strata: Strata = {}
     for label, first, last in (
         ("never", 0, 0),
-        (f"1 to {low} times", 1, low),
-        (f"{low + 1} to {high} times", low + 1, high),
+        (_times(1, low), 1, low),
+        (_times(low + 1, high), low + 1, high),
         (f"over {high} times", high + 1, max(named)),
     ):
         truths = [
@@ -55,6 +55,11 @@ def popularity_strata(samples: Sequence[Sample], training: TrainingData | None) 
         if any(truths):
             strata[f"{PROPERTY}: {label}"] = truths
     return strata if len(strata) > 1 else {}
+
+
+def _times(first: int, last: int) -> str:
+    count = str(last) if first == last else f"{first} to {last}"
+    return "once" if count == "1" else f"{count} times"
 
 
 def _times_named(title: TitleAndYear, training: TrainingData) -> int:

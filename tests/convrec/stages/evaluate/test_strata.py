@@ -42,6 +42,12 @@ def test_each_wanted_item_is_in_one_stratum() -> None:
     assert (never[8], often[8], never[9]) == ([ITEMS[0]], [ITEMS[7]], [("Elsewhere", 2000)])
 
 
+def test_strata_of_one_number_have_short_names() -> None:
+    strata = popularity_strata(SAMPLES[:8], _training([0, 1, 1, 1, 2, 2, 5, 9]))
+    names = [name.removeprefix("named in training: ") for name in strata]
+    assert names == ["never", "once", "2 times", "over 2 times"]
+
+
 def test_one_stratum_is_no_slice() -> None:
     assert popularity_strata(SAMPLES[3:4], _training()) == {}
     assert popularity_strata(SAMPLES, _training([0] * 8)) == {}
