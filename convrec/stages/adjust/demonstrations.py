@@ -78,7 +78,8 @@ def _adjusted_lists(ctx: StepContext) -> tuple[ParquetRows, pl.Series, dict[str,
     ).with_columns(sample_id=pl.lit(None, dtype=pl.String))
     if ctx.config.adjust.ground_truth_first:
         tops = put_ground_truth_first(ctx, tops)
-    short = (tops["top"].list.get(n - 1, null_on_oob=True).fill_null(NO_ITEM) == NO_ITEM).sum()
+    last = tops["top"].list.get(n - 1, null_on_oob=True).fill_null(NO_ITEM)
+    short = int((last == NO_ITEM).sum())
     rows = build_partitions(ctx, _build_partition, tops.height, {"lists": tops})
     return rows, tops["split"], {"shorter than list_length": short, **figures}
 

@@ -106,7 +106,7 @@ class NearestTurns:
         rated = (scores > 0) & (popularity[items] > 0)
         items, scores = items[rated], scores[rated]
         order = np.lexsort((items, -popularity[items], -scores))[: self._length]
-        best = items[order].tolist()
+        best: list[int] = items[order].tolist()
         if len(best) < self._length:
             popularity[best] = 0
             popular = np.argsort(-popularity, kind="stable")[: self._length - len(best)]

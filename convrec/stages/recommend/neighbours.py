@@ -168,7 +168,7 @@ def _list_rows(
 
 
 def _list_figures(rows: ParquetRows) -> dict[str, float | int | str]:
-    lists = pl.scan_parquet(rows.files, glob=False)
+    lists = pl.scan_parquet(list(rows.files), glob=False)
     years, contexts = pl.col("year").null_count(), pl.col("context_id").n_unique()
     without_year, listed = lists.select(years, contexts).collect().row(0)
     return {
