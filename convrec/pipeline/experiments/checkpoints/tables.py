@@ -100,7 +100,9 @@ def _strata_tables(
         [system, *(estimate_text(rows.get((system, None, part, metric))) for part in strata)]
         for system in systems
     ]
-    largest = {part: metrics.filter(metrics["slice"] == part)["n"].max() for part in strata}
+    largest = {
+        part: max(row["n"] for (_, _, of, _), row in rows.items() if of == part) for part in strata
+    }
     headers = [f"{part.removeprefix(f'{PROPERTY}: ')} ({largest[part]})" for part in strata]
     title = f"{metric} by how often training answers name the wanted item (samples):"
     return [
