@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import polars as pl
 import pytest
 
 from convrec.artifacts import Store
+from convrec.catalog.load import load_catalog
 from convrec.config import Config, load
 from convrec.errors import CatalogError, ConfigError
 from convrec.stages.base import StepContext
 from convrec.stages.ingest import CATALOG, CONVERSATIONS, QUARANTINE
-from convrec.stages.ingest.read import read_catalog
+from convrec.stages.ingest.read import read_catalog, read_conversations
+from convrec.titles.index import TitleIndex
 
 Titles = list[tuple[str, int | None]]
 
@@ -163,3 +166,26 @@ def test_dialogues_need_no_item_of_their_entity_files(tmp_path: Path) -> None:
     named = config(tmp_path, format="redial")
     assert items(named) == [("Heat", 1995)]
     assert len(items(config(tmp_path, format="redial", catalog_from="file"))) == 2
+
+
+def test_redial_in_the_authors_schema(shared: Path, tmp_path: Path) -> None:
+    source = shared / "data" / "redial_full"
+    if not source.is_dir():
+        pytest.skip("no ../shared/data/redial_full next to the checkout")
+    with (source / "train.jsonl").open(encoding="utf-8") as file:
+        (tmp_path / "train.jsonl").write_text("".join(islice(file, 1000)), encoding="utf-8")
+    dialogues = config(tmp_path)
+    conversations = read_conversations(dialogues)[0]
+    assert conversations.height == 1000
+    assert conversations["conversation"].str.contains("^(USER|SYSTEM): ").all()
+    assert conversations["prompt"].str.contains("Pretend you are").all()
+    named = TitleIndex(read_catalog(dialogues)[0].select("item_id", "title", "year").iter_rows())
+    train = conversations.filter(pl.col("split") == "train")
+    truths = [(t["title"], t["year"]) for row in train["ground_truth"] for t in row]
+    assert len(truths) > 800
+    assert all(named.find(title, year) for title, year in truths)
+    file_items, bad = load_catalog(source / "catalog.csv")
+    assert (file_items.height, bad.height) == (6302, 0)
+    assert {'"Crocodile" Dundee', "O Brother, Where Art Thou?"} < set(file_items["title"])
+    every = TitleIndex(file_items.select("item_id", "title", "year").iter_rows())
+    assert all(every.find(title, year) for title, year in truths)
