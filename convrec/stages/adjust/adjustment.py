@@ -58,14 +58,14 @@ CUTOFF_SCORE = "score at the cut"
 
 
 class _Inputs(NamedTuple):
-    """What all fits share. `center` is c, `listing_ratio` the penalty at κ = 1, (items,)."""
+    """What all fits share. `center` is c, `listed` how often each item is listed, (items,)."""
 
     settings: Adjust
     list_length: int
     validation: SplitData
     validation_data: ListwiseData
     center: float
-    listing_ratio: np.ndarray
+    listed: np.ndarray
 
 
 class _Fitted(NamedTuple):
@@ -117,13 +117,13 @@ def _shared_inputs(
         validation=validation,
         validation_data=listwise_data(validation, center),
         center=center,
-        listing_ratio=log_listing_ratio(listing_counts(train.candidates, n, items)),
+        listed=listing_counts(train.candidates, n, items),
     )
 
 
 def _fit(train: SplitData, inputs: _Inputs, progress: Progress) -> _Fitted:
     """Learn w and b from the ground truth of `train`. Raises InputError if it has none."""
-    settings, validation, ratio = inputs.settings, inputs.validation, inputs.listing_ratio
+    settings, validation = inputs.settings, inputs.validation
     train_data = listwise_data(train, inputs.center)
     if not train_data.samples:
         fewer = ", lower adjust.folds" if settings.folds else ""
@@ -131,6 +131,7 @@ def _fit(train: SplitData, inputs: _Inputs, progress: Progress) -> _Fitted:
             "adjust has nothing to learn from: no training conversation has a ground truth among "
             f"its candidates. Raise remap.keep{fewer}, or set adjust.enabled=false"
         )
+    ratio = log_listing_ratio(inputs.listed)
     fit = fit_parameters(train_data, inputs.validation_data, len(ratio), settings, progress)
     bias = fit.bias + inputs.center * (1.0 - fit.weight)
     chosen_on = validation if validation.ground_truth.samples.height else train
