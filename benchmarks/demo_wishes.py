@@ -12,8 +12,8 @@ reader         works that meet what the post states, the most often named first
 oracle         works that meet what its author wants, in the order of their true weights
 teacher        the simulated teacher's list, raw and with alternative titles and years resolved
 
-The worlds, the teacher and the judge were tuned by the figures of validation alone. Then they were
-frozen, and `--split test` was run. A change of them starts with validation again.
+Freeze rule: the worlds, the teacher and the judge are tuned by the figures of validation alone and
+then frozen; `--split test` is for frozen ones. A later change of them starts with validation again.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ from convrec.demo.wishes.reader import find_work, read_post
 from convrec.demo.wishes.world import WISH_WORLDS, Work, World, load_world
 from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import ranking_metrics
+from convrec.metrics.relevance import TitleAndYear
 from convrec.metrics.scored_lists import ListToScore
 from convrec.stages.evaluate.baselines import TrainingData, choose_k, knn, popularity, read_training
 from convrec.stages.evaluate.samples import Sample, held_out_samples
 from convrec.stages.ingest.read import read_conversations
 from convrec.stages.recommend.step import teacher_messages
-from convrec.stages.reflect.parse import read_ratings
 from convrec.stages.reflect.prompt import judge_body
+from convrec.stages.reflect.ratings import read_ratings
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import TitleYear, format_line, parse_chat_list
 
@@ -51,7 +52,7 @@ ALPHAS = (1.0, 3.0, 10.0, 30.0)
 """Regularization of the bag of words, chosen on validation."""
 PROFILES = {"film-wishes": "demo", "book-wishes": "demo-books"}
 
-Lists = Sequence[Sequence[TitleYear]]
+Lists = Sequence[Sequence[TitleAndYear]]
 
 
 class Data(NamedTuple):
@@ -186,7 +187,7 @@ def judge_agreement(data: Data, answers: Lists) -> float:
     return round(float(np.mean(ratings[True]) - np.mean(ratings[False])), 3)
 
 
-def _resolved(items: Sequence[TitleYear], world: World) -> list[TitleYear]:
+def _resolved(items: Sequence[TitleAndYear], world: World) -> list[TitleAndYear]:
     """Correct aliases and years; drop repeats and items outside the catalog."""
     works = dict.fromkeys(find_work(*item, world) for item in items)
     return [TitleYear(work.title, work.year) for work in works if work and work.crowd]

@@ -10,17 +10,17 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from convrec.demo.wishes.wish import EVER, Refusal, Wish, Years
 from convrec.demo.wishes.world import Work, World
 from convrec.titles.normalize import exact_key
 
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[.,;:!?\n]")
-_MENTIONS_WORKS, _GENRE, _MOOD, _ERA, _PERSON = "work", "genre", "mood", "era", "person"
+_WORK, _GENRE, _MOOD, _ERA, _PERSON = "work", "genre", "mood", "era", "person"
 _MARKER, _NEWER, _OLDER, _BEFORE, _AFTER = "marker", "newer", "older", "before", "after"
 _BOUNDS = {_BEFORE: ("before", "older than"), _AFTER: ("after", "newer than", "since")}
 
@@ -49,19 +49,19 @@ class Reading:
         shared = sorted(frozenset.intersection(*(work.genres for work in self.works)))
         shared = shared or sorted(self.works[0].genres)
         pairs = combinations(shared, min(2, len(shared)))
-        return [_with_genres(self.stated, frozenset(pair)) for pair in pairs]
+        return [replace(self.stated, genres=frozenset(pair)) for pair in pairs]
 
 
 def read_post(text: str, world: World) -> Reading:
     """The works, the wish and the refusals of a post."""
     works: list[Work] = []
-    wanted: dict[str, list] = defaultdict(list)
-    refused: dict[str, set] = defaultdict(set)
+    wanted: dict[str, list[Any]] = defaultdict(list)
+    refused: dict[str, set[Any]] = defaultdict(set)
     is_refused, relative = False, ""
     for phrase in _phrases_of(text, world):
         if phrase.kind == _MARKER:
             is_refused = phrase.value == "on"
-        elif phrase.kind == _MENTIONS_WORKS:
+        elif isinstance(phrase.value, Work):
             works += [phrase.value] if phrase.value not in works else []
         elif phrase.kind in (_NEWER, _OLDER):
             relative = phrase.kind
@@ -90,10 +90,6 @@ def find_work(title: str, year: int | None, world: World) -> Work | None:
     return min(works, key=lambda work: abs(work.year - (year or work.year)), default=None)
 
 
-def _with_genres(wish: Wish, genres: frozenset[str]) -> Wish:
-    return Wish(genres, wish.years, wish.mood, wish.person, wish.refused)
-
-
 def _phrases_of(text: str, world: World) -> Iterator[Phrase]:
     """The phrases of a post in order; a marker is "off" at the end of its part of a sentence."""
     tokens = _TOKEN.findall(text)
@@ -106,7 +102,7 @@ def _phrases_of(text: str, world: World) -> Iterator[Phrase]:
                 yield Phrase(_MARKER, "off")
         elif phrase.kind in _BOUNDS:
             after = keys[position + length : position + length + 1]
-            if after and after[0].isdecimal():
+            if after and re.fullmatch(r"[0-9]{4}", after[0]):
                 year = int(after[0])
                 years = (EVER[0], year - 1) if phrase.kind == _BEFORE else (year + 1, EVER[1])
                 yield Phrase(_ERA, years)
@@ -135,7 +131,7 @@ def _longest_phrase(
         length = len(words)
         if tuple(keys[position : position + length]) != words:
             continue
-        is_title = phrase.kind == _MENTIONS_WORKS
+        is_title = phrase.kind == _WORK
         if is_title and length == 1 and tokens[position][0].islower():
             continue
         return length, phrase
@@ -153,7 +149,7 @@ def _phrases(world: World) -> dict[str, list[tuple[tuple[str, ...], Phrase]]]:
 
     for works in _works_by_title(world).values():
         for title in (works[0].title, *works[0].aliases):
-            add(title, _MENTIONS_WORKS, works[0])
+            add(title, _WORK, works[0])
     for kind, table in ((_GENRE, world.genres), (_MOOD, world.moods)):
         for name, words in table.items():
             for word in words:

@@ -90,7 +90,7 @@ def load_world(name: WishWorldName) -> World:
         genres=_tuples(words["genres"]),
         moods=_tuples(words["moods"]),
         eras={
-            era: Era(*table["years"], words=tuple(table["words"]))
+            era: Era(table["years"][0], table["years"][1], tuple(table["words"]))
             for era, table in words["eras"].items()
         },
         phrases=_tuples({key: value for key, value in words.items() if isinstance(value, list)}),
