@@ -19,6 +19,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 KEPT_BYTES = 500_000_000
 """Growth of a process in training, beyond what a batch needs, at which memory is returned."""
 
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+"""Compiled kernels that oneDNN keeps. Keys and values grow with each sampled token, so that most
+kernels of attention are used once; 1,024 of them, its default, take .2 GB."""
+
 _ON_LINUX = sys.platform == "linux"
 
 
@@ -47,6 +51,13 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def return_freed_memory() -> None:
+    """Return the memory that `keep_freed_memory` keeps. No effect without glibc's malloc_trim."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if _ON_LINUX else None
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
 class FreedMemory:
     """Limits the freed memory that `keep_freed_memory` keeps; call `trim` after each batch.
 
@@ -65,9 +76,7 @@ class FreedMemory:
             self._needed = max(self._needed, resident)
             self._has_holes = True
         elif resident > self._needed + KEPT_BYTES:
-            malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if _ON_LINUX else None
-            if malloc_trim is not None:
-                malloc_trim(0)
+            return_freed_memory()
             self._has_holes = False
 
 

@@ -47,15 +47,16 @@ class Rollout:
         if self.sampler.name == "constrained":
             self.excluded = self.sampler.excluded(prompts)
         groups = _unique_prompts(prompts, trainer.num_generations)
-        self.lists = generate_lists(
-            model,
-            tokenizer,
-            groups,
-            self.sampler.constraint(prompts),
-            samples=len(prompts) // len(groups),
-            temperature=self.temperature,
-            draws=self._draw(len(prompts), trainer.accelerator) if draws is None else draws,
-        )
+        with trainer.accelerator.autocast():  # rounds the weights once, not for each token
+            self.lists = generate_lists(
+                model,
+                tokenizer,
+                groups,
+                self.sampler.constraint(prompts),
+                samples=len(prompts) // len(groups),
+                temperature=self.temperature,
+                draws=self._draw(len(prompts), trainer.accelerator) if draws is None else draws,
+            )
         output = {
             "prompt_ids": prompts,
             "completion_ids": [generated.ids for generated in self.lists],

@@ -47,7 +47,7 @@ from convrec.training.model_options import (
     round_linear_weights,
     set_attention,
 )
-from convrec.training.trim_memory import TrimMemory
+from convrec.training.trim_memory import TrimMemory, trim_before_backward
 from convrec.utils.distributed import is_first, is_sharded
 from convrec.utils.progress import Progress
 
@@ -111,6 +111,8 @@ def make_trainer(
     if settings.vllm:
         stop_at_eos(trainer)
     reduce_in_float32(trainer)
+    if bf16 and not torch.cuda.is_available():
+        trim_before_backward(trainer.accelerator)
     if bf16 and trainer.ref_model is not None and not is_sharded():
         round_linear_weights(trainer.ref_model)
     trainer.remove_callback(PrinterCallback)
