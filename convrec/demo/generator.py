@@ -11,7 +11,6 @@ from convrec.demo.wishes import posts as wish_posts
 from convrec.demo.wishes import world as wish_world
 
 AnyWorldName = Literal[world.WorldName, wish_world.WishWorldName]
-WORLD_NAMES: tuple[AnyWorldName, ...] = (*world.WORLDS, *wish_world.WISH_WORLDS)
 
 
 def generate_rows(seed: int, contexts: Mapping[str, int], name: AnyWorldName) -> list[Any]:

@@ -39,13 +39,6 @@ class Recommendation:
     unknown_words: list[str]
 
 
-def recommend_list(
-    store: Store, checkpoint: str, text: str, *, catalog: Path | None = None, n: int | None = None
-) -> list[str]:
-    """The items of `recommend`."""
-    return recommend(store, checkpoint, text, catalog=catalog, n=n).items
-
-
 def recommend(
     store: Store, checkpoint: str, text: str, *, catalog: Path | None = None, n: int | None = None
 ) -> Recommendation:

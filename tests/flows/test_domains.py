@@ -7,7 +7,7 @@ from typing import Any
 
 from convrec.artifacts import Store
 from convrec.config import STAGES
-from convrec.serving.recommend import recommend_list
+from convrec.serving.recommend import recommend
 from flows.pipeline import pipeline
 
 
@@ -25,6 +25,6 @@ def test_books_go_through_all_stages(home: Path, small: dict[str, Any]) -> None:
     assert summary["metrics"]["adjusted"]["in_catalog"] == 1
     assert summary["metrics"]["teacher"]["format"] == 1
     assert set(store.read(ids["metrics"])["protocol"]) == {"standard", "per-label"}
-    lines = recommend_list(store, ids["checkpoint"], "I loved Dune.")
+    lines = recommend(store, ids["checkpoint"], "I loved Dune.").items
     assert len(lines) == 5
     assert set(lines) <= titles - {"Dune"}

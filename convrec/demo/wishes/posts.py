@@ -1,7 +1,7 @@
 """Posts whose author wants several things at once: generated requests and recommendations.
 
-A post is of one kind, which is the end of its `sample_id` (`demo_train_12_0_negation`: post 12 of
-train, reply 0), so that an evaluation can slice by it:
+Each post has one kind, which ends its `sample_id` (`demo_train_12_0_negation`: post 12 of train,
+reply 0), so that an evaluation can slice by it:
 
 plain       one or two genres, perhaps a mood or a person
 era         genres and years

@@ -101,7 +101,7 @@ def load_world(name: WishWorldName) -> World:
 
 
 def detect_world(conversation: str) -> World | None:
-    """The world of wishes whose request a conversation contains; None if it is of no such world."""
+    """The world of wishes whose request a conversation contains; None if there is none."""
     text = conversation.casefold()
     for name in WISH_WORLDS:
         if any(start in text for start in _request_starts(load_world(name))):

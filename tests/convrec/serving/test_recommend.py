@@ -12,7 +12,7 @@ from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.models.manifest import serving_settings
-from convrec.serving.recommend import recommend_list, unknown_words
+from convrec.serving.recommend import recommend, unknown_words
 
 
 def test_prompts_without_a_common_form_are_not_served(store: Store, tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_prompts_without_a_common_form_are_not_served(store: Store, tmp_path: Pa
     catalog = tmp_path / "catalog.csv"
     catalog.write_text("title,year\nHeat,1995\nRonin,1998\n")
     with pytest.raises(InputError, match=r"model\.prompt=given\) that have no instruction in"):
-        recommend_list(store, ref.artifact_id, "a film like Up", catalog=catalog, n=1)
+        recommend(store, ref.artifact_id, "a film like Up", catalog=catalog, n=1)
 
 
 def test_words_that_training_never_saw_are_named(store: Store) -> None:

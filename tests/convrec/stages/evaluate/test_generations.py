@@ -12,7 +12,7 @@ from convrec.artifacts.tables import KINDS
 from convrec.config import Config
 from convrec.models.load import Student, save_student
 from convrec.models.tiny import make_tiny
-from convrec.serving.recommend import recommend_list
+from convrec.serving.recommend import recommend
 from convrec.stages.base import StepContext
 from convrec.stages.evaluate import (
     FREE_GENERATIONS,
@@ -130,7 +130,8 @@ def test_served_is_what_convrec_recommend_writes(sampled_run: EvaluatedRun) -> N
     checkpoint = sampled_run.refs["checkpoint"].artifact_id
     for context, text in rows.select("context_id", "completion").iter_rows():
         film = context.removeprefix("c")
-        expected = recommend_list(sampled_run.store, checkpoint, f"Seen Film {film} and liked it")
+        post = f"Seen Film {film} and liked it"
+        expected = recommend(sampled_run.store, checkpoint, post).items
         assert text.split("\n") == expected
         assert f"Film {film} ({1960 + int(film)})" not in expected
     assert rows.height == 4
