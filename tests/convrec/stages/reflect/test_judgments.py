@@ -12,7 +12,7 @@ import pytest
 
 from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.config import ROOT, Config, load
-from convrec.demo import judge, server
+from convrec.demo import judge, ratings, server
 from convrec.errors import BudgetExceeded
 from convrec.llm.batch import BatchStore
 from convrec.llm.endpoint import endpoint_name
@@ -73,8 +73,8 @@ def script_judge(monkeypatch: pytest.MonkeyPatch, first: str, second: str | None
         return correct(conversation, candidates, *more) if second is None else second
 
     calls: list[str] = []
-    monkeypatch.setattr(judge, "SKIP", 0.0)
-    monkeypatch.setattr(judge, "TRUNCATE", 0.0)
+    monkeypatch.setattr(ratings, "SKIP", 0.0)
+    monkeypatch.setattr(ratings, "TRUNCATE", 0.0)
     monkeypatch.setattr("convrec.demo.completion.judge.respond", answer)
 
 
