@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,9 @@ def trainer_of(checkpoint: Path, group: int) -> Any:
         model=student.model,
         processing_class=student.tokenizer,
         num_generations=group,
-        accelerator=SimpleNamespace(unwrap_model=lambda model: model, **single),
+        accelerator=SimpleNamespace(
+            unwrap_model=lambda model: model, autocast=nullcontext, **single
+        ),
     )
 
 
