@@ -49,10 +49,10 @@ def test_all_algorithms_start_from_one_checkpoint(home: Path, small: dict[str, A
     assert len(untrained) == 1
     assert {store.header(one).figures["steps"] for one in untrained} == {0}
     (start,) = {one for of_name in starts.values() for one in of_name}
-    stages = {entry["artifact_id"]: entry["stage"] for entry in built["stages"]}
+    stages = {entry["artifact_id"]: entry["stage"] for entry in first["stages"]}
     assert stages[start] == "sft"
     continued = [store.header(one) for one in first["trained"]["sft:continued"]]
-    assert {header.stage for header in continued} == {"sft"}
+    assert {stages[one] for one in first["trained"]["sft:continued"]} == {"sft"}
     assert continued[0].figures["steps"] == continued[1].figures["steps"] > 0
     trained = ids - set(first["trained"]["sft:continued"])
     assert {store.header(one).figures["steps"] for one in trained} == {1}
