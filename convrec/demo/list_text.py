@@ -72,6 +72,32 @@ def shuffle_by_fame(works: Sequence[AnyWork], rng: random.Random) -> list[AnyWor
     return [works[index] for _, index in sorted(keyed)]
 
 
+def draw_list(
+    fitting: list[AnyWork],
+    others: list[AnyWork],
+    count: int,
+    rng: random.Random,
+    *,
+    first: float,
+    last: float,
+) -> list[AnyWork]:
+    """At most `count` works, taken from the ends of the two lists, sometimes one of them twice.
+
+    `first` and `last` are the probabilities that the first and the last line are taken from
+    `fitting`; linear in between.
+    """
+    works: list[AnyWork] = []
+    while len(works) < count and (fitting or others):
+        if works and rng.random() < REPEAT:
+            works.append(rng.choice(works))
+            continue
+        depth = len(works) / max(count - 1, 1)
+        wants_fitting = rng.random() < first + (last - first) * depth
+        source = fitting if fitting and (wants_fitting or not others) else others
+        works.append(source.pop())
+    return works
+
+
 def _format_work(work: NamedWork, with_years: bool, rng: random.Random) -> str:
     title, year = work.title, work.year
     if work.aliases and rng.random() < ALIAS:

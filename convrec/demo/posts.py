@@ -13,6 +13,7 @@ from calendar import timegm
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from convrec.demo.broken_rows import broken_rows
 from convrec.demo.world import Work, World, WorldName, load_world
 
 STRAY = 0.1
@@ -46,7 +47,7 @@ def generate_rows(
         moments = sorted(rng.randrange(first, after) for _ in range(contexts.get(split, 0)))
         for number, moment in enumerate(moments):
             rows += _make_samples(f"demo_{split}_{number}", moment, texts, world, rng)
-    for broken in _broken_rows(world.words.broken):
+    for broken in broken_rows(world.words.broken):
         rows.insert(rng.randrange(max(contexts.get("train", 0), 1)), broken)
     return rows
 
@@ -136,25 +137,3 @@ def _format_work(work: Work, form: str, rng: random.Random) -> str:
     """A work as people write it; `form` has the fields {title}, {year} and {author}."""
     title = rng.choice((work.title, *work.aliases)) if rng.random() < 0.08 else work.title
     return form.format(title=title, year=work.year, author=work.author)
-
-
-def _broken_rows(words: Mapping[str, Any]) -> list[Any]:
-    """Errors of real exports: one row for each reason to quarantine a row."""
-    good = {
-        "sample_id": "demo_broken",
-        "prompt": [{"role": "user", "content": f"USER: {words['post']}"}],
-        "seen_titles": [words["seen"]],
-        "groundtruth_with_release_year": [words["wanted"]],
-        "created_utc": timegm((2021, 6, 1, 12, 0, 0)),
-    }
-    truth, prompt = "groundtruth_with_release_year", "prompt"
-    return [
-        {key: value for key, value in good.items() if key != truth}
-        | {"sample_id": "demo_broken_no_ground_truth"},
-        good | {"sample_id": "demo_broken_empty_ground_truth", truth: []},
-        good | {"sample_id": "demo_broken_year", truth: [[words["wanted"][0], "20o6"]]},
-        good
-        | {"sample_id": "demo_broken_empty_post", prompt: [{"role": "user", "content": "USER: "}]},
-        good | {"sample_id": "demo_broken_date", "created_utc": "last June"},
-        "[deleted]",
-    ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from convrec.demo.list_text import REPEAT, requested_count, shuffle_by_fame, write_list
+from convrec.demo.list_text import draw_list, requested_count, shuffle_by_fame, write_list
 from convrec.demo.post_parser import ParsedPost, parse_post
 from convrec.demo.world import Work, World
 
@@ -40,14 +40,4 @@ def rank_works(post: ParsedPost, count: int, rng: random.Random, world: World) -
     eligible = [work for work in world.works if work not in excluded]
     on_taste = shuffle_by_fame([work for work in eligible if work.taste == taste], rng)
     others = shuffle_by_fame([work for work in eligible if work.taste != taste], rng)
-    works: list[Work] = []
-    while len(works) < count and (on_taste or others):
-        if works and rng.random() < REPEAT:
-            works.append(rng.choice(works))
-            continue
-        depth = len(works) / max(count - 1, 1)
-        chance = FIRST_ON_TASTE + (LAST_ON_TASTE - FIRST_ON_TASTE) * depth
-        wants_taste = rng.random() < chance
-        source = on_taste if on_taste and (wants_taste or not others) else others
-        works.append(source.pop())
-    return works
+    return draw_list(on_taste, others, count, rng, first=FIRST_ON_TASTE, last=LAST_ON_TASTE)

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from convrec.demo.broken_rows import broken_rows
 from convrec.demo.wishes.phrasing import write_post
 from convrec.demo.wishes.wish import EVER, Refusal, Wish
 from convrec.demo.wishes.world import WishWorldName, Work, World, load_world
@@ -70,7 +71,7 @@ def generate_rows(seed: int, contexts: Mapping[str, int], world_name: WishWorldN
     """
     rng, world = random.Random(seed), load_world(world_name)
     rows: list[Any] = [row for _, row in _draw_samples(contexts, world, rng)]
-    for broken in _broken_rows(world.broken):
+    for broken in broken_rows(world.broken):
         rows.insert(rng.randrange(max(contexts.get("train", 0), 1)), broken)
     return rows
 
@@ -250,25 +251,3 @@ def _draw_reply(world: World, post: Post, rng: random.Random) -> list[Work]:
     keyed = [(rng.random() ** (1 / work_weight(post.wish, work)), work) for work in works]
     keyed.sort(key=lambda pair: -pair[0])
     return [work for _, work in keyed[: rng.randint(3, 6)]]
-
-
-def _broken_rows(words: Mapping[str, Any]) -> list[Any]:
-    """Errors of real exports: one row for each reason to quarantine a row."""
-    good = {
-        "sample_id": "demo_broken",
-        "prompt": [{"role": "user", "content": f"USER: {words['post']}"}],
-        "seen_titles": [words["seen"]],
-        "groundtruth_with_release_year": [words["wanted"]],
-        "created_utc": timegm((2021, 6, 1, 12, 0, 0)),
-    }
-    truth, prompt = "groundtruth_with_release_year", "prompt"
-    return [
-        {key: value for key, value in good.items() if key != truth}
-        | {"sample_id": "demo_broken_no_ground_truth"},
-        good | {"sample_id": "demo_broken_empty_ground_truth", truth: []},
-        good | {"sample_id": "demo_broken_year", truth: [[words["wanted"][0], "20o6"]]},
-        good
-        | {"sample_id": "demo_broken_empty_post", prompt: [{"role": "user", "content": "USER: "}]},
-        good | {"sample_id": "demo_broken_date", "created_utc": "last June"},
-        "[deleted]",
-    ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from convrec.demo.list_text import REPEAT, requested_count, shuffle_by_fame, write_list
+from convrec.demo.list_text import draw_list, requested_count, shuffle_by_fame, write_list
 from convrec.demo.wishes.reader import Reading, read_post
 from convrec.demo.wishes.wish import EVER, Refusal, Wish
 from convrec.demo.wishes.world import Work, World
@@ -38,17 +38,7 @@ def rank_works(reading: Reading, count: int, rng: random.Random, world: World) -
     rest = [work for work in eligible if not wish.allows(work)]
     near = shuffle_by_fame([work for work in rest if not is_near(work, wish)], rng)
     near += shuffle_by_fame([work for work in rest if is_near(work, wish)], rng)
-    works: list[Work] = []
-    while len(works) < count and (on_wish or near):
-        if works and rng.random() < REPEAT:
-            works.append(rng.choice(works))
-            continue
-        depth = len(works) / max(count - 1, 1)
-        chance = FIRST_ON_WISH + (LAST_ON_WISH - FIRST_ON_WISH) * depth
-        wants_wish = rng.random() < chance
-        source = on_wish if on_wish and (wants_wish or not near) else near
-        works.append(source.pop())
-    return works
+    return draw_list(on_wish, near, count, rng, first=FIRST_ON_WISH, last=LAST_ON_WISH)
 
 
 def understood_wish(

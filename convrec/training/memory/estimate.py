@@ -149,8 +149,7 @@ def _reference(shape: ModelShape, setup: TrainingSetup) -> float:
     """The reference model. Unsharded, its linear weights are kept as bf16 autocast rounds them."""
     if not setup.bf16 or setup.sharded:
         return shape.parameters * setup.frozen_bytes / setup.shards
-    tied = bool(getattr(shape.config, "tie_word_embeddings", False))
-    embeddings = int(shape.config.vocab_size) * int(shape.config.hidden_size) * (1 if tied else 2)
+    embeddings = _embeddings(shape) * (1 if _is_tied(shape) else 2)
     return float(embeddings * setup.frozen_bytes + (shape.parameters - embeddings) * BF16_BYTES)
 
 
@@ -161,16 +160,24 @@ def _embedding_gradients(shape: ModelShape, setup: TrainingSetup) -> float:
     """
     if setup.lora or setup.sharded or setup.at_once == setup.rows:
         return 0.0
-    tied = bool(getattr(shape.config, "tie_word_embeddings", False))
-    size = int(shape.config.vocab_size) * int(shape.config.hidden_size) * FLOAT32_BYTES
-    return float(size * (3 if tied else 1))
+    return float(_embeddings(shape) * FLOAT32_BYTES * (3 if _is_tied(shape) else 1))
+
+
+def _embeddings(shape: ModelShape) -> int:
+    """Parameters of the input embeddings."""
+    return int(shape.config.vocab_size) * int(shape.config.hidden_size)
+
+
+def _is_tied(shape: ModelShape) -> bool:
+    """Whether the embeddings are also the output layer's weights."""
+    return bool(getattr(shape.config, "tie_word_embeddings", False))
 
 
 def _optimizer(shape: ModelShape, setup: TrainingSetup, trained: int) -> float:
     """Both moments of AdamW; transformers keeps those of embeddings in float32."""
     if "8bit" not in setup.optimizer:
         return 2.0 * trained * FLOAT32_BYTES
-    embeddings = 0 if setup.lora else int(shape.config.vocab_size) * int(shape.config.hidden_size)
+    embeddings = 0 if setup.lora else _embeddings(shape)
     return 2.0 * embeddings * FLOAT32_BYTES + (trained - embeddings) * EIGHT_BIT_STATE
 
 
