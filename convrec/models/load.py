@@ -112,6 +112,12 @@ def load_with_report(folder: Path, *, device_map: str | None = None) -> tuple[An
     return model, sorted(report["unexpected_keys"])
 
 
+def convert_weights(model: Any, dtype: torch.dtype) -> None:
+    """Convert all weights of a model. Buffers, such as rotary frequencies, keep their type."""
+    for weight in model.parameters():
+        weight.data = weight.data.to(dtype)
+
+
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter (PEFT) rather than a whole model."""
     return (folder / ADAPTER_CONFIG).is_file()

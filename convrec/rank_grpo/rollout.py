@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from convrec.models.generation.loop import GeneratedList, generate_lists
+from convrec.models.generation.merged_adapters import merged_adapters
 from convrec.models.generation.samplers import Sampler
 
 
@@ -47,7 +48,8 @@ class Rollout:
         if self.sampler.name == "constrained":
             self.excluded = self.sampler.excluded(prompts)
         groups = _unique_prompts(prompts, trainer.num_generations)
-        with trainer.accelerator.autocast():  # rounds the weights once, not for each token
+        # One autocast rounds the weights once, not for each token.
+        with trainer.accelerator.autocast(), merged_adapters(model):
             self.lists = generate_lists(
                 model,
                 tokenizer,

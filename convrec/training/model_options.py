@@ -8,6 +8,7 @@ import torch
 
 from convrec.config import Lora, Model
 from convrec.errors import ConfigError
+from convrec.models.load import convert_weights
 from convrec.utils.error_text import first_line
 
 
@@ -37,10 +38,10 @@ def set_attention(model: Any, requested: str, *, fastest: str = "") -> None:
 def convert_frozen_weights(model: Any, settings: Model, lora: Lora) -> None:
     """Convert the weights to `model.weights` if only adapters are trained; call it before PEFT.
 
-    PEFT keeps adapters in float32. Buffers, such as rotary frequencies, keep their type.
+    PEFT keeps adapters in float32.
     """
     if lora.rank and settings.weights == "bfloat16":
-        _convert(model, torch.bfloat16)
+        convert_weights(model, torch.bfloat16)
 
 
 def round_linear_weights(model: Any) -> None:
@@ -62,9 +63,4 @@ def round_linear_weights(model: Any) -> None:
 
 def restore_float32(model: Any) -> None:
     """Convert all weights to float32, so that merging does not round adapters to bf16."""
-    _convert(model, torch.float32)
-
-
-def _convert(model: Any, dtype: torch.dtype) -> None:
-    for weight in model.parameters():
-        weight.data = weight.data.to(dtype)
+    convert_weights(model, torch.float32)

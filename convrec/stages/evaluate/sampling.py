@@ -13,15 +13,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
+import torch
 
 from convrec.config import Config
 from convrec.models.generation.recommend import ServedCatalog, recommend_texts
 from convrec.models.generation.sample import SampledList, decode_completion, sample_lists
-from convrec.models.load import Student, is_adapter, load_checkpoint, load_tokenizer, save_student
+from convrec.models.hardware import has_bf16, is_small
+from convrec.models.load import (
+    Student,
+    convert_weights,
+    is_adapter,
+    load_checkpoint,
+    load_tokenizer,
+    save_student,
+)
 from convrec.models.prompts import encode_student_prompt
 from convrec.stages.base import StepContext
 from convrec.stages.evaluate.vllm_engine import list_seeds, sample_with_vllm
-from convrec.training.job import FitFunction, TrainingJob, TrainingResult
+from convrec.training.job import Figures, FitFunction, TrainingJob, TrainingResult
 from convrec.training.launch import run_training
 from convrec.utils.distributed import process_count
 from convrec.utils.progress import Progress
@@ -56,6 +65,7 @@ def run_sampling(
         lists,
         {
             "engine": "vllm" if config.evaluate.vllm else "convrec",
+            **figures,
             "processes": figures.get("processes", 1),
             "cut lists": round(float(cut_share), 4),  # type: ignore[arg-type]
         },
@@ -65,17 +75,22 @@ def run_sampling(
 def fit_lists(job: TrainingJob, progress: Progress) -> TrainingResult:
     """Sample `evaluate.samples` lists for the frame `prompts`: prompt, and seen if constrained.
 
-    The frame `lines` has the catalog's.
+    The frame `lines` has the catalog's. Weights are bf16 where a training computes in bf16.
     """
     assert job.checkpoint is not None
     share, config = _join_processes(), job.config
+    figures: Figures = {}
     prompts = job.frames["prompts"]
     texts = prompts["prompt"].to_list()
     if config.evaluate.vllm:
         lists = _sample_with_vllm(job, job.checkpoint, texts, share, progress)
     else:
+        student = _load_on_device(job.checkpoint)
+        if config.model.bf16 and has_bf16() and not is_small(student.model):
+            convert_weights(student.model, torch.bfloat16)
+            figures["weights"] = "bfloat16"
         lists = sample_lists(
-            _load_on_device(job.checkpoint),
+            student,
             texts,
             config=config,
             samples=config.evaluate.lists_per_post,
@@ -86,7 +101,7 @@ def fit_lists(job: TrainingJob, progress: Progress) -> TrainingResult:
             lines=job.frames["lines"]["line"].to_list(),
             seen=prompts["seen"].to_list() if "seen" in prompts.columns else (),
         )
-    return {}, _gather_lists(lists)
+    return figures, _gather_lists(lists)
 
 
 def fit_served(job: TrainingJob, progress: Progress) -> TrainingResult:
@@ -119,8 +134,6 @@ def _join_processes() -> tuple[int, int]:
 
 def _load_on_device(folder: Path) -> Student:
     """The model in a folder, on this process's GPU if there is one."""
-    import torch
-
     student = load_checkpoint(folder)
     if torch.cuda.is_available():
         student.model.cuda()

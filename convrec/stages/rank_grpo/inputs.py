@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from convrec.config import Config, RankGrpo
 from convrec.errors import TrainingError
+from convrec.metrics.relevance import titles_and_years
 from convrec.models.generation.samplers import Sampler, make_sampler
 from convrec.models.load import Student
 from convrec.models.prompts import encode_student_prompt, student_prompt
@@ -49,10 +50,12 @@ def prepare_inputs(
 ) -> TrainingInputs:
     """Tokenize the samples and make the configured sampler.
 
-    The inputs' configuration has the steps of `rank_grpo.epochs` in `rank_grpo.steps`. Validation
+    Samples whose ground truth is outside the catalog are left out: no list can earn a reward. The
+    inputs' configuration has the steps of `rank_grpo.epochs` in `rank_grpo.steps`. Validation
     has one sample of each of at most `rank_grpo.eval_samples` contexts. Raises TrainingError if
     there are too few samples for a step.
     """
+    samples = _with_reward(samples, index)
     config = with_steps(config, samples)
     settings, tokenizer = config.rank_grpo, student.tokenizer
     data = training_data(samples, tokenizer, config, seed)
@@ -123,6 +126,16 @@ def _training_order(samples: int, settings: RankGrpo, seed: int) -> list[int]:
 
 def _with_truth(samples: Rows) -> list[Mapping[str, Any]]:
     return [sample for sample in samples if sample["ground_truth"]]
+
+
+def _with_reward(samples: Rows, index: TitleIndex) -> Rows:
+    """The samples of which a list can hit a ground truth; all if there are none."""
+    possible = [
+        sample
+        for sample in samples
+        if any(index.find(title, year) for title, year in titles_and_years(sample["ground_truth"]))
+    ]
+    return possible or samples
 
 
 def _prompt_encoder(tokenizer: Any, config: Config) -> Callable[[Mapping[str, Any]], list[int]]:

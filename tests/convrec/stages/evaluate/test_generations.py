@@ -19,6 +19,7 @@ from convrec.stages.evaluate import (
     GENERATIONS,
     SERVED_GENERATIONS,
     metrics_json,
+    sampling,
 )
 from convrec.stages.evaluate.generations import external_checkpoint_steps
 from convrec.stages.evaluate.report.model_card import model_card
@@ -109,6 +110,22 @@ def test_greedy_has_one_list_a_post(sampled_run: EvaluatedRun) -> None:
     assert GENERATIONS.build(StepContext(other_seed, ctx.store, ctx.parents)).rows.equals(
         built.rows
     )
+
+
+def test_large_models_sample_in_bf16_where_training_does(
+    sampled_run: EvaluatedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx = evaluate_with(sampled_run, limit=5)
+    before = GENERATIONS.build(ctx)
+    monkeypatch.setattr(sampling, "has_bf16", lambda: True)
+    assert GENERATIONS.build(ctx).rows.equals(before.rows)  # a small model
+    monkeypatch.setattr(sampling, "is_small", lambda model: False)
+    rounded = GENERATIONS.build(ctx)
+    assert rounded.figures == {**before.figures, "weights": "bfloat16"}
+    assert not rounded.rows.equals(before.rows)
+    exact = with_settings(sampled_run.config, "model", bf16=False)
+    sampled_run.config = exact
+    assert GENERATIONS.build(evaluate_with(sampled_run, limit=5)).rows.equals(before.rows)
 
 
 def test_free_is_the_checkpoint_without_a_sampler(sampled_run: EvaluatedRun) -> None:

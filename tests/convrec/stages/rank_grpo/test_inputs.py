@@ -101,15 +101,36 @@ def test_one_epoch_has_every_sample_once(encoded: list[str]) -> None:
 
 
 def prepare(checkpoint: Path, validation: list[dict[str, Any]], seed: int, **settings: Any) -> Any:
-    student = load_checkpoint(checkpoint)
-    configured = config(**settings)
-    return prepare_inputs(student, SAMPLES, validation, (), TitleIndex(FILMS), configured, seed)
+    student, index = load_checkpoint(checkpoint), TitleIndex(FILMS)
+    return prepare_inputs(student, SAMPLES, validation, (), index, config(**settings), seed)
 
 
 def test_inputs_have_the_steps_of_their_epochs(checkpoint: Path) -> None:
     prepared = prepare(checkpoint, [], 1, epochs=3)
     assert prepared.config.rank_grpo.steps == 9
     assert len(prepared.data) == 18
+
+
+@pytest.mark.parametrize(
+    ("films", "kept"),
+    [
+        ([("1", "Heat", 1995)], ["Heat"]),
+        ([("1", "Heat", None), ("3", "Big", 1989)], ["Big", "Heat"]),
+        ([("1", "Heat", 1986)], ["Alien", "Big", "Heat"]),
+    ],
+)
+def test_samples_without_a_possible_reward_are_left_out(
+    checkpoint: Path, films: list[tuple[str, str, int | None]], kept: list[str]
+) -> None:
+    samples = [
+        {**sample, "ground_truth": [{"title": title, "year": year}]}
+        for sample, (_, title, year) in zip(SAMPLES, FILMS, strict=False)
+    ]
+    settings = config(epochs=1, prompts_per_step=1)
+    student, index = load_checkpoint(checkpoint), TitleIndex(films)
+    prepared = prepare_inputs(student, samples, samples, (), index, settings, 1)
+    assert sorted(row["ground_truth"][0]["title"] for row in prepared.data) == kept
+    assert len(prepared.validation) == len(samples)
 
 
 def test_validation_has_one_sample_of_each_drawn_context(checkpoint: Path) -> None:
