@@ -61,11 +61,14 @@ def outcome(summary: dict[str, Any]) -> list[list[Any]]:
 @pytest.mark.slow
 def test_flows_over_what_is_stored(golden: Golden, home: Path) -> None:
     found = {}
-    for name, entrypoint in (
-        ("build-sft-data", "flows/build_sft_data.py:build_sft_data"),
-        ("train", "flows/train.py:train"),
-        ("evaluate", "flows/evaluate.py:evaluate"),
+    for name, entrypoint, stages in (
+        ("build-sft-data", "flows/build_sft_data.py:build_sft_data", ()),
+        ("train", "flows/train.py:train", ("sft", "rank_grpo")),
+        ("evaluate", "flows/evaluate.py:evaluate", ("evaluate",)),
     ):
+        first = flow(entrypoint)(profile="demo", overrides=SMALL)
+        made = {e["stage"] for e in first["stages"] if e["state"] != "cached"}
+        assert made <= set(stages), "what the older version made of the data is used"
         summary = flow(entrypoint)(profile="demo", overrides=SMALL)
         assert {e["state"] for e in summary["stages"]} == {"cached"}
         found[name] = {"seen": newest(name), "summary": outcome(summary)}
