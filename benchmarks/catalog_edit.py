@@ -4,10 +4,11 @@
         [--seed 0] [--set section.key=value ...]
 
 Builds the data of a profile, edits its catalog at random, plans and builds again. Then it builds
-once more in an empty warehouse that received the similarity basis, the stored answers and the pair
-index. Checks: the edit does not ask the teacher; the judge is asked about new (conversation, item,
-pass) pairs only; the plan's range contains the bill; every artifact has the same id and the same
-rows as the rebuild. The last line is JSON; the exit status is 1 if a check failed.
+once more in an empty warehouse that received the similarity basis, the fit of Adjust, the stored
+answers and the pair index. Checks: the edit does not ask the teacher; the judge is asked about new
+(conversation, item, pass) pairs only; the plan's range contains the bill; every artifact has the
+same id and the same rows as the rebuild. Also prints how many demonstrations changed, and how many
+of these name an edited item. The last line is JSON; the exit status is 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from convrec.artifacts import Store
+from convrec.catalog.diff import diff_catalogs
 from convrec.config import ROOT, load, parse_overrides
+from convrec.operations.catalog_change.report import compare_demonstrations
 from convrec.pipeline.plan import make_plan
 
 CARRIED = ("llm_answers", "llm_judged")
@@ -77,14 +80,14 @@ def judged(store: Store) -> set[tuple[Any, ...]]:
 
 
 def carry(old: Store, new: Store) -> None:
-    """Copy the answers, the pair index and the basis into an empty warehouse."""
+    """Copy the answers, the pair index and what is pinned into an empty warehouse."""
     with old.read_connection() as connection:
         tables = {name: connection.execute(f"SELECT * FROM {name}").pl() for name in CARRIED}
         pins = connection.execute("SELECT * FROM pins").pl()
-        basis = pins["artifact_id"].to_list()
-        for name in ("artifacts", "similarity_basis"):
+        pinned = pins["artifact_id"].to_list()
+        for name in ("artifacts", "similarity_basis", "adjustment"):
             tables[name] = connection.execute(
-                f"SELECT * FROM {name} WHERE artifact_id IN (SELECT unnest(?))", [basis]
+                f"SELECT * FROM {name} WHERE artifact_id IN (SELECT unnest(?))", [pinned]
             ).pl()
     with new.transaction() as connection:
         for name, rows in {**tables, "pins": pins}.items():
@@ -93,9 +96,27 @@ def carry(old: Store, new: Store) -> None:
 
 
 def data_seconds(summary: dict[str, Any]) -> float:
-    """Seconds of the data stages, without the fit of adjust."""
-    took = [e["seconds"] for e in summary["stages"] if e["kind"] != "adjustment"]
-    return float(sum(took))
+    """Seconds of the data stages."""
+    return float(sum(e["seconds"] for e in summary["stages"]))
+
+
+def changes(store: Store, first: dict[str, Any], second: dict[str, Any]) -> dict[str, int]:
+    """How many demonstrations the edit changed."""
+    (old, new), catalogs = (
+        [
+            next(e["artifact_id"] for e in summary["stages"] if e["kind"] == kind)
+            for summary in (first, second)
+        ]
+        for kind in ("demonstrations", "catalog")
+    )
+    diff = diff_catalogs(*map(store.read, catalogs))
+    report = compare_demonstrations(store, old, new, diff)
+    return {
+        "demonstrations": report.total,
+        "changed": report.changed.height,
+        "name an edited item": report.explained,
+        **report.kinds,
+    }
 
 
 def unequal(summaries: list[dict[str, Any]], stores: list[Store]) -> list[str]:
@@ -145,13 +166,12 @@ def main() -> None:
             "edit": {"sent": asked, "usd": second["llm"]["usd"], "pairs judged": len(new)},
             "pairs before": len(before),
             "seconds": {"first": round(first_seconds, 1), "edit": round(second_seconds, 1)},
-            "share of the stages' time, without the fit": round(
-                data_seconds(second) / data_seconds(first), 3
-            ),
+            "share of the stages' time": round(data_seconds(second) / data_seconds(first), 3),
             "seconds by stage": {
                 one["kind"]: [one["seconds"], other["seconds"]]
                 for one, other in zip(first["stages"], second["stages"], strict=True)
             },
+            "changes": changes(store, first, second),
             "rebuild": {"sent": third["llm"]["sent"]},
             "unequal to the rebuild": unequal([second, third], [store, fresh]),
         }

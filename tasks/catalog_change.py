@@ -12,9 +12,11 @@ from prefect.cache_policies import NO_CACHE
 from convrec import config as configuration
 from convrec.artifacts import Store
 from convrec.artifacts.last_build import PreviousBuild
+from convrec.catalog.diff import CatalogDiff
 from convrec.catalog.selection import profiles_with_catalog
 from convrec.catalog.versions import PREFIX, CatalogVersion, find_version
 from convrec.errors import CatalogError
+from convrec.operations.catalog_change.fit_age import fit_age
 from convrec.operations.catalog_change.markdown import render_plan, render_report
 from convrec.operations.catalog_change.plan import ChangePlan, plan_change
 from convrec.operations.catalog_change.report import (
@@ -59,6 +61,7 @@ class CatalogChange:
         self.run = run
         self.version = version
         self.before: PreviousBuild | None = None
+        self.diff: CatalogDiff | None = None
 
     @property
     def title(self) -> str:
@@ -71,7 +74,7 @@ class CatalogChange:
     def plan(self) -> ChangePlan:
         """Show what the rebuild will touch and cost, before it starts."""
         plan: ChangePlan = _show_plan(self)
-        self.before = plan.previous
+        self.before, self.diff = plan.previous, plan.diff
         return plan
 
     def report(self) -> dict[str, Any]:
@@ -112,14 +115,20 @@ def _show_report(change: CatalogChange) -> dict[str, Any]:
             description="the first build with these settings",
         )
         return {"changed": None}
-    report = compare_demonstrations(
-        change.run.store, change.before.refs["demonstrations"].artifact_id, new_id
-    )
-    path = report_path(change.run.store, change.before, new_id)
+    store, run = change.run.store, change.run
+    old_id = change.before.refs["demonstrations"].artifact_id
+    report = compare_demonstrations(store, old_id, new_id, change.diff)
+    path = report_path(store, change.before, new_id)
     report.write_lines(path)
     _show_table(report)
     create_markdown_artifact(
-        render_report(report, change.title, str(path)),
+        render_report(
+            report,
+            change.title,
+            str(path),
+            run.config.llm_line_format,
+            fit_age(store, run.refs),
+        ),
         key="change-report",
         description=f"{report.changed.height:,} of {report.total:,} demonstrations changed",
     )

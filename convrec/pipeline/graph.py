@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from convrec.artifacts import digest
 from convrec.config import Config, StageName
 from convrec.pipeline.experiments.ablation.ladder import ABLATION
 from convrec.pipeline.experiments.ablation.search import SEARCH
@@ -91,6 +92,23 @@ def _unadjusted(config: Config) -> str:
     return _provided(config) or ("" if config.adjust.enabled else "adjust.enabled=false")
 
 
+def _fit_pin(config: Config) -> str:
+    """The name of the pin that holds this profile's w and b in the warehouse.
+
+    It stays when the catalog or the conversations change. Files elsewhere, and other settings of
+    the steps that the scores come from, get a fit of their own.
+    """
+    steps = [CONVERSATIONS, TEACHER_LISTS, CANDIDATES, ADJUSTMENT]
+    if config.reflect.enabled:
+        steps.append(JUDGMENTS)
+    path = config.ingest.path
+    source = path.partition("@")[0] if path.startswith("hub:") else path
+    settings = {step.kind: step.config(config) for step in steps}
+    teacher = config.recommend.identity_settings(exclude={"source"})
+    scores = {"source": source, "teacher": teacher, "basis": pin_name(config), **settings}
+    return f"adjustment/{config.profile}/{digest(scores)[:8]}"
+
+
 def _no_base(config: Config) -> str:
     tiny = config.model.base == "tiny"
     return "model.base=tiny knows nothing before it is trained" if tiny else ""
@@ -123,6 +141,7 @@ PIPELINE: tuple[Node, ...] = (
         ADJUSTMENT,
         _by_name("catalog", "conversations", "candidates", "judgments"),
         _unadjusted,
+        _fit_pin,
     ),
     Node(
         "demonstrations",

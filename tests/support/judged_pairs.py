@@ -33,7 +33,7 @@ def copy_responses(old: Store, new: Store) -> None:
         }
         pins = connection.execute("SELECT * FROM pins").pl()
         pinned = pins["artifact_id"].to_list()
-        for name in ("artifacts", "similarity_basis"):
+        for name in ("artifacts", "similarity_basis", "adjustment"):
             tables[name] = connection.execute(
                 f"SELECT * FROM {name} WHERE artifact_id IN (SELECT unnest(?))",
                 [pinned],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import Any
 
 import polars as pl
 
+from convrec.operations.catalog_change.fit_age import FitAge
 from convrec.operations.catalog_change.plan import ChangePlan
 from convrec.operations.catalog_change.report import ChangeReport
 from convrec.titles.line_format import LineFormat
@@ -17,6 +19,9 @@ MAX_ITEMS = 50
 MAX_DEMONSTRATIONS = 200
 MAX_FULL_DEMONSTRATIONS = 10
 MAX_CELL_CHARACTERS = 160
+
+RETRAIN_SHARE = 0.05
+"""Share of new lines to train on from which the report advises a training."""
 
 _SAFE_IN_CODE = re.compile(r"[\w./@+-]+")
 _RANKING_METRIC = re.compile(r"NDCG|Recall")
@@ -61,16 +66,24 @@ def render_plan(plan: ChangePlan, title: str, form: LineFormat) -> str:
     )
 
 
-def render_report(report: ChangeReport, title: str, lines_path: str) -> str:
+def render_report(
+    report: ChangeReport, title: str, lines_path: str, form: LineFormat, fit: FitAge | None = None
+) -> str:
     """The effect of the rebuild. `lines_path` has every line of every changed demonstration."""
     count, same = report.changed.height, report.total - report.changed.height
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in report.kinds.items() if number)
     parts = [
         f"## Changes: {_escape(title)}",
-        f"{count:,} of {report.total:,} demonstrations changed, {report.reordered:,} of them only "
-        f"in their order; {same:,} are unchanged. From `{report.old_id}` to `{report.new_id}`.",
+        f"**{count:,} of {report.total:,} demonstrations changed**"
+        + (f": {kinds}. " if count else ". ")
+        + f"{same:,} are unchanged.",
+        *(_reasons(report) if count else ()),
+        _retraining(report),
+        *([_fit_text(fit)] if fit else ()),
+        *_edit_section(report, form),
         "### Figures",
         _figure_table(report),
-        "### By item",
+        "### Lists by item",
         _item_table(report),
     ]
     if count:
@@ -78,9 +91,70 @@ def render_report(report: ChangeReport, title: str, lines_path: str) -> str:
             "### Changed demonstrations",
             _demonstration_table(report),
             *_full_demonstrations(report),
-            f"Every line of every changed demonstration: {_code(lines_path)}",
         ]
+    parts.append(
+        f"Compared: `{report.old_id}` and `{report.new_id}`."
+        + (f" Every line of every changed demonstration: {_code(lines_path)}" if count else "")
+    )
     return "\n\n".join(parts)
+
+
+def _reasons(report: ChangeReport) -> list[str]:
+    """Which edits changed the lists, and how far lines moved."""
+    count, moves = report.changed.height, report.moves
+    others = count - report.explained
+    text = f"{report.explained:,} of the changed lists name an edited item, before or now."
+    if others:
+        text += (
+            f" In the other {others:,}, an edit changed the scores of candidates that were not "
+            "edited: a title of the teacher is linked otherwise, or w and b are new."
+        )
+    if moves:
+        text += (
+            f" {len(moves):,} lines moved within their list, by {median(moves):.0f} ranks in the "
+            f"median and {max(moves)} at most."
+        )
+    return [text]
+
+
+def _retraining(report: ChangeReport) -> str:
+    """How much of the training data is new."""
+    new, lines = report.new_train_lines, report.train_lines
+    share = new / lines if lines else 0.0
+    advice = (
+        "Train again soon"
+        if share >= RETRAIN_SHARE
+        else "Train again if added items should be recommended; the rest will hardly matter"
+    )
+    return (
+        f"**Retraining**: {new:,} of {lines:,} lines to train on are new ({share:.1%}). {advice} "
+        f"(rule of thumb: from {RETRAIN_SHARE:.0%}). `convrec recommend` leaves removed items out "
+        "as soon as it gets the new catalog."
+    )
+
+
+def _fit_text(fit: FitAge) -> str:
+    """How well the pinned w and b still suit the catalog."""
+    gain = "" if fit.gain is None else f", and change NDCG@20 on validation by {fit.gain:+.4f}"
+    text = (
+        f"**Adjust**: w and b are from {fit.fitted_at:%Y-%m-%d}, learned from {fit.samples:,} "
+        f"samples{gain}. {fit.unfitted:,} of {fit.items:,} items have none yet (w = 1, b = 0)."
+    )
+    due = "A new fit is due" if fit.is_due else "A new fit is not due"
+    return f"{text} {due}: `--refresh adjust` makes one, which moves most lists a little."
+
+
+def _edit_section(report: ChangeReport, form: LineFormat) -> list[str]:
+    """The edited items, with the lists that each is in."""
+    if report.edits.is_empty():
+        return []
+    rows = [
+        (form.format(title, year), *counts)
+        for title, year, *counts in report.edits.head(MAX_ITEMS).iter_rows()
+    ]
+    columns = ("item", "edit", "lists before", "lists now", "changed lists")
+    table = _number_table(columns, rows)
+    return ["### Edited items", _with_rest(table, report.edits.height - MAX_ITEMS, " items")]
 
 
 def _catalog_section(plan: ChangePlan, form: LineFormat) -> list[str]:

@@ -1,7 +1,7 @@
 """Compares the demonstrations before and after a rebuild, and the figures of both.
 
 Lines are compared, not item ids, because the student is shown lines: a renamed item is another
-line.
+line. Edits are traced by item id.
 """
 
 from __future__ import annotations
@@ -14,9 +14,19 @@ import polars as pl
 
 from convrec.artifacts import Store
 from convrec.artifacts.last_build import PreviousBuild
+from convrec.catalog.diff import CatalogDiff
 from convrec.utils.files import atomic_path
 
 KEY = ("context_id", "sample_id", "split")
+_EDIT_SCHEMA = pl.Schema(
+    {
+        "title": pl.String,
+        "year": pl.Int64,
+        "change": pl.String,
+        "old": pl.String,
+        "new": pl.String,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,10 @@ class ChangeReport:
     `lines` has one row per line of each changed demonstration: context_id, sample_id, split, item,
     rank_before and rank_after (from 1, null if the line is not in the list). `changed` has one row
     per changed demonstration: the same key, the lists `entered` and `left`, and the number of lines
-    that `moved`. `figures` are (name, before, after), None if a set lacks the figure.
+    that `moved`. `figures` are (name, before, after), None if a set lacks the figure. `edits` has
+    one row per edited item (title, year, change) with the number of lists that name it `before` and
+    `after`, and of changed lists that name it in either. `explained` changed lists name one.
+    `train_lines` is the number of lines in the new training lists.
     """
 
     old_id: str
@@ -35,12 +48,38 @@ class ChangeReport:
     lines: pl.DataFrame
     changed: pl.DataFrame
     figures: list[tuple[str, Any, Any]]
+    edits: pl.DataFrame
+    explained: int
+    train_lines: int
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """The number of changed demonstrations by what happened to their lines."""
+        entered, left = (self.changed[name].list.len() > 0 for name in ("entered", "left"))
+        return {
+            "exchanged lines": int((entered & left).sum()),
+            "only gained lines": int((entered & ~left).sum()),
+            "only lost lines": int((left & ~entered).sum()),
+            "only changed their order": self.reordered,
+        }
 
     @property
     def reordered(self) -> int:
         """The number of changed demonstrations with the same lines in another order."""
         exchanged = self.changed["entered"].list.len() + self.changed["left"].list.len()
         return int((exchanged == 0).sum())
+
+    @property
+    def moves(self) -> list[int]:
+        """By how many ranks each line moved that stayed in its changed list."""
+        moved = (self.lines["rank_after"] - self.lines["rank_before"]).abs().drop_nulls()
+        return moved.filter(moved > 0).to_list()
+
+    @property
+    def new_train_lines(self) -> int:
+        """The lines that entered training lists."""
+        entered = (pl.col("split") == "train") & pl.col("rank_before").is_null()
+        return self.lines.filter(entered).height
 
     def write_lines(self, path: Path) -> None:
         """Write `lines` to a CSV file, atomically."""
@@ -49,9 +88,15 @@ class ChangeReport:
             self.lines.write_csv(part)
 
 
-def compare_demonstrations(store: Store, old_id: str, new_id: str) -> ChangeReport:
-    """Compare two artifacts of kind `demonstrations`. Raises InputError if one is missing."""
-    old, new = (_demonstration_lines(store.read(artifact_id)) for artifact_id in (old_id, new_id))
+def compare_demonstrations(
+    store: Store, old_id: str, new_id: str, diff: CatalogDiff | None = None
+) -> ChangeReport:
+    """Compare two artifacts of kind `demonstrations`, whose catalogs differ by `diff`.
+
+    Raises InputError if one is missing.
+    """
+    rows = [store.read(artifact_id) for artifact_id in (old_id, new_id)]
+    old, new = (_demonstration_lines(each) for each in rows)
     both = old.join(
         new, on=[*KEY, "item", "copy"], how="full", coalesce=True, nulls_equal=True
     ).rename({"rank": "rank_before", "rank_right": "rank_after"})
@@ -72,6 +117,7 @@ def compare_demonstrations(store: Store, old_id: str, new_id: str) -> ChangeRepo
     old_figures, new_figures = (store.header(key).figures for key in (old_id, new_id))
     names = dict.fromkeys([*new_figures, *old_figures])  # in the order of the new artifact
     total = pl.concat([old.select(KEY), new.select(KEY)]).unique().height
+    edits, explained = _trace_edits(_edited_items(diff), rows[0], rows[1], changed)
     return ChangeReport(
         old_id=old_id,
         new_id=new_id,
@@ -79,7 +125,59 @@ def compare_demonstrations(store: Store, old_id: str, new_id: str) -> ChangeRepo
         lines=lines,
         changed=changed.sort(exchanged, "moved", "context_id", descending=[True, True, False]),
         figures=[(name, old_figures.get(name), new_figures.get(name)) for name in names],
+        edits=edits,
+        explained=explained,
+        train_lines=new.filter(split="train").height,
     )
+
+
+def _edited_items(diff: CatalogDiff | None) -> pl.DataFrame:
+    """One row per edit: title, year, change, and the item's id in the `old` and the `new` catalog.
+
+    An added item has no old id and a removed one no new id.
+    """
+    if diff is None:
+        return pl.DataFrame(schema=_EDIT_SCHEMA)
+    ids = {
+        "added": {"new": "item_id"},
+        "removed": {"old": "item_id"},
+        "renamed": {"old": "old_item_id", "new": "item_id"},
+        "changed": {"old": "item_id", "new": "item_id"},
+    }
+    return pl.concat(
+        [
+            frame.select(
+                "title",
+                pl.col("year").cast(pl.Int64),
+                change=pl.lit(change),
+                **{
+                    side: pl.col(ids[change][side]) if side in ids[change] else pl.lit(None)
+                    for side in ("old", "new")
+                },
+            ).cast(_EDIT_SCHEMA)
+            for change, frame in diff.by_change.items()
+        ]
+    )
+
+
+def _trace_edits(
+    edits: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame, changed: pl.DataFrame
+) -> tuple[pl.DataFrame, int]:
+    """How many lists name each edited item, and how many changed lists name any of them."""
+    edits = edits.with_row_index("edit")
+    named = []
+    for side, demonstrations in (("old", old), ("new", new)):
+        lists = demonstrations.select(KEY, items=pl.col("items").list.unique()).explode("items")
+        numbers = edits.select("edit", items=side).drop_nulls()
+        named.append(lists.join(numbers, on="items").select("edit", *KEY))
+    either = pl.concat(named).unique().join(changed, on=KEY, how="semi", nulls_equal=True)
+    for column, lists in (("before", named[0]), ("after", named[1]), ("changed", either)):
+        counts = lists.group_by("edit").agg(pl.len().alias(column))
+        edits = edits.join(counts, on="edit", how="left", maintain_order="left")
+    edits = edits.with_columns(pl.col("before", "after", "changed").fill_null(0))
+    edits = edits.sort("changed", "edit", descending=[True, False])
+    columns = ("title", "year", "change", "before", "after", "changed")
+    return edits.select(columns), either.select(KEY).unique().height
 
 
 def report_path(store: Store, previous: PreviousBuild, new_id: str) -> Path:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactRef, Store
@@ -99,12 +100,31 @@ def write(rows: Rows, path: Path) -> Path:
     return path
 
 
+def scored_lists(store: Store, refs: dict[str, ArtifactRef]) -> pl.DataFrame:
+    """By context: its demonstration, and all that it is made of but the pinned fit."""
+    catalog, candidates, judgments, demonstrations = (
+        store.read(refs[name].artifact_id)
+        for name in ("catalog", "candidates", "judgments", "demonstrations")
+    )
+    titles = catalog.select("item_id", "title", "year")
+    key = ["context_id", "item_id"]
+    scored = (
+        candidates.select(*key, "score")
+        .join(judgments.select(*key, judged="score"), on=key, how="left")
+        .join(titles, on="item_id")
+        .sort(key)
+        .group_by("context_id")
+        .agg(scored=pl.struct(pl.exclude("context_id")))
+    )
+    return demonstrations.select("context_id", "completion").join(scored, on="context_id")
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_an_incremental_build_equals_a_full_build(
     seed: int, endpoint_url: str, store: Store, tmp_path: Path
 ) -> None:
     rng, rows = random.Random(seed), demo_rows()
-    build(load("demo", {**SMALL, "llm.base_url": endpoint_url}), store)
+    last, _ = build(load("demo", {**SMALL, "llm.base_url": endpoint_url}), store)
     for step in range(2):
         rows = edit(rows, rng)
         catalog = write(rows, tmp_path / f"{step}.csv")
@@ -112,6 +132,12 @@ def test_an_incremental_build_equals_a_full_build(
         config, before = load("demo", overrides), judged_pairs(store)
         refs, sent = build(config, store)
         assert sent["recommend"] == 0
+        assert refs["adjustment"] == last["adjustment"]
+        unreached = scored_lists(store, last).join(scored_lists(store, refs), on="context_id")
+        unreached = unreached.filter(pl.col("scored") == pl.col("scored_right"))
+        assert unreached.height
+        assert unreached["completion"].equals(unreached["completion_right"])
+        last = refs
         pairs = store.read(refs["judgments"].artifact_id).height * config.reflect.passes
         new = judged_pairs(store) - before
         assert len(new) <= pairs

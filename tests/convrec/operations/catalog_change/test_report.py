@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactSpec, StepResult, Store
+from convrec.catalog.diff import diff_catalogs
+from convrec.operations.catalog_change.fit_age import fit_age
 from convrec.operations.catalog_change.markdown import render_report
 from convrec.operations.catalog_change.report import compare_demonstrations
+from convrec.titles.line_format import DEFAULT_FORMAT
 
 Lists = dict[str, list[str]]
 
@@ -58,7 +62,65 @@ def test_each_changed_demonstration_is_reported(store: Store, ids: tuple[str, st
 def test_equal_demonstrations_have_no_change(store: Store, ids: tuple[str, str]) -> None:
     report = compare_demonstrations(store, ids[0], ids[0])
     assert report.changed.is_empty()
-    assert "No item entered or left a list" in render_report(report, "t", "lines.csv")
+    assert "No item entered or left a list" in render_report(
+        report, "t", "lines.csv", DEFAULT_FORMAT
+    )
+
+
+def item(item_id: str, title: str, text: str = "") -> dict[str, Any]:
+    fields = {"item_id": item_id, "title": title, "year": 1990, "text": text}
+    return {**fields, "aliases": [], "genres": []}
+
+
+def test_changes_are_traced_to_edited_items(store: Store, ids: tuple[str, str]) -> None:
+    before = pl.DataFrame([item("A", "Ant"), item("B", "Bee"), item("C", "Cat")])
+    after = pl.DataFrame([item("A", "Ant"), item("C", "Cat", "a film"), item("D", "Dog")])
+    report = compare_demonstrations(store, *ids, diff_catalogs(before, after))
+    assert report.edits.rows() == [
+        ("Bee", 1990, "removed", 3, 0, 2),
+        ("Dog", 1990, "added", 0, 1, 1),
+        ("Cat", 1990, "changed", 1, 1, 1),
+    ]
+    assert report.explained == 2  # `turned` and `other`
+    assert list(report.kinds.values()) == [1, 1, 1, 1]
+    assert sorted(report.moves) == [1, 1, 1]
+    assert (report.new_train_lines, report.train_lines) == (2, 8)
+    page = render_report(report, "t", "lines.csv", DEFAULT_FORMAT)
+    assert "2 of the changed lists name an edited item" in page
+    assert "In the other 2, an edit changed the scores" in page
+    assert "2 of 8 lines to train on are new (25.0%). Train again soon" in page
+    assert page.index("Bee (1990)") < page.index("### Figures")
+
+
+@pytest.mark.parametrize(
+    ("unfitted", "gain", "due"),
+    [(2, 0.1, False), (3, 0.1, True), (0, -0.1, True), (0, None, False)],
+)
+def test_a_new_fit_is_due_for_many_items_or_a_loss(
+    store: Store, ids: tuple[str, str], unfitted: int, gain: float | None, due: bool
+) -> None:
+    items = [str(i) for i in range(20)]
+    catalog = ArtifactSpec("catalog", "ingest", 1, {"unfitted": unfitted})
+    fit = ArtifactSpec("adjustment", "adjust", 1, {"unfitted": unfitted})
+    lists = ArtifactSpec("demonstrations", "adjust", 1, {"gain": gain})
+    fitted = pl.DataFrame({"item_id": items[unfitted:], "weight": 1.0, "bias": 0.0})
+    rows = pl.DataFrame([item(i, i) for i in items])
+    figures = {"validation NDCG@20 before": 0.5, "validation NDCG@20 after": 0.5 + (gain or 0)}
+    refs = {
+        "catalog": store.put(catalog, StepResult(rows)),
+        "adjustment": store.put(fit, StepResult(fitted, {"samples": 1234})),
+        "demonstrations": store.put(
+            lists, StepResult(store.read(ids[0]), {} if gain is None else figures)
+        ),
+    }
+    age = fit_age(store, refs)
+    assert age is not None
+    assert (age.items, age.unfitted, age.samples, age.is_due) == (20, unfitted, 1234, due)
+    assert age.gain == (None if gain is None else pytest.approx(gain))
+    page = render_report(compare_demonstrations(store, *ids), "t", "p", DEFAULT_FORMAT, age)
+    assert f"{unfitted} of 20 items have none yet" in page
+    assert ("A new fit is due" in page) == due
+    assert fit_age(store, {}) is None
 
 
 def test_a_repeated_line_is_compared_copy_by_copy(store: Store) -> None:
@@ -72,7 +134,7 @@ def test_the_page_shows_both_figures_and_escapes_titles(store: Store, tmp_path: 
     old = store_demonstrations(store, {"c1": ["Heat (1995)"]}, 0)
     new = store_demonstrations(store, {"c1": ["<script>alert(1)</script> | [x](http://evil)"]}, 1)
     report = compare_demonstrations(store, old, new)
-    page = render_report(report, "catalog demo", "lines.csv")
+    page = render_report(report, "catalog demo", "lines.csv", DEFAULT_FORMAT)
     assert "| validation NDCG@20, after adjust | 0.5 | 0.6 | +0.1 |" in page
     assert "`c1`" in page
     assert "Heat (1995)" in page
