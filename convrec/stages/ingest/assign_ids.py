@@ -60,7 +60,10 @@ def _possible_repeats(ids: pl.DataFrame) -> Iterator[tuple[int, str, int, bool, 
 
 
 def assign_splits(ids: pl.DataFrame) -> tuple[pl.DataFrame, RejectedSamples]:
-    """(samples with their split, rejected samples); a context is never in two splits."""
+    """(samples with their split, rejected samples); a context is never in two splits.
+
+    Nor is a conversation in another split than its continuations where a hash decides.
+    """
     by_context = ids.group_by("context_id", maintain_order=True)
     splits: Sequence[str | None]
     if ids["created_utc"].null_count() < ids.height:
@@ -71,8 +74,10 @@ def assign_splits(ids: pl.DataFrame) -> tuple[pl.DataFrame, RejectedSamples]:
         reason = pl.lit("no created_utc, which other rows have")
         is_valid = pl.col("split").is_not_null()
     elif set(ids["file_split"].unique()) <= {"", "train"}:
-        contexts = ids.select(pl.col("context_id").unique(maintain_order=True))
-        splits = split_by_hash(contexts["context_id"])
+        contexts = ids.select("context_id", "thread_id").unique("context_id", maintain_order=True)
+        threads = contexts["thread_id"].unique(maintain_order=True)
+        by_thread = dict(zip(threads, split_by_hash(threads), strict=True))
+        splits = [by_thread[thread] for thread in contexts["thread_id"]]
         reason, is_valid = pl.lit(""), pl.lit(True)
     else:
         number = pl.col("file_split").replace_strict(SPLITS, range(len(SPLITS)))

@@ -15,7 +15,7 @@ from convrec.catalog.years import is_plain_year
 from convrec.stages.ingest.chat import is_deleted, is_plain, read_prompt
 from convrec.stages.ingest.json_rows import begins_list, line_rows
 from convrec.stages.ingest.raw_rows import ConversationFile, read_raw_rows
-from convrec.stages.ingest.samples import BadRowError
+from convrec.stages.ingest.samples import BadRowError, is_continuation
 from convrec.titles.normalize import clean_text, clean_title
 from convrec.utils.file_content import data_suffix, is_compressed, is_parquet, text_lines
 
@@ -25,6 +25,9 @@ _TITLE_KEYS = tuple(f'"{name}"'.encode() for name in _TITLE_COLUMNS)
 _SIGNS = (b"eleted", b"emoved", b'"from"', b"}{", b"} {")
 _WIDE_SIGNS = frozenset("\uff08\uff3b\u3010\u3014\u300a\u3008\u300c\u300e")
 """What `clean_title` looks for besides `clean_text`."""
+
+_TURN = re.compile(rb"\\n\s*(?:user|seeker|human|system|recommender|assistant)\s*:", re.IGNORECASE)
+"""The beginning of a later turn in a text as JSON."""
 
 _ROLE, _USER, _ASSISTANT, _PROMPT = b'"role"', b'"user"', b'"assistant"', b'"prompt"'
 _PARTS = re.compile(rb'"content"\s*:\s*[^"\s]')
@@ -40,7 +43,11 @@ _TITLE_FORM = re.compile(
 def is_read_differently(files: Iterable[ConversationFile]) -> bool:
     """Whether any file has a name or a row that is read in another way than before."""
     files = list(files)
-    return any(map(_is_named_newly, files)) or any(map(_has_new_rows, files))
+    return (
+        any(map(_is_named_newly, files))
+        or any(map(_has_new_rows, files))
+        or (all(file.split in ("", "train") for file in files) and any(map(_has_threads, files)))
+    )
 
 
 def _is_named_newly(file: ConversationFile) -> bool:
@@ -55,6 +62,30 @@ def _has_new_rows(file: ConversationFile) -> bool:
         return False  # no earlier version could read it
     with text_lines(file.path) as lines:
         return any(_is_new_line(line, number == 0) for number, line in enumerate(lines))
+
+
+def _has_threads(file: ConversationFile) -> bool:
+    """Whether a file without a split has a conversation of several turns and without a date."""
+    if data_suffix(file.path.name) == ".arrow" or is_parquet(file.path):
+        return any(_is_undated_thread(row.value) for row in read_raw_rows(file))
+    if file.path.suffix.lower() != ".jsonl" or is_compressed(file.path):
+        return False  # no earlier version could read it
+    with text_lines(file.path) as lines:
+        return any(
+            _is_undated_thread(row.value)
+            for number, line in enumerate(lines)
+            if _TURN.search(line)
+            for row in line_rows(line, is_first=number == 0)
+        )
+
+
+def _is_undated_thread(row: Any) -> bool:
+    if not isinstance(row, dict) or row.get("created_utc") not in (None, ""):
+        return False
+    try:
+        return is_continuation(read_prompt(row.get("prompt")).conversation)
+    except BadRowError:
+        return False
 
 
 def _is_new_line(line: bytes, is_first: bool) -> bool:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.artifacts.tables import KINDS
-from convrec.stages.ingest.samples import Sample, Title
+from convrec.stages.ingest.samples import Sample, Title, thread_id
 from convrec.stages.partitions import write_tables
 
 BATCH_SIZE = 4096
@@ -30,6 +30,7 @@ ID_SCHEMA = {
     "sample_id": pl.String,
     "context_id": pl.String,
     "created_utc": pl.Int64,
+    "thread_id": pl.String,
 }
 """The columns of `SampleBuffer.ids`, after `position`."""
 
@@ -88,7 +89,10 @@ class SampleBuffer:
         self._files.append(self._folder / f"{len(self._files):06}.arrow")
         with pa.ipc.new_file(str(self._files[-1]), table.schema) as writer:
             writer.write_table(table)
-        ids = [(*s.raw[:3], s.sample_id, s.context_id, s.created_utc) for s in self._pending]
+        ids = [
+            (*s.raw[:3], s.sample_id, s.context_id, s.created_utc, thread_id(s.conversation))
+            for s in self._pending
+        ]
         self._ids.append(pl.DataFrame(ids, ID_SCHEMA, orient="row"))
         self._pending = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,10 @@ import polars as pl
 from convrec.catalog.rows import quarantine_row
 from convrec.errors import InputError
 from convrec.stages.ingest.raw_rows import RawRow
+
+_LATER_TURN = re.compile(
+    r"\n\s*(?:user|seeker|human|system|recommender|assistant)\s*:", re.IGNORECASE
+)
 
 Title = dict[str, Any]
 """{"title": text, "year": number or None}"""
@@ -32,6 +37,20 @@ class Sample(NamedTuple):
     seen: list[Title]
     ground_truth: list[Title]
     completion: str | None
+
+
+def thread_id(conversation: str) -> str:
+    """The context id of a conversation's first turn, which its continuations share.
+
+    Turns begin with their speaker, as in "USER: ..." and "SYSTEM: ...", on a line of their own.
+    """
+    later = _LATER_TURN.search(conversation)
+    return context_id(conversation[: later.start()].strip() if later else conversation)
+
+
+def is_continuation(conversation: str) -> bool:
+    """Whether a conversation has several turns."""
+    return _LATER_TURN.search(conversation) is not None
 
 
 def context_id(conversation: str) -> str:

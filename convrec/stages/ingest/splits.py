@@ -1,7 +1,8 @@
 """Assigns splits: no conversation is in two splits.
 
 By date if the data has `created_utc` (as in the paper: train until 2022-10, validation 2022-11,
-test from 2022-12), else by file name, else by a hash of the conversation or dialogue.
+test from 2022-12), else by file name, else by a hash of the dialogue or of the conversation's first
+turn.
 """
 
 from __future__ import annotations

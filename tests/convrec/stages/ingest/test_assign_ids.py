@@ -27,7 +27,7 @@ IdRow = tuple[str, str, str, str, int | None]
 
 
 def frame(rows: list[IdRow]) -> pl.DataFrame:
-    numbered = [(*row[:2], line, *row[2:]) for line, row in enumerate(rows, 1)]
+    numbered = [(*row[:2], line, *row[2:], row[3]) for line, row in enumerate(rows, 1)]
     return pl.DataFrame(numbered, ID_SCHEMA, orient="row").with_row_index("position")
 
 

@@ -31,6 +31,7 @@ def config(folder: Path, **overrides: Any) -> Config:
 
 
 def ingest(folder: Path, files: dict[str, list[Any]], **overrides: Any) -> IngestedData:
+    folder.mkdir(exist_ok=True)
     (folder / "catalog.csv").write_text(CATALOG, encoding="utf-8")
     for name, rows in files.items():
         lines = (value if isinstance(value, str) else json.dumps(value) for value in rows)
@@ -178,6 +179,32 @@ def test_a_single_split_name_is_split_by_hash(tmp_path: Path) -> None:
     rows = [row(f"USER: post {n}") for n in range(40)]
     frame = ingest(tmp_path, {"train.jsonl": rows}).conversations
     assert set(frame["split"]) == {"train", "validation", "test"}
+
+
+def test_a_continuation_has_the_split_of_its_post(tmp_path: Path) -> None:
+    posts = [f"USER: Something like film {number}?" for number in range(40)]
+    longer = [f"{post}\nSYSTEM: The Thing.\n\nUSER: Seen it." for post in posts]
+    rows = [row(text) for text in [*longer, *posts]]
+    data = ingest(tmp_path / "one", {"train.jsonl": rows}).conversations
+    splits = data.select(pl.col("conversation").str.split("\n").list.first(), "split").unique()
+    assert splits.height == len(posts)
+    assert splits["split"].n_unique() == 3
+    alone = ingest(tmp_path / "two", {"train.jsonl": rows[40:]}).conversations
+    assert set(alone.select("conversation", "split").rows()) == set(splits.rows())
+
+
+def test_continuations_have_another_id_only_where_a_hash_decides(tmp_path: Path) -> None:
+    thread = row("USER: Like Heat?\nSYSTEM: Ronin.\nUSER: Seen it.")
+    cases: dict[str, tuple[dict[str, list[Any]], bool]] = {
+        "hashed": ({"train.jsonl": [thread]}, True),
+        "no turns": ({"train.jsonl": [row("USER: Like Heat?\nEdit: with a heist")]}, False),
+        "dated": ({"train.jsonl": [{**thread, "created_utc": 1_600_000_000}]}, False),
+        "named": ({"train.jsonl": [thread], "test.jsonl": [row("USER: Like Big?")]}, False),
+    }
+    for name, (files, differs) in cases.items():
+        ingest(tmp_path / name, files)
+        inputs = conversations_inputs(config(tmp_path / name))
+        assert ("conversations_reading" in inputs) == differs, name
 
 
 def test_sample_ids_may_repeat_across_files_only(tmp_path: Path) -> None:
