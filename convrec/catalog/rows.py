@@ -40,12 +40,14 @@ class CatalogRow(NamedTuple):
 class CollectedItems(NamedTuple):
     """Items and quarantine rows.
 
-    `is_new` says that earlier versions of convrec would have made other rows.
+    `is_new` says that earlier versions of convrec would have made other rows. `decoded` titles had
+    URL escapes, HTML entities or invisible characters.
     """
 
     items: pl.DataFrame
     quarantine: pl.DataFrame
     is_new: bool
+    decoded: int
 
 
 def collect_items(
@@ -66,7 +68,7 @@ def collect_items(
     quarantine: list[dict[str, Any]] = []
     titles: dict[tuple[str, int | None], int] = {}
     ids: dict[str, int] = {}
-    is_new = False
+    is_new, decoded = False, 0
     for row in rows:
         item, reason = _parse_item(row, text_columns, year_in_title)
         is_new = is_new or row.is_new or _is_read_differently(row)
@@ -78,6 +80,7 @@ def collect_items(
                 reason = f"repeats the item_id {item['item_id']!r} of line {ids[item['item_id']]}"
             else:
                 titles[key] = ids[item["item_id"]] = row.line
+                decoded += clean_text(row.values["title"]) != row.values["title"]
                 items.append(item)
         if reason:
             quarantine.append(quarantine_row(source, row.line, reason, _to_csv(row.values)))
@@ -88,7 +91,7 @@ def collect_items(
             rows=[(f"line {row['line']}", row["reason"]) for row in quarantine],
         )
     return CollectedItems(
-        artifact_frame("catalog", items), artifact_frame("quarantine", quarantine), is_new
+        artifact_frame("catalog", items), artifact_frame("quarantine", quarantine), is_new, decoded
     )
 
 

@@ -17,6 +17,8 @@ from convrec.utils.terminal import write_data
 if TYPE_CHECKING:
     import polars as pl
 
+    from convrec.catalog.rows import CollectedItems
+
 app = typer.Typer(help="Check, compare, link and publish catalogs.", no_args_is_help=True)
 
 _MAX_ROWS = 20
@@ -41,13 +43,14 @@ def check(
     json_file: JsonFile = None,
 ) -> None:
     """Count the usable rows of FILE and list the others with the reason."""
-    items, bad = _load(file, profile, year_in_title)
+    items, bad, _, decoded = _load(file, profile, year_in_title)
     result = {
         "file": str(file),
         "items": items.height,
         "with_year": items.height - items["year"].null_count(),
         "with_genres": items.filter(items["genres"].list.len() > 0).height,
         "with_aliases": items.filter(items["aliases"].list.len() > 0).height,
+        "decoded_titles": decoded,
         "quarantined": bad.to_dicts(),
     }
     if write_json(result, json_file):
@@ -55,6 +58,11 @@ def check(
     typer.echo(f"{file}: {items.height} items, {bad.height} rows in quarantine")
     names = ("year", "genres", "aliases")
     print_table(("with", "items"), [(name, result[f"with_{name}"]) for name in names])
+    if decoded:
+        typer.echo(
+            f"titles with URL escapes, HTML entities or invisible characters: {decoded}; lists and "
+            "reports show them decoded"
+        )
     if bad.height:
         typer.echo("Quarantine")
         print_table(("line", "reason", "row"), bad.select("line", "reason", "raw").iter_rows())
@@ -71,7 +79,7 @@ def diff(
     """List the items that were added, removed, renamed or changed from OLD to NEW."""
     from convrec.catalog.diff import diff_catalogs
 
-    before, after = (_load(file, profile, year_in_title)[0] for file in (old, new))
+    before, after = (_load(file, profile, year_in_title).items for file in (old, new))
     changes = diff_catalogs(before, after)
     frames = {
         "added": changes.added.select("item_id", "title", "year"),
@@ -111,7 +119,7 @@ def link(
             "standard input is closed, so there are no titles to link; use a file or a pipe with "
             f"one title per line, as in `convrec catalog link --catalog {catalog} < titles.txt`"
         )
-    items, _ = _load(catalog, profile, year_in_title)
+    items = _load(catalog, profile, year_in_title).items
     titles = _split_lines(sys.stdin.buffer.read().decode(errors="replace"))
     noun = load(profile).domain.noun if profile else DEFAULT_NOUN
     links = Linker(items, noun).link_many([(title, None) for title in titles])
@@ -181,7 +189,7 @@ def versions(
     print_table((*columns, "published_at"), cells)
 
 
-def _load(file: Path, profile: str, year_in_title: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _load(file: Path, profile: str, year_in_title: bool) -> CollectedItems:
     from convrec.catalog.load import read_configured_catalog
     from convrec.config import Config, load
 
@@ -189,7 +197,7 @@ def _load(file: Path, profile: str, year_in_title: bool) -> tuple[pl.DataFrame, 
     if year_in_title:
         ingest = config.ingest.model_copy(update={"year_in_title": True})
         config = config.model_copy(update={"ingest": ingest})
-    return read_configured_catalog(file, config)[:2]
+    return read_configured_catalog(file, config)
 
 
 def _split_lines(text: str) -> list[str]:

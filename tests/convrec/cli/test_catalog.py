@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from convrec.artifacts import Store
+from convrec.catalog.load import load_catalog
 from convrec.catalog.publish import publish_catalog
 from convrec.cli.catalog import app
 from convrec.config import ROOT
@@ -41,6 +42,17 @@ def test_check_writes_json(catalog: Path) -> None:
     result = CliRunner().invoke(app, ["check", str(catalog), "--json", "-"])
     figures = json.loads(result.output)
     assert (figures["items"], figures["with_year"], len(figures["quarantined"])) == (2, 2, 1)
+
+
+def test_check_counts_decoded_titles(tmp_path: Path) -> None:
+    file = tmp_path / "escaped.csv"
+    titles = ["%22Crocodile%22 Dundee,1986", "Tom &amp; Jerry,1992", "100% Wolf,2020", "&amp;,x"]
+    file.write_text("\n".join(["title,year", *titles]), encoding="utf-8")
+    shown = CliRunner().invoke(app, ["check", str(file)]).output
+    assert "3 items, 1 rows in quarantine" in shown
+    assert "titles with URL escapes, HTML entities or invisible characters: 2;" in shown
+    items = load_catalog(file)[0]
+    assert items["title"].to_list() == ['"Crocodile" Dundee', "Tom & Jerry", "100% Wolf"]
 
 
 def test_link_writes_a_row_per_line_in_order(catalog: Path) -> None:
