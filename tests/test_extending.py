@@ -17,6 +17,7 @@ from convrec.stages.base import StepContext
 from convrec.stages.ingest.formats import FORMATS
 from convrec.stages.ingest.read import read_conversations
 from convrec.stages.rank_grpo.algorithms import ALGORITHMS
+from convrec.stages.remap.descriptions.facts import SOURCES, read_facts
 from convrec.stages.remap.similarity import SIMILARITY_MODELS
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
@@ -25,17 +26,23 @@ PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 @pytest.fixture
 def page_code(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The names that the page's code defines; its registrations end with the test."""
-    for allowed in (choices.INPUT_FORMATS, choices.SIMILARITIES, choices.ALGORITHMS):
+    for allowed in (
+        choices.INPUT_FORMATS,
+        choices.SIMILARITIES,
+        choices.ALGORITHMS,
+        choices.FACT_SOURCES,
+    ):
         monkeypatch.setattr(allowed, "names", list(allowed.names))
     for table, name in (
         (RANKING_METRICS, "precision"),
         (ALGORITHMS, "signed"),
         (FORMATS, "tickets"),
         (SIMILARITY_MODELS, "same-year"),
+        (SOURCES, "lengths"),
     ):
         monkeypatch.setitem(table, name, None)  # type: ignore[arg-type]
     blocks = re.findall(r"^( *)```python\n(.*?)^ *```", PAGE.read_text("utf-8"), re.S | re.M)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     names: dict[str, Any] = {}
     for _, block in blocks:
         exec(compile(textwrap.dedent(block), str(PAGE), "exec"), names)
@@ -47,11 +54,15 @@ def test_what_the_page_registers_can_be_configured(page_code: dict[str, Any]) ->
         "ingest.format": "tickets",
         "remap.similarity": "same-year",
         "rank_grpo.algorithm": "signed",
+        "remap.fact_source": "lengths",
     }
     config = load("demo", settings)
     assert config.rank_grpo.algorithm == "signed"
     assert ALGORITHMS["signed"].trainer is page_code["SignedTrainer"]
     assert SIMILARITY_MODELS["same-year"] is page_code["SameYear"]
+    facts = read_facts(config)
+    assert facts is not None
+    assert facts.find([("The Thing", 1982)]) == ["a movie with 2 words"]
     assert RANKING_METRICS["precision"].label == "Precision"
 
 

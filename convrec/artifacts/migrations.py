@@ -91,6 +91,8 @@ MIGRATIONS = {
             GROUP BY judge_key, pass, request_key;
         DROP TABLE llm_judged_pairs;
     """,  # noqa: S608
+    # Descriptions of items.
+    9: table_sql("descriptions"),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 STORAGE_OPTION = "STORAGE_VERSION 'v1.3.0'"
 """Option to attach a warehouse file for writing: the first format with small dictionaries.
@@ -51,6 +51,14 @@ KINDS: dict[str, dict[str, str]] = {
         "line": "VARCHAR",
         "title": "VARCHAR",
         "year": "INTEGER",
+    },
+    "descriptions": {
+        "item_id": "VARCHAR",
+        "title": "VARCHAR",
+        "year": "INTEGER",
+        "source": "VARCHAR",
+        "keywords": "VARCHAR[]",
+        "plot": "VARCHAR",
     },
     "similarity_basis": {
         "term": "VARCHAR",

@@ -23,11 +23,12 @@ class Choices:
         if value in self.names:
             return value
         *first, last = map(repr, self.names)
-        raise ValueError(f"Input should be {', '.join(first)} or {last}")
+        raise ValueError(f"Input should be {' or '.join(filter(None, (', '.join(first), last)))}")
 
 
 INPUT_FORMATS = Choices("demo", "reddit-v2", "inspired", "redial")
 SIMILARITIES = Choices("tfidf", "sentence-transformers", "openai")
+FACT_SOURCES = Choices("")
 ALGORITHMS = Choices("rank_grpo", "grpo", "gspo", "dr_grpo", "dapo")
 TRACKERS = Choices(
     *("tensorboard", "mlflow", "wandb", "trackio", "azure_ml", "clearml", "codecarbon", "comet_ml"),

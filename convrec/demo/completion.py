@@ -9,6 +9,7 @@ from typing import Any
 
 from convrec.artifacts.identity import digest
 from convrec.demo import judge, teacher
+from convrec.demo.wishes import describe
 from convrec.demo.wishes import judge as wish_judge
 from convrec.demo.wishes import teacher as wish_teacher
 from convrec.demo.wishes.world import detect_world as detect_wishes
@@ -40,7 +41,10 @@ def complete(body: Mapping[str, Any]) -> dict[str, Any]:
     rng = random.Random(int(key[:16], 16))
     response_format = body.get("response_format")
     is_teacher = model == "demo-teacher" and not candidates
-    if wishes := detect_wishes(conversation or prompt):
+    title, _ = _extract_tag("title", "\n".join(texts))
+    if title and not conversation:
+        content = describe.respond(title, rng)
+    elif wishes := detect_wishes(conversation or prompt):
         if is_teacher:
             content = wish_teacher.respond(conversation or prompt, prompt, rng, wishes)
         else:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import polars as pl
+
 from convrec.artifacts import Store
 from convrec.llm.endpoint import endpoint_name
-from convrec.llm.estimate import CostEstimate, estimate_cost
+from convrec.llm.estimate import CostEstimate, ExpectedBytes, estimate_cost
 from convrec.llm.read import missing_requests
 from convrec.llm.requests import Request, distinct
 from convrec.pipeline.graph import Node
@@ -15,6 +17,11 @@ from convrec.stages.base import StepContext
 from convrec.stages.partitions import unique_conversations
 from convrec.stages.reflect.prompt import expected_response_bytes, judge_body
 from convrec.stages.remap.cost_estimate import EmbeddingCost, estimate_embedding_cost
+from convrec.stages.remap.descriptions.requests import (
+    DESCRIPTION_BYTES,
+    items_to_describe,
+    requests_of,
+)
 
 SAMPLE = 2000
 """Conversations from which the length of a title line is taken."""
@@ -39,8 +46,11 @@ def response_cost(node: Node, ctx: StepContext) -> tuple[dict[str, Any], int]:
     if node.step.responses is None:
         raise ValueError(f"{node.name} reads no LLM responses")
     config, count = ctx.config, 0
-    teacher = node.stage == "recommend"
-    source = (config.recommend if teacher else config.reflect).source
+    source = {
+        "teacher_lists": config.recommend.source,
+        "descriptions": config.remap.describe_source,
+        "judgments": config.reflect.source,
+    }[node.name]
     requests = distinct(node.step.responses.requests(ctx))
 
     def missing() -> Iterator[Request]:
@@ -51,19 +61,62 @@ def response_cost(node: Node, ctx: StepContext) -> tuple[dict[str, Any], int]:
 
     if source not in ("live", "batch"):  # a file is read
         return cost_row(0, CostEstimate()), sum(1 for _ in missing())
-    list_bytes = _typical_list_bytes(ctx)
     cost = estimate_cost(
         missing(),
         config=config,
         store=ctx.store,
         stage=node.stage,
-        output_kind="titles" if teacher else "ratings",
-        expected_bytes=lambda body: (
-            list_bytes if teacher else expected_response_bytes(body, config.reflect.scale)
-        ),
+        output_kind="ratings" if node.name == "judgments" else "titles",
+        expected_bytes=_expected_bytes(node, ctx),
         batch=source == "batch",
     )
     return cost_row(count, cost), count
+
+
+def _expected_bytes(node: Node, ctx: StepContext) -> ExpectedBytes:
+    """How long the answers to a node's requests are expected to be."""
+    if node.name == "descriptions":
+        return lambda body: DESCRIPTION_BYTES
+    if node.name == "judgments":
+        return lambda body: expected_response_bytes(body, ctx.config.reflect.scale)
+    list_bytes = _typical_list_bytes(ctx)
+    return lambda body: list_bytes
+
+
+def description_cost_range(known: StepContext) -> dict[str, Any]:
+    """The cost of descriptions before the teacher's lists are known.
+
+    At least the catalog is described, and at most one title outside of it for each conversation.
+    """
+    config = known.config
+    catalog = known.frame("catalog")
+    lists = pl.DataFrame(schema={"title": pl.String, "year": pl.Int32})
+    frames = {"catalog": catalog, "teacher_lists": lists}
+    items = items_to_describe(StepContext(config, known.store, frames=frames))
+    missing = list(missing_requests(distinct(requests_of(items, config)), known.store))
+    cost = estimate_cost(
+        missing,
+        config=config,
+        store=known.store,
+        stage="remap",
+        expected_bytes=lambda body: DESCRIPTION_BYTES,
+        batch=config.remap.describe_source == "batch",
+    )
+    sample = distinct(requests_of(catalog.head(SAMPLE).with_columns(facts=pl.lit("")), config))
+    titles = unique_conversations(known).height
+    one = estimate_cost(
+        sample,
+        config=config,
+        store=known.store,
+        stage="remap",
+        expected_bytes=lambda body: DESCRIPTION_BYTES,
+        batch=config.remap.describe_source == "batch",
+    )
+    high = cost + one.scaled(titles / max(1, min(SAMPLE, catalog.height)))
+    return cost_row(
+        len(missing) + titles,
+        CostEstimate(cost.usd_low, high.usd_high, cost.prompt_tokens, cost.completion_tokens),
+    )
 
 
 def embedding_cost(ctx: StepContext | None, known: StepContext) -> EmbeddingCost:

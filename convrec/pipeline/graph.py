@@ -30,7 +30,13 @@ from convrec.stages.ingest import CATALOG, CONVERSATIONS, QUARANTINE
 from convrec.stages.rank_grpo import RANK_GRPO
 from convrec.stages.recommend import TEACHER_LISTS
 from convrec.stages.reflect import JUDGMENTS
-from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS, pin_name
+from convrec.stages.remap import (
+    CANDIDATES,
+    DESCRIPTIONS,
+    SIMILARITY_BASIS,
+    is_described,
+    pin_name,
+)
 from convrec.stages.sft import SFT
 
 
@@ -84,6 +90,10 @@ def _provided(config: Config) -> str:
     )
 
 
+def _undescribed(config: Config) -> str:
+    return _provided(config) or ("" if is_described(config) else "remap.describe=off")
+
+
 def _unjudged(config: Config) -> str:
     return _provided(config) or ("" if config.reflect.enabled else "reflect.enabled=false")
 
@@ -103,6 +113,8 @@ def _fit_pin(config: Config) -> str:
         steps.append(JUDGMENTS)
     path = config.ingest.path
     source = path.partition("@")[0] if path.startswith("hub:") else path
+    if is_described(config):
+        steps.append(DESCRIPTIONS)
     settings = {step.kind: step.config(config) for step in steps}
     teacher = config.recommend.identity_settings(exclude={"source"})
     scores = {"source": source, "teacher": teacher, "basis": pin_name(config), **settings}
@@ -123,16 +135,31 @@ _MODELS = (
     "generations_served",
 )
 
+_REMAPS = _by_name("catalog", "conversations", "teacher_lists", "descriptions", "similarity_basis")
+
 PIPELINE: tuple[Node, ...] = (
     Node("catalog", CATALOG),
     Node("conversations", CONVERSATIONS),
     Node("quarantine", QUARANTINE),
     Node("teacher_lists", TEACHER_LISTS, _by_name("conversations"), _provided),
-    Node("similarity_basis", SIMILARITY_BASIS, _by_name("catalog"), _provided, pin_name),
+    Node(
+        "descriptions",
+        DESCRIPTIONS,
+        _by_name("catalog", "teacher_lists"),
+        _undescribed,
+        optional=True,
+    ),
+    Node(
+        "similarity_basis",
+        SIMILARITY_BASIS,
+        _by_name("catalog", "descriptions"),
+        _provided,
+        pin_name,
+    ),
     Node(
         "candidates",
         CANDIDATES,
-        _by_name("catalog", "conversations", "teacher_lists", "similarity_basis"),
+        _REMAPS,
         _provided,
     ),
     Node("judgments", JUDGMENTS, _by_name("catalog", "conversations", "candidates"), _unjudged),
@@ -209,8 +236,6 @@ def _remapped_by(**weights: float) -> Callable[[Config], Config]:
 
 
 _LADDER = ("teacher_lists", "candidates", "judgments", "adjustment")
-_REMAPS = _by_name("catalog", "conversations", "teacher_lists", "similarity_basis")
-
 EXPERIMENTS: tuple[Node, ...] = (
     Node(
         "candidates_linked",
@@ -235,7 +260,7 @@ EXPERIMENTS: tuple[Node, ...] = (
     Node(
         "search",
         SEARCH,
-        _by_name("catalog", "conversations", "teacher_lists", "similarity_basis", "judgments"),
+        {**_REMAPS, "judgments": "judgments"},
         _provided,
     ),
 )

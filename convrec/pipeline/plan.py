@@ -18,7 +18,13 @@ from convrec.config import DATA_STAGES, STAGES, Config, StageName
 from convrec.config.schema import source_config
 from convrec.llm.estimate import CostEstimate
 from convrec.llm.response_store import ResponseStore
-from convrec.pipeline.cost import cost_row, embedding_cost, judge_cost_range, response_cost
+from convrec.pipeline.cost import (
+    cost_row,
+    description_cost_range,
+    embedding_cost,
+    judge_cost_range,
+    response_cost,
+)
 from convrec.pipeline.graph import Node
 from convrec.pipeline.node_state import ResolvedNode, Resolver, unstored
 from convrec.pipeline.sources import adopted
@@ -27,6 +33,9 @@ from convrec.stages.ingest import is_input_local
 
 IN_MEMORY = frozenset({"ingest", "recommend", "remap"})
 """Stages cheap enough to be computed for a plan, once their responses are stored."""
+
+ROLES = {"teacher_lists": "teacher", "descriptions": "descriptions", "judgments": "judge"}
+"""Nodes that read answers, and the names of their costs."""
 
 UNKNOWN_COST = dict.fromkeys(cost_row(0, CostEstimate()))
 """The cost of a role while the data are not downloaded."""
@@ -139,17 +148,18 @@ class PlanBuilder:
         """Add a node's cost; the number of missing responses, or None while that is unknown."""
         config = self.resolver.config
         if not {"catalog", "conversations"} <= self.resolver.refs.keys():
-            if role := {"recommend": "teacher", "reflect": "judge"}.get(node.stage):
+            if role := ROLES.get(node.name):
                 self.llm[role] = UNKNOWN_COST.copy()
             return None
-        if node.stage == "remap":
+        if node.name == "candidates":
             cost = embedding_cost(ctx, self.ctx)
             if config.remap.similarity == "openai":
                 self.llm["embeddings"] = cost_row(cost.requests, cost.bill)
             return cost.texts if ctx else None
-        role = "teacher" if node.stage == "recommend" else "judge"
+        role = ROLES[node.name]
         if ctx is None:
-            self.llm[role] = judge_cost_range(self.ctx)
+            cost_range = judge_cost_range if role == "judge" else description_cost_range
+            self.llm[role] = cost_range(self.ctx)
             return None
         self.llm[role], missing = response_cost(node, ctx)
         return missing

@@ -94,8 +94,12 @@ class _StageFetch:
 
     def _mode(self) -> str:
         config = self.ctx.config
-        modes = {"recommend": config.recommend.source, "reflect": config.reflect.source}
-        return modes.get(self.step.stage, "live")
+        modes = {
+            "teacher_lists": config.recommend.source,
+            "descriptions": config.remap.describe_source,
+            "judgments": config.reflect.source,
+        }
+        return modes.get(self.step.kind, "live")
 
     def _send(
         self,

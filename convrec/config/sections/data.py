@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from convrec.config.base import Section
-from convrec.config.choices import INPUT_FORMATS, SIMILARITIES
+from convrec.config.choices import FACT_SOURCES, INPUT_FORMATS, SIMILARITIES
 
 SourceSection = Literal["ingest", "recommend", "remap", "reflect", "adjust"]
 
@@ -139,6 +139,17 @@ class Recommend(Section):
 class Remap(Section):
     """Teacher items to catalog items: s_remap = p·(S + I) + λ·s_conv."""
 
+    later_keys: ClassVar = frozenset(
+        {
+            "describe",
+            "describe_model",
+            "describe_source",
+            "describe_max_tokens",
+            "facts",
+            "fact_source",
+        }
+    )
+
     similarity: Annotated[str, AfterValidator(SIMILARITIES.check)] = Field(
         "tfidf",
         description="Similarity model for S and s_conv: TF-IDF of title, year and genres, a local "
@@ -156,6 +167,36 @@ class Remap(Section):
         0.3, ge=0, description="Weight of the conversation's similarity to an item [λ]."
     )
     keep: int = Field(50, gt=0, description="Candidates to keep per context.")
+    describe: Literal["off", "facts", "missing", "all"] = Field(
+        "off",
+        description="Compare descriptions instead of titles. `all`: the LLM describes every item, "
+        "and every title that the teacher names and the catalog lacks; `missing`: only where the "
+        "catalog has no text; `facts`: without an LLM, from `facts` alone.",
+    )
+    describe_model: str = Field("", description="Model that describes; empty: recommend.model.")
+    describe_source: Literal["live", "batch"] = Field(
+        "live", description="`live` sends single requests, `batch` uses the Batch API."
+    )
+    describe_max_tokens: int = Field(
+        400, gt=0, description="Maximum tokens of a description, including reasoning."
+    )
+    facts: str = Field(
+        "",
+        description="Facts for descriptions: a table with title and text or genres, or a folder of "
+        "text files that begin with the title.",
+    )
+    fact_source: Annotated[str, AfterValidator(FACT_SOURCES.check)] = Field(
+        "", description="Name of a source of facts that your code registers (docs/extending.md)."
+    )
+
+    @model_validator(mode="after")
+    def _check_facts(self) -> Remap:
+        if self.describe == "facts" and not (self.facts or self.fact_source):
+            raise ValueError(
+                "describe=facts needs facts: name a table or a folder in remap.facts, or use "
+                "remap.describe=missing or all to have an LLM describe"
+            )
+        return self
 
 
 class Reflect(Section):

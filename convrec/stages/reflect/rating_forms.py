@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from convrec.stages.reflect.json_values import json_values
+from convrec.llm.json_values import json_values
 
 NOT_TWO_NUMBERS = "an entry is no object of two whole numbers, candidate and rating"
 

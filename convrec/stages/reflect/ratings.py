@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from convrec.stages.reflect.json_values import json_values
+from convrec.llm.json_values import json_values
 from convrec.stages.reflect.rating_forms import (
     NOT_TWO_NUMBERS,
     NoRatingsError,

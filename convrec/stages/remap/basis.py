@@ -15,7 +15,7 @@ from convrec.artifacts import StepResult, digest
 from convrec.config import Config
 from convrec.stages.base import Step, StepContext
 from convrec.stages.remap.embedding import uses_embeddings, vector_space
-from convrec.stages.remap.texts import item_texts
+from convrec.stages.remap.texts import item_texts, read_descriptions
 from convrec.utils.tfidf import tfidf_vectorizer
 
 
@@ -25,8 +25,8 @@ def _build(ctx: StepContext) -> StepResult:
         return StepResult(
             pl.DataFrame({"term": [name], "column": [0], "idf": [1.0]}), {"model": name}
         )
-    tfidf = tfidf_vectorizer()
-    tfidf.fit(item_texts(ctx.frame("catalog")))
+    tfidf, described = tfidf_vectorizer(), read_descriptions(ctx)
+    tfidf.fit(item_texts(ctx.frame("catalog"), described, years=described is None))
     terms = tfidf.get_feature_names_out().tolist()
     rows = pl.DataFrame({"term": terms, "column": range(len(terms)), "idf": tfidf.idf_.tolist()})
     return StepResult(rows, {"terms": rows.height})
@@ -39,7 +39,8 @@ def _config(config: Config) -> dict[str, Any]:
 
 def pin_name(config: Config) -> str:
     """The name of the pin that holds this profile's basis in the warehouse."""
-    return f"similarity_basis/{config.profile}/{digest(_config(config))[:8]}"
+    settings = {**_config(config), **config.remap.identity_settings("describe")}
+    return f"similarity_basis/{config.profile}/{digest(settings)[:8]}"
 
 
 SIMILARITY_BASIS = Step(

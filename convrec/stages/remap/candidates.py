@@ -6,8 +6,8 @@ with w_S = `remap.similarity_weight` and λ = `remap.conversation_weight`. The c
 similarity and conversation hold the three terms, score their sum.
 
 Departures from the paper: I is a fuzzy link and not an exact match; w_S may differ from 1; the
-default S and s_conv are TF-IDF and not embeddings; a title outside the catalog is embedded as
-written and not as a description by the teacher.
+default S and s_conv are TF-IDF and not embeddings, and of titles instead of descriptions by the
+teacher (`remap.describe`).
 
 Every catalog item is scored for every context, CHUNK contexts at a time within a partition, so
 memory is bounded by a partition's texts and by CHUNK × catalog size.
@@ -202,8 +202,9 @@ def _build_partition(
 
 
 def _config(config: Config) -> dict[str, Any]:
-    # The model is not part of the config: the digest of its vectors is an input (`vector_inputs`).
-    return config.remap.identity_settings(exclude={"model"})
+    # The digest of a model's vectors is an input (`vector_inputs`), and descriptions are a parent.
+    weights = ("similarity_weight", "conversation_weight", "keep")
+    return config.remap.identity_settings("similarity", *weights)
 
 
 CANDIDATES = Step(

@@ -11,7 +11,7 @@ All of this is computed for the edited items alone. Contexts in doubt are rescor
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,7 @@ from convrec.stages.base import StepContext
 from convrec.stages.partitions import row_slices
 from convrec.stages.remap.linked_titles import LINK_COLUMNS, LinkedTitles, link_to_catalog
 from convrec.stages.remap.similarity import TfidfSimilarity
-from convrec.stages.remap.texts import item_texts
+from convrec.stages.remap.texts import item_texts, read_descriptions, title_texts
 
 MAX_EDITED_ITEMS = 200
 """With more edited items all contexts are rescored."""
@@ -52,7 +52,7 @@ SELECT context_id, item, sum(score / sqrt(rank)) AS score FROM (
 def find_earlier_candidates(
     ctx: StepContext, spec: ArtifactSpec, contexts: int
 ) -> ArtifactRef | None:
-    """Find the newest complete artifact that differs from `spec` only in its catalog.
+    """Find the newest complete artifact that differs from `spec` only in catalog and descriptions.
 
     None if there is none, or if all rows must be computed: on request (`ctx.rebuild`), with
     embeddings, whose products depend on the hardware, and if a catalog is smaller than
@@ -60,10 +60,10 @@ def find_earlier_candidates(
     """
     if ctx.frames or ctx.rebuild or ctx.config.remap.similarity != "tfidf":
         return None
-    keep, parents = ctx.config.remap.keep, {**spec.parents, "catalog": ""}
+    keep, parents = ctx.config.remap.keep, _other_parents(spec.parents)
     expected = (spec.version, dict(spec.config), dict(spec.inputs), parents)
     for header in reversed(ctx.store.headers("candidates")):
-        parents = {**header.parents, "catalog": ""}
+        parents = _other_parents(header.parents)
         if (header.version, header.config, header.inputs, parents) != expected:
             continue
         ref, catalog = header.ref, ctx.store.find(header.parents.get("catalog", ""))
@@ -76,6 +76,11 @@ def find_earlier_candidates(
     return None
 
 
+def _other_parents(parents: Mapping[str, str]) -> dict[str, str]:
+    """The parents without the artifacts that a catalog edit changes."""
+    return {**parents, **{role: "" for role in ("catalog", "descriptions") if role in parents}}
+
+
 def affected_contexts(
     ctx: StepContext, titles: LinkedTitles, earlier: ArtifactRef
 ) -> set[str] | None:
@@ -83,9 +88,11 @@ def affected_contexts(
 
     `titles` are linked to the present catalog.
     """
-    new = ctx.frame("catalog")
-    old = ctx.store.read(ctx.store.header(earlier.artifact_id).parents["catalog"])
-    edited = edited_items(old, new)
+    new, described = ctx.frame("catalog"), read_descriptions(ctx)
+    before = ctx.store.header(earlier.artifact_id).parents
+    old = ctx.store.read(before["catalog"])
+    described_before = None if described is None else ctx.store.read(before["descriptions"])
+    edited = edited_items(old, new, (described_before, described))
     if len(edited) > MAX_EDITED_ITEMS:
         return None
     names = titles.items.select("title", "year")
@@ -93,8 +100,13 @@ def affected_contexts(
     links = names.hstack(_link_columns(titles.items, new)).hstack(
         old_links.rename(lambda name: f"{name}_old")
     )
+    links = links.with_columns(
+        text=pl.Series(title_texts(names, described)),
+        text_before=pl.Series(title_texts(names, described_before)),
+    )
     relinked = [pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in _LINK_COLUMNS]
     relinked += [pl.col(name).is_in(list(edited)) for name in ("item_id", "item_id_old")]
+    relinked.append(pl.col("text") != pl.col("text_before"))
     changed = links.filter(pl.any_horizontal(relinked)).select("title", "year")
     items = pl.DataFrame({"item_id": list(edited)}, schema={"item_id": pl.String})
     with ctx.store.read_connection() as connection:
@@ -148,9 +160,19 @@ def _contexts_above_cutoff(
     return last.filter(reached)["context_id"]
 
 
-def edited_items(old: pl.DataFrame, new: pl.DataFrame) -> set[str]:
-    """The item_ids that were added or removed, have another text, or moved among the others."""
-    before, after = (dict(zip(c["item_id"], item_texts(c), strict=True)) for c in (old, new))
+def edited_items(
+    old: pl.DataFrame,
+    new: pl.DataFrame,
+    described: tuple[pl.DataFrame | None, pl.DataFrame | None] = (None, None),
+) -> set[str]:
+    """The item_ids that were added or removed, have another text, or moved among the others.
+
+    `described` are the descriptions before and after.
+    """
+    before, after = (
+        dict(zip(catalog["item_id"], item_texts(catalog, descriptions), strict=True))
+        for catalog, descriptions in zip((old, new), described, strict=True)
+    )
     position = {item: number for number, item in enumerate(before)}
     same_text = [item for item, text in after.items() if before.get(item) == text]
     in_order = longest_increasing_subsequence([position[item] for item in same_text])

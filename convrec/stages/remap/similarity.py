@@ -19,6 +19,7 @@ from convrec.stages.remap.linked_titles import LinkedTitles
 from convrec.stages.remap.texts import (
     collect_texts,
     item_texts,
+    read_descriptions,
     text_key,
     title_texts,
     truncate,
@@ -57,16 +58,22 @@ ModelFactory = Callable[[StepContext, LinkedTitles, pl.DataFrame], SimilarityMod
 
 
 class TfidfSimilarity:
-    """TF-IDF over title, year and genres, with the vocabulary and IDF of the basis."""
+    """TF-IDF of titles with year and genres, or with descriptions, by the basis.
+
+    Descriptions leave the year out: two films of one year have nothing else in common.
+    """
 
     def __init__(self, ctx: StepContext, titles: LinkedTitles, contexts: pl.DataFrame) -> None:
         from scipy.sparse import vstack
 
         self._tfidf = tfidf_vectorizer(ctx.frame("similarity_basis"))
         self._conversations = contexts["conversation"]
-        catalog = self._tfidf.transform(item_texts(ctx.frame("catalog"))).tocsr()
+        described = read_descriptions(ctx)
+        texts = item_texts(ctx.frame("catalog"), described, years=described is None)
+        catalog = self._tfidf.transform(texts).tocsr()
         self._catalog = catalog.T.tocsr()
-        both = vstack([catalog, self._tfidf.transform(titles.items["title"].to_list())]).tocsr()
+        written = title_texts(titles.items, described, years=False)
+        both = vstack([catalog, self._tfidf.transform(written)]).tocsr()
         as_written = catalog.shape[0] + np.arange(titles.items.height)
         self._titles = both[np.where(titles.position >= 0, titles.position, as_written)]
 
@@ -132,8 +139,9 @@ class VectorSimilarity:
             return np.array(rows, dtype=np.int64)
 
         self._conversations = vector_rows(contexts["conversation"].to_list())
-        catalog = vector_rows(item_texts(ctx.frame("catalog")))
-        title_rows = vector_rows(title_texts(titles.items))
+        described = read_descriptions(ctx)
+        catalog = vector_rows(item_texts(ctx.frame("catalog"), described))
+        title_rows = vector_rows(title_texts(titles.items, described))
         linked = titles.position >= 0
         title_rows[linked] = catalog[titles.position[linked]]
         self._titles = self._vectors[title_rows]

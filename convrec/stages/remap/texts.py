@@ -1,8 +1,8 @@
 """The texts that similarity reads: of catalog items, of titles as written, of conversations.
 
 A title that is linked to the catalog needs no text: it has the vector of its item. The paper embeds
-"Title (Year), Keywords, Plot" written by the teacher for every item; here an item's text is what
-the catalog has.
+"Title (Year), Keywords, Plot" written by the teacher for every item, as `remap.describe=all` does.
+An item without a description has the text that the catalog has.
 """
 
 from __future__ import annotations
@@ -19,18 +19,42 @@ MAX_BYTES = 8191
 embeddings API read 8,191 tokens."""
 
 
-def item_texts(catalog: pl.DataFrame) -> list[str]:
-    """The text of each catalog item: title, year, genres and other text."""
-    return _joined_columns(catalog.with_columns(pl.col("genres").list.join(" ")), "genres", "text")
+def item_texts(
+    catalog: pl.DataFrame, descriptions: pl.DataFrame | None = None, *, years: bool = True
+) -> list[str]:
+    """The text of each catalog item: title, year, genres, and its description or other text."""
+    items = catalog.with_columns(pl.col("genres").list.join(" "))
+    if descriptions is not None:
+        texts = descriptions.select("item_id", described=_DESCRIPTION).drop_nulls("item_id")
+        items = items.join(texts, on="item_id", how="left", maintain_order="left")
+        items = items.with_columns(text=pl.coalesce("described", "text"))
+    return _joined_columns(items, *_NAME[: 1 + years], "genres", "text")
 
 
-def title_texts(items: pl.DataFrame) -> list[str]:
-    """The text of each listed title: title and year as written."""
-    return _joined_columns(items)
+def title_texts(
+    items: pl.DataFrame, descriptions: pl.DataFrame | None = None, *, years: bool = True
+) -> list[str]:
+    """The text of each listed title: title and year as written, and its description if any."""
+    columns = [*_NAME[: 1 + years]]
+    if descriptions is not None:
+        texts = descriptions.filter(pl.col("item_id").is_null())
+        texts = texts.select(*_NAME, described=_DESCRIPTION)
+        items = items.join(texts, on=_NAME, how="left", nulls_equal=True, maintain_order="left")
+        columns.append("described")
+    return _joined_columns(items, *columns)
 
 
-def _joined_columns(frame: pl.DataFrame, *others: str) -> list[str]:
-    joined = pl.concat_str("title", "year", *others, separator=" ", ignore_nulls=True)
+def read_descriptions(ctx: StepContext) -> pl.DataFrame | None:
+    """The descriptions artifact; None with `remap.describe=off`."""
+    return ctx.frame("descriptions") if ctx.has("descriptions") else None
+
+
+_NAME = ("title", "year")
+_DESCRIPTION = pl.concat_str(pl.col("keywords").list.join(", "), "plot", separator=". ")
+
+
+def _joined_columns(frame: pl.DataFrame, *columns: str) -> list[str]:
+    joined = pl.concat_str(*columns, separator=" ", ignore_nulls=True)
     return frame.select(joined).to_series().to_list()
 
 
@@ -52,8 +76,8 @@ def collect_texts(
     `conversations` has context_id and conversation. The result has text_key, context_id (empty for
     texts of items and titles), text.
     """
-    unlinked = titles.items.filter(pl.col("position") < 0)
-    items = [*item_texts(ctx.frame("catalog")), *title_texts(unlinked)]
+    unlinked, described = titles.items.filter(pl.col("position") < 0), read_descriptions(ctx)
+    items = [*item_texts(ctx.frame("catalog"), described), *title_texts(unlinked, described)]
     texts = list(map(truncate, [*items, *conversations["conversation"]]))
     context_ids = [*[""] * len(items), *conversations["context_id"]]
     frame = pl.DataFrame(

@@ -1,4 +1,4 @@
-"""Find the JSON values in a judge's text: the whole text, or what stands between sentences.
+"""Find the JSON values in the text of an answer: the whole text, or what stands between sentences.
 
 Models write JSON as in a program: with trailing commas, comments, single quotes, names without
 quotes, `+2` and typographic signs. All of that is read. What is cut or broken is not completed; of
