@@ -44,6 +44,6 @@ def _works() -> dict[str, list[Work]]:
 
 
 def _guess(rng: random.Random) -> tuple[frozenset[str], str]:
-    """Genres and a mood of some work, for a title that nobody knows."""
+    """Genres and a mood of some work, for a title of no world."""
     work = rng.choice(load_world(WISH_WORLDS[0]).works)
     return work.genres, work.mood
