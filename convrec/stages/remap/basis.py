@@ -25,8 +25,8 @@ def _build(ctx: StepContext) -> StepResult:
         return StepResult(
             pl.DataFrame({"term": [name], "column": [0], "idf": [1.0]}), {"model": name}
         )
-    tfidf, described = tfidf_vectorizer(), read_descriptions(ctx)
-    tfidf.fit(item_texts(ctx.frame("catalog"), described, years=described is None))
+    tfidf = tfidf_vectorizer()
+    tfidf.fit(item_texts(ctx.frame("catalog"), read_descriptions(ctx)))
     terms = tfidf.get_feature_names_out().tolist()
     rows = pl.DataFrame({"term": terms, "column": range(len(terms)), "idf": tfidf.idf_.tolist()})
     return StepResult(rows, {"terms": rows.height})

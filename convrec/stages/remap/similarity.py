@@ -60,7 +60,7 @@ ModelFactory = Callable[[StepContext, LinkedTitles, pl.DataFrame], SimilarityMod
 class TfidfSimilarity:
     """TF-IDF of titles with year and genres, or with descriptions, by the basis.
 
-    Descriptions leave the year out: two films of one year have nothing else in common.
+    Titles outside the catalog are compared without their year.
     """
 
     def __init__(self, ctx: StepContext, titles: LinkedTitles, contexts: pl.DataFrame) -> None:
@@ -69,8 +69,7 @@ class TfidfSimilarity:
         self._tfidf = tfidf_vectorizer(ctx.frame("similarity_basis"))
         self._conversations = contexts["conversation"]
         described = read_descriptions(ctx)
-        texts = item_texts(ctx.frame("catalog"), described, years=described is None)
-        catalog = self._tfidf.transform(texts).tocsr()
+        catalog = self._tfidf.transform(item_texts(ctx.frame("catalog"), described)).tocsr()
         self._catalog = catalog.T.tocsr()
         written = title_texts(titles.items, described, years=False)
         both = vstack([catalog, self._tfidf.transform(written)]).tocsr()

@@ -19,23 +19,21 @@ MAX_BYTES = 8191
 embeddings API read 8,191 tokens."""
 
 
-def item_texts(
-    catalog: pl.DataFrame, descriptions: pl.DataFrame | None = None, *, years: bool = True
-) -> list[str]:
+def item_texts(catalog: pl.DataFrame, descriptions: pl.DataFrame | None = None) -> list[str]:
     """The text of each catalog item: title, year, genres, and its description or other text."""
     items = catalog.with_columns(pl.col("genres").list.join(" "))
     if descriptions is not None:
         texts = descriptions.select("item_id", described=_DESCRIPTION).drop_nulls("item_id")
         items = items.join(texts, on="item_id", how="left", maintain_order="left")
         items = items.with_columns(text=pl.coalesce("described", "text"))
-    return _joined_columns(items, *_NAME[: 1 + years], "genres", "text")
+    return _joined_columns(items, *_NAME, "genres", "text")
 
 
 def title_texts(
     items: pl.DataFrame, descriptions: pl.DataFrame | None = None, *, years: bool = True
 ) -> list[str]:
     """The text of each listed title: title and year as written, and its description if any."""
-    columns = [*_NAME[: 1 + years]]
+    columns = list(_NAME) if years else ["title"]
     if descriptions is not None:
         texts = descriptions.filter(pl.col("item_id").is_null())
         texts = texts.select(*_NAME, described=_DESCRIPTION)

@@ -137,15 +137,6 @@ def test_an_unlinked_title_is_similar_to_what_it_describes(
     assert after["similarity"][0] > 0.1
 
 
-def test_years_do_not_make_described_items_similar(context: Callable[..., StepContext]) -> None:
-    PLOTS["Other"] = ("a quiet drama", True)
-    films = [*FILMS, ("Other", 2001, [])]
-    ctx = context(films, [("c1", 1, "Unknown Film", 2001)], remap__conversation_weight=0.0)
-    fetched(ctx)
-    rows = CANDIDATES.build(described(ctx)).rows
-    assert rows.filter(pl.col("item_id") == "Other (2001)")["similarity"].to_list() in ([], [0.0])
-
-
 def test_an_unusable_answer_leaves_the_item_without_a_description(
     context: Callable[..., StepContext], endpoint: Endpoint
 ) -> None:
