@@ -89,6 +89,11 @@ class Config(Section):
             raise ValueError(
                 f"reflect.top={self.reflect.top} must be at least list_length={self.list_length}"
             )
+        if self.reflect.describe and self.remap.describe == "off":
+            raise ValueError(
+                "reflect.describe=true shows the judge descriptions, but remap.describe=off makes "
+                "none; set remap.describe to all, missing or facts"
+            )
         if self.remap.keep < max(self.list_length, self.reflect.top):
             raise ValueError(
                 f"remap.keep={self.remap.keep} must be at least list_length and reflect.top"

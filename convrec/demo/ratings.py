@@ -20,6 +20,9 @@ POSITION = 0.25
 SKIP, TRUNCATE = 0.006, 0.004
 """Probability, per response, of a skipped candidate and of truncated JSON."""
 
+_DESCRIPTION = re.compile(r"(\(\d{4}\)): .*")
+"""A description after a line with a year, which the simulated judge does not need."""
+
 _CANDIDATE = re.compile(r"^[ \t]*(\d+)[.)][ \t]+(\S.*)$", re.MULTILINE)
 
 
@@ -41,7 +44,8 @@ def write_ratings(
     ratings = []
     for index, (number, line) in enumerate(lines):
         position_bias = POSITION * (1 - 2 * index / max(len(lines) - 1, 1))
-        mean = opinion(parse_line(line)) + position_bias + rng.gauss(0, NOISE)
+        title = _DESCRIPTION.sub(r"\1", line)
+        mean = opinion(parse_line(title)) + position_bias + rng.gauss(0, NOISE)
         rating = max(-scale, min(scale, round(scale * mean)))
         ratings.append({"candidate": int(number), "rating": rating})
     if len(ratings) > 1 and rng.random() < SKIP:

@@ -15,6 +15,7 @@ from convrec.llm.requests import Request, distinct
 from convrec.pipeline.graph import Node
 from convrec.stages.base import StepContext
 from convrec.stages.partitions import unique_conversations
+from convrec.stages.reflect.pairs import MAX_DESCRIPTION
 from convrec.stages.reflect.prompt import expected_response_bytes, judge_body
 from convrec.stages.remap.cost_estimate import EmbeddingCost, estimate_embedding_cost
 from convrec.stages.remap.descriptions.requests import (
@@ -130,6 +131,8 @@ def judge_cost_range(known: StepContext) -> dict[str, Any]:
     config, store = known.config, known.store
     items = known.frame("catalog", "title", "year").iter_rows()
     lines = sorted((config.llm_line_format.format(title, year) for title, year in items), key=len)
+    if config.reflect.describe:
+        lines = [f"{line}: {'x' * MAX_DESCRIPTION}" for line in lines]
     conversations = unique_conversations(known)
     top, endpoint = config.reflect.top, endpoint_name(config)
 

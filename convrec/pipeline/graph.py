@@ -162,7 +162,12 @@ PIPELINE: tuple[Node, ...] = (
         _REMAPS,
         _provided,
     ),
-    Node("judgments", JUDGMENTS, _by_name("catalog", "conversations", "candidates"), _unjudged),
+    Node(
+        "judgments",
+        JUDGMENTS,
+        _by_name("catalog", "conversations", "candidates", "descriptions"),
+        _unjudged,
+    ),
     Node(
         "adjustment",
         ADJUSTMENT,

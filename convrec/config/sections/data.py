@@ -202,6 +202,8 @@ class Remap(Section):
 class Reflect(Section):
     """The judge LLM: s_reflect = s_remap + γ·(rating/L)."""
 
+    later_keys: ClassVar = frozenset({"describe"})
+
     enabled: bool = Field(True, description="Rate candidates; false skips the stage.")
     source: Literal["live", "batch"] = Field(
         "live", description="`live` sends single requests, `batch` uses the Batch API."
@@ -219,6 +221,11 @@ class Reflect(Section):
     debias: bool = Field(False, description="Subtract the fitted effect of the position.")
     scale: int = Field(2, gt=0, description="Ratings range from −L to +L [L].")
     weight: float = Field(0.5, ge=0, description="Score added by the highest rating [γ].")
+    describe: bool = Field(
+        False,
+        description="Show the judge the descriptions of `remap.describe`, for a model that does "
+        "not know every item.",
+    )
     max_characters: int = Field(
         6000,
         gt=0,

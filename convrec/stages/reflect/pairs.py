@@ -21,9 +21,13 @@ from convrec.llm.requests import Request
 from convrec.stages.base import StepContext
 from convrec.stages.partitions import catalog_lines, unique_conversations
 from convrec.stages.reflect.prompt import judge_body, sanitize
+from convrec.stages.remap.texts import description_texts, read_descriptions
 from convrec.utils.latest_value import LatestValue
 
 SLICE_CONTEXTS = 16_384
+
+MAX_DESCRIPTION = 300
+"""Characters of a description that the judge sees."""
 
 MAX_CACHED_PAIRS = 10_000_000
 """Most pairs that stay in memory between two iterations, about 300 MB."""
@@ -59,16 +63,32 @@ class PairSlice(NamedTuple):
     requests: pl.DataFrame
 
 
+def _shown_items(ctx: StepContext) -> pl.DataFrame:
+    """The catalog as the judge sees it: item_id, item; with `reflect.describe`, described."""
+    items = catalog_lines(ctx, "item", ctx.config.llm_line_format)
+    descriptions = read_descriptions(ctx) if ctx.config.reflect.describe else None
+    if descriptions is None:
+        return items
+    texts = pl.Series(description_texts(descriptions)).str.slice(0, MAX_DESCRIPTION)
+    described = descriptions.select("item_id", text=texts.str.replace_all(r"\s+", " "))
+    items = items.join(
+        described.drop_nulls("item_id"), on="item_id", how="left", maintain_order="left"
+    )
+    shown = pl.concat_str("item", "text", separator=": ", ignore_nulls=True)
+    return items.select("item_id", item=shown)
+
+
 class Pairs:
     """All pairs of one judgments artifact.
 
-    `items` has item_id, item (its line), and line: equal numbers for equal lines.
+    `items` has item_id, item (its line, as the judge sees it), and line: equal numbers for equal
+    lines.
     """
 
     def __init__(self, ctx: StepContext) -> None:
         self._config, self._store = ctx.config, ctx.store
         self._endpoint = endpoint_name(ctx.config)
-        self.items = catalog_lines(ctx, "item", ctx.config.llm_line_format).with_columns(
+        self.items = _shown_items(ctx).with_columns(
             line=(pl.col("item").rank("dense") - 1).cast(pl.UInt32)
         )
         ranked = ctx.frame("candidates", "context_id", "item_id", "score", "rank")

@@ -42,6 +42,11 @@ def title_texts(
     return _joined_columns(items, *columns)
 
 
+def description_texts(descriptions: pl.DataFrame) -> list[str]:
+    """Each description as one text: keywords, then the plot."""
+    return descriptions.select(_DESCRIPTION).to_series().to_list()
+
+
 def read_descriptions(ctx: StepContext) -> pl.DataFrame | None:
     """The descriptions artifact; None with `remap.describe=off`."""
     return ctx.frame("descriptions") if ctx.has("descriptions") else None

@@ -13,7 +13,7 @@ import pytest
 from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.config import ROOT, Config, load
 from convrec.demo import judge, ratings, server
-from convrec.errors import BudgetExceeded
+from convrec.errors import BudgetExceeded, ConfigError
 from convrec.llm.batch import BatchStore
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.fetch import FetchResult
@@ -107,6 +107,28 @@ def test_an_unusable_repair_is_a_final_failure(
     kept = rows.filter(pl.col("score").is_not_null())
     assert kept.height == rows.height
     assert run(config, store)["reflect"][0].sent == 0
+
+
+def test_the_judge_may_see_descriptions(config: Config, store: Store) -> None:
+    overrides = {**SMALL, "llm.base_url": config.llm.base_url, "remap.describe": "all"}
+    plain = load("demo", overrides)
+    described = load("demo", {**overrides, "reflect.describe": True})
+    first, before = run(plain, store)["reflect"]
+    again, after = run(described, store)["reflect"]
+    assert first.sent == again.sent > 0  # another line is another pair
+    assert before.artifact_id != after.artifact_id
+    items = Pairs(judge_ctx(described, store)).items
+    heat = items.filter(pl.col("item_id") == "Heat (1995)")["item"][0]
+    assert heat.startswith("Heat (1995): ")
+    assert "story" in heat
+    assert "\n" not in heat
+    assert store.read(after.artifact_id)["rating"].null_count() == 0
+    assert run(described, store)["reflect"][0].sent == 0
+
+
+def test_a_judge_cannot_see_what_is_not_made() -> None:
+    with pytest.raises(ConfigError, match=r"reflect\.describe=true shows the judge descriptions"):
+        load("demo", {"reflect.describe": True})
 
 
 def edited(catalog: Path) -> None:
