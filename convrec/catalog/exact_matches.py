@@ -16,15 +16,19 @@ class ItemLinker:
         self._index = TitleIndex(catalog.select("item_id", "title", "year").iter_rows())
         self._rows = catalog.select("item_id").with_row_index("item")
 
-    def link(self, samples: pl.DataFrame, column: str) -> pl.DataFrame:
-        """One row per matched title of the list column `column`, which becomes `item`."""
+    def link(self, samples: pl.DataFrame, column: str, *, to_all: bool = False) -> pl.DataFrame:
+        """One row per matched title of the list column `column`, which becomes `item`.
+
+        With `to_all`, a title has a row for each item that it may mean (`TitleIndex.find_all`).
+        """
         rows = samples.explode(column).drop_nulls(column).unnest(column)
         titles = rows.select("title", "year").unique(maintain_order=True)
-        ids = [self._index.find(title, year) for title, year in titles.iter_rows()]
-        linked = titles.with_columns(pl.Series("item_id", ids, dtype=pl.String))
+        find = self._index.find_all if to_all else self._find_one
+        ids = [find(title, year) for title, year in titles.iter_rows()]
+        linked = titles.with_columns(pl.Series("item_id", ids, dtype=pl.List(pl.String)))
         return (
             rows.join(
-                linked.drop_nulls("item_id"),
+                linked.explode("item_id").drop_nulls("item_id"),
                 on=["title", "year"],
                 nulls_equal=True,
                 maintain_order="left",
@@ -32,6 +36,10 @@ class ItemLinker:
             .join(self._rows, on="item_id", maintain_order="left")
             .drop("title", "year", "item_id")
         )
+
+    def _find_one(self, title: str, year: int | None) -> list[str]:
+        found = self._index.find(title, year)
+        return [] if found is None else [found]
 
 
 def filter_splits(conversations: pl.DataFrame, splits: Collection[str] | None) -> pl.DataFrame:

@@ -57,7 +57,9 @@ def trace_conversation(store: Store, name: str, path: LineagePath) -> dict[str, 
         if row["sample_id"] in (None, *(sample["sample_id"] for sample in samples))
     ]
     candidates = _candidates(store, path, context, names, fold)
-    seen = {index.find(*title) for sample in samples for title in sample["seen"]}
+    seen = {
+        item for sample in samples for title in sample["seen"] for item in index.find_all(*title)
+    }
     _add_final_ranks(candidates, demonstrations, seen)
     run = path.run
     return {
@@ -172,7 +174,7 @@ def _candidates(
     return candidates
 
 
-def _add_final_ranks(candidates: Rows, demonstrations: Rows, seen: set[str | None]) -> None:
+def _add_final_ranks(candidates: Rows, demonstrations: Rows, seen: set[str]) -> None:
     """Add final_rank, the rank in the first demonstration, and whether the user saw the item."""
     items = demonstrations[0]["items"] if demonstrations else []
     ranks = {item: rank for rank, item in enumerate(items, start=1)}

@@ -35,7 +35,7 @@ from convrec.errors import InputError
 from convrec.stages.adjust.figures import popularity_figures, ranking_figures
 from convrec.stages.adjust.fit import FitResult, fit_parameters, initial_parameters
 from convrec.stages.adjust.folds import contexts_left_out, without_contexts
-from convrec.stages.adjust.ground_truth import ground_truth_counts
+from convrec.stages.adjust.ground_truth import ground_truth_counts, seen_inputs
 from convrec.stages.adjust.loss import ListwiseData, listwise_data, listwise_loss
 from convrec.stages.adjust.ordered_candidates import (
     SplitData,
@@ -173,4 +173,11 @@ def _config(config: Config) -> dict[str, Any]:
     return {**settings, "list_length": config.list_length}
 
 
-ADJUSTMENT = Step(stage="adjust", kind="adjustment", version=3, build=_build, config=_config)
+ADJUSTMENT = Step(
+    stage="adjust",
+    kind="adjustment",
+    version=3,
+    build=_build,
+    config=_config,
+    inputs=seen_inputs,
+)

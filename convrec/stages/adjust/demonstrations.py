@@ -22,7 +22,11 @@ from convrec.errors import InputError
 from convrec.stages.adjust.candidates import candidate_blocks, read_contexts
 from convrec.stages.adjust.figures import TopLists, popularity_figures, ranking_figures
 from convrec.stages.adjust.folds import context_folds
-from convrec.stages.adjust.ground_truth import ground_truth_counts, read_ground_truth
+from convrec.stages.adjust.ground_truth import (
+    ground_truth_counts,
+    read_ground_truth,
+    seen_inputs,
+)
 from convrec.stages.adjust.ground_truth_first import put_ground_truth_first
 from convrec.stages.adjust.top_n import NO_ITEM, final_scores, top_items
 from convrec.stages.base import Step, StepContext
@@ -173,5 +177,10 @@ def _config(config: Config) -> dict[str, Any]:
 
 
 DEMONSTRATIONS = Step(
-    stage="adjust", kind="demonstrations", version=2, build=_build, config=_config
+    stage="adjust",
+    kind="demonstrations",
+    version=2,
+    build=_build,
+    config=_config,
+    inputs=lambda ctx: {} if ctx.config.recommend.source == "provided" else seen_inputs(ctx),
 )

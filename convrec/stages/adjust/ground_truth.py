@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,12 @@ import polars as pl
 from convrec.catalog.exact_matches import ItemLinker, filter_splits
 from convrec.stages.base import StepContext
 from convrec.stages.partitions import row_slices
+from convrec.titles.index import TitleIndex
+from convrec.titles.normalize import exact_key
+from convrec.utils.latest_value import LatestValue
+
+_LATEST_SEEN: LatestValue[dict[str, str]] = LatestValue()
+"""The adjustment and the demonstrations of a run need the same value."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +34,43 @@ class GroundTruth:
 
 
 def read_seen(ctx: StepContext, contexts: pl.DataFrame) -> pl.DataFrame:
-    """Read the items seen in each of `contexts` (context_id, context): columns context, item."""
+    """Read the items seen in each of `contexts` (context_id, context): columns context, item.
+
+    A seen title stands for every item that it may mean, as in rewards and metrics, so that no
+    demonstration teaches a line that counts as seen.
+    """
     linker, parts = _item_linker(ctx), []
     for samples in row_slices(ctx, "conversations", "context_id", "seen"):
         chosen = samples.join(contexts.select("context_id", "context"), on="context_id")
-        parts.append(linker.link(chosen.select("context", "seen"), "seen"))
+        parts.append(linker.link(chosen.select("context", "seen"), "seen", to_all=True))
     return pl.concat(parts)
+
+
+def seen_inputs(ctx: StepContext) -> dict[str, str]:
+    """That a seen title means several items, as an input of the step; empty if none does."""
+    columns = ("item_id", "title", "year")
+    if ctx.frames.keys() & {"catalog", "conversations"}:
+        return _seen_inputs(ctx, ctx.frame("catalog", *columns))
+    catalog, conversations = (
+        ctx.parents[role].artifact_id for role in ("catalog", "conversations")
+    )
+    return _LATEST_SEEN.get(
+        (ctx.store.home, catalog, conversations),
+        lambda: _seen_inputs(ctx, ctx.store.query(catalog, ", ".join(columns))),
+    )
+
+
+def _seen_inputs(ctx: StepContext, catalog: pl.DataFrame) -> dict[str, str]:
+    """Reads the conversations only if the catalog has a title twice."""
+    keys = Counter(map(exact_key, catalog["title"]))
+    twice = {key for key, count in keys.items() if count > 1}
+    index = TitleIndex(catalog.iter_rows())
+    for samples in row_slices(ctx, "conversations", "seen") if twice else ():
+        titles = samples.select("seen").explode("seen").drop_nulls().unnest("seen").unique()
+        for title, year in titles.iter_rows():
+            if exact_key(title) in twice and len(index.find_all(title, year)) > 1:
+                return {"seen": "all items of a title"}
+    return {}
 
 
 def read_ground_truth(ctx: StepContext, split: str, contexts: pl.DataFrame) -> GroundTruth:
