@@ -27,5 +27,9 @@ def film_catalog(films: Sequence[Film] = FILMS) -> pl.DataFrame:
             "genres": [genres for _, _, genres in films],
             "text": [""] * len(films),
         },
-        schema_overrides={"year": pl.Int32, "aliases": pl.List(pl.String)},
+        schema_overrides={
+            "year": pl.Int32,
+            "aliases": pl.List(pl.String),
+            "genres": pl.List(pl.String),
+        },
     )

@@ -7,6 +7,7 @@ the basis is one row with the model's name.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import polars as pl
@@ -18,6 +19,8 @@ from convrec.stages.remap.embedding import uses_embeddings, vector_space
 from convrec.stages.remap.texts import item_texts, read_descriptions
 from convrec.utils.tfidf import tfidf_vectorizer
 
+_LOG = logging.getLogger(__name__)
+
 
 def _build(ctx: StepContext) -> StepResult:
     if uses_embeddings(ctx.config):
@@ -25,8 +28,14 @@ def _build(ctx: StepContext) -> StepResult:
         return StepResult(
             pl.DataFrame({"term": [name], "column": [0], "idf": [1.0]}), {"model": name}
         )
-    tfidf = tfidf_vectorizer()
-    tfidf.fit(item_texts(ctx.frame("catalog"), read_descriptions(ctx)))
+    tfidf, catalog, described = tfidf_vectorizer(), ctx.frame("catalog"), read_descriptions(ctx)
+    is_bare = (pl.col("genres").list.len() == 0) & (pl.col("text") == "")
+    if described is None and catalog.select(is_bare.all()).item():
+        _LOG.warning(
+            "the catalog has neither genres nor text, so that TF-IDF compares nothing but titles "
+            "and years; add a column genres or text, or set remap.describe"
+        )
+    tfidf.fit(item_texts(catalog, described))
     terms = tfidf.get_feature_names_out().tolist()
     rows = pl.DataFrame({"term": terms, "column": range(len(terms)), "idf": tfidf.idf_.tolist()})
     return StepResult(rows, {"terms": rows.height})

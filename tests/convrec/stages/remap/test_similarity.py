@@ -101,3 +101,12 @@ def test_sparse_entries_equal_the_dense_similarity(
         found, model.conversation_similarity(slice(0, conversations.height))[:, columns]
     )
     assert (found > 0).any()
+
+
+def test_a_catalog_of_titles_alone_is_a_warning(
+    make_ctx: Callable[..., StepContext], caplog: pytest.LogCaptureFixture
+) -> None:
+    make_ctx()
+    assert not caplog.records
+    make_ctx([(title, year, []) for title, year, _ in FILMS])
+    assert "TF-IDF compares nothing but titles and years" in caplog.text
