@@ -141,6 +141,7 @@ class Remap(Section):
 
     later_keys: ClassVar = frozenset(
         {
+            "links",
             "describe",
             "describe_model",
             "describe_source",
@@ -165,6 +166,11 @@ class Remap(Section):
     )
     conversation_weight: float = Field(
         0.3, ge=0, description="Weight of the conversation's similarity to an item [λ]."
+    )
+    links: Literal["fuzzy", "exact"] = Field(
+        "fuzzy",
+        description="How a teacher title becomes the identity [I] of an item: by fuzzy linking, or "
+        "by an equal title with a year within two, as in the paper.",
     )
     keep: int = Field(50, gt=0, description="Candidates to keep per context.")
     describe: Literal["off", "facts", "missing", "all"] = Field(

@@ -204,7 +204,7 @@ def _build_partition(
 def _config(config: Config) -> dict[str, Any]:
     # The digest of a model's vectors is an input (`vector_inputs`), and descriptions are a parent.
     weights = ("similarity_weight", "conversation_weight", "keep")
-    return config.remap.identity_settings("similarity", *weights)
+    return config.remap.identity_settings("similarity", "links", *weights)
 
 
 CANDIDATES = Step(

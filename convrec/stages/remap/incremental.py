@@ -96,7 +96,7 @@ def affected_contexts(
     if len(edited) > MAX_EDITED_ITEMS:
         return None
     names = titles.items.select("title", "year")
-    old_links = _link_columns(link_to_catalog(names, old, ctx.config.domain.noun), old)
+    old_links = _link_columns(link_to_catalog(names, old, ctx.config), old)
     links = names.hstack(_link_columns(titles.items, new)).hstack(
         old_links.rename(lambda name: f"{name}_old")
     )

@@ -1,10 +1,12 @@
 """p and I of s_remap = p·(S + I) + λ·s_conv: the teachers' titles and their links to the catalog.
 
-The paper's I is an exact match; here it is a fuzzy link (`convrec.titles.linker`).
+The paper's I is an exact match (`remap.links=exact`); by default it is a fuzzy link
+(`convrec.titles.linker`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,9 +15,11 @@ import numpy as np
 import polars as pl
 
 from convrec.artifacts import ArtifactRef, Store
+from convrec.config import Config
 from convrec.stages.base import StepContext
+from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import format_line
-from convrec.titles.linker import Linker
+from convrec.titles.linker import Link, Linker
 from convrec.titles.parse import is_plain_title
 from convrec.titles.remarks import kind_of_work
 from convrec.utils.latest_value import LatestValue
@@ -108,11 +112,12 @@ def link_teacher_titles(ctx: StepContext) -> LinkedTitles:
         )
     titles, roles = distinct.select("title", "year"), {"catalog", "teacher_lists"}
     if ctx.frames.keys() & roles:
-        links = link_to_catalog(titles, ctx.frame("catalog"), ctx.config.domain.noun)
+        links = link_to_catalog(titles, ctx.frame("catalog"), ctx.config)
     else:
-        key = (*(ctx.parents[role].artifact_id for role in sorted(roles)), ctx.config.domain.noun)
+        artifacts = (ctx.parents[role].artifact_id for role in sorted(roles))
+        key = (*artifacts, ctx.config.domain.noun, ctx.config.remap.links)
         links = _LATEST_LINKS.get(
-            key, lambda: link_to_catalog(titles, ctx.frame("catalog"), ctx.config.domain.noun)
+            key, lambda: link_to_catalog(titles, ctx.frame("catalog"), ctx.config)
         )
     return LinkedTitles(distinct.hstack(links))
 
@@ -143,13 +148,17 @@ def _is_plain_artifact(store: Store, ref: ArtifactRef) -> bool:
     return all(map(is_plain_title, others["title"]))
 
 
-def link_to_catalog(titles: pl.DataFrame, catalog: pl.DataFrame, noun: str) -> pl.DataFrame:
-    """Link distinct titles (title, year) to a catalog; `noun` names an item.
+def link_to_catalog(titles: pl.DataFrame, catalog: pl.DataFrame, config: Config) -> pl.DataFrame:
+    """Link distinct titles (title, year) to a catalog, as `remap.links` says.
 
     The columns are position (−1 without a link) and LINK_COLUMNS (null without a link).
     """
     written = titles.rows()
     row_of = {item_id: row for row, item_id in enumerate(catalog["item_id"])}
+    if config.remap.links == "exact":
+        links = _exact_links(written, catalog)
+    else:
+        links = Linker(catalog, config.domain.noun).link_many(written)
     rows = [
         (
             row_of[link.item_id],
@@ -161,6 +170,17 @@ def link_to_catalog(titles: pl.DataFrame, catalog: pl.DataFrame, noun: str) -> p
         )
         if link
         else (-1, *(None for _ in LINK_COLUMNS))
-        for title, link in zip(written, Linker(catalog, noun).link_many(written), strict=True)
+        for title, link in zip(written, links, strict=True)
     ]
     return pl.DataFrame(rows, schema={"position": pl.Int64, **LINK_COLUMNS}, orient="row")
+
+
+def _exact_links(
+    titles: Iterable[tuple[str, int | None]], catalog: pl.DataFrame
+) -> list[Link | None]:
+    """Links by an equal title, with a year within two."""
+    items = catalog.select("item_id", "title", "year").rows()
+    index = TitleIndex(items)
+    links = {item: Link(item, title, year, 100.0, "exact") for item, title, year in items}
+    found = [index.find(title, year) for title, year in titles]
+    return [links[item] if item else None for item in found]

@@ -79,3 +79,15 @@ def test_a_list_outside_the_catalog_has_candidates(store: Store) -> None:
 def test_no_teacher_list_is_an_error(store: Store) -> None:
     with pytest.raises(InputError, match="nothing to remap"):
         CANDIDATES.build(ctx_of(store, [("other", 1, "Heat", 1995)]))
+
+
+def test_exact_links_are_of_equal_titles_alone(store: Store) -> None:
+    lists = [("c1", 1, "heat", 1996), ("c1", 2, "Aliens", 1999), ("c1", 3, "Alien, The", 1979)]
+    fuzzy = CANDIDATES.build(ctx_of(store, lists)).rows
+    exact = CANDIDATES.build(ctx_of(store, lists, links="exact")).rows
+    linked = {row["linked_from"]: row["item_id"] for row in exact.to_dicts()}
+    assert linked == {"heat (1996)": "Heat (1995)", None: linked[None]}
+    assert exact.filter(pl.col("item_id") == "Heat (1995)")["link_method"].to_list() == ["exact"]
+    assert fuzzy["linked_from"].null_count() < exact["linked_from"].null_count()
+    assert CANDIDATES.config(load("demo", {"remap.links": "exact"}))["links"] == "exact"
+    assert "links" not in CANDIDATES.config(load("demo", {}))
