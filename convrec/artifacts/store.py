@@ -27,6 +27,9 @@ from convrec.utils.files import atomic_path
 LONG_TEXT_KINDS = ("conversations",)
 """Kinds whose rows take kilobytes each."""
 
+MIN_SHORT_ID, MAX_SHOWN_IDS = 4, 5
+"""Characters that abbreviate an id at least, and ids that an error about one lists."""
+
 FOLDER_KINDS = ("checkpoint", "report")
 """Kinds that consist of files as well as rows."""
 
@@ -194,6 +197,35 @@ class Store(Warehouse):
         for artifact_id, role, parent in edges:
             parents.setdefault(artifact_id, {})[role] = parent
         return [parse_record(row, parents.get(row[0], {})) for row in rows]
+
+    def full_id(self, text: str) -> str:
+        """The id that a text is or abbreviates (`matching_ids`).
+
+        Raises InputError if there is no such id, or several.
+        """
+        found = self.matching_ids(text)
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise self._unknown(text)
+        shown = ", ".join(found[:MAX_SHOWN_IDS])
+        more = "" if len(found) <= MAX_SHOWN_IDS else f" and {len(found) - MAX_SHOWN_IDS} others"
+        raise InputError(f"{text} begins several ids: {shown}{more}; write more of it")
+
+    def matching_ids(self, text: str) -> list[str]:
+        """The id that a text is; else those that it begins, or whose hash it begins.
+
+        A text of fewer than MIN_SHORT_ID characters abbreviates none.
+        """
+        with self.read_connection() as connection:
+            rows = connection.execute(
+                "SELECT artifact_id FROM artifacts WHERE artifact_id = $1 OR (length($1) >= $2 AND "
+                "(starts_with(artifact_id, $1) OR contains(artifact_id, '-' || $1))) "
+                "ORDER BY created_at",
+                [text, MIN_SHORT_ID],
+            ).fetchall()
+        found = [artifact_id for (artifact_id,) in rows]
+        return [text] if text in found else found
 
     def _unknown(self, artifact_id: str) -> InputError:
         return InputError(

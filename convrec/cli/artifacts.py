@@ -102,6 +102,7 @@ def show(
     import polars as pl
 
     store = open_store()
+    artifact_id = store.full_id(artifact_id)
     header = store.header(artifact_id)
     frame = store.read(artifact_id)
     if context and "context_id" in frame.columns:
@@ -154,6 +155,7 @@ def export(
     from convrec.errors import InputError
 
     store = open_store()
+    artifact_id = store.full_id(artifact_id)
     frame = store.read(artifact_id)
     folder = store.fetch_folder(artifact_id)
     if folder.is_dir() and not file.suffix:
@@ -198,6 +200,7 @@ def lineage(artifact_id: ArtifactId, json_file: JsonFile = None) -> None:
     from convrec.artifacts.lineage import ancestors, descendants, direct_edges
 
     store = open_store()
+    artifact_id = store.full_id(artifact_id)
     above = ancestors(store, artifact_id)
     below = descendants(store, artifact_id)
     relations = [("itself", above[0]), *(("made_from", header) for header in above[1:])]

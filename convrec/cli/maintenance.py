@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from convrec.artifacts.store import Store
     from convrec.operations.gc import Garbage
 
-ArtifactId = Annotated[str, typer.Argument(metavar="ID", help="An artifact id.")]
+ArtifactId = Annotated[
+    str, typer.Argument(metavar="ID", help="An artifact id, or the beginning of it or its hash.")
+]
 
 KEEP_PREFIX = "kept/"
 """Prefix of pins without --name, which only keep an artifact."""
@@ -59,7 +61,7 @@ def pin(
     similarity basis that is pinned for their profile.
     """
     store = open_store()
-    store.header(artifact_id)
+    artifact_id = store.full_id(artifact_id)
     store.pin(name or f"{KEEP_PREFIX}{artifact_id}", artifact_id)
     typer.echo(f"{artifact_id} is pinned as {name or KEEP_PREFIX + artifact_id}")
 
@@ -75,8 +77,9 @@ def unpin(artifact_id: ArtifactId) -> None:
     """Remove all pins of an artifact. It stays until `gc` finds that nothing needs it."""
     store = open_store()
     names = store.unpin(artifact_id)
-    if not names:
-        store.header(artifact_id)  # raises InputError for an unknown id
+    if not names:  # the id is short, unknown or not pinned
+        artifact_id = store.full_id(artifact_id)
+        names = store.unpin(artifact_id)
     state = f"no longer pinned as {', '.join(names)}" if names else "not pinned"
     typer.echo(f"{artifact_id} is {state}")
 

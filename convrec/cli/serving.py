@@ -14,7 +14,7 @@ from convrec.errors import InputError
 
 def recommend(
     text: Annotated[str, typer.Argument(help="The request, in the user's words.")],
-    checkpoint: Annotated[str, typer.Option(help="Artifact id of a checkpoint.")],
+    checkpoint: Annotated[str, typer.Option(help="Id of a checkpoint, or its beginning.")],
     catalog: Annotated[
         Path | None,
         typer.Option(help="Catalog file to use instead of the one that the checkpoint has."),
@@ -32,7 +32,9 @@ def recommend(
 
     if not text.strip():
         raise InputError("the text is empty; write what to recommend for")
-    found = recommend_for(open_store(), checkpoint, text, catalog=catalog, n=n)
+    store = open_store()
+    checkpoint = store.full_id(checkpoint)
+    found = recommend_for(store, checkpoint, text, catalog=catalog, n=n)
     if found.seen:
         typer.echo(f"seen: {'; '.join(found.seen)}", err=True)
     if found.unknown_words:

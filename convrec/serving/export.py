@@ -80,12 +80,13 @@ def _find_source(store: Store, checkpoint: str) -> tuple[Path, str]:
     folder = resolve_path(checkpoint, "CHECKPOINT")
     if folder.is_dir():
         return folder, ""
-    ref = store.find(checkpoint) if checkpoint.startswith("checkpoint-") else None
-    if ref is None:
+    found = store.matching_ids(checkpoint) if checkpoint.startswith("checkpoint-") else []
+    if not found:
         raise InputError(
             f"{checkpoint} is neither a folder nor a checkpoint of this warehouse; "
             "`convrec artifacts list --kind checkpoint` shows the checkpoints"
         )
+    checkpoint = store.full_id(checkpoint)
     return store.fetch_folder(checkpoint), model_card(store, checkpoint)
 
 

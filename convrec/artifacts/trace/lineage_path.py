@@ -37,8 +37,9 @@ class LineagePath:
 def find_lineage_path(store: Store, name: str, *, run: str = "", of: str = "") -> LineagePath:
     """The path of a conversation, a context_id or sample_id, in the newest run that has it.
 
-    `run`, a run id or its start, or `of`, an artifact id, selects another path. Raises InputError
-    if there is no such conversation, run or artifact, or if the path has no such conversation.
+    `run`, a run id or its start, or `of`, an artifact id or its start, selects another path. Raises
+    InputError if there is no such conversation, run or artifact, or if the path has no such
+    conversation.
     """
     containing = _containing(store, name)
     if not containing:
@@ -47,7 +48,7 @@ def find_lineage_path(store: Store, name: str, *, run: str = "", of: str = "") -
             "`conversations` artifact, as `convrec artifacts show ID` prints them"
         )
     if of:
-        return lineage_path_through(store, name, [store.header(of).ref.artifact_id])
+        return lineage_path_through(store, name, [store.full_id(of)])
     if run:
         record = find_run(store, run)
         return lineage_path_through(store, name, _stored_artifacts(store, record), record)

@@ -49,6 +49,21 @@ def test_lineage_shows_ancestors_and_descendants(home: Store) -> None:
     assert direct_edges(descendants(home, root)) == [(root, middle), (middle, leaf)]
 
 
+def test_the_beginning_of_an_id_or_hash_is_enough(home: Store) -> None:
+    first, second = put_artifact(home, "a"), put_artifact(home, "b")
+    kind, _, digest = first.rpartition("-")
+    for short in (first, f"{kind}-{digest[:6]}", digest[:4], digest):
+        assert json_output("show", short)["artifact_id"] == first
+        assert json_output("lineage", short)[0]["artifact_id"] == first
+    with pytest.raises(InputError, match=rf"begins several ids: {first}, {second}; write more"):
+        text_output("show", kind)
+    for unknown in (digest[:3], "zzzz", first + "0", digest[1:9]):
+        with pytest.raises(InputError, match=f"no artifact {unknown}"):
+            text_output("show", unknown)
+    assert first in text_output("pin", digest[:5])
+    assert "no longer pinned" in text_output("unpin", digest[:5])
+
+
 def test_runs_and_their_artifacts_are_listed(home: Store) -> None:
     first, second = put_artifact(home, "a"), put_artifact(home, "b")
     record_run(home, "run-one", first)
