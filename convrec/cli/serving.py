@@ -16,9 +16,13 @@ def recommend(
     text: Annotated[str, typer.Argument(help="The request, in the user's words.")],
     checkpoint: Annotated[str, typer.Option(help="Id of a checkpoint, or its beginning.")],
     catalog: Annotated[
-        Path | None,
-        typer.Option(help="Catalog file to use instead of the one that the checkpoint has."),
-    ] = None,
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Catalog file, or published catalog (`catalog:NAME@VERSION`), to use instead of "
+            "the one that the checkpoint has.",
+        ),
+    ] = "",
     n: Annotated[
         int | None, typer.Option(min=1, help="Number of items; default: as trained.")
     ] = None,

@@ -16,6 +16,8 @@ import polars as pl
 from convrec.artifacts import Store
 from convrec.artifacts.lineage import checkpoint_catalog, checkpoint_conversations
 from convrec.catalog.load import load_configured_catalog
+from convrec.catalog.selection import find_catalog_file
+from convrec.catalog.versions import parse_catalog_name
 from convrec.errors import InputError
 from convrec.models.manifest import serving_config
 from convrec.models.prompts import served_prompt
@@ -40,13 +42,18 @@ class Recommendation:
 
 
 def recommend(
-    store: Store, checkpoint: str, text: str, *, catalog: Path | None = None, n: int | None = None
+    store: Store,
+    checkpoint: str,
+    text: str,
+    *,
+    catalog: str | Path | None = None,
+    n: int | None = None,
 ) -> Recommendation:
     """`n` different lines for a text, best first, all in the catalog and not named in the text.
 
-    `catalog` is a catalog file to use instead of the checkpoint's own; `n` defaults to the trained
-    list length. Raises InputError for an unknown checkpoint, one whose prompts have no common form,
-    or an unusable or too small catalog.
+    `catalog` is a catalog file to use instead of the checkpoint's own, or a published one such as
+    `catalog:films@2`; `n` defaults to the trained list length. Raises InputError for an unknown
+    checkpoint, one whose prompts have no common form, or an unusable or too small catalog.
     """
     from convrec.models.generation.recommend import ServedCatalog, recommend_texts
     from convrec.models.load import load_checkpoint
@@ -59,7 +66,7 @@ def recommend(
         )
     config = serving_config(store.read(checkpoint)["manifest"][0])
     if catalog:
-        frame = load_configured_catalog(catalog, config)[0]
+        frame = load_configured_catalog(_catalog_file(catalog), config)[0]
     else:
         frame = checkpoint_catalog(store, checkpoint)
     items = frame.select("item_id", "title", "year").rows()
@@ -82,6 +89,18 @@ def recommend(
         seen=[line for line in served.lines if line in named],
         unknown_words=_words_never_trained(store, checkpoint, text, config.model.base),
     )
+
+
+def _catalog_file(catalog: str | Path) -> Path:
+    """The file of a catalog that is given as a path or by name."""
+    name = parse_catalog_name(str(catalog))
+    file = find_catalog_file(name) if name else Path(catalog)
+    if file is None:
+        raise InputError(
+            f"there is no catalog {catalog}; `convrec catalog publish FILE` publishes one, and "
+            "--catalog also takes a file"
+        )
+    return file
 
 
 def unknown_words(text: str, conversations: pl.DataFrame) -> list[str]:

@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 
 from convrec.artifacts import ArtifactSpec, StepResult, Store
+from convrec.catalog.publish import publish_catalog
 from convrec.config import Config
-from convrec.errors import InputError
+from convrec.errors import CatalogError, InputError
 from convrec.models.manifest import serving_settings
-from convrec.serving.recommend import recommend, unknown_words
+from convrec.serving.recommend import _catalog_file, recommend, unknown_words
 
 
 def test_prompts_without_a_common_form_are_not_served(store: Store, tmp_path: Path) -> None:
@@ -27,6 +28,24 @@ def test_prompts_without_a_common_form_are_not_served(store: Store, tmp_path: Pa
     catalog.write_text("title,year\nHeat,1995\nRonin,1998\n")
     with pytest.raises(InputError, match=r"model\.prompt=given\) that have no instruction in"):
         recommend(store, ref.artifact_id, "a film like Up", catalog=catalog, n=1)
+
+
+def test_a_catalog_may_be_named(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVREC_HOME", str(store.home))
+    file = tmp_path / "films.csv"
+    for titles in ("Heat,1995\nRonin,1998\n", "Heat,1995\nRonin,1998\nBig,1988\n"):
+        file.write_text(f"title,year\n{titles}")
+        publish_catalog(file, "films", store)
+    first, newest = (_catalog_file(f"catalog:films{at}") for at in ("@1", ""))
+    assert "Big" not in first.read_text()
+    assert "Big" in newest.read_text()
+    assert _catalog_file(str(file)) == _catalog_file(file) == file
+    with pytest.raises(CatalogError, match="catalog films has no version 3"):
+        _catalog_file("catalog:films@3")
+    with pytest.raises(InputError, match="there is no catalog catalog:nothing"):
+        _catalog_file("catalog:nothing")
 
 
 def test_words_that_training_never_saw_are_named(store: Store) -> None:
