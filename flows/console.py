@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _LOGGER = logging.getLogger("convrec")
 
@@ -18,6 +21,9 @@ PLAIN_EVERY = 15.0
 
 SHOWN_SLICES = ("constraint", "named in training")
 """Properties of samples whose slices the terminal shows."""
+
+MAX_REASONS = 3
+"""Reasons of the quarantine that the end of a run names."""
 
 HEADLINE = ("recall@5", "recall@20", "ndcg@5", "ndcg@20", "in_catalog", "format")
 
@@ -80,6 +86,23 @@ class ConsoleListener(logging.Handler):
         if usable := entry.get("answers_usable"):
             line += f"  answers usable: {usable}"
         self.console.print(line.rstrip(), soft_wrap=True, markup=False)
+
+
+def set_aside_text(stages: Sequence[Mapping[str, Any]], quarantine: pl.DataFrame) -> str:
+    """How many rows of the input were set aside, and the most frequent reasons; empty for none."""
+    rows = {entry["kind"]: entry for entry in stages if entry["stage"] == "ingest"}
+    if quarantine.is_empty() or "quarantine" not in rows:
+        return ""
+    kept = sum(rows[kind]["rows"] for kind in ("catalog", "conversations") if kind in rows)
+    kinds = quarantine["reason"].str.replace_all(r"'[^']*'|\d+", "…")
+    common = kinds.value_counts().sort("count", "reason", descending=[True, False])
+    reasons = [f"{count:,} × {reason}" for reason, count in common.head(MAX_REASONS).iter_rows()]
+    others = quarantine.height - int(common.head(MAX_REASONS)["count"].sum())
+    return (
+        f"set aside: {quarantine.height:,} of {kept + quarantine.height:,} input rows, "
+        f"{'; '.join(reasons)}{f'; {others:,} others' if others else ''} (`convrec artifacts show "
+        f"{rows['quarantine']['artifact_id']}`)"
+    )
 
 
 def systems_table(metrics: Mapping[str, Mapping[str, float]], test_set: Mapping[str, Any]) -> Table:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from flows.console import SHOWN_SLICES, ConsoleListener, slices_table, systems_table
+from flows.console import SHOWN_SLICES, ConsoleListener, set_aside_text, slices_table, systems_table
 from flows.interruption import Interruption
 from flows.server import API_URL, TemporaryServer, profile_url
 
@@ -133,6 +133,8 @@ def cancel_flow_run(flow_run_id: UUID) -> None:
 def _print_summary(summary: dict[str, Any], out: Console, ui: str) -> None:
     from prefect.settings import get_current_settings
 
+    from convrec.artifacts import Store
+    from convrec.config import home
     from convrec.stages.evaluate.held_out_facts import reachable_text
 
     if summary["metrics"]:
@@ -142,6 +144,11 @@ def _print_summary(summary: dict[str, Any], out: Console, ui: str) -> None:
         for what in SHOWN_SLICES:
             if table := slices_table(summary["slices"], what):
                 out.print(table)
+    quarantine = next(
+        (entry["artifact_id"] for entry in summary["stages"] if entry["kind"] == "quarantine"), None
+    )
+    if quarantine and (text := set_aside_text(summary["stages"], Store(home()).read(quarantine))):
+        out.print(text, soft_wrap=True, markup=False)
     llm = summary["llm"]
     out.print(
         f"LLM requests: {llm['requests']:,} needed, {llm['from_ledger']:,} from the store, "

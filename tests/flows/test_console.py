@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from flows.console import slices_table, systems_table
+from flows.console import set_aside_text, slices_table, systems_table
 
 METRICS = {"sft": {"ndcg@20": 0.3, "recall@5": 0.1}, "knn": {"ndcg@20": 0.4}}
 
@@ -59,3 +60,21 @@ def test_slices_of_one_property() -> None:
     assert "0.9" not in shown
     assert "2022-12" not in shown
     assert slices_table(rows, "constraint") is None
+
+
+def test_rows_that_were_set_aside_are_counted_by_reason() -> None:
+    entry = {"stage": "ingest", "artifact_id": "x-1"}
+    stages = [
+        {**entry, "kind": "catalog", "rows": 10},
+        {**entry, "kind": "conversations", "rows": 85},
+        {**entry, "kind": "quarantine", "rows": 5, "artifact_id": "quarantine-1"},
+        {"stage": "adjust", "kind": "demonstrations", "rows": 7, "artifact_id": "d"},
+    ]
+    reasons = ["empty ground truth", "broken year '195'", "broken year '20x'", "a", "b 7"]
+    frame = pl.DataFrame({"reason": reasons})
+    assert set_aside_text(stages, frame) == (
+        "set aside: 5 of 100 input rows, 2 × broken year …; 1 × a; 1 × b …; 1 others "
+        "(`convrec artifacts show quarantine-1`)"
+    )
+    assert set_aside_text(stages, frame.clear()) == ""
+    assert set_aside_text(stages[:2], frame) == ""
