@@ -74,11 +74,12 @@ def read_catalog_file(
             "`convrec catalog`, to split it off"
         )
     if missing:
+        without = "" if "title" in missing else ", or set recommend.years=false for lists without"
         raise CatalogError(
             f"{path} has no column {' and no column '.join(missing)} (its columns: "
             f"{', '.join(filter(None, columns)) or 'none'}); a catalog needs title and year, and "
             "may have item_id, aliases, genres and text columns; set ingest.columns if the names "
-            "differ"
+            f"differ{without}"
         )
     texts = _text_columns(columns, rows)
     return collect_items(rows, path.name, texts, str(path), year_in_title=year_in_title)

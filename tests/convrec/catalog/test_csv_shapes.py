@@ -133,7 +133,7 @@ def test_a_film_of_the_name_total_is_kept(tmp_path: Path) -> None:
         ("name;year\nHeat;1995\n", "has no column title"),
         ("", "has no column title and no column year"),
         ("\n\n,,\n", "has no column title and no column year"),
-        ("title,genres\nHeat,Crime\n", "has no column year"),
+        ("title,genres\nHeat,Crime\n", "or set recommend.years=false for lists without"),
         ("title\nHeat (1995)\nRan (1985)\n", "use ingest.year_in_title=true in the profile"),
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "run `git lfs pull`"),
         ("<!DOCTYPE html>\n<title>Sign in</title>", "is a web page, not CSV or Parquet"),
