@@ -17,6 +17,7 @@ from convrec.catalog.selection import profiles_with_catalog
 from convrec.catalog.versions import PREFIX, CatalogVersion, find_version
 from convrec.errors import CatalogError
 from convrec.operations.catalog_change.fit_age import fit_age
+from convrec.operations.catalog_change.ground_truth import lost_ground_truths
 from convrec.operations.catalog_change.markdown import render_plan, render_report
 from convrec.operations.catalog_change.plan import ChangePlan, plan_change
 from convrec.operations.catalog_change.report import (
@@ -128,6 +129,12 @@ def _show_report(change: CatalogChange) -> dict[str, Any]:
             str(path),
             run.config.llm_line_format,
             fit_age(store, run.refs),
+            lost_ground_truths(
+                store,
+                run.refs["conversations"].artifact_id,
+                change.before.refs["catalog"].artifact_id,
+                run.refs["catalog"].artifact_id,
+            ),
         ),
         key="change-report",
         description=f"{report.changed.height:,} of {report.total:,} demonstrations changed",

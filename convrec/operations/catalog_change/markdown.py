@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from convrec.operations.catalog_change.fit_age import FitAge
+from convrec.operations.catalog_change.ground_truth import LostGroundTruths
 from convrec.operations.catalog_change.plan import ChangePlan
 from convrec.operations.catalog_change.report import ChangeReport
 from convrec.titles.line_format import LineFormat
@@ -67,7 +68,12 @@ def render_plan(plan: ChangePlan, title: str, form: LineFormat) -> str:
 
 
 def render_report(
-    report: ChangeReport, title: str, lines_path: str, form: LineFormat, fit: FitAge | None = None
+    report: ChangeReport,
+    title: str,
+    lines_path: str,
+    form: LineFormat,
+    fit: FitAge | None = None,
+    truths: LostGroundTruths | None = None,
 ) -> str:
     """The effect of the rebuild. `lines_path` has every line of every changed demonstration."""
     count, same = report.changed.height, report.total - report.changed.height
@@ -78,6 +84,7 @@ def render_report(
         + (f": {kinds}. " if count else ". ")
         + f"{same:,} are unchanged.",
         *(_reasons(report) if count else ()),
+        *([_lost_text(truths)] if truths and truths.reduced else ()),
         _retraining(report),
         *([_fit_text(fit)] if fit else ()),
         *_edit_section(report, form),
@@ -115,6 +122,16 @@ def _reasons(report: ChangeReport) -> list[str]:
             f"median and {max(moves)} at most."
         )
     return [text]
+
+
+def _lost_text(truths: LostGroundTruths) -> str:
+    """How many ground truths are out of reach."""
+    return (
+        f"**Ground truth**: of {truths.samples:,} samples of validation and test, "
+        f"{truths.reduced:,} want an item that is gone or has another title now, and "
+        f"{truths.lost:,} of them nothing else. Such titles count as misses, so that metrics fall "
+        "although no list is worse."
+    )
 
 
 def _retraining(report: ChangeReport) -> str:

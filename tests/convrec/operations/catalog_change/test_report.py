@@ -9,6 +9,7 @@ import pytest
 from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.catalog.diff import diff_catalogs
 from convrec.operations.catalog_change.fit_age import fit_age
+from convrec.operations.catalog_change.ground_truth import lost_ground_truths
 from convrec.operations.catalog_change.markdown import render_report
 from convrec.operations.catalog_change.report import compare_demonstrations
 from convrec.titles.line_format import DEFAULT_FORMAT
@@ -121,6 +122,44 @@ def test_a_new_fit_is_due_for_many_items_or_a_loss(
     assert f"{unfitted} of 20 items have none yet" in page
     assert ("A new fit is due" in page) == due
     assert fit_age(store, {}) is None
+
+
+def test_ground_truths_out_of_reach_are_counted(store: Store, ids: tuple[str, str]) -> None:
+    def truth(*titles: str) -> list[dict[str, Any]]:
+        return [{"title": title, "year": 1990} for title in titles]
+
+    rows = [
+        ("a", "test", truth("Ant", "Bee")),
+        ("b", "validation", truth("Bee")),
+        ("c", "test", truth("Ant")),
+        ("d", "test", truth("Emu")),
+        ("e", "train", truth("Bee")),
+    ]
+    conversations = pl.DataFrame(
+        rows, ["sample_id", "split", "ground_truth"], orient="row"
+    ).with_columns(
+        context_id="sample_id",
+        created_utc=None,
+        conversation=pl.lit("x"),
+        prompt=pl.lit("x"),
+        seen=pl.lit([], dtype=pl.List(pl.Struct({"title": pl.String, "year": pl.Int32}))),
+        completion=pl.lit(""),
+    )
+    names = [
+        store.put(ArtifactSpec(kind, "ingest", 1, {"n": number}), StepResult(frame)).artifact_id
+        for number, (kind, frame) in enumerate(
+            [
+                ("conversations", conversations),
+                ("catalog", pl.DataFrame([item("A", "Ant"), item("B", "Bee")])),
+                ("catalog", pl.DataFrame([item("A", "Ant"), item("B", "Bees")])),
+            ]
+        )
+    ]
+    truths = lost_ground_truths(store, *names)
+    assert (truths.samples, truths.reduced, truths.lost) == (3, 2, 1)
+    report = compare_demonstrations(store, *ids)
+    page = render_report(report, "t", "p", DEFAULT_FORMAT, truths=truths)
+    assert "of 3 samples of validation and test, 2 want an item that is gone" in page
 
 
 def test_a_repeated_line_is_compared_copy_by_copy(store: Store) -> None:
