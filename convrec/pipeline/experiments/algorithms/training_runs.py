@@ -34,6 +34,10 @@ BEST_METRIC = re.compile(r"validation_ndcg@\d+_best")
 SFT_RATES = (0.1, 0.3, 1.0)
 """Learning rates of continued SFT to try, as factors of the profile's."""
 
+OTHER_ORDER = 1 << 16
+"""Changes the seed of continued SFT: with that of the checkpoint, it would begin with the rows that
+the checkpoint has learned from already."""
+
 VALIDATIONS = 5
 """Validation passes of continued SFT."""
 
@@ -73,7 +77,8 @@ class TrainingRun:
     def adapt(self, config: Config) -> Config:
         """Put this run's settings into a configuration; raises ConfigError if they are invalid."""
         if self.is_sft:
-            return config.model_copy(update={"sft": self._sft(config), "seed": self.seed})
+            seed = self.seed ^ OTHER_ORDER
+            return config.model_copy(update={"sft": self._sft(config), "seed": seed})
         settings = adapt_rank_grpo(config, self.algorithm, self.learning_rate)
         return config.model_copy(update={"rank_grpo": settings, "seed": self.seed})
 
