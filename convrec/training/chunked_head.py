@@ -2,7 +2,7 @@
 
 The head multiplies hidden states by the output weights in tiles of 4,096 tokens × 32,768 words.
 Triton kernels turn a tile into log-probabilities in place. Without them, as on a CPU, torch makes
-seven float32 copies of it: 3.6 GB for a full tile. Tiles of 256 tokens are as fast there.
+seven float32 copies of it: 3.6 GB for a full tile. Smaller tiles are about as fast there.
 
 For devices that compile for each shape, TRL also scores every position where there is no Triton,
 and drops those without a label afterwards. A CPU compiles nothing, so prompts can be left out.
