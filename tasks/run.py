@@ -184,7 +184,8 @@ class Run:
         for node in (node for stage in stages for node in nodes_of(stage)):
             started = time.monotonic()
             if reason := self.skipped(node):
-                self._record(node, "skipped", None, started, reason)
+                if not node.optional:
+                    self._record(node, "skipped", None, started, reason)
                 continue
             ref = self.resolve(node).find()
             if ref is None:

@@ -310,9 +310,10 @@ def test_rows_below_a_row_group_use_smaller_groups(tmp_path: Path, rows: int, gr
 
 
 def test_a_warehouse_of_the_previous_schema_is_migrated(store: Store) -> None:
-    """The last step, on a lake too, whose tables change by other statements than a file's."""
+    """The last steps, on a lake too, whose tables change by other statements than a file's."""
     with store.transaction() as connection:
         connection.execute("DROP TABLE llm_judged")
+        connection.execute("DROP TABLE descriptions")
     with store.transaction() as connection:
         connection.execute(JUDGED_PAIRS_SQL)
         connection.execute(

@@ -115,7 +115,7 @@ def test_the_judge_may_see_descriptions(config: Config, store: Store) -> None:
     described = load("demo", {**overrides, "reflect.describe": True})
     first, before = run(plain, store)["reflect"]
     again, after = run(described, store)["reflect"]
-    assert first.sent == again.sent > 0  # another line is another pair
+    assert min(first.sent, again.sent) >= 2 * 10  # another line is another pair
     assert before.artifact_id != after.artifact_id
     items = Pairs(judge_ctx(described, store)).items
     heat = items.filter(pl.col("item_id") == "Heat (1995)")["item"][0]
