@@ -51,16 +51,16 @@ def no_defect(request: Request, response: Mapping[str, Any]) -> Defect | None:
     return None
 
 
-def ending_advice(answer: Answer, section: str, max_tokens: int) -> str:
+def ending_advice(answer: Answer, limit: str, max_tokens: int, model: str) -> str:
     """What to change if an answer ended at its limit or is empty; else an empty string.
 
-    `section` is the stage's section of the configuration.
+    `limit` and `model` are the settings of the limit, now `max_tokens`, and of the model.
     """
-    setting = f"Raise {section}.max_tokens (now {max_tokens})"
+    setting = f"Raise {limit} (now {max_tokens})"
     if answer.is_cut or "thinking" in answer.reason:
         return setting
     if answer.text is None and "empty" in answer.reason:
-        return f"{setting}: the model may think first; or change {section}.model"
+        return f"{setting}: the model may think first; or change {model}"
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import polars as pl
@@ -23,6 +23,7 @@ from convrec.stages.remap.descriptions.requests import (
     items_to_describe,
     requests_of,
 )
+from convrec.stages.responses import answer_source
 
 SAMPLE = 2000
 """Conversations from which the length of a title line is taken."""
@@ -47,11 +48,7 @@ def response_cost(node: Node, ctx: StepContext) -> tuple[dict[str, Any], int]:
     if node.step.responses is None:
         raise ValueError(f"{node.name} reads no LLM responses")
     config, count = ctx.config, 0
-    source = {
-        "teacher_lists": config.recommend.source,
-        "descriptions": config.remap.describe_source,
-        "judgments": config.reflect.source,
-    }[node.name]
+    source = answer_source(node.step, config)
     requests = distinct(node.step.responses.requests(ctx))
 
     def missing() -> Iterator[Request]:
@@ -95,25 +92,20 @@ def description_cost_range(known: StepContext) -> dict[str, Any]:
     frames = {"catalog": catalog, "teacher_lists": lists}
     items = items_to_describe(StepContext(config, known.store, frames=frames))
     missing = list(missing_requests(distinct(requests_of(items, config)), known.store))
-    cost = estimate_cost(
-        missing,
-        config=config,
-        store=known.store,
-        stage="remap",
-        expected_bytes=lambda body: DESCRIPTION_BYTES,
-        batch=config.remap.describe_source == "batch",
-    )
-    sample = distinct(requests_of(catalog.head(SAMPLE).with_columns(facts=pl.lit("")), config))
-    titles = unique_conversations(known).height
-    one = estimate_cost(
-        sample,
-        config=config,
-        store=known.store,
-        stage="remap",
-        expected_bytes=lambda body: DESCRIPTION_BYTES,
-        batch=config.remap.describe_source == "batch",
-    )
-    high = cost + one.scaled(titles / max(1, min(SAMPLE, catalog.height)))
+
+    def cost_of(requests: Iterable[Request]) -> CostEstimate:
+        return estimate_cost(
+            requests,
+            config=config,
+            store=known.store,
+            stage="remap",
+            expected_bytes=lambda body: DESCRIPTION_BYTES,
+            batch=config.remap.describe_source == "batch",
+        )
+
+    cost, titles = cost_of(missing), unique_conversations(known).height
+    sample = requests_of(catalog.head(SAMPLE).with_columns(facts=pl.lit("")), config)
+    high = cost + cost_of(sample).scaled(titles / max(1, min(SAMPLE, catalog.height)))
     return cost_row(
         len(missing) + titles,
         CostEstimate(cost.usd_low, high.usd_high, cost.prompt_tokens, cost.completion_tokens),

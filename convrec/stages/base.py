@@ -7,7 +7,7 @@ and, where it reads LLM responses, a `ResponseSource`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,9 @@ from convrec.artifacts.identity import ArtifactRef, ArtifactSpec
 from convrec.artifacts.step_result import StepResult
 from convrec.artifacts.store import Store
 from convrec.config import Config, StageName
+from convrec.llm.answer import Answer
 from convrec.llm.answer_check import Defect
+from convrec.llm.read import NO_RESPONSE, stored_answers
 from convrec.llm.requests import Request
 from convrec.training.tracking.run import RunIds
 from convrec.utils.progress import Progress, no_progress
@@ -102,6 +104,24 @@ class AnswerQuality:
 
     answers: int = 0
     unusable: Mapping[str, str] = field(default_factory=dict)
+
+
+def stored_quality(
+    requests: Iterable[Request], store: Store, read: Callable[[Answer], tuple[object, str]]
+) -> AnswerQuality:
+    """The quality of the stored answers to requests.
+
+    `read` gives what an answer says, and the reason if it cannot be used, else an empty text.
+    """
+    answers = 0
+    unusable: dict[str, str] = {}
+    for request, answer in stored_answers(requests, store):
+        if answer.reason != NO_RESPONSE:
+            answers += 1
+            _, reason = read(answer)
+            if reason:
+                unusable[request.key] = reason
+    return AnswerQuality(answers, unusable)
 
 
 class ResponseSource(ABC):

@@ -51,6 +51,16 @@ def fetch_responses(
     return _StageFetch(step, step.responses, ctx, run, spent_usd, progress, key).fetch()
 
 
+def answer_source(step: Step, config: Config) -> str:
+    """Where the answers of a step come from: `live`, `batch`, or a source without requests."""
+    sources = {
+        "teacher_lists": config.recommend.source,
+        "descriptions": config.remap.describe_source,
+        "judgments": config.reflect.source,
+    }
+    return sources.get(step.kind, "live")
+
+
 @dataclass
 class _StageFetch:
     """One fetch of a step's responses; `repaired` are the repairs so far."""
@@ -81,7 +91,9 @@ class _StageFetch:
         self.total = len(requests) + answered
         check = self._check_stored()
         try:
-            fetched = self._send(requests, self._mode(), self.spent_usd, check=check)
+            fetched = self._send(
+                requests, answer_source(self.step, ctx.config), self.spent_usd, check=check
+            )
         finally:  # a fetch that stopped has bought responses too
             source.record(ctx)
         self._send_repairs(fetched.usd)
@@ -91,15 +103,6 @@ class _StageFetch:
     @property
     def _is_replay(self) -> bool:
         return self.step.stage == "recommend" and self.ctx.config.recommend.source == "replay"
-
-    def _mode(self) -> str:
-        config = self.ctx.config
-        modes = {
-            "teacher_lists": config.recommend.source,
-            "descriptions": config.remap.describe_source,
-            "judgments": config.reflect.source,
-        }
-        return modes.get(self.step.kind, "live")
 
     def _send(
         self,

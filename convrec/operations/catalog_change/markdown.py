@@ -83,7 +83,7 @@ def render_report(
         f"**{count:,} of {report.total:,} demonstrations changed**"
         + (f": {kinds}. " if count else ". ")
         + f"{same:,} are unchanged.",
-        *(_reasons(report) if count else ()),
+        *([_reasons(report)] if count else ()),
         *([_lost_text(truths)] if truths and truths.reduced else ()),
         _retraining(report),
         *([_fit_text(fit)] if fit else ()),
@@ -106,7 +106,7 @@ def render_report(
     return "\n\n".join(parts)
 
 
-def _reasons(report: ChangeReport) -> list[str]:
+def _reasons(report: ChangeReport) -> str:
     """Which edits changed the lists, and how far lines moved."""
     count, moves = report.changed.height, report.moves
     others = count - report.explained
@@ -121,7 +121,7 @@ def _reasons(report: ChangeReport) -> list[str]:
             f" {len(moves):,} lines moved within their list, by {median(moves):.0f} ranks in the "
             f"median and {max(moves)} at most."
         )
-    return [text]
+    return text
 
 
 def _lost_text(truths: LostGroundTruths) -> str:

@@ -15,7 +15,7 @@ from convrec.catalog.years import is_plain_year
 from convrec.stages.ingest.chat import is_deleted, is_plain, read_prompt
 from convrec.stages.ingest.json_rows import begins_list, line_rows
 from convrec.stages.ingest.raw_rows import ConversationFile, read_raw_rows
-from convrec.stages.ingest.samples import BadRowError, is_continuation
+from convrec.stages.ingest.samples import TURN_START, BadRowError, is_continuation
 from convrec.titles.normalize import clean_text, clean_title
 from convrec.utils.file_content import data_suffix, is_compressed, is_parquet, text_lines
 
@@ -26,7 +26,7 @@ _SIGNS = (b"eleted", b"emoved", b'"from"', b"}{", b"} {")
 _WIDE_SIGNS = frozenset("\uff08\uff3b\u3010\u3014\u300a\u3008\u300c\u300e")
 """What `clean_title` looks for besides `clean_text`."""
 
-_TURN = re.compile(rb"\\n\s*(?:user|seeker|human|system|recommender|assistant)\s*:", re.IGNORECASE)
+_TURN = re.compile(rf"\\n{TURN_START}".encode(), re.IGNORECASE)
 """The beginning of a later turn in a text as JSON."""
 
 _ROLE, _USER, _ASSISTANT, _PROMPT = b'"role"', b'"user"', b'"assistant"', b'"prompt"'

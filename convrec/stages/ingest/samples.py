@@ -13,9 +13,10 @@ from convrec.catalog.rows import quarantine_row
 from convrec.errors import InputError
 from convrec.stages.ingest.raw_rows import RawRow
 
-_LATER_TURN = re.compile(
-    r"\n\s*(?:user|seeker|human|system|recommender|assistant)\s*:", re.IGNORECASE
-)
+TURN_START = r"\s*(?:user|seeker|human|system|recommender|assistant)\s*:"
+"""Pattern of a speaker, without regard to case, at the beginning of a turn."""
+
+_LATER_TURN = re.compile(rf"\n{TURN_START}", re.IGNORECASE)
 
 Title = dict[str, Any]
 """{"title": text, "year": number or None}"""

@@ -24,7 +24,14 @@ from convrec.llm.read import (
     stored_answers,
 )
 from convrec.llm.requests import LazyRequests, Request
-from convrec.stages.base import ANSWERS_USABLE, AnswerQuality, ResponseSource, Step, StepContext
+from convrec.stages.base import (
+    ANSWERS_USABLE,
+    AnswerQuality,
+    ResponseSource,
+    Step,
+    StepContext,
+    stored_quality,
+)
 from convrec.stages.partitions import unique_conversations
 from convrec.stages.recommend.neighbours import build_neighbour_lists, neighbour_settings
 from convrec.stages.recommend.older_reading import answers_identity
@@ -160,15 +167,9 @@ class TeacherResponses(ResponseSource):
 
     def quality(self, ctx: StepContext) -> AnswerQuality:
         """The answers without a list."""
-        answers = 0
-        unusable: dict[str, str] = {}
-        for request, answer in stored_answers(teacher_requests(ctx), ctx.store):
-            if answer.reason != NO_RESPONSE:
-                answers += 1
-                _, reason = read_list(answer, ctx.config)
-                if reason:
-                    unusable[request.key] = reason
-        return AnswerQuality(answers, unusable)
+        return stored_quality(
+            teacher_requests(ctx), ctx.store, lambda answer: read_list(answer, ctx.config)
+        )
 
     def find_defect(
         self, ctx: StepContext, request: Request, response: Mapping[str, Any]
@@ -180,7 +181,7 @@ class TeacherResponses(ResponseSource):
             return None
         recommend = ctx.config.recommend
         advice = (
-            ending_advice(answer, "recommend", recommend.max_tokens)
+            ending_advice(answer, "recommend.max_tokens", recommend.max_tokens, "recommend.model")
             or f"Change the prompt in domain.teacher or recommend.model (now {recommend.model})"
         )
         return Defect(reason, advice, answer.text or answer.content)

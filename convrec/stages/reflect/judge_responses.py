@@ -139,7 +139,7 @@ class JudgeResponses(ResponseSource):
                 reason = str(error)
         if not reason:
             return None
-        advice = ending_advice(answer, "reflect", reflect.max_tokens)
+        advice = ending_advice(answer, "reflect.max_tokens", reflect.max_tokens, "reflect.model")
         if not advice and answer.text is None:
             advice = f"Change reflect.model (now {reflect.model})"
         elif not advice:

@@ -26,7 +26,7 @@ class Description(NamedTuple):
 def read_description(answer: Answer) -> tuple[Description | None, str]:
     """(description, ""), or (None, reason)."""
     if not answer.text:
-        return None, answer.reason
+        return None, answer.reason or NO_DESCRIPTION
     try:
         objects = list(_objects(json_values(answer.text)))
     except DuplicateNameError:

@@ -28,7 +28,14 @@ from convrec.llm.read import (
     stored_answers,
 )
 from convrec.llm.requests import LazyRequests, Request, distinct
-from convrec.stages.base import ANSWERS_USABLE, AnswerQuality, ResponseSource, Step, StepContext
+from convrec.stages.base import (
+    ANSWERS_USABLE,
+    AnswerQuality,
+    ResponseSource,
+    Step,
+    StepContext,
+    stored_quality,
+)
 from convrec.stages.remap.descriptions.parse import read_description
 from convrec.stages.remap.descriptions.requests import (
     describing_model,
@@ -121,16 +128,7 @@ class DescriptionResponses(ResponseSource):
 
     def quality(self, ctx: StepContext) -> AnswerQuality:
         """The answers without a description."""
-        answers = 0
-        unusable: dict[str, str] = {}
-        requests = distinct(description_requests(ctx))
-        for request, answer in stored_answers(requests, ctx.store):
-            if answer.reason != NO_RESPONSE:
-                answers += 1
-                found, reason = read_description(answer)
-                if found is None:
-                    unusable[request.key] = reason
-        return AnswerQuality(answers, unusable)
+        return stored_quality(distinct(description_requests(ctx)), ctx.store, read_description)
 
     def find_defect(
         self, ctx: StepContext, request: Request, response: Mapping[str, Any]
@@ -140,13 +138,11 @@ class DescriptionResponses(ResponseSource):
         found, reason = read_description(answer)
         if found is not None:
             return None
-        settings = ctx.config.remap
-        ending = ending_advice(answer, "remap", settings.describe_max_tokens)
-        advice = ending.replace("remap.max_tokens", "remap.describe_max_tokens").replace(
-            "remap.model", "remap.describe_model"
+        limit, model = ctx.config.remap.describe_max_tokens, describing_model(ctx.config)
+        advice = (
+            ending_advice(answer, "remap.describe_max_tokens", limit, "remap.describe_model")
+            or f"Change the prompt in domain.describe or the model (now {model})"
         )
-        model = describing_model(ctx.config)
-        advice = advice or f"Change the prompt in domain.describe or the model (now {model})"
         return Defect(reason, advice, answer.text or answer.content)
 
 
