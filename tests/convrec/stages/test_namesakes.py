@@ -110,8 +110,9 @@ def test_per_label_names(config: Config) -> None:
 
 def test_ids_differ_from_those_of_both_other_values(store: Store) -> None:
     configs = [load("demo", {"recommend.years": years}) for years in (True, False, "namesakes")]
+    frames = {"catalog": pl.DataFrame(ITEMS[1:], ["item_id", "title", "year"], orient="row")}
     settings = [
-        tuple(sorted(DEMONSTRATIONS.spec(StepContext(config, store)).config.items()))
+        tuple(sorted(DEMONSTRATIONS.spec(StepContext(config, store, frames=frames)).config.items()))
         for config in configs
     ]
     assert len(set(settings)) == 3
