@@ -39,7 +39,7 @@ def scores(store: Any, artifacts: dict[str, str], cutoff: int) -> pl.DataFrame:
     candidates = store.read(artifacts["candidates"], "context_id", "rank", "item_id")
     candidates = candidates.join(rows, on="item_id").drop("item_id")
     listed = samples.select("sample", "context_id").join(candidates, on="context_id")
-    seen = linker.link(samples.select("sample", "seen"), "seen")
+    seen = linker.link(samples.select("sample", "seen"), "seen", to_all=True)
     listed = listed.join(seen, on=["sample", "item"], how="anti").sort("sample", "rank")
     place = pl.int_range(pl.len()).over("sample")
     listed = listed.with_columns(place=place).filter(pl.col("place") < cutoff)

@@ -39,6 +39,14 @@ def has_bf16() -> bool:
     return cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()
 
 
+def computes_in_bf16(model: Any, allowed: bool) -> bool:
+    """Whether Rank-GRPO trains the model in bf16, and so whether it is sampled in bf16.
+
+    `allowed` is `model.bf16`.
+    """
+    return allowed and has_bf16() and not is_small(model)
+
+
 def keep_freed_memory() -> None:
     """Make the C library keep freed memory for the next tensor instead of returning it.
 

@@ -18,7 +18,7 @@ import torch
 from convrec.config import Config
 from convrec.models.generation.recommend import ServedCatalog, recommend_texts
 from convrec.models.generation.sample import SampledList, decode_completion, sample_lists
-from convrec.models.hardware import has_bf16, is_small
+from convrec.models.hardware import computes_in_bf16
 from convrec.models.load import (
     Student,
     convert_weights,
@@ -86,7 +86,7 @@ def fit_lists(job: TrainingJob, progress: Progress) -> TrainingResult:
         lists = _sample_with_vllm(job, job.checkpoint, texts, share, progress)
     else:
         student = _load_on_device(job.checkpoint)
-        if config.model.bf16 and has_bf16() and not is_small(student.model):
+        if computes_in_bf16(student.model, config.model.bf16):
             convert_weights(student.model, torch.bfloat16)
             figures["weights"] = "bfloat16"
         lists = sample_lists(

@@ -19,7 +19,7 @@ from trl import GRPOTrainer
 
 from convrec.models.adapters import lora_config
 from convrec.models.generation.multinomial import uniform_draws
-from convrec.models.hardware import has_bf16, is_small
+from convrec.models.hardware import computes_in_bf16
 from convrec.rank_grpo.advantages import Shaping
 from convrec.rank_grpo.rollout import Rollout
 from convrec.stages.rank_grpo.algorithms import ALGORITHMS
@@ -58,7 +58,7 @@ def make_trainer(
     """The algorithm's trainer; all algorithms share rewards, sampler and logging."""
     student, config, timer = inputs.student, inputs.config, StepTimer()
     settings = config.rank_grpo
-    bf16 = config.model.bf16 and has_bf16() and not is_small(student.model)
+    bf16 = computes_in_bf16(student.model, config.model.bf16)
     # The fused kernel's backward pass is slow in bf16 on a CPU.
     fastest = "eager" if bf16 and not torch.cuda.is_available() else ""
     set_attention(student.model, config.train.attn_implementation, fastest=fastest)

@@ -10,6 +10,7 @@ import torch
 
 from convrec.artifacts.tables import KINDS
 from convrec.config import Config
+from convrec.models import hardware
 from convrec.models.load import Student, save_student
 from convrec.models.tiny import make_tiny
 from convrec.serving.recommend import recommend
@@ -19,7 +20,6 @@ from convrec.stages.evaluate import (
     GENERATIONS,
     SERVED_GENERATIONS,
     metrics_json,
-    sampling,
 )
 from convrec.stages.evaluate.generations import external_checkpoint_steps
 from convrec.stages.evaluate.report.model_card import model_card
@@ -117,9 +117,9 @@ def test_large_models_sample_in_bf16_where_training_does(
 ) -> None:
     ctx = evaluate_with(sampled_run, limit=5)
     before = GENERATIONS.build(ctx)
-    monkeypatch.setattr(sampling, "has_bf16", lambda: True)
+    monkeypatch.setattr(hardware, "has_bf16", lambda: True)
     assert GENERATIONS.build(ctx).rows.equals(before.rows)  # a small model
-    monkeypatch.setattr(sampling, "is_small", lambda model: False)
+    monkeypatch.setattr(hardware, "is_small", lambda model: False)
     rounded = GENERATIONS.build(ctx)
     assert rounded.figures == {**before.figures, "weights": "bfloat16"}
     assert not rounded.rows.equals(before.rows)

@@ -15,6 +15,7 @@ import torch
 from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.config import Config
 from convrec.errors import TrainingError
+from convrec.models import hardware
 from convrec.models.hardware import has_bf16
 from convrec.models.load import load_checkpoint
 from convrec.rank_grpo.trainer import RankGRPOTrainer
@@ -175,7 +176,7 @@ def test_bf16_trains_like_float32_up_to_rounding(
 ) -> None:
     if not has_bf16():
         pytest.skip("this processor has no bf16")
-    monkeypatch.setattr(trainers, "is_small", lambda model: False)
+    monkeypatch.setattr(hardware, "is_small", lambda model: False)
     monkeypatch.setattr(trainers, "make_rollout", lambda inputs: FixedRollout(4))
     settings = config(beta=0.1, exact=1.0, early=-1.0)
     _, exact = train(checkpoint, tmp_path / "exact", settings)
