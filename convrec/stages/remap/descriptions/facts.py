@@ -15,6 +15,7 @@ from convrec.config.choices import FACT_SOURCES
 from convrec.errors import InputError
 from convrec.titles.linker import Linker
 from convrec.titles.normalize import split_year
+from convrec.utils.latest_value import LatestValue
 
 MAX_CHARACTERS = 2000
 """Longest facts about one title; the rest is cut."""
@@ -23,6 +24,10 @@ TEXT_SUFFIXES = (".txt", ".md")
 
 Titles = Sequence[tuple[str, int | None]]
 """Title and year."""
+
+_LATEST_TABLE: LatestValue[FactTable] = LatestValue()
+_LATEST_FACTS: LatestValue[list[str]] = LatestValue()
+"""A run needs the facts to send requests, to name the artifact and to build it."""
 
 
 class FactSource(Protocol):
@@ -56,8 +61,23 @@ def read_facts(config: Config) -> FactSource | None:
     if not settings.facts:
         return None
     path = resolve_path(settings.facts, "remap.facts")
-    items = _read_folder(path) if path.is_dir() else _read_table(path)
-    return FactTable(items, config.domain.noun)
+
+    def read() -> FactTable:
+        items = _read_folder(path) if path.is_dir() else _read_table(path)
+        return FactTable(items, config.domain.noun)
+
+    return _LATEST_TABLE.get((*_file_states(path), config.domain.noun), read)
+
+
+def find_facts(config: Config, titles: Titles) -> list[str] | None:
+    """The facts about each title, empty where nothing is known; None without a source.
+
+    Those of a file are found anew when the file or the titles change.
+    """
+    source = read_facts(config)
+    if not isinstance(source, FactTable):
+        return source and source.find(titles)
+    return _LATEST_FACTS.get((source, *titles), lambda: source.find(titles))
 
 
 def register_facts(name: str, source: Callable[[Config], FactSource]) -> None:
@@ -67,6 +87,17 @@ def register_facts(name: str, source: Callable[[Config], FactSource]) -> None:
 
 
 SOURCES: dict[str, Callable[[Config], FactSource]] = {}
+
+
+def _file_states(path: Path) -> list[tuple[str, int, int]]:
+    """Path, time and size of a file, or of each text file in a folder."""
+    files = _text_files(path) if path.is_dir() else [path]
+    states = [(str(file), file.stat()) for file in files if file.exists()]
+    return [(file, state.st_mtime_ns, state.st_size) for file, state in states]
+
+
+def _text_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in TEXT_SUFFIXES)
 
 
 def _read_table(path: Path) -> pl.DataFrame:
@@ -82,9 +113,8 @@ def _read_table(path: Path) -> pl.DataFrame:
 
 def _read_folder(folder: Path) -> pl.DataFrame:
     """One item for each text file: the first line is its title, the rest are the facts."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in TEXT_SUFFIXES)
     rows: list[dict[str, Any]] = []
-    for file in files:
+    for file in _text_files(folder):
         text = file.read_text(encoding="utf-8-sig", errors="replace")
         first, _, rest = text.strip().partition("\n")
         title, year = split_year(first.lstrip("# ").strip())

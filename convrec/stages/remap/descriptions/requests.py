@@ -15,7 +15,7 @@ from convrec.llm.endpoint import endpoint_name
 from convrec.llm.model_settings import chat_limits, model_settings
 from convrec.llm.requests import LazyRequests, Request
 from convrec.stages.base import StepContext
-from convrec.stages.remap.descriptions.facts import MAX_CHARACTERS, read_facts
+from convrec.stages.remap.descriptions.facts import MAX_CHARACTERS, find_facts
 from convrec.stages.remap.linked_titles import link_teacher_titles
 from convrec.titles.line_format import format_line
 from convrec.titles.normalize import exact_key
@@ -42,10 +42,10 @@ def items_to_describe(ctx: StepContext) -> pl.DataFrame:
     named = link_teacher_titles(ctx).items.filter(pl.col("position") < 0)
     titles = named.select("title", "year", item_id=pl.lit(None, dtype=pl.String), facts=pl.lit(""))
     described = pl.concat([items, titles.select(items.columns)])
-    source = read_facts(ctx.config)
-    if source is not None:
-        found = pl.Series("found", source.find(described.select("title", "year").rows()))
-        both = pl.concat_str("facts", found, separator="; ").str.strip_chars("; ")
+    found = find_facts(ctx.config, described.select("title", "year").rows())
+    if found is not None:
+        both = pl.concat_str("facts", pl.Series("found", found), separator="; ")
+        both = both.str.strip_chars("; ")
         described = described.with_columns(facts=both)
     described = described.with_columns(pl.col("facts").str.slice(0, MAX_CHARACTERS))
     if ctx.config.remap.describe == "facts":

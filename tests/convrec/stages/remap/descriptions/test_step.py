@@ -16,8 +16,9 @@ from convrec.errors import CatalogError, ConfigError, InputError, TooManyFailure
 from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES, DESCRIPTIONS, SIMILARITY_BASIS
 from convrec.stages.remap.descriptions import FactSource, register_facts
-from convrec.stages.remap.descriptions.facts import read_facts
+from convrec.stages.remap.descriptions.facts import find_facts, read_facts
 from convrec.stages.responses import fetch_responses
+from convrec.titles.linker import Linker
 from convrec.utils.progress import no_progress
 from tests.support.films import FILMS, film_catalog
 from tests.support.llm_endpoint import Endpoint, completion, running_endpoint
@@ -186,6 +187,25 @@ def test_facts_of_a_table_are_found_by_title(tmp_path: Path) -> None:
     assert source is not None
     found = source.find([("alien", 1979), ("Heat", 1995), ("Alien", 1950), ("Big", 1988)])
     assert found == ["Horror, SF; A monster.", "Crime", "", ""]
+
+
+def test_facts_are_linked_again_only_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked: list[int] = []
+    link_many = Linker.link_many
+    monkeypatch.setattr(
+        Linker, "link_many", lambda self, titles: linked.append(1) or link_many(self, titles)
+    )
+    folder, titles = tmp_path / "facts", [("Heat", 1995)]
+    folder.mkdir()
+    for text in ("Robbers.", "Policemen."):
+        (folder / "heat.txt").write_text(f"Heat\n{text}")
+        config = facts_config(folder)
+        assert find_facts(config, titles) == find_facts(config, titles) == [text]
+    assert len(linked) == 2
+    assert find_facts(config, [*titles, ("Alien", 1979)]) == ["Policemen.", ""]
+    assert find_facts(load("demo", {}), titles) is None
 
 
 def test_facts_of_a_folder_begin_with_the_title(tmp_path: Path) -> None:
