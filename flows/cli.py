@@ -220,9 +220,12 @@ def _environment_problem(error: Exception) -> str:
             "write permission, or set CONVREC_HOME and PREFECT_HOME to folders that can be written"
         )
     if "ephemeral Prefect API server" in str(error):
+        from flows.server import UI_COMMAND
+
         return (
             "the Prefect server that a run starts for itself did not answer in time; this "
-            "machine is very busy, so try again, or start one (`make ui`) and set PREFECT_API_URL"
+            f"machine is very busy, so try again, or start one (`{UI_COMMAND}`) and set "
+            "PREFECT_API_URL"
         )
     import httpx
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convrec.cli.output import JsonFile, open_store, write_json
+from flows.server import UI_COMMAND, WORKER_COMMAND
 
 if TYPE_CHECKING:
     from convrec.catalog.publish import Publication
@@ -91,7 +92,9 @@ def _print_result(publication: Publication, problem: str) -> None:
     if not publication.needs_announcement:
         return
     if problem:
-        typer.echo(f"{problem}; run `make ui` and `make worker`, then start the rebuild with:")
+        typer.echo(
+            f"{problem}; run `{UI_COMMAND}` and `{WORKER_COMMAND}`, then start the rebuild with:"
+        )
         typer.echo(f"  {start_command(version.name, version.version)}")
     elif publication.profiles:
         typer.echo(f"announced; {DEPLOYMENT} rebuilds {', '.join(publication.profiles)}")

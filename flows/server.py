@@ -19,11 +19,17 @@ from pathlib import Path
 
 from convrec.config import ROOT
 from convrec.errors import ConfigError, ConvrecError
+from convrec.utils.project import IS_CLONE
 
 API_URL = "PREFECT_API_URL"
 STARTUP_TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 """Settings of Prefect in the environment."""
 
+UI_COMMAND = "make ui" if IS_CLONE else "prefect server start"
+WORKER_COMMAND = "make worker" if IS_CLONE else "prefect worker start --pool local"
+"""What starts the Prefect server that stays, and a worker."""
+
+SERVER = Path(__file__).with_name("server_process.py")
 POLL_SECONDS = 0.1
 
 
@@ -77,7 +83,9 @@ class TemporaryServer:
             "PREFECT__SERVER_FINAL": "1",
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flows.server_process", str(listener.fileno())],
+            # By its path, and without its folder on the import path: a team's own package `flows`
+            # in the current folder is not imported instead.
+            [sys.executable, "-P", str(SERVER), str(listener.fileno())],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -102,7 +110,7 @@ class TemporaryServer:
             if self._process.poll() is not None:
                 raise ConvrecError(
                     "the Prefect server that a run starts for itself did not start "
-                    f"({self._last_error()}); run `make ui` to see why"
+                    f"({self._last_error()}); run `{UI_COMMAND}` to see why"
                 )
             with suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/health", timeout=5, trust_env=False).is_success:
@@ -110,7 +118,7 @@ class TemporaryServer:
             time.sleep(POLL_SECONDS)
         raise ConvrecError(
             f"the Prefect server that a run starts for itself did not answer within {seconds:g} s; "
-            "this machine is very busy, so try again, or start one (`make ui`) and set "
+            f"this machine is very busy, so try again, or start one (`{UI_COMMAND}`) and set "
             f"{API_URL}"
         )
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from flows.console import SHOWN_SLICES, ConsoleListener, set_aside_text, slices_table, systems_table
 from flows.interruption import Interruption
-from flows.server import API_URL, TemporaryServer, profile_url
+from flows.server import API_URL, UI_COMMAND, TemporaryServer, profile_url
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -156,6 +156,6 @@ def _print_summary(summary: dict[str, Any], out: Console, ui: str) -> None:
     )
     if summary["report"]:
         out.print(f"report: {summary['report']}", soft_wrap=True)
-    ui = (ui and get_current_settings().ui_url) or "`make ui`, then http://127.0.0.1:4200"
+    ui = (ui and get_current_settings().ui_url) or f"`{UI_COMMAND}`, then http://127.0.0.1:4200"
     page = f"{ui}/v2/runs/flow-run/{summary['flow_run_id']}"
     out.print(f"this run in the Prefect UI: {page}", soft_wrap=True)

@@ -33,6 +33,7 @@ from convrec.catalog.versions import (
 from convrec.config import ROOT, Config, has_warehouse, home, load, profiles, resolve_path
 from convrec.errors import CatalogError, ConvrecError, InputError
 from convrec.utils.file_content import COMPRESSIONS
+from convrec.utils.project import IS_CLONE
 
 CATALOG_FILES = ("catalog.csv", "catalog.parquet")
 DEMO_CATALOGS = {
@@ -139,9 +140,14 @@ def bundled_catalog(config: Config) -> Path | None:
 
 
 def project_file(name: str) -> Path | None:
-    """The file of this name in the project's `catalog/`, if there is one."""
-    files = (ROOT / "catalog" / f"{name}{suffix}" for suffix in SUFFIXES)
+    """The file of this name in `catalog/`, if there is one."""
+    files = (folder / f"{name}{suffix}" for folder in _catalog_folders() for suffix in SUFFIXES)
     return next((file for file in files if file.is_file()), None)
+
+
+def _catalog_folders() -> list[Path]:
+    """The folders of catalog files: the project's, and with a wheel first the current folder's."""
+    return [folder / "catalog" for folder in ((ROOT,) if IS_CLONE else (Path.cwd(), ROOT))]
 
 
 def default_file(name: str, config: Config | None) -> Path | None:
@@ -189,10 +195,12 @@ def load_with_catalog(profile: str, overrides: Mapping[str, Any] | None = None) 
         return config
     versions = list_versions(Store(home())) if has_warehouse() else []
     names = {version.name for version in versions}
-    names |= {file.stem for file in (ROOT / "catalog").glob("*.*") if file.suffix in SUFFIXES}
+    folders = _catalog_folders()
+    files = (file for folder in folders for file in folder.glob("*.*"))
+    names |= {file.stem for file in files if file.suffix in SUFFIXES}
     raise CatalogError(
         f"ingest.catalog={config.ingest.catalog} does not exist; published or in "
-        f"{ROOT / 'catalog'}: {', '.join(sorted(names)) or 'none'}; "
+        f"{' or '.join(map(str, folders))}: {', '.join(sorted(names)) or 'none'}; "
         f"`convrec catalog publish FILE --name {catalog.name}` publishes it"
     )
 

@@ -65,6 +65,9 @@ def _profile_path(profile: str) -> Path:
     path = resolve_path(profile, "PROFILE")
     if path.suffix == ".toml" and path.is_file():
         return path
+    named = resolve_path(f"profiles/{profile}.toml", "PROFILE")  # of the current folder
+    if profile == path.name and named.is_file():
+        return named
     raise ConfigError(
         f"there is no profile {profile!r}; use one of {', '.join(shipped)}, or the path of a "
         ".toml file"

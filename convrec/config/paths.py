@@ -9,19 +9,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from convrec.errors import InputError
+from convrec.utils.project import ROOT, working_folder
 
 _IPV4 = re.compile(r"\d+(?:\.\d+){3}")
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def home() -> Path:
-    """The folder of the warehouse: `CONVREC_HOME`, by default `.convrec/` in the project root.
+    """The folder of the warehouse: `CONVREC_HOME`, by default `.convrec/` in the working folder.
 
     The folder may not exist yet. Raises InputError if it cannot be a folder.
     """
     setting = os.environ.get("CONVREC_HOME")
-    folder = (resolve_path(setting, "CONVREC_HOME") if setting else ROOT / ".convrec").resolve()
+    default = working_folder() / ".convrec"
+    folder = (resolve_path(setting, "CONVREC_HOME") if setting else default).resolve()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
         raise InputError(
@@ -84,5 +84,9 @@ def has_warehouse() -> bool:
 
 
 def profiles() -> dict[str, Path]:
-    """The shipped profiles by name."""
-    return {p.stem: p for p in sorted((ROOT / "profiles").glob("*.toml"))}
+    """The profiles by name: those that ship, and those in `profiles/` of the working folder.
+
+    A shipped profile comes first if both have its name.
+    """
+    folders = [folder / "profiles" for folder in dict.fromkeys((working_folder(), ROOT))]
+    return {p.stem: p for folder in folders for p in sorted(folder.glob("*.toml"))}
