@@ -66,7 +66,8 @@ def export(
     ] = False,
 ) -> None:
     """Export a checkpoint as a plain transformers folder with its model card."""
-    from convrec.serving.export import TOKENIZER_WARNING, auto_tokenizer_agrees, export_checkpoint
+    from convrec.models.plain_tokenizer import auto_tokenizer_agrees
+    from convrec.serving.export import TOKENIZER_WARNING, export_checkpoint
     from convrec.serving.push import check_push_name, push_folder
 
     if public and not push:

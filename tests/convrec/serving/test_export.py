@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from convrec.artifacts import Store
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.models.load import load_student
-from convrec.serving.export import auto_tokenizer_agrees, export_checkpoint
+from convrec.models.plain_tokenizer import PROBE, auto_tokenizer_agrees
+from convrec.serving.export import export_checkpoint
 from tests.support.evaluated_run import make_evaluated_run
 
 
@@ -52,6 +53,8 @@ def test_export_leaves_out_training_records(trained_run: tuple[Store, str], tmp_
     out = export_checkpoint(store, name, tmp_path / "plain")
     assert sorted(file.name for file in out.iterdir()) == [
         "README.md",
+        "catalog.jsonl",
+        "catalog_lists.py",
         "config.json",
         "model.safetensors",
         "tokenizer.json",
@@ -100,4 +103,9 @@ def test_transformers_loads_the_export(tmp_path: Path, store: Store) -> None:
     text = "Alien (1979)\nHeat (1995)"
     tokenizer = PreTrainedTokenizerFast.from_pretrained(merged)
     assert tokenizer(text).input_ids == student.tokenizer(text).input_ids
-    assert not auto_tokenizer_agrees(merged)  # `tiny` has not the tokenizer of its Qwen2 config
+    assert (
+        AutoTokenizer.from_pretrained(merged)(PROBE).input_ids == student.tokenizer(PROBE).input_ids
+    )
+    assert not auto_tokenizer_agrees(
+        base
+    )  # as in the warehouse: a Qwen2 model, but not Qwen's words

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convrec.config import Config, resolve_path
 from convrec.config.domain import Domain
@@ -17,41 +17,57 @@ from convrec.errors import InputError
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_DATA = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+).*@(?P<revision>\w+)")
-_METRICS = ("recall@5", "recall@20", "ndcg@5", "ndcg@20")
+HUB_NAMES = {"smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""Names on the Hub of base models that are packages."""
+
+METRICS = ("recall@5", "recall@20", "ndcg@5", "ndcg@20")
 
 
-def front_matter(
-    name: str,
-    *,
-    base: str,
-    stage: str,
-    serving: Config,
-    data: str,
-    format_name: str,
-    systems: Mapping[str, Mapping[str, Any]],
-    samplers: Mapping[str, Mapping[str, Any]],
-) -> str:
-    """The YAML block of a card.
+class DataOrigin(NamedTuple):
+    """The format of the conversations, and the name of their input."""
 
-    `data` is the input of the conversations, `systems` has the metrics of the model's own rows, and
-    `samplers` how their lists were made.
-    """
+    format_name: str
+    source: str
+
+    @property
+    def on_hub(self) -> re.Match[str] | None:
+        """The repository and revision of data on the Hub."""
+        return _HUB_DATA.fullmatch(self.source)
+
+
+def front_matter(name: str, *, base: str, stage: str, serving: Config, data: DataOrigin) -> str:
+    """The YAML block of a card without metrics."""
     from huggingface_hub import ModelCardData
 
-    on_hub = _HUB_DATA.fullmatch(data)
     card = ModelCardData(
         model_name=name,
         library_name="transformers",
         pipeline_tag="text-generation",
-        base_model=base if is_hub_name(base) else None,
+        base_model=HUB_NAMES.get(base) or (base if is_hub_name(base) else None),
         language="en" if _is_english(serving) else None,
-        datasets=[on_hub["repo"]] if on_hub else None,
+        datasets=[data.on_hub["repo"]] if data.on_hub else None,
         tags=["recommendation", "conversational-recommendation", "convrec", stage],
-        metrics=list(_METRICS) if systems else None,
-        eval_results=_results(systems, samplers, format_name, on_hub) or None,
         **base_license(base),
     )
     return f"---\n{card.to_yaml()}\n---"
+
+
+def with_results(card: str, results: list[Any]) -> str:
+    """The card with more results in the `model-index` of its front matter.
+
+    A card whose front matter cannot be read is returned as it is.
+    """
+    from huggingface_hub import ModelCard
+
+    try:
+        read = ModelCard(card)
+        data = read.data
+        known = list(data.eval_results or [])
+    except Exception:  # edited by hand so that it is no card of the Hub
+        return card
+    data.eval_results = known + results
+    data.metrics = list(METRICS)
+    return f"---\n{data.to_yaml()}\n---\n{read.text}"
 
 
 def is_hub_name(base: str) -> bool:
@@ -73,20 +89,26 @@ def base_license(base: str) -> dict[str, Any]:
     return {key: data[key] for key in names if isinstance(data.get(key), str)}
 
 
-def _results(
+def results(
     systems: Mapping[str, Mapping[str, Any]],
     samplers: Mapping[str, Mapping[str, Any]],
-    format_name: str,
-    on_hub: re.Match[str] | None,
+    data: DataOrigin,
+    artifact: str,
 ) -> list[Any]:
+    """Results for the `model-index`.
+
+    `systems` has the metrics of the model's own rows, `samplers` how their lists were made, and
+    `artifact` is the id of the metrics.
+    """
     from huggingface_hub import EvalResult
 
+    on_hub = data.on_hub
     return [
         EvalResult(
             task_type="text-generation",
             task_name="Conversational recommendation",
-            dataset_type=on_hub["repo"] if on_hub else format_name,
-            dataset_name=on_hub["repo"] if on_hub else format_name,
+            dataset_type=on_hub["repo"] if on_hub else data.format_name,
+            dataset_name=on_hub["repo"] if on_hub else data.format_name,
             dataset_split="test",
             dataset_revision=on_hub["revision"] if on_hub else None,
             metric_type=metric,
@@ -98,11 +120,12 @@ def _results(
                 "high": round(row[metric]["high"], 6),
                 "confidence": 0.95,
                 "samples": row[metric]["n"],
+                "artifact": artifact,
                 **samplers.get(system, {}),
             },
         )
         for system, row in systems.items()
-        for metric in _METRICS
+        for metric in METRICS
         if metric in row
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, NamedTuple
 
 from convrec.artifacts import ArtifactRecord, Store
@@ -15,7 +16,7 @@ from convrec.utils.markdown import markdown_table
 
 
 class Measured(NamedTuple):
-    """The newest metrics that cover a checkpoint.
+    """One evaluation that covers a checkpoint.
 
     `systems` has all rows of the test set, `own` the names of those that are of the checkpoint,
     `samplers` how the lists of each model were made, and `figures` those of the artifact.
@@ -26,30 +27,32 @@ class Measured(NamedTuple):
     own: tuple[str, ...]
     samplers: Mapping[str, Mapping[str, Any]]
     figures: Mapping[str, Any]
+    day: date
 
 
-def find_metrics(store: Store, checkpoint: str) -> Measured | None:
-    """The newest metrics of the checkpoint's lists; None if there are none."""
+def find_metrics(store: Store, checkpoint: str) -> list[Measured]:
+    """All metrics of the checkpoint's lists that are in the warehouse, oldest first."""
     below = descendants(store, checkpoint)
     lists = {
         h.ref.artifact_id
         for h in below
         if h.ref.kind == "generations" and h.parents.get("checkpoint") == checkpoint
     }
-    for header in reversed(below):
-        if header.ref.kind != "metrics":
-            continue
-        systems = system_cells(store.read(header.ref.artifact_id))
-        generated = {
-            role.removeprefix("generations_"): parent
-            for role, parent in header.parents.items()
-            if role.startswith("generations_")
-        }
-        own = tuple(s for s, parent in generated.items() if parent in lists and s in systems)
-        if own:
-            samplers = {s: _sampler(store.header(parent)) for s, parent in generated.items()}
-            return Measured(header.ref.artifact_id, systems, own, samplers, header.figures)
-    return None
+    found = (_measured(store, h, lists) for h in below if h.ref.kind == "metrics")
+    return [measured for measured in found if measured.own]
+
+
+def _measured(store: Store, metrics: ArtifactRecord, lists: set[str]) -> Measured:
+    name = metrics.ref.artifact_id
+    systems = system_cells(store.read(name))
+    generated = {
+        role.removeprefix("generations_"): parent
+        for role, parent in metrics.parents.items()
+        if role.startswith("generations_")
+    }
+    own = tuple(s for s, parent in generated.items() if parent in lists and s in systems)
+    samplers = {s: _sampler(store.header(parent)) for s, parent in generated.items()} if own else {}
+    return Measured(name, systems, own, samplers, metrics.figures, metrics.created_at.date())
 
 
 def _sampler(generations: ArtifactRecord) -> dict[str, Any]:
@@ -59,14 +62,13 @@ def _sampler(generations: ArtifactRecord) -> dict[str, Any]:
     return {name: figures[figure] for figure, name in names.items() if figure in figures}
 
 
-def metrics_text(measured: Measured | None) -> str:
+def metrics_text(measured: Measured) -> str:
     """The metrics of the checkpoint's lists and of the other systems, and how lists were made."""
-    if measured is None:
-        return "Not measured yet. Run `convrec evaluate`."
     systems, own = measured.systems, measured.own
     rows = {f"{s} (this)" if s in own else s: row for s, row in systems.items()}
     n = systems[own[0]]["ndcg@20"]["n"]
     parts = [
+        f"### Evaluation of {measured.day}",
         f"On {n:,} test samples, protocol standard, with 95% intervals over "
         f"{measured.figures.get(UNIT, 'posts')}. Artifact {measured.artifact_id}.",
         systems_markdown(rows, QUALITY_METRICS),

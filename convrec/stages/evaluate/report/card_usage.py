@@ -12,13 +12,20 @@ PLACE = "{conversation}"
 EXAMPLE = "USER: I loved Heat (1995) and Ronin (1998). What should I watch next?"
 
 _CODE = """\
+import sys
+
 import torch
-from transformers import AutoModelForCausalLM, {tokenizer_class}
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-folder = {folder}  # this folder, or its name on the Hub
-tokenizer = {tokenizer_class}.from_pretrained(folder)
+folder = {folder}  # that of `convrec export`, or huggingface_hub.snapshot_download(NAME)
+sys.path.append(folder)
+from catalog_lists import CatalogLists
+
+tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder)
+lists = CatalogLists(tokenizer, folder + "/catalog.jsonl")
 
+n = {n}
 before = {before}
 after = {after}
 conversation = {example}
@@ -32,8 +39,9 @@ else:
     inputs = tokenizer(prompt + "\\n\\n", return_tensors="pt")
 with torch.no_grad():
     output = model.generate(
-        inputs["input_ids"], attention_mask=inputs["attention_mask"], max_new_tokens={tokens},
-        {sampling}, repetition_penalty=1.0,
+        inputs["input_ids"], attention_mask=inputs["attention_mask"], do_sample=False,
+        repetition_penalty=1.0, max_new_tokens=lists.max_new_tokens(n),
+        logits_processor=[lists.processor([conversation], n)],
     )
 answer = output[0, inputs["input_ids"].shape[1] :]
 print(tokenizer.decode(answer, skip_special_tokens=True))"""
@@ -45,41 +53,38 @@ def prompt_text(serving: Config) -> str:
     return PLACE.join(around) if around else ""
 
 
-def usage_code(serving: Config, *, temperature: float, is_tiny: bool, folder: str = ".") -> str:
+def usage_code(serving: Config, *, folder: str = ".") -> str:
     """Code that generates one list with plain transformers; empty without a prompt to build."""
     around = _around(serving)
     if around is None:
         return ""
-    sampling = (
-        f"do_sample=True, temperature={temperature}, top_k=0, top_p=1.0"
-        if temperature
-        else "do_sample=False"
-    )
     return _CODE.format(
-        tokenizer_class="PreTrainedTokenizerFast" if is_tiny else "AutoTokenizer",
         folder=json.dumps(folder),
+        n=serving.list_length,
         before=json.dumps(around[0]),
         after=json.dumps(around[1]),
         example=json.dumps(EXAMPLE),
-        tokens=serving.model.max_completion_tokens,
-        sampling=sampling,
     )
 
 
-def usage_text(serving: Config, *, temperature: float, is_tiny: bool, is_measured: bool) -> str:
-    """The section of a card about use without convrec. `is_measured`: metrics have a row `free`."""
-    code = usage_code(serving, temperature=temperature, is_tiny=is_tiny)
+def usage_text(serving: Config) -> str:
+    """The section of a card about use without convrec."""
+    code = usage_code(serving)
     if not code:
         return (
             "The model was trained on prompts that the data contain and that have no form in "
             "common, so a text of a user cannot be put into one."
         )
-    row = "of the row `free` above" if is_measured else "that `convrec evaluate` measures as `free`"
+    fence, _, rest = code_block(code).partition("\n")
     return (
-        f"With plain transformers, the model writes a list by itself, with the quality {row}: "
-        "unknown titles, seen titles and repeats can occur. `convrec recommend` excludes all "
-        "three, knows the catalog, and has the quality of the row `served`.\n\n"
-        f"{code_block(code).replace('```', '```python', 1)}"
+        "`convrec export` puts `catalog_lists.py` and `catalog.jsonl` next to the model. With "
+        "them, plain transformers writes the lists of `convrec recommend`, with the quality of "
+        "the row `served`: different items of the catalog that the conversation does not name."
+        f"\n\n{fence}python\n{rest}\n\n"
+        "Without the logits processor, the model writes a list by itself, with the quality of the "
+        "row `free` at its temperature (`do_sample=True, top_k=0, top_p=1.0, "
+        f"max_new_tokens={serving.model.max_completion_tokens}`): unknown titles, seen titles and "
+        "repeats can occur."
     )
 
 

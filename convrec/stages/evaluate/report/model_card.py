@@ -1,7 +1,8 @@
 """The model card of a checkpoint: model, metrics, use, data, training, cost and limits.
 
-It is the README.md of the checkpoint's folder, written when the checkpoint is committed and again
-after its evaluation. `convrec export` copies it. All of its content comes from the warehouse.
+It is the README.md of the checkpoint's folder, written when the checkpoint is committed. Each
+evaluation appends its metrics and changes nothing else. `convrec export` copies it. All of its
+content comes from the warehouse.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from convrec.artifacts.runs import code_revision, list_runs
 from convrec.config import Config
 from convrec.llm.ledger import ledger_rows, sum_rows
 from convrec.models.manifest import serving_config
+from convrec.stages.evaluate.report.card_history import (
+    END_OF_METRICS,
+    NOT_MEASURED,
+    append_evaluation,
+)
 from convrec.stages.evaluate.report.card_metadata import (
+    DataOrigin,
     base_folder_name,
     base_license,
     front_matter,
 )
-from convrec.stages.evaluate.report.card_metrics import Measured, find_metrics, metrics_text
+from convrec.stages.evaluate.report.card_metrics import find_metrics
 from convrec.stages.evaluate.report.card_usage import prompt_text, usage_text
 from convrec.stages.ingest.splits import SPLITS
 from convrec.utils.files import atomic_path
@@ -36,36 +43,51 @@ _ROLES = {"teacher_lists": "teacher", "judgments": "judge"}
 
 
 def write_model_card(store: Store, checkpoint: str) -> Path | None:
-    """Write the card into the checkpoint's folder; None on a host without a copy of it."""
+    """Write the card into the checkpoint's folder, or append to the card that is there.
+
+    None on a host without a copy of the folder.
+    """
     path = store.folder(checkpoint) / FILE
     if not path.parent.is_dir():
         return None
-    card = model_card(store, checkpoint)
+    card = current_card(store, checkpoint)
     with atomic_path(path) as part:
         part.write_text(card, encoding="utf-8")
     return path
 
 
-def model_card(store: Store, checkpoint: str) -> str:
-    """Return the card as markdown. Raises InputError if there is no such checkpoint."""
+def current_card(store: Store, checkpoint: str) -> str:
+    """The card in the checkpoint's folder with all evaluations; a new one if there is none.
+
+    Raises InputError if there is no such checkpoint.
+    """
+    path = store.folder(checkpoint) / FILE
+    card = path.read_text(encoding="utf-8") if path.is_file() else new_card(store, checkpoint)
+    for measured in find_metrics(store, checkpoint):
+        card = append_evaluation(card, measured, _data_origin(ancestors(store, checkpoint)))
+    return card
+
+
+def new_card(store: Store, checkpoint: str) -> str:
+    """A card without metrics, as markdown. Raises InputError if there is no such checkpoint."""
     header = store.header(checkpoint)
     lineage = ancestors(store, checkpoint)
     row = store.read(checkpoint).row(0, named=True)
     manifest = json.loads(row["manifest"])
     serving = serving_config(row["manifest"])
-    base = _base_model(store, checkpoint)
-    measured = find_metrics(store, checkpoint)
+    base, origin = _base_model(store, checkpoint), _data_origin(lineage)
     parts = [
-        _metadata(store, header, lineage, serving, measured),
+        front_matter(checkpoint, base=base, stage=header.ref.stage, serving=serving, data=origin),
         f"# {checkpoint}",
         f"A language model with {row['parameters']:,} parameters that recommends "
         f"{serving.list_length} {escape(serving.domain.noun)} items for a conversation, "
         f"one per line, best first. Trained by convrec {code_revision()}, stage "
         f"{header.ref.stage}, on {header.created_at:%Y-%m-%d}, from {_base_text(base)}.",
         "## Metrics",
-        metrics_text(measured),
+        NOT_MEASURED,
+        END_OF_METRICS,
         "## Use",
-        _usage(serving, base, measured),
+        usage_text(serving),
         "## Prompt",
         _prompt(serving),
         "## Data",
@@ -80,34 +102,13 @@ def model_card(store: Store, checkpoint: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _metadata(
-    store: Store,
-    header: ArtifactRecord,
-    lineage: list[ArtifactRecord],
-    serving: Config,
-    measured: Measured | None,
-) -> str:
+def _data_origin(lineage: list[ArtifactRecord]) -> DataOrigin:
+    """The conversations that a checkpoint was trained with, as its metadata name them."""
     data = next((h for h in lineage if h.ref.kind == "conversations"), None)
-    return front_matter(
-        header.ref.artifact_id,
-        base=_base_model(store, header.ref.artifact_id),
-        stage=header.ref.stage,
-        serving=serving,
-        data=data.inputs.get("conversations", "") if data else "",
-        format_name=str(data.config.get("format", "") if data else "") or "conversations",
-        systems={s: measured.systems[s] for s in measured.own} if measured else {},
-        samplers=measured.samplers if measured else {},
-    )
-
-
-def _usage(serving: Config, base: str, measured: Measured | None) -> str:
-    free = measured.samplers.get("free") if measured and "free" in measured.own else None
-    return usage_text(
-        serving,
-        temperature=float((free or {}).get("temperature", 1.0)),
-        is_tiny=base == "tiny",
-        is_measured=free is not None,
-    )
+    if data is None:
+        return DataOrigin("conversations", "")
+    form = str(data.config.get("format", "")) or "conversations"
+    return DataOrigin(form, data.inputs.get("conversations", ""))
 
 
 def _base_text(base: str) -> str:
@@ -189,7 +190,8 @@ def _limits(lineage: list[ArtifactRecord], serving: dict[str, Any]) -> list[str]
         "It knows only the catalog that it was trained with. After a catalog change, use a "
         "constrained sampler or train again.",
         "Unconstrained lists can contain unknown titles, seen titles and repeats; the rates above "
-        "show how often. `convrec recommend` excludes all three.",
+        "show how often. The lists of a catalog (`convrec recommend`, or the code above) have "
+        "none of the three.",
         "It reproduces the taste of its teacher and of the people in its data. The report shows "
         "how popular its items are.",
         f"It was trained on prompts of at most {serving['model']['max_prompt_tokens']} tokens.",
