@@ -39,3 +39,8 @@ def plan(profile: ProfileName, assignments: Assignments = None, json_file: JsonF
             f"{figures['prompt_tokens']:,} prompt and {figures['completion_tokens']:,} completion "
             f"tokens, {figures['usd_low']:.4f} to {figures['usd_high']:.4f} USD"
         )
+        if assumed := figures.get("assumed_titles"):
+            typer.echo(
+                f"{role}: {assumed:,} of these requests are assumed, for titles that the teacher "
+                "has yet to name and the catalog lacks"
+            )

@@ -26,6 +26,9 @@ MAX_SAMPLE = 400
 MIN_SAMPLE = 20
 """Past responses that are read at most, and needed at least, for an estimate."""
 
+OutputKind = Literal["titles", "ratings", "prompt"]
+"""What responses consist of; `prompt` is text like that of prompts."""
+
 ExpectedBytes = Callable[[Mapping[str, Any]], float]
 """Request body → expected bytes of the response text."""
 
@@ -48,7 +51,7 @@ class CostEstimate:
         low, high = self.usd_low * factor, self.usd_high * factor
         return CostEstimate(low, high, self.prompt_tokens, self.completion_tokens)
 
-    def times(self, number: int) -> CostEstimate:
+    def times(self, number: float) -> CostEstimate:
         """The cost of `number` such sets of requests."""
         return CostEstimate(*(number * value for value in astuple(self)))
 
@@ -99,7 +102,7 @@ def estimate_cost(
     config: Config,
     store: Store,
     stage: str = "",
-    output_kind: Literal["titles", "ratings"] = "titles",
+    output_kind: OutputKind = "titles",
     expected_bytes: ExpectedBytes | None = None,
     worst_case: bool = False,
     batch: bool = False,

@@ -81,8 +81,8 @@ def batch_discount() -> float:
 def token_rates(model: str) -> Mapping[str, Any]:
     """Tokenizer rates of the model's family, by the beginning of its name.
 
-    Bytes per token of a `prompt`, of `titles` and of `ratings`; tokens added per `message`; the
-    relative uncertainty `doubt`; and whether hidden `reasoning` is billed.
+    Bytes per token of a `prompt`, of `titles` and of `ratings`; bytes of a `description`; tokens
+    added per `message`; the relative uncertainty `doubt`; and whether hidden `reasoning` is billed.
     """
     rows: list[Mapping[str, Any]] = _table()["tokens"]
     matching = [row for row in rows if any(model.startswith(name) for name in row["models"])]

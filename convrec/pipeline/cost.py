@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
 from convrec.artifacts import Store
 from convrec.llm.endpoint import endpoint_name
-from convrec.llm.estimate import CostEstimate, ExpectedBytes, estimate_cost
+from convrec.llm.estimate import CostEstimate, ExpectedBytes, OutputKind, estimate_cost
 from convrec.llm.read import missing_requests
 from convrec.llm.requests import Request, distinct
 from convrec.pipeline.graph import Node
@@ -19,14 +21,25 @@ from convrec.stages.reflect.pairs import MAX_DESCRIPTION
 from convrec.stages.reflect.prompt import expected_response_bytes, judge_body
 from convrec.stages.remap.cost_estimate import EmbeddingCost, estimate_embedding_cost
 from convrec.stages.remap.descriptions.requests import (
-    DESCRIPTION_BYTES,
+    expected_description_bytes,
     items_to_describe,
     requests_of,
 )
 from convrec.stages.responses import answer_source
 
+OUTPUT_KINDS: dict[str, OutputKind] = {
+    "teacher_lists": "titles",
+    "descriptions": "prompt",
+    "judgments": "ratings",
+}
+"""Nodes that read answers, and what these consist of."""
+
 SAMPLE = 2000
 """Conversations from which the length of a title line is taken."""
+
+TITLES_PER_ROOT_OF_LINES = 10.0
+"""Titles outside the catalog that a teacher names, over the square root of the lines that it
+writes, before it has written any: 5 on the demo, 13 by GPT-3.5 on INSPIRED."""
 
 TYPICAL_LINE = 21
 """Bytes of "Title (year)" where the conversations name no title."""
@@ -64,7 +77,7 @@ def response_cost(node: Node, ctx: StepContext) -> tuple[dict[str, Any], int]:
         config=config,
         store=ctx.store,
         stage=node.stage,
-        output_kind="ratings" if node.name == "judgments" else "titles",
+        output_kind=OUTPUT_KINDS[node.name],
         expected_bytes=_expected_bytes(node, ctx),
         batch=source == "batch",
     )
@@ -74,7 +87,8 @@ def response_cost(node: Node, ctx: StepContext) -> tuple[dict[str, Any], int]:
 def _expected_bytes(node: Node, ctx: StepContext) -> ExpectedBytes:
     """How long the answers to a node's requests are expected to be."""
     if node.name == "descriptions":
-        return lambda body: DESCRIPTION_BYTES
+        answer_bytes = expected_description_bytes(ctx.config)
+        return lambda body: answer_bytes
     if node.name == "judgments":
         return lambda body: expected_response_bytes(body, ctx.config.reflect.scale)
     list_bytes = _typical_list_bytes(ctx)
@@ -84,9 +98,10 @@ def _expected_bytes(node: Node, ctx: StepContext) -> ExpectedBytes:
 def description_cost_range(known: StepContext) -> dict[str, Any]:
     """The cost of descriptions before the teacher's lists are known.
 
-    At least the catalog is described, and at most one title outside of it for each conversation.
+    At least the catalog is described. Requests and tokens are with `assumed_titles` that the
+    catalog lacks, and the high end with twice as many.
     """
-    config = known.config
+    config, answer_bytes = known.config, expected_description_bytes(known.config)
     catalog = known.frame("catalog")
     lists = pl.DataFrame(schema={"title": pl.String, "year": pl.Int32})
     frames = {"catalog": catalog, "teacher_lists": lists}
@@ -99,17 +114,17 @@ def description_cost_range(known: StepContext) -> dict[str, Any]:
             config=config,
             store=known.store,
             stage="remap",
-            expected_bytes=lambda body: DESCRIPTION_BYTES,
+            output_kind=OUTPUT_KINDS["descriptions"],
+            expected_bytes=lambda body: answer_bytes,
             batch=config.remap.describe_source == "batch",
         )
 
-    cost, titles = cost_of(missing), unique_conversations(known).height
+    lines = unique_conversations(known).height * config.list_length
+    titles = min(lines, round(TITLES_PER_ROOT_OF_LINES * math.sqrt(lines)))
     sample = requests_of(catalog.head(SAMPLE).with_columns(facts=pl.lit("")), config)
-    high = cost + cost_of(sample).scaled(titles / max(1, min(SAMPLE, catalog.height)))
-    return cost_row(
-        len(missing) + titles,
-        CostEstimate(cost.usd_low, high.usd_high, cost.prompt_tokens, cost.completion_tokens),
-    )
+    low, added = cost_of(missing), cost_of(sample).times(titles / min(SAMPLE, catalog.height))
+    total = replace(low + added, usd_low=low.usd_low, usd_high=low.usd_high + 2 * added.usd_high)
+    return {**cost_row(len(missing) + titles, total), "assumed_titles": titles}
 
 
 def embedding_cost(ctx: StepContext | None, known: StepContext) -> EmbeddingCost:

@@ -124,7 +124,8 @@ class PlanBuilder:
         for role, row in source.llm.items():
             total = self.llm.setdefault(role, dict.fromkeys(row, 0))
             is_unknown = None in total.values() or None in row.values()
-            summed = {key: total[key] + value for key, value in row.items() if not is_unknown}
+            keys = () if is_unknown else total | row
+            summed = {key: total.get(key, 0) + row.get(key, 0) for key in keys}
             self.llm[role] = summed or UNKNOWN_COST.copy()
 
     def _is_readable(self, resolved: ResolvedNode) -> bool:

@@ -34,6 +34,20 @@ def spent(home: Path, stage: str) -> float:
     return float(row[0])
 
 
+def test_the_bill_of_descriptions_is_within_a_tenth_of_the_plan(home: Path, small: Small) -> None:
+    small |= {"remap.describe": "all", "list_length": 8}
+    before = planned(home, small)["llm"]["descriptions"]
+    assert before["assumed_titles"] == 165  # 10·√(34 contexts × 8 lines)
+    assert before["requests"] == 204 + before["assumed_titles"]
+    pipeline(profile="demo", overrides=small, until="recommend")
+    between = planned(home, small)["llm"]["descriptions"]
+    assert "assumed_titles" not in between
+    pipeline(profile="demo", overrides=small, until="remap")
+    bill = spent(home, "remap")
+    assert before["usd_low"] <= bill <= before["usd_high"]
+    assert 0.9 * bill <= between["usd_low"] <= between["usd_high"] <= 1.1 * bill
+
+
 def test_the_bill_is_within_the_range_of_the_plan(home: Path, small: Small) -> None:
     small |= {"list_length": 20, "reflect.top": 30, "remap.keep": 40}  # as in the profile
     before = planned(home, small)

@@ -13,6 +13,7 @@ import polars as pl
 from convrec.config import Config
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.model_settings import chat_limits, model_settings
+from convrec.llm.prices import token_rates
 from convrec.llm.requests import LazyRequests, Request
 from convrec.stages.base import StepContext
 from convrec.stages.remap.descriptions.facts import MAX_CHARACTERS, find_facts
@@ -20,13 +21,15 @@ from convrec.stages.remap.linked_titles import link_teacher_titles
 from convrec.titles.line_format import format_line
 from convrec.titles.normalize import exact_key
 
-DESCRIPTION_BYTES = 420.0
-"""Bytes of a typical answer: eight keywords and three sentences."""
-
 
 def describing_model(config: Config) -> str:
     """The model that describes."""
     return config.remap.describe_model or config.recommend.model
+
+
+def expected_description_bytes(config: Config) -> float:
+    """Bytes of a typical answer of the model that describes."""
+    return float(token_rates(describing_model(config))["description"])
 
 
 def items_to_describe(ctx: StepContext) -> pl.DataFrame:
