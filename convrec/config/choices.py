@@ -26,7 +26,7 @@ class Choices:
         raise ValueError(f"Input should be {' or '.join(filter(None, (', '.join(first), last)))}")
 
 
-INPUT_FORMATS = Choices("demo", "reddit-v2", "inspired", "redial")
+INPUT_FORMATS = Choices("demo", "reddit-v2", "inspired", "redial", "table")
 SIMILARITIES = Choices("tfidf", "sentence-transformers", "openai")
 FACT_SOURCES = Choices("")
 ALGORITHMS = Choices("rank_grpo", "grpo", "gspo", "dr_grpo", "dapo")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from convrec.config.base import Section
 from convrec.config.choices import FACT_SOURCES, INPUT_FORMATS, SIMILARITIES
+
+ConversationColumn = Literal["conversation", "ground_truth", "seen", "list", "id", "date", "split"]
+"""What a column of conversations may hold, in the format `table`."""
 
 SourceSection = Literal["ingest", "recommend", "remap", "reflect", "adjust"]
 
@@ -35,11 +39,23 @@ class Ingest(Section):
     """The input: conversations and the catalog."""
 
     later_keys: ClassVar = frozenset(
-        {"catalog_from", "catalog_min_count", "columns", "year_in_title", "dialogue"}
+        {
+            "catalog_from",
+            "catalog_min_count",
+            "columns",
+            "year_in_title",
+            "dialogue",
+            "conversation_columns",
+            "separator",
+            "validation_from",
+            "test_from",
+        }
     )
 
     format: Annotated[str, AfterValidator(INPUT_FORMATS.check)] = Field(
-        "reddit-v2", description="Format of the conversations; `demo` generates them."
+        "reddit-v2",
+        description="Format of the conversations; `table` has columns that you name, `demo` "
+        "generates them.",
     )
     path: str = Field(
         "",
@@ -73,6 +89,22 @@ class Ingest(Section):
         "`Matrix, The (1999)`: the year is split off, the article moves to the front, and other "
         "names in brackets become aliases. The year column is then optional.",
     )
+    conversation_columns: dict[ConversationColumn, str] = Field(
+        default={},
+        description="Column names of the conversations, for format `table`; a column that is not "
+        "named here has the name of its role. Only `conversation` and `ground_truth` are needed.",
+    )
+    separator: str = Field(
+        ";", min_length=1, description="Between the titles of a cell, for format `table`."
+    )
+    validation_from: date | None = Field(
+        None,
+        description="First day of the validation split, for format `table` with a column of dates. "
+        "Empty: a hash decides.",
+    )
+    test_from: date | None = Field(
+        None, description="First day of the test split, for format `table`."
+    )
     world: Literal["films", "books", "film-wishes", "book-wishes"] = Field(
         "films", description="Subject of the posts of format `demo`."
     )
@@ -90,6 +122,16 @@ class Ingest(Section):
     )
 
     @model_validator(mode="after")
+    def _check_dates(self) -> Ingest:
+        days = self.validation_from, self.test_from
+        if any(days) and (not all(days) or days[0] >= days[1]):  # type: ignore[operator]
+            raise ValueError(
+                f"validation_from={days[0] or 'empty'} and test_from={days[1] or 'empty'} must "
+                "both be set, and the validation split must begin first"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_catalog(self) -> Ingest:
         if self.catalog_from == "file" and self.catalog_min_count > 1:
             raise ValueError("catalog_min_count needs ingest.catalog_from=ground_truth")
@@ -100,6 +142,11 @@ class Ingest(Section):
                 "name a file, or use ingest.catalog_from=file"
             )
         return self
+
+    @property
+    def conversation_column_names(self) -> dict[str, str]:
+        """`conversation_columns` with plain keys: role to the file's name."""
+        return {str(role): column for role, column in self.conversation_columns.items()}
 
     @property
     def column_names(self) -> dict[str, str]:

@@ -9,7 +9,13 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from convrec.stages.ingest.splits import SPLITS, split_by_hash, split_by_time
+from convrec.stages.ingest.splits import (
+    REDDIT_TIMES,
+    SPLITS,
+    SplitTimes,
+    split_by_hash,
+    split_by_time,
+)
 
 RejectedSamples = list[tuple[str, int, str]]
 """Source, line and reason of each rejected sample."""
@@ -59,18 +65,21 @@ def _possible_repeats(ids: pl.DataFrame) -> Iterator[tuple[int, str, int, bool, 
     yield from repeats.select("position", "source", "line", "named", "sample_id").iter_rows()
 
 
-def assign_splits(ids: pl.DataFrame) -> tuple[pl.DataFrame, RejectedSamples]:
+def assign_splits(
+    ids: pl.DataFrame, times: SplitTimes | None = REDDIT_TIMES
+) -> tuple[pl.DataFrame, RejectedSamples]:
     """(samples with their split, rejected samples); a context is never in two splits.
 
-    Nor is a conversation in another split than its continuations where a hash decides.
+    Nor is a conversation in another split than its continuations where a hash decides. With
+    `times`, dates decide, if there are any.
     """
     by_context = ids.group_by("context_id", maintain_order=True)
     splits: Sequence[str | None]
-    if ids["created_utc"].null_count() < ids.height:
+    if times and ids["created_utc"].null_count() < ids.height:
         # By the earliest date of a context, since answers may come a month after the post.
         contexts = by_context.agg(pl.col("created_utc").min())
-        times = contexts["created_utc"]
-        splits = [None if time is None else split_by_time(time) for time in times]
+        days = contexts["created_utc"]
+        splits = [None if day is None else split_by_time(day, times) for day in days]
         reason = pl.lit("no created_utc, which other rows have")
         is_valid = pl.col("split").is_not_null()
     elif set(ids["file_split"].unique()) <= {"", "train"}:

@@ -18,6 +18,7 @@ from convrec.catalog.selection import CATALOG_FILES, data_path
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.stages.ingest.hub_splits import declared_files
+from convrec.stages.ingest.json_rows import PROMPT
 from convrec.stages.ingest.raw_rows import (
     LINE_SUFFIXES,
     TABLE_SUFFIXES,
@@ -50,7 +51,7 @@ _NO_DATA = frozenset(
 """Endings of code, settings and documentation, which are not mentioned."""
 
 _PROBE = 2**20
-"""Bytes in which the name of the column `prompt` is looked for."""
+"""Bytes in which the name of the key column is looked for."""
 
 
 class SkippedFile(NamedTuple):
@@ -88,8 +89,15 @@ def dialogue_file(config: Config) -> Path:
     raise InputError(f"{path} has no {' and no '.join(DIALOGUE_FILES)}; add the dialogues file")
 
 
-def conversation_files(config: Config) -> list[ConversationFile]:
-    """The files of a `reddit-v2` run, ordered by name. Raises InputError."""
+def conversation_files(config: Config, key: str = PROMPT) -> list[ConversationFile]:
+    """The files of conversations, ordered by name. Raises InputError.
+
+    `key` is the column by which rows are recognized.
+    """
+    return [file._replace(key=key) for file in _conversation_files(config, key)]
+
+
+def _conversation_files(config: Config, key: str) -> list[ConversationFile]:
     path = data_path(config)
     if path.is_file():
         return [_single_file(path)]
@@ -99,13 +107,13 @@ def conversation_files(config: Config) -> list[ConversationFile]:
         return _state_files(path)
     if declared := _declared(config, path):
         return declared
-    files, skipped = folder_content(path)
+    files, skipped = folder_content(path, key)
     _check_folder(path, files, skipped)
     return files
 
 
-def skipped_files(config: Config) -> list[SkippedFile]:
-    """The files of the folder of a `reddit-v2` run that are not read, in the order of their names.
+def skipped_files(config: Config, key: str = PROMPT) -> list[SkippedFile]:
+    """The files of the folder of conversations that are not read, in the order of their names.
 
     Raises InputError.
     """
@@ -113,7 +121,7 @@ def skipped_files(config: Config) -> list[SkippedFile]:
     is_dataset = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
     if path.is_file() or is_dataset:
         return []
-    files, skipped = folder_content(path)
+    files, skipped = folder_content(path, key)
     if declared := {file.source for file in _declared(config, path)}:
         reason = "the card of the data set does not name it"
         others = [SkippedFile(f.source, reason, True) for f in files if f.source not in declared]
@@ -127,18 +135,19 @@ def _declared(config: Config, path: Path) -> list[ConversationFile]:
     return declared_files(path, config.ingest.path) if is_on_hub else []
 
 
-def folder_content(path: Path) -> FolderContent:
+def folder_content(path: Path, key: str = PROMPT) -> FolderContent:
     """Which files of a folder are read.
 
     Folders in it are read if they are named after a split or `data`, or if no other file is read.
     """
-    files, skipped = _sorted_out(path, _entries(path))
+    files, skipped = _sorted_out(path, _entries(path), key)
     folders = _folders(path)
     read = [folder for folder in folders if split_of_name(folder.name) or folder.name == "data"]
-    found = [_sorted_out(path, _below(folder)) for folder in read]
+    found = [_sorted_out(path, _below(folder), key) for folder in read]
     others = [folder for folder in folders if folder not in read]
     if not files and not any(content.files for content in found):
-        found, others = found + [_sorted_out(path, _below(folder)) for folder in others], []
+        found += [_sorted_out(path, _below(folder), key) for folder in others]
+        others = []
     reason = "a folder that is not named train, validation, test or data"
     for folder in others:
         files_below = filter(_is_candidate, _below(folder))
@@ -181,7 +190,7 @@ def _is_candidate(file: Path) -> bool:
     return data_suffix(file.name) in SUFFIXES and file.name not in CATALOG_FILES
 
 
-def _sorted_out(root: Path, paths: Iterable[Path]) -> FolderContent:
+def _sorted_out(root: Path, paths: Iterable[Path], key: str) -> FolderContent:
     files: list[ConversationFile] = []
     skipped: list[SkippedFile] = []
     names: dict[Path, str] = {}  # folder and name without endings: the file that is read
@@ -201,7 +210,7 @@ def _sorted_out(root: Path, paths: Iterable[Path]) -> FolderContent:
         elif base in names:
             reason = f"{names[base]} has the same name and is read instead"
             skipped.append(SkippedFile(source, reason, True))
-        elif reason := _unread_reason(path):
+        elif reason := _unread_reason(path, key):
             skipped.append(SkippedFile(source, reason, False))
         else:
             files.append(ConversationFile(path, source, _split_of(path, root)))
@@ -221,7 +230,7 @@ def _rank(path: Path) -> tuple[bool, int]:
     return not is_plain, SUFFIXES.index(suffix) if suffix in SUFFIXES else len(SUFFIXES)
 
 
-def _unread_reason(path: Path) -> str:
+def _unread_reason(path: Path, key: str) -> str:
     """Why a file with the ending of conversations has none; empty if it has some.
 
     Raises InputError for a pointer to a file that is elsewhere, and for a damaged one.
@@ -237,7 +246,8 @@ def _unread_reason(path: Path) -> str:
             size += len(line)
             if size > _PROBE:
                 break
-    return "" if b"prompt" in b"".join(head).lower() else "it has no column prompt"
+    is_there = key.strip().lower().encode() in b"".join(head).lower()
+    return "" if is_there else f"it has no column {key}"
 
 
 def _split_of(path: Path, root: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from calendar import timegm
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -33,7 +34,9 @@ from convrec.stages.ingest.newer_reading import is_read_differently
 from convrec.stages.ingest.raw_rows import ConversationFile, RawRow, read_raw_rows
 from convrec.stages.ingest.reddit import read_reddit_rows
 from convrec.stages.ingest.sample_buffer import SampleBuffer
-from convrec.stages.ingest.samples import select_samples
+from convrec.stages.ingest.samples import SPLIT_RULE, select_samples
+from convrec.stages.ingest.splits import REDDIT_TIMES, SplitTimes
+from convrec.stages.ingest.table import TableReader
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 """(usable rows, quarantine)"""
@@ -87,14 +90,26 @@ class RowFormat(InputFormat):
         """Where the rows come from, as error messages say it."""
         return f"ingest.path={config.ingest.path}"
 
+    def split_times(self, config: Config) -> SplitTimes | None:
+        """When the validation and the test split begin; None if dates do not decide on splits."""
+        return REDDIT_TIMES
+
+    def split_rule(self, config: Config) -> str:
+        """Which rows the train split has, as an error message says it."""
+        return SPLIT_RULE
+
     def read(self, config: Config) -> StoredRows:
         """The conversations and their quarantine."""
         where, buffer = self.location(config), SampleBuffer()
         rows = self.rows(config)
         ids, bad = read_reddit_rows(
-            lambda: rows if isinstance(rows, list) else self.rows(config), where, buffer
+            lambda: rows if isinstance(rows, list) else self.rows(config),
+            where,
+            buffer,
+            self.split_times(config),
         )
-        selected = select_samples(ids, bad, config.ingest.limit, where)
+        limit, rule = config.ingest.limit, self.split_rule(config)
+        selected = select_samples(ids, bad, limit, where, rule)
         return buffer.write_conversations(selected), artifact_frame("quarantine", bad)
 
 
@@ -116,6 +131,54 @@ class RedditFormat(RowFormat):
     def skipped(self, config: Config) -> list[SkippedFile]:
         """The files of the folder that are not read."""
         return skipped_files(config)
+
+
+class TableFormat(RowFormat):
+    """Tables and JSON rows whose columns the user names."""
+
+    def files(self, config: Config) -> list[tuple[str, Path]]:
+        """The files of conversations."""
+        return [(file.source, file.path) for file in self._files(config)]
+
+    def settings(self, config: Config) -> dict[str, Any]:
+        """The columns, the separator and the dates of the splits."""
+        return config.ingest.identity_settings(
+            "conversation_columns", "separator", "validation_from", "test_from"
+        )
+
+    def rows(self, config: Config) -> Iterable[RawRow]:
+        """The rows of all files, in the schema of Reddit-v2."""
+        reader = TableReader(
+            config.ingest.conversation_column_names,
+            config.ingest.separator,
+            self.location(config),
+            needs_date=config.ingest.test_from is not None,
+        )
+        return reader.convert(chain.from_iterable(map(read_raw_rows, self._files(config))))
+
+    def split_times(self, config: Config) -> SplitTimes | None:
+        """The days of the settings."""
+        days = config.ingest.validation_from, config.ingest.test_from
+        first, second = (timegm(day.timetuple()) if day else 0 for day in days)
+        return SplitTimes(first, second) if second else None
+
+    def split_rule(self, config: Config) -> str:
+        """The days of the settings, or a column, or a hash."""
+        return (
+            "the rows before ingest.validation_from if that is set, else it follows the column "
+            "`split`, the names of the files, or a hash"
+        )
+
+    def skipped(self, config: Config) -> list[SkippedFile]:
+        """The files of the folder that are not read."""
+        return skipped_files(config, self._key(config))
+
+    def _files(self, config: Config) -> list[ConversationFile]:
+        return conversation_files(config, self._key(config))
+
+    @staticmethod
+    def _key(config: Config) -> str:
+        return config.ingest.conversation_column_names.get("conversation", "conversation")
 
 
 class DemoFormat(RowFormat):
@@ -180,6 +243,7 @@ FORMATS: dict[str, InputFormat] = {
     "reddit-v2": RedditFormat(),
     "inspired": DialogueFormat(has_years=False),
     "redial": DialogueFormat(has_years=True),
+    "table": TableFormat(),
 }
 
 

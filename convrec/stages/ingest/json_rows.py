@@ -13,8 +13,8 @@ from convrec.stages.ingest.splits import split_of_name
 LIST_KEYS = ("data", "rows", "conversations", "examples", "items", "records", "instances")
 """The key of an object's rows, if several of its values are lists."""
 
-REQUIRED_ONCE = "prompt"
-"""A key that makes a row ambiguous if it is repeated."""
+PROMPT = "prompt"
+"""The key by which rows are recognized, unless a table names another; no row may repeat it."""
 
 _BETWEEN = re.compile(r"[\s,\[\]\0]*")
 _DECODER = json.JSONDecoder()
@@ -28,7 +28,7 @@ class JsonRow(NamedTuple):
     text: str
 
 
-def line_rows(data: bytes, *, is_first: bool) -> Iterator[JsonRow]:
+def line_rows(data: bytes, key: str = PROMPT, *, is_first: bool) -> Iterator[JsonRow]:
     """The rows of a line of JSON: usually one, none for an empty line."""
     if not data.strip():
         return
@@ -45,21 +45,21 @@ def line_rows(data: bytes, *, is_first: bool) -> Iterator[JsonRow]:
         else:
             yield JsonRow(None, f"not JSON ({str(error).split(': line')[0]})", text)
         return
-    if is_list_of_rows(value):
+    if is_list_of_rows(value, key):
         yield from (JsonRow(row, "", json.dumps(row)) for row in value)
-    elif repeats_key(text):
-        yield JsonRow(None, f"repeats the key {REQUIRED_ONCE}", text)
+    elif repeats_key(text, key):
+        yield JsonRow(None, f"repeats the key {key}", text)
     else:
         yield JsonRow(value, "", text)
 
 
-def begins_list(line: bytes) -> bool:
+def begins_list(line: bytes, key: str = PROMPT) -> bool:
     """Whether a list of rows begins on a line, though the file is named as one of lines."""
     text = line.decode("utf-8-sig", errors="replace").strip()
     if not re.match(r"\[\s*(?:\{|$)", text):
         return False
     try:
-        return is_list_of_rows(json.loads(text))
+        return is_list_of_rows(json.loads(text), key)
     except (ValueError, RecursionError):
         return True
 
@@ -79,23 +79,23 @@ def objects_in_line(text: str) -> list[JsonRow]:
     return rows
 
 
-def is_list_of_rows(value: Any) -> bool:
-    """Whether a value is a list of objects with a prompt."""
+def is_list_of_rows(value: Any, key: str = PROMPT) -> bool:
+    """Whether a value is a list of objects with the key."""
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(row, dict) and "prompt" in row for row in value)
+        and all(isinstance(row, dict) and key in row for row in value)
     )
 
 
-def repeats_key(text: str) -> bool:
-    """Whether the object in a JSON text has the key `prompt` twice."""
-    if text.count(f'"{REQUIRED_ONCE}"') < 2:
+def repeats_key(text: str, key: str = PROMPT) -> bool:
+    """Whether the object in a JSON text has the key twice."""
+    if text.count(f'"{key}"') < 2:
         return False
     found: list[bool] = []
 
     def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found.append([key for key, _ in pairs].count(REQUIRED_ONCE) > 1)
+        found.append([name for name, _ in pairs].count(key) > 1)
         return dict(pairs)
 
     json.loads(text, object_pairs_hook=note)
@@ -123,7 +123,7 @@ def document_rows(text: str) -> Iterator[JsonRow]:
         position = end
 
 
-def records(value: Any, where: str) -> list[tuple[str, list[Any]]]:
+def records(value: Any, where: str, key: str = PROMPT) -> list[tuple[str, list[Any]]]:
     """(split, rows) for the lists of rows in a JSON value; the split is empty if it names none.
 
     Raises InputError, naming `where`, if it is not clear which value has the rows.
@@ -132,16 +132,16 @@ def records(value: Any, where: str) -> list[tuple[str, list[Any]]]:
         return [("", value)]
     if not isinstance(value, dict):
         raise InputError(f"{where} has no rows but {str(value)[:40]!r}; give it a list of objects")
-    if "prompt" in value:
+    if key in value:
         return [("", [value])]
-    lists = {key: rows for key, rows in value.items() if _is_list_of_objects(rows)}
-    splits = {key: rows for key, rows in lists.items() if split_of_name(key)}
+    lists = {name: rows for name, rows in value.items() if _is_list_of_objects(rows)}
+    splits = {name: rows for name, rows in lists.items() if split_of_name(name)}
     if splits:
-        return [(split_of_name(key), rows) for key, rows in splits.items()]
-    chosen = list(lists) if len(lists) == 1 else [key for key in LIST_KEYS if key in lists]
+        return [(split_of_name(name), rows) for name, rows in splits.items()]
+    chosen = list(lists) if len(lists) == 1 else [name for name in LIST_KEYS if name in lists]
     if chosen:
-        return [("", [_unwrapped(row) for row in lists[chosen[0]]])]
-    if value and all(isinstance(row, dict) and "prompt" in row for row in value.values()):
+        return [("", [_unwrapped(row, key) for row in lists[chosen[0]]])]
+    if value and all(isinstance(row, dict) and key in row for row in value.values()):
         return [("", list(value.values()))]
     raise InputError(
         f"{where} is an object in which it is not clear where the rows are (its keys: "
@@ -154,9 +154,9 @@ def _is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
-def _unwrapped(row: dict[str, Any]) -> Any:
+def _unwrapped(row: dict[str, Any], key: str) -> Any:
     """A row as the datasets viewer writes it is in the key `row`."""
-    return row["row"] if isinstance(row.get("row"), dict) and "prompt" not in row else row
+    return row["row"] if isinstance(row.get("row"), dict) and key not in row else row
 
 
 def _skip(text: str, position: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from convrec.catalog.csv_rows import read_csv_rows
 from convrec.errors import InputError
 from convrec.stages.ingest.json_rows import (
+    PROMPT,
     JsonRow,
     begins_list,
     document_rows,
@@ -27,11 +28,16 @@ WANTED = "JSONL, JSON, CSV or Parquet"
 
 
 class ConversationFile(NamedTuple):
-    """A file of conversations. `source` names it; `split` is the split in its name, or empty."""
+    """A file of conversations.
+
+    `source` names it; `split` is the split in its name, or empty. `key` is the column by which rows
+    are recognized.
+    """
 
     path: Path
     source: str
     split: str
+    key: str = PROMPT
 
 
 class RawRow(NamedTuple):
@@ -79,7 +85,7 @@ def read_json(path: Path) -> Any:
 
 
 def _csv_rows(file: ConversationFile) -> Iterator[RawRow]:
-    for row in read_csv_rows(file.path, ("prompt",))[1]:
+    for row in read_csv_rows(file.path, (file.key.strip().lower(),))[1]:
         value = None if row.problem else dict(row.values)
         text = ",".join(map(str, row.values.values()))
         yield RawRow(file.source, file.split, row.line, value, row.problem, text)
@@ -89,11 +95,11 @@ def _json_rows(file: ConversationFile, *, is_document: bool) -> Iterator[RawRow]
     with text_lines(file.path) as lines:
         first = next((line for line in lines if line.strip()), b"")
     with text_lines(file.path) as lines:
-        if is_document or begins_list(first):
+        if is_document or begins_list(first, file.key):
             yield from _document_rows(file, lines)
             return
         for number, data in enumerate(lines, start=1):
-            for row in line_rows(data, is_first=number == 1):
+            for row in line_rows(data, file.key, is_first=number == 1):
                 yield RawRow(file.source, file.split, number, *row)
 
 
@@ -106,7 +112,7 @@ def _document_rows(file: ConversationFile, lines: Iterator[bytes]) -> Iterator[R
     else:
         rows = chain.from_iterable(
             ((split, JsonRow(row, "", json.dumps(row))) for row in found)
-            for split, found in records(value, str(file.path))
+            for split, found in records(value, str(file.path), file.key)
         )
     for number, (split, row) in enumerate(rows, start=1):
         yield RawRow(file.source, split or file.split, number, *row)

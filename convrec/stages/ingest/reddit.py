@@ -29,6 +29,7 @@ from convrec.stages.ingest.samples import (
     quarantine_raw_row,
     require_row_columns,
 )
+from convrec.stages.ingest.splits import REDDIT_TIMES, SplitTimes
 from convrec.titles.line_format import parse_line
 from convrec.titles.normalize import clean_title
 
@@ -36,12 +37,16 @@ REQUIRED_COLUMNS = ("prompt", "seen_titles", "groundtruth_with_release_year")
 
 
 def read_reddit_rows(
-    raw_rows: Callable[[], Iterable[RawRow]], where: str, buffer: SampleBuffer
+    raw_rows: Callable[[], Iterable[RawRow]],
+    where: str,
+    buffer: SampleBuffer,
+    times: SplitTimes | None = REDDIT_TIMES,
 ) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     """(ids of usable samples with their split, quarantine rows), in the order of the files.
 
     The samples are added to `buffer`. `raw_rows` is called a second time if a sample is rejected
-    because of another one, to get its text. Raises InputError if a required column is in no row.
+    because of another one, to get its text. With `times`, dates decide on splits. Raises InputError
+    if a required column is in no row.
     """
     bad: list[dict[str, Any]] = []
     columns: set[str] = set()
@@ -54,7 +59,7 @@ def read_reddit_rows(
             bad.append(quarantine_raw_row(raw, str(error)))
     require_row_columns(columns, REQUIRED_COLUMNS, where, "the reddit-v2 format needs")
     named, repeated = assign_sample_ids(buffer.ids())
-    assigned, misplaced = assign_splits(named)
+    assigned, misplaced = assign_splits(named, times)
     reasons = {(source, line): reason for source, line, reason in (*repeated, *misplaced)}
     rejected = {
         place: quarantine_raw_row(raw, reasons[place])

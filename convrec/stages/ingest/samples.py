@@ -100,8 +100,18 @@ def quarantine_raw_row(raw: RawRow, reason: str) -> dict[str, Any]:
     return quarantine_row(raw.source, raw.line, reason, text)
 
 
+SPLIT_RULE = (
+    "the posts until 2022-10 if rows have created_utc, else it follows file names or a hash"
+)
+"""Which rows the train split has."""
+
+
 def select_samples(
-    samples: pl.DataFrame, bad: list[dict[str, Any]], limit: int, where: str
+    samples: pl.DataFrame,
+    bad: list[dict[str, Any]],
+    limit: int,
+    where: str,
+    split_rule: str = SPLIT_RULE,
 ) -> pl.DataFrame:
     """The samples (with columns context_id and split) of the first `limit` contexts per split.
 
@@ -113,8 +123,7 @@ def select_samples(
         raise InputError(
             f"{where} has no usable row in the train split (usable splits: "
             f"{', '.join(splits) or 'none'}, rows in quarantine: {len(bad)}{first}); the train "
-            "split has the posts until 2022-10 if rows have created_utc, else it follows file "
-            "names or a hash",
+            f"split has {split_rule}",
             rows=[(f"{row['source']} line {row['line']}", row["reason"]) for row in bad],
         )
     if not limit:

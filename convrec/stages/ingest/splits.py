@@ -1,8 +1,8 @@
 """Assigns splits: no conversation is in two splits.
 
 By date if the data has `created_utc` (as in the paper: train until 2022-10, validation 2022-11,
-test from 2022-12), else by file name, else by a hash of the dialogue or of the conversation's first
-turn.
+test from 2022-12; in a table, as the settings say), else by file name or column, else by a hash of
+the dialogue or of the conversation's first turn.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import re
 from calendar import timegm
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,8 +40,15 @@ _NEUTRAL_WORDS = frozenset({"set", "data", "split", "file", "of", "copy", "part"
 _COLLECTION = re.compile(r"(?<=..)(?:set|data|split|file)s?$")
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
-_VALIDATION_FROM = timegm((2022, 11, 1, 0, 0, 0))
-_TEST_FROM = timegm((2022, 12, 1, 0, 0, 0))
+
+class SplitTimes(NamedTuple):
+    """When the validation and the test split begin, in seconds since 1970 (UTC)."""
+
+    validation_from: int
+    test_from: int
+
+
+REDDIT_TIMES = SplitTimes(timegm((2022, 11, 1, 0, 0, 0)), timegm((2022, 12, 1, 0, 0, 0)))
 _UPPER_BOUNDS = (0.8, 0.9)
 
 
@@ -66,11 +74,11 @@ def _words(name: str) -> list[str]:
     return [_COLLECTION.sub("", word) for word in words]
 
 
-def split_by_time(created_utc: int) -> str:
+def split_by_time(created_utc: int, times: SplitTimes = REDDIT_TIMES) -> str:
     """The split of a post created at `created_utc` (seconds since 1970, UTC)."""
-    if created_utc < _VALIDATION_FROM:
+    if created_utc < times.validation_from:
         return "train"
-    return "validation" if created_utc < _TEST_FROM else "test"
+    return "validation" if created_utc < times.test_from else "test"
 
 
 def split_by_hash(keys: Iterable[str]) -> list[str]:

@@ -45,7 +45,7 @@ def test_assignments_are_json_or_text() -> None:
         ({"llm.prices.m": {"input": 1, "output": 1, "@" * 40: 1}}, "allowed keys: profile, "),
         ({"rank_grpo.reward": "exp:0.5"}, "exp:2.0"),
         ({"rank_grpo.steps": -1}, "greater than 0"),
-        ({"ingest.format": "netflix"}, "'demo', 'reddit-v2', 'inspired' or 'redial'"),
+        ({"ingest.format": "netflix"}, "'inspired', 'redial' or 'table'"),
         ({"seed.x": 1}, "seed is a value"),
         ({"recommend.source": "replay"}, "needs recommend.replay"),
         ({"remap.keep": 5}, "remap.keep=5"),

@@ -57,7 +57,7 @@ def test_a_registered_format_is_ingested(tickets: Path) -> None:
 
 
 def test_an_unknown_format_names_the_registered_ones(tickets: Path) -> None:
-    with pytest.raises(ConfigError, match="'demo', 'reddit-v2', 'inspired', 'redial' or 'tickets'"):
+    with pytest.raises(ConfigError, match="'inspired', 'redial', 'table' or 'tickets'"):
         load("reddit-v2", {"ingest.format": "mail"})
 
 
