@@ -8,19 +8,18 @@ the text that are not in it are listed.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from convrec.artifacts import Store
-from convrec.artifacts.lineage import checkpoint_catalog, checkpoint_conversations
-from convrec.catalog.load import load_configured_catalog
-from convrec.catalog.selection import find_catalog_file
-from convrec.catalog.versions import parse_catalog_name
+from convrec.artifacts.lineage import checkpoint_conversations
 from convrec.errors import InputError
 from convrec.models.manifest import serving_config
 from convrec.models.prompts import served_prompt
+from convrec.serving.catalogs import load_named_catalog
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
@@ -58,19 +57,10 @@ def recommend(
     from convrec.models.generation.recommend import ServedCatalog, recommend_texts
     from convrec.models.load import load_checkpoint
 
-    kind = store.header(checkpoint).ref.kind
-    if kind != "checkpoint":
-        raise InputError(
-            f"{checkpoint} is a {kind}, not a checkpoint; "
-            "`convrec artifacts list --kind checkpoint` shows the checkpoints"
-        )
+    check_checkpoint(store, checkpoint)
     config = serving_config(store.read(checkpoint)["manifest"][0])
-    if catalog:
-        frame = load_configured_catalog(_catalog_file(catalog), config)[0]
-    else:
-        frame = checkpoint_catalog(store, checkpoint)
-    items = frame.select("item_id", "title", "year").rows()
-    served = ServedCatalog(items, config.line_format)
+    found = load_named_catalog(store, checkpoint, str(catalog or ""), config)
+    served = ServedCatalog(found.items.rows(), config.line_format)
     n = n or config.list_length
     named = served.named(text)
     left = len(served.lines) - len(named)
@@ -84,23 +74,22 @@ def recommend(
             f"the list needs {n} items that the text does not name, but the catalog has "
             f"{left}; give a larger --catalog or a smaller --n"
         )
+    known = known_words(store, checkpoint, config.model.base)
     return Recommendation(
         items=lists[0],
         seen=[line for line in served.lines if line in named],
-        unknown_words=_words_never_trained(store, checkpoint, text, config.model.base),
+        unknown_words=[] if known is None else words_not_in(text, known),
     )
 
 
-def _catalog_file(catalog: str | Path) -> Path:
-    """The file of a catalog that is given as a path or by name."""
-    name = parse_catalog_name(str(catalog))
-    file = find_catalog_file(name) if name else Path(catalog)
-    if file is None:
+def check_checkpoint(store: Store, artifact_id: str) -> None:
+    """Raise InputError if an artifact is not a checkpoint."""
+    kind = store.header(artifact_id).ref.kind
+    if kind != "checkpoint":
         raise InputError(
-            f"there is no catalog {catalog}; `convrec catalog publish FILE` publishes one, and "
-            "--catalog also takes a file"
+            f"{artifact_id} is a {kind}, not a checkpoint; "
+            "`convrec artifacts list --kind checkpoint` shows the checkpoints"
         )
-    return file
 
 
 def unknown_words(text: str, conversations: pl.DataFrame) -> list[str]:
@@ -108,14 +97,23 @@ def unknown_words(text: str, conversations: pl.DataFrame) -> list[str]:
 
     `conversations` has the columns split and conversation. Case makes no difference.
     """
+    return words_not_in(text, training_words(conversations))
+
+
+def training_words(conversations: pl.DataFrame) -> frozenset[str]:
+    """The words of all conversations of the training split, without case."""
     training = conversations.filter(pl.col("split") == "train")["conversation"].unique()
-    known = {word.casefold() for post in training for word in _WORD.findall(post)}
+    return frozenset(word.casefold() for post in training for word in _WORD.findall(post))
+
+
+def words_not_in(text: str, known: Collection[str]) -> list[str]:
+    """The words of a text that are not among those of `training_words`, in their order."""
     return [word for word in dict.fromkeys(_WORD.findall(text)) if word.casefold() not in known]
 
 
-def _words_never_trained(store: Store, checkpoint: str, text: str, base: str) -> list[str]:
-    """The unknown words of a text, for a model that was trained from nothing."""
+def known_words(store: Store, checkpoint: str, base: str) -> frozenset[str] | None:
+    """The words that a model trained from nothing has seen; None for a model that knows others."""
     if base != "tiny":
-        return []
+        return None
     conversations = checkpoint_conversations(store, checkpoint, "split", "conversation")
-    return [] if conversations is None else unknown_words(text, conversations)
+    return None if conversations is None else training_words(conversations)

@@ -108,6 +108,10 @@ class TrieCursor:
         self._remove(ended, line)
         return self._rank[rows] == self.generated.shape[1]
 
+    def ranks(self, rows: Tensor) -> Tensor:
+        """The number of complete lines of these lists: (b,)."""
+        return self._rank[rows]
+
     def _remove(self, rows: Tensor, lines: Tensor) -> None:
         """Make line `lines[i]` unavailable to list `rows[i]`; each pair at most once."""
         trie = self.trie

@@ -13,7 +13,8 @@ from convrec.catalog.publish import publish_catalog
 from convrec.config import Config
 from convrec.errors import CatalogError, InputError
 from convrec.models.manifest import serving_settings
-from convrec.serving.recommend import _catalog_file, recommend, unknown_words
+from convrec.serving.catalogs import catalog_path
+from convrec.serving.recommend import recommend, unknown_words
 
 
 def test_prompts_without_a_common_form_are_not_served(store: Store, tmp_path: Path) -> None:
@@ -38,14 +39,14 @@ def test_a_catalog_may_be_named(
     for titles in ("Heat,1995\nRonin,1998\n", "Heat,1995\nRonin,1998\nBig,1988\n"):
         file.write_text(f"title,year\n{titles}")
         publish_catalog(file, "films", store)
-    first, newest = (_catalog_file(f"catalog:films{at}") for at in ("@1", ""))
+    first, newest = (catalog_path(f"catalog:films{at}") for at in ("@1", ""))
     assert "Big" not in first.read_text()
     assert "Big" in newest.read_text()
-    assert _catalog_file(str(file)) == _catalog_file(file) == file
+    assert catalog_path(str(file)) == catalog_path(file) == file
     with pytest.raises(CatalogError, match="catalog films has no version 3"):
-        _catalog_file("catalog:films@3")
+        catalog_path("catalog:films@3")
     with pytest.raises(InputError, match="there is no catalog catalog:nothing"):
-        _catalog_file("catalog:nothing")
+        catalog_path("catalog:nothing")
 
 
 def test_words_that_training_never_saw_are_named(store: Store) -> None:
