@@ -10,6 +10,7 @@ from convrec.config.domain import CONVERSATION_MARKER
 from convrec.errors import ConfigError, InputError
 from convrec.models.chat_template import TEMPLATE_DATE, apply_template
 from convrec.models.control_tokens import count_control_tokens, neutralize, neutralize_by_ids
+from convrec.utils.both_ends import both_ends
 
 _HEAD_DIVISOR = 4
 """Of a conversation that is too long, 1/_HEAD_DIVISOR of the kept part is its start."""
@@ -225,5 +226,5 @@ def _token_ids(tokenizer: Any, text: str) -> list[int]:
 
 def _drop_middle(text: str, characters: int) -> str:
     head_size = characters // _HEAD_DIVISOR
-    head, tail = text[:head_size], text[len(text) - (characters - head_size) :]
+    head, tail = both_ends(text, head_size, characters - head_size)
     return head.rpartition(" ")[0] + _ELLIPSIS + (tail.partition(" ")[2] or tail)

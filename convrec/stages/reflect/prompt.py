@@ -16,6 +16,7 @@ from typing import Any
 
 from convrec.config import Config
 from convrec.llm.model_settings import chat_limits, model_settings
+from convrec.utils.both_ends import both_ends
 
 _DELIMITER = re.compile(r"<(?=\s*(?:/\s*)?(?:conversation|candidates)\b)", re.IGNORECASE)
 _OMISSION = "\n[...]\n"
@@ -23,15 +24,12 @@ _CANDIDATES_START, _CANDIDATES_END = "<candidates>\n", "\n</candidates>"
 
 
 def sanitize(text: str, max_characters: int) -> str:
-    """Defuse delimiters in a conversation, and shorten it to its two ends of equal length.
-
-    Both ends, because a post starts with the request and a dialogue ends with it.
-    """
+    """Defuse delimiters in a conversation, and shorten it to its two ends of equal length."""
     text = _DELIMITER.sub("‹", text)
     if len(text) <= max_characters:
         return text
     tail = max_characters // 2
-    return text[: max_characters - tail] + _OMISSION + (text[-tail:] if tail else "")
+    return _OMISSION.join(both_ends(text, max_characters - tail, tail))
 
 
 @lru_cache(maxsize=8)

@@ -80,7 +80,8 @@ def vector_space(config: Config) -> str:
         suffix = f" {canonical_json(extra)}" if extra else ""
         return f"{endpoint_name(config)} {model}{suffix}"
     folder = resolve_path(model, "remap.model")
-    return f"sentence-transformers {_folder_digest(folder) if folder.is_dir() else model}"
+    name = _folder_digest(folder) if folder.is_dir() else model
+    return f"sentence-transformers {name}, both ends"
 
 
 def _request_fields(config: Config) -> dict[str, Any]:

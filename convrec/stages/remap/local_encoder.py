@@ -9,10 +9,15 @@ import numpy as np
 
 from convrec.config import resolve_path
 from convrec.errors import ConfigError
+from convrec.stages.remap.texts import OMISSION
+from convrec.utils.both_ends import both_ends
 from convrec.utils.error_text import first_line
 
 BATCH_SIZE = 64
 """Texts per forward pass."""
+
+SPARE_TOKENS = 8
+"""Tokens of the model's limit for its special tokens, and for the mark of what is left out."""
 
 
 class LocalEncoder:
@@ -45,8 +50,25 @@ class LocalEncoder:
             ) from None
 
     def vectors(self, texts: list[str]) -> np.ndarray:
-        """(texts, dimensions) float32."""
+        """(texts, dimensions) float32. Of a text that is too long, both ends are read."""
         vectors: np.ndarray = self._model.encode(
-            texts, batch_size=BATCH_SIZE, convert_to_numpy=True, show_progress_bar=False
+            list(map(self.shorten, texts)),
+            batch_size=BATCH_SIZE,
+            convert_to_numpy=True,
+            show_progress_bar=False,
         )
         return vectors
+
+    def shorten(self, text: str) -> str:
+        """A text of at most as many tokens as the model reads; its middle is left out."""
+        limit, tokenizer = self._model.max_seq_length, self._model.tokenizer
+        room = limit - SPARE_TOKENS if limit and tokenizer.is_fast else 0
+        if room < 2 or len(text.encode()) <= room:  # a token has at least one byte
+            return text
+        spans = tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )["offset_mapping"]
+        if len(spans) <= room:
+            return text
+        start, end = spans[(room + 1) // 2 - 1][1], len(text) - spans[-(room // 2)][0]
+        return OMISSION.join(both_ends(text, start, end))

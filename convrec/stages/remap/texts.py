@@ -13,10 +13,14 @@ import polars as pl
 
 from convrec.stages.base import StepContext
 from convrec.stages.remap.linked_titles import LinkedTitles
+from convrec.utils.both_ends import both_ends
 
 MAX_BYTES = 8191
 """UTF-8 bytes of a text that are embedded. A token has at least one byte, and models of the
 embeddings API read 8,191 tokens."""
+
+OMISSION = " ... "
+"""Between the two ends of a text that is too long."""
 
 
 def item_texts(catalog: pl.DataFrame, descriptions: pl.DataFrame | None = None) -> list[str]:
@@ -67,8 +71,14 @@ def text_key(text: str) -> str:
 
 
 def truncate(text: str) -> str:
-    """The stripped text, at most MAX_BYTES bytes of it."""
-    return text.strip().encode()[:MAX_BYTES].decode(errors="ignore")
+    """The stripped text, or both ends of it if it has more than MAX_BYTES bytes."""
+    text = text.strip()
+    encoded = text.encode()
+    if len(encoded) <= MAX_BYTES:
+        return text
+    end = (MAX_BYTES - len(OMISSION)) // 2
+    ends = both_ends(encoded, MAX_BYTES - len(OMISSION) - end, end)
+    return OMISSION.join(part.decode(errors="ignore") for part in ends)
 
 
 def collect_texts(

@@ -72,7 +72,7 @@ def read_facts(config: Config) -> FactSource | None:
 def find_facts(config: Config, titles: Titles) -> list[str] | None:
     """The facts about each title, empty where nothing is known; None without a source.
 
-    Those of a file are found anew when the file or the titles change.
+    Those of a file are cached until the file or the titles change.
     """
     source = read_facts(config)
     if not isinstance(source, FactTable):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from convrec.errors import ConfigError
@@ -52,6 +53,22 @@ def test_a_model_folder_is_named_by_its_content(
         names.append(vector_space(ctx.config))
     assert names[0] == names[1] != names[2]
     assert str(tmp_path) not in names[0]
+
+
+def test_minilm_reads_both_ends_of_a_long_text(minilm: Path) -> None:
+    encoder = LocalEncoder(str(minilm))
+    middle = "we talked about the weather and the garden for a while. " * 60
+    space, love = "I love space horror like Alien. ", "My wife wants a romantic comedy."
+    text = f"{space}{middle}{love}"
+    short = encoder.shorten(text)
+    assert short.startswith(space)
+    assert short.endswith(love)
+    tokenizer = encoder._model.tokenizer
+    assert 240 <= len(tokenizer(short)["input_ids"]) <= encoder._model.max_seq_length == 256
+    assert encoder.shorten(space) == space
+    unit = encoder.vectors([text, space + middle, "romantic comedy"])
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    assert unit[0] @ unit[2] > unit[1] @ unit[2] + 0.05
 
 
 def test_minilm_ranks_similar_items_and_encodes_new_texts(

@@ -53,8 +53,14 @@ def test_vectors_of_different_lengths_are_an_error(longer: int, store: Store) ->
         read_vectors(TEXTS["text_key"], "m", store)
 
 
-def test_a_text_is_truncated_between_characters() -> None:
+def test_a_text_keeps_both_ends_between_characters() -> None:
     assert truncate("  Heat \n") == "Heat"
-    text = "é" * MAX_BYTES
-    assert truncate(text) == "é" * (MAX_BYTES // 2)
+    whole = "é" * (MAX_BYTES // 2)
+    assert truncate(whole) == whole
+    cut = truncate("é" * MAX_BYTES + "ö" * MAX_BYTES)
+    start, end = cut.split(" ... ")
+    assert set(start) == {"é"}
+    assert set(end) == {"ö"}
+    assert abs(len(start) - len(end)) <= 1
+    assert MAX_BYTES - 3 <= len(cut.encode()) <= MAX_BYTES
     assert text_key("Heat") != text_key("heat")
