@@ -25,7 +25,7 @@ from convrec.cli.output import Assignments, JsonFile, ProfileName, console, is_s
 from convrec.cli.plan import plan
 from convrec.cli.responses import import_responses, reparse
 from convrec.cli.score import compare, score
-from convrec.cli.serving import export, recommend
+from convrec.cli.serving import export, recommend, serve
 from convrec.cli.train import app as train_app
 from convrec.errors import ConfigError, ConvrecError, WarehouseError, is_disk_full
 from convrec.utils.terminal import discard_if_closed, escape_unknown_characters
@@ -131,6 +131,7 @@ def _run_flow(
 
 app.command()(plan)
 app.command()(recommend)
+app.command()(serve)
 app.command()(score)
 app.command()(export)
 app.command()(compare)

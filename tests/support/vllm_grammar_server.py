@@ -1,0 +1,77 @@
+"""A stand-in for a vLLM server with structured outputs: a greedy model that likes repeats."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class GrammarServer:
+    """Writes the favourite line again and again as far as the grammar lets it.
+
+    Its taste is the order of `favourites`: each line is the first one that the grammar allows.
+    """
+
+    def __init__(self, favourites: list[str]) -> None:
+        self.favourites = favourites
+        self.requests: list[dict[str, Any]] = []
+        self.url = ""
+        self.ignores_grammar = False
+
+    def complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request."""
+        self.requests.append(body)
+        grammar = body["structured_outputs"]["grammar"]
+        root, line = re.fullmatch(r"root ::= (.*)\nline ::= (.*)\n", grammar).groups()
+        allowed = [json.loads(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', line)]
+        best = next(name for name in self.favourites if name in allowed)
+        text = "\n".join([best] * (root.count("line")))
+        if self.ignores_grammar:
+            text = "no such film"
+        return {
+            "id": "cmpl-1",
+            "object": "text_completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [{"index": 0, "text": text, "finish_reason": "stop", "logprobs": None}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 5, "total_tokens": 6},
+        }
+
+
+@contextmanager
+def serve_grammar(server: GrammarServer) -> Iterator[GrammarServer]:
+    """Serve on a free port of loopback."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._send({"object": "list", "data": [{"id": "exported", "object": "model"}]})
+
+        def do_POST(self) -> None:
+            size = int(self.headers["content-length"])
+            self._send(server.complete(json.loads(self.rfile.read(size))))
+
+        def _send(self, value: dict[str, Any]) -> None:
+            body = json.dumps(value).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    server.url = f"http://127.0.0.1:{http.server_port}/v1"
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()
