@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from prefect import Task, task
@@ -20,14 +15,12 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run, task_run
 
-from convrec.artifacts import ArtifactRef, Producer, StepResult, Store
-from convrec.errors import ConvrecError, InputError, WarehouseError, is_disk_full
-from convrec.llm.read import with_reasons
+from convrec.artifacts import ArtifactRef, Producer
+from convrec.errors import WarehouseError
 from convrec.pipeline.graph import Node
-from convrec.stages.base import StepContext
-from convrec.stages.evaluate.report.model_card import write_model_card
+from convrec.pipeline.node_build import BuildOptions, build_node, find_built, workspace_folder
+from convrec.stages.base import build_here
 from convrec.training.tracking.run import read_locations
-from convrec.utils.workspace import remove_workspace
 from tasks.cache import ArtifactCache
 from tasks.dask import on_dask
 from tasks.fetch import fetch_missing
@@ -143,111 +136,32 @@ def fetch_task(node: Node) -> Task[..., dict[str, Any]]:
 
 def build(task_input: TaskInput) -> ArtifactRef:
     """Build and commit the artifact, unless another run has committed it in the meantime."""
-    node, store = task_input.node, task_input.store
-    workspace = _workspace(task_input)
-    ref = None if task_input.refresh else task_input.resolved.find_complete()
-    if ref is not None:
+    node, resolved = task_input.node, task_input.resolved
+    if (ref := find_built(resolved)) is not None:
         task_input.found = True
-        _after_commit(store, ref, workspace)
         return ref
-    started = time.monotonic()
-    scratch = store.make_scratch_folder() if node.step.folder else None
-    if task_input.refresh:
-        remove_workspace(workspace)
-    links = TrackingLinks(slug("tracking", node.name), workspace)
-    is_training = node.step.kind == "checkpoint"
-    on_update = links.update if is_training else None
+    links = TrackingLinks(slug("tracking", node.name), workspace_folder(resolved))
+    on_update = links.update if node.step.kind == "checkpoint" else None
     progress = TaskProgress(node, slug("progress", node.name), on_update)
-    ctx = replace(
-        task_input.resolved.ctx,
+
+    def show_built(figures: Mapping[str, Any]) -> None:
+        progress.finish()
+        links.show(read_locations(figures))
+
+    options = BuildOptions(
+        producer=Producer(str(flow_run.id or ""), str(task_run.id or "")),
+        missing=task_input.missing,
         progress=progress,
-        scratch=scratch,
-        workspace=workspace,
-        rebuild=task_input.refresh,
-        artifact_id=task_input.artifact_id,
-        flow_run_id=str(flow_run.id or ""),
+        spread=on_dask if resolved.ctx.config.runner.kind == "dask" else build_here,
+        on_built=show_built,
     )
-    if ctx.config.runner.kind == "dask":
-        ctx = replace(ctx, spread=on_dask)
-    try:
-        with forwarded_warnings():
-            built = node.step.build(ctx)
-        with closing(_with_reasons(built, task_input)) as result:
-            progress.finish()
-            links.show(read_locations(result.figures))
-            _refuse_useless(result)
-            _refuse_changed_files(task_input, ctx)
-            seconds = time.monotonic() - started
-            producer = Producer(str(flow_run.id or ""), str(task_run.id or ""))
-            ref = store.put(
-                task_input.resolved.spec,
-                result,
-                producer=producer,
-                seconds=seconds,
-                scratch=scratch,
-            )
-        _after_commit(store, ref, workspace)
-    except Exception as error:  # Rust libraries raise errors of their own for a full disk
-        if isinstance(error, ConvrecError) or not is_disk_full(error):
-            raise
-        raise WarehouseError(
-            f"there is no space left for {node.name} in {store.home}; free some and run "
-            "again, or set CONVREC_HOME to a folder on another disk; what was made before is kept"
-        ) from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
-    rows = _figure_rows({"rows": ref.rows, "seconds": round(seconds, 2)})
-    rows += _figure_rows(result.figures)
-    create_table_artifact(rows, key=slug(node.name), description=ref.artifact_id)
-    return ref
+    with forwarded_warnings():
+        built = build_node(resolved, options)
+    rows = _figure_rows({"rows": built.ref.rows, "seconds": round(built.seconds, 2)})
+    rows += _figure_rows(built.figures)
+    create_table_artifact(rows, key=slug(node.name), description=built.ref.artifact_id)
+    return built.ref
 
 
 def _figure_rows(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"figure": name, "value": value} for name, value in figures.items()]
-
-
-def _with_reasons(result: StepResult, task_input: TaskInput) -> StepResult:
-    """The result, with this run's reasons for the responses that are missing."""
-    if result.failures is None or not task_input.missing:
-        return result
-    return replace(result, failures=with_reasons(result.failures, task_input.missing))
-
-
-def _refuse_useless(result: StepResult) -> None:
-    """Raise InputError if a run must not go on with a result."""
-    if not result.useless:
-        return
-    if result.failures is None or result.failures.is_empty():
-        raise InputError(result.useless)
-    rows = result.failures.select("context_id", "reason").rows()
-    ((reason, _),) = Counter(reason for _, reason in rows).most_common(1)
-    raise InputError(f"{result.useless}. Most often: {reason}", rows=rows)
-
-
-def _refuse_changed_files(task_input: TaskInput, ctx: StepContext) -> None:
-    """Raise InputError if files changed after the artifact was named by their content."""
-    node = task_input.node
-    if node.stage == "ingest" and node.step.inputs(ctx) != task_input.resolved.spec.inputs:
-        raise InputError(
-            f"the files of {node.name} were changed while they were read; run again once "
-            "they are whole"
-        )
-
-
-def _workspace(task_input: TaskInput) -> Path:
-    """The folder in which work on the artifact survives a crash.
-
-    Partitions may use a folder of their own, which all workers of a cluster can read.
-    """
-    folder = task_input.resolved.ctx.config.runner.folder
-    if folder and not task_input.node.step.folder:
-        return Path(folder) / task_input.artifact_id
-    return task_input.store.home / "training" / task_input.artifact_id
-
-
-def _after_commit(store: Store, ref: ArtifactRef, workspace: Path) -> None:
-    """What follows a commit, also if a run was killed right after it."""
-    remove_workspace(workspace)
-    if ref.kind == "checkpoint":
-        write_model_card(store, ref.artifact_id)
