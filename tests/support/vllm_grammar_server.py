@@ -28,7 +28,7 @@ class GrammarServer:
         self.requests.append(body)
         grammar = body["structured_outputs"]["grammar"]
         root, line = re.fullmatch(r"root ::= (.*)\nline ::= (.*)\n", grammar).groups()
-        allowed = [json.loads(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', line)]
+        allowed = _written(iter(re.findall(r'"(?:[^"\\]|\\.)*"|[()|]', line)))
         best = next(name for name in self.favourites if name in allowed)
         text = "\n".join([best] * (root.count("line")))
         if self.ignores_grammar:
@@ -41,6 +41,24 @@ class GrammarServer:
             "choices": [{"index": 0, "text": text, "finish_reason": "stop", "logprobs": None}],
             "usage": {"prompt_tokens": 1, "completion_tokens": 5, "total_tokens": 6},
         }
+
+
+def _written(tokens: Iterator[str]) -> list[str]:
+    """All texts of alternatives, up to a closing bracket or the end."""
+    found: list[str] = []
+    start, is_group = "", False
+    for token in tokens:
+        if token == ")":
+            break
+        if token == "|":
+            found += [] if is_group else [start]
+            is_group = False
+        elif token == "(":
+            found += [start + rest for rest in _written(tokens)]
+            is_group = True
+        else:
+            start = json.loads(token)
+    return found if is_group else [*found, start]
 
 
 @contextmanager

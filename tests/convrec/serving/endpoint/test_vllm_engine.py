@@ -70,8 +70,10 @@ def test_requests_have_the_prompt_and_the_grammar(
 def test_a_grammar_quotes_titles() -> None:
     grammar = list_grammar(['Say "hi"', "back\\slash", "Amélie"], 2)
     assert grammar == (
-        'root ::= line "\\n" line\nline ::= "Say \\"hi\\"" | "back\\\\slash" | "Amélie"\n'
+        'root ::= line "\\n" line\nline ::= "Amélie" | "Say \\"hi\\"" | "back\\\\slash"\n'
     )
+    shared = list_grammar(["Alien", "Aliens", "Up"], 1)
+    assert shared == 'root ::= line\nline ::= "Alien" ("" | "s") | "Up"\n'
     assert list(new_lines(["a", "b", "a", "c"], ["a", "b", "c"])) == ["a", "b"]
     assert list(new_lines(["x", "a"], ["a"])) == []
 
