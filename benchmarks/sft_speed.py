@@ -28,7 +28,7 @@ def examples(count: int) -> list[tuple[str, str]]:
     from convrec.demo.world import load_world
 
     rng, works = random.Random(7), load_world("films").works
-    posts = generate_rows(7, {"train": count})
+    posts = generate_rows(7, {"train": count}, "films")
     return [
         (
             post["prompt"][0]["content"],

@@ -36,12 +36,7 @@ from convrec.utils.file_content import COMPRESSIONS
 from convrec.utils.project import IS_CLONE
 
 CATALOG_FILES = ("catalog.csv", "catalog.parquet")
-DEMO_CATALOGS = {
-    "films": "demo.csv",
-    "books": "demo-books.csv",
-    "film-wishes": "demo-wishes.csv",
-    "book-wishes": "demo-wishes-books.csv",
-}
+DEMO_CATALOGS = {"films": "demo.csv", "books": "demo-books.csv"}
 BUNDLED_NAMES = (*CATALOG_FILES, "catalog.tsv", *(f"catalog.csv{end}" for end in COMPRESSIONS))
 """Names of a catalog next to the data; of several files, the first is used."""
 

@@ -8,11 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from convrec.artifacts.identity import digest
-from convrec.demo import judge, teacher
-from convrec.demo.wishes import describe
-from convrec.demo.wishes import judge as wish_judge
-from convrec.demo.wishes import teacher as wish_teacher
-from convrec.demo.wishes.world import detect_world as detect_wishes
+from convrec.demo import describe, judge, teacher
 from convrec.demo.world import detect_world
 from convrec.errors import InputError
 
@@ -36,30 +32,26 @@ def complete(body: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"no model {model!r} here: the demo endpoint has {' and '.join(MODELS)}")
     key = digest({name: value for name, value in body.items() if name != "stream"})
     texts = _message_texts(body.get("messages"))
-    conversation, prompt = _extract_tag("conversation", "\n".join(texts))
-    candidates, instructions = _extract_tag("candidates", prompt)
-    rng = random.Random(int(key[:16], 16))
-    response_format = body.get("response_format")
-    is_teacher = model == "demo-teacher" and not candidates
-    title, _ = _extract_tag("title", "\n".join(texts))
-    if title and not conversation:
-        content = describe.respond(title, rng)
-    elif wishes := detect_wishes(conversation or prompt):
-        if is_teacher:
-            content = wish_teacher.respond(conversation or prompt, prompt, rng, wishes)
-        else:
-            content = wish_judge.respond(conversation, candidates, response_format, rng, wishes)
-    else:
-        world = detect_world(instructions if conversation else "")
-        if is_teacher:
-            content = teacher.respond(conversation or prompt, prompt, rng, world)
-        else:
-            content = judge.respond(conversation, candidates, response_format, rng, world)
+    content = _write_content(body, "\n".join(texts), random.Random(int(key[:16], 16)))
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     finish_reason = "stop"
     if limit and count_tokens([content]) > limit:
         content, finish_reason = content[: limit * _CHARACTERS_PER_TOKEN], "length"
     return _response(key, model, content, finish_reason, texts)
+
+
+def _write_content(body: Mapping[str, Any], text: str, rng: random.Random) -> str:
+    """What the model writes: a description of a title, ratings of candidates, or a list."""
+    conversation, prompt = _extract_tag("conversation", text)
+    if not conversation:
+        title, instructions = _extract_tag("title", text)
+        if title:
+            return describe.respond(title, rng, detect_world(instructions))
+    candidates, instructions = _extract_tag("candidates", prompt)
+    world = detect_world(instructions if conversation else "")
+    if body["model"] == "demo-teacher" and not candidates:
+        return teacher.respond(conversation or prompt, prompt, rng, world)
+    return judge.respond(conversation, candidates, body.get("response_format"), rng, world)
 
 
 def _response(

@@ -1,4 +1,4 @@
-"""The demo's worlds: real works, their tastes, and how well known they are.
+"""The demo's worlds: real works with genres, a mood, a year and people, and words for them.
 
 `fame` decides which works the simulated teacher prefers, `crowd` how often posters name a work.
 They disagree on purpose: this is the popularity bias that the adjust stage has to remove. A world
@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -27,111 +28,106 @@ class Work:
     title: str
     year: int
     aliases: tuple[str, ...]
-    taste: str
+    genres: frozenset[str]
+    mood: str
+    people: tuple[str, ...]
     fame: int
     crowd: int
-    author: str = ""
 
 
 @dataclass(frozen=True)
-class Taste:
-    """What people of one taste ask for; `cues` identify it, `neighbor` is the most similar one."""
+class Era:
+    """A named range of years, both ends included."""
 
-    name: str
-    neighbor: str
-    cues: tuple[str, ...]
-    wants: tuple[str, ...]
-    moods: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Words:
-    """Sentences of posts; `nouns` identify a request, `dated` adds a year or author to a title."""
-
-    nouns: tuple[str, ...]
-    dated: str
-    introductions: tuple[str, ...]
-    openers: tuple[str, ...]
-    liked: tuple[str, ...]
-    wants: tuple[str, ...]
-    alike: tuple[str, ...]
-    disliked: tuple[str, ...]
-    closings: tuple[str, ...]
-    broken: dict[str, Any]
+    first: int
+    last: int
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What the generator of posts and the simulated models share."""
+    """What the generator of posts and the simulated models share.
+
+    `genres`, `moods` and `eras` map a name to the words for it; `phrases` are the sentences of the
+    world's TOML file by key, `refusals` those that rule something out.
+    """
 
     works: tuple[Work, ...]
-    tastes: dict[str, Taste]
-    words: Words
-
-    def of_taste(self, taste: str) -> tuple[Work, ...]:
-        """The works of a taste that the demo catalog has. Raises KeyError for an unknown taste."""
-        return self._by_taste[taste]
+    genres: Mapping[str, tuple[str, ...]]
+    moods: Mapping[str, tuple[str, ...]]
+    eras: Mapping[str, Era]
+    phrases: Mapping[str, tuple[str, ...]]
+    refusals: Mapping[str, tuple[str, ...]]
+    dated: str
+    broken: Mapping[str, Any]
 
     @cached_property
-    def _by_taste(self) -> dict[str, tuple[Work, ...]]:
-        return {
-            taste: tuple(work for work in self.works if work.taste == taste and work.crowd)
-            for taste in self.tastes
-        }
+    def catalog(self) -> tuple[Work, ...]:
+        """The works that the demo catalog has."""
+        return tuple(work for work in self.works if work.crowd)
+
+    @cached_property
+    def people(self) -> tuple[str, ...]:
+        """The people of all works, each once, in order."""
+        return tuple(dict.fromkeys(name for work in self.works for name in work.people))
 
 
-def world_files(name: WorldName = WORLDS[0]) -> tuple[Path, Path, Path]:
-    """The files of a world: works, tastes, words."""
-    folder = Path(__file__).parent / name
-    return folder / "world.csv", folder / "tastes.toml", folder / "words.toml"
-
-
-def load_world(name: WorldName = WORLDS[0]) -> World:
-    """A world; its files are read once."""
-    return _world(name)
+def world_files(name: WorldName) -> tuple[Path, Path]:
+    """The files of a world: works and words."""
+    folder = Path(__file__).parent
+    return folder / f"{name}.csv", folder / f"{name}.toml"
 
 
 @cache
-def _world(name: WorldName) -> World:
-    work_file, taste_file, word_file = world_files(name)
+def load_world(name: WorldName) -> World:
+    """A world; its files are read once."""
+    work_file, word_file = world_files(name)
     with work_file.open(encoding="utf-8", newline="") as file:
-        works = tuple(
-            Work(
-                title=row["title"],
-                year=int(row["year"]),
-                aliases=tuple(filter(None, row["aliases"].split("|"))),
-                taste=row["taste"],
-                fame=int(row["fame"]),
-                crowd=int(row["crowd"] or 0),
-                author=row.get("author", ""),
-            )
-            for row in csv.DictReader(file)
-        )
-    tables = tomllib.loads(taste_file.read_text(encoding="utf-8"))
-    tastes = {
-        name: Taste(
-            name, table["neighbour"], *(tuple(table[key]) for key in ("cues", "wants", "moods"))
-        )
-        for name, table in tables.items()
-    }
+        works = tuple(_read_work(row) for row in csv.DictReader(file))
     words = tomllib.loads(word_file.read_text(encoding="utf-8"))
-    fields: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in words.items()
-    }
-    return World(works, tastes, Words(**fields))
+    return World(
+        works=works,
+        genres=_tuples(words["genres"]),
+        moods=_tuples(words["moods"]),
+        eras={
+            era: Era(table["years"][0], table["years"][1], tuple(table["words"]))
+            for era, table in words["eras"].items()
+        },
+        phrases=_tuples({key: value for key, value in words.items() if isinstance(value, list)}),
+        refusals=_tuples(words["refusals"]),
+        dated=words["dated"],
+        broken=words["broken"],
+    )
 
 
 def detect_world(instructions: str) -> World:
     """The world whose noun comes first in the instructions; films if there is none."""
     noun = _noun_pattern().search(instructions)
-    return load_world(_world_by_noun()[noun[0].lower()]) if noun else load_world()
+    return load_world(_world_by_noun()[noun[0].lower()] if noun else WORLDS[0])
 
 
 @cache
 def _world_by_noun() -> dict[str, WorldName]:
-    return {noun: name for name in WORLDS for noun in load_world(name).words.nouns}
+    return {noun: name for name in WORLDS for noun in load_world(name).phrases["nouns"]}
 
 
 @cache
 def _noun_pattern() -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(_world_by_noun())})\b", re.IGNORECASE)
+
+
+def _read_work(row: Mapping[str, str]) -> Work:
+    return Work(
+        title=row["title"],
+        year=int(row["year"]),
+        aliases=tuple(filter(None, row["aliases"].split("|"))),
+        genres=frozenset(row["genres"].split("|")),
+        mood=row["mood"],
+        people=tuple(row["people"].split("|")),
+        fame=int(row["fame"]),
+        crowd=int(row["crowd"] or 0),
+    )
+
+
+def _tuples(table: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return {key: tuple(value) for key, value in table.items()}

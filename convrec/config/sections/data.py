@@ -105,7 +105,7 @@ class Ingest(Section):
     test_from: date | None = Field(
         None, description="First day of the test split, for format `table`."
     )
-    world: Literal["films", "books", "film-wishes", "book-wishes"] = Field(
+    world: Literal["films", "books"] = Field(
         "films", description="Subject of the posts of format `demo`."
     )
     dialogue: Annotated[str, AfterValidator(_check_pattern)] = Field(

@@ -159,4 +159,4 @@ def score_settings(config: Config) -> dict[str, Any]:
     }
 
 
-METRICS = Step(stage="evaluate", kind="metrics", version=5, build=_build, config=score_settings)
+METRICS = Step(stage="evaluate", kind="metrics", version=6, build=_build, config=score_settings)

@@ -20,7 +20,8 @@ from convrec.artifacts.frames import artifact_frame
 from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.config import Config
 from convrec.config.choices import INPUT_FORMATS
-from convrec.demo.generator import generate_rows, world_files
+from convrec.demo.posts import generate_rows
+from convrec.demo.world import world_files
 from convrec.errors import InputError
 from convrec.stages.ingest.dialogues import Entities, read_dialogues
 from convrec.stages.ingest.files import (

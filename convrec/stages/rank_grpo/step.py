@@ -34,7 +34,7 @@ def _build(ctx: StepContext) -> StepResult:
 RANK_GRPO = Step(
     stage="rank_grpo",
     kind="checkpoint",
-    version=3,
+    version=4,
     build=_build,
     config=_config,
     inputs=lambda ctx: adapter_targets(ctx.config, ctx.config.rank_grpo.lora),

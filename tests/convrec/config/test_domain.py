@@ -10,7 +10,6 @@ from convrec import config
 from convrec.artifacts.identity import digest
 from convrec.config import Config, Ingest
 from convrec.config.domain import Domain
-from convrec.demo.wishes.world import WISH_WORLDS
 from convrec.demo.world import WORLDS
 from convrec.errors import ConfigError
 from convrec.models.identity import prompt_settings
@@ -91,7 +90,7 @@ def test_a_checkpoint_is_served_with_its_domain() -> None:
 
 def test_configured_worlds_are_shipped() -> None:
     field = Ingest.model_fields["world"]
-    assert get_args(field.annotation) == (*WORLDS, *WISH_WORLDS)
+    assert get_args(field.annotation) == WORLDS
 
 
 def test_books_and_movies_have_different_requests() -> None:

@@ -1,3 +1,5 @@
+"""Chat completions of the simulated models: the format, the world of a request, and ratings."""
+
 from __future__ import annotations
 
 import contextlib
@@ -9,16 +11,19 @@ from typing import Any
 
 import pytest
 
+from convrec.config import load
 from convrec.demo import MODELS, complete
-from convrec.demo.post_parser import find_work, parse_post
 from convrec.demo.posts import generate_rows
-from convrec.demo.world import Work, load_world
+from convrec.demo.reader import find_work
+from convrec.demo.world import World, detect_world, load_world
 from convrec.errors import InputError
+from convrec.stages.recommend.step import teacher_messages
 from convrec.titles.line_format import format_line, parse_chat_list
 
-POSTS = [
+FILMS, BOOKS = load_world("films"), load_world("books")
+ROWS = [
     row
-    for row in generate_rows(3, {"train": 400})
+    for row in generate_rows(3, {"train": 300}, "films")
     if isinstance(row, dict) and "broken" not in row["sample_id"]
 ]
 
@@ -33,14 +38,19 @@ def teacher_body(text: str, n: int = 20, form: str = "Title (year)") -> dict[str
     }
 
 
-def judge_body(text: str, candidates: list[str], scale: int = 2) -> dict[str, Any]:
+def judge_body(
+    text: str, candidates: list[str], scale: int = 2, noun: str = "movie"
+) -> dict[str, Any]:
     entry = {"properties": {"rating": {"minimum": -scale, "maximum": scale}}}
     schema = {"properties": {"ratings": {"items": entry}}}
     listed = "\n".join(f"{n}. {line}" for n, line in enumerate(candidates, start=1))
     content = f"<conversation>\n{text}\n</conversation>\n<candidates>\n{listed}\n</candidates>"
     return {
         "model": "demo-judge",
-        "messages": [{"role": "user", "content": content}],
+        "messages": [
+            {"role": "system", "content": f"Judge how well each candidate {noun} fits."},
+            {"role": "user", "content": content},
+        ],
         "response_format": {"type": "json_schema", "json_schema": {"schema": schema}},
     }
 
@@ -49,23 +59,14 @@ def content(body: dict[str, Any]) -> str:
     return str(complete(body)["choices"][0]["message"]["content"])
 
 
-def films(answer: str) -> list[Work | None]:
-    return [find_work(item.title, item.year) for _, item in parse_chat_list(answer)]
-
-
 @pytest.fixture(scope="module")
-def answers() -> list[tuple[str, list[Work | None], str]]:
-    """(requested taste, recommended films, text) for many posts."""
-    taste = {film.title: film.taste for film in load_world().works}
-    rows = []
-    for row in POSTS:
-        answer = content(teacher_body(row["prompt"][0]["content"]))
-        rows.append((taste[row["seen_titles"][0]], films(answer), answer))
-    return rows
+def answers() -> list[str]:
+    """Lists for many posts."""
+    return [content(teacher_body(row["prompt"][0]["content"])) for row in ROWS]
 
 
 def test_responses_depend_on_the_request_and_its_seed():
-    body = teacher_body("I loved Heat. Any heist?")
+    body = teacher_body("I loved Heat. Which films have crime?")
     assert complete(body) == complete(dict(reversed(body.items())))
     assert content(body | {"seed": 1}) != content(body | {"seed": 2})
 
@@ -88,140 +89,115 @@ def test_max_tokens_truncates_the_response():
 
 
 def test_a_list_has_the_requested_length(answers):
-    assert {len(found) for _, found, _ in answers} == {20}
-    assert len(films(content(teacher_body("I loved Heat.", n=7)))) == 7
+    assert {len(parse_chat_list(answer)) for answer in answers} == {20}
+    assert len(parse_chat_list(content(teacher_body("I loved Heat.", n=7)))) == 7
 
 
 def test_years_are_left_out_when_not_requested():
-    assert re.search(r"\(\d{4}\)", content(teacher_body("heist please")))
-    assert not re.search(r"\(\d{4}\)", content(teacher_body("heist please", form="Title")))
+    assert re.search(r"\(\d{4}\)", content(teacher_body("crime please")))
+    assert not re.search(r"\(\d{4}\)", content(teacher_body("crime please", form="Title")))
 
 
-def test_every_line_names_a_real_film(answers):
-    assert all(film is not None for _, found, _ in answers for film in found)
-
-
-def test_a_sixth_of_the_titles_is_outside_the_catalog(answers):
-    outside = mean(film.crowd == 0 for _, found, _ in answers for film in found if film)
-    assert 0.15 < outside < 0.20
-
-
-def test_the_head_of_a_list_fits_the_taste_better(answers):
-    head = mean(f.taste == taste for taste, found, _ in answers for f in found[:5] if f)
-    tail = mean(f.taste == taste for taste, found, _ in answers for f in found[-5:] if f)
-    assert head > 0.7
-    assert tail < head - 0.15
-
-
-def test_famous_films_come_first(answers):
-    of_taste = [[f for f in found if f and f.taste == taste] for taste, found, _ in answers]
-    head = mean(f.fame for found in of_taste for f in found[:4])
-    tail = mean(f.fame for found in of_taste for f in found[-4:])
-    assert head > tail + 0.5
-
-
-def test_titles_and_years_are_imprecise_as_in_real_lists(answers):
-    items = [item for _, _, answer in answers for _, item in parse_chat_list(answer)]
-    meant = [find_work(item.title, item.year) for item in items]
-    pairs = [(item, film) for item, film in zip(items, meant, strict=True) if film]
-    assert 0.05 < mean(item.title in film.aliases for item, film in pairs) < 0.25
-    assert 0.02 < mean(item.year is None for item, _ in pairs) < 0.08
-    wrong = [i.year - f.year for i, f in pairs if i.year not in (None, f.year)]
-    assert 0.05 < len(wrong) / len(pairs) < 0.12
-    assert 3 in map(abs, wrong)
-    repeats = [n - 1 for _, found, _ in answers for n in Counter(found).values()]
-    assert 0.005 < sum(repeats) / len(pairs) < 0.03
+def test_some_works_are_named_twice(answers):
+    items = [[item.title for _, item in parse_chat_list(answer)] for answer in answers]
+    repeats = sum(count - 1 for titles in items for count in Counter(titles).values())
+    assert 0.005 < repeats / sum(map(len, items)) < 0.03
 
 
 def test_lists_vary_in_markers_and_introductions(answers):
-    first = Counter(re.sub(r"\w.*", "", answer.split("\n")[-1])[:2] for _, _, answer in answers)
-    assert first["- "]
-    assert any(answer.split("\n")[-1].startswith("20. ") for _, _, answer in answers)
-    assert any(not re.match(r"20[.)] |- ", answer.split("\n")[-1]) for _, _, answer in answers)
-    assert 0.03 < mean(answer.split("\n")[0].endswith(":") for _, _, answer in answers) < 0.15
+    last = [answer.split("\n")[-1] for answer in answers]
+    assert any(line.startswith("- ") for line in last)
+    assert any(line.startswith("20. ") for line in last)
+    assert any(not re.match(r"20[.)] |- ", line) for line in last)
+    assert 0.03 < mean(answer.split("\n")[0].endswith(":") for answer in answers) < 0.15
 
 
 def test_the_teacher_does_not_know_the_ground_truth(monkeypatch):
     """Its response does not depend on the popularity behind the ground truth."""
-    body = teacher_body(POSTS[0]["prompt"][0]["content"])
+    body = teacher_body(ROWS[0]["prompt"][0]["content"])
     before = content(body)
-    for film in load_world().works:
-        monkeypatch.setitem(film.__dict__, "crowd", 1)
+    for work in FILMS.works:
+        monkeypatch.setitem(work.__dict__, "crowd", 1)
     assert content(body) == before
 
 
-def test_a_post_without_titles_gets_famous_films(answers):
-    found = films(content(teacher_body("hello, what is good?")))
+def test_a_request_without_wishes_gets_famous_films():
+    items = [item for _, item in parse_chat_list(content(teacher_body("hello, what is good?")))]
+    found = [find_work(item.title, item.year, FILMS) for item in items]
     assert len(found) == 20
-    assert mean(f.fame for f in found if f) > mean(f.fame for f in load_world().works)
+    assert mean(work.fame for work in found if work) > mean(work.fame for work in FILMS.works)
 
 
-def test_parsing_finds_titles_aliases_and_taste_words():
-    read_films = parse_post("USER: i liked 2001: a space odyssey, Hausu and her. any ghosts?")
-    assert [f.title for f in read_films.works] == ["2001: A Space Odyssey", "House"]
-    assert read_films.main_taste() == "haunted"
-    assert [f.title for f in parse_post("Her (2013) was lovely").works] == ["Her"]
-    assert parse_post("what now").main_taste() is None
+# -- which world a request is about --------------------------------------------------------------
 
 
-def test_films_with_the_same_title_differ_by_year():
-    assert find_work("the italian job", 2003) is not find_work("The Italian Job", 1969)
-    assert find_work("The Italian Job", None) is find_work("The Italian Job", 1969)
+def known_share(text: str, profile: str, world: World) -> float:
+    """Share of the teacher's lines that name a work of the world."""
+    body = {"model": "demo-teacher", "messages": teacher_messages(text, load(profile))}
+    lines = parse_chat_list(content(body))
+    return mean(find_work(item.title, item.year, world) is not None for _, item in lines)
+
+
+def test_the_noun_in_the_instructions_selects_the_world():
+    assert detect_world("Recommend a novel, not a film") is BOOKS
+    assert detect_world("You recommend movies.") is FILMS
+    assert detect_world("Bookmakers and filmography") is FILMS
+    assert detect_world("") is FILMS
+
+
+@pytest.mark.parametrize(
+    "text", ["I loved Dune and Solaris. Some sci-fi?", "books, novels", "the movie was better"]
+)
+def test_nouns_in_a_post_do_not_select_the_world(text):
+    assert known_share(text, "demo-books", BOOKS) == 1
+    assert known_share(text, "demo", FILMS) == 1
+
+
+def test_the_judge_knows_books():
+    horror = [w.title for w in BOOKS.catalog if "Horror" in w.genres][:12]
+    others = [w.title for w in BOOKS.catalog if not w.genres & {"Horror", "Gothic"}][:12]
+    body = judge_body("Which books have scares?", horror + others, noun="book")
+    texts = [content(body | {"seed": seed}) for seed in range(30)]
+    rated = [list(ratings(text).values()) for text in texts if text.endswith("}")]
+    half = len(horror)
+    assert mean(r for one in rated for r in one[:half]) > 1 + mean(
+        r for one in rated for r in one[half:]
+    )
+
+
+# -- ratings -------------------------------------------------------------------------------------
 
 
 def ratings(answer: str) -> dict[int, int]:
     return {r["candidate"]: r["rating"] for r in json.loads(answer)["ratings"]}
 
 
-def mixed_candidates() -> tuple[list[str], list[bool]]:
-    """Westerns and romcoms alternately, and which of them are westerns."""
-    pairs = zip(load_world().of_taste("western"), load_world().of_taste("romcom"), strict=True)
-    mixed = [film for pair in pairs for film in pair]
-    return [format_line(f.title, f.year) for f in mixed], [f.taste == "western" for f in mixed]
-
-
+LINES = [format_line(work.title, work.year) for work in FILMS.catalog[:30]]
 JUDGED = 800
 
 
 @pytest.fixture(scope="module")
 def judged() -> list[dict[int, int]]:
     """The ratings in JUDGED responses about the same candidates, where they are valid JSON."""
-    lines, _ = mixed_candidates()
     found = []
-    for n in range(JUDGED):
-        body = judge_body("I want a dusty western.", lines) | {"seed": n}
+    for seed in range(JUDGED):
         with contextlib.suppress(json.JSONDecodeError):
-            found.append(ratings(content(body)))
+            found.append(ratings(content(judge_body("Some westerns.", LINES) | {"seed": seed})))
     return found
 
 
-def test_the_judge_prefers_the_requested_taste(judged):
-    _, western = mixed_candidates()
-    match = mean(r for one in judged for n, r in one.items() if western[n - 1])
-    other = mean(r for one in judged for n, r in one.items() if not western[n - 1])
-    assert match > other + 1
-
-
-def test_the_judge_favors_early_positions(judged):
-    early = mean(r for one in judged for n, r in one.items() if n <= 10)
-    late = mean(r for one in judged for n, r in one.items() if n > 24)
-    assert late + 0.2 < early < late + 1.2
-
-
 def test_the_judge_stays_on_the_scale_of_the_schema(judged):
-    lines, _ = mixed_candidates()
     assert {r for one in judged for r in one.values()} == {-2, -1, 0, 1, 2}
-    wide = ratings(content(judge_body("I want a dusty western.", lines, scale=5)))
+    wide = ratings(content(judge_body("Some westerns.", LINES, scale=5)))
     assert max(map(abs, wide.values())) in (3, 4, 5)
 
 
 def test_the_judge_seldom_fails(judged):
     """About 1% of the responses skip a candidate or are truncated."""
-    lines, _ = mixed_candidates()
     lengths = Counter(len(one) for one in judged)
-    assert set(lengths) == {len(lines), len(lines) - 1}
+    assert set(lengths) == {len(LINES), len(LINES) - 1}
     assert 0 < JUDGED - len(judged) < 0.015 * JUDGED
-    assert lengths[len(lines)] > 0.98 * JUDGED
+    assert lengths[len(LINES)] > 0.98 * JUDGED
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The simulated teacher and judge of wishes have the faults that they promise, at their rates."""
+"""The simulated teacher and judge have the faults that they promise, at their rates."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from typing import Any
 import pytest
 
 from convrec.config import load
-from convrec.demo import complete
+from convrec.demo import complete, teacher
+from convrec.demo.judge import mean_rating
 from convrec.demo.list_text import ALIAS, NO_YEAR, WRONG_YEAR
-from convrec.demo.wishes import teacher
-from convrec.demo.wishes.judge import mean_rating
-from convrec.demo.wishes.posts import draw_post
-from convrec.demo.wishes.reader import Reading, find_work, read_post
-from convrec.demo.wishes.wish import Refusal, Wish
-from convrec.demo.wishes.world import WISH_WORLDS, load_world
+from convrec.demo.posts import draw_post
+from convrec.demo.reader import Reading, find_work, read_post
+from convrec.demo.wish import Refusal, Wish
+from convrec.demo.world import WORLDS, load_world
 from convrec.stages.recommend.step import teacher_messages
 from convrec.stages.reflect.prompt import judge_body
 from convrec.titles.line_format import format_line, parse_chat_list
 
-PROFILES = {"film-wishes": "demo", "book-wishes": "demo-books"}
-FILMS = load_world("film-wishes")
+PROFILES = {"films": "demo", "books": "demo-books"}
+FILMS = load_world("films")
 ROMANCE = Refusal(genres=frozenset({"Romance"}))
 
 
@@ -46,7 +45,7 @@ def ranked(wish: Wish, count: int = 300) -> list[list[Any]]:
     return [teacher.rank_works(Reading((), wish), 10, rng, FILMS) for _ in range(count)]
 
 
-@pytest.mark.parametrize("name", WISH_WORLDS)
+@pytest.mark.parametrize("name", WORLDS)
 def test_answers_are_from_the_world_of_the_post(name):
     rng, world, other = random.Random(1), load_world(name), set()
     found, asked = 0, 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from convrec.demo.wishes.world import Work
+from convrec.demo.world import Work
 
 MOOD_WEIGHT, PERSON_WEIGHT = 4.0, 4.0
 """How many times more often a work with the mood or person asked for is recommended."""

@@ -15,8 +15,8 @@ from functools import cache
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from convrec.demo.wishes.wish import EVER, Refusal, Wish, Years
-from convrec.demo.wishes.world import Work, World
+from convrec.demo.wish import EVER, Refusal, Wish, Years
+from convrec.demo.world import Work, World
 from convrec.titles.normalize import exact_key
 
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[.,;:!?\n]")

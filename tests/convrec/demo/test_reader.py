@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from convrec.demo.wishes.reader import read_post
-from convrec.demo.wishes.wish import EVER, Refusal
-from convrec.demo.wishes.world import load_world
+from convrec.demo.reader import find_work, read_post
+from convrec.demo.wish import EVER, Refusal
+from convrec.demo.world import load_world
 
-FILMS = load_world("film-wishes")
+FILMS = load_world("films")
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,14 @@ def test_nothing_is_understood_of_other_words():
     reading = read_post("Good evening", FILMS)
     assert reading.guesses() == [reading.stated]
     assert all(reading.stated.allows(work) for work in FILMS.works)
+
+
+def test_other_names_of_a_work_are_read():
+    works = read_post("USER: i liked 2001: a space odyssey and Hausu", FILMS).works
+    assert [work.title for work in works] == ["2001: A Space Odyssey", "House"]
+
+
+def test_films_with_the_same_title_differ_by_year():
+    earlier = find_work("The Italian Job", 1969, FILMS)
+    assert find_work("the italian job", 2003, FILMS) not in (earlier, None)
+    assert find_work("The Italian Job", None, FILMS) is earlier

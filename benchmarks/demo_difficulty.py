@@ -1,6 +1,6 @@
-"""How hard the worlds of wishes are: baselines, a reader of constraints, an oracle, the models.
+"""How hard the demo is: baselines, a reader of constraints, an oracle, the models.
 
-    python benchmarks/demo_wishes.py [--world film-wishes] [--split validation] [--seed 7]
+    python benchmarks/demo_difficulty.py [--world films] [--split validation] [--seed 7]
 
 Prints NDCG@20 by the standard protocol, of all posts and of each kind, and as the last line the
 same as JSON. The systems:
@@ -31,9 +31,9 @@ from convrec.catalog.load import load_configured_catalog
 from convrec.catalog.selection import bundled_catalog
 from convrec.config import Config, load
 from convrec.demo import complete
-from convrec.demo.wishes.posts import Post, allowed_works, generate_samples, work_weight
-from convrec.demo.wishes.reader import find_work, read_post
-from convrec.demo.wishes.world import WISH_WORLDS, Work, World, load_world
+from convrec.demo.posts import Post, allowed_works, generate_samples, work_weight
+from convrec.demo.reader import find_work, read_post
+from convrec.demo.world import WORLDS, Work, World, load_world
 from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import ranking_metrics
 from convrec.metrics.relevance import TitleAndYear
@@ -50,7 +50,7 @@ from convrec.titles.line_format import TitleYear, format_line, parse_chat_list
 N = 20
 ALPHAS = (1.0, 3.0, 10.0, 30.0)
 """Regularization of the bag of words, chosen on validation."""
-PROFILES = {"film-wishes": "demo", "book-wishes": "demo-books"}
+PROFILES = {"films": "demo", "books": "demo-books"}
 
 Lists = Sequence[Sequence[TitleAndYear]]
 
@@ -213,7 +213,7 @@ def _ndcg(data: Data, lists: Lists) -> np.ndarray:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--world", default=WISH_WORLDS[0], choices=WISH_WORLDS)
+    parser.add_argument("--world", default=WORLDS[0], choices=WORLDS)
     parser.add_argument("--split", dest="scored", default="validation", help="split to score")
     parser.add_argument("--seed", type=int, default=7, help="seed of the posts")
     for split, size in (("train", 2000), ("validation", 200), ("test", 200)):

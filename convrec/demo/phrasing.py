@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from convrec.demo.wishes.wish import EVER, Refusal, Wish
-from convrec.demo.wishes.world import Work, World
+from convrec.demo.wish import EVER, Refusal, Wish
+from convrec.demo.world import Work, World
 
 ATTACHED = 0.5
 """Probability that a refusal is part of the request and no sentence of its own."""
