@@ -20,6 +20,7 @@ import typer
 from convrec import __version__
 from convrec.cli.artifacts import app as artifacts_app
 from convrec.cli.catalog import app as catalog_app
+from convrec.cli.init import init
 from convrec.cli.llm import app as llm_app
 from convrec.cli.output import Assignments, JsonFile, ProfileName, console, is_stdout, write_json
 from convrec.cli.plan import plan
@@ -129,6 +130,7 @@ def _run_flow(
     write_json(summary, json_file)
 
 
+app.command()(init)
 app.command()(plan)
 app.command()(recommend)
 app.command()(serve)

@@ -75,8 +75,8 @@ class TableReader:
             split = self._split(cells["split"]) if has_split else raw.split
             value = {
                 "prompt": cells["conversation"],
-                "seen_titles": self._titles(cells["seen"]),
-                "groundtruth_with_release_year": self._titles(cells["ground_truth"]),
+                "seen_titles": self.titles(cells["seen"]),
+                "groundtruth_with_release_year": self.titles(cells["ground_truth"]),
                 "completion": _list_text(cells["list"]),
                 "sample_id": cells["id"],
                 "created_utc": self._seconds(cells["date"]),
@@ -85,7 +85,7 @@ class TableReader:
             return raw._replace(problem=raw.problem or str(error))
         return raw._replace(value=value, split=split)
 
-    def _titles(self, value: Any) -> list[Any]:
+    def titles(self, value: Any) -> list[Any]:
         """The titles of a cell."""
         if _is_empty(value):
             return []

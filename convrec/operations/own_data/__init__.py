@@ -1,0 +1,1 @@
+"""`convrec init`: a profile for the user's own conversations and catalog."""

@@ -1,0 +1,118 @@
+"""What ingest read, kept and set aside, and how the ground truth fits the catalog."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import polars as pl
+
+from convrec.stages.ingest.splits import SPLITS
+from convrec.titles.index import TitleIndex
+from convrec.titles.line_format import format_line
+
+MAX_REASONS = 5
+MAX_TITLES = 5
+SHORT, LONG = 48, 72
+"""Characters of a cell of the preview."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many different titles of the ground truth the catalog has, and the others by number."""
+
+    found: int
+    titles: int
+    missing: list[tuple[str, int]]
+
+
+def reason_counts(quarantine: pl.DataFrame) -> list[tuple[str, int]]:
+    """Reasons of set-aside rows and how many rows have each, the most frequent first.
+
+    Reasons that differ in quoted text and numbers count as one.
+    """
+    counts = (
+        quarantine.select(_kind())["reason"]
+        .value_counts()
+        .sort("count", "reason", descending=[True, False])
+    )
+    return [(str(reason), int(count)) for reason, count in counts.iter_rows()]
+
+
+def summary_lines(
+    catalog: pl.DataFrame, conversations: pl.DataFrame, quarantine: pl.DataFrame, source: str
+) -> list[str]:
+    """What was read, kept by split, and set aside by reason; `source` names the catalog's rows."""
+    of_catalog = quarantine.filter(source=source)
+    of_conversations = quarantine.filter(pl.col("source") != source)
+    by_split = dict(conversations["split"].value_counts().iter_rows())
+    splits = ", ".join(f"{by_split.get(split, 0):,} {split}" for split in SPLITS)
+    return [
+        f"conversations: {_counts(conversations, of_conversations)} ({splits})",
+        *_reason_lines(of_conversations),
+        f"catalog: {_counts(catalog, of_catalog)}",
+        *_reason_lines(of_catalog),
+    ]
+
+
+def _counts(kept: pl.DataFrame, bad: pl.DataFrame) -> str:
+    rows = kept.height + bad.height
+    aside = f", {bad.height:,} set aside" if bad.height else ""
+    return f"{rows:,} rows read{aside}, {kept.height:,} kept"
+
+
+def _reason_lines(bad: pl.DataFrame) -> list[str]:
+    """The most frequent reasons, each with its first line."""
+    lines = []
+    counts = reason_counts(bad)
+    for kind, count in counts[:MAX_REASONS]:
+        reason, line = bad.filter(_kind() == kind).select("reason", "line").row(0)
+        where = f"line {line}" if count == 1 else f"first in line {line}"
+        lines.append(f"  {count:,} × {reason if count == 1 else kind} ({where})")
+    if others := sum(count for _, count in counts[MAX_REASONS:]):
+        lines.append(f"  {others:,} others")
+    return lines
+
+
+def _kind() -> pl.Expr:
+    """The reason without what differs from row to row."""
+    return pl.col("reason").str.replace_all(r"'[^']*'|\d+", "…")
+
+
+def ground_truth_coverage(catalog: pl.DataFrame, conversations: pl.DataFrame) -> Coverage:
+    """Which titles of the ground truth the catalog has, with years within two of each other."""
+    index = TitleIndex(catalog.select("item_id", "title", "year").iter_rows())
+    counts: Counter[tuple[str, int | None]] = Counter()
+    for titles in conversations["ground_truth"].to_list():
+        counts.update((title["title"], title["year"]) for title in titles)
+    missing = [(title, n) for title, n in counts.most_common() if index.find(*title) is None]
+    shown = [(format_line(*title), n) for title, n in missing[:MAX_TITLES]]
+    return Coverage(len(counts) - len(missing), len(counts), shown)
+
+
+def coverage_lines(coverage: Coverage) -> list[str]:
+    """A sentence about the ground truth, and what the catalog lacks."""
+    lines = [f"ground truth: {coverage.found:,} of {coverage.titles:,} titles are in the catalog"]
+    if coverage.missing:
+        named = ", ".join(f"{title} ({count})" for title, count in coverage.missing)
+        lines.append(f"  not in the catalog, most often: {named}")
+        lines.append("  no list can name them; add them, or their spelling as an alias")
+    return lines
+
+
+def preview_rows(conversations: pl.DataFrame, count: int = 5) -> list[tuple[str, str, str, str]]:
+    """(split, conversation, ground truth, seen) of the first rows, cut to one line each."""
+    return [
+        (
+            row["split"],
+            _cut(row["conversation"], LONG),
+            _cut("; ".join(format_line(**title) for title in row["ground_truth"]), SHORT),
+            _cut("; ".join(format_line(**title) for title in row["seen"]), SHORT),
+        )
+        for row in conversations.head(count).iter_rows(named=True)
+    ]
+
+
+def _cut(text: str, size: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= size else f"{line[: size - 1]}…"
