@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from convrec import __version__
+from convrec.artifacts import openlineage
 from convrec.artifacts.retry import with_retries
 from convrec.artifacts.store import Store
 from convrec.artifacts.tables import utc_now
@@ -71,7 +72,6 @@ def code_revision() -> str:
     return result.stdout.strip() or __version__
 
 
-@with_retries
 def start_run(
     store: Store,
     run_id: str,
@@ -95,6 +95,12 @@ def start_run(
         RUNNING,
         utc_now(),
     ]
+    _insert_run(store, run_id, row)
+    openlineage.run_started(openlineage.RunName(run_id, flow, profile))
+
+
+@with_retries
+def _insert_run(store: Store, run_id: str, row: list[Any]) -> None:
     with store.transaction() as connection:
         connection.execute("DELETE FROM runs WHERE run_id = ?", [run_id])
         connection.execute(
@@ -103,17 +109,29 @@ def start_run(
         connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", row)
 
 
-@with_retries
 def add_run_artifact(store: Store, run_id: str, used: RunArtifact) -> None:
     """Record that a run has an artifact."""
+    _insert_run_artifact(store, run_id, used)
+    if openlineage.is_enabled():
+        _send_artifact(store, run_id, used)
+
+
+@with_retries
+def _insert_run_artifact(store: Store, run_id: str, used: RunArtifact) -> None:
     row = [run_id, used.node, used.artifact_id, used.state, used.seconds, utc_now()]
     with store.transaction() as connection:
         connection.execute("INSERT INTO run_artifacts VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
-@with_retries
 def finish_run(store: Store, run_id: str, state: str) -> None:
     """Record how a run ended: COMPLETED, or the name of its error."""
+    _update_run(store, run_id, state)
+    if openlineage.is_enabled() and (run := _run_name(store, run_id)):
+        openlineage.run_finished(run, state, completed=state == COMPLETED)
+
+
+@with_retries
+def _update_run(store: Store, run_id: str, state: str) -> None:
     with store.transaction() as connection:
         connection.execute(
             "UPDATE runs SET state = ?, ended_at = ? WHERE run_id = ?", [state, utc_now(), run_id]
@@ -123,6 +141,38 @@ def finish_run(store: Store, run_id: str, state: str) -> None:
                 "DELETE FROM run_artifacts WHERE run_id = ? AND state = ?",
                 [run_id, EARLIER_ATTEMPT],
             )
+
+
+def _send_artifact(store: Store, run_id: str, used: RunArtifact) -> None:
+    """Send the events of an artifact, with its parents under their names in the run."""
+    run = _run_name(store, run_id)
+    found = store.find(used.artifact_id)
+    if run is None or found is None:
+        return
+    artifact = store.header(used.artifact_id)
+    parents = [store.header(parent) for parent in dict.fromkeys(artifact.parents.values())]
+    with store.read_connection() as connection:
+        rows = connection.execute(
+            "SELECT artifact_id, node FROM run_artifacts WHERE run_id = ? ORDER BY noted_at DESC",
+            [run_id],
+        ).fetchall()
+    openlineage.artifact_used(
+        run,
+        used.node,
+        artifact,
+        parents,
+        dict(rows),
+        state=used.state,
+        seconds=used.seconds,
+    )
+
+
+def _run_name(store: Store, run_id: str) -> openlineage.RunName | None:
+    with store.read_connection() as connection:
+        found = connection.execute(
+            "SELECT run_id, flow, profile FROM runs WHERE run_id = ?", [run_id]
+        ).fetchone()
+    return openlineage.RunName(*found) if found else None
 
 
 def list_runs(store: Store) -> list[RunRecord]:

@@ -80,7 +80,7 @@ def serve(
     vllm_url: Annotated[
         str, typer.Option(help="Base URL of the vLLM server, ending in /v1.")
     ] = "http://127.0.0.1:8001/v1",
-    batch: Annotated[int, typer.Option(min=1, max=256, help="Requests answered together.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, max=256, help="Requests answered together.")] = 16,
     window: Annotated[
         float, typer.Option(min=0, max=1000, help="Milliseconds that a batch waits to fill.")
     ] = 10.0,

@@ -60,7 +60,7 @@ class Limits:
         seconds: How long a request may take; then it gets status 503.
     """
 
-    batch: int = 8
+    batch: int = 16
     window: float = 0.01
     waiting: int = 64
     body: int = 256 * 1024
