@@ -1,7 +1,7 @@
 """The embedded demo's teacher, judge and embedder: simulated models, not trained ones.
 
-They respond like real models, faults included, from small worlds of works and tastes: films by
-default, books if the request mentions those. A response depends on the request alone.
+They respond like real models, faults included, from small worlds of films and books, whichever a
+request mentions. A response depends on the request alone.
 """
 
 from convrec.demo.completion import MODELS, complete

@@ -199,6 +199,11 @@ def load_config(profile: str, overrides: Mapping[str, Any]) -> Any:
     return load(profile, overrides)
 
 
+def use_world_files(monkeypatch: Any, files: Sequence[Path]) -> None:
+    """Let the ids of the demo's posts depend on these files, as those of an earlier demo did."""
+    monkeypatch.setattr("convrec.stages.ingest.formats.world_files", lambda name: tuple(files))
+
+
 def student_prompts(
     conversations: Sequence[tuple[str, str | None]], profile: str, overrides: Mapping[str, Any]
 ) -> list[str]:

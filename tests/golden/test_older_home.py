@@ -12,11 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.golden.access import convrec, sets
+from tests.golden.access import convrec, sets, use_world_files
 from tests.golden.make_older_home import BATCH, VECTORS, unpack
 from tests.golden.worlds import REDDIT, SMALL, rows, run
 
 DATA_STAGES = ("ingest", "recommend", "remap", "reflect", "adjust")
+
+WORLD = Path(__file__).with_name("older-demo")
+"""The files that the posts and the catalog of the demo came from at that commit."""
+
+OLDER_DEMO = {**SMALL, "ingest.catalog": str(WORLD / "demo.csv"), "remap.describe": "off"}
+"""The settings of the demo's run, also where the profile has others now."""
 
 NOWHERE = "http://127.0.0.1:9/v1"
 """An endpoint without a server: any request to it fails."""
@@ -35,7 +41,10 @@ class Older:
 
 
 @pytest.fixture
-def older(tmp_path: Path) -> Older:
+def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Older:
+    use_world_files(
+        monkeypatch, [WORLD / name for name in ("world.csv", "tastes.toml", "words.toml")]
+    )
     folder = unpack(tmp_path / "older")
     said = json.loads((folder / "said.json").read_text(encoding="utf-8"))
     return Older(folder / "home", said)
@@ -57,7 +66,7 @@ def data_half(said: Any) -> list[Any]:
 
 
 def test_the_data_of_an_older_home_are_planned_as_cached(older: Older) -> None:
-    words = ("plan", "demo", *sets(SMALL), "--json", "-")
+    words = ("plan", "demo", *sets(OLDER_DEMO), "--json", "-")
     plan = convrec(*words, home=older.home).json
     assert {stage["state"] for stage in data_half(plan)} == {"cached"}
     assert len(data_half(plan)) == len(data_half(older.said["demo"])) == 9
@@ -67,7 +76,7 @@ def test_the_data_of_an_older_home_are_planned_as_cached(older: Older) -> None:
 def test_a_training_in_an_older_home_sends_nothing(older: Older, prefect_server: None) -> None:
     """Version 3 of the trainings keeps other weights, so they are trained again."""
     before, said = responses(older.home), older.said["demo"]
-    again = run("demo", {**SMALL, "llm.base_url": NOWHERE}, older.home)
+    again = run("demo", {**OLDER_DEMO, "llm.base_url": NOWHERE}, older.home)
     assert {e["state"] for e in data_half(again)} == {"cached"}
     assert facts({"stages": data_half(again)}) == facts({"stages": data_half(said)})
     assert again["llm"]["sent"] == 0
@@ -103,7 +112,7 @@ def test_an_answer_in_an_older_home_is_read_again_without_sending(
 
 
 def test_older_answers_are_read_as_they_were(older: Older) -> None:
-    words = ("llm", "reparse", "demo", *sets(SMALL), "--json", "-")
+    words = ("llm", "reparse", "demo", *sets(OLDER_DEMO), "--json", "-")
     parsed = convrec(*words, home=older.home).json
     assert {(one["state"], one["changed"]) for one in parsed["stages"]} == {("same", 0)}
 
@@ -187,7 +196,7 @@ def test_what_a_killed_process_left_is_saved(older: Older, command: tuple[str, .
     (spool / "4242-0123abcd.reserve").write_bytes(bytes(2**20))
     cut = '{"key": "' + "6e" * 32
     (spool / "4242-0123abcd-1.jsonl").write_text(json.dumps(ANSWER) + "\n" + cut)
-    overrides = sets(SMALL) if "demo" in command else ()
+    overrides = sets(OLDER_DEMO) if "demo" in command else ()
     assert convrec(*command, *overrides, home=older.home).code == 0
     query = "SELECT {} FROM {} WHERE request_key = '" + str(ANSWER["key"]) + "'"
     stored = rows(older.home, query.format("owner, response", "llm_answers"))
