@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from convrec.cli.output import Assignments, JsonFile, ProfileName, console, print_table, write_json
+
+if TYPE_CHECKING:
+    from convrec.operations.durations import Duration
 
 
 def plan(profile: ProfileName, assignments: Assignments = None, json_file: JsonFile = None) -> None:
@@ -16,15 +21,19 @@ def plan(profile: ProfileName, assignments: Assignments = None, json_file: JsonF
     from convrec.catalog.selection import load_with_catalog, unpublished_edit
     from convrec.config import has_warehouse, home, parse_overrides
     from convrec.models.identity import base_error
+    from convrec.operations.durations import estimate_durations
+    from convrec.operations.feasibility import plan_warnings
     from convrec.pipeline.plan import make_plan
 
     config = load_with_catalog(profile, parse_overrides(assignments or []))
     for note in filter(None, (unpublished_edit(config), base_error(config.model.base))):
         typer.echo(f"convrec: {note}", err=True)
     with tempfile.TemporaryDirectory() as empty:
-        run_plan = make_plan(config, Store(home() if has_warehouse() else Path(empty)))
-    if write_json(run_plan, json_file):
-        return
+        store = Store(home() if has_warehouse() else Path(empty))
+        run_plan = make_plan(config, store)
+        if write_json(run_plan, json_file):
+            return
+        durations = estimate_durations(run_plan, config, store)
     rows = [
         (x["stage"], x["kind"], x["state"], f"{x['contexts']:,}" if x["contexts"] else "")
         for x in run_plan["stages"]
@@ -44,3 +53,18 @@ def plan(profile: ProfileName, assignments: Assignments = None, json_file: JsonF
                 f"{role}: {assumed:,} of these requests are assumed, for titles that the teacher "
                 "has yet to name and the catalog lacks"
             )
+    _print_durations(durations)
+    for warning in plan_warnings(run_plan, config, durations):
+        typer.echo(f"warning: {warning}")
+
+
+def _print_durations(durations: Sequence[Duration]) -> None:
+    """Print how long the long parts take, and all of them together."""
+    from convrec.operations.durations import format_seconds
+
+    if not durations:
+        return
+    total = format_seconds(sum(part.seconds for part in durations))
+    typer.echo(f"time: about {total}, and seconds for what is not listed")
+    for part, seconds, basis in durations:
+        typer.echo(f"  {part:<12} {format_seconds(seconds):<10} {basis}")

@@ -30,7 +30,7 @@ START_TIMEOUT = 60.0
 
 def endpoint_name(config: Config) -> str:
     """The endpoint's name in request keys: `llm.endpoint`, else the base URL."""
-    return config.llm.endpoint or public_url(_configured_url(config))
+    return config.llm.endpoint or public_url(configured_url(config))
 
 
 @contextlib.contextmanager
@@ -40,11 +40,11 @@ def open_endpoint(config: Config, state: Path | None = None) -> Iterator[str]:
     For the endpoint `demo` this starts a server that lives as long as the block and keeps its
     files and batches in the folder `state`. Raises EndpointError if it does not start.
     """
-    if _is_embedded(config):
+    if is_embedded(config):
         with _embedded_server(state) as url:
             yield url
     else:
-        yield _configured_url(config)
+        yield configured_url(config)
 
 
 def api_key(config: Config, base_url: str, key: str = "") -> str:
@@ -52,7 +52,7 @@ def api_key(config: Config, base_url: str, key: str = "") -> str:
 
     A server on this machine may have none. Raises ConfigError if a key is needed and missing.
     """
-    if _is_embedded(config):
+    if is_embedded(config):
         return "unused"
     key = (key or os.environ.get("OPENAI_API_KEY", "")).strip()
     if key or is_loopback(base_url):
@@ -80,11 +80,13 @@ def public_url(url: str) -> str:
     )
 
 
-def _is_embedded(config: Config) -> bool:
+def is_embedded(config: Config) -> bool:
+    """Whether convrec starts the demo's server as the endpoint."""
     return config.llm.endpoint == EMBEDDED and not config.llm.base_url
 
 
-def _configured_url(config: Config) -> str:
+def configured_url(config: Config) -> str:
+    """The base URL: `llm.base_url`, else OPENAI_BASE_URL, else OpenAI's. Raises ConfigError."""
     url = os.environ.get("OPENAI_BASE_URL", "")
     if url and not config.llm.base_url and not is_http_url(url):
         raise ConfigError(

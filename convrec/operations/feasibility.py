@@ -1,0 +1,83 @@
+"""Warnings of a plan: trainings that cannot work with these data or on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from convrec.config import Config
+from convrec.errors import ConfigError
+from convrec.llm.endpoint import api_key, configured_url
+from convrec.operations.durations import Duration, format_seconds, has_gpu
+
+TINY_DEMONSTRATIONS = 1000
+"""A model that is trained from nothing needs about so many demonstrations to learn to write."""
+
+FEW_DEMONSTRATIONS = 20
+"""From fewer, no model learns more than the format."""
+
+FEW_TEST_POSTS = 50
+"""With fewer, intervals are wider than most differences."""
+
+LONG_SECONDS = 24 * 3600
+"""A longer part of a run gets a warning."""
+
+
+def plan_warnings(
+    plan: Mapping[str, Any], config: Config, durations: Iterable[Duration]
+) -> list[str]:
+    """What is likely to go wrong in the stages that would run, each with what to do."""
+    found = [*_data_warnings(plan, config), *_duration_warnings(durations)]
+    if any(row["requests"] for row in plan["llm"].values()) and (text := _key_warning(config)):
+        found.append(text)
+    return found
+
+
+def _data_warnings(plan: Mapping[str, Any], config: Config) -> Iterator[str]:
+    contexts = {row["stage"]: row["contexts"] for row in plan["stages"] if row["state"] != "cached"}
+    trained, tested = contexts.get("sft", 0), contexts.get("evaluate", 0)
+    base = config.model.base
+    if config.sources:
+        trained = 0  # the demonstrations are those of the sources
+    if 0 < trained < TINY_DEMONSTRATIONS and base == "tiny":
+        yield (
+            f"{trained:,} demonstrations are too few for model.base=tiny, which learns the "
+            f"language from them, too (about {TINY_DEMONSTRATIONS:,} are needed); start from a "
+            "pretrained model, such as model.base=smollm2 with model.prompt=instruct"
+        )
+    elif 0 < trained < FEW_DEMONSTRATIONS:
+        yield (
+            f"{trained:,} demonstrations teach the format of a list, but no taste; add "
+            "conversations before you train"
+        )
+    if 0 < tested < FEW_TEST_POSTS:
+        yield (
+            f"{tested:,} test conversations give wide intervals: a difference between two systems "
+            "will rarely be certain"
+        )
+
+
+def _duration_warnings(durations: Iterable[Duration]) -> Iterator[str]:
+    advice = {
+        "sft": "lower sft.epochs, or set sft.steps",
+        "rank_grpo": "lower rank_grpo.steps, group_size or prompts_per_step",
+        "evaluate": "set evaluate.limit",
+    }
+    for part, seconds, _ in durations:
+        if seconds > LONG_SECONDS:
+            what = advice.get(part, "use recommend.source=batch, or raise llm.max_concurrency")
+            machine = "" if has_gpu() or part not in advice else f" on {os.cpu_count()} CPU cores"
+            gpu = "; `convrec train plan` shows GPUs" if machine else ""
+            yield f"{part} takes about {format_seconds(seconds)}{machine}; {what}{gpu}"
+
+
+def _key_warning(config: Config) -> str:
+    """That the key of the endpoint is missing; empty if it is set or not needed."""
+    if config.llm.secret:
+        return ""
+    try:
+        api_key(config, configured_url(config))
+    except ConfigError as error:
+        return f"{error}; recommend.source=neighbours with reflect.enabled=false asks no LLM"
+    return ""
