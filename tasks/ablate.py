@@ -4,6 +4,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from convrec.pipeline.experiments.ablation.ladder import missing_steps
 from convrec.pipeline.experiments.ablation.tables import ladder_markdown, search_markdown
 from convrec.pipeline.graph import EXPERIMENTS
 from tasks.run import Run
@@ -25,4 +26,4 @@ def ablate(run: Run) -> None:
         ladder, settings = (
             run.store.read(run.refs[name].artifact_id) for name in ("ablation", "search")
         )
-        show_ablation(ladder_markdown(ladder), search_markdown(settings))
+        show_ablation(ladder_markdown(ladder, missing_steps(run.config)), search_markdown(settings))

@@ -20,6 +20,7 @@ def test_a_second_ablation_is_cached_and_sends_nothing(home: Path, small: dict[s
         "fuzzy",
         "similar",
         "talk",
+        "described",
         "judged",
         "adjusted",
     ]

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
-from markupsafe import Markup
 
 from convrec.artifacts import Store
+from convrec.pipeline.experiments.svg import STYLE, legend
 from convrec.stages.evaluate.report.charts import line_chart
 from convrec.stages.evaluate.report.markdown import estimate_text
 from convrec.utils.markdown import markdown_table
@@ -79,15 +79,6 @@ def validation_curves(store: Store, checkpoints: Mapping[str, Sequence[str]]) ->
     }
 
 
-_STYLE = """<style>
-svg { background: #fff; font: 9px system-ui, sans-serif }
-.grid { stroke: #ddd; stroke-width: .6 } .line { fill: none; stroke-width: 1.6 }
-.c0 { stroke: #1a6fb5 } .c1 { stroke: #d1495b } .c2 { stroke: #2e8b57 }
-.c3 { stroke: #8a5cb8 } .c4 { stroke: #c77d0a } .c5 { stroke: #5a6472 }
-text.c0, text.c1, text.c2, text.c3, text.c4, text.c5 { stroke-width: .3; font-size: 9px }
-</style>"""
-
-
 def convergence_svg(curves: Curves) -> str:
     """Draw the learning curves of training runs."""
     return lines_svg(curves, "step (validation NDCG)")
@@ -97,14 +88,8 @@ def lines_svg(curves: Curves, x_label: str) -> str:
     """Draw curves as a self-contained SVG with a legend."""
     colors = {name: position % 6 for position, name in enumerate(curves)}
     chart = str(line_chart(curves, x_label=x_label, colors=colors))
-    legend = "".join(
-        Markup('<text x="{}" y="{}" class="c{}">{}</text>').format(
-            250, 130 + 10 * color, color, name
-        )
-        for name, color in colors.items()
-    )
     start, end = chart.index(">") + 1, chart.rindex("</svg>")
     opening = chart[:start].replace(
         "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" width="720" height="440" '
     )
-    return f"{opening}{_STYLE}{chart[start:end]}{legend}</svg>"
+    return f"{opening}{STYLE}{chart[start:end]}{legend(colors, 250, 130)}</svg>"

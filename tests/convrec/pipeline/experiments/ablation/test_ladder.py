@@ -2,13 +2,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import log2
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from convrec.pipeline.experiments.ablation.ladder import ABLATION, ladder_lists
+from convrec.pipeline.experiments.ablation import remap_variants
+from convrec.pipeline.experiments.ablation.ladder import ABLATION, ladder_lists, missing_steps
+from convrec.pipeline.experiments.ablation.remap_variants import with_remap
 from convrec.pipeline.experiments.ablation.tables import ladder_markdown, ladder_rows
 from convrec.stages.base import StepContext
+from convrec.stages.remap import embedding
 
 
 def value(rows: pl.DataFrame, split: str, step: str, metric: str) -> dict[str, float]:
@@ -72,3 +77,67 @@ def test_tables_have_a_row_per_step(make_ctx: Callable[..., StepContext]) -> Non
         "+ conversation s_conv",
     ]
     assert "### all: 9 samples" in ladder_markdown(rows)
+
+
+def test_descriptions_and_embeddings_are_steps(
+    make_ctx: Callable[..., StepContext], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plain = make_ctx({"Alien (1979)": 2})
+    assert list(missing_steps(plain.config)) == ["described", "embedded"]
+    assert "described" not in ladder_lists(plain)
+    assert ABLATION.inputs(plain) == {}
+    monkeypatch.setattr(remap_variants, "find_spec", lambda name: object())
+    assert "is not on this machine" in missing_steps(plain.config)["embedded"]
+    monkeypatch.setattr(embedding, "LocalEncoder", Vowels)
+    monkeypatch.setattr(remap_variants, "MAX_EMBEDDED", 3)  # of nine contexts
+    changed = with_remap(plain.config, model=str(tmp_path), describe="facts")
+    described = describe(plain.frames["catalog"])
+    ctx = StepContext(changed, plain.store, frames={**plain.frames, "descriptions": described})
+    assert missing_steps(changed) == {}
+    assert ABLATION.inputs(ctx)["embeddings"].startswith("sentence-transformers")
+    lists = ladder_lists(ctx)
+    steps = ["raw", "fuzzy", "similar", "talk", "described", "embedded", "judged"]
+    assert list(lists) == steps
+    before = ladder_lists(plain)
+    assert {name: lists[name] for name in steps[:4]} == {name: before[name] for name in steps[:4]}
+    assert lists["embedded"]["test-space"] != lists["described"]["test-space"]
+    rows = ABLATION.build(ctx).rows
+    assert "embedded" not in rows.filter(pl.col("split") == "all")["step"].to_list()
+    by_step = {s: value(rows, "test", s, "ndcg@20") for s in ("described", "embedded", "judged")}
+    gain = by_step["judged"]["value"] - by_step["described"]["value"]  # embedded is a branch
+    assert by_step["judged"]["gain"] == pytest.approx(gain)
+    assert "| embeddings instead of TF-IDF |" in ladder_markdown(rows)
+
+
+def test_a_profile_of_embeddings_has_its_own_step(
+    make_ctx: Callable[..., StepContext], tmp_path: Path
+) -> None:
+    plain = make_ctx()
+    config = with_remap(plain.config, similarity="sentence-transformers", model=str(tmp_path))
+    ctx = StepContext(config, plain.store, frames=plain.frames)
+    assert list(missing_steps(config)) == ["described"]
+    lists = ladder_lists(ctx)
+    assert list(lists) == ["raw", "fuzzy", "similar", "talk", "embedded"]
+    assert lists["talk"] == ladder_lists(plain)["talk"]  # by TF-IDF
+    assert "Without the step" in ladder_markdown(ABLATION.build(ctx).rows, missing_steps(config))
+
+
+class Vowels:
+    """An encoder without a model: how often each vowel is in a text."""
+
+    def __init__(self, model: str) -> None:
+        del model
+
+    def vectors(self, texts: list[str]) -> np.ndarray:
+        return np.array([[text.count(v) for v in "aeiou"] for text in texts], dtype=np.float32)
+
+
+def describe(catalog: pl.DataFrame) -> pl.DataFrame:
+    return catalog.select(
+        "item_id",
+        "title",
+        "year",
+        source=pl.lit("facts"),
+        keywords=pl.lit(["film"], dtype=pl.List(pl.String)),
+        plot="title",
+    )
