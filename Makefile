@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Processes of `make test`.
 WORKERS ?= 2
 
-.PHONY: install demo test coverage test-slow test-browser test-scale bench lint format ui deploy worker clean
+.PHONY: install demo test coverage test-slow test-browser test-scale bench docs lint format ui deploy worker clean
 .DEFAULT_GOAL := help
 
 # No telemetry, unless the environment says otherwise (convrec/utils/telemetry.py).
@@ -25,6 +25,7 @@ help:
 	@echo "make test-browser  run the tests that drive Chromium"
 	@echo "make test-scale    run the tests that start servers and processes"
 	@echo "make bench         run all benchmarks and update docs/benchmarks.md"
+	@echo "make docs          write the documentation as a site to site/"
 
 install: $(STAMP)
 
@@ -77,6 +78,9 @@ test-scale: install
 bench: install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt editdistance
 	$(BIN)/python benchmarks/table.py
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

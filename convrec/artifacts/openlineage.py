@@ -233,7 +233,8 @@ def _emit(run: RunName, events: Any) -> None:
     except ModuleNotFoundError as error:
         _warn(sink, run, f"{error.name} is not installed; `pip install 'convrec[lineage]'`")
     except Exception as error:  # whatever a sink does, the run goes on
-        _warn(sink, run, first_line(error))
+        is_silent = type(error).__name__ in ("ConnectionError", "ConnectTimeout", "ReadTimeout")
+        _warn(sink, run, "the server does not answer" if is_silent else first_line(error))
 
 
 def _warn(sink: str, run: RunName, reason: str) -> None:
