@@ -142,11 +142,13 @@ class _Search:
 
     def _one_changed(self) -> Iterable[Setting]:
         configured = self._configured
-        weights = ("similarity_weight", "conversation_weight")
-        for name in (*weights, "weight") if self._ctx.has("judgments") else weights:
-            for value in around(getattr(configured, name)):
-                yield configured._replace(**{name: value})
+        for similarity in around(configured.similarity_weight):
+            yield configured._replace(similarity_weight=similarity)
+        for conversation in around(configured.conversation_weight):
+            yield configured._replace(conversation_weight=conversation)
         if self._ctx.has("judgments"):
+            for weight in around(configured.weight):
+                yield configured._replace(weight=weight)
             for top in self._tops():
                 yield configured._replace(top=top)
 

@@ -17,7 +17,7 @@ LABELS = {
 }
 """Setting → title of its chart."""
 
-_COLORS = {split: color for color, split in enumerate(VARIED)}
+_COLORS: dict[str, int] = {split: color for color, split in enumerate(VARIED)}
 
 
 def varied_settings(search: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -67,8 +67,8 @@ def sensitivity_rows(search: pl.DataFrame) -> list[list[str]]:
         if test.is_empty():
             continue
         ends = [test.sort("gain", descending=best).row(0, named=True) for best in (False, True)]
-        tried = rows[setting]
-        span = f"{tried.min():g} to {tried.max():g}"
+        tried = rows[setting].sort()
+        span = f"{tried[0]:g} to {tried[-1]:g}"
         configured = rows.filter("configured")[setting][0]
         table.append(
             [LABELS[setting], f"{configured:g}", span, *(_change(r, setting) for r in ends)]

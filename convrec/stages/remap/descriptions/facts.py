@@ -76,7 +76,7 @@ def find_facts(config: Config, titles: Titles) -> list[str] | None:
     """
     source = read_facts(config)
     if not isinstance(source, FactTable):
-        return source and source.find(titles)
+        return None if source is None else source.find(titles)
     return _LATEST_FACTS.get((source, *titles), lambda: source.find(titles))
 
 
