@@ -4,10 +4,11 @@ from typing import Any
 
 from prefect import flow
 
+from flows.parameters import named
 from tasks.watch_catalogs import publish_changed_files
 
 
-@flow(name="check-catalogs", flow_run_name="check-catalogs")
+@flow(name="check-catalogs", flow_run_name=named("check-catalogs"))
 def check_catalogs(dry_run: bool = False) -> list[dict[str, Any]]:
     """Publish and announce every watched catalog file that changed.
 

@@ -11,7 +11,7 @@ from prefect.states import Cancelled
 from pydantic import Field
 
 from convrec.catalog.versions import CatalogVersion
-from flows.parameters import Overrides
+from flows.parameters import Overrides, named
 from tasks.approval import approved
 from tasks.catalog_change import CatalogChange, catalog_version, profiles_using, with_version
 from tasks.failure import crashed
@@ -23,7 +23,7 @@ CatalogName = Annotated[str, Field(min_length=1, examples=["demo"])]
 VersionNumber = Annotated[int, Field(ge=1)] | None
 
 
-@flow(name="build-sft-data", flow_run_name="on-catalog-change {name}", on_crashed=[crashed])
+@flow(name="build-sft-data", flow_run_name=named("on-catalog-change {name}"), on_crashed=[crashed])
 def on_catalog_change(
     name: CatalogName,
     version: VersionNumber = None,

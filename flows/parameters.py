@@ -3,8 +3,10 @@
 Prefect takes the description of a parameter from the flow's docstring, so it is written there.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
+from coolname.data import config as name_parts
 from prefect.runtime import flow_run
 from pydantic import Field, WithJsonSchema
 
@@ -24,8 +26,26 @@ Until = Annotated[StageName | None, _stage_or("all stages")]
 Refresh = Annotated[StageName | None, _stage_or("nothing")]
 
 
+NAME_WORDS = frozenset(word for part in name_parts.values() for word in part.get("words", ()))
+"""The words of which Prefect makes the name of a run that got none, such as `proud-otter`."""
+
+
+def given_name() -> str:
+    """The name that a user gave to this run, in the UI or with a command; empty if none."""
+    name = str(flow_run.name or "")
+    words = name.split("-")
+    return "" if len(words) == 2 and NAME_WORDS.issuperset(words) else name
+
+
+def named(template: str) -> Callable[[], str]:
+    """What names a run unless a user did: the template, filled with the parameters."""
+    return lambda: given_name() or template.format_map(flow_run.parameters)
+
+
 def run_name() -> str:
-    """The name of a flow run: what is run, such as `pipeline demo until adjust`."""
+    """The given name of a flow run, else what is run, such as `pipeline demo until adjust`."""
+    if name := given_name():
+        return name
     parameters = flow_run.parameters
     words = [str(flow_run.flow_name), str(parameters["profile"])]
     for option in ("until", "refresh", "checkpoint"):

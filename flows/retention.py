@@ -6,10 +6,11 @@ from prefect import flow
 from pydantic import Field
 
 from convrec.operations.gc import ABANDONED_DAYS, KEEP_RUNS
+from flows.parameters import named
 from tasks.retention import run_gc
 
 
-@flow(name="retention", flow_run_name="retention, keep {keep_runs} runs")
+@flow(name="retention", flow_run_name=named("retention, keep {keep_runs} runs"))
 def retention(
     keep_runs: Annotated[int, Field(ge=0)] = KEEP_RUNS,
     days: Annotated[float, Field(ge=0)] = ABANDONED_DAYS,
