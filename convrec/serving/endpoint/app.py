@@ -263,7 +263,7 @@ class Endpoint:
 
 
 def _observed(future: Future[ListAnswer]) -> asyncio.Future[ListAnswer]:
-    """The future for the event loop; an error that nobody waits for any more is no news."""
+    """The future for the event loop; an error after a timeout is not reported."""
     observed = asyncio.wrap_future(future)
     observed.add_done_callback(lambda done: done.cancelled() or done.exception())
     return observed

@@ -218,7 +218,7 @@ class EmbeddedEngine:
         def report(row: int, rank: int, line: WrittenLine) -> None:
             on_item = requests[group[row][0]].on_item
             if on_item is not None:
-                on_item(catalog.ranked(rank + 1, *line))
+                on_item(catalog.ranked(rank + 1, line.line, line.probability))
 
         is_followed = any(requests[number].on_item for number, _ in group)
         prompts = [prompt for _, prompt in group]
@@ -227,7 +227,10 @@ class EmbeddedEngine:
             text = requests[number].text
             written = writer.student.tokenizer("\n".join(line.line for line in lines))
             answers[number] = ListAnswer(
-                items=[catalog.ranked(rank, *line) for rank, line in enumerate(lines, start=1)],
+                items=[
+                    catalog.ranked(rank, line.line, line.probability)
+                    for rank, line in enumerate(lines, start=1)
+                ],
                 seen=catalog.seen(prompt.named),
                 unknown_words=self._source.unknown_words(text),
                 catalog=catalog.name,

@@ -14,27 +14,32 @@ class Measures:
     """Counters of one server; `waiting` says how many requests wait."""
 
     def __init__(self, model: str, waiting: Callable[[], int]) -> None:
-        self._registry = CollectorRegistry()
-        options = {"registry": self._registry}
+        self._registry = registry = CollectorRegistry()
         self.requests = Counter(
-            "convrec_requests", "Requests for lists, by HTTP status.", ["status"], **options
+            "convrec_requests", "Requests for lists, by HTTP status.", ["status"], registry=registry
         )
         self.seconds = Histogram(
             "convrec_request_seconds",
             "Seconds from a request to the end of its list.",
             buckets=_SECONDS,
-            **options,
+            registry=registry,
         )
         self.batches = Histogram(
-            "convrec_batch_size", "Requests answered together.", buckets=_SIZES, **options
+            "convrec_batch_size", "Requests answered together.", buckets=_SIZES, registry=registry
         )
-        self.tokens = Counter("convrec_tokens", "Tokens of prompts and lists.", ["kind"], **options)
-        Gauge("convrec_waiting_requests", "Requests in the queue.", **options).set_function(waiting)
-        self.items = Gauge("convrec_catalog_items", "Items of the catalog in use.", **options)
+        self.tokens = Counter(
+            "convrec_tokens", "Tokens of prompts and lists.", ["kind"], registry=registry
+        )
+        Gauge("convrec_waiting_requests", "Requests in the queue.", registry=registry).set_function(
+            waiting
+        )
+        self.items = Gauge(
+            "convrec_catalog_items", "Items of the catalog in use.", registry=registry
+        )
         self.changes = Counter(
-            "convrec_catalog_changes", "Catalogs that replaced another.", **options
+            "convrec_catalog_changes", "Catalogs that replaced another.", registry=registry
         )
-        self._info = Info("convrec_serving", "The model and the catalog in use.", **options)
+        self._info = Info("convrec_serving", "The model and the catalog in use.", registry=registry)
         self._model = model
 
     def set_catalog(self, name: str, items: int) -> None:

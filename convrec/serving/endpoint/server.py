@@ -1,4 +1,4 @@
-"""Serve an endpoint until the process is told to stop."""
+"""Serve an endpoint until the process gets a signal to stop."""
 
 from __future__ import annotations
 

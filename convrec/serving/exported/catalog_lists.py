@@ -55,10 +55,10 @@ class CatalogLists:
     def __init__(self, tokenizer: Any, catalog: str | Path) -> None:
         text = Path(catalog).read_text(encoding="utf-8")
         self.items: list[dict[str, Any]] = [json.loads(row) for row in text.split("\n") if row]
-        self.eos: int = tokenizer.eos_token_id
-        self.pad: int = self.eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        eos: int = tokenizer.eos_token_id
+        self.pad: int = eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         written = list(dict.fromkeys(str(item["line"]) for item in self.items))
-        forms = _tokenized(tokenizer, written, self.eos)
+        forms = _tokenized(tokenizer, written, eos)
         kept = _different(forms)
         self.lines = [written[i] for i in kept]
         self._longest = max((len(form[i]) for form in forms for i in kept), default=0)
@@ -93,7 +93,7 @@ class CatalogLists:
             raise ValueError(f"a conversation names so many items that fewer than {n} are left")
         first, inside, last, only = self._roots
         roots = [only] if n == 1 else [first, *[inside] * (n - 2), last]
-        return CatalogProcessor(roots, named, eos=self.eos, pad=self.pad)
+        return CatalogProcessor(roots, named, pad=self.pad)
 
     def _named_items(self, text: str) -> set[int]:
         """Positions in `items` of the items whose title the text names."""
@@ -120,11 +120,8 @@ class CatalogProcessor(LogitsProcessor):  # type: ignore[misc]
     The first call sees the prompts alone, so a processor serves one call of `generate`.
     """
 
-    def __init__(
-        self, roots: Sequence[Node], excluded: Sequence[set[int]], *, eos: int, pad: int
-    ) -> None:
-        self._roots, self._excluded = roots, excluded
-        self._eos, self._pad = eos, pad
+    def __init__(self, roots: Sequence[Node], excluded: Sequence[set[int]], *, pad: int) -> None:
+        self._roots, self._excluded, self._pad = roots, excluded, pad
         self._start: int | None = None
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.Tensor:
@@ -173,7 +170,8 @@ def _tokenized(tokenizer: Any, lines: list[str], eos: int) -> list[list[list[int
 
 def _different(forms: Sequence[Sequence[Sequence[int]]]) -> list[int]:
     """The lines whose tokens no earlier one has: a tokenizer may know neither title."""
-    kept, used = [], set()
+    kept: list[int] = []
+    used: set[tuple[int, tuple[int, ...]]] = set()
     for line in range(len(forms[0])):
         tokens = {(number, tuple(form[line])) for number, form in enumerate(forms)}
         if used.isdisjoint(tokens):

@@ -61,7 +61,7 @@ def with_results(card: str, results: list[Any]) -> str:
 
     try:
         read = ModelCard(card)
-        data = read.data
+        data: Any = read.data
         known = list(data.eval_results or [])
     except Exception:  # edited by hand so that it is no card of the Hub
         return card
