@@ -32,12 +32,24 @@ class ConsoleListener(logging.Handler):
     """Shows a run and convrec's warnings on a rich console; a context manager.
 
     `check` is called whenever the run goes on: an interrupted run ends there, if a library has
-    swallowed the interruption.
+    swallowed the interruption. `summarize` gives lines about what ingest loaded, by the ids of its
+    artifacts.
+
+    Attributes:
+        warnings: How many warnings were shown.
     """
 
-    def __init__(self, console: Console, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        check: Callable[[], None] = lambda: None,
+        summarize: Callable[[Mapping[str, str]], Sequence[str]] = lambda ids: (),
+    ) -> None:
         super().__init__(logging.WARNING)
         self.console = console
+        self.warnings = 0
+        self._summarize = summarize
+        self._loaded: dict[str, Mapping[str, Any]] = {}
         self._check = check
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True)
@@ -57,6 +69,7 @@ class ConsoleListener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a warning."""
+        self.warnings += 1
         self.console.print(f"warning: {record.getMessage()}", soft_wrap=True, markup=False)
 
     def progress(self, name: str, done: int, total: int, text: str) -> None:
@@ -86,6 +99,19 @@ class ConsoleListener(logging.Handler):
         if usable := entry.get("answers_usable"):
             line += f"  answers usable: {usable}"
         self.console.print(line.rstrip(), soft_wrap=True, markup=False)
+        if entry["stage"] == "ingest":
+            self._loaded[entry["kind"]] = entry
+            if entry["kind"] == "quarantine":
+                self._print_load()
+
+    def _print_load(self) -> None:
+        """Print what ingest read, kept and set aside, unless all of it was loaded before."""
+        if all(entry["state"] == "cached" for entry in self._loaded.values()):
+            return
+        ids = {kind: entry["artifact_id"] for kind, entry in self._loaded.items()}
+        self._loaded.clear()
+        for line in self._summarize(ids):
+            self.console.print(f"  {line}", soft_wrap=True, markup=False)
 
 
 def set_aside_text(stages: Sequence[Mapping[str, Any]], quarantine: pl.DataFrame) -> str:

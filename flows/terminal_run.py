@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,14 +44,14 @@ def run_in_terminal(
         interruption.on_signal = _stop_sending
         if server:
             server.wait_until_healthy()
-        summary = _run(flow, parameters, out, interruption)
+        summary, warned = _run(flow, parameters, out, interruption)
     except BaseException as error:
         if interruption.requested:
             raise interruption.finish(error) from None
         raise
     finally:
         interruption.stop()
-    _print_summary(summary, out, ui="" if server else os.environ.get(API_URL, ""))
+    _print_summary(summary, warned, out, ui="" if server else os.environ.get(API_URL, ""))
     return summary
 
 
@@ -93,7 +93,8 @@ def _run(
     parameters: dict[str, Any],
     out: Console,
     interruption: Interruption,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], int]:
+    """The summary of the run, and how many warnings were shown."""
     # TRL and transformers still call each other by deprecated names.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
     from prefect.context import SyncClientContext
@@ -104,7 +105,7 @@ def _run(
     from tasks.listener import listener
 
     arguments = get_call_parameters(flow.fn, (), parameters)
-    with ConsoleListener(out, interruption.check) as shown:
+    with ConsoleListener(out, interruption.check, _load_lines) as shown:
         token = listener.set(shown)
         try:
             with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
@@ -115,7 +116,15 @@ def _run(
                 summary: dict[str, Any] = run_flow(flow, flow_run, arguments)  # type: ignore[assignment]
         finally:
             listener.reset(token)
-    return summary
+    return summary, shown.warnings
+
+
+def _load_lines(ids: Mapping[str, str]) -> list[str]:
+    from convrec.artifacts import Store
+    from convrec.config import home
+    from convrec.operations.load_summary import summary_lines
+
+    return summary_lines(Store(home()), ids)
 
 
 def cancel_flow_run(flow_run_id: UUID) -> None:
@@ -130,7 +139,7 @@ def cancel_flow_run(flow_run_id: UUID) -> None:
             client.set_flow_run_state(flow_run_id, cancelled, force=True)
 
 
-def _print_summary(summary: dict[str, Any], out: Console, ui: str) -> None:
+def _print_summary(summary: dict[str, Any], warned: int, out: Console, ui: str) -> None:
     from prefect.settings import get_current_settings
 
     from convrec.artifacts import Store
@@ -149,6 +158,7 @@ def _print_summary(summary: dict[str, Any], out: Console, ui: str) -> None:
     )
     if quarantine and (text := set_aside_text(summary["stages"], Store(home()).read(quarantine))):
         out.print(text, soft_wrap=True, markup=False)
+    out.print(f"warnings: {f'{warned:,}, shown above' if warned else 'none'}")
     llm = summary["llm"]
     out.print(
         f"LLM requests: {llm['requests']:,} needed, {llm['from_ledger']:,} from the store, "

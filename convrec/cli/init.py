@@ -258,13 +258,13 @@ def _describe_mapping(data: OwnData) -> None:
 def _ingest(data: OwnData, target: Path) -> None:
     """Write the profile once ingest has read the data with it, and print what ingest made."""
     from convrec.config import load
-    from convrec.operations.local_run import LocalRun
-    from convrec.operations.own_data.load_summary import (
+    from convrec.operations.load_summary import (
         coverage_lines,
         ground_truth_coverage,
         preview_rows,
         summary_lines,
     )
+    from convrec.operations.local_run import LocalRun
     from convrec.operations.own_data.profile_text import profile_text
 
     text = profile_text(data)
@@ -274,20 +274,17 @@ def _ingest(data: OwnData, target: Path) -> None:
         trial.write_text(text, encoding="utf-8")
         run = LocalRun(load(str(trial)), store)
         run.run(until="ingest")
-    catalog, conversations, quarantine = (
-        store.read(run.refs[node].artifact_id)
-        for node in ("catalog", "conversations", "quarantine")
-    )
+    ids = {kind: ref.artifact_id for kind, ref in run.refs.items()}
+    catalog, conversations = (store.read(ids[kind]) for kind in ("catalog", "conversations"))
     typer.echo()
-    for line in summary_lines(catalog, conversations, quarantine, Path(data.catalog).name):
+    for line in summary_lines(store, ids):
         typer.echo(line)
     if data.catalog:
         for line in coverage_lines(ground_truth_coverage(catalog, conversations)):
             typer.echo(line)
     print_table(("split", "conversation", "ground truth", "seen"), preview_rows(conversations))
-    if not quarantine.is_empty():
-        shown = f"convrec artifacts show {run.refs['quarantine'].artifact_id}"
-        typer.echo(f"rows that were set aside: `{shown}`")
+    if run.refs["quarantine"].rows:
+        typer.echo(f"rows that were set aside: `convrec artifacts show {ids['quarantine']}`")
     try:
         target.parent.mkdir(exist_ok=True)
         target.write_text(text, encoding="utf-8")

@@ -1,7 +1,8 @@
-"""The tables of an evaluation in the terminal."""
+"""The tables of an evaluation in the terminal, and what it shows of a load and of warnings."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import polars as pl
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from flows.console import set_aside_text, slices_table, systems_table
+from flows.console import ConsoleListener, set_aside_text, slices_table, systems_table
 
 METRICS = {"sft": {"ndcg@20": 0.3, "recall@5": 0.1}, "knn": {"ndcg@20": 0.4}}
 
@@ -78,3 +79,30 @@ def test_rows_that_were_set_aside_are_counted_by_reason() -> None:
     )
     assert set_aside_text(stages, frame.clear()) == ""
     assert set_aside_text(stages[:2], frame) == ""
+
+
+@pytest.mark.parametrize(("state", "shown"), [("completed", True), ("cached", False)])
+def test_a_load_is_summed_up_once_it_is_made(state: str, shown: bool) -> None:
+    asked = []
+
+    def summarize(ids: Any) -> list[str]:
+        asked.append(dict(ids))
+        return ["conversations: 60 rows read"]
+
+    console = Console(width=160)
+    entry = {"stage": "ingest", "state": state, "rows": 1, "seconds": 0.0}
+    with console.capture() as text, ConsoleListener(console, summarize=summarize) as listener:
+        for kind in ("catalog", "conversations", "quarantine"):
+            listener.finished({**entry, "kind": kind, "artifact_id": f"{kind}-1"}, "")
+    assert ("  conversations: 60 rows read" in text.get()) == shown
+    kinds = ("catalog", "conversations", "quarantine")
+    assert asked == ([{kind: f"{kind}-1" for kind in kinds}] if shown else [])
+
+
+def test_warnings_are_counted() -> None:
+    console = Console(width=160)
+    with console.capture() as text, ConsoleListener(console) as listener:
+        logging.getLogger("convrec.somewhere").warning("[one] thing")
+        logging.getLogger("convrec.somewhere").info("nothing")
+    assert listener.warnings == 1
+    assert text.get() == "warning: [one] thing\n"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
+from convrec.artifacts import Store
+from convrec.artifacts.record import ArtifactRecord
 from convrec.stages.ingest.splits import SPLITS
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import format_line
@@ -39,26 +42,25 @@ def reason_counts(quarantine: pl.DataFrame) -> list[tuple[str, int]]:
     return [(str(reason), int(count)) for reason, count in counts.iter_rows()]
 
 
-def summary_lines(
-    catalog: pl.DataFrame, conversations: pl.DataFrame, quarantine: pl.DataFrame, source: str
-) -> list[str]:
-    """What was read, kept by split, and set aside by reason; `source` names the catalog's rows."""
-    of_catalog = quarantine.filter(source=source)
-    of_conversations = quarantine.filter(pl.col("source") != source)
-    by_split = dict(conversations["split"].value_counts().iter_rows())
-    splits = ", ".join(f"{by_split.get(split, 0):,} {split}" for split in SPLITS)
+def summary_lines(store: Store, ids: Mapping[str, str]) -> list[str]:
+    """What was read, kept and set aside by reason; `ids` maps the kinds of ingest to artifacts."""
+    catalog, conversations = (store.header(ids[kind]) for kind in ("catalog", "conversations"))
+    quarantine = store.read(ids["quarantine"])
+    of_catalog = int(catalog.figures.get("quarantined", 0))  # they come first
+    posts = (f"{conversations.figures.get(f'contexts_{split}', 0):,} {split}" for split in SPLITS)
+    of_conversations = quarantine.slice(of_catalog)
     return [
-        f"conversations: {_counts(conversations, of_conversations)} ({splits})",
+        f"conversations: {_counts(conversations, of_conversations.height)}; different ones: "
+        f"{', '.join(posts)}",
         *_reason_lines(of_conversations),
         f"catalog: {_counts(catalog, of_catalog)}",
-        *_reason_lines(of_catalog),
+        *_reason_lines(quarantine.head(of_catalog)),
     ]
 
 
-def _counts(kept: pl.DataFrame, bad: pl.DataFrame) -> str:
-    rows = kept.height + bad.height
-    aside = f", {bad.height:,} set aside" if bad.height else ""
-    return f"{rows:,} rows read{aside}, {kept.height:,} kept"
+def _counts(kept: ArtifactRecord, bad: int) -> str:
+    aside = f", {bad:,} set aside" if bad else ""
+    return f"{kept.ref.rows + bad:,} rows read{aside}, {kept.ref.rows:,} kept"
 
 
 def _reason_lines(bad: pl.DataFrame) -> list[str]:
