@@ -16,7 +16,9 @@ from convrec.operations.catalog_change.report import ChangeReport
 from convrec.titles.line_format import LineFormat
 from convrec.utils import markdown
 
-MAX_ITEMS = 50
+FIRST_ITEMS, MAX_ITEMS = 8, 50
+"""Items on a report's first screen, and in a table."""
+
 MAX_DEMONSTRATIONS = 200
 MAX_FULL_DEMONSTRATIONS = 10
 MAX_CELL_CHARACTERS = 160
@@ -75,21 +77,20 @@ def render_report(
     fit: FitAge | None = None,
     truths: LostGroundTruths | None = None,
 ) -> str:
-    """The effect of the rebuild. `lines_path` has every line of every changed demonstration."""
-    count, same = report.changed.height, report.total - report.changed.height
-    kinds = ", ".join(f"{number:,} {kind}" for kind, number in report.kinds.items() if number)
+    """The effect of the rebuild. `lines_path` has every line of every changed demonstration.
+
+    First what to do, what changed and because of which items; then figures and lists.
+    """
+    count = report.changed.height
+    summary = [_training(report), *_fit(fit), _lists(report), *_ground_truth(truths)]
     parts = [
         f"## Changes: {_escape(title)}",
-        f"**{count:,} of {report.total:,} demonstrations changed**"
-        + (f": {kinds}. " if count else ". ")
-        + f"{same:,} are unchanged.",
-        *([_reasons(report)] if count else ()),
-        *([_lost_text(truths)] if truths and truths.reduced else ()),
-        _retraining(report),
-        *([_fit_text(fit)] if fit else ()),
-        *_edit_section(report, form),
+        "\n".join(f"- {line}" for line in summary),
+        *_edits(report, form, FIRST_ITEMS),
+        *_details(report, fit),
         "### Figures",
         _figure_table(report),
+        *(_edits(report, form, MAX_ITEMS) if report.edits.height > FIRST_ITEMS else ()),
         "### Lists by item",
         _item_table(report),
     ]
@@ -106,72 +107,88 @@ def render_report(
     return "\n\n".join(parts)
 
 
-def _reasons(report: ChangeReport) -> str:
-    """Which edits changed the lists, and how far lines moved."""
-    count, moves = report.changed.height, report.moves
-    others = count - report.explained
-    text = f"{report.explained:,} of the changed lists name an edited item, before or now."
-    if others:
-        text += (
-            f" In the other {others:,}, an edit changed the scores of candidates that were not "
-            "edited: a title of the teacher is linked otherwise, or w and b are new."
-        )
-    if moves:
-        text += (
-            f" {len(moves):,} lines moved within their list, by {median(moves):.0f} ranks in the "
-            f"median and {max(moves)} at most."
-        )
-    return text
-
-
-def _lost_text(truths: LostGroundTruths) -> str:
-    """How many ground truths are out of reach."""
-    return (
-        f"**Ground truth**: of {truths.samples:,} samples of validation and test, "
-        f"{truths.reduced:,} want an item that is gone or has another title now, and "
-        f"{truths.lost:,} of them nothing else. Such titles count as misses, so that metrics fall "
-        "although no list is worse."
-    )
-
-
-def _retraining(report: ChangeReport) -> str:
-    """How much of the training data is new."""
+def _training(report: ChangeReport) -> str:
+    """Whether to train again."""
     new, lines = report.new_train_lines, report.train_lines
     share = new / lines if lines else 0.0
     advice = (
-        "Train again soon"
+        "**Train again soon**"
         if share >= RETRAIN_SHARE
-        else "Train again if added items should be recommended; the rest will hardly matter"
+        else "**No training is due**, unless added items should be recommended"
     )
     return (
-        f"**Retraining**: {new:,} of {lines:,} lines to train on are new ({share:.1%}). {advice} "
-        f"(rule of thumb: from {RETRAIN_SHARE:.0%}). `convrec recommend` leaves removed items out "
-        "as soon as it gets the new catalog."
+        f"{advice}: {share:.1%} of the lines to train on are new ({new:,} of {lines:,}; rule of "
+        f"thumb: from {RETRAIN_SHARE:.0%})."
     )
 
 
-def _fit_text(fit: FitAge) -> str:
-    """How well the pinned w and b still suit the catalog."""
-    gain = "" if fit.gain is None else f", and change NDCG@20 on validation by {fit.gain:+.4f}"
-    text = (
-        f"**Adjust**: w and b are from {fit.fitted_at:%Y-%m-%d}, learned from {fit.samples:,} "
-        f"samples{gain}. {fit.unfitted:,} of {fit.items:,} items have none yet (w = 1, b = 0)."
-    )
-    due = "A new fit is due" if fit.is_due else "A new fit is not due"
-    return f"{text} {due}: `--refresh adjust` makes one, which moves most lists a little."
+def _fit(fit: FitAge | None) -> list[str]:
+    """Whether to fit w and b again."""
+    if fit is None:
+        return []
+    due = "A new fit of Adjust is due" if fit.is_due else "No new fit of Adjust is due"
+    return [f"**{due}**: {fit.unfitted:,} of {fit.items:,} items have no w and b yet."]
 
 
-def _edit_section(report: ChangeReport, form: LineFormat) -> list[str]:
-    """The edited items, with the lists that each is in."""
+def _lists(report: ChangeReport) -> str:
+    """How many lists changed, and why."""
+    count = report.changed.height
+    text = f"**{count:,} of {report.total:,} demonstrations changed**"
+    if not count:
+        return f"{text}."
+    if not report.edits.is_empty():
+        text += f", {report.explained:,} of them because they name an edited item, before or now"
+    if others := count - report.explained:
+        text += (
+            f"; in {others:,}, a title of the teacher is linked otherwise, or w and b were fitted "
+            "again"
+        )
+    return f"{text}."
+
+
+def _ground_truth(truths: LostGroundTruths | None) -> list[str]:
+    """How many ground truths are out of reach."""
+    if truths is None:
+        return []
+    return [
+        f"**Ground truths out of reach: {truths.lost:,}**. Of {truths.samples:,} samples of "
+        f"validation and test, {truths.reduced:,} want an item that is gone or has another title "
+        f"now, {truths.lost:,} of them nothing else. Metrics fall by that, although no list is "
+        "worse."
+    ]
+
+
+def _details(report: ChangeReport, fit: FitAge | None) -> list[str]:
+    """How lists changed, how far lines moved, and how well w and b still suit the catalog."""
+    kinds = [f"{number:,} {kind}" for kind, number in report.kinds.items() if number]
+    text = f"Of the changed demonstrations, {', '.join(kinds)}. " if kinds else ""
+    if moves := report.moves:
+        middle = median(moves)
+        text += (
+            f"{len(moves):,} lines moved within their list, by {middle:.0f} "
+            f"{'rank' if middle == 1 else 'ranks'} in the median and {max(moves)} at most. "
+        )
+    if fit:
+        gain = "" if fit.gain is None else f", and change NDCG@20 on validation by {fit.gain:+.4f}"
+        text += (
+            f"w and b are from {fit.fitted_at:%Y-%m-%d}, learned from {fit.samples:,} samples"
+            f"{gain}; `--refresh adjust` fits them again, which moves most lists a little. "
+        )
+    text += "`convrec recommend` leaves removed items out as soon as it gets the new catalog."
+    return ["### Details", text]
+
+
+def _edits(report: ChangeReport, form: LineFormat, most: int) -> list[str]:
+    """The `most` edited items that change most lists."""
     if report.edits.is_empty():
         return []
     rows = [
         (form.format(title, year), *counts)
-        for title, year, *counts in report.edits.head(MAX_ITEMS).iter_rows()
+        for title, year, *counts in report.edits.head(most).iter_rows()
     ]
-    columns = ("item", "edit", "lists before", "lists now", "changed lists")
-    table = _number_table(columns, rows)
-    return ["### Edited items", _with_rest(table, report.edits.height - MAX_ITEMS, " items")]
+    table = _number_table(("item", "edit", "lists before", "lists now", "changed lists"), rows)
+    title = "Edited items" if most == FIRST_ITEMS else "All edited items"
+    return [f"### {title}", _with_rest(table, report.edits.height - most, " items")]
 
 
 def _catalog_section(plan: ChangePlan, form: LineFormat) -> list[str]:

@@ -87,10 +87,11 @@ def test_changes_are_traced_to_edited_items(store: Store, ids: tuple[str, str]) 
     assert sorted(report.moves) == [1, 1, 1]
     assert (report.new_train_lines, report.train_lines) == (2, 8)
     page = render_report(report, "t", "lines.csv", DEFAULT_FORMAT)
-    assert "2 of the changed lists name an edited item" in page
-    assert "In the other 2, an edit changed the scores" in page
-    assert "2 of 8 lines to train on are new (25.0%). Train again soon" in page
-    assert page.index("Bee (1990)") < page.index("### Figures")
+    assert "demonstrations changed**, 2 of them because they name an edited item" in page
+    assert "; in 2, a title of the teacher is linked otherwise" in page
+    verdict = "- **Train again soon**: 25.0% of the lines to train on are new (2 of 8;"
+    assert page.split("\n\n")[1].startswith(verdict)
+    assert page.index("| Bee (1990) | removed | 3 | 0 | 2 |") < page.index("### Details")
 
 
 @pytest.mark.parametrize(
@@ -119,8 +120,8 @@ def test_a_new_fit_is_due_for_many_items_or_a_loss(
     assert (age.items, age.unfitted, age.samples, age.is_due) == (20, unfitted, 1234, due)
     assert age.gain == (None if gain is None else pytest.approx(gain))
     page = render_report(compare_demonstrations(store, *ids), "t", "p", DEFAULT_FORMAT, age)
-    assert f"{unfitted} of 20 items have none yet" in page
-    assert ("A new fit is due" in page) == due
+    assert f"{unfitted} of 20 items have no w and b yet" in page
+    assert ("**A new fit of Adjust is due**" in page) == due
     assert fit_age(store, {}) is None
 
 
@@ -159,7 +160,7 @@ def test_ground_truths_out_of_reach_are_counted(store: Store, ids: tuple[str, st
     assert (truths.samples, truths.reduced, truths.lost) == (3, 2, 1)
     report = compare_demonstrations(store, *ids)
     page = render_report(report, "t", "p", DEFAULT_FORMAT, truths=truths)
-    assert "of 3 samples of validation and test, 2 want an item that is gone" in page
+    assert "**Ground truths out of reach: 1**. Of 3 samples of validation and test, 2 want" in page
 
 
 def test_a_repeated_line_is_compared_copy_by_copy(store: Store) -> None:
