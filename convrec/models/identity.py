@@ -42,7 +42,12 @@ def prompt_settings(config: Config) -> dict[str, Any]:
 
 
 def base_digest(config: Config) -> dict[str, str]:
-    """The digest of a base model that is a file or folder; empty for `tiny` and Hub names."""
+    """The digest of a base model that is a file or folder; empty for Hub names.
+
+    That of `tiny` tells its tokenizer from an earlier one.
+    """
+    if config.model.base == "tiny":
+        return {"tokens": "lines"}
     if is_gguf_package(config.model.base):
         return {"base": file_digest(gguf_file(config.model.base))}
     folder = base_folder(config)
