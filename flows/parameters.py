@@ -26,7 +26,8 @@ Until = Annotated[StageName | None, _stage_or("all stages")]
 Refresh = Annotated[StageName | None, _stage_or("nothing")]
 
 
-NAME_WORDS = frozenset(word for part in name_parts.values() for word in part.get("words", ()))
+_PARTS: dict[str, Any] = dict(name_parts)
+NAME_WORDS = frozenset(word for part in _PARTS.values() for word in part.get("words", ()))
 """The words of which Prefect makes the name of a run that got none, such as `proud-otter`."""
 
 

@@ -148,11 +148,12 @@ def build(task_input: TaskInput) -> ArtifactRef:
         progress.finish()
         links.show(read_locations(figures))
 
+    spread: Any = on_dask if resolved.ctx.config.runner.kind == "dask" else build_here
     options = BuildOptions(
         producer=Producer(str(flow_run.id or ""), str(task_run.id or "")),
         missing=task_input.missing,
         progress=progress,
-        spread=on_dask if resolved.ctx.config.runner.kind == "dask" else build_here,
+        spread=spread,
         on_built=show_built,
     )
     with forwarded_warnings():

@@ -89,7 +89,7 @@ def init(
     if not path:
         raise InputError("--conversations is missing; give the file or folder of the conversations")
     data = _describe_data(name, path, catalog, given, separator, ask=ask)
-    data = replace(data, teacher=teacher, **({"base": base} if base else {}))
+    data = replace(data, teacher=teacher, base=base or data.base)
     data = replace(data, noun=noun or (_ask("What is an item?", data.noun) if ask else data.noun))
     _describe_mapping(data)
     _ingest(data, target)

@@ -5,7 +5,7 @@ The resolved configuration is stored with every run.
 
 from convrec.config.loading import load
 from convrec.config.overrides import parse_overrides
-from convrec.config.paths import ROOT, has_warehouse, home, profiles, resolve_path
+from convrec.config.paths import has_warehouse, home, profiles, resolve_path
 from convrec.config.schema import Config
 from convrec.config.sections import (
     DEFAULT_TARGETS,
@@ -18,6 +18,7 @@ from convrec.config.sections import (
     RankGrpo,
 )
 from convrec.config.stages import DATA_STAGES, STAGES, StageName
+from convrec.utils.project import ROOT
 
 __all__ = [
     "DATA_STAGES",

@@ -90,7 +90,7 @@ def profile_text(data: OwnData) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"toml": _toml, "table": _table}
+    environment.filters.update(toml=_toml, table=_table)
     text = environment.get_template("profile.toml.j2").render(data=data, lora=LORA)
     return "".join(f"{_aligned(line)}\n" for line in text.splitlines())
 
