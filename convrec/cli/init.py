@@ -85,6 +85,8 @@ def init(
         "date": day,
         "split": split,
     }
+    if ask:
+        typer.echo("Enter takes what is in brackets; - means none.")
     path = conversations or (_ask("File or folder of conversations", "") if ask else "")
     if not path:
         raise InputError("--conversations is missing; give the file or folder of the conversations")
@@ -150,7 +152,7 @@ def _describe_data(
     found = peek(file)
     catalog = catalog or _catalog_next_to(file)
     if ask:
-        catalog = _ask("Catalog file (empty: the items that answers name)", catalog)
+        catalog = _ask("Catalog file (none: the items that answers name)", catalog)
     titles: frozenset[str] = frozenset()
     names: dict[str, str] = {}
     in_title = False
@@ -213,9 +215,10 @@ def _columns(found: Peek, guessed: dict[str, str], *, ask: bool) -> dict[str, st
 
 
 def _ask(question: str, default: str, allowed: Sequence[str] = ()) -> str:
-    """An answer from the terminal; Enter takes the default."""
+    """An answer from the terminal; Enter takes the default, a dash means none."""
     while True:
         answer = str(typer.prompt(question, default=default, show_default=bool(default))).strip()
+        answer = "" if answer == "-" else answer
         if not allowed or answer in allowed:
             return answer
         typer.echo(f"there is no column {answer!r}; the columns are {', '.join(allowed[1:])}")

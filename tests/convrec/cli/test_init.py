@@ -62,10 +62,12 @@ def test_a_terminal_is_asked_and_may_correct_a_guess(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convrec.cli.init._is_terminal", lambda: True)
-    answers = ["games.csv", "", "", "no such", "liked", "", "", "", "", "", "board game"]
+    answers = ["games.csv", "-", "", "no such", "liked", "", "", "", "", "", "board game"]
     output = run("games", answers="\n".join(answers) + "\n")
     assert "there is no column 'no such'; the columns are request, liked" in output
-    assert load("games").domain.noun == "board game"
+    config = load("games")
+    assert config.domain.noun == "board game"
+    assert config.ingest.catalog_from == "ground_truth"  # the dash: no catalog file
 
 
 def test_without_a_catalog_the_items_are_those_of_the_answers(work: Path) -> None:
