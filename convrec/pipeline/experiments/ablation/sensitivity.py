@@ -26,21 +26,38 @@ def varied_settings(search: pl.DataFrame) -> dict[str, pl.DataFrame]:
     `gain`, `gain_low` and `gain_high` are the paired difference to the profile. Empty for a search
     that an earlier version made.
     """
-    varied = search.filter(pl.col("round").is_in(list(VARIED.values())))
-    profile = varied.filter("configured").select("round", *Setting._fields, base="value")
-    if profile.is_empty():
-        return {}
-    rows = varied.join(profile, on="round", suffix="_profile").with_columns(
-        (pl.col(end) - pl.col("base")).alias(name)
-        for end, name in (("value", "gain"), ("low", "gain_low"), ("high", "gain_high"))
-    )
-    found = {}
+    rows, found = _with_gains(search), {}
     for setting in LABELS:
         others = [name for name in Setting._fields if name != setting]
         alone = rows.filter(pl.col(name) == pl.col(f"{name}_profile") for name in others)
         if alone[setting].n_unique() > 1:
             found[setting] = alone.unique(["round", setting]).sort("round", setting)
     return found
+
+
+def chosen_text(search: pl.DataFrame) -> str:
+    """What the settings chosen on validation gain on test; empty without test."""
+    on_test = (pl.col("round") == VARIED["test"]) & pl.col("chosen")
+    for row in _with_gains(search).filter(on_test).iter_rows(named=True):
+        if row["configured"]:
+            return "The search keeps the profile's settings."
+        changed = ", ".join(
+            f"{label.partition(',')[0]} {row[name]:g} instead of {row[f'{name}_profile']:g}"
+            for name, label in {**LABELS, "length": "N"}.items()
+            if row[name] != row[f"{name}_profile"]
+        )
+        return f"The search chooses {changed}: {_gain(row)} on test."
+    return ""
+
+
+def _with_gains(search: pl.DataFrame) -> pl.DataFrame:
+    """The varied settings, with the profile's (`_profile`) and the difference to its lists."""
+    varied = search.filter(pl.col("round").is_in(list(VARIED.values())))
+    profile = varied.filter("configured").select("round", *Setting._fields, base="value")
+    return varied.join(profile, on="round", suffix="_profile").with_columns(
+        (pl.col(end) - pl.col("base")).alias(name)
+        for end, name in (("value", "gain"), ("low", "gain_low"), ("high", "gain_high"))
+    )
 
 
 def sensitivity_svg(search: pl.DataFrame) -> str:
@@ -71,11 +88,15 @@ def sensitivity_rows(search: pl.DataFrame) -> list[list[str]]:
         span = f"{tried[0]:g} to {tried[-1]:g}"
         configured = rows.filter("configured")[setting][0]
         table.append(
-            [LABELS[setting], f"{configured:g}", span, *(_change(r, setting) for r in ends)]
+            [
+                LABELS[setting],
+                f"{configured:g}",
+                span,
+                *(f"{_gain(r)} at {r[setting]:g}" for r in ends),
+            ]
         )
     return table
 
 
-def _change(row: dict[str, float], setting: str) -> str:
-    low, high = row["gain_low"], row["gain_high"]
-    return f"{row['gain']:+.4f} [{low:+.4f}, {high:+.4f}] at {row[setting]:g}"
+def _gain(row: dict[str, float]) -> str:
+    return f"{row['gain']:+.4f} [{row['gain_low']:+.4f}, {row['gain_high']:+.4f}]"

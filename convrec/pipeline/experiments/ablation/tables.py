@@ -8,7 +8,11 @@ from collections.abc import Mapping
 import polars as pl
 
 from convrec.pipeline.experiments.ablation.ladder import METRICS
-from convrec.pipeline.experiments.ablation.sensitivity import sensitivity_rows, sensitivity_svg
+from convrec.pipeline.experiments.ablation.sensitivity import (
+    chosen_text,
+    sensitivity_rows,
+    sensitivity_svg,
+)
 from convrec.stages.evaluate.report.markdown import estimate_text
 from convrec.utils.markdown import markdown_table
 
@@ -79,7 +83,7 @@ def _sensitivity(search: pl.DataFrame) -> list[str]:
     return [
         "### One setting changed at a time",
         "Differences in NDCG@20 to the profile's lists, paired by sample, on the test split, which "
-        "chose nothing.",
+        "chose nothing. " + chosen_text(search),
         markdown_table(headers, rows),
         f"![NDCG@20 by setting](data:image/svg+xml;base64,{data})",
     ]

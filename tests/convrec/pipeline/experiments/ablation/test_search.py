@@ -9,7 +9,11 @@ import pytest
 from convrec.errors import InputError
 from convrec.pipeline.experiments.ablation import search
 from convrec.pipeline.experiments.ablation.search import SEARCH, VARIED, around
-from convrec.pipeline.experiments.ablation.sensitivity import sensitivity_svg, varied_settings
+from convrec.pipeline.experiments.ablation.sensitivity import (
+    chosen_text,
+    sensitivity_svg,
+    varied_settings,
+)
 from convrec.pipeline.experiments.ablation.tables import search_markdown
 from convrec.stages.base import StepContext
 
@@ -86,6 +90,7 @@ def test_settings_are_varied_one_at_a_time(make_ctx: Callable[..., StepContext])
     assert unheard["gain"].item() > 0  # without the harmful judge
     svg = ElementTree.fromstring(sensitivity_svg(rows))
     assert len(svg.findall("{*}svg")) == 4
+    assert "weight of S 0.6 instead of 0.3, λ 0.6 instead of 0.3: +0." in chosen_text(rows)
     table = search_markdown(rows)
     assert "| λ, weight of the conversation | 0.3 | 0 to 0.6 |" in table
     assert "(data:image/svg+xml;base64," in table
