@@ -22,7 +22,7 @@ from convrec.stages.evaluate import (
     metrics_json,
 )
 from convrec.stages.evaluate.generations import external_checkpoint_steps
-from convrec.stages.evaluate.report.model_card import model_card
+from convrec.stages.evaluate.report.model_card import current_card
 from tests.support.evaluated_run import ITEMS, POST, EvaluatedRun, N
 
 
@@ -194,7 +194,7 @@ def test_free_and_served_are_systems(sampled_run: EvaluatedRun) -> None:
     assert found["metrics"]["free"]["exact_n"] == 0
     pairs = {(c["a"], c["b"]) for c in found["comparisons"]}
     assert {("served", "rank_grpo"), ("served", "free"), ("served", "knn")} <= pairs
-    card = model_card(sampled_run.store, sampled_run.refs["checkpoint"].artifact_id)
+    card = current_card(sampled_run.store, sampled_run.refs["checkpoint"].artifact_id)
     for system in ("rank_grpo (this)", "free (this)", "served (this)", "sft |"):
         assert f"| {system}" in card
 
