@@ -178,9 +178,9 @@ def main() -> None:
     figures["checks"] = {
         "teacher asked nothing": not asked.get("recommend") and not plan["teacher"]["requests"],
         "every request was planned": asked.get("reflect", 0) >= plan["judge"]["requests"],
-        "bill within the range": plan["judge"]["usd_low"]
+        "bill within the range": sum(part["usd_low"] for part in plan.values())
         <= second["llm"]["usd"]
-        <= plan["judge"]["usd_high"],
+        <= sum(part["usd_high"] for part in plan.values()),
         "rebuild sent nothing": third["llm"]["sent"] == 0,
         "equal to the rebuild": not figures["unequal to the rebuild"],
     }

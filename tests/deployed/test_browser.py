@@ -88,7 +88,7 @@ def test_a_published_catalog_is_rebuilt_and_shown_in_the_ui(
 
 def write_edited_catalog(path: Path) -> Path:
     """The demo's catalog with one film removed and one added."""
-    extra = "The Iron Giant,1999,Animation|Family,,boy robot friendship cold war"
+    extra = "The Iron Giant,1999,Animation|Children,,boy robot friendship cold war,warm,Brad Bird,"
     return write_lines(path, [*DEMO_LINES[:60], *DEMO_LINES[61:], extra])
 
 

@@ -37,7 +37,7 @@ def edited_catalog(tmp_path: Path) -> Path:
     """The demo's catalog with one film removed and one added."""
     lines = (ROOT / "catalog" / "demo.csv").read_text(encoding="utf-8").splitlines()
     path = tmp_path / "edited.csv"
-    extra = "The Iron Giant,1999,Animation|Family,,boy robot friendship space"
+    extra = "The Iron Giant,1999,Animation|Children,,boy robot friendship space,warm,Brad Bird,"
     path.write_text("\n".join([*lines[:60], *lines[61:], extra]) + "\n", encoding="utf-8")
     return path
 

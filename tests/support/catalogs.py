@@ -25,7 +25,7 @@ def write_edited_catalog(path: Path) -> Path:
     lines = [DEMO_LINES[0], *DEMO_LINES[2:]]
     title = lines[5].partition(",")[0]
     lines[5] = lines[5].replace(title, f"{title} (Restored)", 1)
-    return write_lines(path, [*lines, "Anatomy of a Fall,2023,Drama,,", "Odd,19,,,"])
+    return write_lines(path, [*lines, "Anatomy of a Fall,2023,Drama,,,,,", "Odd,19,,,,,,"])
 
 
 def linker(*items: TitleAndYear, aliases: dict[str, list[str]] | None = None) -> Linker:

@@ -13,4 +13,5 @@ TINY_DEMO: dict[str, Any] = {
     "list_length": 5,
     "reflect.top": 8,
     "remap.keep": 12,
+    "remap.describe": "missing",
 }

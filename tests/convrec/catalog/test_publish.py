@@ -56,6 +56,8 @@ def test_large_losses_need_confirmation(store: Store, tmp_path: Path) -> None:
         publish_catalog(half, "demo", store)
     assert [v.version for v in list_versions(store)] == [1]  # the file in use
     assert publish_catalog(half, "demo", store, yes=True).version.version == 2
-    broken = write_lines(tmp_path / "broken.csv", [DEMO_LINES[0], "Heat,1995,,,", "Heat,95,,,"])
+    broken = write_lines(
+        tmp_path / "broken.csv", [DEMO_LINES[0], "Heat,1995,,,,,,", "Heat,95,,,,,,"]
+    )
     with pytest.raises(CatalogError, match=r"1 of 2 rows .* broken year '95'"):
         publish_catalog(broken, "other", store)

@@ -136,7 +136,9 @@ def edited(catalog: Path) -> None:
     header, *rows = (ROOT / "catalog" / "demo.csv").read_text().splitlines()
     rows = [row.replace("Arrival,2016", "Arrival: Director's Cut,2016") for row in rows]
     rows = [row for row in rows if not row.startswith("Heat,1995")]
-    new = [f"Entirely New {n},2020,Sci-Fi|Crime|Drama,,heist sci-fi war ghosts" for n in range(9)]
+    new = [
+        f"Entirely New {n},2020,Sci-Fi|Crime|Drama,,heist sci-fi war ghosts,,," for n in range(9)
+    ]
     catalog.write_text("\n".join([header, *rows, *new]) + "\n")
 
 
