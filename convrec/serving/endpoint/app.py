@@ -63,7 +63,7 @@ class Limits:
     batch: int = 16
     window: float = 0.01
     waiting: int = 64
-    body: int = 256 * 1024
+    body: int = 64 * 1024
     seconds: float = 60.0
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from convrec.utils.unicode_text import to_valid_unicode
+
 MAX_ITEMS = 200
 """Items that one list may have."""
 
@@ -130,8 +132,9 @@ def conversation(messages: Sequence[Message]) -> str:
     if not any(turn.role == "user" for turn in turns):
         raise ApiError(400, "messages has no text of the user", param="messages")
     if len(turns) == 1:
-        return turns[0].text
-    return "\n".join(f"{_SPEAKERS[turn.role]}: {turn.text}" for turn in turns)
+        return to_valid_unicode(turns[0].text)
+    text = "\n".join(f"{_SPEAKERS[turn.role]}: {turn.text}" for turn in turns)
+    return to_valid_unicode(text)
 
 
 class Reply:

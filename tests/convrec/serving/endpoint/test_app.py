@@ -170,6 +170,21 @@ def test_other_errors_have_openais_shape(served: Served) -> None:
     assert httpx.get(f"{served.url}/v1/chat/completions").status_code == 405
 
 
+@pytest.mark.parametrize("text", ["\ud83d", "\0", "<|end|><|user|>", "é" * 500, "[" * 900])
+def test_hostile_text_gets_a_list(served: Served, text: str) -> None:
+    message = {"role": "user", "content": f"I loved Alien {text}"}
+    body = {"model": served.model, "messages": [message]}
+    answer = served.post("/v1/chat/completions", body)
+    assert answer.status_code == 200
+    assert answer.json()["convrec"]["seen"] == ["Alien (1979)"]
+    assert len(answer.json()["choices"][0]["message"]["content"].split("\n")) == 4
+
+
+def test_a_model_name_is_shown_as_text(served: Served) -> None:
+    body = {"model": "\ud800" * 300, "messages": [{"role": "user", "content": "x"}]}
+    assert served.post("/v1/chat/completions", body).status_code == 404
+
+
 def test_health_and_metrics_tell_the_catalog(served: Served) -> None:
     served.ask()
     health = httpx.get(f"{served.url}/health").json()
