@@ -85,14 +85,14 @@ class LocalRun:
     def _run_stages(self, stages: tuple[StageName, ...], refresh: StageName | None) -> None:
         resolver = Resolver(self.config, self.store, refs=self.refs)
         data = tuple(stage for stage in stages if stage in DATA_STAGES)
+        later = tuple(stage for stage in stages if stage not in DATA_STAGES)
+        if later:  # before anything is paid for
+            self._check_training(later)
         self._make_nodes(resolver, data, refresh)
         for name in self.config.sources:
             source = Resolver(source_config(self.config, name), self.store)
             self._make_nodes(source, data, refresh)
             self.refs |= adopted(name, source.refs)
-        later = tuple(stage for stage in stages if stage not in DATA_STAGES)
-        if later:
-            self._check_training(later)
         self._make_nodes(resolver, later, refresh)
 
     def _make_nodes(
