@@ -56,6 +56,12 @@ class ParsedRatings(NamedTuple):
         """Number of requests with a response."""
         return self.ratings["request"].n_unique() + len(self.unusable)
 
+    def renumbered(self, numbers: pl.Series) -> ParsedRatings:
+        """The same with other numbers of the requests: `numbers` has the new one by the old."""
+        unusable = {int(numbers[old]): each for old, each in self.unusable.items()}
+        ratings = self.ratings.with_columns(request=numbers.gather(self.ratings["request"]))
+        return self._replace(ratings=ratings, unusable=dict(sorted(unusable.items())))
+
     def repairs(self) -> list[Request]:
         """The repair requests of unusable responses."""
         return [each.repair for each in self.unusable.values() if each.repair]
@@ -98,15 +104,21 @@ def requests_digest(requests: pl.DataFrame, store: Store) -> str:
 
 
 def parse_first_responses(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:
-    """Parse the responses to requests (columns request_key, shown), without repairs."""
-    key = f"{scale}/{requests_digest(requests, store)}"
+    """Parse the responses to requests (columns request_key, shown), without repairs.
+
+    The same requests in another order are not parsed again: a run has them in one order before it
+    indexes new pairs, and in another one afterwards.
+    """
+    by_key = requests.with_row_index("number").sort("request_key")
+    numbers, by_key = by_key["number"], by_key.drop("number")
+    key = f"{scale}/{requests_digest(by_key, store)}"
     if key not in _CACHE:
-        parsed = _parse_responses(requests, store, scale)
+        parsed = _parse_responses(by_key, store, scale)
         cached = sum(each.ratings.height for each in _CACHE.values())
         if parsed.ratings.height + cached > MAX_CACHED_RATINGS:
             _CACHE.clear()
         _CACHE[key] = parsed
-    return _CACHE[key]
+    return _CACHE[key].renumbered(numbers)
 
 
 def parse_ratings(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:

@@ -34,6 +34,7 @@ SMALL = {
     "list_length": 5,
     "reflect.top": 6,
     "remap.keep": 8,
+    "remap.describe": "off",
 }
 
 
@@ -128,7 +129,7 @@ def test_the_judge_may_see_descriptions(config: Config, store: Store) -> None:
 
 def test_a_judge_cannot_see_what_is_not_made() -> None:
     with pytest.raises(ConfigError, match=r"reflect\.describe=true shows the judge descriptions"):
-        load("demo", {"reflect.describe": True})
+        load("demo", {"remap.describe": "off", "reflect.describe": True})
 
 
 def edited(catalog: Path) -> None:

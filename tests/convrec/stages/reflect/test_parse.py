@@ -14,6 +14,7 @@ from convrec.llm.prices import NO_USAGE
 from convrec.llm.requests import Request
 from convrec.llm.response import Response, make_response
 from convrec.llm.response_store import ResponseStore
+from convrec.stages.reflect import parse
 from convrec.stages.reflect.parse import (
     ParsedRatings,
     parse_exact,
@@ -124,6 +125,24 @@ def test_a_response_has_ratings_or_a_reason(
     )
     asks_again = bool(reason) and not reason.startswith("no text")
     assert len(parsed.repairs()) == asks_again
+
+
+def test_requests_in_another_order_are_not_parsed_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [response(GOOD), response("no"), response(OTHER), response(GOOD.replace("2,", "1,"))]
+    keys = [store_response(store, number, raw) for number, raw in enumerate(answers)]
+    requests = pl.DataFrame({"request_key": keys, "shown": [2] * len(keys)})
+    first = parse_first_responses(requests, store, SCALE)
+    monkeypatch.setattr(parse, "_parse_responses", None)
+    turned = parse_first_responses(requests.reverse(), store, SCALE)
+    last = len(keys) - 1
+    assert first.ratings["request"].unique().sort().to_list() == [0, 2]
+    mirrored = turned.ratings.with_columns(request=last - pl.col("request"))
+    order = ["request", "position"]
+    assert mirrored.sort(order).equals(first.ratings.sort(order))
+    assert list(turned.unusable) == [0, 2]
+    assert {last - number: each for number, each in turned.unusable.items()} == first.unusable
 
 
 def parse_one(store: Store, raw: str) -> ParsedRatings:
