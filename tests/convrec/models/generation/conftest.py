@@ -7,7 +7,7 @@ from convrec.config import Config
 from convrec.models.load import Student
 from convrec.models.tiny import make_tiny
 
-TEXTS = ["more like Alien (1979)\nplease", "Heat (1995)\nUp (2009)", "something funny"]
+TEXTS = ["more like Alien (1979).\nplease", "Heat (1995).\nUp (2009).", "something funny"]
 
 
 @pytest.fixture
