@@ -25,7 +25,7 @@ def test_a_version_is_stored_with_its_changes(store: Store, tmp_path: Path) -> N
     changes = read_changes(store, version)
     assert sorted(changes["change"]) == ["added", "removed", "renamed"]
     edited.unlink()
-    assert version.path.read_text().endswith("Odd,19,,,\n")
+    assert version.path.read_text().endswith("Odd,19,,,,,,\n")
     first, second = list_versions(store)
     assert file_digest(first.path) == first.sha256 == file_digest(ROOT / "catalog" / "demo.csv")
     assert first.announced_at is not None

@@ -29,6 +29,7 @@ SMALL = {
     "list_length": 5,
     "reflect.top": 6,
     "remap.keep": 8,
+    "remap.describe": "off",
 }
 
 

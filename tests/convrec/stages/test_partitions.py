@@ -73,7 +73,8 @@ def ctx(store: Store) -> StepContext:
         kind: store.put(ArtifactSpec(kind, "ingest", 0), StepResult(frame))
         for kind, frame in frames.items()
     }
-    config = load("demo", {"remap.keep": 3, "list_length": 2, "reflect.top": 3})
+    sizes = {"remap.keep": 3, "list_length": 2, "reflect.top": 3}
+    config = load("demo", {**sizes, "remap.describe": "off"})
     basis = SIMILARITY_BASIS.build(StepContext(config, store, refs))
     refs["similarity_basis"] = store.put(ArtifactSpec("similarity_basis", "remap", 0), basis)
     return StepContext(config, store, refs)

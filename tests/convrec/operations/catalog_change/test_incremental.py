@@ -24,6 +24,7 @@ SMALL = {
     "list_length": 5,
     "reflect.top": 7,
     "remap.keep": 9,
+    "remap.describe": "off",
 }
 Rows = list[dict[str, str]]
 

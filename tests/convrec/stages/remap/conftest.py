@@ -46,7 +46,8 @@ def make_ctx(store: Store) -> Callable[..., StepContext]:
                 lists, schema=["context_id", "rank", "title", "year"], orient="row"
             ).with_columns(pl.lit("").alias("line"), pl.col("year").cast(pl.Int32)),
         }
-        config = load("demo", {key.replace("__", "."): value for key, value in settings.items()})
+        overrides = {key.replace("__", "."): value for key, value in settings.items()}
+        config = load("demo", {"remap.describe": "off", **overrides})
         frames["similarity_basis"] = SIMILARITY_BASIS.build(
             StepContext(config, store, frames=frames)
         ).rows

@@ -29,7 +29,8 @@ def ctx_of(
             lists, schema=["context_id", "rank", "title", "year"], orient="row"
         ).with_columns(pl.lit("").alias("line")),
     }
-    config = load("demo", {f"remap.{key}": value for key, value in settings.items()})
+    overrides = {f"remap.{key}": value for key, value in settings.items()}
+    config = load("demo", {"remap.describe": "off", **overrides})
     frames["similarity_basis"] = SIMILARITY_BASIS.build(
         StepContext(config, store, frames=frames)
     ).rows

@@ -92,7 +92,8 @@ class EditedWarehouse:
 
     def __init__(self, store: Store, frames: Mapping[str, pl.DataFrame], first: Items) -> None:
         self.store = store
-        self._config = load("demo", {"remap.keep": 8, "list_length": 5, "reflect.top": 7})
+        sizes = {"remap.keep": 8, "list_length": 5, "reflect.top": 7}
+        self._config = load("demo", {**sizes, "remap.describe": "off"})
         self._parents = {name: self._put(name, frame) for name, frame in frames.items()}
         self._parents["catalog"] = self._put("catalog", catalog(first))
         basis = SIMILARITY_BASIS.build(self.ctx(first)).rows
