@@ -119,9 +119,16 @@ _TEACHER = ("catalog", "conversations", "teacher_lists", "candidates", "judgment
 _MODELS = tuple(f"generations_{name}" for name in ("sft", "rank_grpo", "free", "served"))
 
 PARENTS: dict[str, dict[str, str]] = {
-    "similarity_basis": {"catalog": "catalog"},
+    "similarity_basis": {name: name for name in ("catalog", "descriptions")},
     "candidates": {
-        name: name for name in ("catalog", "conversations", "teacher_lists", "similarity_basis")
+        name: name
+        for name in (
+            "catalog",
+            "conversations",
+            "teacher_lists",
+            "descriptions",
+            "similarity_basis",
+        )
     },
     "adjustment": {name: name for name in ("catalog", "conversations", "candidates", "judgments")},
     "demonstrations": {
@@ -195,7 +202,7 @@ def test_ids_of_the_demo_as_it_ships(golden: Golden, prefect_server: None, tmp_p
 def test_ids_of_the_whole_data_of_the_demo(prefect_server: None, tmp_path: Path) -> None:
     made = run("demo", {}, tmp_path, "--until", "adjust")
     ids = [name for *_, name, _ in stages(made) if name]
-    assert ids == list(README.values())[:9]
+    assert ids == list(README.values())[:10]
 
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
