@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -23,8 +24,8 @@ from tests.support.summaries import artifact_ids, states_by_stage
 
 Small = dict[str, Any]
 
-RESPONSES = 103
-"""For each of 34 contexts one response of the teacher and two of the judge, and one repair."""
+RESPONSES = 142
+"""For each of 34 contexts one response of the teacher and two of the judge; 40 descriptions."""
 
 
 def test_a_second_run_is_cached_and_a_third_builds_the_change(home: Path, small: Small) -> None:
@@ -36,7 +37,11 @@ def test_a_second_run_is_cached_and_a_third_builds_the_change(home: Path, small:
     assert (served["in_catalog"], served["exact_n"], served["repeats"]) == (1, 1, 0)
     assert first["llm"]["sent"] == first["llm"]["requests"] == RESPONSES
     assert first["llm"]["usd"] > 0
-    assert "passes agree: kappa" in Path(first["report"]).read_text(encoding="utf-8")
+    report = Path(first["report"]).read_text(encoding="utf-8")
+    assert "passes agree: kappa" in report
+    assert {"constraint: negation", "constraint: plain"} <= set(
+        re.findall(r"constraint: \w+", report)
+    )
 
     second = pipeline(profile="demo", overrides=small)
     assert states_by_stage(second) == {stage: {"cached"} for stage in STAGES}
