@@ -74,6 +74,8 @@ def init(
 
     Columns are guessed from names and values. On a terminal, each guess is a question.
     """
+    from convrec.config import home
+
     target = _target(name, force=force)
     ask = not yes and _is_terminal()
     given = {
@@ -95,7 +97,7 @@ def init(
     data = replace(data, noun=noun or (_ask("What is an item?", data.noun) if ask else data.noun))
     _describe_mapping(data)
     _ingest(data, target)
-    typer.echo(f"\nwritten: {target.relative_to(Path.cwd())}")
+    typer.echo(f"\nwritten: {target.relative_to(Path.cwd())}, and the data to {home()}")
     typer.echo(f"next: convrec plan {name}                  # requests, dollars and time")
     typer.echo(f"      convrec run {name} --until adjust    # the data stages")
     typer.echo(f"      convrec run {name}                   # and training and evaluation")
