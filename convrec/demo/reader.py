@@ -110,15 +110,15 @@ def _phrases_of(text: str, world: World) -> Iterator[Phrase]:
         else:
             yield phrase
             if isinstance(phrase.value, Work):
-                length += _author_length(phrase.value, keys[position + length :])
+                length += _author_length(phrase.value, keys, position + length)
         position += length
 
 
-def _author_length(work: Work, keys: list[str]) -> int:
+def _author_length(work: Work, keys: list[str], position: int) -> int:
     """The number of words that name the author after a title: "by Jane Austen"."""
     for name in work.people:
         words = ["by", *map(exact_key, _TOKEN.findall(name))]
-        if keys[: len(words)] == words:
+        if keys[position : position + len(words)] == words:
             return len(words)
     return 0
 

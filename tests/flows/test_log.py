@@ -42,7 +42,7 @@ def log() -> Iterator[LineHandler]:
 
 def write_marked_posts(folder: Path) -> dict[str, Any]:
     """Write the demo's posts, each with MARKER, and two broken rows; return the overrides."""
-    rows = generate_rows(7, {"train": 12, "validation": 3, "test": 3})
+    rows = generate_rows(7, {"train": 12, "validation": 3, "test": 3}, "films")
     for row in rows:
         if isinstance(row, dict):
             row["prompt"][0]["content"] += f" {MARKER}"
