@@ -92,8 +92,13 @@ def init(
     path = conversations or (_ask("File or folder of conversations", "") if ask else "")
     if not path:
         raise InputError("--conversations is missing; give the file or folder of the conversations")
-    data = _describe_data(name, path, catalog, given, separator, ask=ask)
-    data = replace(data, teacher=teacher, base=base or data.base)
+    data = _describe_data(name, path, catalog, given, ask=ask)
+    data = replace(
+        data,
+        teacher=teacher,
+        base=base or data.base,
+        separator=separator or data.separator,
+    )
     data = replace(data, noun=noun or (_ask("What is an item?", data.noun) if ask else data.noun))
     _describe_mapping(data)
     _ingest(data, target)
@@ -126,27 +131,13 @@ def _target(name: str, *, force: bool) -> Path:
 
 
 def _describe_data(
-    name: str,
-    path: str,
-    catalog: str,
-    given: Mapping[str, str],
-    separator: str,
-    *,
-    ask: bool,
+    name: str, path: str, catalog: str, given: Mapping[str, str], *, ask: bool
 ) -> OwnData:
     """What the files hold, as guessed, given and asked."""
     from convrec.config import resolve_path
-    from convrec.operations.own_data.guess import (
-        guess_catalog_columns,
-        guess_conversation_columns,
-        guess_noun,
-        guess_separator,
-        guess_split_days,
-        has_years_in_titles,
-        title_keys,
-    )
+    from convrec.operations.own_data.describe import describe_catalog, describe_data
+    from convrec.operations.own_data.guess import guess_conversation_columns
     from convrec.operations.own_data.peek import peek
-    from convrec.operations.own_data.profile_text import OwnData
 
     file = resolve_path(path, "--conversations")
     if not file.exists():
@@ -155,37 +146,9 @@ def _describe_data(
     catalog = catalog or _catalog_next_to(file)
     if ask:
         catalog = _ask("Catalog file (none: the items that answers name)", catalog)
-    titles: frozenset[str] = frozenset()
-    names: dict[str, str] = {}
-    in_title = False
-    items: Peek | None = peek(resolve_path(catalog, "--catalog")) if catalog else None
-    if items is not None:
-        names = guess_catalog_columns(items)
-        if "title" not in names:
-            raise InputError(
-                f"{catalog} has no column that looks like a title (its columns: "
-                f"{', '.join(items.columns)}); rename one of them to title"
-            )
-        titles = title_keys(items.cells(names["title"]))
-        in_title = "year" not in names and has_years_in_titles(items, names["title"])
-    columns = _columns(
-        found, guess_conversation_columns(found, titles, _named(given, found)), ask=ask
-    )
-    cells = found.cells(columns["ground_truth"])
-    days = guess_split_days(found.cells(columns["date"])) if "date" in columns else None
-    return OwnData(
-        name=name,
-        conversations=path,
-        columns=columns,
-        separator=separator or guess_separator(cells, titles),
-        split_days=None if "split" in columns else days,
-        catalog=catalog,
-        catalog_columns=names,
-        years="year" in names or in_title or not catalog,
-        year_in_title=in_title,
-        items=len(titles),
-        noun=guess_noun(names.get("title", columns["ground_truth"])),
-    )
+    facts = describe_catalog(catalog)
+    guessed = guess_conversation_columns(found, facts.titles, _named(given, found))
+    return describe_data(name, path, found, _columns(found, guessed, ask=ask), facts)
 
 
 def _named(given: Mapping[str, str], found: Peek) -> dict[str, str]:

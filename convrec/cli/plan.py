@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -39,6 +39,14 @@ def plan(profile: ProfileName, assignments: Assignments = None, json_file: JsonF
         for x in run_plan["stages"]
     ]
     print_table(("stage", "kind", "state", "contexts"), rows)
+    _print_costs(run_plan)
+    _print_durations(durations)
+    for warning in plan_warnings(run_plan, config, durations):
+        typer.echo(f"warning: {warning}")
+
+
+def _print_costs(run_plan: Mapping[str, Any]) -> None:
+    """Print the requests, tokens and dollars of each role."""
     for role, figures in run_plan["llm"].items():
         if figures["requests"] is None:
             typer.echo(f"{role}: unknown until the data are downloaded, which `convrec run` does")
@@ -53,9 +61,6 @@ def plan(profile: ProfileName, assignments: Assignments = None, json_file: JsonF
                 f"{role}: {assumed:,} of these requests are assumed, for titles that the teacher "
                 "has yet to name and the catalog lacks"
             )
-    _print_durations(durations)
-    for warning in plan_warnings(run_plan, config, durations):
-        typer.echo(f"warning: {warning}")
 
 
 def _print_durations(durations: Sequence[Duration]) -> None:

@@ -36,7 +36,8 @@ def plan_warnings(
 
 def _data_warnings(plan: Mapping[str, Any], config: Config) -> Iterator[str]:
     contexts = {row["stage"]: row["contexts"] for row in plan["stages"] if row["state"] != "cached"}
-    trained, tested = contexts.get("sft", 0), contexts.get("evaluate", 0)
+    trained = contexts.get("sft") or contexts.get("rank_grpo", 0)
+    tested = contexts.get("evaluate", 0)
     base = config.model.base
     if config.sources:
         trained = 0  # the demonstrations are those of the sources

@@ -69,16 +69,7 @@ def build_node(resolved: ResolvedNode, options: BuildOptions) -> BuiltNode:
     scratch = store.make_scratch_folder() if node.step.folder else None
     if resolved.refresh:
         remove_workspace(workspace)
-    ctx = replace(
-        resolved.ctx,
-        progress=options.progress,
-        scratch=scratch,
-        workspace=workspace,
-        rebuild=resolved.refresh,
-        artifact_id=resolved.artifact_id,
-        flow_run_id=options.producer.flow_run_id,
-        spread=options.spread,
-    )
+    ctx = _build_context(resolved, options, scratch)
     try:
         built = node.step.build(ctx)
         with closing(_with_reasons(built, options.missing)) as result:
@@ -105,6 +96,21 @@ def build_node(resolved: ResolvedNode, options: BuildOptions) -> BuiltNode:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
     return BuiltNode(ref, result.figures, seconds)
+
+
+def _build_context(
+    resolved: ResolvedNode, options: BuildOptions, scratch: Path | None
+) -> StepContext:
+    return replace(
+        resolved.ctx,
+        progress=options.progress,
+        scratch=scratch,
+        workspace=workspace_folder(resolved),
+        rebuild=resolved.refresh,
+        artifact_id=resolved.artifact_id,
+        flow_run_id=options.producer.flow_run_id,
+        spread=options.spread,
+    )
 
 
 def workspace_folder(resolved: ResolvedNode) -> Path:
