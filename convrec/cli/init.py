@@ -200,7 +200,8 @@ def _catalog_next_to(file: Path) -> str:
 def _describe_mapping(data: OwnData) -> None:
     """Print which column is read as what."""
     for role, column in data.columns.items():
-        between = f", titles separated by {data.separator!r}" if role == "ground_truth" else ""
+        form = "lists" if data.are_lists else f"titles separated by {data.separator!r}"
+        between = f", {form}" if role == "ground_truth" else ""
         typer.echo(f"{role.replace('_', ' '):<13} column {column}{between}")
     if data.split_days:
         typer.echo(

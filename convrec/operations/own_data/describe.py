@@ -51,11 +51,13 @@ def describe_data(
 ) -> OwnData:
     """What the profile `name` says about conversations with these columns, and their catalog."""
     days = guess_split_days(found.cells(columns["date"])) if "date" in columns else None
+    cells = found.cells(columns["ground_truth"])
     return OwnData(
         name=name,
         conversations=path,
         columns=columns,
-        separator=guess_separator(found.cells(columns["ground_truth"]), catalog.titles),
+        separator=guess_separator(cells, catalog.titles),
+        are_lists=not any(isinstance(cell, str) for cell in cells),
         split_days=None if "split" in columns else days,
         catalog=catalog.path,
         catalog_columns=catalog.columns,

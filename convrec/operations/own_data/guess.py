@@ -23,7 +23,7 @@ CONVERSATION_NAMES: dict[ConversationColumn, str] = {
     "ground_truth": "ground_truth groundtruth groundtruth_with_release_year liked likes truth "
     "target targets label labels chosen accepted bought purchased picked picks answer answers gold "
     "relevant",
-    "seen": "seen seen_titles mentioned named owned owns history known already",
+    "seen": "seen seen_titles mentioned named owned owns history known already played watched",
     "list": "list completion shown recommendations recommended",
     "id": "id sample_id conversation_id dialogue_id post_id uuid",
     "date": "date day created created_at created_utc timestamp time posted posted_at when",

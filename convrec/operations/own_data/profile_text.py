@@ -33,14 +33,16 @@ class OwnData:
     """What is known of the user's data.
 
     `columns` maps the roles of `ingest.conversation_columns` to columns, `catalog_columns` those of
-    `ingest.columns`. Without a `catalog`, the items are those that the ground truth names. `items`
-    is their number, 0 if it is not known.
+    `ingest.columns`. `are_lists` says that titles come as lists, not as text with a separator.
+    Without a `catalog`, the items are those that the ground truth names. `items` is their number, 0
+    if it is not known.
     """
 
     name: str
     conversations: str
     columns: Mapping[str, str]
     separator: str = ";"
+    are_lists: bool = False
     split_days: tuple[date, date] | None = None
     catalog: str = ""
     catalog_columns: Mapping[str, str] = field(default_factory=dict)

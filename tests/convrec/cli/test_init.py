@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,12 @@ def test_a_terminal_is_asked_and_may_correct_a_guess(
     config = load("games")
     assert config.domain.noun == "board game"
     assert config.ingest.catalog_from == "ground_truth"  # the dash: no catalog file
+
+
+def test_lists_need_no_separator(work: Path) -> None:
+    rows = [{"text": f"A game for {n} people?", "liked": ["Catan"]} for n in range(20)]
+    (work / "games.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert "ground truth  column liked, lists" in run("games", "--conversations", "games.jsonl")
 
 
 def test_without_a_catalog_the_items_are_those_of_the_answers(work: Path) -> None:
