@@ -45,8 +45,9 @@ CONFIG = Config.model_validate(
 POSTS = ["I loved Heat and want more like it", "something with Blade Runner in space"]
 
 
-def put_served_checkpoint(store: Store) -> str:
+def put_served_checkpoint(store: Store, hidden: int = 16) -> str:
     """Store a checkpoint with random weights and all that serving reads; returns its id."""
+    model = CONFIG.model.model_copy(update={"hidden": hidden})
     catalog = _put(store, "catalog", [(*item, [], [], "") for item in ITEMS])
     rows = [
         (f"s{i}", f"c{i}", "train", None, post, None, [], [], None) for i, post in enumerate(POSTS)
@@ -54,7 +55,7 @@ def put_served_checkpoint(store: Store) -> str:
     conversations = _put(store, "conversations", rows)
     lists = "\n".join(f"{title} ({year})" for _, title, year in ITEMS)
     texts = [student_prompt(post, None, CONFIG) for post in POSTS] + [lists]
-    student = load_student("tiny", config=CONFIG.model, texts=texts, seed=3)
+    student = load_student("tiny", config=model, texts=texts, seed=3)
     with torch.no_grad():
         for weight in student.model.parameters():
             weight.mul_(6)  # so that answers depend on the prompt
