@@ -79,7 +79,10 @@ class PlanBuilder:
             with known.store.release_connection():
                 missing = self._add_cost(node, resolved.ctx if readable else None)
         stored = resolved.pinned or (resolved.cached.ref if asks and resolved.cached else None)
-        if stored is None and complete and not missing and (not asks or readable):
+        estimated = bool(missing) and readable and self._is_dispensable(node)
+        if estimated:
+            known.refs[node.name] = unstored(resolved)
+        elif stored is None and complete and not missing and (not asks or readable):
             stored = resolved.find()
             if stored is not None or not self._is_left_out(node):
                 known.refs[node.name] = stored or unstored(resolved)
@@ -89,7 +92,8 @@ class PlanBuilder:
         # Without teacher lists nothing reads what remap would compute.
         of_lists = node.stage in ("recommend", "remap")
         useful = not of_lists or "teacher_lists" in known.refs
-        if not cached and readable and not missing and useful and node.stage in IN_MEMORY:
+        known_rows = readable and (estimated or not missing)
+        if not cached and known_rows and useful and node.stage in IN_MEMORY:
             with known.store.release_connection(), closing(node.step.build(resolved.ctx)) as result:
                 known.frames[node.name] = result.rows
         self.stages.append(
@@ -100,6 +104,10 @@ class PlanBuilder:
                 "contexts": 0 if cached else self._count_contexts(node.stage),
             }
         )
+
+    def _is_dispensable(self, node: Node) -> bool:
+        """Whether missing descriptions are left out: they move candidates, not the judge's cost."""
+        return node.name == "descriptions" and not self.resolver.config.reflect.describe
 
     def _is_left_out(self, node: Node) -> bool:
         """Whether to leave lists of neighbours to the run: they take long, and nothing is sent."""

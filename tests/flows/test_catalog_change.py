@@ -38,7 +38,10 @@ def edited_catalog(tmp_path: Path) -> Path:
     lines = (ROOT / "catalog" / "demo.csv").read_text(encoding="utf-8").splitlines()
     path = tmp_path / "edited.csv"
     extra = "The Iron Giant,1999,Animation|Children,,boy robot friendship space,warm,Brad Bird,"
-    path.write_text("\n".join([*lines[:60], *lines[61:], extra]) + "\n", encoding="utf-8")
+    path.write_text(
+        "\n".join([*(line for line in lines if not line.startswith("Heat,")), extra]) + "\n",
+        encoding="utf-8",
+    )
     return path
 
 
