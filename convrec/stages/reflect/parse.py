@@ -73,6 +73,9 @@ _CACHE: dict[str, ParsedRatings] = {}
 MAX_CACHED_RATINGS = 10_000_000
 """About 120 MB."""
 
+_DIGESTS: dict[str, str] = {}
+MAX_CACHED_DIGESTS = 1000
+
 _RESPONSE_TEXTS = """
 SELECT request, shown, CASE
     WHEN coalesce(fields[2], 'stop') IN ('stop', 'length')
@@ -98,9 +101,26 @@ _EXACT = rf'^ \{{ "ratings" : \[ {_PAIR}(?: , {_PAIR})* \] \}} $'.replace(" ", _
 
 
 def requests_digest(requests: pl.DataFrame, store: Store) -> str:
-    """The digest of requests (columns request_key, shown) and of their stored responses."""
-    digests = recovered_responses(store).digests(requests["request_key"].to_list())
-    return digest([(key, shown, digests.get(key, "")) for key, shown in requests.iter_rows()])
+    """The digest of requests (columns request_key, shown) and of their stored responses.
+
+    It is cached until a response is stored or deleted: a run asks for it seven times.
+    """
+    responses = recovered_responses(store)
+    key = digest([store.location, _responses_state(store), requests.rows()])
+    if key not in _DIGESTS:
+        if len(_DIGESTS) >= MAX_CACHED_DIGESTS:
+            _DIGESTS.clear()
+        digests = responses.digests(requests["request_key"].to_list())
+        rows = [(key, shown, digests.get(key, "")) for key, shown in requests.iter_rows()]
+        _DIGESTS[key] = digest(rows)
+    return _DIGESTS[key]
+
+
+def _responses_state(store: Store) -> list[int]:
+    """Changes whenever a response is stored or deleted."""
+    with store.read_connection() as connection:
+        query = "SELECT count(*), coalesce(max(rowid), 0) FROM llm_answers"
+        return list(connection.execute(query).fetchall()[0])
 
 
 def parse_first_responses(requests: pl.DataFrame, store: Store, scale: int) -> ParsedRatings:

@@ -20,6 +20,7 @@ from convrec.stages.reflect.parse import (
     parse_exact,
     parse_first_responses,
     parse_ratings,
+    requests_digest,
 )
 from convrec.stages.reflect.ratings import read_ratings
 from tests.support.stored_responses import dead_spool
@@ -143,6 +144,18 @@ def test_requests_in_another_order_are_not_parsed_again(
     assert mirrored.sort(order).equals(first.ratings.sort(order))
     assert list(turned.unusable) == [0, 2]
     assert {last - number: each for number, each in turned.unusable.items()} == first.unusable
+
+
+def test_a_digest_changes_with_the_stored_responses(store: Store) -> None:
+    keys = [make_stored(number, "").key for number in range(2)]
+    requests = pl.DataFrame({"request_key": keys, "shown": [2, 2]})
+    digests = {requests_digest(requests, store)}
+    for number, raw in enumerate([response(GOOD), response(OTHER)]):
+        store_response(store, number, raw)
+        digests.add(requests_digest(requests, store))
+        assert requests_digest(requests, store) in digests
+    digests.add(requests_digest(requests.reverse(), store))
+    assert len(digests) == 4
 
 
 def parse_one(store: Store, raw: str) -> ParsedRatings:
