@@ -142,7 +142,7 @@ def _inputs(ctx: StepContext) -> dict[str, str]:
 ABLATION = Step(
     stage="evaluate",
     kind="ablation",
-    version=1,
+    version=2,
     build=_build,
     config=score_settings,
     inputs=_inputs,

@@ -202,4 +202,4 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
-SEARCH = Step(stage="evaluate", kind="search", version=1, build=_build, config=_config)
+SEARCH = Step(stage="evaluate", kind="search", version=2, build=_build, config=_config)
