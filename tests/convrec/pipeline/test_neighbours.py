@@ -15,6 +15,7 @@ from tests.support.tiny_demo import TINY_DEMO
 SETTINGS = {
     **TINY_DEMO,
     "recommend.source": "neighbours",
+    "remap.describe": "off",
     "reflect.enabled": False,
     "adjust.folds": 2,
 }

@@ -167,7 +167,8 @@ def test_too_many_unusable_answers_name_what_to_change(
 
 
 def test_off_leaves_ids_as_they_were() -> None:
-    plain, other = load("demo", {}), load("demo", {"remap.describe_max_tokens": 99})
+    off = {"remap.describe": "off"}
+    plain, other = load("demo", off), load("demo", {**off, "remap.describe_max_tokens": 99})
     assert CANDIDATES.config(plain) == CANDIDATES.config(other)
     assert "describe" not in str(CANDIDATES.config(plain))
     assert not DESCRIPTIONS.needs_responses(plain)
