@@ -126,7 +126,7 @@ def set_aside_text(stages: Sequence[Mapping[str, Any]], quarantine: pl.DataFrame
     others = quarantine.height - int(common.head(MAX_REASONS)["count"].sum())
     return (
         f"set aside: {quarantine.height:,} of {kept + quarantine.height:,} input rows, "
-        f"{'; '.join(reasons)}{f'; {others:,} others' if others else ''} (`convrec artifacts show "
+        f"{'; '.join(reasons)}{f'; {others:,} more' if others else ''} (`convrec artifacts show "
         f"{rows['quarantine']['artifact_id']}`)"
     )
 

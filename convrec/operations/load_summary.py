@@ -72,7 +72,7 @@ def _reason_lines(bad: pl.DataFrame) -> list[str]:
         where = f"line {line}" if count == 1 else f"first in line {line}"
         lines.append(f"  {count:,} × {reason if count == 1 else kind} ({where})")
     if others := sum(count for _, count in counts[MAX_REASONS:]):
-        lines.append(f"  {others:,} others")
+        lines.append(f"  {others:,} more")
     return lines
 
 

@@ -74,7 +74,7 @@ def test_rows_that_were_set_aside_are_counted_by_reason() -> None:
     reasons = ["empty ground truth", "broken year '195'", "broken year '20x'", "a", "b 7"]
     frame = pl.DataFrame({"reason": reasons})
     assert set_aside_text(stages, frame) == (
-        "set aside: 5 of 100 input rows, 2 × broken year …; 1 × a; 1 × b …; 1 others "
+        "set aside: 5 of 100 input rows, 2 × broken year …; 1 × a; 1 × b …; 1 more "
         "(`convrec artifacts show quarantine-1`)"
     )
     assert set_aside_text(stages, frame.clear()) == ""
