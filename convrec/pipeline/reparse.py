@@ -127,7 +127,7 @@ def _reparse(node: Node, source: ResponseSource, ctx: StepContext) -> Reparsed:
     if state == "new" and all(store.find(ref.artifact_id) for ref in ctx.parents.values()):
         store.put(spec, result)
     failed = result.failures.height if result.failures is not None else 0
-    contexts = result.rows["context_id"].n_unique()
+    contexts = result.rows.select(_unit(result.rows)).n_unique()
     return Reparsed(node.stage, step.kind, spec.artifact_id, state, contexts, failed, changed)
 
 
@@ -138,16 +138,18 @@ def _newest_sibling(node: Node, ctx: StepContext) -> str:
     return records[-1].ref.artifact_id if records else ""
 
 
+def _unit(rows: pl.DataFrame) -> list[str]:
+    """The columns that say what a response is about: a context, or the item it describes."""
+    return ["context_id"] if "context_id" in rows.columns else ["title", "year"]
+
+
 def _count_changed(result: StepResult, before: pl.DataFrame) -> int:
-    """Contexts whose rows differ on either side."""
-    columns = before.columns
+    """Contexts, or described items, whose rows differ on either side."""
+    columns, unit = before.columns, _unit(before)
     new_rows, old_rows = result.rows.select(columns).hash_rows(), before.hash_rows()
     new, old = (
-        frame.select("context_id")
-        .with_columns(row=rows)
-        .group_by("context_id", maintain_order=True)
-        .agg("row")
+        frame.select(unit).with_columns(row=rows).group_by(unit, maintain_order=True).agg("row")
         for frame, rows in ((result.rows, new_rows), (before, old_rows))
     )
-    both = new.join(old, on="context_id", how="full", suffix="_old", coalesce=True)
+    both = new.join(old, on=unit, how="full", suffix="_old", coalesce=True, nulls_equal=True)
     return both.filter(both["row"].ne_missing(both["row_old"])).height
