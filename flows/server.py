@@ -17,9 +17,8 @@ import tomllib
 from contextlib import suppress
 from pathlib import Path
 
-from convrec.config import ROOT
 from convrec.errors import ConfigError, ConvrecError
-from convrec.utils.project import IS_CLONE
+from convrec.utils.project import IS_CLONE, ROOT
 
 API_URL = "PREFECT_API_URL"
 STARTUP_TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"

@@ -24,7 +24,7 @@ def test_all_algorithms_start_from_one_checkpoint(home: Path, small: dict[str, A
         "algorithms": ["rank_grpo", "rank_grpo:log,no_sft", "grpo", "sft:continued"],
         "seeds": [7, 8],
         "learning_rates": {
-            "rank_grpo": [4e-4],
+            "rank_grpo": [1e-3],
             "rank_grpo:log,no_sft": [4e-4],
             "grpo": [1e-4, 4e-3],
             "sft:continued": [1e-3],

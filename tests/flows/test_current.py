@@ -14,6 +14,13 @@ from flows.pipeline import pipeline
 from tasks import fetch
 from tests.support.summaries import artifact_ids
 
+
+@pytest.fixture
+def small(small: dict[str, Any]) -> dict[str, Any]:
+    """Without descriptions, which would ask for more."""
+    return {**small, "remap.describe": "off"}
+
+
 Small = dict[str, Any]
 
 

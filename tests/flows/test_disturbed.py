@@ -16,6 +16,13 @@ from convrec.operations.gc import find_garbage
 from flows.pipeline import pipeline
 from tasks.listener import listener
 
+
+@pytest.fixture
+def small(small: dict[str, Any]) -> dict[str, Any]:
+    """Without descriptions, which would ask for more."""
+    return {**small, "remap.describe": "off"}
+
+
 AHEAD = timedelta(days=400)
 
 

@@ -15,6 +15,13 @@ from convrec.stages.responses import fetch_responses
 from flows.pipeline import pipeline
 from tests.support.summaries import states_by_kind
 
+
+@pytest.fixture
+def small(small: dict[str, Any]) -> dict[str, Any]:
+    """Without descriptions, which would ask for more."""
+    return {**small, "remap.describe": "off"}
+
+
 Small = dict[str, Any]
 OPENAI = {"remap.similarity": "openai", "remap.model": "demo-embedder"}
 

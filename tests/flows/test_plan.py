@@ -132,5 +132,5 @@ def test_the_plan_holds_no_connection_while_it_computes(
         return add_cost(self, node, ctx)
 
     monkeypatch.setattr(PlanBuilder, "_add_cost", recording)
-    planned(home, small)
+    planned(home, {**small, "remap.describe": "off"})
     assert held == [False, False]

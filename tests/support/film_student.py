@@ -24,7 +24,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def save_student(folder: Path, hidden: int) -> Path:
     """Train a student of this width and save it to `folder`."""
     torch.set_num_threads(1)
-    texts = ["\n".join(FILMS), "something like Heat or Alien", "films with Big"]
+    lists = ".\n".join([*FILMS, ""])  # a line that ends with a year would be one token
+    texts = [lists, "something like Heat or Alien", "films with Big"]
     model, tokenizer = make_tiny(texts, Model(vocabulary=300, hidden=hidden, layers=2), seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
     rng = random.Random(0)

@@ -95,7 +95,7 @@ def test_a_tracker_that_is_not_installed_is_missing() -> None:
 
 
 def test_micro_batches_must_divide_a_step() -> None:
-    assert "micro_batch=16 is larger than a step" in error("demo", sft__micro_batch=16)
+    assert "micro_batch=32 is larger than a step" in error("demo", sft__micro_batch=32)
     assert "is larger than a step, which has 64 rows" in error("demo", rank_grpo__micro_batch=65)
     message = error("demo", rank_grpo__micro_batch=24)
     assert "rank_grpo.micro_batch=24 does not divide the 64 rows" in message

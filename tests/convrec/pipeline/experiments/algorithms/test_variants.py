@@ -10,8 +10,9 @@ from convrec.pipeline.experiments.algorithms.variants import adapt_rank_grpo, pa
 
 
 def settings(name: str, **overrides: Any) -> dict[str, Any]:
-    """The settings of a variant of the demo that differ from the profile's."""
-    config = load("demo", {f"rank_grpo.{key}": value for key, value in overrides.items()})
+    """The settings of a variant that differ from those of the demo, here with shaping terms."""
+    given = {"early": -1.0, "fault": 1.5, **overrides}
+    config = load("demo", {f"rank_grpo.{key}": value for key, value in given.items()})
     before = config.rank_grpo.model_dump()
     after = adapt_rank_grpo(config, name, config.rank_grpo.learning_rate).model_dump()
     return {key: value for key, value in after.items() if value != before[key]}
