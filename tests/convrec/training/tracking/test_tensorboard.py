@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def test_no_step_is_doubled_by_a_run_that_resumes(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     folder = tmp_path / "tracking" / "tensorboard" / NAMES[stage]
     assert points(events(folder), "train/loss")[-1][0] >= kill - 1
+    time.sleep(1)  # TensorBoard reads a folder's files in the order of the seconds in their names
 
     resumed_from = train_tracked(stage, ["tensorboard"], checkpoint, tmp_path)["resumed_from_step"]
     assert 0 < int(resumed_from) < kill
