@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from convrec.operations.load_summary import reason_counts
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -120,10 +122,9 @@ def set_aside_text(stages: Sequence[Mapping[str, Any]], quarantine: pl.DataFrame
     if quarantine.is_empty() or "quarantine" not in rows:
         return ""
     kept = sum(rows[kind]["rows"] for kind in ("catalog", "conversations") if kind in rows)
-    kinds = quarantine["reason"].str.replace_all(r"'[^']*'|\d+", "…")
-    common = kinds.value_counts().sort("count", "reason", descending=[True, False])
-    reasons = [f"{count:,} × {reason}" for reason, count in common.head(MAX_REASONS).iter_rows()]
-    others = quarantine.height - int(common.head(MAX_REASONS)["count"].sum())
+    common = reason_counts(quarantine)
+    reasons = [f"{count:,} × {reason}" for reason, count in common[:MAX_REASONS]]
+    others = sum(count for _, count in common[MAX_REASONS:])
     return (
         f"set aside: {quarantine.height:,} of {kept + quarantine.height:,} input rows, "
         f"{'; '.join(reasons)}{f'; {others:,} more' if others else ''} (`convrec artifacts show "

@@ -32,7 +32,6 @@ class CatalogConstraint:
         self.excluded = excluded
         self._append_forced = False
         self._cursor: TrieCursor
-        self._logps: Tensor  # (B, n), of the choices within each line
 
     def reset(self, count: int, device: torch.device) -> None:
         """Start `count` empty lists, one per row of `excluded`."""
@@ -40,7 +39,6 @@ class CatalogConstraint:
         if len(excluded) != count:
             raise ValueError(f"`excluded` has {len(excluded)} rows, but there are {count} lists")
         self._cursor = TrieCursor(self.catalog.trie.to(device), LineForms.by_rank(self.n), excluded)
-        self._logps = torch.zeros(count, self.n, dtype=torch.double, device=device)
         # In larger batches the padding costs more than the saved forward passes.
         self._append_forced = count <= SMALL_BATCH
 
@@ -51,7 +49,6 @@ class CatalogConstraint:
         tokens, child, allowed = self._cursor.options(rows)
         slots, logps = sample_allowed(logits, tokens, allowed, temperature, draws)
         had_choice = allowed.sum(dim=1) > 1
-        self._logps[rows, self._cursor.ranks(rows)] += logps
         ended = self._cursor.advance(rows, child.gather(1, slots)[:, 0])
         chosen = tokens.gather(1, slots)
         if self._append_forced:
@@ -62,15 +59,6 @@ class CatalogConstraint:
         """The lines of each list so far."""
         rows = self._cursor.generated.tolist()
         return [[self.catalog.lines[i] for i in row if i >= 0] for row in rows]
-
-    def line_counts(self) -> list[int]:
-        """The number of complete lines of each list so far."""
-        return (self._cursor.generated >= 0).sum(dim=1).tolist()
-
-    def probabilities(self) -> list[list[float]]:
-        """The probability of each line of `generated_lines` among those that were allowed."""
-        values = self._logps.exp().tolist()
-        return [row[:count] for row, count in zip(values, self.line_counts(), strict=True)]
 
     def _with_forced(self, rows: Tensor, tokens: Tensor, ended: Tensor) -> tuple[Tensor, Tensor]:
         """Append tokens while only one is allowed.

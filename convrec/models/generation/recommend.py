@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from convrec.config import Config
@@ -124,7 +125,7 @@ class ListWriter:
 
 
 class _Reporting(CatalogConstraint):
-    """Reports each line as soon as it is complete."""
+    """Adds up the probabilities of lines, and reports each line as soon as it is complete."""
 
     def __init__(
         self, catalog: CatalogLines, n: int, excluded: Tensor, on_line: OnLine | None
@@ -132,13 +133,21 @@ class _Reporting(CatalogConstraint):
         super().__init__(catalog, n, excluded)
         self._on_line = on_line
         self._reported = [0] * len(excluded)
+        self._logps: Tensor  # (B, n), of the choices within each line
+
+    def reset(self, count: int, device: torch.device) -> None:
+        """Start `count` empty lists."""
+        super().reset(count, device)
+        self._logps = torch.zeros(count, self.n, dtype=torch.double, device=device)
 
     def choose_tokens(
         self, logits: Tensor, temperature: float, draws: Tensor, rows: Tensor
     ) -> TokenChoice:
         """As without reports."""
+        ranks = self._cursor.ranks(rows)
         choice = super().choose_tokens(logits, temperature, draws, rows)
-        if self._on_line is not None and self.line_counts() != self._reported:
+        self._logps[rows, ranks] += choice.logps
+        if self._on_line is not None and self._line_counts() != self._reported:
             for row, lines in enumerate(self.written()):
                 for rank in range(self._reported[row], len(lines)):
                     self._on_line(row, rank, lines[rank])
@@ -147,8 +156,12 @@ class _Reporting(CatalogConstraint):
 
     def written(self) -> list[list[WrittenLine]]:
         """The lines so far."""
-        pairs = zip(self.generated_lines(), self.probabilities(), strict=True)
-        return [list(map(WrittenLine, *row)) for row in pairs]
+        lists = zip(self.generated_lines(), self._logps.exp().tolist(), strict=True)
+        return [list(map(WrittenLine, lines, values)) for lines, values in lists]
+
+    def _line_counts(self) -> list[int]:
+        """The number of complete lines of each list so far."""
+        return (self._cursor.generated >= 0).sum(dim=1).tolist()
 
 
 def recommend_texts(
