@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.support.json_server import serve_json
 
 
 class GrammarServer:
@@ -22,6 +22,12 @@ class GrammarServer:
         self.requests: list[dict[str, Any]] = []
         self.url = ""
         self.ignores_grammar = False
+
+    def answer(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        """The models, or the answer to a request."""
+        if body is None:
+            return {"object": "list", "data": [{"id": "exported", "object": "model"}]}
+        return self.complete(body)
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request."""
@@ -64,32 +70,6 @@ def _written(tokens: Iterator[str]) -> list[str]:
 @contextmanager
 def serve_grammar(server: GrammarServer) -> Iterator[GrammarServer]:
     """Serve on a free port of loopback."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._send({"object": "list", "data": [{"id": "exported", "object": "model"}]})
-
-        def do_POST(self) -> None:
-            size = int(self.headers["content-length"])
-            self._send(server.complete(json.loads(self.rfile.read(size))))
-
-        def _send(self, value: dict[str, Any]) -> None:
-            body = json.dumps(value).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    server.url = f"http://127.0.0.1:{http.server_port}/v1"
-    try:
+    with serve_json(server.answer) as url:
+        server.url = f"{url}/v1"
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()

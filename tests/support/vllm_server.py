@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.json_server import serve_json
 from tests.support.trainings import FILMS
 
 
@@ -59,34 +57,5 @@ class StandInServer:
 @contextmanager
 def serve(server: StandInServer) -> Iterator[StandInServer]:
     """Serve on a free port of this machine."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._respond(None)
-
-        def do_POST(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            self._respond(json.loads(self.rfile.read(length) or b"{}"))
-
-        def _respond(self, body: dict[str, Any] | None) -> None:
-            values = server.answer(self.path.split("?")[0], body)
-            content = json.dumps(values).encode()
-            self.send_response(404 if values is None else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    server.url = f"http://127.0.0.1:{http.server_port}"
-    try:
+    with serve_json(server.answer) as server.url:
         yield server
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
