@@ -32,7 +32,7 @@ def approved(run: Run, plan: ChangePlan) -> bool:
     low, high = plan.usd
     affected = "?" if plan.affected_contexts is None else f"{plan.affected_contexts:,}"
     form = Approval.with_initial_data(
-        description=f"{plan.requests:,} requests, {low:.4f} to {high:.4f} USD, {affected} of "
+        description=f"{plan.requests} requests, {low:.4f} to {high:.4f} USD, {affected} of "
         f"{plan.contexts:,} contexts affected. The artifact change-plan of this run says more.",
     )
     answer = pause_flow_run(wait_for_input=form, timeout=TIMEOUT, poll_interval=POLL_SECONDS)

@@ -47,12 +47,15 @@ def plan(profile: ProfileName, assignments: Assignments = None, json_file: JsonF
 
 def _print_costs(run_plan: Mapping[str, Any]) -> None:
     """Print the requests, tokens and dollars of each role."""
+    from convrec.pipeline.cost import most_requests, requests_text
+
     for role, figures in run_plan["llm"].items():
         if figures["requests"] is None:
             typer.echo(f"{role}: unknown until the data are downloaded, which `convrec run` does")
             continue
         console().print(
-            f"{role}: {figures['requests']:,} requests to send, about "
+            f"{role}: {requests_text(figures['requests'], most_requests(figures))} requests to "
+            "send, about "
             f"{figures['prompt_tokens']:,} prompt and {figures['completion_tokens']:,} completion "
             f"tokens, {figures['usd_low']:.4f} to {figures['usd_high']:.4f} USD"
         )
@@ -61,6 +64,8 @@ def _print_costs(run_plan: Mapping[str, Any]) -> None:
                 f"{role}: {assumed:,} of these requests are assumed, for titles that the teacher "
                 "has yet to name and the catalog lacks"
             )
+        if most_requests(figures) > figures["requests"]:
+            typer.echo(f"{role}: items without a description may become candidates of more lists")
 
 
 def _print_durations(durations: Sequence[Duration]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +56,16 @@ def cost_row(requests: int, cost: CostEstimate) -> dict[str, Any]:
     }
 
 
+def most_requests(row: Mapping[str, Any]) -> int:
+    """The most requests of a cost: `requests_high`, or `requests` where these are exact."""
+    return int(row.get("requests_high", row["requests"]))
+
+
+def requests_text(requests: int, most: int) -> str:
+    """How many requests, for a sentence: one number, or a range."""
+    return f"{requests:,}" if most == requests else f"{requests:,} to {most:,}"
+
+
 def response_cost(node: Node, ctx: StepContext) -> tuple[dict[str, Any], int]:
     """The cost of a node's missing responses, and how many are missing."""
     if node.step.responses is None:
@@ -82,6 +92,34 @@ def response_cost(node: Node, ctx: StepContext) -> tuple[dict[str, Any], int]:
         batch=source == "batch",
     )
     return cost_row(count, cost), count
+
+
+def undescribed_items(ctx: StepContext) -> pl.Series:
+    """The ids of catalog items whose description is still to be bought."""
+    items = items_to_describe(ctx).drop_nulls("item_id")
+    requests = list(requests_of(items, ctx.config))
+    missing = {request.key for request in missing_requests(requests, ctx.store)}
+    to_buy = pl.Series([request.key in missing for request in requests], dtype=pl.Boolean)
+    return items["item_id"].filter(to_buy)
+
+
+def judge_cost_bound(node: Node, ctx: StepContext, undescribed: pl.Series) -> dict[str, Any]:
+    """The judge's cost if items without a description became candidates of every context.
+
+    Nobody can say whose candidates they become before they are described.
+    """
+    candidates = ctx.frame("candidates", "context_id", "item_id", "score", "rank")
+    items = undescribed.head(ctx.config.reflect.top).to_frame("item_id").with_row_index("rank", 1)
+    added = candidates.select(pl.col("context_id").unique(maintain_order=True)).join(
+        items.with_columns(pl.col("rank").cast(candidates.schema["rank"]), score=pl.lit(0.0)),
+        how="cross",
+    )
+    moved = candidates.join(added, on=["context_id", "item_id"], how="anti")
+    moved = moved.with_columns(pl.col("rank") + items.height)
+    both = pl.concat([added.select(moved.columns), moved], how="vertical_relaxed")
+    frames = {**ctx.frames, "candidates": both}
+    row, _ = response_cost(node, replace(ctx, frames=frames))
+    return row
 
 
 def _expected_bytes(node: Node, ctx: StepContext) -> ExpectedBytes:

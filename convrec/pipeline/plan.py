@@ -22,8 +22,11 @@ from convrec.pipeline.cost import (
     cost_row,
     description_cost_range,
     embedding_cost,
+    judge_cost_bound,
     judge_cost_range,
+    most_requests,
     response_cost,
+    undescribed_items,
 )
 from convrec.pipeline.graph import Node
 from convrec.pipeline.node_state import ResolvedNode, Resolver, unstored
@@ -50,6 +53,8 @@ class PlanBuilder:
     resolver: Resolver
     stages: list[dict[str, Any]] = field(default_factory=list)
     llm: dict[str, dict[str, Any]] = field(default_factory=dict)
+    undescribed: pl.Series | None = None
+    """Catalog items whose description is missing, if candidates are computed without them."""
 
     @property
     def ctx(self) -> StepContext:
@@ -82,6 +87,7 @@ class PlanBuilder:
         estimated = bool(missing) and readable and self._is_dispensable(node)
         if estimated:
             known.refs[node.name] = unstored(resolved)
+            self.undescribed = undescribed_items(resolved.ctx)
         elif stored is None and complete and not missing and (not asks or readable):
             stored = resolved.find()
             if stored is not None or not self._is_left_out(node):
@@ -106,7 +112,10 @@ class PlanBuilder:
         )
 
     def _is_dispensable(self, node: Node) -> bool:
-        """Whether missing descriptions are left out: they move candidates, not the judge's cost."""
+        """Whether candidates are computed without the descriptions that are missing.
+
+        With `reflect.describe` they cannot be: the judge would be asked something else.
+        """
         return node.name == "descriptions" and not self.resolver.config.reflect.describe
 
     def _is_left_out(self, node: Node) -> bool:
@@ -134,6 +143,8 @@ class PlanBuilder:
             is_unknown = None in total.values() or None in row.values()
             keys = () if is_unknown else total | row
             summed = {key: total.get(key, 0) + row.get(key, 0) for key in keys}
+            if "requests_high" in summed:
+                summed["requests_high"] = most_requests(total) + most_requests(row)
             self.llm[role] = summed or UNKNOWN_COST.copy()
 
     def _is_readable(self, resolved: ResolvedNode) -> bool:
@@ -170,7 +181,12 @@ class PlanBuilder:
             cost_range = judge_cost_range if role == "judge" else description_cost_range
             self.llm[role] = cost_range(self.ctx)
             return None
-        self.llm[role], missing = response_cost(node, ctx)
+        row, missing = response_cost(node, ctx)
+        if role == "judge" and self.undescribed is not None:
+            bound = judge_cost_bound(node, ctx, self.undescribed)
+            row["usd_high"] = max(row["usd_high"], bound["usd_high"])
+            row["requests_high"] = max(row["requests"], bound["requests"])
+        self.llm[role] = row
         return missing
 
 

@@ -1,9 +1,10 @@
 """Rank-GRPO as a subclass of TRL's GRPOTrainer (paper: arXiv 2510.20150).
 
 The published trainer is a copy of TRL's. This one overrides four methods and calls `super()` in
-each. TRL's advantages (B,) become token advantages (B, T). The old log-probabilities are replaced
-such that the log-ratio that TRL computes is its mean over the rank; TRL's own ratio, clipping and
-logging then work on ranks. Contract tests pin this to TRL 1.16.
+each; its base `ZeroAdvantageFilter` overrides a fifth. TRL's advantages (B,) become token
+advantages (B, T). The old log-probabilities are replaced such that the log-ratio that TRL computes
+is its mean over the rank; TRL's own ratio, clipping and logging then work on ranks. Contract tests
+pin this to TRL 1.16.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Any
 import torch
 from accelerate.utils import gather
 from torch import Tensor
-from trl import GRPOTrainer
 
 from convrec.errors import TrainingError
 from convrec.models.generation.without_catalog import count_newlines
@@ -27,6 +27,7 @@ from convrec.rank_grpo.advantages import (
 )
 from convrec.rank_grpo.reference_loss import Reduction
 from convrec.rank_grpo.segments import PADDING, rank_counts, rank_weights, segment_ranks, span_mean
+from convrec.rank_grpo.zero_advantage import ZeroAdvantageFilter
 
 RankScorer = Callable[[str, dict[str, Any]], list[float]]
 """From a completion and its dataset row to one value for each of the ranks 1 to N."""
@@ -38,7 +39,7 @@ REQUIRED_ARGS = {"importance_sampling_level": "token", "use_bias_correction_kl":
 """TRL arguments that the objective relies on: the ratio is set here, and the KL term is plain."""
 
 
-class RankGRPOTrainer(GRPOTrainer):
+class RankGRPOTrainer(ZeroAdvantageFilter):
     """GRPO with rewards, advantages and importance ratios per rank.
 
     Args:

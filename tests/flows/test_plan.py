@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from convrec.artifacts import Store, database_file
-from convrec.config import load
+from convrec.config import ROOT, load
 from convrec.llm.prices import Usage
 from convrec.llm.requests import Request
 from convrec.llm.response import make_response
@@ -46,6 +46,28 @@ def test_the_bill_of_descriptions_is_within_a_tenth_of_the_plan(home: Path, smal
     bill = spent(home, "remap")
     assert before["usd_low"] <= bill <= before["usd_high"]
     assert 0.9 * bill <= between["usd_low"] <= between["usd_high"] <= 1.1 * bill
+
+
+def test_an_edit_plans_items_without_a_description_as_candidates_of_any_list(
+    home: Path, small: Small, tmp_path: Path
+) -> None:
+    small |= {"remap.describe": "all"}
+    pipeline(profile="demo", overrides=small, until="adjust")
+    billed = spent(home, "reflect")
+    lines = (ROOT / "catalog" / "demo.csv").read_text(encoding="utf-8").splitlines()
+    rest = lines[1].split(",", 1)[1]
+    edited = tmp_path / "catalog.csv"
+    edited.write_text("\n".join([*lines, f"The Unmade Sequel,{rest}"]), encoding="utf-8")
+    small |= {"ingest.catalog": str(edited)}
+    plan = planned(home, small)["llm"]
+    assert plan["descriptions"]["requests"] == 1
+    # All passes over a single item show the same list, which is asked about once.
+    assert plan["judge"]["requests"] <= plan["judge"]["requests_high"] == 34
+    run = pipeline(profile="demo", overrides=small, until="adjust")
+    sent = run["llm"]["sent"] - 1
+    assert plan["judge"]["requests"] <= sent <= plan["judge"]["requests_high"]
+    bill = spent(home, "reflect") - billed
+    assert plan["judge"]["usd_low"] <= bill <= plan["judge"]["usd_high"]
 
 
 def test_the_bill_is_within_the_range_of_the_plan(home: Path, small: Small) -> None:

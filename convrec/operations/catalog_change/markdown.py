@@ -13,6 +13,7 @@ from convrec.operations.catalog_change.fit_age import FitAge
 from convrec.operations.catalog_change.ground_truth import LostGroundTruths
 from convrec.operations.catalog_change.plan import ChangePlan
 from convrec.operations.catalog_change.report import ChangeReport
+from convrec.pipeline.cost import most_requests, requests_text
 from convrec.titles.line_format import LineFormat
 from convrec.utils import markdown
 
@@ -44,7 +45,8 @@ def render_plan(plan: ChangePlan, title: str, form: LineFormat) -> str:
     rows = [
         (
             role,
-            *(figures[name] for name in ("requests", "prompt_tokens", "completion_tokens")),
+            requests_text(figures["requests"], most_requests(figures)),
+            *(figures[name] for name in ("prompt_tokens", "completion_tokens")),
             f"{figures['usd_low']:.4f} to {figures['usd_high']:.4f}",
         )
         for role, figures in plan.llm.items()
@@ -55,7 +57,7 @@ def render_plan(plan: ChangePlan, title: str, form: LineFormat) -> str:
     return "\n\n".join(
         [
             f"## Plan: {_escape(title)}",
-            f"{plan.requests:,} requests, {low:.4f} to {high:.4f} USD; contexts whose candidates "
+            f"{plan.requests} requests, {low:.4f} to {high:.4f} USD; contexts whose candidates "
             f"change: {affected}.",
             "### Requests to send",
             _number_table(("to", "requests", "prompt tokens", "completion tokens", "USD"), rows),

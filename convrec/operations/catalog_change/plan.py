@@ -15,6 +15,7 @@ from convrec.artifacts import Store
 from convrec.artifacts.last_build import PreviousBuild, find_last_build
 from convrec.catalog.diff import CatalogDiff, diff_catalogs
 from convrec.config import DATA_STAGES, Config
+from convrec.pipeline.cost import most_requests, requests_text
 from convrec.pipeline.plan import PlanBuilder, build_plan
 
 _ORDER_COLUMNS = ("context_id", "rank", "item_id")
@@ -40,9 +41,12 @@ class ChangePlan:
     llm: dict[str, dict[str, Any]]
 
     @property
-    def requests(self) -> int:
-        """The number of requests to send."""
-        return sum(int(figures["requests"]) for figures in self.llm.values())
+    def requests(self) -> str:
+        """The number of requests to send: "1,786", or "1,786 to 4,800" while it is not exact."""
+        return requests_text(
+            sum(int(figures["requests"]) for figures in self.llm.values()),
+            sum(most_requests(figures) for figures in self.llm.values()),
+        )
 
     @property
     def usd(self) -> tuple[float, float]:

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl import GRPOTrainer
 
 from convrec.errors import TrainingError
 from convrec.models.generation.masked_logprobs import allowed_tokens, constrained_logps
 from convrec.rank_grpo.rollout import Rollout
 from convrec.rank_grpo.trainer import RankGRPOTrainer
+from convrec.rank_grpo.zero_advantage import ZeroAdvantageFilter
 
 
-class ConstrainedGRPOTrainer(GRPOTrainer):
+class ConstrainedGRPOTrainer(ZeroAdvantageFilter):
     """GRPO on lists of a constrained `Rollout`; set `rollout` after construction."""
 
     rollout: Rollout
@@ -76,3 +76,9 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
 
 class ConstrainedRankGRPOTrainer(RankGRPOTrainer, ConstrainedGRPOTrainer):
     """Rank-GRPO on constrained lists: rank ratios of masked log-probabilities."""
+
+    def _has_gradient(self, inputs: dict[str, Any]) -> Tensor:
+        """EOS has an advantage but no gradient: the mask leaves no other token in its place."""
+        eos = torch.tensor(self.eos_token_ids, device=inputs["completion_ids"].device)
+        chosen = inputs["advantages"].masked_fill(torch.isin(inputs["completion_ids"], eos), 0)
+        return super()._has_gradient({**inputs, "advantages": chosen})

@@ -14,6 +14,7 @@ from trl import GRPOTrainer
 from convrec.config import Config
 from convrec.errors import ConfigError
 from convrec.models.load import load_checkpoint
+from convrec.rank_grpo import zero_advantage
 from convrec.stages.rank_grpo.inputs import prepare_inputs
 from convrec.stages.rank_grpo.make_trainer import make_trainer
 from convrec.stages.rank_grpo.train import train_rank_grpo
@@ -91,6 +92,51 @@ def test_the_gradient_is_that_of_the_whole_step(
     assert len(whole) == len(split) == 2
     for expected, actual in zip(whole, split, strict=True):
         assert expected.abs().max() > 1e-3
+        assert (expected - actual).abs().max() <= 1e-6
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"reduction": "rank"},
+        {"reduction": "token"},
+        {"reduction": "sequence"},
+        {"algorithm": "grpo"},
+        {"algorithm": "dr_grpo"},
+        {"algorithm": "dapo"},
+    ],
+    ids=lambda values: "-".join(values.values()),
+)
+def test_lists_without_advantage_are_left_out_of_the_loss(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]
+) -> None:
+    values = {"sampler": "constrained", "beta": 0.0, "steps": 6, "group_size": 2} | values
+    configured = settings(micro_batch=2, **values)
+    read: list[int] = []
+
+    def gradients_and_lists(folder: Path) -> tuple[list[Tensor], int]:
+        read.clear()
+        found, _ = gradients(checkpoint, folder, configured)
+        return found, sum(read)
+
+    def count_lists(module: Any, args: Any, kwargs: Any) -> None:
+        if module.training:
+            read.append(len(kwargs["input_ids"]))
+
+    original = GRPOTrainer.__init__
+
+    def counting(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.model.register_forward_pre_hook(count_lists, with_kwargs=True)
+
+    monkeypatch.setattr(GRPOTrainer, "__init__", counting)
+    whole, all_lists = gradients_and_lists(tmp_path / "whole")
+    monkeypatch.setattr(zero_advantage, "is_small", lambda model: False)
+    fewer, lists = gradients_and_lists(tmp_path / "fewer")
+    assert 0 < lists < all_lists == 6 * 4
+    assert len(whole) == len(fewer) == 6
+    assert max(expected.abs().max() for expected in whole) > 1e-3
+    for expected, actual in zip(whole, fewer, strict=True):
         assert (expected - actual).abs().max() <= 1e-6
 
 
