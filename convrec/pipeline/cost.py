@@ -106,7 +106,7 @@ def undescribed_items(ctx: StepContext) -> pl.Series:
 def judge_cost_bound(node: Node, ctx: StepContext, undescribed: pl.Series) -> dict[str, Any]:
     """The judge's cost if items without a description became candidates of every context.
 
-    Nobody can say whose candidates they become before they are described.
+    Whose candidates they become is known once they are described.
     """
     candidates = ctx.frame("candidates", "context_id", "item_id", "score", "rank")
     items = undescribed.head(ctx.config.reflect.top).to_frame("item_id").with_row_index("rank", 1)
