@@ -1,8 +1,9 @@
 """Reads a catalog file into items and quarantined rows.
 
 A catalog is CSV or Parquet with `title` and `year` (may be empty), optionally `item_id`, `aliases`
-and `genres`, and any number of text columns, which are joined into `text`. `ingest.columns` maps
-other column names. An unusable row is quarantined with its reason; an unusable file is an error.
+and `genres`, and any number of text columns, which are joined into `text`. A column that has only
+web addresses is left out. `ingest.columns` maps other column names. An unusable row is quarantined
+with its reason; an unusable file is an error.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from convrec.catalog.csv_rows import read_csv_rows
 from convrec.catalog.listed_titles import have_years
 from convrec.catalog.rows import CatalogRow, CollectedItems, collect_items
 from convrec.config import Config
+from convrec.config.paths import is_http_url
 from convrec.errors import CatalogError, InputError
 from convrec.utils.arrow_files import read_table
 from convrec.utils.file_content import data_suffix, is_parquet, reject_other_kinds
@@ -81,7 +83,9 @@ def read_catalog_file(
             "may have item_id, aliases, genres and text columns; set ingest.columns if the names "
             f"differ{without}"
         )
-    texts = _text_columns(columns, rows)
+    texts, addresses = _text_columns(columns, rows)
+    if addresses:  # texts once
+        rows = [row._replace(is_new=True) for row in rows]
     return collect_items(rows, path.name, texts, str(path), year_in_title=year_in_title)
 
 
@@ -159,11 +163,15 @@ def _column_renames(columns: Sequence[str], names: Mapping[str, str], path: Path
     }
 
 
-def _text_columns(columns: Sequence[str], rows: Sequence[CatalogRow]) -> list[str]:
-    """The other columns that have letters in at least one row."""
-
-    def has_letters(value: Any) -> bool:
-        return isinstance(value, str) and any(map(str.isalpha, value))
-
+def _text_columns(
+    columns: Sequence[str], rows: Sequence[CatalogRow]
+) -> tuple[list[str], list[str]]:
+    """The other columns that have letters in at least one row: texts, and web addresses alone."""
     others = [name for name in columns if name and name not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
-    return [name for name in others if any(has_letters(row.values.get(name)) for row in rows)]
+    texts, addresses = [], []
+    for name in others:
+        values = [row.values.get(name) for row in rows]
+        found = [v.strip() for v in values if isinstance(v, str) and any(map(str.isalpha, v))]
+        if found:
+            (addresses if all(map(is_http_url, found)) else texts).append(name)
+    return texts, addresses

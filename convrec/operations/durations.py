@@ -169,7 +169,10 @@ def _assumed_step(stage: str, config: Config, tokens: float, weights: float) -> 
 def _assumed_sampling(config: Config, lists: int, weights: float) -> float:
     """Seconds in which lists are sampled together, token by token."""
     token = 2 * weights * lists / (SAMPLING_SHARE * _flops())
-    return config.model.max_completion_tokens * (TOKEN_SECONDS + token)
+    limit = config.model.max_completion_tokens
+    # A line is one token of the tiny student, and its newline another.
+    tokens = min(limit, 2 * config.list_length) if config.model.base == "tiny" else limit
+    return tokens * (TOKEN_SECONDS + token)
 
 
 def _sampling(config: Config, store: Store, posts: int, systems: int, weights: float) -> Duration:

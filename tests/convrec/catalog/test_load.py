@@ -33,6 +33,18 @@ def test_a_csv_file_with_every_column(tmp_path: Path) -> None:
     assert bad.height == 0
 
 
+def test_a_column_of_web_addresses_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "games.csv"
+    path.write_text(
+        "title,year,url,notes\n"
+        "Catan,1995,https://games.example/catan,trade; see https://games.example\n"
+        "Azul,2017,,tiles\n",
+        encoding="utf-8",
+    )
+    items, _ = load_catalog(path)
+    assert items["text"].to_list() == ["trade; see https://games.example", "tiles"]
+
+
 def test_parquet_gives_the_same_rows_as_csv(tmp_path: Path) -> None:
     table = pl.DataFrame(
         {"title": ["Heat", "Dune"], "year": [1995, None], "genres": [["Crime", "Drama"], []]}
