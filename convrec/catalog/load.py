@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -168,7 +167,8 @@ def _text_columns(
 ) -> tuple[list[str], list[str]]:
     """The other columns that have letters in at least one row: texts, and web addresses alone."""
     others = [name for name in columns if name and name not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
-    texts, addresses = [], []
+    texts: list[str] = []
+    addresses: list[str] = []
     for name in others:
         values = [row.values.get(name) for row in rows]
         found = [v.strip() for v in values if isinstance(v, str) and any(map(str.isalpha, v))]
