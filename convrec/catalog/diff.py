@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from convrec.titles.line_format import format_line
-from convrec.titles.linker import Linker
+from convrec.catalog.renames import find_renames
 
 COMPARED_FIELDS = ("title", "year", "aliases", "genres", "text")
 
@@ -40,15 +39,15 @@ class CatalogDiff:
 def diff_catalogs(old: pl.DataFrame, new: pl.DataFrame) -> CatalogDiff:
     """Compare two catalogs by item_id.
 
-    If ids are derived from title and year, a corrected spelling or year changes the id. Such an
-    item counts as renamed if the added title links to exactly one removed item.
+    If ids are derived from title and year, another title or year changes the id. Such an item
+    counts as renamed where the two catalogs have enough to tell (see `convrec.catalog.renames`).
     """
     joined = old.join(new, on="item_id", suffix="_new", maintain_order="right")
     differs = [pl.col(name).ne_missing(pl.col(f"{name}_new")) for name in COMPARED_FIELDS]
     is_renamed = differs[0] | differs[1]
     removed = old.join(new, on="item_id", how="anti", maintain_order="left")
     added = new.join(old, on="item_id", how="anti", maintain_order="left")
-    linked = _linked_renames(removed, added)
+    linked = find_renames(old, new, removed, added)
     renamed = joined.filter(is_renamed).select(
         pl.col("item_id", "title", "year").name.prefix("old_"),
         "item_id",
@@ -67,26 +66,3 @@ def diff_catalogs(old: pl.DataFrame, new: pl.DataFrame) -> CatalogDiff:
         renamed=pl.concat([renamed, linked]),
         changed=changed,
     )
-
-
-def _linked_renames(removed: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of a removed and an added item with derived ids whose titles link to each other."""
-    old, new = _with_derived_ids(removed), _with_derived_ids(added)
-    links = Linker(old).link_many(new.select("title", "year").rows())
-    linked_ids = [link.item_id if link else None for link in links]
-    linked = new.with_columns(pl.Series("old_item_id", linked_ids, dtype=pl.String))
-    return (
-        linked.filter(pl.col("old_item_id").is_unique())
-        .join(
-            old.select(pl.col("item_id", "title", "year").name.prefix("old_")),
-            on="old_item_id",
-            maintain_order="left",
-        )
-        .select("old_item_id", "old_title", "old_year", "item_id", "title", "year")
-    )
-
-
-def _with_derived_ids(items: pl.DataFrame) -> pl.DataFrame:
-    """The items whose id is "Title (year)" rather than an id from the file."""
-    rows = items.select("item_id", "title", "year").iter_rows()
-    return items.filter([item_id == format_line(title, year) for item_id, title, year in rows])
