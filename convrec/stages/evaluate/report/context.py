@@ -35,8 +35,9 @@ from convrec.stages.evaluate.report.tables import (
     metric_tables,
 )
 from convrec.stages.evaluate.report.training_curves import training_curves
+from convrec.stages.evaluate.report.verdict import evaluation_verdict, system_name
 from convrec.stages.evaluate.samples import held_out_samples
-from convrec.stages.evaluate.systems import MODELS, system_lists
+from convrec.stages.evaluate.systems import MODELS, SYSTEMS, system_lists
 from convrec.titles.index import TitleIndex
 
 _DATA_KINDS = ("teacher_lists", "candidates", "judgments", "adjustment", "demonstrations")
@@ -49,7 +50,8 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
     metrics = ctx.frame("metrics")
     samples = held_out_samples(ctx.frame("conversations"))
     index = TitleIndex(ctx.frame("catalog").select("item_id", "title", "year").iter_rows())
-    figures = ctx.store.header(ctx.parents["metrics"].artifact_id).figures
+    evaluation = ctx.store.header(ctx.parents["metrics"].artifact_id)
+    figures = evaluation.figures
     knn_k = figures.get(KNN_FIGURE)
     picked = pick_samples(samples, config.seed)
     lists = {s: x for s, x in system_lists(ctx, picked, index, knn_k).items() if x}
@@ -61,6 +63,13 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
     test_set = held_out_json(figures, tables["systems"])
     return {
         "profile": config.profile,
+        "evaluated": evaluation.created_at,
+        "verdict": evaluation_verdict(
+            tables["pairs"],
+            tables["systems"],
+            config.rank_grpo.algorithm,
+            interval_unit(config),
+        ),
         "description": config.description,
         "n": config.list_length,
         "settings": config,
@@ -77,6 +86,7 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
         "charts": _charts(tables["systems"], ratings, config.list_length),
         "ratings": ratings,
         "curves": training_curves(ctx, COLORS),
+        "names": {system: system_name(system, config.rank_grpo.algorithm) for system in SYSTEMS},
         "examples": examples,
         "traces": render_traces(ctx.store, [x.sample_id for x in examples], parent_ids),
         "changed": what_changed(ctx, metrics, previous_metrics(ctx)),

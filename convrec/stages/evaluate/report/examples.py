@@ -11,6 +11,7 @@ from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import LineFormat
 
 EXAMPLES = 4
+TITLE_CHARACTERS = 100
 
 
 class ExampleLine(NamedTuple):
@@ -27,6 +28,14 @@ class Example(NamedTuple):
     conversation: str
     ground_truth: list[str]
     lists: dict[str, list[ExampleLine]]
+
+    @property
+    def title(self) -> str:
+        """The beginning of the conversation, in one line."""
+        text = " ".join(self.conversation.removeprefix("USER:").split()) or "(no text)"
+        if len(text) <= TITLE_CHARACTERS:
+            return text
+        return f"{text[:TITLE_CHARACTERS].rsplit(' ', 1)[0]} …"
 
 
 def pick_samples(samples: list[Sample], seed: int) -> list[Sample]:

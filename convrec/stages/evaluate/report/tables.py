@@ -22,6 +22,9 @@ COLORS = {
 }
 """System → its color class in charts and tables."""
 
+HEADLINE_METRIC = "ndcg@20"
+"""The metric of charts and verdicts."""
+
 Cell = dict[str, Any]
 """A row of `metrics`: value, low, high, n."""
 
@@ -47,10 +50,14 @@ def metric_tables(metrics: pl.DataFrame) -> dict[str, Any]:
 
 
 def ranking_columns() -> tuple[str, ...]:
-    """Return the ranking metrics that reports show, such as `recall@5`."""
-    return tuple(
+    """Return the ranking metrics that reports show, such as `recall@5`.
+
+    Those that systems are compared by come first, so that a narrow screen shows NDCG.
+    """
+    shown = [
         f"{name}@{k}" for name, metric in RANKING_METRICS.items() for k in metric.report_cutoffs
-    )
+    ]
+    return tuple(sorted(shown, key=(*PAIRED_METRICS, *shown).index))
 
 
 def spread_columns() -> tuple[str, ...]:

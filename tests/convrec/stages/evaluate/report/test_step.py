@@ -55,7 +55,7 @@ def test_posts_are_escaped(page: str) -> None:
 def test_nothing_is_loaded(page: str) -> None:
     assert not re.search(r"https?://", page)
     assert "@import" not in page
-    assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["data:,"]
+    assert re.findall(r'(?:src|href)="([^#"][^"]*)"', page) == ["data:,"]
     assert len(page) < 2_000_000
 
 
@@ -66,6 +66,34 @@ def test_simulation_command_and_lineage_are_shown(page: str, shared_run: Evaluat
         assert shared_run.refs[role].artifact_id in page
     assert "&lt;b&gt;row&lt;/b&gt;" in page
     assert "validation loss" in page
+
+
+def test_the_contents_list_has_every_section(page: str) -> None:
+    sections = re.findall(r'<h2 id="([^"]+)">([^<]+)</h2>', page)
+    assert len(sections) == page.count("<h2") == len(dict(sections))
+    assert re.findall(r'<a href="#([^"]+)">([^<]+)</a>', page) == sections
+    assert {"Training: SFT", "Training: Rank-GRPO", "Examples"} <= {title for _, title in sections}
+
+
+def test_date_and_verdict_come_before_all_sections(page: str, shared_run: EvaluatedRun) -> None:
+    start = page[page.index("<h1>") : page.index("<h2")]
+    created = shared_run.copy().store.headers("metrics")[-1].created_at
+    assert f"Evaluated {created:%Y-%m-%d %H:%M} UTC." in start
+    assert "Rank-GRPO ranks better than SFT</strong>: <span" in start
+    assert "the 95% interval excludes 0" in start
+
+
+def test_an_example_has_a_title_in_words(page: str) -> None:
+    examples = page[page.index('<h2 id="examples">') : page.index('<h2 id="adjustment">')]
+    titles = re.findall(r"<summary>(.*?)</summary>", examples)
+    assert len([title for title in titles if title.startswith("Loved &lt;script&gt;")]) == 4
+    assert not re.search(r"<summary>c\d+-\d", page)
+
+
+def test_ndcg_is_the_first_metric_of_the_main_table(page: str) -> None:
+    table = page[page.index('<h2 id="metrics">') :]
+    columns = re.findall(r'<th scope="col">([^<]+)</th>', table)
+    assert columns[:2] == ["system", "NDCG@20"]
 
 
 def test_report_of_a_partial_run(evaluated_run: EvaluatedRun) -> None:
