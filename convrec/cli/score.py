@@ -129,20 +129,35 @@ def _print_table(result: Score) -> None:
 
 def compare(
     runs: Annotated[
-        list[str], typer.Argument(help="Two or more runs: flow run ids or ids of metrics.")
+        list[str],
+        typer.Argument(
+            help="Two or more flow run ids or ids of metrics, or the beginnings of ids."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
     json_file: JsonFile = None,
 ) -> None:
-    """Write a page that compares the metrics of two or more runs."""
-    from convrec.stages.evaluate.report.compare import comparison_json, comparison_page, read_run
+    """Write a page with what differs between two or more runs: settings, data and metrics.
 
+    The others are compared with the first, on the same samples if they have the same conversations.
+    """
+    from convrec.stages.evaluate.report.compare import (
+        check_runs,
+        comparison_json,
+        comparison_page,
+    )
+    from convrec.stages.evaluate.report.compared_run import read_run
+    from convrec.stages.evaluate.report.run_pairs import pair_runs
+
+    check_runs(runs)
     store = open_store()
     compared = [read_run(store, name) for name in runs]
-    page = comparison_page(compared)
+    pairs = [pair_runs(store, compared[0], run) for run in compared[1:]]
+    page = comparison_page(store, compared, pairs)
     try:
         out.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror})") from None
-    write_json({run.name: comparison_json(run) for run in compared}, json_file)
+    entries = zip(compared, [None, *pairs], strict=True)
+    write_json({run.name: comparison_json(run, pair) for run, pair in entries}, json_file)
     typer.echo(f"comparison: {out}", err=True)

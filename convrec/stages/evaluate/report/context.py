@@ -86,7 +86,9 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
         "charts": _charts(tables["systems"], ratings, config.list_length),
         "ratings": ratings,
         "curves": training_curves(ctx, COLORS),
-        "names": {system: system_name(system, config.rank_grpo.algorithm) for system in SYSTEMS},
+        "system_names": {
+            system: system_name(system, config.rank_grpo.algorithm) for system in SYSTEMS
+        },
         "examples": examples,
         "traces": render_traces(ctx.store, [x.sample_id for x in examples], parent_ids),
         "changed": what_changed(ctx, metrics, previous_metrics(ctx)),
