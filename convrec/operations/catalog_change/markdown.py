@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Any
 
 import polars as pl
 
@@ -20,8 +19,6 @@ from convrec.utils import markdown
 FIRST_ITEMS, MAX_ITEMS = 8, 50
 """Items on a report's first screen, and in a table."""
 
-MAX_DEMONSTRATIONS = 200
-MAX_FULL_DEMONSTRATIONS = 10
 MAX_CELL_CHARACTERS = 160
 
 RETRAIN_SHARE = 0.05
@@ -81,32 +78,25 @@ def render_report(
 ) -> str:
     """The effect of the rebuild. `lines_path` has every line of every changed demonstration.
 
-    First what to do, what changed and because of which items; then figures and lists.
+    The first screen says what to do, how many lists changed, and because of which items. Figures
+    and further items follow. The changed demonstrations are in a table artifact and in the file.
     """
-    count = report.changed.height
-    summary = [_training(report), *_fit(fit), _lists(report), *_ground_truth(truths)]
-    parts = [
-        f"## Changes: {_escape(title)}",
-        "\n".join(f"- {line}" for line in summary),
-        *_edits(report, form, FIRST_ITEMS),
-        *_details(report, fit),
-        "### Figures",
-        _figure_table(report),
-        *(_edits(report, form, MAX_ITEMS) if report.edits.height > FIRST_ITEMS else ()),
-        "### Lists by item",
-        _item_table(report),
-    ]
-    if count:
-        parts += [
-            "### Changed demonstrations",
-            _demonstration_table(report),
-            *_full_demonstrations(report),
+    return "\n\n".join(
+        [
+            f"## Changes: {_escape(title)}",
+            _training(report),
+            "\n".join(
+                f"- {line}" for line in (*_lists(report), *_ground_truth(truths), *_fit(fit))
+            ),
+            *_edits(report, form, FIRST_ITEMS),
+            *_details(report, fit),
+            "### Figures that changed",
+            _figure_table(report),
+            *(_edits(report, form, MAX_ITEMS) if report.edits.height > FIRST_ITEMS else ()),
+            *_other_items(report, form),
+            *_rest(report, lines_path),
         ]
-    parts.append(
-        f"Compared: `{report.old_id}` and `{report.new_id}`."
-        + (f" Every line of every changed demonstration: {_code(lines_path)}" if count else "")
     )
-    return "\n\n".join(parts)
 
 
 def _training(report: ChangeReport) -> str:
@@ -132,38 +122,46 @@ def _fit(fit: FitAge | None) -> list[str]:
     return [f"**{due}**: {fit.unfitted:,} of {fit.items:,} items have no w and b yet."]
 
 
-def _lists(report: ChangeReport) -> str:
+def _lists(report: ChangeReport) -> list[str]:
     """How many lists changed, and why."""
     count = report.changed.height
-    text = f"**{count:,} of {report.total:,} demonstrations changed**"
+    text = f"**{count:,} of {report.total:,} lists changed**"
     if not count:
-        return f"{text}."
+        return [f"{text}."]
+    reasons = []
     if not report.edits.is_empty():
-        text += f", {report.explained:,} of them because they name an edited item, before or now"
+        reasons.append(f"{report.explained:,} name an edited item, before or now")
     if others := count - report.explained:
-        text += (
-            f"; in {others:,}, a title of the teacher is linked otherwise, or w and b were fitted "
+        reasons.append(
+            f"in {others:,}, a title of the teacher is linked otherwise, or w and b were fitted "
             "again"
         )
-    return f"{text}."
+    return [f"{text}: {'; '.join(reasons)}."]
 
 
 def _ground_truth(truths: LostGroundTruths | None) -> list[str]:
     """How many ground truths are out of reach."""
     if truths is None:
         return []
+    lost, part = truths.lost, truths.reduced - truths.lost
+    of_all = f"of {truths.samples:,} samples of validation and test"
+    if not truths.reduced:
+        return [f"**No ground truth is out of reach**, {of_all}."]
+    text = (
+        f"**{lost:,} {of_all} have no ground truth within reach now**; {part:,} more lose a part"
+        if lost
+        else f"**No sample loses its whole ground truth**; {part:,} {of_all} lose a part"
+    )
     return [
-        f"**Ground truths out of reach: {truths.lost:,}**. Of {truths.samples:,} samples of "
-        f"validation and test, {truths.reduced:,} want an item that is gone or has another title "
-        f"now, {truths.lost:,} of them nothing else. Metrics fall by that, although no list is "
-        "worse."
+        f"{text}. The items are gone or have another title. Metrics fall by that, although no list "
+        "is worse."
     ]
 
 
 def _details(report: ChangeReport, fit: FitAge | None) -> list[str]:
     """How lists changed, how far lines moved, and how well w and b still suit the catalog."""
     kinds = [f"{number:,} {kind}" for kind, number in report.kinds.items() if number]
-    text = f"Of the changed demonstrations, {', '.join(kinds)}. " if kinds else ""
+    text = f"Of the changed lists, {', '.join(kinds)}. " if kinds else ""
     if moves := report.moves:
         middle = median(moves)
         text += (
@@ -184,13 +182,21 @@ def _edits(report: ChangeReport, form: LineFormat, most: int) -> list[str]:
     """The `most` edited items that change most lists."""
     if report.edits.is_empty():
         return []
-    rows = [
-        (form.format(title, year), *counts)
-        for title, year, *counts in report.edits.head(most).iter_rows()
-    ]
-    table = _number_table(("item", "edit", "lists before", "lists now", "changed lists"), rows)
+    rows = []
+    for edit in report.edits.head(most).iter_rows(named=True):
+        change = edit["change"]
+        if edit["old_title"] is not None:
+            change = f"{change}, was {form.format(edit['old_title'], edit['old_year'])}"
+        line = form.format(edit["title"], edit["year"])
+        lists = f"{edit['before']:,} → {edit['after']:,}"
+        rows.append((line, change, lists, edit["changed"]))
+    table = _number_table(("item", "edit", "lists with it", "changed lists"), rows)
     title = "Edited items" if most == FIRST_ITEMS else "All edited items"
-    return [f"### {title}", _with_rest(table, report.edits.height - most, " items")]
+    counts = ", ".join(
+        f"{report.edits['change'].eq(change).sum():,} {change}"
+        for change in report.edits["change"].unique().sort()
+    )
+    return [f"### {title}: {counts}", _with_rest(table, report.edits.height - most, " items")]
 
 
 def _catalog_section(plan: ChangePlan, form: LineFormat) -> list[str]:
@@ -220,68 +226,60 @@ def _changed_items(frame: pl.DataFrame, form: LineFormat) -> str:
 
 
 def _figure_table(report: ChangeReport) -> str:
-    """The figures of both builds, ranking metrics first."""
+    """The figures that differ between the two builds, ranking metrics first."""
     rows = []
-    for name, before, after in sorted(
-        report.figures, key=lambda f: not _RANKING_METRIC.search(f[0])
-    ):
+    differing = [figure for figure in report.figures if figure[1] != figure[2]]
+    for name, before, after in sorted(differing, key=lambda f: not _RANKING_METRIC.search(f[0])):
         are_numbers = isinstance(before, int | float) and isinstance(after, int | float)
-        difference = f"{after - before:+.4g}" if are_numbers and before != after else ""
+        difference = f"{after - before:+.4g}" if are_numbers else ""
         label = _BEFORE_OR_AFTER.sub(r", \1 adjust", name)
-        values = ("" if value is None else value for value in (before, after))
+        values = ("–" if value is None else value for value in (before, after))
         rows.append((label, *values, difference))
-    return _number_table(("figure", "last build", "this build", "difference"), rows)
+    if not rows:
+        return "None."
+    table = _number_table(("figure", "last build", "this build", "difference"), rows)
+    same = len(report.figures) - len(rows)
+    return f"{table}\n\n{same:,} others are the same." if same else table
 
 
-def _item_table(report: ChangeReport) -> str:
-    """The number of lists that each item entered and left."""
+def _other_items(report: ChangeReport, form: LineFormat) -> list[str]:
+    """The items that were not edited and entered or left most lists."""
+    edited = {
+        line
+        for edit in report.edits.iter_rows(named=True)
+        for title, year in (("title", "year"), ("old_title", "old_year"))
+        if edit[title] is not None
+        for line in (edit[title], form.format(edit[title], edit[year]))
+    }
     rows = pl.concat(
         report.changed.select(item=name, entered=pl.lit(name == "entered")).explode("item")
         for name in ("entered", "left")
     ).drop_nulls("item")
-    if rows.is_empty():
-        return "No item entered or left a list."
     counts = (
-        rows.group_by("item")
+        rows.filter(~pl.col("item").is_in(list(edited)))
+        .group_by("item")
         .agg(pl.col("entered").sum(), left=(~pl.col("entered")).sum())
         .sort(pl.col("entered") + pl.col("left"), "item", descending=[True, False])
     )
+    if counts.is_empty():
+        return []
     columns = ("item", "lists entered", "lists left")
-    table = _number_table(columns, counts.head(MAX_ITEMS).rows())
-    return _with_rest(table, counts.height - MAX_ITEMS, " items")
+    table = _number_table(columns, counts.head(FIRST_ITEMS).rows())
+    rest = _with_rest(table, counts.height - FIRST_ITEMS, " items")
+    return ["### Other items that entered or left most lists", rest]
 
 
-def _demonstration_table(report: ChangeReport) -> str:
-    rows = [
-        (_name(row), row["split"], "; ".join(row["entered"]), "; ".join(row["left"]), row["moved"])
-        for row in report.changed.head(MAX_DEMONSTRATIONS).iter_rows(named=True)
+def _rest(report: ChangeReport, lines_path: str) -> list[str]:
+    """Where the changed demonstrations are."""
+    compared = f"Compared: `{report.old_id}` and `{report.new_id}`."
+    if report.changed.is_empty():
+        return [compared]
+    return [
+        "### Changed lists",
+        "The artifact `changed-demonstrations` of this run lists them, with what entered and left "
+        f"each. {_code(lines_path)} has each of their lines with its rank before and now. "
+        f"{compared}",
     ]
-    table = _table(("demonstration", "split", "entered", "left", "moved"), rows)
-    return _with_rest(table, report.changed.height - len(rows))
-
-
-def _full_demonstrations(report: ChangeReport) -> list[str]:
-    """The lines of the demonstrations that changed most."""
-    parts = ["### Lines of the demonstrations that changed most"]
-    for row in report.changed.head(MAX_FULL_DEMONSTRATIONS).iter_rows(named=True):
-        lines = report.lines.filter(
-            report.lines["context_id"].eq_missing(row["context_id"])
-            & report.lines["sample_id"].eq_missing(row["sample_id"])
-        )
-        ranks = lines.select("item", "rank_before", "rank_after").rows()
-        cells = [(item, _rank(before), _rank(after)) for item, before, after in ranks]
-        parts += [f"#### {_name(row)}", _table(("line", "rank before", "rank after"), cells)]
-    return parts
-
-
-def _name(demonstration: dict[str, Any]) -> _Markdown:
-    sample_id = demonstration["sample_id"]
-    sample = f" / {_code(sample_id)}" if sample_id else ""
-    return _Markdown(_code(demonstration["context_id"]) + sample)
-
-
-def _rank(rank: int | None) -> str:
-    return "–" if rank is None else str(rank)
 
 
 def _with_rest(table: str, rest: int, noun: str = "") -> str:

@@ -23,6 +23,8 @@ _EDIT_SCHEMA = pl.Schema(
         "title": pl.String,
         "year": pl.Int64,
         "change": pl.String,
+        "old_title": pl.String,
+        "old_year": pl.Int64,
         "old": pl.String,
         "new": pl.String,
     }
@@ -37,8 +39,9 @@ class ChangeReport:
     rank_before and rank_after (from 1, null if the line is not in the list). `changed` has one row
     per changed demonstration: the same key, the lists `entered` and `left`, and the number of lines
     that `moved`. `figures` are (name, before, after), None if a set lacks the figure. `edits` has
-    one row per edited item (title, year, change) with the number of lists that name it `before` and
-    `after`, and of changed lists that name it in either. `explained` changed lists name one.
+    one row per edited item (title, year, change; old_title and old_year if it is renamed) with the
+    number of lists that name it `before` and `after`, and of changed lists that name it in either.
+    `explained` changed lists name one.
     `train_lines` is the number of lines in the new training lists.
     """
 
@@ -132,9 +135,10 @@ def compare_demonstrations(
 
 
 def _edited_items(diff: CatalogDiff | None) -> pl.DataFrame:
-    """One row per edit: title, year, change, and the item's id in the `old` and the `new` catalog.
+    """One row per edit, with the columns of _EDIT_SCHEMA.
 
-    An added item has no old id and a removed one no new id.
+    `old` and `new` are the item's ids in the two catalogs. An added item has no old id, and a
+    removed one no new id. Only a renamed item has an old title and year.
     """
     if diff is None:
         return pl.DataFrame(schema=_EDIT_SCHEMA)
@@ -144,20 +148,16 @@ def _edited_items(diff: CatalogDiff | None) -> pl.DataFrame:
         "renamed": {"old": "old_item_id", "new": "item_id"},
         "changed": {"old": "item_id", "new": "item_id"},
     }
-    return pl.concat(
-        [
-            frame.select(
-                "title",
-                pl.col("year").cast(pl.Int64),
-                change=pl.lit(change),
-                **{
-                    side: pl.col(ids[change][side]) if side in ids[change] else pl.lit(None)
-                    for side in ("old", "new")
-                },
-            ).cast(_EDIT_SCHEMA)
-            for change, frame in diff.by_change.items()
-        ]
-    )
+    frames = []
+    for change, frame in diff.by_change.items():
+        columns = {side: pl.col(column) for side, column in ids[change].items()}
+        if "old_title" in frame.columns:
+            columns |= {name: pl.col(name) for name in ("old_title", "old_year")}
+        columns |= {"title": pl.col("title"), "year": pl.col("year"), "change": pl.lit(change)}
+        missing = {name: pl.lit(None) for name in _EDIT_SCHEMA if name not in columns}
+        edits = frame.select(**columns, **missing).select(_EDIT_SCHEMA.names())
+        frames.append(edits.cast(_EDIT_SCHEMA))
+    return pl.concat(frames)
 
 
 def _trace_edits(
@@ -176,8 +176,7 @@ def _trace_edits(
         edits = edits.join(counts, on="edit", how="left", maintain_order="left")
     edits = edits.with_columns(pl.col("before", "after", "changed").fill_null(0))
     edits = edits.sort("changed", "edit", descending=[True, False])
-    columns = ("title", "year", "change", "before", "after", "changed")
-    return edits.select(columns), either.select(KEY).unique().height
+    return edits.drop("edit", "old", "new"), either.select(KEY).unique().height
 
 
 def report_path(store: Store, previous: PreviousBuild, new_id: str) -> Path:

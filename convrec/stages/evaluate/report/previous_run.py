@@ -8,13 +8,11 @@ import polars as pl
 
 from convrec.artifacts.runs import list_runs
 from convrec.stages.base import StepContext
+from convrec.stages.evaluate.paired import PAIRED_METRICS
 from convrec.stages.evaluate.report.tables import Cell, system_cells
 
 COMPARED_METRICS = (
-    "recall@5",
-    "recall@20",
-    "ndcg@5",
-    "ndcg@20",
+    *PAIRED_METRICS,
     "in_catalog",
     "exact_n",
     "repeats",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,10 @@ def test_each_changed_demonstration_is_reported(store: Store, ids: tuple[str, st
 def test_equal_demonstrations_have_no_change(store: Store, ids: tuple[str, str]) -> None:
     report = compare_demonstrations(store, ids[0], ids[0])
     assert report.changed.is_empty()
-    assert "No item entered or left a list" in render_report(
-        report, "t", "lines.csv", DEFAULT_FORMAT
-    )
+    page = render_report(report, "t", "lines.csv", DEFAULT_FORMAT)
+    assert "**0 of 4 lists changed**." in page
+    assert "### Figures that changed\n\nNone." in page
+    assert "lines.csv" not in page
 
 
 def item(item_id: str, title: str, text: str = "") -> dict[str, Any]:
@@ -78,20 +80,36 @@ def test_changes_are_traced_to_edited_items(store: Store, ids: tuple[str, str]) 
     after = pl.DataFrame([item("A", "Ant"), item("C", "Cat", "a film"), item("D", "Dog")])
     report = compare_demonstrations(store, *ids, diff_catalogs(before, after))
     assert report.edits.rows() == [
-        ("Bee", 1990, "removed", 3, 0, 2),
-        ("Dog", 1990, "added", 0, 1, 1),
-        ("Cat", 1990, "changed", 1, 1, 1),
+        ("Bee", 1990, "removed", None, None, 3, 0, 2),
+        ("Dog", 1990, "added", None, None, 0, 1, 1),
+        ("Cat", 1990, "changed", None, None, 1, 1, 1),
     ]
     assert report.explained == 2  # `turned` and `other`
     assert list(report.kinds.values()) == [1, 1, 1, 1]
     assert sorted(report.moves) == [1, 1, 1]
     assert (report.new_train_lines, report.train_lines) == (2, 8)
     page = render_report(report, "t", "lines.csv", DEFAULT_FORMAT)
-    assert "demonstrations changed**, 2 of them because they name an edited item" in page
-    assert "; in 2, a title of the teacher is linked otherwise" in page
-    verdict = "- **Train again soon**: 25.0% of the lines to train on are new (2 of 8;"
+    assert "- **4 of 5 lists changed**: 2 name an edited item, before or now; in 2, a title" in page
+    verdict = "**Train again soon**: 25.0% of the lines to train on are new (2 of 8;"
     assert page.split("\n\n")[1].startswith(verdict)
-    assert page.index("| Bee (1990) | removed | 3 | 0 | 2 |") < page.index("### Details")
+    assert "### Edited items: 1 added, 1 changed, 1 removed" in page
+    assert page.index("| Bee (1990) | removed | 3 → 0 | 2 |") < page.index("### Details")
+    assert "`lines.csv` has each of their lines" in page
+
+
+def test_a_renamed_item_is_shown_with_its_old_title(store: Store) -> None:
+    old = store_demonstrations(store, {"c": ["Ant (1990)", "Cow (1990)"]}, 0)
+    new = store_demonstrations(store, {"c": ["Ants (1990)", "Dog (1990)"]}, 1)
+    before, after = ([item("1", title), item("2", "Bee")] for title in ("Ant", "Ants"))
+    diff = diff_catalogs(pl.DataFrame(before), pl.DataFrame(after))
+    page = render_report(
+        compare_demonstrations(store, old, new, diff), "t", "lines.csv", DEFAULT_FORMAT
+    )
+    assert "| Ants (1990) | renamed, was Ant (1990) |" in page
+    others = page[page.index("### Other items") :]
+    assert "| Cow (1990) | 0 | 1 |" in others
+    assert "| Dog (1990) | 1 | 0 |" in others
+    assert "Ant" not in others
 
 
 @pytest.mark.parametrize(
@@ -160,7 +178,16 @@ def test_ground_truths_out_of_reach_are_counted(store: Store, ids: tuple[str, st
     assert (truths.samples, truths.reduced, truths.lost) == (3, 2, 1)
     report = compare_demonstrations(store, *ids)
     page = render_report(report, "t", "p", DEFAULT_FORMAT, truths=truths)
-    assert "**Ground truths out of reach: 1**. Of 3 samples of validation and test, 2 want" in page
+    sentence = (
+        "**1 of 3 samples of validation and test have no ground truth within reach now**; 1 more"
+    )
+    assert f"- {sentence} lose a part" in page
+    kept = render_report(report, "t", "p", DEFAULT_FORMAT, truths=replace(truths, lost=0))
+    assert "- **No sample loses its whole ground truth**; 2 of 3 samples" in kept
+    none = render_report(
+        report, "t", "p", DEFAULT_FORMAT, truths=replace(truths, lost=0, reduced=0)
+    )
+    assert "- **No ground truth is out of reach**, of 3 samples" in none
 
 
 def test_a_repeated_line_is_compared_copy_by_copy(store: Store) -> None:
@@ -176,7 +203,6 @@ def test_the_page_shows_both_figures_and_escapes_titles(store: Store, tmp_path: 
     report = compare_demonstrations(store, old, new)
     page = render_report(report, "catalog demo", "lines.csv", DEFAULT_FORMAT)
     assert "| validation NDCG@20, after adjust | 0.5 | 0.6 | +0.1 |" in page
-    assert "`c1`" in page
     assert "Heat (1995)" in page
     assert "<script>" not in page
     assert "[x]" not in page
