@@ -1,10 +1,11 @@
 """The images in docs/images: a run's page, its lineage, the change report, the HTML report.
 
-    python benchmarks/screenshots.py [--run FLOW_RUN_ID] [--out docs/images]
+    python benchmarks/screenshots.py [--run FLOW_RUN_ID] [--out docs/images] [--only report]
 
 Uses the newest run started by a published catalog (or --run) from the Prefect server at
-PREFECT_API_URL, by default that of `make ui`, and the newest report from the warehouse. Needs
-Chromium (Debian: apt-get install chromium) and the extra `browser`.
+PREFECT_API_URL, by default that of `make ui`, and the newest report from the warehouse. With
+`--only report` it needs no server. Needs Chromium (Debian: apt-get install chromium) and the extra
+`browser`.
 """
 
 from __future__ import annotations
@@ -58,24 +59,17 @@ def artifact_ids(client: Any, run: str) -> dict[str, str]:
     return {artifact["key"]: artifact["id"] for artifact in found if artifact["key"]}
 
 
-def shoot(page: Any, address: str, awaited: str, path: Path, *, scroll: str = "") -> None:
+def shoot(page: Any, address: str, awaited: str, path: Path) -> None:
     """Open a page, wait for the selector `awaited`, and save a screenshot."""
     page.goto(address)
     page.locator(awaited).first.wait_for(timeout=60_000)
     page.wait_for_timeout(SETTLE)
-    if scroll:
-        page.locator(scroll).first.scroll_into_view_if_needed()
-        page.wait_for_timeout(SETTLE)
     page.screenshot(path=path)
     print(path)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", default="")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
-    options = parser.parse_args()
-    from playwright.sync_api import sync_playwright
+def run_pages(run: str) -> list[tuple[str, str, str]]:
+    """Address, awaited selector and image of the page of a run, and of artifacts that it shows."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
@@ -84,24 +78,45 @@ def main() -> None:
     api = get_current_settings().api.url or LOCAL_URL
     ui = api.removesuffix("/api")
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
-        run = options.run or newest_run(client)
+        run = run or newest_run(client)
         keys = artifact_ids(client, run)
+    artifacts = {
+        "lineage": "svg a, svg .clickable",
+        "change-plan": "text=Requests to send",
+        "change-report": "text=Edited items",
+    }
+    return [
+        (f"{ui}/v2/runs/flow-run/{run}", "canvas", "run.png"),
+        *(
+            (f"{ui}/v2/artifacts/artifact/{keys[key]}", awaited, f"{key}.png")
+            for key, awaited in artifacts.items()
+        ),
+    ]
+
+
+def report_pages() -> list[tuple[str, str, str]]:
+    """The same of the newest report of the warehouse, if it has one."""
+    store = Store(home())
+    reports = store.headers("report")
+    files = [store.folder(each.ref.artifact_id) / "report.html" for each in reports[-1:]]
+    return [(file.as_uri(), "h1, h2", "report.png") for file in files]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", default="")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("--only", choices=["report"])
+    options = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    pages = [*([] if options.only else run_pages(options.run)), *report_pages()]
     options.out.mkdir(parents=True, exist_ok=True)
-    reports = Store(home()).headers("report")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=OPTIONS)
         page = browser.new_page(viewport=SIZE)
-        shoot(page, f"{ui}/v2/runs/flow-run/{run}", "canvas", options.out / "run.png")
-        for key, awaited in (
-            ("lineage", "svg a, svg .clickable"),
-            ("change-plan", "text=Requests to send"),
-            ("change-report", "text=Figures"),
-        ):
-            address = f"{ui}/v2/artifacts/artifact/{keys[key]}"
-            shoot(page, address, awaited, options.out / f"{key}.png")
-        if reports:
-            report = Store(home()).folder(reports[-1].ref.artifact_id) / "report.html"
-            shoot(page, report.as_uri(), "h1, h2", options.out / "report.png")
+        for address, awaited, image in pages:
+            shoot(page, address, awaited, options.out / image)
         browser.close()
 
 
