@@ -25,7 +25,7 @@ class ComparedRun(NamedTuple):
 
     @property
     def settings(self) -> Config | None:
-        """The configuration as an object; None if it is not recorded, or is of another version."""
+        """The configuration as an object; None if it is not recorded or no longer valid."""
         try:
             return Config.model_validate(self.config) if self.config else None
         except ValidationError:

@@ -75,7 +75,7 @@ def _obstacle(store: Store, first: ComparedRun, run: ComparedRun, systems: list[
     for each in (first, run):
         config = each.settings
         if config is None:
-            return f"the settings of {each.name} are not recorded, or are of another version"
+            return f"the settings of {each.name} are not recorded, or no longer valid"
         settings.append(_list_form(config))
         sources = (_sources(each, system).values() for system in systems)
         needed = {artifact for ids in sources for artifact in ids if artifact}
