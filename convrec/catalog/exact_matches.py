@@ -1,4 +1,4 @@
-"""Titles in conversations matched exactly to catalog items, as columns of row numbers."""
+"""Titles in conversations matched to catalog items by title or alias, as columns of row numbers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import polars as pl
 
+from convrec.titles.aliases import AliasIndex
 from convrec.titles.index import TitleIndex
 
 
@@ -13,7 +14,9 @@ class ItemLinker:
     """Matches titles to the items of one catalog; an item is its row number in that catalog."""
 
     def __init__(self, catalog: pl.DataFrame) -> None:
+        """`catalog` has item_id, title, year, and aliases if there are any."""
         self._index = TitleIndex(catalog.select("item_id", "title", "year").iter_rows())
+        self._aliases = AliasIndex(catalog)
         self._rows = catalog.select("item_id").with_row_index("item")
 
     def link(self, samples: pl.DataFrame, column: str, *, to_all: bool = False) -> pl.DataFrame:
@@ -23,7 +26,7 @@ class ItemLinker:
         """
         rows = samples.explode(column).drop_nulls(column).unnest(column)
         titles = rows.select("title", "year").unique(maintain_order=True)
-        find = self._index.find_all if to_all else self._find_one
+        find = self._find_all if to_all else self._find_one
         ids = [find(title, year) for title, year in titles.iter_rows()]
         linked = titles.with_columns(pl.Series("item_id", ids, dtype=pl.List(pl.String)))
         return (
@@ -38,8 +41,11 @@ class ItemLinker:
         )
 
     def _find_one(self, title: str, year: int | None) -> list[str]:
-        found = self._index.find(title, year)
+        found = self._index.find(title, year) or self._aliases.find(title, year)
         return [] if found is None else [found]
+
+    def _find_all(self, title: str, year: int | None) -> list[str]:
+        return self._index.find_all(title, year) or self._find_one(title, year)
 
 
 def filter_splits(conversations: pl.DataFrame, splits: Collection[str] | None) -> pl.DataFrame:

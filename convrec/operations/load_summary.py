@@ -11,6 +11,7 @@ import polars as pl
 from convrec.artifacts import Store
 from convrec.artifacts.record import ArtifactRecord
 from convrec.stages.ingest.splits import SPLITS
+from convrec.titles.aliases import with_catalog_titles
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import format_line
 
@@ -82,8 +83,9 @@ def _kind() -> pl.Expr:
 
 
 def ground_truth_coverage(catalog: pl.DataFrame, conversations: pl.DataFrame) -> Coverage:
-    """Which titles of the ground truth the catalog has, with years within two of each other."""
+    """Which titles of the ground truth the catalog has, as titles or aliases."""
     index = TitleIndex(catalog.select("item_id", "title", "year").iter_rows())
+    conversations = with_catalog_titles(conversations, catalog)
     counts: Counter[tuple[str, int | None]] = Counter()
     for titles in conversations["ground_truth"].to_list():
         counts.update((title["title"], title["year"]) for title in titles)

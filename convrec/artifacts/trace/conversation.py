@@ -14,6 +14,7 @@ import polars as pl
 from convrec.artifacts.store import Store
 from convrec.artifacts.trace.lineage_path import LineagePath
 from convrec.metrics.relevance import list_lines, match_lines, titles_and_years
+from convrec.titles.aliases import AliasIndex
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import (
     DEFAULT_LINE,
@@ -48,6 +49,11 @@ def trace_conversation(store: Store, name: str, path: LineagePath) -> dict[str, 
     if any(sample["sample_id"] == name for sample in samples) and name != context:
         samples = [sample for sample in samples if sample["sample_id"] == name]
     catalog = _read_catalog(store, path)
+    aliases = AliasIndex(catalog)
+    for sample in samples:
+        for key in ("seen", "ground_truth"):
+            sample[key] = [aliases.find_title(*title) or title for title in sample[key]]
+    catalog = catalog.drop("aliases")
     lines = _line_format(path)
     names = {item: lines.format(title, year) for item, title, year in catalog.iter_rows()}
     index = TitleIndex(catalog.iter_rows())
@@ -104,11 +110,12 @@ def _read_rows(store: Store, path: LineagePath, role: str, name: str) -> Rows:
 
 
 def _read_catalog(store: Store, path: LineagePath) -> pl.DataFrame:
-    """item_id, title and year of the catalog on the path; empty if there is none."""
+    """item_id, title, year and aliases of the catalog on the path; empty if there is none."""
     artifact_id = path.artifact_id("catalog")
     if artifact_id is None:
-        return pl.DataFrame(schema={"item_id": pl.String, "title": pl.String, "year": pl.Int32})
-    return store.read(artifact_id, "item_id", "title", "year")
+        columns = {"item_id": pl.String, "title": pl.String, "year": pl.Int32}
+        return pl.DataFrame(schema={**columns, "aliases": pl.List(pl.String)})
+    return store.read(artifact_id, "item_id", "title", "year", "aliases")
 
 
 def _line_format(path: LineagePath) -> LineFormat:

@@ -49,6 +49,7 @@ from convrec.stages.adjust.popularity_penalty import (
 )
 from convrec.stages.adjust.top_n import listing_counts, mean_cutoff_score
 from convrec.stages.base import Step, StepContext
+from convrec.stages.catalog_titles import alias_inputs
 from convrec.stages.ingest.dialogue_ids import dialogue_pattern
 from convrec.utils.folds import fold_item_id
 from convrec.utils.progress import Progress
@@ -179,5 +180,5 @@ ADJUSTMENT = Step(
     version=3,
     build=_build,
     config=_config,
-    inputs=seen_inputs,
+    inputs=lambda ctx: seen_inputs(ctx) | alias_inputs(ctx),
 )

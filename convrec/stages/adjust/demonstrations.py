@@ -30,6 +30,7 @@ from convrec.stages.adjust.ground_truth import (
 from convrec.stages.adjust.ground_truth_first import put_ground_truth_first
 from convrec.stages.adjust.top_n import NO_ITEM, final_scores, top_items
 from convrec.stages.base import Step, StepContext
+from convrec.stages.catalog_titles import alias_inputs
 from convrec.stages.partitions import (
     CHUNK,
     SharedTables,
@@ -182,5 +183,7 @@ DEMONSTRATIONS = Step(
     version=2,
     build=_build,
     config=_config,
-    inputs=lambda ctx: {} if ctx.config.recommend.source == "provided" else seen_inputs(ctx),
+    inputs=lambda ctx: (
+        {} if ctx.config.recommend.source == "provided" else seen_inputs(ctx) | alias_inputs(ctx)
+    ),
 )

@@ -110,4 +110,4 @@ def ground_truth_counts(ctx: StepContext) -> np.ndarray:
 
 
 def _item_linker(ctx: StepContext) -> ItemLinker:
-    return ItemLinker(ctx.frame("catalog", "item_id", "title", "year"))
+    return ItemLinker(ctx.frame("catalog"))

@@ -19,6 +19,7 @@ from convrec.config import Config
 from convrec.errors import InputError
 from convrec.metrics.list_quality import QUALITY_METRICS
 from convrec.stages.base import Step, StepContext
+from convrec.stages.catalog_titles import alias_inputs, read_conversations
 from convrec.stages.evaluate.baselines import choose_k, read_training
 from convrec.stages.evaluate.catalog_spread import catalog_spread_rows
 from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, MetricValues
@@ -96,7 +97,7 @@ def _slices_json(metrics: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _build(ctx: StepContext) -> StepResult:
-    conversations, catalog = ctx.frame("conversations"), ctx.frame("catalog")
+    conversations, catalog = read_conversations(ctx), ctx.frame("catalog")
     samples = held_out_samples(conversations)
     if not samples:
         raise InputError(
@@ -159,4 +160,11 @@ def score_settings(config: Config) -> dict[str, Any]:
     }
 
 
-METRICS = Step(stage="evaluate", kind="metrics", version=6, build=_build, config=score_settings)
+METRICS = Step(
+    stage="evaluate",
+    kind="metrics",
+    version=6,
+    build=_build,
+    config=score_settings,
+    inputs=alias_inputs,
+)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -32,12 +33,15 @@ from convrec.metrics.relevance import TitleAndYear
 from convrec.metrics.rewards import exp_inf_rewards, log_rewards
 from convrec.metrics.scored_lists import EvaluationProtocol, ListBatch, ListToScore
 from convrec.stages.evaluate.score_rows import BadRow, ScoreRow, read_score_rows
+from convrec.titles.aliases import AliasIndex
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import parse_chat_list
 from convrec.utils.files import atomic_path
 
 _CHUNK = 5000
 """Rows that are scored at once."""
+
+_CACHED_TITLES = 1 << 16
 
 BatchMatcher = Callable[[Sequence[ListToScore]], ListBatch]
 
@@ -129,7 +133,21 @@ def _protocol_matcher(
         return lambda lists: match_per_label(lists, names), bad_rows.height
     matcher = Matcher(TitleIndex(items), line_format)
     years = line_format.has_years and has_years(frame)
-    return lambda lists: match_standard(lists, matcher, years=years), bad_rows.height
+    aliases = AliasIndex(frame)
+    find_title = lru_cache(_CACHED_TITLES)(aliases.find_title)
+
+    def with_catalog_titles(scored: ListToScore) -> ListToScore:
+        seen, wanted = (
+            [find_title(*title) or title for title in titles]
+            for titles in (scored.seen, scored.ground_truth)
+        )
+        return ListToScore(scored.completion, seen, wanted)
+
+    def match(lists: Sequence[ListToScore]) -> ListBatch:
+        named = lists if aliases.is_empty else [with_catalog_titles(each) for each in lists]
+        return match_standard(named, matcher, years=years)
+
+    return match, bad_rows.height
 
 
 def exact_titles(catalog: Path, columns: Mapping[str, str]) -> set[TitleAndYear]:

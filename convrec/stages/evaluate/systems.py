@@ -24,6 +24,7 @@ from convrec.metrics.relevance import TitleAndYear, match_lines
 from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
 from convrec.stages.adjust.top_n import NO_ITEM, top_items
 from convrec.stages.base import StepContext
+from convrec.stages.catalog_titles import read_conversations
 from convrec.stages.evaluate.baselines import choose_k, knn, popularity, read_training
 from convrec.stages.evaluate.samples import Sample, SampleList, held_out_samples, lists_by_context
 from convrec.titles.index import TitleIndex
@@ -62,7 +63,7 @@ def _baseline_lists(
     ctx: StepContext, samples: list[Sample], knn_k: int | None
 ) -> dict[str, list[SampleList]]:
     """Return the lists of popularity and kNN; empty if the training split has no ground truth."""
-    conversations, n = ctx.frame("conversations"), ctx.config.list_length
+    conversations, n = read_conversations(ctx), ctx.config.list_length
     training = read_training(conversations, ctx.frame("catalog"))
     if training is None:
         return {}

@@ -10,6 +10,7 @@ from convrec.artifacts import StepResult
 from convrec.errors import TrainingError
 from convrec.models.manifest import checkpoint_row
 from convrec.stages.base import StepContext
+from convrec.stages.catalog_titles import read_conversations
 from convrec.stages.rank_grpo.train import train_rank_grpo
 from convrec.titles.index import TitleIndex
 from convrec.training.job import TrainingJob, TrainingResult
@@ -24,7 +25,7 @@ def build_rank_grpo(ctx: StepContext, settings: dict[str, Any]) -> StepResult:
     if ctx.scratch is None:
         raise TrainingError("rank_grpo needs a folder to write to, but the step context has none")
     parent = ctx.parents["checkpoint"].artifact_id
-    conversations = ctx.frame("conversations")
+    conversations = read_conversations(ctx)
     frames = {
         "catalog": ctx.frame("catalog", "item_id", "title", "year"),
         **{split: conversations.filter(pl.col("split") == split) for split in _SPLITS},

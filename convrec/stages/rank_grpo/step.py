@@ -8,6 +8,7 @@ from convrec.artifacts import StepResult
 from convrec.config import Config
 from convrec.models.identity import adapter_targets, prompt_settings
 from convrec.stages.base import Step, StepContext
+from convrec.stages.catalog_titles import alias_inputs
 
 
 def _config(config: Config) -> dict[str, Any]:
@@ -37,7 +38,7 @@ RANK_GRPO = Step(
     version=4,
     build=_build,
     config=_config,
-    inputs=lambda ctx: adapter_targets(ctx.config, ctx.config.rank_grpo.lora),
+    inputs=lambda ctx: adapter_targets(ctx.config, ctx.config.rank_grpo.lora) | alias_inputs(ctx),
     folder=True,
 )
 """Parents: `checkpoint`, `conversations`, `catalog`."""

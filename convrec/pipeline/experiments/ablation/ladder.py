@@ -39,6 +39,7 @@ from convrec.pipeline.experiments.ablation.remap_variants import (
     with_remap,
 )
 from convrec.stages.base import Step, StepContext
+from convrec.stages.catalog_titles import alias_inputs, read_conversations
 from convrec.stages.evaluate.metrics import score_settings
 from convrec.stages.evaluate.samples import Sample, held_out_samples
 from convrec.stages.evaluate.systems import teacher_texts
@@ -94,7 +95,7 @@ def _remapped(ctx: StepContext) -> dict[str, pl.DataFrame]:
 
 
 def _build(ctx: StepContext) -> StepResult:
-    conversations, lists = ctx.frame("conversations"), ladder_lists(ctx)
+    conversations, lists = read_conversations(ctx), ladder_lists(ctx)
     test = held_out_samples(conversations)
     if not test:
         raise InputError(
@@ -133,10 +134,13 @@ def _score_lists(
 
 
 def _inputs(ctx: StepContext) -> dict[str, str]:
-    """The model of the step `embedded`, if the profile itself has no embeddings."""
+    """Aliases, and the model of the step `embedded` if the profile itself has no embeddings."""
+    inputs = alias_inputs(ctx)
     if ctx.config.remap.similarity != "tfidf" or missing_embeddings(ctx.config):
-        return {}
-    return {"embeddings": vector_space(with_remap(ctx.config, similarity="sentence-transformers"))}
+        return inputs
+    return inputs | {
+        "embeddings": vector_space(with_remap(ctx.config, similarity="sentence-transformers"))
+    }
 
 
 ABLATION = Step(

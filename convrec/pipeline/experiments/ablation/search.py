@@ -34,6 +34,7 @@ from convrec.errors import InputError
 from convrec.pipeline.experiments.ablation.evaluation import ListEvaluator
 from convrec.pipeline.experiments.ablation.settings import HeldOut, Setting, SettingLists
 from convrec.stages.base import Step, StepContext
+from convrec.stages.catalog_titles import alias_inputs, read_conversations
 from convrec.stages.evaluate.metrics import score_settings
 from convrec.stages.evaluate.samples import held_out_samples
 
@@ -49,7 +50,7 @@ VARIED: dict[HeldOut, str] = {"validation": "varied, validation", "test": "varie
 
 
 def _build(ctx: StepContext) -> StepResult:
-    conversations = ctx.frame("conversations")
+    conversations = read_conversations(ctx)
     samples = held_out_samples(conversations, "validation")
     if not samples:
         raise InputError(
@@ -202,4 +203,11 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
-SEARCH = Step(stage="evaluate", kind="search", version=2, build=_build, config=_config)
+SEARCH = Step(
+    stage="evaluate",
+    kind="search",
+    version=2,
+    build=_build,
+    config=_config,
+    inputs=alias_inputs,
+)

@@ -19,6 +19,7 @@ from convrec.metrics.seed_intervals import seed_intervals
 from convrec.pipeline.experiments.algorithms.training_runs import TrainingRun
 from convrec.pipeline.graph import Node
 from convrec.stages.base import Step, StepContext
+from convrec.stages.catalog_titles import alias_inputs, read_conversations
 from convrec.stages.evaluate.evaluator import (
     Evaluator,
     MetricRow,
@@ -54,11 +55,12 @@ def _comparison_step(first: str) -> Step:
         version=2,
         build=lambda ctx: _build(ctx, first),
         config=lambda config: {**score_settings(config), "compared": first},
+        inputs=alias_inputs,
     )
 
 
 def _build(ctx: StepContext, first: str) -> StepResult:
-    samples = held_out_samples(ctx.frame("conversations"))
+    samples = held_out_samples(read_conversations(ctx))
     if not samples:
         raise InputError(
             "the test split has no conversation with a ground truth, so training runs cannot be "

@@ -20,6 +20,7 @@ from convrec.metrics.scored_lists import CUTOFFS
 from convrec.pipeline.experiments.checkpoints.contenders import Contender
 from convrec.pipeline.graph import Node
 from convrec.stages.base import Step, StepContext
+from convrec.stages.catalog_titles import alias_inputs, read_conversations
 from convrec.stages.evaluate.baselines import read_training
 from convrec.stages.evaluate.catalog_spread import catalog_spread_rows
 from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, MetricValues
@@ -45,6 +46,7 @@ def scores_node(contenders: Iterable[Contender], versus: Sequence[str]) -> Node:
         version=1,
         build=lambda ctx: _build(ctx, versus),
         config=lambda config: {**score_settings(config), "versus": list(versus)},
+        inputs=alias_inputs,
     )
     return Node("scores", step, reads)
 
@@ -55,7 +57,7 @@ def shown_cutoff(list_length: int) -> int:
 
 
 def _build(ctx: StepContext, versus: Sequence[str]) -> StepResult:
-    conversations, catalog = ctx.frame("conversations"), ctx.frame("catalog")
+    conversations, catalog = read_conversations(ctx), ctx.frame("catalog")
     samples = held_out_samples(conversations)
     if not samples:
         raise InputError(

@@ -20,6 +20,7 @@ from convrec.llm.ledger import ledger_rows, sum_rows
 from convrec.metrics.scored_lists import WIDTH
 from convrec.stages.adjust.adjustment import CUTOFF_SCORE
 from convrec.stages.base import StepContext
+from convrec.stages.catalog_titles import read_conversations
 from convrec.stages.evaluate.calibration import RatingHitRate, rating_hit_rates
 from convrec.stages.evaluate.evaluator import interval_unit
 from convrec.stages.evaluate.held_out_facts import held_out_json, reachable_text
@@ -48,7 +49,7 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
     """Return everything that the template of the report needs, by name."""
     config = ctx.config
     metrics = ctx.frame("metrics")
-    samples = held_out_samples(ctx.frame("conversations"))
+    samples = held_out_samples(read_conversations(ctx))
     index = TitleIndex(ctx.frame("catalog").select("item_id", "title", "year").iter_rows())
     evaluation = ctx.store.header(ctx.parents["metrics"].artifact_id)
     figures = evaluation.figures

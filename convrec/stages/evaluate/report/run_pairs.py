@@ -12,6 +12,7 @@ from typing import NamedTuple
 from convrec.artifacts import Store
 from convrec.config import Config
 from convrec.stages.base import StepContext
+from convrec.stages.catalog_titles import read_conversations
 from convrec.stages.evaluate.evaluator import Evaluator, MetricValues
 from convrec.stages.evaluate.metrics import KNN_FIGURE, score_settings
 from convrec.stages.evaluate.paired import paired_rows
@@ -102,7 +103,7 @@ def _scores(
     refs = {role: store.find(run.header.parents[role]) for role in roles & set(run.header.parents)}
     config = run.settings or Config()
     ctx = StepContext(config, store, {role: ref for role, ref in refs.items() if ref})
-    samples = held_out_samples(ctx.frame("conversations"))
+    samples = held_out_samples(read_conversations(ctx))
     evaluator = Evaluator(samples, ctx.frame("catalog"), config)
     lists = system_lists(ctx, samples, evaluator.index, run.header.figures.get(KNN_FIGURE))
     return evaluator, {s: evaluator.values(lists[s], "standard") for s in systems if lists.get(s)}

@@ -76,6 +76,27 @@ def test_samples_without_a_list_are_left_out(evaluated_run: EvaluatedRun) -> Non
     }
 
 
+def test_a_renamed_item_is_still_hit_if_its_old_title_is_an_alias(
+    evaluated_run: EvaluatedRun,
+) -> None:
+    roles = ("catalog", "conversations", "teacher_lists")
+    catalog = evaluated_run.store.read(evaluated_run.refs["catalog"].artifact_id)
+    lists = evaluated_run.store.read(evaluated_run.refs["teacher_lists"].artifact_id)
+    before_id = METRICS.spec(evaluated_run.ctx(*roles)).artifact_id
+    before = metrics_json(METRICS.build(evaluated_run.ctx(*roles)).rows)["metrics"]["teacher"]
+    new_title = (pl.lit("New ") + pl.col("title")).alias("title")
+    renamed = catalog.with_columns(new_title, aliases=pl.concat_list("title"))
+    evaluated_run.put("catalog", "catalog", renamed)
+    evaluated_run.put("teacher_lists", "teacher_lists", lists.with_columns(new_title))
+    spec = METRICS.spec(evaluated_run.ctx(*roles))
+    assert (spec.artifact_id != before_id, spec.inputs) == (True, {"aliases": "as titles"})
+    after = metrics_json(METRICS.build(evaluated_run.ctx(*roles)).rows)["metrics"]["teacher"]
+    assert before["recall@20"] > 0
+    assert {name: after[name] for name in ("recall@20", "ndcg@20")} == {
+        name: before[name] for name in ("recall@20", "ndcg@20")
+    }
+
+
 def test_catalog_without_years(evaluated_run: EvaluatedRun) -> None:
     for role, kind in (("catalog", "catalog"), ("teacher_lists", "teacher_lists")):
         rows = evaluated_run.store.read(evaluated_run.refs[role].artifact_id)

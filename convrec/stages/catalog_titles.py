@@ -1,0 +1,36 @@
+"""Conversations as a step with a catalog reads them: aliases are replaced by the items' titles."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from convrec.stages.base import StepContext
+from convrec.titles.aliases import TITLE_COLUMNS, AliasIndex, find_aliases, with_catalog_titles
+from convrec.utils.latest_value import LatestValue
+
+_LATEST_INPUTS: LatestValue[dict[str, str]] = LatestValue()
+"""Several steps of a run need the same value."""
+
+
+def read_conversations(ctx: StepContext) -> pl.DataFrame:
+    """The conversations, with the titles of the catalog in `seen` and `ground_truth`."""
+    return with_catalog_titles(ctx.frame("conversations"), ctx.frame("catalog"))
+
+
+def alias_inputs(ctx: StepContext) -> dict[str, str]:
+    """That conversations name items by aliases, as an input of the step; empty if none does.
+
+    So the ids of all other artifacts are those of versions that did not read aliases.
+    """
+    if ctx.frames.keys() & {"catalog", "conversations"}:
+        return _alias_inputs(ctx)
+    parents = [ctx.parents[role].artifact_id for role in ("catalog", "conversations")]
+    return _LATEST_INPUTS.get((ctx.store.home, *parents), lambda: _alias_inputs(ctx))
+
+
+def _alias_inputs(ctx: StepContext) -> dict[str, str]:
+    catalog = ctx.frame("catalog")
+    if AliasIndex(catalog).is_empty:
+        return {}
+    found = find_aliases(ctx.frame("conversations", *TITLE_COLUMNS), catalog)
+    return {"aliases": "as titles"} if found else {}
