@@ -38,7 +38,7 @@ demo: install
 	$(BIN)/convrec run demo
 
 ui: install
-	$(BIN)/prefect --no-prompt server start --host 127.0.0.1
+	$(BIN)/convrec ui
 
 deploy: install
 	$(BIN)/python -m flows.deploy

@@ -10,6 +10,7 @@ from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.run import Run
 from tasks.stages import run_data_stages
+from tasks.summary import summarize
 
 
 @flow(name="ablate-sft-data", flow_run_name=run_name, on_crashed=[crashed])
@@ -31,4 +32,5 @@ def ablate_sft_data(
         run_data_stages(run)
         ablate(run)
         lineage(run)
+        summarize(run)
     return run.summary()

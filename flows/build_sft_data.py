@@ -9,6 +9,7 @@ from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.run import Run
 from tasks.stages import build_data
+from tasks.summary import summarize
 
 
 @flow(name="build-sft-data", flow_run_name=run_name, on_crashed=[crashed])
@@ -29,4 +30,5 @@ def build_sft_data(
     with Run(profile, overrides, refresh=refresh) as run:
         build_data(run)
         lineage(run)
+        summarize(run)
     return run.summary()

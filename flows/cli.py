@@ -32,6 +32,7 @@ from convrec.errors import ConfigError, ConvrecError, WarehouseError, is_disk_fu
 from convrec.utils.terminal import discard_if_closed, escape_unknown_characters
 from flows.interruption import INTERRUPTED, resume_hint
 from flows.publish import publish
+from flows.ui import ui
 
 if TYPE_CHECKING:
     from convrec.config import Config
@@ -137,6 +138,7 @@ app.command()(serve)
 app.command()(score)
 app.command()(export)
 app.command()(compare)
+app.command()(ui)
 catalog_app.command("publish")(publish)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(artifacts_app, name="artifacts")

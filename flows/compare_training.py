@@ -13,6 +13,7 @@ from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.run import Run
 from tasks.stages import TASKS
+from tasks.summary import summarize
 
 Algorithms = Annotated[list[str], Field(min_length=1, examples=[["rank_grpo", "grpo", "gspo"]])]
 Seeds = Annotated[list[int], Field(min_length=1, examples=[[7, 8, 9]])]
@@ -57,4 +58,5 @@ def compare_training(
         run.make(NODES["generations_sft"], TASKS["generations_sft"])
         comparison = compare(run, algorithms, seeds, learning_rates)
         lineage(run)
+        summarize(run)
     return {**run.summary(), **comparison}

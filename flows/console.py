@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from convrec.operations.load_summary import reason_counts
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _LOGGER = logging.getLogger("convrec")
+
+BAR_WIDTH = 20
 
 PLAIN_EVERY = 15.0
 """Seconds between progress lines if the output is not a terminal."""
@@ -53,7 +55,9 @@ class ConsoleListener(logging.Handler):
         self._summarize = summarize
         self._loaded: dict[str, Mapping[str, Any]] = {}
         self._check = check
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        # A long text continues on the next line; it is not cut.
+        text = TextColumn("{task.description}", table_column=Column(overflow="fold"), markup=False)
+        columns = (text, BarColumn(BAR_WIDTH), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True)
         self._task: TaskID | None = None
         self._shown = 0.0
@@ -80,10 +84,12 @@ class ConsoleListener(logging.Handler):
         if self.console.is_terminal:
             if self._task is None:
                 self._task = self._bar.add_task(name, total=total)
-            self._bar.update(self._task, description=f"{name}: {text}", completed=done, total=total)
+            shown = progress_text(name, done, total, text)
+            self._bar.update(self._task, description=shown, completed=done, total=total)
         elif time.monotonic() - self._shown > PLAIN_EVERY:
             self._shown = time.monotonic()
-            self.console.print(f"  {name}: {done}/{total} {text}")
+            shown = progress_text(name, done, total, text)
+            self.console.print(f"  {shown}", soft_wrap=True, markup=False)
 
     def finished(self, entry: Mapping[str, Any], note: str) -> None:
         """Print the line of an artifact."""
@@ -116,6 +122,11 @@ class ConsoleListener(logging.Handler):
             self.console.print(f"  {line}", soft_wrap=True, markup=False)
 
 
+def progress_text(name: str, done: int, total: int, text: str) -> str:
+    """A step, how far it is, and what it says of its rate, its cost and the time left."""
+    return f"{name.replace('_', ' ')}: {done:,} of {total:,}{f'; {text}' if text else ''}"
+
+
 def set_aside_text(stages: Sequence[Mapping[str, Any]], quarantine: pl.DataFrame) -> str:
     """How many rows of the input were set aside, and the most frequent reasons; empty for none."""
     rows = {entry["kind"]: entry for entry in stages if entry["stage"] == "ingest"}
@@ -142,7 +153,7 @@ def systems_table(metrics: Mapping[str, Mapping[str, float]], test_set: Mapping[
     if counts:
         number = f"{counts[0]:,} to {counts[-1]:,}" if counts[0] < counts[-1] else f"{counts[0]:,}"
         title = f"{title}, intervals over {number} {test_set['unit']}"
-    table = Table("system", *HEADLINE, title=title)
+    table = _whole_table("system", *HEADLINE, title=title)
     for system, figures in metrics.items():
         cells = (figures.get(name) for name in HEADLINE)
         table.add_row(system, *("–" if cell is None else f"{cell:.3f}" for cell in cells))
@@ -159,12 +170,17 @@ def slices_table(slices: Sequence[Mapping[str, Any]], what: str) -> Table | None
         return None
     counts = {part: max(row["n"] for row in rows if row["slice"] == part) for part in parts}
     columns = (f"{part.removeprefix(f'{what}: ')} ({counts[part]:,})" for part in parts)
-    table = Table("system", *columns, title=f"NDCG@20 by {what} (number of samples)")
+    table = _whole_table("system", *columns, title=f"NDCG@20 by {what} (number of samples)")
     values = {(row["system"], row["slice"]): row for row in rows}
     for system in dict.fromkeys(row["system"] for row in rows):
         cells = (values.get((system, part)) for part in parts)
         table.add_row(system, *("–" if cell is None else _estimate(cell) for cell in cells))
     return table
+
+
+def _whole_table(*headings: str, title: str) -> Table:
+    """A table whose cells continue on the next line where they do not fit."""
+    return Table(*(Column(heading, overflow="fold") for heading in headings), title=title)
 
 
 def _estimate(row: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.run import Run
 from tasks.stages import run_stage
+from tasks.summary import summarize
 
 
 @flow(name="evaluate", flow_run_name=run_name, on_crashed=[crashed])
@@ -41,4 +42,5 @@ def evaluate(
             run.require_stored(*STAGES[:-1])
             evaluate_stage(run)
         lineage(run)
+        summarize(run)
     return run.summary()

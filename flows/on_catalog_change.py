@@ -11,19 +11,20 @@ from prefect.states import Cancelled
 from pydantic import Field
 
 from convrec.catalog.versions import CatalogVersion
-from flows.parameters import Overrides, named
+from flows.parameters import Overrides, change_name
 from tasks.approval import approved
 from tasks.catalog_change import CatalogChange, catalog_version, profiles_using, with_version
 from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.run import Run
 from tasks.stages import build_data
+from tasks.summary import summarize
 
 CatalogName = Annotated[str, Field(min_length=1, examples=["demo"])]
 VersionNumber = Annotated[int, Field(ge=1)] | None
 
 
-@flow(name="build-sft-data", flow_run_name=named("on-catalog-change {name}"), on_crashed=[crashed])
+@flow(name="build-sft-data", flow_run_name=change_name, on_crashed=[crashed])
 def on_catalog_change(
     name: CatalogName,
     version: VersionNumber = None,
@@ -64,9 +65,10 @@ def rebuild(profile: str, version: CatalogVersion, overrides: dict[str, Any], ap
     with Run(profile, with_version(overrides, version)) as run:
         change = CatalogChange(run, version)
         plan = change.plan()
-        if approve and not approved(run, plan):
+        if approve and not approved(run, plan, change.title):
             return Cancelled(message="The plan was not accepted; nothing was sent.")
         build_data(run)
         lineage(run)
         changes = change.report()
+        summarize(run, change.sentences)
     return {**run.summary(), "changes": changes}

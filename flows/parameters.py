@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from pydantic import Field, WithJsonSchema
 
 from convrec.config import STAGES, StageName
+from tasks.flow_names import change_title, flow_run_title
 
 Profile = Annotated[str, Field(min_length=1, examples=["demo", "reddit-v2"])]
 Overrides = Annotated[dict[str, Any], Field(examples=[{"seed": 7, "rank_grpo.steps": 40}])]
@@ -44,12 +45,10 @@ def named(template: str) -> Callable[[], str]:
 
 
 def run_name() -> str:
-    """The given name of a flow run, else what is run, such as `pipeline demo until adjust`."""
-    if name := given_name():
-        return name
-    parameters = flow_run.parameters
-    words = [str(flow_run.flow_name), str(parameters["profile"])]
-    for option in ("until", "refresh", "checkpoint"):
-        if value := parameters.get(option):
-            words += [option, str(value)]
-    return " ".join(words)
+    """The given name of a flow run, else what is run, such as `pipeline · demo · until adjust`."""
+    return given_name() or flow_run_title(str(flow_run.flow_name), flow_run.parameters)
+
+
+def change_name() -> str:
+    """The given name of a flow run, else `catalog change · demo · catalog v2 · 6 edits`."""
+    return given_name() or change_title(flow_run.parameters)

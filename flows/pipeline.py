@@ -10,6 +10,7 @@ from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.run import Run
 from tasks.stages import build_data, check_training, run_stage
+from tasks.summary import summarize
 
 
 @flow(name="pipeline", flow_run_name=run_name, on_crashed=[crashed])
@@ -36,4 +37,5 @@ def pipeline(
         run_stage(run, "rank_grpo")
         evaluate(run)
         lineage(run)
+        summarize(run)
     return run.summary()

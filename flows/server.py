@@ -24,7 +24,7 @@ API_URL = "PREFECT_API_URL"
 STARTUP_TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 """Settings of Prefect in the environment."""
 
-UI_COMMAND = "make ui" if IS_CLONE else "prefect server start"
+UI_COMMAND = "make ui" if IS_CLONE else "convrec ui"
 WORKER_COMMAND = "make worker" if IS_CLONE else "prefect worker start --pool local"
 """What starts the Prefect server that stays, and a worker."""
 

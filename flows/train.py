@@ -10,6 +10,7 @@ from tasks.failure import crashed
 from tasks.lineage import lineage
 from tasks.run import Run
 from tasks.stages import check_training, run_stage
+from tasks.summary import summarize
 
 
 @flow(name="train", flow_run_name=run_name, on_crashed=[crashed])
@@ -33,4 +34,5 @@ def train(
         run_stage(run, "sft")
         run_stage(run, "rank_grpo")
         lineage(run)
+        summarize(run)
     return run.summary()

@@ -1,12 +1,12 @@
 """ablate: what each part of the method is worth on this data, and which settings suit it."""
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from convrec.pipeline.experiments.ablation.ladder import missing_steps
 from convrec.pipeline.experiments.ablation.tables import ladder_markdown, search_markdown
 from convrec.pipeline.graph import EXPERIMENTS
+from tasks.publish import publish_markdown
 from tasks.run import Run
 from tasks.stages import TASKS
 
@@ -14,8 +14,8 @@ from tasks.stages import TASKS
 @task(name="ablation tables", cache_policy=NO_CACHE, persist_result=False)
 def show_ablation(ladder: str, settings: str) -> None:
     """Write both tables as artifacts; their history is at /v2/artifacts/key/ablation-ladder."""
-    create_markdown_artifact(ladder, key="ablation-ladder", description="gain of each rung")
-    create_markdown_artifact(settings, key="ablation-search", description="settings tried")
+    publish_markdown(ladder, "ablation-ladder", "What each part is worth")
+    publish_markdown(settings, "ablation-search", "Settings that were tried")
 
 
 def ablate(run: Run) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from convrec import config as configuration
@@ -25,6 +24,8 @@ from convrec.operations.catalog_change.report import (
     compare_demonstrations,
     report_path,
 )
+from convrec.utils.markdown import escape
+from tasks.publish import publish_markdown, publish_table
 from tasks.run import Run
 
 TABLE_ROWS = 2000
@@ -63,6 +64,7 @@ class CatalogChange:
         self.version = version
         self.before: PreviousBuild | None = None
         self.diff: CatalogDiff | None = None
+        self.sentences: list[str] = []
 
     @property
     def title(self) -> str:
@@ -92,10 +94,10 @@ class CatalogChange:
 )
 def _show_plan(change: CatalogChange) -> ChangePlan:
     plan = plan_change(change.run.config, change.run.store)
-    create_markdown_artifact(
+    publish_markdown(
         render_plan(plan, change.title, change.run.config.llm_line_format),
         key="change-plan",
-        description="what this catalog change touches and costs",
+        description="What the change touches, costs",
     )
     return plan
 
@@ -109,11 +111,11 @@ def _show_plan(change: CatalogChange) -> ChangePlan:
 def _show_report(change: CatalogChange) -> dict[str, Any]:
     new_id = change.run.refs["demonstrations"].artifact_id
     if change.before is None:
-        create_markdown_artifact(
+        publish_markdown(
             f"## Changes: {change.title}\n\nThe profile was not built before with these settings, "
             f"so there is nothing to compare `{new_id}` with.",
             key="change-report",
-            description="the first build with these settings",
+            description="Nothing to compare with yet",
         )
         return {"changed": None}
     store, run = change.run.store, change.run
@@ -122,22 +124,18 @@ def _show_report(change: CatalogChange) -> dict[str, Any]:
     path = report_path(store, change.before, new_id)
     report.write_lines(path)
     _show_table(report)
-    create_markdown_artifact(
-        render_report(
-            report,
-            change.title,
-            str(path),
-            run.config.llm_line_format,
-            fit_age(store, run.refs),
-            lost_ground_truths(
-                store,
-                run.refs["conversations"].artifact_id,
-                change.before.refs["catalog"].artifact_id,
-                run.refs["catalog"].artifact_id,
-            ),
-        ),
+    fit = fit_age(store, run.refs)
+    truths = lost_ground_truths(
+        store,
+        run.refs["conversations"].artifact_id,
+        change.before.refs["catalog"].artifact_id,
+        run.refs["catalog"].artifact_id,
+    )
+    change.sentences = [changed_text(report, change.title)]
+    publish_markdown(
+        render_report(report, change.title, str(path), run.config.llm_line_format, fit, truths),
         key="change-report",
-        description=f"{report.changed.height:,} of {report.total:,} demonstrations changed",
+        description=f"{report.changed.height:,} of {report.total:,} lists changed",
     )
     return {
         "changed": report.changed.height,
@@ -145,6 +143,16 @@ def _show_report(change: CatalogChange) -> dict[str, Any]:
         "demonstrations": report.total,
         "lines": str(path),
     }
+
+
+def changed_text(report: ChangeReport, title: str) -> str:
+    """How many demonstrations changed, and how much of it is new to a training."""
+    share = report.new_train_lines / report.train_lines if report.train_lines else 0.0
+    return (
+        f"**{report.changed.height:,} of {report.total:,} demonstrations changed** with "
+        f"{escape(title)}; {share:.1%} of the lines to train on are new. The artifact "
+        "*change-report* says whether to train again."
+    )
 
 
 def _show_table(report: ChangeReport) -> None:
@@ -160,5 +168,5 @@ def _show_table(report: ChangeReport) -> None:
         for row in report.changed.head(TABLE_ROWS).iter_rows(named=True)
     ]
     if rows:
-        shown = f"{len(rows):,} of {report.changed.height:,}"
-        create_table_artifact(rows, key="changed-demonstrations", description=shown)
+        shown = f"{len(rows):,} of {report.changed.height:,} changed lists"
+        publish_table(rows, key="changed-demonstrations", description=shown)

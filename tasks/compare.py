@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.artifacts import create_image_artifact
 from prefect.cache_policies import NO_CACHE
 
 from convrec.pipeline.experiments.algorithms import (
@@ -23,13 +23,14 @@ from convrec.pipeline.experiments.algorithms.tables import (
     validation_curves,
 )
 from tasks.node_tasks import artifact_task
+from tasks.publish import publish_markdown
 from tasks.run import Run
 
 
 @task(name="comparison tables", cache_policy=NO_CACHE, persist_result=False)
 def show_comparison(table: str, picture: str) -> None:
     """Write the table and the convergence plot as artifacts."""
-    create_markdown_artifact(table, key="comparison", description="algorithms side by side")
+    publish_markdown(table, "comparison", "Algorithms side by side")
     data = base64.b64encode(picture.encode()).decode()
     create_image_artifact(
         f"data:image/svg+xml;base64,{data}",

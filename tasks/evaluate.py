@@ -1,7 +1,6 @@
 """evaluate: lists are sampled on the test split, scored and reported."""
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from convrec.config import resolve_path
@@ -10,6 +9,8 @@ from convrec.stages.evaluate.report.markdown import evaluation_markdown
 from convrec.stages.evaluate.report.model_card import write_model_card
 from convrec.stages.evaluate.vllm_engine import check_evaluation
 from tasks.node_tasks import artifact_task
+from tasks.publish import publish_markdown
+from tasks.report_link import report_page
 from tasks.run import Run
 from tasks.stages import model_stages, run_stage
 from tasks.unbuilt import is_stored
@@ -45,13 +46,18 @@ def _publish(run: Run) -> None:
     if "metrics" not in run.refs:
         return
     name = run.refs["metrics"].artifact_id
-    show_evaluation(evaluation_markdown(run.store.read(name), run.store.header(name).figures))
+    tables = evaluation_markdown(run.store.read(name), run.store.header(name).figures)
+    report = run.report
+    page = report_page(run.refs["report"].artifact_id, report) if report else ""
+    show_evaluation(tables, page)
     for name, ref in run.refs.items():
         if name.startswith("checkpoint_"):
             write_model_card(run.store, ref.artifact_id)
 
 
 @task(name="evaluation tables", cache_policy=NO_CACHE, persist_result=False)
-def show_evaluation(tables: str) -> None:
-    """Write the report's tables as an artifact."""
-    create_markdown_artifact(tables, key="evaluation", description="every system on one footing")
+def show_evaluation(tables: str, report: str) -> None:
+    """Write the report's tables and the way to the report as artifacts."""
+    publish_markdown(tables, "evaluation", "All systems on the same samples")
+    if report:
+        publish_markdown(report, "report", "The HTML report of this run")

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prefect import get_client
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.runtime import deployment, flow_run
 
@@ -16,6 +15,7 @@ from convrec.config.overrides import format_override
 from convrec.errors import ConvrecError, WarehouseError
 from convrec.utils import markdown
 from convrec.utils.error_text import type_and_first_line
+from tasks.publish import publish_first
 
 if TYPE_CHECKING:
     from prefect import Flow, State
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from convrec.artifacts import ArtifactRef, Store
     from convrec.pipeline.graph import Node
 
-FAILURE = {"key": "failure", "description": "why this run stopped, and how to go on"}
+FAILURE = {"key": "failure", "description": "Why it stopped, how to go on"}
 """The Prefect artifact of a failed run."""
 
 SHOWN_ROWS = 20
@@ -55,10 +55,7 @@ def publish_failure(
     if isinstance(error, ConvrecError):
         error.resume = command
     rows = offending_rows(error, parents, store)
-    create_markdown_artifact(
-        page(node, error, rows, command, retried=bool(deployment.id)),
-        **FAILURE,
-    )
+    publish_first(page(node, error, rows, command, retried=bool(deployment.id)), **FAILURE)
 
 
 def page(

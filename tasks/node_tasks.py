@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from prefect import Task, task
 from prefect.artifacts import (
     create_progress_artifact,
-    create_table_artifact,
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run, task_run
 
-from convrec.artifacts import ArtifactRef, Producer
+from convrec.artifacts import ArtifactRef, Producer, Store
 from convrec.errors import WarehouseError
 from convrec.pipeline.graph import Node
-from convrec.pipeline.node_build import BuildOptions, build_node, find_built, workspace_folder
+from convrec.pipeline.node_build import (
+    BuildOptions,
+    BuiltNode,
+    build_node,
+    find_built,
+    workspace_folder,
+)
 from convrec.stages.base import build_here
 from convrec.training.tracking.run import read_locations
 from tasks.cache import ArtifactCache
 from tasks.dask import on_dask
 from tasks.fetch import fetch_missing
+from tasks.figures import describe, figure_rows
 from tasks.listener import listener
+from tasks.publish import publish_for_task, publish_markdown
+from tasks.quarantine import quarantine_markdown
 from tasks.run_log import forwarded_warnings
 from tasks.run_names import fetch_run_name, run_name
 from tasks.task_input import TaskInput
@@ -35,20 +46,21 @@ SHOW_EVERY = 2.0
 
 
 class TaskProgress:
-    """Shows the progress of a long step in the Prefect UI and to the run's listener."""
+    """Shows the progress of a long step in the Prefect UI and to the run's listener.
+
+    The bar of a step that has ended is deleted; that of one that failed shows how far it came.
+    """
 
     def __init__(self, node: Node, key: str, on_update: Callable[[], None] | None = None) -> None:
         self.node = node
         self.on_update = on_update
         self.key = key
         self.artifact: Any = None
-        self.text = ""
         self.shown = time.monotonic()
 
     def __call__(self, done: int, total: int, text: str) -> None:
         """Report `done` of `total`; the UI is updated at most every SHOW_EVERY seconds."""
         listener.get().progress(self.node.name, done, total, text)
-        self.text = text
         now = time.monotonic()
         if now - self.shown < SHOW_EVERY:
             return
@@ -56,15 +68,18 @@ class TaskProgress:
         if self.on_update is not None:
             self.on_update()
         percent = 100.0 * done / max(total, 1)
+        shown = f"{done:,} of {total:,}; {text}"
         if self.artifact is None:
-            self.artifact = create_progress_artifact(percent, key=self.key, description=text)
+            self.artifact = create_progress_artifact(percent, key=self.key, description=shown)
         else:
-            update_progress_artifact(self.artifact, progress=percent, description=text)
+            update_progress_artifact(self.artifact, progress=percent, description=shown)
 
     def finish(self) -> None:
-        """Set the bar, if there is one, to 100% and to the last text."""
+        """Remove the bar, if there is one."""
         if self.artifact is not None:
-            update_progress_artifact(self.artifact, progress=100.0, description=self.text)
+            with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+                client.delete_artifact(self.artifact)
+            self.artifact = None
 
 
 def slug(*words: str) -> str:
@@ -125,9 +140,11 @@ def fetch_task(node: Node) -> Task[..., dict[str, Any]]:
             figures = fetch_missing(task_input, progress, run_id=run_id, spent_usd=spent_usd)
         progress.finish()
         if figures["sent"]:
-            rows = _figure_rows({name: figures[name] for name in figures if name != "reasons"})
-            create_table_artifact(
-                rows, key=slug("ask", node.name), description="requests of this run"
+            rows = figure_rows({name: figures[name] for name in figures if name != "reasons"})
+            publish_for_task(
+                rows,
+                slug("ask", node.name),
+                f"{figures['sent']:,} requests sent, ${figures['usd']:.4f}",
             )
         return figures
 
@@ -158,11 +175,24 @@ def build(task_input: TaskInput) -> ArtifactRef:
     )
     with forwarded_warnings():
         built = build_node(resolved, options)
-    rows = _figure_rows({"rows": built.ref.rows, "seconds": round(built.seconds, 2)})
-    rows += _figure_rows(built.figures)
-    create_table_artifact(rows, key=slug(node.name), description=built.ref.artifact_id)
+    publish_built(task_input.store, node, built)
     return built.ref
 
 
-def _figure_rows(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"figure": name, "value": value} for name, value in figures.items()]
+def publish_quarantine(store: Store, ref: ArtifactRef) -> None:
+    """Show the rows that were set aside, also on the page of the flow run."""
+    page = quarantine_markdown(store.read(ref.artifact_id), ref.artifact_id)
+    publish_markdown(page, ref.kind, describe(ref))
+
+
+def publish_built(store: Store, node: Node, built: BuiltNode) -> None:
+    """Show what was made on the page of the task run; set-aside rows also on the flow run's."""
+    ref = built.ref
+    if ref.kind == "quarantine" and ref.rows:
+        publish_quarantine(store, ref)
+        return
+    if ref.kind == "report":  # its page is written by each run that has it
+        return
+    figures = {"rows": ref.rows, "seconds": built.seconds, **built.figures}
+    rows = figure_rows({**figures, "id": ref.artifact_id})
+    publish_for_task(rows, slug(node.name), describe(ref))

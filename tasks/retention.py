@@ -19,7 +19,9 @@ def run_gc(keep_runs: int, days: float, delete: bool) -> Garbage:
     store = Store(home())
     garbage = (collect_garbage if delete else find_garbage)(store, keep_runs=keep_runs, days=days)
     create_markdown_artifact(
-        garbage_page(garbage, deleted=delete), key="garbage", description="retention"
+        garbage_page(garbage, deleted=delete),
+        key="garbage",
+        description="What is not needed any more",
     )
     return garbage
 

@@ -17,6 +17,7 @@ from prefect.settings import get_current_settings
 
 from convrec import config as configuration
 from convrec.artifacts import ArtifactRef, Store
+from convrec.artifacts.lineage import FailedNode
 from convrec.artifacts.runs import COMPLETED, RunArtifact, add_run_artifact, finish_run, start_run
 from convrec.catalog.selection import load_with_catalog, pin_version
 from convrec.config import DATA_STAGES, STAGES, Config, StageName
@@ -33,7 +34,9 @@ from convrec.utils.files import atomic_path
 from tasks.cache import result_records
 from tasks.failure import convrec_command, publish_failure
 from tasks.fetch import LLM_FIGURES
+from tasks.lineage import LINEAGE, diagram
 from tasks.listener import listener
+from tasks.publish import publish_markdown
 from tasks.run_log import event
 from tasks.task_input import TaskInput
 
@@ -116,6 +119,10 @@ class Run:
         run, node = self._current.run or self, self._current.node
         parents = run.resolver.context(node).parents if node else {}  # works without a warehouse
         publish_failure(error, node, parents, store=run.store, profile=run.profile)
+        if node is not None:
+            title = f"{node.stage}: {node.name.replace('_', ' ')}"
+            failed = FailedNode(title, [ref.artifact_id for ref in parents.values()])
+            publish_markdown(diagram(run, failed), *LINEAGE)
 
     def _write_record(self, outcome: str) -> None:
         """Record in the warehouse and in a file how the run ended."""

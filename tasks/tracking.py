@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from prefect.artifacts import create_markdown_artifact
-
 from convrec.config.paths import is_http_url
 from convrec.training.tracking.run import read_states
 from convrec.utils.markdown import code_block
+from tasks.publish import publish_markdown
 
 
 class TrackingLinks:
@@ -33,10 +32,7 @@ class TrackingLinks:
         if not locations or locations == self._shown:
             return
         self._shown = dict(locations)
-        description = "where this training can be watched"
-        create_markdown_artifact(
-            tracking_markdown(locations), key=self._key, description=description
-        )
+        publish_markdown(tracking_markdown(locations), self._key, "Where this training is watched")
 
 
 def tracking_markdown(locations: Mapping[str, str]) -> str:

@@ -61,4 +61,6 @@ def _show_files(rows: list[dict[str, Any]]) -> None:
     table = markdown.escaped_table(
         ("catalog", "file", "outcome"), [tuple(row.values()) for row in rows], 400
     )
-    create_markdown_artifact(table, key="catalog-files", description="watched files")
+    create_markdown_artifact(
+        table, key="catalog-files", description="Catalog files that are watched"
+    )

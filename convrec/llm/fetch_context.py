@@ -9,10 +9,9 @@ from convrec.config import Config, Price
 from convrec.llm.answer_check import AnswerCheck
 from convrec.llm.budget import Budget
 from convrec.llm.prices import NO_USAGE, Usage, price_of
-from convrec.llm.rate_limit import format_duration
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
-from convrec.utils.progress import Progress, no_progress
+from convrec.utils.progress import Progress, no_progress, pace, time_left
 
 
 @dataclass
@@ -55,16 +54,16 @@ class FetchStats:
         self.progress(min(self.done + self.pending, self.total), self.total, self.text())
 
     def text(self) -> str:
-        """Counts, tokens, dollars so far and projected, and the time left."""
+        """Counts, tokens, dollars so far and projected, the rate and the time left."""
         parts = [f"{self.found:,} from the store, {self.sent:,} sent, {len(self.failures)} failed"]
         tokens = self.usage.prompt + self.usage.completion
         if self.bought:
-            left = max(0, self.total - self.done)
+            left, seconds = max(0, self.total - self.done), time.monotonic() - self.started
             projected = self.usd * (self.bought + left) / self.bought
             parts.append(f"{tokens:,} tokens, ${self.usd:.4f} of about ${projected:.4f}")
-            if left:
-                seconds = (time.monotonic() - self.started) * left / self.bought
-                parts.append(f"{format_duration(seconds)} left")
+            parts += filter(
+                None, (pace(self.bought, seconds), time_left(self.bought, left, seconds))
+            )
         return "; ".join([*parts, self.activity] if self.activity else parts)
 
 

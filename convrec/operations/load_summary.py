@@ -64,15 +64,26 @@ def _counts(kept: ArtifactRecord, bad: int) -> str:
     return f"{kept.ref.rows + bad:,} rows read{aside}, {kept.ref.rows:,} kept"
 
 
+def reason_examples(bad: pl.DataFrame) -> list[tuple[str, int, int]]:
+    """(reason, rows that have it, line of the first), the most frequent first.
+
+    A reason that a single row has is in full; others are without what differs from row to row.
+    """
+    examples = []
+    for kind, count in reason_counts(bad):
+        reason, line = bad.filter(_kind() == kind).select("reason", "line").row(0)
+        examples.append((reason if count == 1 else kind, count, line))
+    return examples
+
+
 def _reason_lines(bad: pl.DataFrame) -> list[str]:
     """The most frequent reasons, each with its first line."""
     lines = []
-    counts = reason_counts(bad)
-    for kind, count in counts[:MAX_REASONS]:
-        reason, line = bad.filter(_kind() == kind).select("reason", "line").row(0)
+    examples = reason_examples(bad)
+    for reason, count, line in examples[:MAX_REASONS]:
         where = f"line {line}" if count == 1 else f"first in line {line}"
-        lines.append(f"  {count:,} × {reason if count == 1 else kind} ({where})")
-    if others := sum(count for _, count in counts[MAX_REASONS:]):
+        lines.append(f"  {count:,} × {reason} ({where})")
+    if others := sum(count for _, count, _ in examples[MAX_REASONS:]):
         lines.append(f"  {others:,} more")
     return lines
 

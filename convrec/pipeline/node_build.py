@@ -17,7 +17,7 @@ from convrec.llm.read import with_reasons
 from convrec.pipeline.node_state import ResolvedNode
 from convrec.stages.base import Partition, StepContext, build_here
 from convrec.stages.evaluate.report.model_card import write_model_card
-from convrec.utils.progress import Progress, no_progress
+from convrec.utils.progress import Progress, no_progress, with_pace
 from convrec.utils.workspace import remove_workspace
 
 
@@ -101,9 +101,10 @@ def build_node(resolved: ResolvedNode, options: BuildOptions) -> BuiltNode:
 def _build_context(
     resolved: ResolvedNode, options: BuildOptions, scratch: Path | None
 ) -> StepContext:
+    is_training = resolved.node.step.kind == "checkpoint"  # tells its own pace
     return replace(
         resolved.ctx,
-        progress=options.progress,
+        progress=options.progress if is_training else with_pace(options.progress),
         scratch=scratch,
         workspace=workspace_folder(resolved),
         rebuild=resolved.refresh,

@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from convrec.utils.progress import Progress
-
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+from convrec.utils.progress import Progress, time_left
 
 
 class TrainingProgress:
@@ -39,10 +37,7 @@ class TrainingProgress:
         if self._first is None:
             self._first = (step, now)
         first_step, started = self._first
-        if step == first_step or step >= total:
-            return ""
-        seconds = (now - started) / (step - first_step) * (total - step)
-        return f"{format_time(seconds)} left"
+        return time_left(step - first_step, total - step, now - started)
 
     def _speed(self, tokens: float | None) -> str:
         """Tokens a second since the previous log."""
@@ -53,15 +48,3 @@ class TrainingProgress:
             return ""
         speed = (tokens - before[0]) / (self._tokens[1] - before[1])
         return f"{speed:,.0f} tokens/s"
-
-
-def format_time(seconds: float) -> str:
-    """A duration in its two largest units, such as `3 h 20 min`; seconds only below a minute."""
-    rest = max(1, round(seconds))
-    parts: list[str] = []
-    for size, unit in _UNITS:
-        count, rest = divmod(rest, size)
-        if count or parts:
-            parts.append(f"{count} {unit}" if count else "")
-    shown = [part for part in parts[:2] if part]
-    return shown[0] if shown[-1].endswith(" s") else " ".join(shown)

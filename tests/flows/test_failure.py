@@ -157,6 +157,6 @@ def test_an_absent_server_does_not_hide_the_error_of_a_run(
     def refuse(*_: Any, **__: Any) -> None:
         raise ConnectionError("All connection attempts failed")
 
-    monkeypatch.setattr(failure, "create_markdown_artifact", refuse)
+    monkeypatch.setattr(failure, "publish_first", refuse)
     with pytest.raises(InputError, match="as it was"), Run("demo"):
         raise InputError("as it was")

@@ -28,5 +28,5 @@ def test_the_text_projects_dollars_and_time() -> None:
     assert (done, total) == (61, 100)
     assert "20 from the store, 43 sent, 1 failed" in text
     assert "4,000 tokens, $0.4000 of about $0.7900" in text
-    assert "39 s left" in text
+    assert "1/s; 39 s left" in text
     assert text.endswith("; batch")

@@ -1,25 +1,6 @@
 from __future__ import annotations
 
-import pytest
-
-from convrec.training.progress import TrainingProgress, format_time
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.2, "1 s"),
-        (59, "59 s"),
-        (61, "1 min"),
-        (3599, "59 min"),
-        (3600, "1 h"),
-        (12_000, "3 h 20 min"),
-        (86_400 + 3_700, "1 d 1 h"),
-        (86_400 + 60, "1 d"),
-    ],
-)
-def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
-    assert format_time(seconds) == text
+from convrec.training.progress import TrainingProgress
 
 
 def test_the_time_left_follows_from_the_steps_of_this_process() -> None:
