@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from convrec.artifacts.record import ArtifactRecord
 
-PROGRESS, RESULT = "progress", "result"
-"""Types of artifacts that are no result of a step."""
+HIDDEN_TYPES = ("progress", "result", None)
+"""Types of artifacts that the tab does not show as results; None is Prefect's own record."""
 
 FIRST_PLACES = "b"
 """Ids from this digit on are left to what comes first in the tab of a flow run.
@@ -130,7 +130,7 @@ def artifact_page(artifact_id: UUID) -> str:
 
 
 def _results(found: Iterable[Artifact]) -> list[Artifact]:
-    kept = [artifact for artifact in found if artifact.type not in (PROGRESS, RESULT)]
+    kept = [artifact for artifact in found if artifact.type not in HIDDEN_TYPES]
     return sorted(kept, key=lambda artifact: str(artifact.created))
 
 

@@ -111,9 +111,10 @@ def _requests(run: Run) -> str:
     llm = run.summary()["llm"]
     if not llm["requests"]:
         return ""
+    billed = f"${llm['usd']:.4f}" if llm["usd"] else "nothing"
     return (
         f"LLM requests: {llm['requests']:,} needed, {llm['from_ledger']:,} from the store, "
-        f"{llm['sent']:,} sent; ${llm['usd']:.4f} billed to this run."
+        f"{llm['sent']:,} sent; {billed} billed to this run."
     )
 
 

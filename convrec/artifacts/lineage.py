@@ -25,8 +25,8 @@ STATE_WORDS = {
 }
 
 _INTRODUCTION = (
-    "## Lineage\nAn arrow goes from what was read to what was made of it. Click a node to open its own "
-    "page with the figures. *Built earlier*: this run used only what was made from it.\n"
+    "## Lineage\nAn arrow goes from what was read to what was made of it. Click a node to open its "
+    "own page with the figures. *Built earlier*: this run used only what was made from it.\n"
 )
 
 _THEME = (
@@ -142,9 +142,9 @@ def lineage_markdown(
 ) -> str:
     """Markdown with a mermaid diagram and a table of these artifacts and all their ancestors.
 
-    A node links to its page in `pages` (an empty one: to none), else to the task run that made it. `names` maps an artifact
-    id to its name in the run. A node says its state in words. The diagram leaves out edges that a
-    longer path implies; the table has all. Neither contains text of a post.
+    A node says its state in words and links to its page in `pages` (to none if that is empty), else
+    to the task run that made it. `names` maps an artifact id to its name in the run. The diagram
+    leaves out edges that a longer path implies; the table has all. Neither contains text of a post.
     """
     headers = with_ancestors(store, artifact_ids)
     states = {h.ref.artifact_id: _state(h, artifact_ids, cached) for h in headers}

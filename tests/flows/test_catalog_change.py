@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from pathlib import Path
@@ -19,10 +20,12 @@ from prefect.exceptions import ObjectNotFound
 from prefect.input.run_input import keyset_from_paused_state
 
 from convrec.artifacts import Store
+from convrec.catalog.diff import CatalogDiff
 from convrec.catalog.publish import publish_catalog
 from convrec.catalog.versions import list_versions
 from convrec.config import ROOT
 from convrec.errors import CatalogError
+from convrec.operations.catalog_change.plan import ChangePlan
 from flows.build_sft_data import build_sft_data
 from flows.on_catalog_change import on_catalog_change
 from tasks import approval
@@ -62,8 +65,13 @@ def test_a_published_version_is_planned_rebuilt_and_reported(
     assert second["llm"]["sent"] < first["llm"]["sent"] / 3
 
     artifacts = published_artifacts(second["flow_run_id"])
-    assert (artifacts[0].key, artifacts[-1].key) == ("change-plan", "change-report")
-    plan, report = str(artifacts[0].data), str(artifacts[-1].data)
+    assert [one.key for one in artifacts[-2:]] == ["change-report", "summary"]
+    by_key = {one.key: one for one in artifacts}
+    plan, report, summary = (
+        str(by_key[key].data) for key in ("change-plan", "change-report", "summary")
+    )
+    assert artifacts[0].key == "change-plan"
+    assert f"(/v2/artifacts/artifact/{by_key['change-report'].id})" in summary
     assert "1 added, 1 removed, 0 renamed, 0 changed" in plan
     assert "The Iron Giant" in plan
     changes = second["changes"]
@@ -75,6 +83,7 @@ def test_a_published_version_is_planned_rebuilt_and_reported(
     table = next(str(a.data) for a in artifacts if a.key == "changed-demonstrations")
     assert all(name in table for name in names)
     assert "NDCG@20" in report
+    assert f"**{changes['changed']:,} of 34 demonstrations changed**" in summary
 
 
 def test_a_rejected_plan_cancels_the_run_and_sends_nothing(
@@ -112,6 +121,23 @@ def answer_form(answered_runs: list[str], answer: dict[str, Any]) -> None:
                     client.read_flow_run_input(run.id, keyset["schema"])
                     client.resume_flow_run(run.id, run_input=answer)
                     answered_runs.append(str(run.id))
+
+
+def test_the_form_says_why_what_and_how_much() -> None:
+    diff = CatalogDiff(*(pl.DataFrame({"item_id": ["x"] * count}) for count in (2, 0, 1, 0)))
+    llm = {"judge": {"requests": 1200, "usd_low": 0.5, "usd_high": 1.25}}
+    plan = ChangePlan("demo", None, diff, 204, 2400, 1107, [], llm)
+    text = approval.form_text(plan, "catalog demo, version 2", "/page", None)
+    assert "Items: 2 added, 1 renamed." in text
+    assert "1,200 requests, **$0.5000 to $1.2500**; the profile sets no limit" in text
+    assert "1,107 of 2,400 contexts change. [The plan](/page)" in text
+    assert "the run ends as cancelled" in text
+    assert "No answer within 7 days" in text
+    unknown = dataclasses.replace(plan, diff=None, affected_contexts=None)
+    text = approval.form_text(unknown, "catalog demo", "", 2.0)
+    assert "the profile stops at $2. It is not known yet" in text
+    assert "Items" not in text
+    assert "[The plan]" not in text
 
 
 def test_an_unpublished_catalog_is_refused(home: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import polars as pl
@@ -97,6 +98,36 @@ def test_a_load_is_summed_up_once_it_is_made(state: str, shown: bool) -> None:
     assert ("  conversations: 60 rows read" in text.get()) == shown
     kinds = ("catalog", "conversations", "quarantine")
     assert asked == ([{kind: f"{kind}-1" for kind in kinds}] if shown else [])
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_nothing_is_cut(width: int) -> None:
+    text = "12 from the store, 1,188 sent, 0 failed; $0.0312 of about $0.0624; 38/s; 31 s left"
+    console = Console(width=width, force_terminal=True, color_system=None)
+    with console.capture() as shown, ConsoleListener(console) as listener:
+        listener.progress("teacher_lists", 1200, 2400, text)
+        listener._bar.refresh()
+    letters = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]|\s", "", shown.get())
+    assert "…" not in letters
+    words = re.sub(r"[━╸╺]+|\d:\d\d:\d\d", "", letters)
+    assert "teacherlists:" in words
+    assert "31sleft" in words
+
+    parts = ("never", "once", "2 to 10 times", "over 10 times")
+    rows = [_row(f"named in training: {part}", "rank_grpo", 0.2, 40) for part in parts]
+    table = slices_table(rows, "named in training")
+    with console.capture() as shown:
+        console.print(table)
+    assert "…" not in shown.get()
+    assert shown.get().count("0.200") == len(parts)
+
+
+def test_progress_has_its_count() -> None:
+    console = Console(width=40)
+    with console.capture() as shown, ConsoleListener(console) as listener:
+        listener.progress("teacher_lists", 1200, 2400, "38/s, $0.0312 [so far], 31 s left")
+    line = "  teacher lists: 1,200 of 2,400; 38/s, $0.0312 [so far], 31 s left\n"
+    assert shown.get() == line
 
 
 def test_warnings_are_counted() -> None:

@@ -8,12 +8,12 @@ from prefect.client.schemas.objects import Artifact
 
 
 def published_artifacts(flow_run_id: str) -> list[Artifact]:
-    """In the order of creation, without progress bars."""
+    """In the order of creation, without progress bars and Prefect's own records."""
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
     with get_client(sync_client=True) as client:
         artifacts = client.read_artifacts(artifact_filter=of_run)
     artifacts.sort(key=lambda artifact: str(artifact.created))
-    return [artifact for artifact in artifacts if artifact.type != "progress"]
+    return [artifact for artifact in artifacts if artifact.type not in ("progress", None)]
 
 
 def artifacts_by_key(flow_run_id: str) -> dict[str | None, Artifact]:

@@ -12,7 +12,8 @@ from convrec.artifacts.backend import WriteMode
 from convrec.artifacts.database_file import APPEND_ROW_GROUP, LONG_TEXT_ROW_GROUP
 from convrec.artifacts.ducklake.lake import Lake
 from convrec.artifacts.frames import artifact_frame
-from convrec.artifacts.lineage import ancestors, lineage_markdown
+from convrec.artifacts.identity import short_hash
+from convrec.artifacts.lineage import FailedNode, ancestors, lineage_markdown
 from convrec.artifacts.migrations import JUDGED_PAIRS_SQL
 from convrec.artifacts.parquet_rows import ROW_GROUP_SIZE
 from convrec.artifacts.tables import SCHEMA_VERSION
@@ -213,10 +214,26 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_the_diagram_links_to_the_runs(store: Store) -> None:
     parent = store.put(spec("p"), StepResult(quarantine(["x"])), producer=Producer("run-1", "t"))
     child = store.put(spec("c", rows=parent.artifact_id), StepResult(quarantine(["y"])))
-    drawn = lineage_markdown(store, [parent.artifact_id, child.artifact_id], {parent.artifact_id})
-    assert 'click a0 href "/v2/runs/flow-run/run-1"' in drawn
+    ids = [parent.artifact_id, child.artifact_id]
+    drawn = lineage_markdown(store, ids, {parent.artifact_id})
+    assert 'click a0 href "/v2/runs/task-run/t"' in drawn
+    assert "click a1" not in drawn  # nothing is known of who made it
     assert "a0 --> a1" in drawn
     assert "class a0 cached" in drawn
+    assert "<br/>1 row<br/>cached" in drawn
+    assert "<br/>1 row<br/>built now" in drawn
+    drawn = lineage_markdown(store, ids, pages={parent.artifact_id: "/page", child.artifact_id: ""})
+    assert 'click a0 href "/page"' in drawn
+    assert "| [ingest\\: quarantine](/page) | 1 |" in drawn
+
+
+def test_the_diagram_shows_what_failed(store: Store) -> None:
+    parent = store.put(spec("p"), StepResult(quarantine(["x"])))
+    failed = FailedNode("remap: candidates", [parent.artifact_id, "not-in-the-run"])
+    drawn = lineage_markdown(store, [parent.artifact_id], failed=failed)
+    assert 'f0["remap#58; candidates<br/>failed"]' in drawn
+    assert "a0 --> f0" in drawn
+    assert "class f0 failed" in drawn
 
 
 def test_an_implied_edge_is_only_in_the_table(store: Store) -> None:
@@ -228,8 +245,9 @@ def test_an_implied_edge_is_only_in_the_table(store: Store) -> None:
     assert "a0 --> a1" in drawn
     assert "a1 --> a2" in drawn
     assert "a0 --> a2" not in drawn
-    parents = ", ".join(sorted(ref.artifact_id[:-16] for ref in (one, two)))
-    assert f"| {three.artifact_id} | ingest\\: quarantine | 1 | fresh | {parents} |" in drawn
+    name = "ingest\\: quarantine"
+    assert f"| {name} | 1 | built now | {name}, {name} |" in drawn
+    assert f"`{short_hash(three.artifact_id)}` |" in drawn
 
 
 def test_appended_tables_keep_small_row_groups(tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ def test_the_text_projects_dollars_and_time() -> None:
     stats = FetchStats(100, lambda *report: shown.append(report), found=20, sent=43, bought=40)
     stats.failures = {"k": "odd"}
     stats.bill(Usage(3000, 0, 1000), 0.4)
-    stats.started = time.monotonic() - 40
+    stats.started = time.monotonic() - 20
     stats.activity = "batch"
     stats.report()
     done, total, text = shown[0]
     assert (done, total) == (61, 100)
     assert "20 from the store, 43 sent, 1 failed" in text
     assert "4,000 tokens, $0.4000 of about $0.7900" in text
-    assert "1/s; 39 s left" in text
+    assert "2/s; 20 s left" in text
     assert text.endswith("; batch")
