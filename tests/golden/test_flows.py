@@ -99,7 +99,7 @@ def test_a_flow_that_follows_a_catalog(golden: Golden, home: Path, tmp_path: Pat
     golden(
         "flow_catalog_change",
         {
-            "seen": newest("on-catalog-change"),
+            "seen": newest("catalog change"),
             "summary": outcome(summary),
             "returned": shape(summary),
             "llm": {k: v for k, v in summary["llm"].items() if k != "usd"},

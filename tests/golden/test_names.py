@@ -12,9 +12,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
+    ArtifactFilterTaskRunId,
     FlowRunFilter,
     FlowRunFilterId,
 )
+from prefect.client.schemas.objects import Artifact
 
 from tests.golden.access import (
     ROOT,
@@ -77,11 +79,15 @@ def test_runs_as_prefect_shows_them(golden: Golden, demo: Demo) -> None:
 def seen_by_prefect(summary: dict[str, Any]) -> dict[str, Any]:
     """A flow run with its task runs and artifacts, without times."""
     one = FlowRunFilter(id=FlowRunFilterId(any_=[summary["flow_run_id"]]))
-    of_it = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[summary["flow_run_id"]]))
     with get_client(sync_client=True) as client:
         (run,) = client.read_flow_runs(flow_run_filter=one)
         tasks = client.read_task_runs(flow_run_filter=one, limit=200)
-        artifacts = client.read_artifacts(artifact_filter=of_it, limit=200)
+        of_it = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+        of_tasks = ArtifactFilter(
+            task_run_id=ArtifactFilterTaskRunId(any_=[task.id for task in tasks])
+        )
+        tab = client.read_artifacts(artifact_filter=of_it, limit=200)
+        artifacts = client.read_artifacts(artifact_filter=of_tasks, limit=200)
     names = {task.id: re.sub(r"-[0-9a-f]{3}$", "", task.name) for task in tasks}
     return {
         "name": run.name,
@@ -102,19 +108,21 @@ def seen_by_prefect(summary: dict[str, Any]) -> dict[str, Any]:
             }
             for task in tasks
         },
+        "tab": sorted(str(artifact.key) for artifact in tab if artifact.type != "progress"),
         "artifacts": {
-            str(artifact.key): {"type": artifact.type, "figures": figures(artifact.data)}
+            str(artifact.key): {"type": artifact.type, "figures": figures(artifact)}
             for artifact in artifacts
             if artifact.type != "progress"  # exists only for slow steps
         },
     }
 
 
-def figures(data: Any) -> list[str] | None:
-    """The figure names in a table artifact, each once."""
-    table = json.loads(data) if isinstance(data, str) and data.startswith("[") else data
-    if not isinstance(table, list):
+def figures(artifact: Artifact) -> list[str] | None:
+    """The figure names in a table artifact, each once; None for other types."""
+    if artifact.type != "table":
         return None
+    table: Any = artifact.data
+    table = json.loads(table) if isinstance(table, str) else table
     return list(dict.fromkeys(str(row.get("figure", sorted(row))) for row in table))
 
 
