@@ -18,7 +18,7 @@ def no_progress(done: int, total: int, text: str) -> None:
 def with_pace(progress: Progress, clock: Callable[[], float] = time.monotonic) -> Progress:
     """The same reports with how fast the work goes and how long the rest takes.
 
-    Both follow from all reports since the first one; work with another total begins anew.
+    Both follow from all reports since the first one; work with another total starts again.
     """
     first: tuple[int, int, float] | None = None
 

@@ -69,7 +69,7 @@ def test_the_schedule_guide_works_as_it_is_written(clone: BareClone) -> None:
 
     runs = post("/flow_runs/filter", {})
     states = {str(run["name"]): run["state_type"] for run in runs}
-    assert states["pipeline demo"] == "COMPLETED", states
+    assert states["pipeline · demo"] == "COMPLETED", states
     assert len(runs) == sum(command.startswith("prefect deployment run") for command in commands)
     assert (clone.home / ".prefect" / "prefect.db").exists()
 

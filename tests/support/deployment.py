@@ -66,8 +66,7 @@ class Deployment:
 
     def start_server(self) -> None:
         """Start the server and apply all deployments."""
-        where = ("--host", "127.0.0.1", "--port", str(self.port))
-        server = self.start("server", "prefect", "server", "start", *where)
+        server = self.start("server", "flows", "ui", "--port", str(self.port))
         self.wait_for(lambda: server.poll() is not None or self._healthy(), 600)
         self.run_module("flows.deploy")
 
