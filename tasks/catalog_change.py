@@ -17,14 +17,13 @@ from convrec.catalog.versions import PREFIX, CatalogVersion, find_version
 from convrec.errors import CatalogError
 from convrec.operations.catalog_change.fit_age import fit_age
 from convrec.operations.catalog_change.ground_truth import lost_ground_truths
-from convrec.operations.catalog_change.markdown import render_plan, render_report
+from convrec.operations.catalog_change.markdown import headlines, render_plan, render_report
 from convrec.operations.catalog_change.plan import ChangePlan, plan_change
 from convrec.operations.catalog_change.report import (
     ChangeReport,
     compare_demonstrations,
     report_path,
 )
-from convrec.utils.markdown import escape
 from tasks.publish import publish_markdown, publish_table
 from tasks.run import Run
 
@@ -131,7 +130,7 @@ def _show_report(change: CatalogChange) -> dict[str, Any]:
         change.before.refs["catalog"].artifact_id,
         run.refs["catalog"].artifact_id,
     )
-    change.sentences = [changed_text(report, change.title)]
+    change.sentences = headlines(report, fit, truths)
     publish_markdown(
         render_report(report, change.title, str(path), run.config.llm_line_format, fit, truths),
         key="change-report",
@@ -143,16 +142,6 @@ def _show_report(change: CatalogChange) -> dict[str, Any]:
         "demonstrations": report.total,
         "lines": str(path),
     }
-
-
-def changed_text(report: ChangeReport, title: str) -> str:
-    """How many demonstrations changed, and how much of it is new to a training."""
-    share = report.new_train_lines / report.train_lines if report.train_lines else 0.0
-    return (
-        f"**{report.changed.height:,} of {report.total:,} demonstrations changed** with "
-        f"{escape(title)}; {share:.1%} of the lines to train on are new. The artifact "
-        "*change-report* says whether to train again."
-    )
 
 
 def _show_table(report: ChangeReport) -> None:

@@ -83,7 +83,8 @@ def test_a_published_version_is_planned_rebuilt_and_reported(
     table = next(str(a.data) for a in artifacts if a.key == "changed-demonstrations")
     assert all(name in table for name in names)
     assert "NDCG@20" in report
-    assert f"**{changes['changed']:,} of 34 demonstrations changed**" in summary
+    assert f"**{changes['changed']:,} of 34 lists changed**" in summary
+    assert f"**{changes['changed']:,} of 34 lists changed**" in report
 
 
 def test_a_rejected_plan_cancels_the_run_and_sends_nothing(

@@ -40,7 +40,8 @@ def test_the_tab_begins_with_the_summary(home: Path, small: Small) -> None:
     ]
     assert all(one.description and "-" not in one.description for one in tab)
     page, by_key = text_of(tab[0]), {str(one.key): one for one in tab}
-    assert page.startswith("**The model after Rank-GRPO has an NDCG@20 of ")
+    assert page.startswith("**Rank-GRPO and SFT rank alike**: NDCG@20 +0.000")
+    assert "- Worse than the teacher: -0." in page
     assert "18 artifacts were built in" in page
     assert f"{summary['llm']['sent']:,} sent; ${summary['llm']['usd']:.4f} billed" in page
     assert "conversations\\: 52 rows read\\, 6 set aside" in page

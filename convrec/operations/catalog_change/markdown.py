@@ -84,10 +84,7 @@ def render_report(
     return "\n\n".join(
         [
             f"## Changes: {_escape(title)}",
-            _training(report),
-            "\n".join(
-                f"- {line}" for line in (*_lists(report), *_ground_truth(truths), *_fit(fit))
-            ),
+            *headlines(report, fit, truths),
             *_edits(report, form, FIRST_ITEMS),
             *_details(report, fit),
             "### Figures that changed",
@@ -97,6 +94,14 @@ def render_report(
             *_rest(report, lines_path),
         ]
     )
+
+
+def headlines(
+    report: ChangeReport, fit: FitAge | None = None, truths: LostGroundTruths | None = None
+) -> list[str]:
+    """What to do and what changed: a sentence, and a list of others."""
+    others = (*_lists(report), *_ground_truth(truths), *_fit(fit))
+    return [_training(report), "\n".join(f"- {line}" for line in others)]
 
 
 def _training(report: ChangeReport) -> str:
