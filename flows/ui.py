@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convrec.config import home
 from convrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ def ui(
 
     If PREFECT_SERVER_API_AUTH_STRING (user:password) is set, the UI and the reports ask for it.
     """
+    from convrec.config import home
     from convrec.serving.endpoint.app import LOOPBACK_NAMES
     from convrec.serving.endpoint.server import listen
 
@@ -71,6 +71,8 @@ async def report_page(request: Request) -> Response:
     """The HTML of a report."""
     from starlette.responses import FileResponse, PlainTextResponse
 
+    from convrec.config import home
+
     if not is_allowed(request.headers.get("authorization", "")):
         headers = {"WWW-Authenticate": 'Basic realm="convrec"'}
         return PlainTextResponse("The server's user and password are needed.", 401, headers)
@@ -82,6 +84,8 @@ async def report_page(request: Request) -> Response:
 
 def report_file(artifact_id: str) -> Path | None:
     """The file of a report in the warehouse's folder; the database is not opened."""
+    from convrec.config import home
+
     if not REPORT_ID.fullmatch(artifact_id):
         return None
     file = home() / "files" / artifact_id / "report.html"
