@@ -1,4 +1,4 @@
-"""The images in docs/images: a run's page, its lineage, the change report, the HTML report.
+"""The images in docs/images: a run's page, its lineage, the change plan, the HTML report.
 
     python benchmarks/screenshots.py [--run FLOW_RUN_ID] [--out docs/images] [--only report]
 
@@ -83,10 +83,9 @@ def run_pages(run: str) -> list[tuple[str, str, str]]:
     artifacts = {
         "lineage": "svg a, svg .clickable",
         "change-plan": "text=Requests to send",
-        "change-report": "text=Edited items",
     }
     return [
-        (f"{ui}/v2/runs/flow-run/{run}", "canvas", "run.png"),
+        (f"{ui}/v2/runs/flow-run/{run}?tab=Artifacts", "canvas", "run.png"),
         *(
             (f"{ui}/v2/artifacts/artifact/{keys[key]}", awaited, f"{key}.png")
             for key, awaited in artifacts.items()

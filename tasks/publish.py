@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 HIDDEN_TYPES = ("progress", "result", None)
 """Types of artifacts that the tab does not show as results; None is Prefect's own record."""
 
-FIRST_PLACES = "b"
+FIRST_PLACES = "8"
 """Ids from this digit on are left to what comes first in the tab of a flow run.
 
 Prefect sorts the tab by the ids of artifacts, highest first, and the server draws them at random.
 """
 
-MAX_DRAWS = 20
+MAX_DRAWS = 40
 """How often an artifact is written until its id has the right place."""
 
 PAGE = 100
