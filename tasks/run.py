@@ -32,9 +32,9 @@ from convrec.stages.evaluate import metrics_json
 from convrec.stages.fingerprint import record_cached
 from convrec.utils.files import atomic_path
 from tasks.cache import result_records
+from tasks.diagram import LINEAGE, diagram
 from tasks.failure import convrec_command, publish_failure
 from tasks.fetch import LLM_FIGURES
-from tasks.lineage import LINEAGE, diagram
 from tasks.listener import listener
 from tasks.publish import publish_markdown
 from tasks.run_log import event
@@ -122,7 +122,8 @@ class Run:
         if node is not None:
             title = f"{node.stage}: {node.name.replace('_', ' ')}"
             failed = FailedNode(title, [ref.artifact_id for ref in parents.values()])
-            publish_markdown(diagram(run, failed), *LINEAGE)
+            drawn = diagram(run.store, run.refs, run.entries, run.run_id, failed)
+            publish_markdown(drawn, *LINEAGE)
 
     def _write_record(self, outcome: str) -> None:
         """Record in the warehouse and in a file how the run ended."""

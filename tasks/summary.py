@@ -17,8 +17,8 @@ from prefect.runtime import flow_run
 from convrec.operations.load_summary import summary_lines
 from convrec.utils.markdown import escape, markdown_table
 from convrec.utils.progress import format_time
+from tasks.diagram import run_pages
 from tasks.figures import describe
-from tasks.lineage import run_pages
 from tasks.node_tasks import publish_quarantine
 from tasks.publish import artifact_page, as_uuid, of_flow_run, publish_first
 from tasks.report_link import report_link

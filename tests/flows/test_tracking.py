@@ -13,7 +13,7 @@ from convrec.pipeline.graph import NODES
 from flows.pipeline import pipeline
 from tasks import node_tasks
 from tasks.tracking import tracking_markdown
-from tests.support.prefect_artifacts import artifacts_by_key
+from tests.support.prefect_artifacts import artifacts_by_key, artifacts_of_task
 
 
 def test_the_run_page_names_the_folder(
@@ -37,9 +37,12 @@ def test_the_run_page_names_the_folder(
     assert any(folder.iterdir())
 
     artifacts = artifacts_by_key(summary["flow_run_id"])
-    assert command in str(artifacts["tracking-checkpoint-sft"].data)
-    assert command in str(artifacts["checkpoint-sft"].data)
-    assert artifacts["tracking-checkpoint-sft"].created < artifacts["checkpoint-sft"].created
+    tracking = artifacts["tracking-checkpoint-sft"]
+    assert command in str(tracking.data)
+    assert str(tracking.id) in str(artifacts["summary"].data)
+    figures = artifacts_of_task(header.producer.task_run_id)["checkpoint-sft"]
+    assert command in str(figures.data)
+    assert tracking.created < figures.created
 
 
 def test_trackers_are_in_no_id() -> None:
