@@ -92,7 +92,7 @@ def init(
     path = conversations or (_ask("File or folder of conversations", "") if ask else "")
     if not path:
         raise InputError("--conversations is missing; give the file or folder of the conversations")
-    data = _describe_data(name, path, catalog, given, ask=ask)
+    data, unused = _describe_data(name, path, catalog, given, ask=ask)
     data = replace(
         data,
         teacher=teacher,
@@ -101,6 +101,11 @@ def init(
     )
     data = replace(data, noun=noun or (_ask("What is an item?", data.noun) if ask else data.noun))
     _describe_mapping(data)
+    for column in unused:
+        typer.echo(
+            f"note: column {column} also holds items of the catalog and is not used; name its role "
+            "with --ground-truth or --seen"
+        )
     _ingest(data, target)
     typer.echo(f"\nwritten: {target.relative_to(Path.cwd())}, and the data to {home()}")
     typer.echo(f"next: convrec plan {name}                  # requests, dollars and time")
@@ -132,11 +137,11 @@ def _target(name: str, *, force: bool) -> Path:
 
 def _describe_data(
     name: str, path: str, catalog: str, given: Mapping[str, str], *, ask: bool
-) -> OwnData:
-    """What the files hold, as guessed, given and asked."""
+) -> tuple[OwnData, tuple[str, ...]]:
+    """What the files hold, as guessed, given and asked, and the columns of items without a role."""
     from convrec.config import resolve_path
     from convrec.operations.own_data.describe import describe_catalog, describe_data
-    from convrec.operations.own_data.guess import guess_conversation_columns
+    from convrec.operations.own_data.guess import guess_conversation_columns, item_columns
     from convrec.operations.own_data.peek import peek
 
     file = resolve_path(path, "--conversations")
@@ -148,7 +153,9 @@ def _describe_data(
         catalog = _ask("Catalog file (none: the items that answers name)", catalog)
     facts = describe_catalog(catalog)
     guessed = guess_conversation_columns(found, facts.titles, _named(given, found))
-    return describe_data(name, path, found, _columns(found, guessed, ask=ask), facts)
+    columns = _columns(found, guessed, ask=ask)
+    unused = tuple(item_columns(found, facts.titles, columns.values()))
+    return describe_data(name, path, found, columns, facts), unused
 
 
 def _named(given: Mapping[str, str], found: Peek) -> dict[str, str]:

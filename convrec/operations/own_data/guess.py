@@ -80,13 +80,19 @@ def guess_conversation_columns(
     free = [column for column in peek.columns if column not in found.values()]
     if "conversation" not in found and (texts := [c for c in free if _are_texts(peek.cells(c))]):
         found["conversation"] = max(texts, key=lambda c: sum(len(str(x)) for x in peek.cells(c)))
-        free.remove(found["conversation"])
-    if "ground_truth" not in found and free and catalog:
-        shares = {c: share_in_catalog(peek.cells(c), catalog) for c in free}
-        best = max(shares, key=lambda c: shares[c])
-        if shares[best] >= MIN_SHARE:
-            found["ground_truth"] = best
+    if "ground_truth" not in found and (items := item_columns(peek, catalog, found.values())):
+        # almost every row has an answer; other columns of items, such as owned ones, have gaps
+        found["ground_truth"] = max(items, key=lambda c: items[c] * len(peek.cells(c)))
     return {role: found[role] for role in CONVERSATION_NAMES if role in found}
+
+
+def item_columns(
+    peek: Peek, catalog: Collection[str], used: Collection[str] = ()
+) -> dict[str, float]:
+    """The columns, without those `used`, that hold items of the catalog → share of known titles."""
+    columns = [column for column in peek.columns if column not in used] if catalog else []
+    shares = {column: share_in_catalog(peek.cells(column), catalog) for column in columns}
+    return {column: share for column, share in shares.items() if share >= MIN_SHARE}
 
 
 def guess_catalog_columns(peek: Peek) -> dict[str, str]:

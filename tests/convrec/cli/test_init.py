@@ -39,6 +39,14 @@ def run(*words: str, answers: str = "") -> str:
     return result.output
 
 
+def test_a_second_column_of_items_is_pointed_out(work: Path) -> None:
+    rows = [f"Something like number {number}?,Catan,Azul" for number in range(20)]
+    (work / "games.csv").write_text("\n".join(["request,liked,shelf", *rows]))
+    note = "note: column shelf also holds items of the catalog and is not used"
+    assert note in run("games", "--conversations", "games.csv")
+    assert note not in run("games", "--conversations", "games.csv", "--seen", "shelf", "--force")
+
+
 def test_a_profile_is_written_and_its_data_shown(work: Path) -> None:
     output = run("games", "--conversations", "games.csv", "--noun", "board game")
     assert "conversations: 23 rows read, 2 set aside, 21 kept" in output

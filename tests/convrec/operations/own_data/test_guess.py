@@ -15,6 +15,7 @@ from convrec.operations.own_data.guess import (
     guess_noun,
     guess_separator,
     guess_split_days,
+    item_columns,
     title_keys,
 )
 from convrec.operations.own_data.peek import Peek, peek
@@ -61,6 +62,17 @@ def test_columns_without_a_telling_name_are_found_by_their_values() -> None:
     )
     assert guess_conversation_columns(data, GAMES) == {"conversation": "a", "ground_truth": "b"}
     assert guess_conversation_columns(data, frozenset()) == {"conversation": "a"}
+
+
+def test_of_two_columns_of_items_the_fuller_one_is_the_ground_truth() -> None:
+    data = table(
+        ask=["Which game is good for two people?"] * 4,
+        shelf=["Catan", "", "", "Azul"],
+        advice=["Azul", "Katan", "7 Wonders", "Azul | Catan"],
+    )
+    found = guess_conversation_columns(data, GAMES)
+    assert found == {"conversation": "ask", "ground_truth": "advice"}
+    assert item_columns(data, GAMES, found.values()) == {"shelf": 1.0}
 
 
 def test_a_given_column_is_not_guessed_again() -> None:
