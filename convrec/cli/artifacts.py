@@ -13,6 +13,8 @@ from convrec.cli.output import JsonFile, console, open_store, print_table, write
 from convrec.cli.trace import trace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import polars as pl
     from rich.console import Console
     from rich.tree import Tree
@@ -163,11 +165,18 @@ def export(
             raise InputError(f"{file} already exists; give a folder that does not exist")
         shutil.copytree(folder, file)
     else:
-        _write_rows(frame, file)
+        # A catalog's lists are written as catalog files have them, so that the file can be loaded.
+        of_catalog = store.header(artifact_id).ref.kind == "catalog"
+        _write_rows(frame, file, "|".join if of_catalog else _list_as_json)
     typer.echo(f"{artifact_id}: {frame.height:,} rows to {file}")
 
 
-def _write_rows(frame: pl.DataFrame, file: Path) -> None:
+def _list_as_json(values: list[Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)
+
+
+def _write_rows(frame: pl.DataFrame, file: Path, list_text: Callable[[list[Any]], str]) -> None:
+    """Write a file; `list_text` makes one cell of a list, where the format has no lists."""
     import polars as pl
 
     from convrec.errors import InputError
@@ -181,8 +190,7 @@ def _write_rows(frame: pl.DataFrame, file: Path) -> None:
     elif file.suffix == ".csv":
         nested = [
             pl.col(name).map_elements(
-                lambda value: json.dumps(value.to_list(), ensure_ascii=False),
-                return_dtype=pl.String,
+                lambda value: list_text(value.to_list()), return_dtype=pl.String
             )
             for name, dtype in frame.schema.items()
             if isinstance(dtype, pl.List)

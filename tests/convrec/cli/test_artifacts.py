@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from convrec.artifacts import ArtifactSpec, StepResult, Store
 from convrec.artifacts.identity import short_hash
 from convrec.artifacts.lineage import descendants, direct_edges, lineage_markdown
+from convrec.catalog.load import load_catalog
 from convrec.cli.artifacts import app
 from convrec.errors import InputError
 from tests.support.artifacts import put_artifact, record_run, stored_ids
@@ -153,6 +154,15 @@ def test_rows_are_exported(home: Store, tmp_path: Path, suffix: str, read: Any) 
     assert back["completion"].fill_null("").to_list() == rows["completion"].to_list()
     items = back["items"].to_list()
     assert [json.loads(i) if isinstance(i, str) else i for i in items] == rows["items"].to_list()
+
+
+def test_an_exported_catalog_is_loaded_with_the_same_items(home: Store, tmp_path: Path) -> None:
+    source, exported = tmp_path / "source.csv", tmp_path / "exported.csv"
+    source.write_text("title,year,aliases,genres,mood\nHeat,1995,Fire|Hot,Crime,tense\nGo,,,,\n")
+    items = load_catalog(source)[0]
+    ref = home.put(ArtifactSpec("catalog", "ingest", 1), StepResult(items))
+    text_output("export", ref.artifact_id, str(exported))
+    assert load_catalog(exported)[0].equals(items)
 
 
 @pytest.mark.parametrize(("file", "problem"), [("no/x.csv", "does not exist"), ("x.xls", "xls")])
