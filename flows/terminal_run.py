@@ -145,6 +145,7 @@ def _print_summary(summary: dict[str, Any], warned: int, out: Console, ui: str) 
     from convrec.artifacts import Store
     from convrec.config import home
     from convrec.stages.evaluate.held_out_facts import reachable_text
+    from convrec.utils.sample_sizes import few_test_posts
 
     if summary["metrics"]:
         out.print(systems_table(summary["metrics"], summary["test_set"]))
@@ -153,6 +154,9 @@ def _print_summary(summary: dict[str, Any], warned: int, out: Console, ui: str) 
         for what in SHOWN_SLICES:
             if table := slices_table(summary["slices"], what):
                 out.print(table)
+        if text := few_test_posts(max(summary["test_set"].get("units", {}).values(), default=0)):
+            out.print(f"warning: {text}", soft_wrap=True)
+            warned += 1
     quarantine = next(
         (entry["artifact_id"] for entry in summary["stages"] if entry["kind"] == "quarantine"), None
     )

@@ -10,15 +10,7 @@ from convrec.config import Config
 from convrec.errors import ConfigError
 from convrec.llm.endpoint import api_key, configured_url
 from convrec.operations.durations import Duration, format_seconds, has_gpu
-
-TINY_DEMONSTRATIONS = 1000
-"""A model that is trained from nothing needs about so many demonstrations to learn to write."""
-
-FEW_DEMONSTRATIONS = 20
-"""From fewer, no model learns more than the format."""
-
-FEW_TEST_POSTS = 50
-"""With fewer, intervals are wider than most differences."""
+from convrec.utils.sample_sizes import few_demonstrations, few_test_posts
 
 LONG_SECONDS = 24 * 3600
 """A longer part of a run gets a warning."""
@@ -38,25 +30,11 @@ def _data_warnings(plan: Mapping[str, Any], config: Config) -> Iterator[str]:
     contexts = {row["stage"]: row["contexts"] for row in plan["stages"] if row["state"] != "cached"}
     trained = contexts.get("sft") or contexts.get("rank_grpo", 0)
     tested = contexts.get("evaluate", 0)
-    base = config.model.base
     if config.sources:
         trained = 0  # the demonstrations are those of the sources
-    if 0 < trained < TINY_DEMONSTRATIONS and base == "tiny":
-        yield (
-            f"{trained:,} demonstrations are too few for model.base=tiny, which learns the "
-            f"language from them, too (about {TINY_DEMONSTRATIONS:,} are needed); start from a "
-            "pretrained model, such as model.base=smollm2 with model.prompt=instruct"
-        )
-    elif 0 < trained < FEW_DEMONSTRATIONS:
-        yield (
-            f"{trained:,} demonstrations teach the format of a list, but no taste; add "
-            "conversations before you train"
-        )
-    if 0 < tested < FEW_TEST_POSTS:
-        yield (
-            f"{tested:,} test conversations give wide intervals: a difference between two systems "
-            "will rarely be certain"
-        )
+    yield from filter(
+        None, (few_demonstrations(trained, config.model.base), few_test_posts(tested))
+    )
 
 
 def _duration_warnings(durations: Iterable[Duration]) -> Iterator[str]:

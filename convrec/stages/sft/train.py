@@ -9,6 +9,7 @@ micro-batches in the order of a single process (`StepSampler`).
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -35,10 +36,13 @@ from convrec.training.tracking.run import NO_IDS, RunIds
 from convrec.training.trim_memory import TrimMemory
 from convrec.utils.distributed import can_checkpoint, is_first, process_count
 from convrec.utils.progress import Progress, no_progress
+from convrec.utils.sample_sizes import few_demonstrations
 from convrec.utils.workspace import workspace
 
 VALIDATION_LOSS = "validation_loss"
 """The curve that selects the best weights."""
+
+_LOG = logging.getLogger(__name__)
 
 
 def train_sft(
@@ -67,6 +71,9 @@ def train_sft(
             "split train has no demonstration to train on; check the split of the conversations, "
             "and the number of demonstrations in `convrec artifacts list`"
         )
+    is_new = checkpoint is None and is_first()
+    if is_new and (warning := few_demonstrations(len(rows), config.model.base)):
+        _LOG.warning("%s", warning)
     keep_freed_memory()
     if checkpoint is None:
         texts = [text for row in rows for text in row]

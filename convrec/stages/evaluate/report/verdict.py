@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from convrec.stages.evaluate.report.markdown import estimate_text
 from convrec.stages.evaluate.report.tables import HEADLINE_METRIC, Cell
+from convrec.utils.sample_sizes import FEW_TEST_POSTS
 
 Pair = tuple[str, str]
 
@@ -111,8 +112,16 @@ def evaluation_verdict(
         f"Paired on {cell['n']:,} test samples with lists of both. 95% intervals over {unit}; they "
         "do not cover what another training seed would change."
     ]
+    if cell["n"] < FEW_TEST_POSTS:
+        notes.append(
+            f"{cell['n']:,} test samples are few (fewer than {FEW_TEST_POSTS}): other samples may "
+            "well give another result."
+        )
+    values = [systems.get(system, {}).get(HEADLINE_METRIC, {}).get("value") for system in shown]
+    if values == [0, 0]:
+        notes.insert(0, "Both score 0: no list of either names a right item.")
     size = pairs[shown].get(f"detectable {HEADLINE_METRIC}")
-    if headline.direction == 0 and size:
+    if headline.direction == 0 and size and size["value"] > 0:
         notes.insert(
             0,
             f"A test set of this size detects a true difference of {size['value']:.3f} with "

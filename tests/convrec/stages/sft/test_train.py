@@ -31,11 +31,14 @@ def test_labels_cover_only_the_completion(micro: Config) -> None:
     assert tokenizer.decode(ids[: -len(trained)]) == "<|user|>more like Heat<|assistant|>"
 
 
-def test_training_lowers_the_loss_and_reports(micro: Config, tmp_path: Path) -> None:
+def test_training_lowers_the_loss_and_reports(
+    micro: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     seen: list[tuple[int, int]] = []
     figures, curves = train_sft(
         ROWS, ROWS[:4], micro, tmp_path, seed=1, progress=lambda d, t, _: seen.append((d, t))
     )
+    assert f"{len(ROWS)} demonstrations are too few for model.base=tiny" in caplog.text
     held = [value for _, name, value in curves.iter_rows() if name == "validation_loss"]
     assert len(held) == 3
     assert held[-1] < held[0] - 0.3

@@ -104,3 +104,15 @@ def test_systems_without_a_pair_are_only_named() -> None:
 
 def test_an_interval_that_ends_at_zero_includes_it() -> None:
     assert interval_text(cells(0.1, 0.0, 0.2)["ndcg@20"]) == "the 95% interval includes 0"
+
+
+def test_a_small_test_set_without_a_hit_is_called_so() -> None:
+    zero: dict[str, Cell] = {
+        name: {"metric": name, "value": 0.0, "low": 0.0, "high": 0.0, "n": 6}
+        for name in ("ndcg@20", "detectable ndcg@20")
+    }
+    systems = {"rank_grpo": zero, "sft": zero}
+    notes = evaluation_verdict({("rank_grpo", "sft"): zero}, systems, "rank_grpo", "posts").notes
+    assert notes[0] == "Both score 0: no list of either names a right item."
+    assert notes[-1].startswith("6 test samples are few")
+    assert not any("detects" in note for note in notes)
