@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from convrec.artifacts import Store
 from convrec.artifacts.ducklake.lake import open_lake
 from tests.support.servers import Postgres, postgres
+
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")  # a busy machine is no failure
 
 
 @pytest.fixture(scope="session")

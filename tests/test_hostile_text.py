@@ -112,7 +112,7 @@ ANYTHING = st.text(st.one_of(st.sampled_from(MARKS), st.characters()), max_size=
 
 
 @pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=ANYTHING)
 def test_any_text_is_parsed_or_rejected(parser: Callable[[str], Any], text: str) -> None:
     parses_or_rejects(parser, text)
@@ -140,7 +140,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(JSON, JSON)
 def test_any_response_is_a_success_or_a_failure(message: Any, usage: Any) -> None:
     for body in ({"choices": [{"message": message}], "usage": usage}, message):
@@ -153,7 +153,7 @@ def test_any_response_is_a_success_or_a_failure(message: Any, usage: Any) -> Non
 ENTRY = st.fixed_dictionaries({"candidate": st.integers(0, 3), "rating": st.integers(-3, 3)})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(JSON | st.lists(ENTRY, max_size=3))
 @example([{"candidate": 1, "rating": 2}, {"candidate": 2, "rating": -2}])
 @example([{"candidate": 1, "rating": 3}, {"candidate": 2, "rating": -2}])

@@ -22,14 +22,22 @@ def alias_inputs(ctx: StepContext) -> dict[str, str]:
 
     So the ids of all other artifacts are those of versions that did not read aliases.
     """
+    if not (ctx.has("catalog") and ctx.has("conversations")):
+        return {}
     if ctx.frames.keys() & {"catalog", "conversations"}:
-        return _alias_inputs(ctx)
-    parents = [ctx.parents[role].artifact_id for role in ("catalog", "conversations")]
-    return _LATEST_INPUTS.get((ctx.store.home, *parents), lambda: _alias_inputs(ctx))
+        return _alias_inputs(ctx, ctx.frame("catalog"))
+    catalog, conversations = (
+        ctx.parents[role].artifact_id for role in ("catalog", "conversations")
+    )
+    columns = "item_id, title, year, aliases"
+    return _LATEST_INPUTS.get(
+        (ctx.store.home, catalog, conversations),
+        lambda: _alias_inputs(ctx, ctx.store.query(catalog, columns)),
+    )
 
 
-def _alias_inputs(ctx: StepContext) -> dict[str, str]:
-    catalog = ctx.frame("catalog")
+def _alias_inputs(ctx: StepContext, catalog: pl.DataFrame) -> dict[str, str]:
+    """Reads the conversations only if the catalog has aliases."""
     if AliasIndex(catalog).is_empty:
         return {}
     found = find_aliases(ctx.frame("conversations", *TITLE_COLUMNS), catalog)
