@@ -74,6 +74,13 @@ def score(
             err=True,
         )
     _report_bad_rows(result)
+    if result.marked_lines:
+        typer.echo(
+            f"note: {result.marked_lines:,} lines, such as {result.marked_example!r}, name items "
+            "of the catalog but for a number or bullet, which counts as part of the title; remove "
+            "it from the lists to have them scored",
+            err=True,
+        )
     if not write_json(_score_json(result), json_file):
         _print_table(result)
 

@@ -7,6 +7,7 @@ reported and skipped.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import polars as pl
 
 from convrec.catalog.exact_matches import has_years
 from convrec.catalog.load import load_configured_catalog, read_catalog_rows
@@ -35,13 +37,16 @@ from convrec.metrics.scored_lists import EvaluationProtocol, ListBatch, ListToSc
 from convrec.stages.evaluate.score_rows import BadRow, ScoreRow, read_score_rows
 from convrec.titles.aliases import AliasIndex
 from convrec.titles.index import TitleIndex
-from convrec.titles.line_format import parse_chat_list
+from convrec.titles.line_format import LineFormat, parse_chat_list
 from convrec.utils.files import atomic_path
 
 _CHUNK = 5000
 """Rows that are scored at once."""
 
 _CACHED_TITLES = 1 << 16
+
+_MARKED_LINE = re.compile(r"^((?:\d{1,3}[.):]|[-*•])[ \t]+(\S.*))$", re.MULTILINE)
+"""A line with a number or a bullet, and what follows."""
 
 BatchMatcher = Callable[[Sequence[ListToScore]], ListBatch]
 
@@ -50,7 +55,8 @@ BatchMatcher = Callable[[Sequence[ListToScore]], ListBatch]
 class Score:
     """The metrics of a file of lists, each the mean over `cases` values with its interval.
 
-    Cases are lists, or (list, item) pairs under `per-label`.
+    Cases are lists, or (list, item) pairs under `per-label`. `marked_lines` counts the lines that
+    would name an item of the catalog without their number or bullet, under `standard`.
     """
 
     protocol: EvaluationProtocol
@@ -59,6 +65,8 @@ class Score:
     bad_rows: tuple[BadRow, ...]
     bad_catalog_rows: int
     cases: int
+    marked_lines: int = 0
+    marked_example: str = ""
 
 
 def score_file(
@@ -82,7 +90,11 @@ def score_file(
         InputError: The file cannot be read, is no JSONL, or has no usable row.
         CatalogError: The catalog cannot be used.
     """
-    match, bad_catalog_rows = _protocol_matcher(catalog, protocol, config or Config())
+    config = config or Config()
+    items, bad_catalog = load_configured_catalog(catalog, config)
+    match = _protocol_matcher(items, catalog, protocol, config)
+    find_marked = _marked_line_finder(items, config.line_format)
+    marked: list[str] = []
     bad_rows: list[BadRow] = []
     contexts: list[str] = []
     lists = 0
@@ -91,6 +103,8 @@ def score_file(
         rows = read_score_rows(path, protocol, bad_rows)
         while chunk := list(islice(rows, _CHUNK)):
             batch = match([row.to_score for row in chunk])
+            if protocol == "standard":
+                marked += (line for row in chunk for line in find_marked(row.to_score.completion))
             metrics = ranking_metrics(batch)
             for name, of_chunk in {**metrics, **batch.quality}.items():
                 values.setdefault(name, []).append(of_chunk)
@@ -110,27 +124,54 @@ def score_file(
     table = np.column_stack([np.concatenate(chunks) for chunks in values.values()])
     intervals = Bootstrap(contexts, resamples=resamples, seed=seed).intervals(table)
     means = dict(zip(values, intervals, strict=True))
-    return Score(protocol, lists, means, tuple(bad_rows), bad_catalog_rows, len(contexts))
+    return Score(
+        protocol,
+        lists,
+        means,
+        tuple(bad_rows),
+        bad_catalog.height,
+        len(contexts),
+        len(marked),
+        marked[0] if marked else "",
+    )
+
+
+def _marked_line_finder(items: pl.DataFrame, form: LineFormat) -> Callable[[str], list[str]]:
+    """Finds the lines of a completion that are items of the catalog but for a number or bullet."""
+    index = TitleIndex(items.select("item_id", "title", "year").iter_rows())
+
+    @lru_cache(_CACHED_TITLES)
+    def is_marked(line: str, rest: str) -> bool:
+        plain, whole = form.parse(rest), form.parse(line)
+        return (
+            plain is not None
+            and index.find(plain.title, plain.year) is not None
+            and (whole is None or index.find(whole.title, whole.year) is None)
+        )
+
+    def find(completion: str) -> list[str]:
+        return [line for line, rest in _MARKED_LINE.findall(completion) if is_marked(line, rest)]
+
+    return find
 
 
 def _protocol_matcher(
-    catalog: Path, protocol: EvaluationProtocol, config: Config
-) -> tuple[BatchMatcher, int]:
+    frame: pl.DataFrame, catalog: Path, protocol: EvaluationProtocol, config: Config
+) -> BatchMatcher:
     line_format, columns = config.line_format, config.ingest.column_names
     if protocol == "reference" and not line_format.is_default:
         raise InputError(
             "the reference protocol parses lines as Title (year), and this profile writes "
             f"{line_format.example}; use --protocol standard"
         )
-    frame, bad_rows = load_configured_catalog(catalog, config)
     items = list(frame.select("item_id", "title", "year").iter_rows())
     titles = [(title, year) for _, title, year in items]
     if protocol == "reference":
         pairs = {*titles, *exact_titles(catalog, columns)}
-        return lambda lists: match_reference(lists, pairs), bad_rows.height
+        return lambda lists: match_reference(lists, pairs)
     if protocol == "per-label":
         names = CatalogNames(titles, line_format, parse_chat_list)
-        return lambda lists: match_per_label(lists, names), bad_rows.height
+        return lambda lists: match_per_label(lists, names)
     matcher = Matcher(TitleIndex(items), line_format)
     years = line_format.has_years and has_years(frame)
     aliases = AliasIndex(frame)
@@ -147,7 +188,7 @@ def _protocol_matcher(
         named = lists if aliases.is_empty else [with_catalog_titles(each) for each in lists]
         return match_standard(named, matcher, years=years)
 
-    return match, bad_rows.height
+    return match
 
 
 def exact_titles(catalog: Path, columns: Mapping[str, str]) -> set[TitleAndYear]:

@@ -244,3 +244,19 @@ def test_seen_titles_with_such_signs_are_seen(seen: Any, tmp_path: Path, catalog
         tmp_path / "lists.jsonl", GOOD | {"completion": "Heat (1995)", "seen_titles": [seen]}
     )
     assert score_file(lists, catalog, resamples=10).metrics["seen"].value == 1
+
+
+def test_lines_that_are_items_but_for_a_number_are_counted(tmp_path: Path) -> None:
+    catalog, lists = tmp_path / "catalog.csv", tmp_path / "lists.jsonl"
+    catalog.write_text("title,year\nHeat,1995\n12. Angry Men,1957\n", encoding="utf-8")
+    text = "1. Heat (1995)\n12. Angry Men (1957)\n- Heat (1995)\n2. Nothing (2001)\nHeat (1995)"
+    row = {
+        "completion": text,
+        "seen_titles": [],
+        "groundtruth_with_release_year": [["Heat", 1995]],
+    }
+    lists.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    result = score_file(lists, catalog)
+    assert (result.marked_lines, result.marked_example) == (2, "1. Heat (1995)")
+    said = run(lists, "--catalog", catalog)
+    assert "2 lines, such as '1. Heat (1995)', name items" in said.stderr
