@@ -61,18 +61,6 @@ def round_linear_weights(model: Any) -> None:
             weight.data = weight.data.clone()
 
 
-def make_embedding_gradient_sparse(model: Any) -> None:
-    """Let the embeddings have a sparse gradient if the output layer shares their weights.
-
-    The output layer's gradient is dense and comes first; autograd adds the other to it in place. A
-    dense one would take the memory of these weights once more, and be zero for all tokens but those
-    of the rows.
-    """
-    embeddings, output = model.get_input_embeddings(), model.get_output_embeddings()
-    if output is not None and output.weight is embeddings.weight:
-        embeddings.sparse = True
-
-
 def restore_float32(model: Any) -> None:
     """Convert all weights to float32, so that merging does not round adapters to bf16."""
     convert_weights(model, torch.float32)

@@ -44,7 +44,6 @@ from convrec.training.fsdp import reduce_in_float32
 from convrec.training.metrics_log import MetricsLog
 from convrec.training.model_options import (
     convert_frozen_weights,
-    make_embedding_gradient_sparse,
     round_linear_weights,
     set_attention,
 )
@@ -114,8 +113,6 @@ def make_trainer(
     reduce_in_float32(trainer)
     if bf16 and not torch.cuda.is_available():
         trim_before_backward(trainer.accelerator)
-        if not is_sharded():
-            make_embedding_gradient_sparse(trainer.model)
     if bf16 and trainer.ref_model is not None and not is_sharded():
         round_linear_weights(trainer.ref_model)
     trainer.remove_callback(PrinterCallback)

@@ -11,7 +11,6 @@ from convrec.errors import ConfigError
 from convrec.models.adapters import lora_config
 from convrec.training.model_options import (
     convert_frozen_weights,
-    make_embedding_gradient_sparse,
     restore_float32,
     round_linear_weights,
     set_attention,
@@ -74,28 +73,3 @@ def test_rounded_weights_give_the_same_logits(model: LlamaForCausalLM, tied: boo
     assert torch.equal(before, after)
     assert model.model.layers[0].mlp.up_proj.weight.dtype == torch.bfloat16
     assert model.lm_head.weight.dtype == model.model.embed_tokens.weight.dtype == torch.float32
-
-
-@pytest.mark.parametrize("tied", [True, False])
-def test_a_sparse_gradient_of_shared_embeddings_adds_up_to_the_dense_one(
-    model: LlamaForCausalLM, tied: bool
-) -> None:
-    model.config.tie_word_embeddings = tied
-    model = LlamaForCausalLM(model.config)
-    ids = torch.tensor([[1, 2, 2, 3], [4, 1, 0, 5]])
-
-    def gradient() -> torch.Tensor:
-        model.zero_grad(set_to_none=True)
-        for rows in ids.split(1):  # accumulated, as in micro-batches
-            with torch.autocast("cpu", torch.bfloat16):
-                loss = model(input_ids=rows, labels=rows).loss
-            loss.backward()
-        return model.get_input_embeddings().weight.grad.clone()
-
-    dense = gradient()
-    make_embedding_gradient_sparse(model)
-    assert model.get_input_embeddings().sparse == tied
-    again = gradient()
-    assert not again.is_sparse
-    assert dense.abs().max() > 1e-3
-    assert (dense - again).abs().max() <= 1e-7
