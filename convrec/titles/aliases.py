@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
@@ -38,6 +38,10 @@ class AliasIndex:
         """The title and year of the item that has this alias, or None."""
         item = self.find(title, year)
         return None if item is None else self._names[item]
+
+    def to_catalog_titles(self, titles: Iterable[TitleAndYear]) -> list[TitleAndYear]:
+        """The titles, with those of the items in place of their aliases."""
+        return [self.find_title(*title) or title for title in titles]
 
 
 def find_aliases(

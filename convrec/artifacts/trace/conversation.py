@@ -52,7 +52,7 @@ def trace_conversation(store: Store, name: str, path: LineagePath) -> dict[str, 
     aliases = AliasIndex(catalog)
     for sample in samples:
         for key in ("seen", "ground_truth"):
-            sample[key] = [aliases.find_title(*title) or title for title in sample[key]]
+            sample[key] = aliases.to_catalog_titles(sample[key])
     catalog = catalog.drop("aliases")
     lines = _line_format(path)
     names = {item: lines.format(title, year) for item, title, year in catalog.iter_rows()}

@@ -93,7 +93,8 @@ def score_file(
     config = config or Config()
     items, bad_catalog = load_configured_catalog(catalog, config)
     match = _protocol_matcher(items, catalog, protocol, config)
-    find_marked = _marked_line_finder(items, config.line_format)
+    is_standard = protocol == "standard"
+    find_marked = _marked_line_finder(items, config.line_format) if is_standard else None
     marked: list[str] = []
     bad_rows: list[BadRow] = []
     contexts: list[str] = []
@@ -103,7 +104,7 @@ def score_file(
         rows = read_score_rows(path, protocol, bad_rows)
         while chunk := list(islice(rows, _CHUNK)):
             batch = match([row.to_score for row in chunk])
-            if protocol == "standard":
+            if find_marked is not None:
                 marked += (line for row in chunk for line in find_marked(row.to_score.completion))
             metrics = ranking_metrics(batch)
             for name, of_chunk in {**metrics, **batch.quality}.items():
@@ -175,13 +176,9 @@ def _protocol_matcher(
     matcher = Matcher(TitleIndex(items), line_format)
     years = line_format.has_years and has_years(frame)
     aliases = AliasIndex(frame)
-    find_title = lru_cache(_CACHED_TITLES)(aliases.find_title)
 
     def with_catalog_titles(scored: ListToScore) -> ListToScore:
-        seen, wanted = (
-            [find_title(*title) or title for title in titles]
-            for titles in (scored.seen, scored.ground_truth)
-        )
+        seen, wanted = map(aliases.to_catalog_titles, (scored.seen, scored.ground_truth))
         return ListToScore(scored.completion, seen, wanted)
 
     def match(lists: Sequence[ListToScore]) -> ListBatch:
