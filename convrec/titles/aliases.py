@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import polars as pl
 
@@ -11,6 +12,8 @@ from convrec.titles.index import TitleIndex
 TitleAndYear = tuple[str, int | None]
 
 TITLE_COLUMNS = ("seen", "ground_truth")
+
+_CACHED_TITLES = 1 << 16
 
 
 class AliasIndex:
@@ -26,6 +29,7 @@ class AliasIndex:
         self._titles = TitleIndex(_names(catalog))
         self._aliases = TitleIndex(_aliases(catalog))
         self.is_empty = not any(True for _ in _aliases(catalog))
+        self._cached_title = lru_cache(_CACHED_TITLES)(self.find_title)
 
     def find(self, title: str, year: int | None) -> str | None:
         """The id of the item that has this alias, or None."""
@@ -41,7 +45,7 @@ class AliasIndex:
 
     def to_catalog_titles(self, titles: Iterable[TitleAndYear]) -> list[TitleAndYear]:
         """The titles, with those of the items in place of their aliases."""
-        return [self.find_title(*title) or title for title in titles]
+        return [self._cached_title(*title) or title for title in titles]
 
 
 def find_aliases(
