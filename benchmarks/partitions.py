@@ -63,7 +63,7 @@ def teacher_lists(ctx: StepContext, folder: Path) -> StepResult:
     import polars as pl
     from pyarrow.csv import open_csv
 
-    from convrec.stages.partitions import context_spans
+    from convrec.stages.contexts import context_spans
 
     owners = context_spans(ctx, "conversations")["context_id"]
 

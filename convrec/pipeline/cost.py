@@ -16,7 +16,7 @@ from convrec.llm.read import missing_requests
 from convrec.llm.requests import Request, distinct
 from convrec.pipeline.graph import Node
 from convrec.stages.base import StepContext
-from convrec.stages.partitions import unique_conversations
+from convrec.stages.contexts import conversation_contexts, text_slices
 from convrec.stages.reflect.pairs import MAX_DESCRIPTION
 from convrec.stages.reflect.prompt import expected_response_bytes, judge_body
 from convrec.stages.remap.cost_estimate import EmbeddingCost, estimate_embedding_cost
@@ -157,7 +157,7 @@ def description_cost_range(known: StepContext) -> dict[str, Any]:
             batch=config.remap.describe_source == "batch",
         )
 
-    lines = unique_conversations(known).height * config.list_length
+    lines = conversation_contexts(known).height * config.list_length
     titles = min(lines, round(TITLES_PER_ROOT_OF_LINES * math.sqrt(lines)))
     sample = requests_of(catalog.head(SAMPLE).with_columns(facts=pl.lit("")), config)
     low, added = cost_of(missing), cost_of(sample).times(titles / min(SAMPLE, catalog.height))
@@ -178,13 +178,14 @@ def judge_cost_range(known: StepContext) -> dict[str, Any]:
     lines = sorted((config.llm_line_format.format(title, year) for title, year in items), key=len)
     if config.reflect.describe:
         lines = [f"{line}: {'x' * MAX_DESCRIPTION}" for line in lines]
-    conversations = unique_conversations(known)
+    contexts = conversation_contexts(known)
     top, endpoint = config.reflect.top, endpoint_name(config)
 
     def cost_of(shown: list[str]) -> CostEstimate:
         requests = (
             Request(owner, endpoint, judge_body(conversation, shown, config))
-            for owner, conversation in conversations.iter_rows()
+            for texts in text_slices(known, contexts)
+            for owner, conversation in texts.iter_rows()
         )
         return estimate_cost(
             requests,
@@ -201,7 +202,7 @@ def judge_cost_range(known: StepContext) -> dict[str, Any]:
     high = cost_of(lines[-top:])
     low *= 1 - config.llm.max_failures
     return cost_row(
-        conversations.height * config.reflect.passes,
+        contexts.height * config.reflect.passes,
         CostEstimate(low, high.usd_high, high.prompt_tokens, high.completion_tokens),
     )
 

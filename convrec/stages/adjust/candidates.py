@@ -14,7 +14,7 @@ import polars as pl
 from convrec.catalog.exact_matches import filter_splits
 from convrec.stages.adjust.ground_truth import read_seen
 from convrec.stages.base import StepContext
-from convrec.stages.partitions import PARTITION, context_spans, row_range
+from convrec.stages.contexts import PARTITION, context_spans, row_range
 
 
 @dataclass(frozen=True)

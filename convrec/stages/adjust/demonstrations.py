@@ -31,13 +31,8 @@ from convrec.stages.adjust.ground_truth_first import put_ground_truth_first
 from convrec.stages.adjust.top_n import NO_ITEM, final_scores, top_items
 from convrec.stages.base import Step, StepContext
 from convrec.stages.catalog_titles import alias_inputs
-from convrec.stages.partitions import (
-    CHUNK,
-    SharedTables,
-    build_partitions,
-    catalog_lines,
-    context_spans,
-)
+from convrec.stages.contexts import catalog_lines, context_spans
+from convrec.stages.partitions import CHUNK, SharedTables, build_partitions
 from convrec.titles.index import TitleIndex
 from convrec.utils.folds import fold_item_id
 

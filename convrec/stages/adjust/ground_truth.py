@@ -10,7 +10,7 @@ import polars as pl
 
 from convrec.catalog.exact_matches import ItemLinker, filter_splits
 from convrec.stages.base import StepContext
-from convrec.stages.partitions import row_slices
+from convrec.stages.contexts import row_slices
 from convrec.titles.index import TitleIndex
 from convrec.titles.normalize import exact_key
 from convrec.utils.latest_value import LatestValue

@@ -8,7 +8,7 @@ from convrec.catalog.exact_matches import filter_splits
 from convrec.stages.adjust.ground_truth import link_ground_truth, read_seen
 from convrec.stages.adjust.top_n import NO_ITEM
 from convrec.stages.base import StepContext
-from convrec.stages.partitions import row_slices
+from convrec.stages.contexts import row_slices
 
 
 def put_ground_truth_first(ctx: StepContext, lists: pl.DataFrame) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from convrec.stages.adjust.array_spill import ArraySpill
 from convrec.stages.adjust.candidates import Candidates, candidate_blocks, read_contexts
 from convrec.stages.adjust.ground_truth import GroundTruth, read_ground_truth
 from convrec.stages.base import StepContext
-from convrec.stages.partitions import PARTITION
+from convrec.stages.contexts import PARTITION
 
 
 class OrderedCandidates:

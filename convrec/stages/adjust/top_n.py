@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from convrec.stages.adjust.candidates import Candidates
-from convrec.stages.partitions import PARTITION
+from convrec.stages.contexts import PARTITION
 from convrec.utils.topk import top_columns
 
 NO_ITEM = -1

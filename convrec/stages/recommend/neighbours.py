@@ -18,14 +18,9 @@ from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.stages.base import StepContext
+from convrec.stages.contexts import context_spans, rows_of_contexts
 from convrec.stages.ingest.dialogue_ids import dialogue_ids
-from convrec.stages.partitions import (
-    CHUNK,
-    SharedTables,
-    build_partitions,
-    context_spans,
-    rows_of_contexts,
-)
+from convrec.stages.partitions import CHUNK, SharedTables, build_partitions
 from convrec.stages.recommend.nearest_turns import NearestTurns
 from convrec.titles.index import TitleIndex
 

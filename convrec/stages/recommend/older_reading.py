@@ -15,7 +15,7 @@ from convrec.artifacts.store import Store
 from convrec.config import Config
 from convrec.llm.answer import read_answer
 from convrec.llm.read import responses_digest
-from convrec.llm.requests import Request
+from convrec.llm.requests import Request, chunks
 from convrec.llm.response_store import connection_with_keys
 from convrec.stages.recommend.parse import NO_ITEM, read_list
 from convrec.titles.line_format import parse_list_lines
@@ -36,15 +36,18 @@ WHERE NOT coalesce(CASE WHEN json_valid(response) THEN
 
 def answers_identity(requests: Iterable[Request], store: Store, config: Config) -> dict[str, str]:
     """The stored answers to `requests` as they enter an artifact id."""
-    keys: list[str] = []
+    is_older = True
 
-    def remember_keys() -> Iterator[Request]:
-        for request in requests:
-            keys.append(request.key)
-            yield request
+    def compare() -> Iterator[Request]:
+        nonlocal is_older
+        for chunk in chunks(requests):
+            if is_older:
+                keys = [request.key for request in chunk]
+                others = _other_answers(keys, store)
+                is_older = all(is_read_alike(response, config) for response in others)
+            yield from chunk
 
-    identity = {"answers": responses_digest(remember_keys(), store)}
-    is_older = all(is_read_alike(response, config) for response in _other_answers(keys, store))
+    identity = {"answers": responses_digest(compare(), store)}
     return identity if is_older else {**identity, "reading": READING}
 
 

@@ -6,7 +6,8 @@ Each context is asked once, however many users answered it. Paper: data construc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -17,12 +18,7 @@ from convrec.llm.answer import read_answer
 from convrec.llm.answer_check import Defect, ending_advice
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.model_settings import chat_limits, model_settings
-from convrec.llm.read import (
-    NO_RESPONSE,
-    failures_frame,
-    responses_state,
-    stored_answers,
-)
+from convrec.llm.read import NO_RESPONSE, responses_state, stored_answers
 from convrec.llm.requests import LazyRequests, Request
 from convrec.stages.base import (
     ANSWERS_USABLE,
@@ -32,7 +28,18 @@ from convrec.stages.base import (
     StepContext,
     stored_quality,
 )
-from convrec.stages.partitions import unique_conversations
+from convrec.stages.contexts import (
+    conversation_contexts,
+    read_texts,
+    text_slices,
+)
+from convrec.stages.partitions import (
+    CHUNK,
+    NotedRows,
+    SharedTables,
+    build_partitions,
+    read_notes,
+)
 from convrec.stages.recommend.neighbours import build_neighbour_lists, neighbour_settings
 from convrec.stages.recommend.older_reading import answers_identity
 from convrec.stages.recommend.parse import ParsedList, read_list
@@ -42,6 +49,9 @@ NO_LIST = (
     "recommend.max_tokens or the prompt in domain.teacher, or the file in recommend.replay"
 )
 """Why a run ends with this stage."""
+
+_NOTES = {"context_id": pl.String, "reason": pl.String, "final": pl.Boolean, "cut": pl.Boolean}
+"""Columns of the notes of a partition."""
 
 
 def teacher_messages(conversation: str, config: Config) -> list[dict[str, str]]:
@@ -60,64 +70,82 @@ def teacher_messages(conversation: str, config: Config) -> list[dict[str, str]]:
 
 def teacher_requests(ctx: StepContext) -> LazyRequests:
     """The request of each context, in order."""
-    config, teacher = ctx.config, ctx.config.recommend
+    contexts = conversation_contexts(ctx)
+
+    def make_requests() -> Iterator[Request]:
+        for conversations in text_slices(ctx, contexts):
+            yield from _requests_of(conversations, ctx.config)
+
+    return LazyRequests(make_requests, contexts.height)
+
+
+def _requests_of(conversations: pl.DataFrame, config: Config) -> Iterator[Request]:
+    """The requests for some conversations (context_id, conversation)."""
+    teacher = config.recommend
     limits = chat_limits(
         config, teacher.model, "recommend.max_tokens", teacher.max_tokens, teacher.temperature
     )
     extra = model_settings(config, teacher.model).extra
     endpoint = endpoint_name(config)
-    conversations = unique_conversations(ctx)
-
-    def make_requests() -> Iterator[Request]:
-        for context_id, conversation in conversations.iter_rows():
-            messages = teacher_messages(conversation, config)
-            body = {"model": teacher.model, **limits, "messages": messages, **extra}
-            yield Request(context_id, endpoint, body)
-
-    return LazyRequests(make_requests, conversations.height)
+    for context_id, conversation in conversations.iter_rows():
+        messages = teacher_messages(conversation, config)
+        body = {"model": teacher.model, **limits, "messages": messages, **extra}
+        yield Request(context_id, endpoint, body)
 
 
 def _build(ctx: StepContext) -> StepResult:
     if _has_no_teacher(ctx.config):
         return build_neighbour_lists(ctx)
-    context_ids: list[str] = []
-    lists: list[ParsedList] = []
-    failed: list[tuple[str, str, bool]] = []
-    cut = 0
-    for request, answer in stored_answers(teacher_requests(ctx), ctx.store):
-        cut += answer.is_cut
-        items, reason = read_list(answer, ctx.config)
-        if reason:
-            failed.append((request.owner, reason, reason != NO_RESPONSE))
-            continue
-        context_ids.append(request.owner)
-        lists.append(items)
-    rows = _list_rows(context_ids, lists)
-    answers = len(context_ids) + sum(final for *_, final in failed)
+    contexts = conversation_contexts(ctx)
+    rows = build_partitions(ctx, _build_partition, contexts.height, {"contexts": contexts})
+    notes = read_notes(rows)
+    failures = notes.filter(pl.col("reason") != "").select("context_id", "reason", "final")
+    lists = contexts.height - failures.height
+    cut = int(notes["cut"].sum())
+    undated = rows.scan().select(pl.col("year").null_count()).collect().item()
     figures: dict[str, float | int | str] = {
-        "contexts": len(context_ids),
-        ANSWERS_USABLE: f"{len(context_ids)} of {answers}",
-        "failed": len(failed),
-        "items a list": round(rows.height / max(len(context_ids), 1), 2),
-        "without a year": round(rows["year"].null_count() / max(rows.height, 1), 4),
+        "contexts": lists,
+        ANSWERS_USABLE: f"{lists} of {lists + failures['final'].sum()}",
+        "failed": failures.height,
+        "items a list": round(rows.height / max(lists, 1), 2),
+        "without a year": round(undated / max(rows.height, 1), 4),
         **({"answers cut at recommend.max_tokens": cut} if cut else {}),
     }
-    return StepResult(
-        rows,
-        figures,
-        failures_frame(failed),
-        useless="" if context_ids else NO_LIST.format(len(failed)),
-    )
+    useless = "" if lists else NO_LIST.format(failures.height)
+    return StepResult(rows, figures, failures, useless=useless)
 
 
-def _list_rows(context_ids: Sequence[str], lists: Sequence[ParsedList]) -> pl.DataFrame:
-    """One row per item: context_id, rank, line, title, year."""
-    lines = [line for items in lists for line, _ in items]
-    titles = [item for items in lists for _, item in items]
-    lengths = pl.Series([len(items) for items in lists], dtype=pl.UInt32)
+def _build_partition(
+    ctx: StepContext, shared: SharedTables, start: int, stop: int
+) -> Iterator[NotedRows]:
+    """The lists of the contexts `start` to `stop`.
+
+    Notes are of contexts without a list (reason) and of answers that were cut: context_id, reason,
+    final, cut.
+    """
+    contexts = shared["contexts"].slice(start, stop - start).collect()
+    requests = _requests_of(read_texts(ctx, contexts), ctx.config)
+    answers = stored_answers(requests, ctx.store)
+    while chunk := list(islice(answers, CHUNK)):
+        lists: dict[str, ParsedList] = {}
+        notes: list[tuple[str, str, bool, bool]] = []
+        for request, answer in chunk:
+            items, reason = read_list(answer, ctx.config)
+            if not reason:
+                lists[request.owner] = items
+            if reason or answer.is_cut:
+                notes.append((request.owner, reason, reason != NO_RESPONSE, answer.is_cut))
+        yield NotedRows(_list_rows(lists), pl.DataFrame(notes, _NOTES, orient="row"))
+
+
+def _list_rows(lists: Mapping[str, ParsedList]) -> pl.DataFrame:
+    """One row per item of the list of each context: context_id, rank, line, title, year."""
+    lines = [line for items in lists.values() for line, _ in items]
+    titles = [item for items in lists.values() for _, item in items]
+    lengths = pl.Series([len(items) for items in lists.values()], dtype=pl.UInt32)
     ranks = pl.DataFrame(
         {
-            "context_id": pl.Series(context_ids, dtype=pl.String),
+            "context_id": pl.Series(lists.keys(), dtype=pl.String),
             "rank": pl.int_ranges(1, lengths + 1, dtype=pl.Int32, eager=True),
         }
     )

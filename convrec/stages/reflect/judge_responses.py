@@ -47,6 +47,9 @@ AND NOT EXISTS (
 
 ROWS_PER_FETCH = 2048
 
+MAX_UNINDEXED = 65_536
+"""Requests whose pairs are indexed together."""
+
 _INDEX_COLUMNS = ("judge_key", "pass", "items", "request_key", "context_id")
 _IndexRow = tuple[str, int, list[str], str, str]
 
@@ -86,8 +89,9 @@ class JudgeResponses(ResponseSource):
     def index_stored(self, ctx: StepContext) -> None:
         """Index the pairs in responses that earlier runs stored without indexing them."""
         ResponseStore(ctx.store).recover()
-        for chunk in chunks(list(_unindexed_requests(ctx))):  # read before the first write
-            _insert_pairs(chunk, ctx.store)
+        while rows := _unindexed_pairs(ctx):
+            for chunk in chunks(rows):
+                _insert_pairs(chunk, ctx.store)
 
     def open_batch_requests(self, ctx: StepContext) -> list[Request]:
         """Requests in open batches about missing pairs, in other groups than this run's."""
@@ -110,7 +114,8 @@ class JudgeResponses(ResponseSource):
     def answered_count(self, ctx: StepContext) -> int:
         """How many requests the indexed pairs stand for."""
         slices = cached_pairs(ctx).slices()
-        return len({key for part in slices for key in part.requests["request_key"]})
+        keys = [part.requests["request_key"].hash() for part in slices]  # eight bytes each
+        return pl.concat(keys).n_unique() if keys else 0
 
     def quality(self, ctx: StepContext) -> AnswerQuality:
         """The answers without ratings, even after a repair."""
@@ -175,18 +180,20 @@ def _overlapping_requests(ctx: StepContext, batched: Iterable[Request]) -> Itera
                 break
 
 
-def _unindexed_requests(ctx: StepContext) -> Iterator[_IndexRow]:
-    """The pairs in the judge's responses that are not in the index."""
+def _unindexed_pairs(ctx: StepContext) -> list[_IndexRow]:
+    """Pairs in the judge's responses that are not in the index: some, or none if all are."""
     endpoint = endpoint_name(ctx.config)
     lines: dict[str, str] = {}  # one string object for equal lines
+    pairs: list[_IndexRow] = []
     with ctx.store.read_connection() as connection:
         result = connection.execute(_UNINDEXED_RESPONSES, [endpoint, ctx.config.reflect.model])
-        while rows := result.fetchmany(ROWS_PER_FETCH):
+        while len(pairs) < MAX_UNINDEXED and (rows := result.fetchmany(ROWS_PER_FETCH)):
             for request_key, owner, body in rows:
                 request = Request(owner or "", endpoint, json.loads(body))
                 for key, pass_number, items in _shown_passes(request, ctx):
                     interned = [lines.setdefault(line, line) for line in items]
-                    yield key, pass_number, interned, request_key, request.owner
+                    pairs.append((key, pass_number, interned, request_key, request.owner))
+    return pairs
 
 
 def _shown_passes(request: Request, ctx: StepContext) -> list[tuple[str, int, list[str]]]:

@@ -14,6 +14,7 @@ rating or to rating/L.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -21,19 +22,30 @@ import numpy as np
 import polars as pl
 
 from convrec.artifacts import StepResult
+from convrec.artifacts.parquet_rows import ParquetRows
 from convrec.config import Config
 from convrec.config.sections import Reflect
 from convrec.llm.read import NO_RESPONSE, failures_frame, responses_digest
 from convrec.llm.requests import Request
 from convrec.stages.base import ANSWERS_USABLE, Step, StepContext
+from convrec.stages.contexts import PARTITION
+from convrec.stages.partitions import (
+    NotedRows,
+    SharedTables,
+    build_partitions,
+    read_notes,
+    write_parquet,
+)
 from convrec.stages.reflect.bias import (
+    agreement_sums,
     bias_figures,
     pass_agreement,
     position_curve,
     position_effect,
+    rating_sums,
 )
 from convrec.stages.reflect.judge_responses import JudgeResponses, slice_repairs
-from convrec.stages.reflect.pairs import cached_pairs
+from convrec.stages.reflect.pairs import SLICE_CONTEXTS, cached_pairs
 from convrec.stages.reflect.parse import (
     ParsedRatings,
     UnusableResponse,
@@ -47,46 +59,92 @@ NO_RATING = (
 )
 """Why a run ends with this stage."""
 
+BY_PASS = {"ratings": "rating", "positions": "position", "shown": "shown"}
+"""Columns of a candidate that list a column of its pairs, by pass."""
+
 
 def _build(ctx: StepContext) -> StepResult:
-    reflect, pairs = ctx.config.reflect, cached_pairs(ctx)
-    parts: list[pl.DataFrame] = []
-    failures: list[tuple[str, str, bool]] = []
-    requests = responses = unusable = repairs = 0
-    for part in pairs.slices():
+    contexts = len(cached_pairs(ctx).context_ids)
+    rows = build_partitions(ctx, _build_partition, contexts, {}, chunk=SLICE_CONTEXTS)
+    notes = read_notes(rows)
+    sums = notes.drop("failures").sum().row(0, named=True)
+    if ctx.config.reflect.debias and sums["ratings"]:
+        rows = _without_bias(rows, position_curve(sums), ctx.config.reflect)
+    failures = notes.select(pl.col("failures").explode()).unnest("failures")
+    answers, usable = int(sums["answers"]), int(sums["answers"] - sums["unusable"])
+    unrated = rows.height and sums["unrated"] == rows.height
+    return StepResult(
+        rows,
+        {
+            "contexts": contexts,
+            "pairs without a rating": round(sums["unrated"] / max(rows.height, 1), 4),
+            ANSWERS_USABLE: f"{usable} of {answers}",
+            "answers not usable": round(sums["unusable"] / max(answers, 1), 4),
+            "repairs": int(sums["repairs"]),
+            "failed contexts": failures.height,
+            **pass_agreement(sums),
+            **bias_figures(sums),
+        },
+        failures,
+        useless=NO_RATING.format(failures.height) if unrated else "",
+    )
+
+
+def _build_partition(
+    ctx: StepContext, shared: SharedTables, start: int, stop: int
+) -> Iterator[NotedRows]:
+    """The judgments of the contexts `start` to `stop`, with s_reflect before `reflect.debias`.
+
+    Rows also have what that needs: s_remap, and `shown` by pass. The notes of a slice are one row:
+    `failures`, and sums.
+    """
+    pairs, reflect = cached_pairs(ctx), ctx.config.reflect
+    for first in range(start, stop, SLICE_CONTEXTS):
+        part = pairs.slice(first, min(first + SLICE_CONTEXTS, stop))
         parsed = parse_ratings(part.requests, ctx.store, reflect.scale)
         rated = _join_ratings(part.pairs, parsed.ratings)
-        failed = _failures(rated, parsed)
-        failures += [(pairs.context_ids[context], *why) for context, why in failed.items()]
-        parts.append(rated.with_columns(pl.col("request") + requests))
-        requests += part.requests.height
-        responses += parsed.responses
-        unusable += len(parsed.unusable)
-        repairs += parsed.repaired
-    rated = pl.concat(parts)
-    ratings = _single_ratings(rated, pairs.items)
-    curve = position_curve(ratings) if reflect.debias and ratings.height else None
-    rows = _candidate_rows(rated, curve, reflect)
-    rows = rows.with_columns(
-        context_id=pairs.context_ids.gather(rows["context"]),
-        item_id=pairs.items["item_id"].gather(rows["item"]),
-    )
-    unrated = rows["rating"].null_count()
-    return StepResult(
-        rows.select("context_id", "item_id", "rating", "ratings", "positions", "score"),
+        rows = _candidate_rows(rated, reflect)
+        failed = _failures(rated, parsed).items()
+        notes = {
+            "failures": failures_frame([(pairs.context_ids[n], *why) for n, why in failed]),
+            "answers": parsed.responses,
+            "unusable": len(parsed.unusable),
+            "repairs": parsed.repaired,
+            "unrated": rows["rating"].null_count(),
+            **rating_sums(_single_ratings(rated, pairs.items)),
+            **agreement_sums(rows),
+        }
+        named = rows.with_columns(
+            context_id=pairs.context_ids.gather(rows["context"]),
+            item_id=pairs.items["item_id"].gather(rows["item"]),
+        )
+        yield NotedRows(named.drop("context", "item"), _one_row(notes))
+
+
+def _one_row(values: Mapping[str, Any]) -> pl.DataFrame:
+    """A row of numbers, and of frames as lists of structs."""
+    return pl.DataFrame(
         {
-            "contexts": rows["context"].n_unique(),
-            "pairs without a rating": round(unrated / max(rows.height, 1), 4),
-            ANSWERS_USABLE: f"{responses - unusable} of {responses}",
-            "answers not usable": round(unusable / max(responses, 1), 4),
-            "repairs": repairs,
-            "failed contexts": len(failures),
-            **pass_agreement(rows),
-            **bias_figures(ratings),
-        },
-        failures_frame(failures),
-        useless=NO_RATING.format(len(failures)) if rows.height and unrated == rows.height else "",
+            name: value.to_struct().implode() if isinstance(value, pl.DataFrame) else [float(value)]
+            for name, value in values.items()
+        }
     )
+
+
+def _without_bias(rows: ParquetRows, curve: np.ndarray, reflect: Reflect) -> ParquetRows:
+    """The rows with the effect of position subtracted from each rating, in new files."""
+
+    def corrected(rated: pl.DataFrame) -> pl.DataFrame:
+        passes = rated.select("positions", "shown", pl.col("ratings").alias("rating"))
+        flat = passes.explode("rating", "positions", "shown").rename({"positions": "position"})
+        ratings = flat["rating"] - pl.Series(position_effect(flat, curve))
+        return _scored(rated, ratings, reflect)
+
+    files = tuple(file.with_name(f"debiased-{file.name}") for file in rows.files)
+    for source, target in zip(rows.files, files, strict=True):
+        slices = pl.read_parquet(source, glob=False).iter_slices(PARTITION)
+        write_parquet(map(corrected, slices), target)
+    return ParquetRows(files, rows.cleanup)
 
 
 def _join_ratings(pairs: pl.DataFrame, ratings: pl.DataFrame) -> pl.DataFrame:
@@ -108,27 +166,26 @@ def _single_ratings(rated: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     return rated.select("request", columns, length=lengths.gather(rated["item"]))
 
 
-def _candidate_rows(
-    rated: pl.DataFrame, curve: np.ndarray | None, reflect: Reflect
-) -> pl.DataFrame:
-    """One row a candidate: mean rating, ratings and positions by pass, and s_reflect.
-
-    With `curve` the effect of position is subtracted from each rating before the mean.
-    """
-    ratings = rated["rating"].cast(pl.Float64)
-    if curve is not None:
-        ratings = ratings - pl.Series(position_effect(rated, curve))
+def _candidate_rows(rated: pl.DataFrame, reflect: Reflect) -> pl.DataFrame:
+    """One row a candidate: mean rating, ratings, positions and shown by pass, remap, score."""
     by_candidate = (-1, reflect.passes)
+    lists = {name: rated[name].reshape(by_candidate).arr.to_list() for name in BY_PASS.values()}
     rows = rated.gather_every(reflect.passes).select(
         "context",
         "item",
-        pl.col("score"),
-        rating=ratings.reshape(by_candidate).arr.to_list().list.mean(),
-        ratings=rated["rating"].reshape(by_candidate).arr.to_list(),
-        positions=rated["position"].reshape(by_candidate).arr.to_list(),
+        remap="score",
+        **{name: lists[column] for name, column in BY_PASS.items()},
     )
+    return _scored(rows, rated["rating"], reflect)
+
+
+def _scored(rows: pl.DataFrame, ratings: pl.Series, reflect: Reflect) -> pl.DataFrame:
+    """The rows with the mean rating and s_reflect; `ratings` has one of each pass, in order."""
+    by_candidate = ratings.cast(pl.Float64).reshape((-1, reflect.passes))
     unit = reflect.weight / reflect.scale
-    return rows.with_columns(score=pl.col("score") + unit * pl.col("rating").fill_null(0.0))
+    return rows.with_columns(rating=by_candidate.arr.to_list().list.mean()).with_columns(
+        score=pl.col("remap") + unit * pl.col("rating").fill_null(0.0)
+    )
 
 
 def _failures(rated: pl.DataFrame, parsed: ParsedRatings) -> dict[int, tuple[str, bool]]:

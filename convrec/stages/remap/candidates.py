@@ -28,13 +28,13 @@ from convrec.artifacts.patched_rows import PatchedRows
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.stages.base import Step, StepContext
-from convrec.stages.partitions import (
-    CHUNK,
-    SharedTables,
-    build_partitions,
+from convrec.stages.contexts import (
     context_spans,
+    conversation_contexts,
+    read_texts,
     rows_of_contexts,
 )
+from convrec.stages.partitions import CHUNK, SharedTables, build_partitions
 from convrec.stages.remap.embedding import EmbeddingResponses, vector_inputs
 from convrec.stages.remap.incremental import affected_contexts, find_earlier_candidates
 from convrec.stages.remap.linked_titles import (
@@ -120,7 +120,7 @@ class _PartitionScorer:
 def _build(ctx: StepContext) -> StepResult:
     titles = link_teacher_titles(ctx)
     # context_id, row (the first in the conversations), and the list's first and last row
-    contexts = context_spans(ctx, "conversations").select("context_id", row="first")
+    contexts = conversation_contexts(ctx)
     lists = context_spans(ctx, "teacher_lists")
     contexts = contexts.join(lists, on="context_id", maintain_order="left")
     if contexts.is_empty():
@@ -193,9 +193,7 @@ def _build_partition(
 ) -> Iterator[pl.DataFrame]:
     """Build the candidates of the contexts `start` to `stop`."""
     contexts = shared["contexts"].slice(start, stop - start).collect()
-    spans = contexts.select("context_id", first="row", last="row")
-    conversations = rows_of_contexts(ctx, "conversations", spans, "context_id", "conversation")
-    conversations = conversations.join(contexts, on="row", how="semi", maintain_order="left")
+    conversations = read_texts(ctx, contexts)
     lists = rows_of_contexts(ctx, "teacher_lists", contexts, "context_id", "rank", "title", "year")
     titles = LinkedTitles(shared["titles"].collect())
     yield from _PartitionScorer(ctx, conversations, lists, titles).score_chunks()

@@ -27,7 +27,7 @@ from convrec.llm.model_settings import model_settings
 from convrec.llm.requests import LazyRequests, Request, chunks
 from convrec.llm.response_store import recovered_responses
 from convrec.stages.base import ResponseSource, StepContext
-from convrec.stages.partitions import context_spans, unique_conversations
+from convrec.stages.contexts import context_spans, conversation_contexts, read_texts
 from convrec.stages.remap.linked_titles import link_teacher_titles
 from convrec.stages.remap.local_encoder import LocalEncoder
 from convrec.stages.remap.texts import collect_texts
@@ -104,10 +104,10 @@ def _folder_digest(folder: Path) -> str:
 def required_texts(ctx: StepContext) -> pl.DataFrame:
     """The texts whose vectors the step uses; columns as in `collect_texts`."""
     listed = context_spans(ctx, "teacher_lists")
-    conversations = unique_conversations(ctx).join(
+    contexts = conversation_contexts(ctx).join(
         listed, on="context_id", how="semi", maintain_order="left"
     )
-    return collect_texts(ctx, link_teacher_titles(ctx), conversations)
+    return collect_texts(ctx, link_teacher_titles(ctx), read_texts(ctx, contexts))
 
 
 def missing_texts(ctx: StepContext) -> pl.DataFrame:

@@ -18,7 +18,7 @@ import polars as pl
 
 from convrec.artifacts import ArtifactRef, ArtifactSpec
 from convrec.stages.base import StepContext
-from convrec.stages.partitions import row_slices
+from convrec.stages.contexts import row_slices
 from convrec.stages.remap.linked_titles import LINK_COLUMNS, LinkedTitles, link_to_catalog
 from convrec.stages.remap.similarity import TfidfSimilarity
 from convrec.stages.remap.texts import item_texts, read_descriptions, title_texts

@@ -20,8 +20,8 @@ from convrec.models.manifest import serving_settings
 from convrec.models.prompts import student_prompt
 from convrec.stages.adjust import DEMONSTRATIONS
 from convrec.stages.base import StepContext
+from convrec.stages.contexts import catalog_lines
 from convrec.stages.evaluate.score_file import score_file
-from convrec.stages.partitions import catalog_lines
 from convrec.stages.rank_grpo.reward_function import ListScorer
 from convrec.stages.recommend.step import teacher_messages
 from convrec.titles.index import TitleIndex

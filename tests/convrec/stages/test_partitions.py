@@ -11,9 +11,10 @@ import pytest
 
 from convrec.artifacts import ArtifactRef, ArtifactSpec, StepResult, Store
 from convrec.config import load
-from convrec.stages import partitions
+from convrec.stages import contexts, partitions
 from convrec.stages.base import StepContext
-from convrec.stages.partitions import CHUNK, context_spans, ranges, row_slices, rows_of_contexts
+from convrec.stages.contexts import context_spans, row_slices, rows_of_contexts
+from convrec.stages.partitions import CHUNK, NotedRows, ranges, read_notes
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
 from convrec.stages.remap import candidates as remapped
 
@@ -137,6 +138,20 @@ def test_an_unfinished_file_is_not_kept(ctx: StepContext, tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / "work").iterdir()] == [".lock"]
 
 
+def test_notes_of_all_partitions_are_kept(ctx: StepContext, tmp_path: Path) -> None:
+    def build(ctx: StepContext, shared: Any, start: int, stop: int) -> Any:
+        for first in range(start, stop, 2):
+            odd = [n for n in range(first, min(first + 2, stop)) if n % 2]
+            rows = pl.DataFrame({"n": range(first, min(first + 2, stop))})
+            yield NotedRows(rows, pl.DataFrame({"odd": odd}, schema={"odd": pl.Int64}))
+
+    kept = spread(ctx, 3, workspace=tmp_path / "work")
+    built = partitions.build_partitions(kept, build, 7, {})
+    assert built.frame()["n"].to_list() == list(range(7))
+    assert read_notes(built)["odd"].to_list() == [1, 3, 5]
+    built.cleanup.close()
+
+
 def test_two_builds_do_not_share_a_folder(ctx: StepContext, tmp_path: Path) -> None:
     first = CANDIDATES.build(replace(ctx, workspace=tmp_path / "work"))
     second = CANDIDATES.build(replace(ctx, workspace=tmp_path / "work"))
@@ -164,7 +179,7 @@ def test_spans_do_not_depend_on_the_block_size(
         *((f"c{n}", n + 1, n + 1) for n in (4, 5, 6)),
     ]
     for size in (1, 2, 5):
-        monkeypatch.setattr(partitions, "SPAN_ROWS", size)
+        monkeypatch.setattr(contexts, "SPAN_ROWS", size)
         for role, expected in spans.items():
             in_memory = replace(ctx, frames={role: ctx.frame(role)})
             assert context_spans(ctx, role).equals(expected)
@@ -174,7 +189,7 @@ def test_spans_do_not_depend_on_the_block_size(
 def test_rows_between_distant_contexts_are_not_read(
     ctx: StepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "SPARSE", 1)
+    monkeypatch.setattr(contexts, "SPARSE", 1)
     for role in ("conversations", "teacher_lists"):
         all_rows, spans = ctx.rows(role, 0, 100, "context_id"), context_spans(ctx, role)
         distant = pl.col("context_id").is_in(["c0", "c6"])
@@ -194,8 +209,8 @@ def test_deleted_rows_do_not_hide_other_rows(
     refs = {**ctx.parents}
     refs["conversations"] = ctx.store.headers("conversations")[0].ref
     ctx = replace(ctx, parents=refs)
-    monkeypatch.setattr(partitions, "PARTITION", size)
-    monkeypatch.setattr(partitions, "SPAN_ROWS", size)
+    monkeypatch.setattr(contexts, "PARTITION", size)
+    monkeypatch.setattr(contexts, "SPAN_ROWS", size)
     rows = pl.concat(row_slices(ctx, "conversations", "context_id", "sample_id"))
     assert rows.drop("row").equals(before.filter(pl.col("context_id") != "c1"))
     assert context_spans(ctx, "conversations")["last"].to_list() == [0, 2, 3, 5, 6, 7]

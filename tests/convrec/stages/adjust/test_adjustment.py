@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from convrec.errors import InputError
-from convrec.stages import partitions
+from convrec.stages import contexts, partitions
 from convrec.stages.adjust import ADJUSTMENT, DEMONSTRATIONS, candidates, ordered_candidates
 from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
 from convrec.stages.adjust.top_n import mean_cutoff_score
@@ -88,7 +88,7 @@ def test_many_contexts_are_fitted_block_by_block(
     )
     whole = ADJUSTMENT.build(make_ctx(adjust_frames))
     lists = read_ordered_candidates(make_ctx(adjust_frames), {"train", "validation"})
-    for module in (candidates, ordered_candidates, partitions):
+    for module in (candidates, contexts, ordered_candidates, partitions):
         monkeypatch.setattr(module, "PARTITION", size)
     found = read_ordered_candidates(make_ctx(adjust_frames), {"train", "validation"}).select_split(
         "validation"

@@ -9,8 +9,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from convrec.artifacts import ArtifactSpec, StepResult, Store
+from convrec.artifacts.tables import KINDS
 from convrec.config import ROOT, Config, load
 from convrec.demo import judge, ratings, server
 from convrec.errors import BudgetExceeded, ConfigError
@@ -20,8 +22,9 @@ from convrec.llm.fetch import FetchResult
 from convrec.llm.requests import Request
 from convrec.llm.response_store import ResponseStore
 from convrec.pipeline.reparse import response_nodes
+from convrec.stages import partitions
 from convrec.stages.base import StepContext
-from convrec.stages.reflect import JUDGMENTS
+from convrec.stages.reflect import JUDGMENTS, judgments
 from convrec.stages.reflect.judge_responses import JudgeResponses
 from convrec.stages.reflect.pairs import Pairs, cached_pairs
 from convrec.stages.reflect.prompt import judge_body
@@ -231,6 +234,32 @@ def test_position_bias_of_the_demo_judge_is_corrected(config: Config, store: Sto
         spread[debias] = first - last
     assert spread[False] > 0.4
     assert abs(spread[True]) < spread[False] / 3
+
+
+@pytest.mark.parametrize("debias", [False, True])
+def test_the_number_of_partitions_changes_no_row(
+    config: Config, store: Store, monkeypatch: pytest.MonkeyPatch, debias: bool
+) -> None:
+    reflect = config.reflect.model_copy(update={"debias": debias})
+    runner = config.runner.model_copy(update={"partitions": 3})
+    config = config.model_copy(update={"reflect": reflect, "runner": runner})
+    llm = config.llm.model_copy(update={"max_failures": 1.0})
+    config = config.model_copy(update={"llm": llm})
+    monkeypatch.setattr(ratings, "SKIP", 0.3)  # answers without ratings, some repaired
+    for node, _, ctx in response_nodes(config, store):
+        fetch_responses(node.step, ctx, run="r", spent_usd=0.0, progress=lambda *_: None)
+        if node.stage != "reflect":
+            store.put(node.step.spec(ctx), node.step.build(ctx))
+    ctx = judge_ctx(config, store)
+    whole = JUDGMENTS.build(ctx)
+    monkeypatch.setattr(partitions, "CHUNK", 2)
+    monkeypatch.setattr(judgments, "SLICE_CONTEXTS", 2)
+    parts = JUDGMENTS.build(ctx)
+    assert len(parts.output.files) == 3
+    columns = list(KINDS["judgments"])
+    assert_frame_equal(parts.rows.select(columns), whole.rows.select(columns), abs_tol=1e-12)
+    assert parts.figures == whole.figures
+    assert parts.failures.equals(whole.failures)
 
 
 def test_the_id_does_not_depend_on_the_order_of_responses(

@@ -16,7 +16,7 @@ from convrec.artifacts import ArtifactRef, ArtifactSpec, StepResult, Store, dige
 from convrec.artifacts.patched_rows import PatchedRows
 from convrec.config import load
 from convrec.errors import WarehouseError
-from convrec.stages import partitions
+from convrec.stages import contexts
 from convrec.stages.base import StepContext
 from convrec.stages.remap import CANDIDATES, SIMILARITY_BASIS
 from convrec.stages.remap.incremental import edited_items, longest_increasing_subsequence
@@ -123,7 +123,7 @@ class EditedWarehouse:
 def test_edits_equal_a_fresh_warehouse(
     seed: int, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "SPARSE", 8 * (seed % 2))
+    monkeypatch.setattr(contexts, "SPARSE", 8 * (seed % 2))
     rng = random.Random(seed)
     items = list({one["item_id"]: one for one in (item(rng) for _ in range(40))}.values())
     first, frames = items, make_frames(rng, items)
