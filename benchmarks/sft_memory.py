@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import ROOT, command, figure, peak_mb, report
@@ -47,13 +49,14 @@ def settings(options: argparse.Namespace) -> Any:
     )
 
 
-def encoded(options: argparse.Namespace, tokenizer: Any) -> dict[str, list[list[int]]]:
+def encoded(options: argparse.Namespace, tokenizer: Any) -> dict[str, list[Any]]:
     """Rows of exactly `tokens` tokens, half of them with labels, with EOS at the end."""
     draw, half = random.Random(7), options.tokens // 2
     usable = [token for token in range(len(tokenizer)) if token not in tokenizer.all_special_ids]
     count, eos = options.rows * options.steps, tokenizer.eos_token_id
     ids = [[*draw.choices(usable, k=2 * half - 1), eos] for _ in range(count)]
-    return {"input_ids": ids, "labels": [[-100] * half + row[half:] for row in ids]}
+    labels = [[-100] * half + row[half:] for row in ids]
+    return {"input_ids": list(map(np.int32, ids)), "labels": list(map(np.int32, labels))}
 
 
 def ours(options: argparse.Namespace, folder: Path) -> tuple[float, int]:

@@ -80,7 +80,9 @@ def bare(folder: Path, rows: list[tuple[str, str]]) -> None:
         for batch in batches:
             ids, labels = (
                 torch.nn.utils.rnn.pad_sequence(
-                    [torch.tensor(row) for row in column], batch_first=True, padding_value=padding
+                    [torch.from_numpy(row).long() for row in column],
+                    batch_first=True,
+                    padding_value=padding,
                 )
                 for column, padding in zip(
                     zip(*batch, strict=True), (tokenizer.pad_token_id, -100), strict=True

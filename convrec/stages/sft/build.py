@@ -22,6 +22,9 @@ from convrec.training.launch import run_training
 from convrec.training.validation_sample import sample_contexts
 from convrec.utils.progress import Progress
 
+_COLUMNS = ("sample_id", "context_id", "split", "conversation", "prompt")
+"""Columns of the conversations that a training reads."""
+
 
 def training_rows(
     conversations: pl.DataFrame, demonstrations: pl.DataFrame, split: str, config: Config
@@ -51,11 +54,11 @@ def training_splits(ctx: StepContext) -> dict[str, list[TextPair]]:
     Lists of a source are cut to `list_length`. Conversations that the run's own data hold out are
     excluded, whatever their split in the source.
     """
-    config, conversations = ctx.config, ctx.frame("conversations")
+    config, conversations = ctx.config, ctx.frame("conversations", *_COLUMNS)
     tables = [(conversations, ctx.frame("demonstrations"))] if ctx.has("demonstrations") else []
     held_out = set(conversations.filter(pl.col("split") != "train")["conversation"])
     for source in config.sources:
-        source_conversations = ctx.frame(f"{source}:conversations")
+        source_conversations = ctx.frame(f"{source}:conversations", *_COLUMNS)
         usable = source_conversations.filter(
             (pl.col("split") != "train") | ~pl.col("conversation").is_in(held_out)
         )
@@ -109,7 +112,7 @@ def build_sft(ctx: StepContext) -> StepResult:
         settings,
         config,
         ctx.scratch,
-        ctx.frame("conversations"),
+        ctx.frame("conversations", *_COLUMNS),
     )
     return StepResult(row, figures=figures, curves=curves)
 
@@ -124,8 +127,9 @@ def build_untrained(ctx: StepContext) -> StepResult:
     parameters = student.model.num_parameters()
     save_student(student, ctx.scratch)
     settings = {"seed": config.seed, "model": config.model.model_dump(mode="json"), "steps": 0}
+    conversations = ctx.frame("conversations", *_COLUMNS)
     row = checkpoint_row(
-        config.model.base, parameters, settings, config, ctx.scratch, ctx.frame("conversations")
+        config.model.base, parameters, settings, config, ctx.scratch, conversations
     )
     return StepResult(row, figures={"parameters": parameters, "steps": 0})
 

@@ -14,8 +14,10 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -27,8 +29,8 @@ from convrec.utils.distributed import is_first
 TextPair = tuple[str, str]
 """Prompt text and completion text."""
 
-EncodedRows = dict[str, list[list[int]]]
-"""Columns `input_ids` and `labels`, one list per row."""
+EncodedRows = dict[str, list[NDArray[np.int32]]]
+"""Columns `input_ids` and `labels`, an array per row: a list takes nine times the memory."""
 
 IGNORED = -100
 """Label of tokens without loss."""
@@ -45,14 +47,15 @@ def encode_rows(rows: Sequence[TextPair], tokenizer: Any, config: Config) -> Enc
     An answer that is longer than `model.max_completion_tokens` keeps its whole lines, without EOS.
     A row of which not even one line fits is left out.
     """
-    ids, labels = [], []
+    ids: list[NDArray[np.int32]] = []
+    labels: list[NDArray[np.int32]] = []
     encode_once = cache(lambda text: encode_student_prompt(tokenizer, text, config))
     for text, completion in rows:
         answer = encode_completion(tokenizer, completion, config.model.max_completion_tokens)
         if answer:
             prompt = encode_once(text)
-            ids.append(prompt + answer)
-            labels.append([IGNORED] * len(prompt) + answer)
+            ids.append(np.array(prompt + answer, dtype=np.int32))
+            labels.append(np.array([IGNORED] * len(prompt) + answer, dtype=np.int32))
     return {"input_ids": ids, "labels": labels}
 
 
@@ -61,7 +64,7 @@ def count_cut_answers(rows: int, data: EncodedRows, tokenizer: Any, config: Conf
 
     Logs a warning if these are many. Raises TrainingError if all are.
     """
-    cut = rows - sum(labels[-1] == tokenizer.eos_token_id for labels in data["labels"])
+    cut = rows - sum(int(row[-1]) == tokenizer.eos_token_id for row in data["labels"])
     limit = config.model.max_completion_tokens
     if cut == rows:
         raise TrainingError(
@@ -133,6 +136,6 @@ class StepSampler(Sampler[int]):
 def append_blank_row(data: EncodedRows, pad: int) -> EncodedRows:
     """`data` with a last row of two padding tokens that has no loss."""
     return {
-        "input_ids": [*data["input_ids"], [pad, pad]],
-        "labels": [*data["labels"], [IGNORED, IGNORED]],
+        "input_ids": [*data["input_ids"], np.array([pad, pad], dtype=np.int32)],
+        "labels": [*data["labels"], np.array([IGNORED, IGNORED], dtype=np.int32)],
     }

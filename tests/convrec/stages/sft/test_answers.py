@@ -43,7 +43,8 @@ def test_cut_answers_have_whole_lines_and_no_end(micro: Config, tokenizer: Any) 
     assert texts[0] == f"{ROWS[0][1]}{tokenizer.eos_token}"
     assert set(texts[1].split("\n")) == {"Up (2009)", ""}
     assert texts[1].endswith("(2009)\n")
-    for ids, labels in zip(data["input_ids"], data["labels"], strict=True):
+    for row in zip(data["input_ids"], data["labels"], strict=True):
+        ids, labels = (tokens.tolist() for tokens in row)
         prompt = sum(label == IGNORED for label in labels)
         assert ids[prompt:] == labels[prompt:]
         assert labels[:prompt] == [IGNORED] * prompt

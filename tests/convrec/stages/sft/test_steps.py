@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
@@ -69,7 +70,9 @@ def test_rows_of_a_step_are_completed_with_blank_rows() -> None:
 
 
 def test_blank_rows_cost_nothing_next_to_others() -> None:
-    data = append_blank_row({"input_ids": [[5, 6, 7]], "labels": [[IGNORED, 6, 7]]}, pad=0)
+    data = append_blank_row(
+        {"input_ids": [np.array([5, 6, 7])], "labels": [np.array([IGNORED, 6, 7])]}, pad=0
+    )
     rows = [{name: column[i] for name, column in data.items()} for i in (0, 1, 1)]
     batch = RightPaddingCollator(pad=0)(rows)
     assert batch["input_ids"].tolist() == [[5, 6, 7]]

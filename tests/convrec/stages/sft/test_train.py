@@ -25,7 +25,7 @@ def sft(config: Config, **values: Any) -> Config:
 def test_labels_cover_only_the_completion(micro: Config) -> None:
     _, tokenizer = make_tiny(TEXTS, micro.model, seed=1)
     data = encode_rows([("more like Heat", "Up (2009)\nAlien (1979)")], tokenizer, micro)
-    ids, labels = data["input_ids"][0], data["labels"][0]
+    ids, labels = data["input_ids"][0].tolist(), data["labels"][0].tolist()
     trained = [i for i, label in zip(ids, labels, strict=True) if label != -100]
     assert tokenizer.decode(trained) == "Up (2009)\nAlien (1979)<|end|>"
     assert tokenizer.decode(ids[: -len(trained)]) == "<|user|>more like Heat<|assistant|>"
@@ -78,8 +78,8 @@ def test_validation_loss_is_a_mean_of_completion_tokens(
     total, count = 0.0, 0
     for ids, labels in zip(data["input_ids"], data["labels"], strict=True):
         with torch.no_grad():
-            logits = model(torch.tensor([ids])).logits[0, :-1]
-        target = torch.tensor(labels[1:])
+            logits = model(torch.from_numpy(ids)[None]).logits[0, :-1]
+        target = torch.from_numpy(labels[1:]).long()
         total += float(cross_entropy(logits, target, ignore_index=-100, reduction="sum"))
         count += int((target != -100).sum())
     _, name, value = curves.row(-1)
