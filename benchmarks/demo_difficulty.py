@@ -22,11 +22,12 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
 
+from convrec.artifacts import Store
 from convrec.catalog.load import load_configured_catalog
 from convrec.catalog.selection import bundled_catalog
 from convrec.config import Config, load
@@ -38,6 +39,7 @@ from convrec.metrics.protocols.standard import match_standard
 from convrec.metrics.registry import ranking_metrics
 from convrec.metrics.relevance import TitleAndYear
 from convrec.metrics.scored_lists import ListToScore
+from convrec.stages.base import StepContext
 from convrec.stages.evaluate.baselines import TrainingData, choose_k, knn, popularity, read_training
 from convrec.stages.evaluate.samples import Sample, held_out_samples
 from convrec.stages.ingest.read import read_conversations
@@ -99,7 +101,8 @@ def _read(options: argparse.Namespace) -> Data:
     conversations = pl.DataFrame(read_conversations(config)[0])
     file = bundled_catalog(config)
     assert file is not None
-    training = read_training(conversations, load_configured_catalog(file, config)[0])
+    frames = {"conversations": conversations, "catalog": load_configured_catalog(file, config)[0]}
+    training = read_training(StepContext(config, cast(Store, None), frames=frames))
     assert training is not None
     samples = held_out_samples(conversations, options.scored)
     posts = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from convrec.stages.base import StepContext
+from convrec.stages.contexts import split_rows
 from convrec.titles.aliases import TITLE_COLUMNS, AliasIndex, find_aliases, with_catalog_titles
 from convrec.utils.latest_value import LatestValue
 
@@ -15,6 +16,13 @@ _LATEST_INPUTS: LatestValue[dict[str, str]] = LatestValue()
 def read_conversations(ctx: StepContext) -> pl.DataFrame:
     """The conversations, with the titles of the catalog in `seen` and `ground_truth`."""
     return with_catalog_titles(ctx.frame("conversations"), ctx.frame("catalog"))
+
+
+def read_split(ctx: StepContext, split: str, *columns: str) -> pl.DataFrame:
+    """Columns of the conversations of one split, among them `seen` and `ground_truth`."""
+    return with_catalog_titles(
+        split_rows(ctx, "conversations", split, *columns), ctx.frame("catalog")
+    )
 
 
 def alias_inputs(ctx: StepContext) -> dict[str, str]:

@@ -13,7 +13,7 @@ from convrec.config.sections.model import SamplerName
 class Evaluate(Section):
     """Lists sampled on the test split, and their metrics."""
 
-    later_keys: ClassVar = frozenset({"limit", "vllm"})
+    later_keys: ClassVar = frozenset({"limit", "vllm", "knn_posts"})
     runtime_keys: ClassVar = frozenset({"batch_size"})
 
     samples: int = Field(
@@ -28,6 +28,9 @@ class Evaluate(Section):
     temperature: float = Field(1.0, ge=0, description="Sampling temperature; 0 is greedy.")
     batch_size: int = Field(64, gt=0, description="Prompts per batch.")
     bootstrap: int = Field(1000, gt=0, description="Resamples per confidence interval.")
+    knn_posts: int = Field(
+        100_000, ge=0, description="Training posts among which kNN looks; 0 takes all."
+    )
     vllm: bool = Field(False, description="Sample with vLLM on GPUs; needs `sampler=free`.")
 
     @property

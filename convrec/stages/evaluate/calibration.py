@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import polars as pl
 
-from convrec.catalog.exact_matches import ItemLinker, filter_splits
+from convrec.catalog.exact_matches import ItemLinker
 from convrec.metrics.bootstrap import CONFIDENCE_Z
 from convrec.stages.base import StepContext
+from convrec.stages.contexts import split_rows
 
 
 class RatingHitRate(NamedTuple):
@@ -31,7 +32,7 @@ def rating_hit_rates(ctx: StepContext) -> list[RatingHitRate]:
         return []
     catalog = ctx.frame("catalog")
     items = catalog.select("item_id").with_row_index("item")
-    test = filter_splits(ctx.frame("conversations"), {"test"}).filter(
+    test = split_rows(ctx, "conversations", "test", "context_id", "ground_truth").filter(
         pl.col("ground_truth").list.len() > 0
     )
     truths = (

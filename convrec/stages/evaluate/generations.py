@@ -159,7 +159,9 @@ def external_checkpoint_steps(folder: Path) -> ExternalSteps:
 
 def _serving_settings(ctx: StepContext) -> dict[str, Any]:
     """The serving settings of a checkpoint that was trained like the run's."""
-    template = data_template(ctx.config, ctx.frame("conversations"))
+    template = data_template(
+        ctx.config, ctx.frame("conversations", "split", "conversation", "prompt")
+    )
     return serving_settings(ctx.config, template)
 
 

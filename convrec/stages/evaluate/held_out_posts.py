@@ -12,6 +12,7 @@ from convrec.artifacts.lineage import checkpoint_catalog
 from convrec.config import Config
 from convrec.errors import InputError
 from convrec.stages.base import Step, StepContext
+from convrec.stages.contexts import split_rows
 
 COLUMNS = {
     "system": pl.String,
@@ -32,7 +33,8 @@ class HeldOutPosts(NamedTuple):
 
 def read_test_posts(ctx: StepContext) -> HeldOutPosts:
     """The test split, up to `evaluate.limit` posts. Raises InputError if it is empty."""
-    test = ctx.frame("conversations").filter(pl.col("split") == "test")
+    columns = ("sample_id", "context_id", "conversation", "prompt", "seen")
+    test = split_rows(ctx, "conversations", "test", *columns)
     posts = test.unique("context_id", keep="first", maintain_order=True)
     if limit := ctx.config.evaluate.limit:
         posts = posts.head(limit)

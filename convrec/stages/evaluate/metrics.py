@@ -19,13 +19,13 @@ from convrec.config import Config
 from convrec.errors import InputError
 from convrec.metrics.list_quality import QUALITY_METRICS
 from convrec.stages.base import Step, StepContext
-from convrec.stages.catalog_titles import alias_inputs, read_conversations
-from convrec.stages.evaluate.baselines import choose_k, read_training
+from convrec.stages.catalog_titles import alias_inputs, read_split
+from convrec.stages.evaluate.baselines import read_baselines
 from convrec.stages.evaluate.catalog_spread import catalog_spread_rows
 from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, MetricValues
 from convrec.stages.evaluate.held_out_facts import held_out_figures, held_out_json
 from convrec.stages.evaluate.paired import DETECTABLE, OUTCOMES, PAIRED_METRICS, paired_rows
-from convrec.stages.evaluate.samples import held_out_samples
+from convrec.stages.evaluate.samples import SAMPLE_COLUMNS, held_out_samples
 from convrec.stages.evaluate.slices import slice_masks, slice_rows
 from convrec.stages.evaluate.strata import popularity_strata
 from convrec.stages.evaluate.systems import system_lists
@@ -97,17 +97,16 @@ def _slices_json(metrics: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _build(ctx: StepContext) -> StepResult:
-    conversations, catalog = read_conversations(ctx), ctx.frame("catalog")
-    samples = held_out_samples(conversations)
+    samples = held_out_samples(read_split(ctx, "test", *SAMPLE_COLUMNS))
     if not samples:
         raise InputError(
             "the test split has no conversation with a ground truth, so nothing can be measured; "
             "check the conversations with `convrec artifacts show` and the setting ingest.path"
         )
-    evaluator = Evaluator(samples, catalog, ctx.config)
-    training = read_training(conversations, catalog)
-    k = choose_k(training, held_out_samples(conversations, "validation")) if training else 0
-    all_lists = system_lists(ctx, samples, evaluator.index, k)
+    evaluator = Evaluator(samples, ctx.frame("catalog"), ctx.config)
+    baselines = read_baselines(ctx)
+    training, k = baselines or (None, 0)
+    all_lists = system_lists(ctx, samples, evaluator.index, baselines)
     lists = {system: found for system, found in all_lists.items() if found}
     masks, strata = slice_masks(samples, ctx.config), popularity_strata(samples, training)
     mentions = training.mentions if training else None
@@ -154,7 +153,7 @@ def score_settings(config: Config) -> dict[str, Any]:
     return {
         **({"dialogue": pattern} if pattern else {}),
         "list_length": config.list_length,
-        "bootstrap": config.evaluate.bootstrap,
+        **config.evaluate.identity_settings("bootstrap", "knn_posts"),
         "seed": config.seed,
         **config.line_format.identity_settings,
     }

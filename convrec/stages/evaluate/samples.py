@@ -9,6 +9,17 @@ import polars as pl
 
 from convrec.metrics.relevance import TitleAndYear, titles_and_years
 
+SAMPLE_COLUMNS = (
+    "split",
+    "sample_id",
+    "context_id",
+    "seen",
+    "ground_truth",
+    "conversation",
+    "created_utc",
+)
+"""Columns of the conversations that a Sample is made of."""
+
 
 class Sample(NamedTuple):
     """One answered post of a held-out split."""
@@ -29,14 +40,13 @@ class SampleList(NamedTuple):
 
 
 def held_out_samples(conversations: pl.DataFrame, split: str = "test") -> list[Sample]:
-    """Return the samples of a split that have a ground truth, in order."""
-    rows = conversations.filter(conversations["split"] == split)
-    columns = ("sample_id", "context_id", "seen", "ground_truth", "conversation", "created_utc")
+    """Return the samples of a split that have a ground truth, in order; with SAMPLE_COLUMNS."""
+    rows = conversations.filter(conversations["split"] == split).select(SAMPLE_COLUMNS)
     return [
         Sample(
             sample, context, titles_and_years(seen), titles_and_years(truth), conversation, created
         )
-        for sample, context, seen, truth, conversation, created in rows.select(columns).iter_rows()
+        for _, sample, context, seen, truth, conversation, created in rows.iter_rows()
         if truth
     ]
 

@@ -24,9 +24,9 @@ from convrec.metrics.relevance import TitleAndYear, match_lines
 from convrec.stages.adjust.ordered_candidates import read_ordered_candidates
 from convrec.stages.adjust.top_n import NO_ITEM, top_items
 from convrec.stages.base import StepContext
-from convrec.stages.catalog_titles import read_conversations
-from convrec.stages.evaluate.baselines import choose_k, knn, popularity, read_training
-from convrec.stages.evaluate.samples import Sample, SampleList, held_out_samples, lists_by_context
+from convrec.stages.contexts import rows_by_id
+from convrec.stages.evaluate.baselines import Baselines, knn, popularity
+from convrec.stages.evaluate.samples import Sample, SampleList, lists_by_context
 from convrec.titles.index import TitleIndex
 from convrec.titles.line_format import LineFormat
 
@@ -36,43 +36,35 @@ SYSTEMS = ("teacher", "remapped", "reflected", "adjusted", *MODELS, *BASELINES)
 
 
 def system_lists(
-    ctx: StepContext, samples: list[Sample], index: TitleIndex, knn_k: int | None = None
+    ctx: StepContext, samples: list[Sample], index: TitleIndex, baselines: Baselines | None
 ) -> dict[str, list[SampleList]]:
     """Return the lists of every system whose artifact is a parent of the step, as in SYSTEMS.
 
-    `knn_k` is the k of kNN; None chooses it on validation. Samples for which a system has no list
-    (for example, the teacher failed on the context) are left out.
+    Samples for which a system has no list (for example, the teacher failed on the context) are left
+    out.
     """
+    contexts = pl.Series([sample.context_id for sample in samples], dtype=pl.String)
     lists = {}
     if "teacher_lists" in ctx.parents:
-        texts = teacher_texts(ctx.frame("teacher_lists"), ctx.config.llm_line_format)
+        rows = rows_by_id(ctx, "teacher_lists", contexts, "rank", "title", "year")
+        texts = teacher_texts(rows, ctx.config.llm_line_format)
         lists["teacher"] = lists_by_context(texts, samples)
     if "candidates" in ctx.parents:
-        lists["remapped"] = _remapped_lists(ctx, samples, index)
+        rows = rows_by_id(ctx, "candidates", contexts, "item_id", "rank")
+        lists["remapped"] = _remapped_lists(ctx, rows, samples, index)
     if "judgments" in ctx.parents:
         lists["reflected"] = _reflected_lists(ctx, samples)
     if "demonstrations" in ctx.parents:
-        lists["adjusted"] = _adjusted_lists(ctx.frame("demonstrations"), samples)
+        rows = rows_by_id(ctx, "demonstrations", contexts, "split", "sample_id", "completion")
+        lists["adjusted"] = _adjusted_lists(rows, samples)
     for model in MODELS:
         if f"generations_{model}" in ctx.parents:
             lists[model] = generated_lists(ctx.frame(f"generations_{model}"), samples)
-    return {**lists, **_baseline_lists(ctx, samples, knn_k)}
-
-
-def _baseline_lists(
-    ctx: StepContext, samples: list[Sample], knn_k: int | None
-) -> dict[str, list[SampleList]]:
-    """Return the lists of popularity and kNN; empty if the training split has no ground truth."""
-    conversations, n = read_conversations(ctx), ctx.config.list_length
-    training = read_training(conversations, ctx.frame("catalog"))
-    if training is None:
-        return {}
-    k = knn_k or choose_k(training, held_out_samples(conversations, "validation"))
-    form = _catalog_format(ctx)
-    return {
-        "popularity": _format_lists(popularity(training, samples, n), form),
-        "knn": _format_lists(knn(training, samples, n, k), form),
-    }
+    if baselines is not None:
+        (training, k), n, form = baselines, ctx.config.list_length, _catalog_format(ctx)
+        lists["popularity"] = _format_lists(popularity(training, samples, n), form)
+        lists["knn"] = _format_lists(knn(training, samples, n, k), form)
+    return lists
 
 
 def _catalog_format(ctx: StepContext) -> LineFormat:
@@ -98,13 +90,13 @@ def teacher_texts(teacher_lists: pl.DataFrame, line_format: LineFormat) -> dict[
     return {context: "\n".join(of_context) for context, of_context in lines.items()}
 
 
-def _remapped_lists(ctx: StepContext, samples: list[Sample], index: TitleIndex) -> list[SampleList]:
+def _remapped_lists(
+    ctx: StepContext, candidates: pl.DataFrame, samples: list[Sample], index: TitleIndex
+) -> list[SampleList]:
     items = ctx.frame("catalog").select("item_id", "title", "year").iter_rows()
     line_format = _catalog_format(ctx)
     line_of = {item_id: line_format.format(title, year) for item_id, title, year in items}
-    contexts = pl.Series([sample.context_id for sample in samples], dtype=pl.String)
-    rows = ctx.frame("candidates", "context_id", "item_id", "rank")
-    rows = rows.filter(pl.col("context_id").is_in(contexts.implode())).sort("context_id", "rank")
+    rows = candidates.sort("context_id", "rank")
     lines: dict[str, list[str]] = defaultdict(list)
     for context, item_id in rows.select("context_id", "item_id").iter_rows():
         lines[context].append(line_of[item_id])

@@ -19,7 +19,8 @@ from convrec.metrics.seed_intervals import seed_intervals
 from convrec.pipeline.experiments.algorithms.training_runs import TrainingRun
 from convrec.pipeline.graph import Node
 from convrec.stages.base import Step, StepContext
-from convrec.stages.catalog_titles import alias_inputs, read_conversations
+from convrec.stages.catalog_titles import alias_inputs, read_split
+from convrec.stages.evaluate.baselines import read_baselines
 from convrec.stages.evaluate.evaluator import (
     Evaluator,
     MetricRow,
@@ -28,7 +29,7 @@ from convrec.stages.evaluate.evaluator import (
 )
 from convrec.stages.evaluate.metrics import metrics_frame, score_settings
 from convrec.stages.evaluate.paired import PAIRED_METRICS
-from convrec.stages.evaluate.samples import SampleList, held_out_samples
+from convrec.stages.evaluate.samples import SAMPLE_COLUMNS, SampleList, held_out_samples
 from convrec.stages.evaluate.systems import generated_lists, system_lists
 
 ROLE_PREFIX = "generations of "
@@ -60,14 +61,15 @@ def _comparison_step(first: str) -> Step:
 
 
 def _build(ctx: StepContext, first: str) -> StepResult:
-    samples = held_out_samples(read_conversations(ctx))
+    samples = held_out_samples(read_split(ctx, "test", *SAMPLE_COLUMNS))
     if not samples:
         raise InputError(
             "the test split has no conversation with a ground truth, so training runs cannot be "
             "compared; check ingest.path"
         )
     evaluator = Evaluator(samples, ctx.frame("catalog"), ctx.config)
-    lists: dict[str, list[SampleList]] = dict(system_lists(ctx, samples, evaluator.index))
+    baselines = read_baselines(ctx)
+    lists: dict[str, list[SampleList]] = system_lists(ctx, samples, evaluator.index, baselines)
     seeds: dict[str, list[str]] = {}  # algorithm -> the systems of its seeds
     for role in (role for role in ctx.parents if role.startswith(ROLE_PREFIX)):
         system = role.removeprefix(ROLE_PREFIX)

@@ -20,13 +20,13 @@ from convrec.metrics.scored_lists import CUTOFFS
 from convrec.pipeline.experiments.checkpoints.contenders import Contender
 from convrec.pipeline.graph import Node
 from convrec.stages.base import Step, StepContext
-from convrec.stages.catalog_titles import alias_inputs, read_conversations
-from convrec.stages.evaluate.baselines import read_training
+from convrec.stages.catalog_titles import alias_inputs, read_split
+from convrec.stages.evaluate.baselines import read_baselines
 from convrec.stages.evaluate.catalog_spread import catalog_spread_rows
 from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, MetricValues
 from convrec.stages.evaluate.held_out_facts import held_out_figures
 from convrec.stages.evaluate.metrics import metrics_frame, score_settings
-from convrec.stages.evaluate.samples import Sample, SampleList, held_out_samples
+from convrec.stages.evaluate.samples import SAMPLE_COLUMNS, Sample, SampleList, held_out_samples
 from convrec.stages.evaluate.strata import popularity_strata, stratum_values
 from convrec.stages.evaluate.systems import generated_lists, system_lists
 
@@ -57,17 +57,18 @@ def shown_cutoff(list_length: int) -> int:
 
 
 def _build(ctx: StepContext, versus: Sequence[str]) -> StepResult:
-    conversations, catalog = read_conversations(ctx), ctx.frame("catalog")
-    samples = held_out_samples(conversations)
+    samples = held_out_samples(read_split(ctx, "test", *SAMPLE_COLUMNS))
     if not samples:
         raise InputError(
             "the test split has no conversation with a ground truth, so checkpoints cannot be "
             "compared; check ingest.path"
         )
-    evaluator = Evaluator(samples, catalog, ctx.config)
-    training = read_training(conversations, catalog)
+    evaluator = Evaluator(samples, ctx.frame("catalog"), ctx.config)
+    baselines = read_baselines(ctx)
+    training = baselines.training if baselines else None
     mentions = training.mentions if training else None
-    others = {name: x for name, x in system_lists(ctx, samples, evaluator.index).items() if x}
+    found = system_lists(ctx, samples, evaluator.index, baselines)
+    others = {name: some for name, some in found.items() if some}
     contenders = _contenders(ctx, samples)
     lists = {**others, **contenders}
     rows: list[MetricRow] = []

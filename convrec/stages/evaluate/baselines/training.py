@@ -9,12 +9,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
-from convrec.catalog.exact_matches import ItemLinker, filter_splits
+from convrec.catalog.exact_matches import ItemLinker
 from convrec.metrics import Floats, Ints
 from convrec.metrics.relevance import TitleAndYear, year_gap
+from convrec.stages.base import StepContext
+from convrec.stages.catalog_titles import read_split
+from convrec.stages.contexts import rows_by_id
 from convrec.stages.evaluate.samples import Sample
+from convrec.titles.aliases import TITLE_COLUMNS
 from convrec.titles.normalize import exact_key
 
 if TYPE_CHECKING:
@@ -23,19 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Training posts with a ground truth in the catalog; `items` are all catalog rows.
+    """Training posts with a ground truth in the catalog.
 
-    `answer_counts` (posts, catalog) says how many answers to a post name an item.
+    Attributes:
+        items: All catalog rows.
+        mentions: (catalog,) How many training answers name each item.
+        texts: The posts among which kNN looks for neighbors.
+        answer_counts: (posts, catalog) How many answers to each of them name an item.
     """
 
     items: list[TitleAndYear]
+    mentions: Floats
     texts: list[str]
     answer_counts: csr_matrix
-
-    @cached_property
-    def mentions(self) -> Floats:
-        """(catalog,) How many training answers name each item."""
-        return np.asarray(self.answer_counts.sum(axis=0), dtype=np.float64).ravel()
 
     @cached_property
     def by_popularity(self) -> Ints:
@@ -69,20 +72,25 @@ class TrainingData:
         return [self.items[row] for row in self.top_unseen_rows(ranked, sample, n)]
 
 
-def read_training(conversations: pl.DataFrame, catalog: pl.DataFrame) -> TrainingData | None:
-    """Return the training split; None if no training answer names a catalog item."""
+def read_training(ctx: StepContext) -> TrainingData | None:
+    """Return the training split; None if no training answer names a catalog item.
+
+    Of more than `evaluate.knn_posts` posts, the texts are those of a sample drawn by the seed.
+    """
     from scipy.sparse import csr_matrix
 
-    train = filter_splits(conversations, {"train"})
-    columns = ("sample_id", "context_id", "ground_truth")
-    answers = ItemLinker(catalog).link(train.select(columns), "ground_truth")
-    answers = answers.unique(maintain_order=True)
+    catalog, config = ctx.frame("catalog"), ctx.config
+    train = read_split(ctx, "train", "sample_id", "context_id", *TITLE_COLUMNS)
+    answers = ItemLinker(catalog).link(train, "ground_truth")
+    answers = answers.select("sample_id", "context_id", "item").unique(maintain_order=True)
     if answers.is_empty():
         return None
+    mentions = np.bincount(answers["item"].to_numpy(), minlength=catalog.height)
+    named = answers["context_id"].unique().sort()
+    chosen = named.gather(sample_numbers(len(named), config.evaluate.knn_posts, config.seed))
     posts = (
-        train.select("context_id", "conversation")
+        rows_by_id(ctx, "conversations", chosen, "conversation")
         .unique("context_id", keep="first", maintain_order=True)
-        .join(answers.select(pl.col("context_id").unique()), on="context_id", how="semi")
         .sort("context_id")
         .with_row_index("post")
     )
@@ -92,4 +100,13 @@ def read_training(conversations: pl.DataFrame, catalog: pl.DataFrame) -> Trainin
         (np.ones(len(rows), np.float32), (rows, items)), shape=(posts.height, catalog.height)
     )
     titles = list(catalog.select("title", "year").iter_rows())
-    return TrainingData(titles, posts["conversation"].to_list(), answer_counts)
+    return TrainingData(
+        titles, mentions.astype(np.float64), posts["conversation"].to_list(), answer_counts
+    )
+
+
+def sample_numbers(count: int, limit: int, seed: int) -> Ints:
+    """The numbers below `count`, in order; a sample of them above `limit` (0: no limit)."""
+    if not limit or count <= limit:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).permutation(count)[:limit])

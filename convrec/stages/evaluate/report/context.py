@@ -20,7 +20,8 @@ from convrec.llm.ledger import ledger_rows, sum_rows
 from convrec.metrics.scored_lists import WIDTH
 from convrec.stages.adjust.adjustment import CUTOFF_SCORE
 from convrec.stages.base import StepContext
-from convrec.stages.catalog_titles import read_conversations
+from convrec.stages.catalog_titles import read_split
+from convrec.stages.evaluate.baselines import read_baselines
 from convrec.stages.evaluate.calibration import RatingHitRate, rating_hit_rates
 from convrec.stages.evaluate.evaluator import interval_unit
 from convrec.stages.evaluate.held_out_facts import held_out_json, reachable_text
@@ -37,7 +38,7 @@ from convrec.stages.evaluate.report.tables import (
 )
 from convrec.stages.evaluate.report.training_curves import training_curves
 from convrec.stages.evaluate.report.verdict import evaluation_verdict, system_name
-from convrec.stages.evaluate.samples import held_out_samples
+from convrec.stages.evaluate.samples import SAMPLE_COLUMNS, held_out_samples
 from convrec.stages.evaluate.systems import MODELS, SYSTEMS, system_lists
 from convrec.titles.index import TitleIndex
 
@@ -49,13 +50,13 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
     """Return everything that the template of the report needs, by name."""
     config = ctx.config
     metrics = ctx.frame("metrics")
-    samples = held_out_samples(read_conversations(ctx))
+    samples = held_out_samples(read_split(ctx, "test", *SAMPLE_COLUMNS))
     index = TitleIndex(ctx.frame("catalog").select("item_id", "title", "year").iter_rows())
     evaluation = ctx.store.header(ctx.parents["metrics"].artifact_id)
     figures = evaluation.figures
-    knn_k = figures.get(KNN_FIGURE)
+    baselines = read_baselines(ctx, figures.get(KNN_FIGURE))
     picked = pick_samples(samples, config.seed)
-    lists = {s: x for s, x in system_lists(ctx, picked, index, knn_k).items() if x}
+    lists = {s: x for s, x in system_lists(ctx, picked, index, baselines).items() if x}
     parent_ids = [ref.artifact_id for ref in ctx.parents.values()]
     lineage = with_ancestors(ctx.store, parent_ids)
     ratings = rating_hit_rates(ctx)

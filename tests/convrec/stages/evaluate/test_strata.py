@@ -18,7 +18,8 @@ MENTIONS = [0, 1, 2, 4, 6, 8, 30, 40]
 
 
 def _training(mentions: list[int] = MENTIONS) -> TrainingData:
-    return TrainingData(ITEMS, ["post"], csr_matrix(np.array([mentions], dtype=np.float32)))
+    counts = np.array(mentions, dtype=np.float64)
+    return TrainingData(ITEMS, counts, ["post"], csr_matrix(counts[None]))
 
 
 def _sample(number: int, *wanted: int) -> Sample:

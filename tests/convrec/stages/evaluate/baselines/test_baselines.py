@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import polars as pl
 import pytest
 
+from convrec.artifacts import Store
+from convrec.config import Config
+from convrec.stages.base import StepContext
 from convrec.stages.evaluate.baselines import TrainingData, choose_k, knn, popularity, read_training
 from convrec.stages.evaluate.samples import Sample
 
@@ -15,6 +20,16 @@ POSTS = {
     "c": ("scary space ship", [2]),
     "d": ("balloons and a grumpy man", [3]),
 }
+CATALOG = pl.DataFrame(
+    [(f"i{row}", *item, []) for row, item in enumerate(ITEMS)],
+    schema={
+        "item_id": pl.String,
+        "title": pl.String,
+        "year": pl.Int32,
+        "aliases": pl.List(pl.String),
+    },
+    orient="row",
+)
 SCHEMA = ["sample_id", "context_id", "split", "conversation", "seen", "ground_truth"]
 
 
@@ -27,14 +42,16 @@ def training() -> TrainingData:
     rows = [(p, p, "train", text, [], titled(truth)) for p, (text, truth) in POSTS.items()]
     rows.append(("b2", "b", "train", POSTS["b"][0], [], titled([1])))
     rows.append(("t", "t", "test", "a heist", [], titled([2])))
-    catalog = pl.DataFrame(
-        [(f"i{row}", *item) for row, item in enumerate(ITEMS)],
-        schema=["item_id", "title", "year"],
-        orient="row",
-    )
-    found = read_training(pl.DataFrame(rows, schema=SCHEMA, orient="row"), catalog)
+    found = read_training(in_memory(rows, CATALOG))
     assert found is not None
     return found
+
+
+def in_memory(rows: list[Any], catalog: pl.DataFrame, **evaluate: int) -> StepContext:
+    conversations = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    config = Config.model_validate({"evaluate": evaluate})
+    frames = {"conversations": conversations, "catalog": catalog}
+    return StepContext(config, cast(Store, None), frames=frames)
 
 
 def make_sample(text: str, seen: list[tuple[str, int | None]], truth: list[int]) -> Sample:
@@ -76,5 +93,17 @@ def test_k_is_chosen_on_validation(training: TrainingData) -> None:
 
 def test_no_training_answer_in_the_catalog() -> None:
     rows = [("t", "t", "test", "a heist", [], titled([2]))]
-    catalog = pl.DataFrame({"item_id": ["i"], "title": ["Heat"], "year": [1995]})
-    assert read_training(pl.DataFrame(rows, schema=SCHEMA, orient="row"), catalog) is None
+    catalog = CATALOG.head(1)
+    assert read_training(in_memory(rows, catalog)) is None
+
+
+def test_knn_looks_at_a_sample_of_many_posts() -> None:
+    rows = [(p, p, "train", text, [], titled(truth)) for p, (text, truth) in POSTS.items()]
+    whole, part, same = (read_training(in_memory(rows, CATALOG, knn_posts=n)) for n in (0, 2, 2))
+    assert whole is not None
+    assert part is not None
+    assert same is not None
+    assert len(part.texts) == part.answer_counts.shape[0] == 2
+    assert part.texts == same.texts
+    assert set(part.texts) < set(whole.texts)
+    assert part.mentions.tolist() == whole.mentions.tolist()  # popularity is of all posts
