@@ -23,8 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,14 @@ from convrec.stages.reflect.pairs import cached_pairs
 COMMIT = 5000
 
 
-def settings(folder: Path, catalog: str) -> dict[str, Any]:
+def settings(folder: Path, catalog: str, more: Mapping[str, Any] = {}) -> dict[str, Any]:
     return {
         "ingest.path": str(folder / "train.jsonl"),
         "ingest.catalog": str(folder / catalog),
         "llm.base_url": "http://127.0.0.1:9/v1",  # no server: every request fails
         "llm.endpoint": "stored",
         "model.base": "tiny",
+        **more,
     }
 
 
@@ -60,18 +62,14 @@ def response(text: str) -> str:
 
 def teacher_answers(ctx: StepContext, folder: Path) -> Iterator[Response]:
     """The list of every context, in the format that the prompt asks for."""
-    lists: list[list[str]] = []
-    with (folder / "lists.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["rank"] == "1":
-                lists.append([])
-            lists[-1].append(f"{row['rank']}. {row['title']} ({row['year']})")
     requests = NODES["teacher_lists"].step.responses.requests
     assert requests is not None
-    for request, lines in zip(requests(ctx), lists, strict=True):
-        yield make_response(
-            request, response("\n".join(lines)), Usage(0, 0, 0), 0.0, run="fill", stage="recommend"
-        )
+    with (folder / "lists.csv").open(encoding="utf-8", newline="") as file:
+        lists = groupby(csv.DictReader(file), key=itemgetter("context"))
+        for request, (_, rows) in zip(requests(ctx), lists, strict=True):
+            lines = [f"{row['rank']}. {row['title']} ({row['year']})" for row in rows]
+            text = response("\n".join(lines))
+            yield make_response(request, text, Usage(0, 0, 0), 0.0, run="fill", stage="recommend")
 
 
 def judge_answers(ctx: StepContext, rng: random.Random) -> Iterator[Response]:
@@ -97,9 +95,9 @@ def keep(answers: Iterator[Response], store: Store) -> int:
     return total
 
 
-def fill(folder: Path, home: Path, catalog: str) -> None:
+def fill(folder: Path, home: Path, catalog: str, more: Mapping[str, Any] = {}) -> None:
     """Answers for all requests of a build of this catalog, and the artifacts in between."""
-    config = load("reddit-v2", settings(folder, catalog))
+    config = load("reddit-v2", settings(folder, catalog, more))
     store, refs = Store(home), {}
 
     def context(node: Node) -> StepContext:

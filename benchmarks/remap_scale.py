@@ -69,8 +69,9 @@ def read_catalog(file: str, rng: random.Random, vocabulary: list[str]) -> list[t
     return [item for item in items if item[1] > 1870]  # ingest rejects the others
 
 
-def generate(folder: Path, contexts: int, catalog_file: str) -> None:
-    """Write catalog.csv, train.jsonl and the teacher's titles (lists.csv)."""
+def generate(folder: Path, contexts: int, catalog_file: str, tests: int = 0) -> None:
+    """Write catalog.csv, train.jsonl, test.jsonl (the last `tests` contexts), and the teacher's
+    titles (lists.csv)."""
     rng = random.Random(7)
     vocabulary = words(rng, WORDS)
     catalog = read_catalog(catalog_file, rng, vocabulary)
@@ -80,17 +81,19 @@ def generate(folder: Path, contexts: int, catalog_file: str) -> None:
     with (folder / "catalog.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("title", "year"), *catalog])
     with (
-        (folder / "train.jsonl").open("w", encoding="utf-8") as posts,
+        (folder / "train.jsonl").open("w", encoding="utf-8") as train,
+        (folder / "test.jsonl").open("w", encoding="utf-8") as test,
         (folder / "lists.csv").open("w", encoding="utf-8", newline="") as lists,
     ):
         written = csv.writer(lists)
         written.writerow(("context", "rank", "title", "year"))
         for number in range(contexts):
+            split, posts = ("train", train) if number < contexts - tests else ("test", test)
             named = rng.choices(order, cum_weights=item_weights, k=5)
             text = rng.choices(vocabulary, cum_weights=word_weights, k=rng.randint(40, 200))
             talk = f"USER: post {number} {' '.join(text)}. I liked {named[0][0]} and {named[1][0]}."
             row = {
-                "sample_id": f"train_{number}",
+                "sample_id": f"{split}_{number}",
                 "prompt": [{"role": "user", "content": f"Here is the conversation: {talk}\n"}],
                 "completion": [{"role": "assistant", "content": ""}],
                 "seen_titles": [title for title, _ in named[:2]],
