@@ -51,6 +51,13 @@ def responses_state(
     return digest({"endpoint": endpoint_name(config), "rows": rows})
 
 
+def responses_version(store: Store) -> tuple[int, ...]:
+    """Changes whenever a response is stored or deleted."""
+    with store.read_connection() as connection:
+        query = "SELECT count(*), coalesce(max(rowid), 0) FROM llm_answers"
+        return tuple(connection.execute(query).fetchall()[0])
+
+
 def stored_answers(requests: Iterable[Request], store: Store) -> Iterator[tuple[Request, Answer]]:
     """Yield each request with its answer, in order.
 

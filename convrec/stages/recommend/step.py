@@ -13,12 +13,13 @@ from typing import Any
 import polars as pl
 
 from convrec.artifacts import StepResult
+from convrec.artifacts.identity import canonical_json
 from convrec.config import Config
 from convrec.llm.answer import read_answer
 from convrec.llm.answer_check import Defect, ending_advice
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.model_settings import chat_limits, model_settings
-from convrec.llm.read import NO_RESPONSE, responses_state, stored_answers
+from convrec.llm.read import NO_RESPONSE, responses_state, responses_version, stored_answers
 from convrec.llm.requests import LazyRequests, Request
 from convrec.stages.base import (
     ANSWERS_USABLE,
@@ -43,12 +44,19 @@ from convrec.stages.partitions import (
 from convrec.stages.recommend.neighbours import build_neighbour_lists, neighbour_settings
 from convrec.stages.recommend.older_reading import answers_identity
 from convrec.stages.recommend.parse import ParsedList, read_list
+from convrec.utils.latest_value import LatestValue
 
 NO_LIST = (
     "recommend got no list for any of {} conversations. Change recommend.model, "
     "recommend.max_tokens or the prompt in domain.teacher, or the file in recommend.replay"
 )
 """Why a run ends with this stage."""
+
+_READ_BY = {"recommend", "domain", "list_length", "llm"}
+"""Settings that requests and the reading of answers depend on."""
+
+_LATEST_QUALITY: LatestValue[AnswerQuality] = LatestValue()
+"""A run asks before and after it sends requests, often none."""
 
 _NOTES = {"context_id": pl.String, "reason": pl.String, "final": pl.Boolean, "cut": pl.Boolean}
 """Columns of the notes of a partition."""
@@ -195,9 +203,22 @@ class TeacherResponses(ResponseSource):
 
     def quality(self, ctx: StepContext) -> AnswerQuality:
         """The answers without a list."""
-        return stored_quality(
-            teacher_requests(ctx), ctx.store, lambda answer: read_list(answer, ctx.config)
+
+        def read() -> AnswerQuality:
+            return stored_quality(
+                teacher_requests(ctx), ctx.store, lambda answer: read_list(answer, ctx.config)
+            )
+
+        if "conversations" in ctx.frames:
+            return read()
+        key = (
+            ctx.store.location,
+            responses_version(ctx.store),
+            ctx.parents["conversations"].artifact_id,
+            endpoint_name(ctx.config),
+            canonical_json(ctx.config.model_dump(mode="json", include=_READ_BY)),
         )
+        return _LATEST_QUALITY.get(key, read)
 
     def find_defect(
         self, ctx: StepContext, request: Request, response: Mapping[str, Any]

@@ -21,10 +21,9 @@ import polars as pl
 
 Sums = Mapping[str, float]
 
-CENTERED = {"x": "relative position", "q": "its square", "l": "length / 10", "y": "rating"}
-"""Values by the letters that name the sums of their products, each centered on its request."""
-
 PRODUCTS = ("xx", "xq", "qq", "ll", "xy", "qy", "ly", "yy")
+"""Products of two values, each centered on its request: x is the relative position, q its square, l
+the length / 10, y the rating."""
 
 
 class BiasSlope(NamedTuple):
@@ -41,9 +40,8 @@ class BiasSlope(NamedTuple):
 def rating_sums(ratings: pl.DataFrame) -> dict[str, float]:
     """The sums that the curve of position and `bias_figures` need.
 
-    `ratings` and `requests` are counts. A name of two letters is the sum of the products of two
-    CENTERED values. `third N` is the number of ratings in that third of positions, and `third N
-    rating` their sum.
+    `ratings` and `requests` are counts, and a name of two letters is the sum of one of the PRODUCTS.
+    `third N` is the number of ratings in that third of positions, `third N rating` their sum.
     """
     x, y = relative_position(ratings), ratings["rating"].to_numpy().astype(float)
     values = {"x": x, "q": x**2, "l": ratings["length"].to_numpy() / 10, "y": y}
@@ -81,7 +79,7 @@ def position_effect(ratings: pl.DataFrame, curve: np.ndarray) -> np.ndarray:
 
 
 def bias_slope(cause: str, sums: Sums) -> BiasSlope:
-    """Estimate the linear effect of a CENTERED value within requests."""
+    """Estimate the linear effect of `cause`, `x` or `l`, within requests."""
     weight, product = sums[cause * 2], sums[f"{cause}y"]
     if weight <= 0:
         return BiasSlope(0.0, 0.0, 0.0)

@@ -7,6 +7,7 @@ from convrec.titles.chat_list.item import read_item
 from convrec.titles.chat_list.line_rule import ListForm, line_content
 from convrec.titles.chat_list.lines import read_items
 from convrec.titles.chat_list.markers import MarkedLine
+from convrec.titles.chat_list.plain import read_plain
 from convrec.titles.chat_list.remarks import is_refusal
 from convrec.titles.chat_list.structured import is_json, read_json
 from convrec.titles.chat_list.tables import html_as_lines, read_table
@@ -23,6 +24,8 @@ _ENOUGH = 3
 
 def read_list(text: str, form: ListForm, *, is_cut: bool = False) -> Items:
     """The items of an answer. If it `is_cut`, its last line counts only if a newline ends it."""
+    if form.is_default and not is_cut and (plain := read_plain(text)):
+        return plain
     best: Items = []
     turns = model_turns(text)
     for turn in turns:

@@ -106,4 +106,4 @@ def test_knn_looks_at_a_sample_of_many_posts() -> None:
     assert len(part.texts) == part.answer_counts.shape[0] == 2
     assert part.texts == same.texts
     assert set(part.texts) < set(whole.texts)
-    assert part.mentions.tolist() == whole.mentions.tolist()  # popularity is of all posts
+    assert part.mentions.tolist() == whole.mentions.tolist()  # all posts count for popularity
