@@ -40,7 +40,7 @@ class BiasSlope(NamedTuple):
 def rating_sums(ratings: pl.DataFrame) -> dict[str, float]:
     """The sums that the curve of position and `bias_figures` need.
 
-    `ratings` and `requests` are counts, and a name of two letters is the sum of one of the PRODUCTS.
+    `ratings` and `requests` are counts; a name of two letters is the sum of one of the PRODUCTS.
     `third N` is the number of ratings in that third of positions, `third N rating` their sum.
     """
     x, y = relative_position(ratings), ratings["rating"].to_numpy().astype(float)
