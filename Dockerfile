@@ -1,4 +1,4 @@
-# The image for runs in containers: docker build -t registry.example.com/convrec:0.1.0 .
+# The image for runs in containers: docker build -t registry.example.com/convrec:0.2.0 .
 #
 # The project is installed in editable mode, because profiles, catalogs and flows are read from its
 # folder. The torch build on PyPI includes CUDA. EXTRAS are extras of pyproject.toml (lake: Postgres

@@ -5,7 +5,7 @@ from typing import Any
 
 from convrec.utils.telemetry import disable_telemetry
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 disable_telemetry()
 

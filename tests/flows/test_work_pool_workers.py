@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import FlowRun
 from tests.support.deploy_files import read_job_template
 
 RUN = FlowRun(id=uuid4(), flow_id=uuid4(), name="brave-otter")
-COMMON = {"image": "registry.example.com/convrec:0.1.0", "env": {"OMP_NUM_THREADS": "4"}}
+COMMON = {"image": "registry.example.com/convrec:0.2.0", "env": {"OMP_NUM_THREADS": "4"}}
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:convrec"
 ECS = {
     **COMMON,

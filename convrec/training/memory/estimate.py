@@ -156,11 +156,21 @@ def _reference(shape: ModelShape, setup: TrainingSetup) -> float:
 def _embedding_gradients(shape: ModelShape, setup: TrainingSetup) -> float:
     """Gradients of the embeddings before they are added to those of earlier micro-batches.
 
-    Of embeddings that are also the head's weights: both gradients and their sum.
+    Of embeddings that are also the head's weights: both gradients and their sum, unless the head's
+    is added before (`convrec.training.chunked_head`).
     """
     if setup.lora or setup.sharded or setup.at_once == setup.rows:
         return 0.0
-    return float(_embeddings(shape) * FLOAT32_BYTES * (3 if _is_tied(shape) else 1))
+    has_three = _is_tied(shape) and not (_has_cpu_head(shape, setup) and setup.processes == 1)
+    return float(_embeddings(shape) * FLOAT32_BYTES * (3 if has_three else 1))
+
+
+def _has_cpu_head(shape: ModelShape, setup: TrainingSetup) -> bool:
+    """Whether the training adapts TRL's head for a CPU."""
+    from convrec.models.hardware import SMALL_MODEL  # imports torch
+
+    is_on_cpu = not setup.fused and setup.stage == "rank_grpo"
+    return is_on_cpu and shape.parameters >= SMALL_MODEL
 
 
 def _embeddings(shape: ModelShape) -> int:
@@ -200,8 +210,6 @@ def _activations(shape: ModelShape, setup: TrainingSetup) -> tuple[float, float]
 
 def _logits(shape: ModelShape, setup: TrainingSetup) -> float:
     """Logits, their log-probabilities and the gradient: in one piece, or tile by tile."""
-    from convrec.models.hardware import SMALL_MODEL  # imports torch
-
     vocabulary, width = int(shape.config.vocab_size), int(shape.config.hidden_size)
     size = setup.at_once * setup.completion * vocabulary
     max_size = MAX_LOGITS_GPU if setup.fused else MAX_LOGITS_CPU
@@ -210,7 +218,7 @@ def _logits(shape: ModelShape, setup: TrainingSetup) -> float:
         return 3.0 * size * FLOAT32_BYTES
     # Where shapes must not vary, TRL scores the prompt, too.
     skips_prompt, tile_rows = setup.fused, TILE_ROWS
-    if not setup.fused and setup.stage == "rank_grpo" and shape.parameters >= SMALL_MODEL:
+    if _has_cpu_head(shape, setup):
         skips_prompt, tile_rows = True, CPU_TILE_TOKENS
     tokens = setup.at_once * (setup.completion + (0 if skips_prompt else setup.prompt))
     rows, bytes_each = min(tokens, tile_rows), BF16_BYTES if setup.bf16 else FLOAT32_BYTES

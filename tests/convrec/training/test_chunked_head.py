@@ -36,14 +36,19 @@ def model_of(parameters: int) -> Any:
 
 
 def head_of(model: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    model.zero_grad()
+    out = backward(model)
+    return out.log_probs.detach(), out.entropy.detach(), model.lm_head.weight.grad
+
+
+def backward(model: Any) -> Any:
     torch.manual_seed(1)
     ids = torch.randint(0, VOCABULARY, (3, PROMPT + LIST))
     labels = ids.clone()
     labels[:, :PROMPT] = -100
     out = model(input_ids=ids, labels=labels, fused_lm_head=True)
-    model.zero_grad()
     out.log_probs.sum().backward()
-    return out.log_probs.detach(), out.entropy.detach(), model.lm_head.weight.grad
+    return out
 
 
 def test_smaller_tiles_without_prompts_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +69,24 @@ def test_smaller_tiles_without_prompts_give_the_same(monkeypatch: pytest.MonkeyP
     for mine, plain in zip(actual, expected, strict=True):
         assert torch.allclose(mine, plain, atol=1e-5)
     assert chunked_logprob.TOKEN_CHUNK_SIZE == 4096
+
+
+def test_gradients_of_several_backward_passes_add_up() -> None:
+    model = model_of(SMALL_MODEL)
+    once = head_of(model)[2].clone()
+    with cpu_head(model):
+        assert torch.allclose(head_of(model)[2], once, atol=1e-5)
+        backward(model)  # on top of those of `head_of`, as a step of two micro-batches has them
+    assert torch.allclose(model.lm_head.weight.grad, 2 * once, atol=1e-5)
+
+
+def test_frozen_weights_have_no_gradient() -> None:
+    model = model_of(SMALL_MODEL)
+    model.lm_head.weight.requires_grad_(False)
+    with cpu_head(model):
+        backward(model)
+    assert model.lm_head.weight.grad is None
+    assert model.model.norm.weight.grad is not None
 
 
 def test_a_small_model_keeps_the_head_of_trl() -> None:
