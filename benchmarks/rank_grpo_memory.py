@@ -37,8 +37,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "full, 1 list": {"micro_batch": 1},
     "full, 2 lists, recomputed": {"micro_batch": 2, "recompute": "on"},
     "full, 1 list, recomputed": {"micro_batch": 1, "recompute": "on"},
-    "full, 2 lists, recomputed, reference in bf16": {
-        "micro_batch": 2,
+    "full, 1 list, recomputed, reference in bf16": {
+        "micro_batch": 1,
         "recompute": "on",
         "weights": "bfloat16",
     },

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from prefect import flow
 from prefect.testing.utilities import prefect_test_harness
@@ -21,6 +22,7 @@ from convrec.pipeline.graph import NODES
 from convrec.stages.base import StepContext
 from convrec.stages.partitions import CHUNK
 from convrec.stages.remap import candidates
+from flows.build_sft_data import build_sft_data
 from tasks.dask import on_dask
 from tests.support import killed_worker
 from tests.support.generated_posts import generated_teacher_lists, write_generated_posts
@@ -51,7 +53,8 @@ def ctx(tmp_path: Path) -> StepContext:
     config, store = load("reddit-v2", settings), Store(tmp_path / "home")
     refs: dict[str, Any] = {}
     for name in ("catalog", "conversations", "teacher_lists", "similarity_basis"):
-        parents = {role: refs[node] for role, node in NODES[name].reads.items()}
+        reads = NODES[name].reads.items()
+        parents = {role: refs[node] for role, node in reads if node in refs}
         step_ctx = StepContext(config, store, parents)
         if name == "teacher_lists":
             spec = ArtifactSpec("teacher_lists", "recommend", 0)
@@ -83,6 +86,30 @@ def test_a_started_cluster_builds_the_rows_of_one_process(ctx: StepContext, time
     assert len(built.output.files) == 3
     assert built.rows.equals(alone.rows)
     assert built.figures == alone.figures
+
+
+def test_all_data_stages_on_a_cluster_give_the_rows_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: dict[str, dict[str, pl.DataFrame]] = {}
+    for kind in ("process", "dask"):
+        monkeypatch.setenv("CONVREC_HOME", str(tmp_path / kind))
+        settings = {
+            "ingest.contexts": {"train": 2 * CHUNK, "validation": 20, "test": 20},
+            "remap.describe": "off",
+            "reflect.passes": 1,
+            "runner.kind": kind,
+            "runner.partitions": 3,
+            "runner.workers": 2,
+        }
+        build_sft_data(profile="demo", overrides=settings)
+        store = Store(tmp_path / kind)
+        refs = [record.ref for record in store.headers()]
+        rows[kind] = {ref.artifact_id: store.read(ref.artifact_id) for ref in refs}
+    assert {name.rpartition("-")[0] for name in rows["dask"]} >= {"teacher_lists", "judgments"}
+    assert rows["dask"].keys() == rows["process"].keys()
+    for name, found in rows["dask"].items():
+        assert found.equals(rows["process"][name]), name
 
 
 @contextlib.contextmanager
