@@ -51,10 +51,10 @@ def responses_state(
     return digest({"endpoint": endpoint_name(config), "rows": rows})
 
 
-def responses_version(store: Store) -> tuple[int, ...]:
-    """Changes whenever a response is stored or deleted."""
+def table_version(store: Store, table: str = "llm_answers") -> tuple[int, ...]:
+    """Changes whenever a row is added to a table or deleted; by default, a response."""
     with store.read_connection() as connection:
-        query = "SELECT count(*), coalesce(max(rowid), 0) FROM llm_answers"
+        query = f"SELECT count(*), coalesce(max(rowid), 0) FROM {table}"  # noqa: S608
         return tuple(connection.execute(query).fetchall()[0])
 
 

@@ -71,18 +71,13 @@ class ContextPartition:
         tables = {name: _table(self.folder, name) for name in self.shared}
         shared = {name: pl.scan_parquet(table, glob=False) for name, table in tables.items()}
         built = self.build(ctx, shared, self.start, self.stop)
-        notes: list[pl.DataFrame] = []
-        with atomic_path(self.file) as part:
-            write_parquet(self._rows(ctx, built, notes), part)
-            if notes:
-                pl.concat(notes).write_parquet(_notes_file(self.file))
+        write_parquet(self._rows(ctx, built), self.file)
 
     def _rows(
-        self,
-        ctx: StepContext,
-        built: Iterator[pl.DataFrame | NotedRows],
-        notes: list[pl.DataFrame],
+        self, ctx: StepContext, built: Iterator[pl.DataFrame | NotedRows]
     ) -> Iterator[pl.DataFrame]:
+        """The rows; the notes are written after the last, before the file of the rows appears."""
+        notes: list[pl.DataFrame] = []
         for number, chunk in enumerate(built, start=1):
             if isinstance(chunk, NotedRows):
                 notes.append(chunk.notes)
@@ -92,6 +87,8 @@ class ContextPartition:
             ctx.progress(
                 min(self.start + number * self.chunk, self.stop), self.contexts, "contexts"
             )
+        if notes:
+            pl.concat(notes).write_parquet(_notes_file(self.file))
 
 
 def build_partitions(

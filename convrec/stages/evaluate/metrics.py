@@ -19,13 +19,13 @@ from convrec.config import Config
 from convrec.errors import InputError
 from convrec.metrics.list_quality import QUALITY_METRICS
 from convrec.stages.base import Step, StepContext
-from convrec.stages.catalog_titles import alias_inputs, read_split
+from convrec.stages.catalog_titles import alias_inputs
 from convrec.stages.evaluate.baselines import read_baselines
 from convrec.stages.evaluate.catalog_spread import catalog_spread_rows
 from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, MetricValues
 from convrec.stages.evaluate.held_out_facts import held_out_figures, held_out_json
 from convrec.stages.evaluate.paired import DETECTABLE, OUTCOMES, PAIRED_METRICS, paired_rows
-from convrec.stages.evaluate.samples import SAMPLE_COLUMNS, held_out_samples
+from convrec.stages.evaluate.samples import read_samples
 from convrec.stages.evaluate.slices import slice_masks, slice_rows
 from convrec.stages.evaluate.strata import popularity_strata
 from convrec.stages.evaluate.systems import system_lists
@@ -97,7 +97,7 @@ def _slices_json(metrics: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _build(ctx: StepContext) -> StepResult:
-    samples = held_out_samples(read_split(ctx, "test", *SAMPLE_COLUMNS))
+    samples = read_samples(ctx)
     if not samples:
         raise InputError(
             "the test split has no conversation with a ground truth, so nothing can be measured; "

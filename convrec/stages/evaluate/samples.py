@@ -8,6 +8,8 @@ from typing import NamedTuple
 import polars as pl
 
 from convrec.metrics.relevance import TitleAndYear, titles_and_years
+from convrec.stages.base import StepContext
+from convrec.stages.catalog_titles import read_split
 
 SAMPLE_COLUMNS = (
     "split",
@@ -49,6 +51,11 @@ def held_out_samples(conversations: pl.DataFrame, split: str = "test") -> list[S
         for _, sample, context, seen, truth, conversation, created in rows.iter_rows()
         if truth
     ]
+
+
+def read_samples(ctx: StepContext, split: str = "test") -> list[Sample]:
+    """Return the samples of a split with the titles of the catalog, without reading the others."""
+    return held_out_samples(read_split(ctx, split, *SAMPLE_COLUMNS), split)
 
 
 def lists_by_context(texts: Mapping[str, str], samples: list[Sample]) -> list[SampleList]:

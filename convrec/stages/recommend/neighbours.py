@@ -61,7 +61,9 @@ def build_neighbour_lists(ctx: StepContext) -> StepResult:
     if (dialogues := turns["dialogue"].n_unique()) < 2:
         raise InputError(_ONE_DIALOGUE)
     rows = build_partitions(ctx, _build_partition, tables["contexts"].height, tables)
-    figures = {**_list_figures(rows), "training turns": turns.height, "dialogues": dialogues}
+    listed = rows.scan().select(pl.col("context_id").n_unique()).collect().item()
+    figures = {"contexts": listed, **list_figures(rows, listed)}
+    figures |= {"training turns": turns.height, "dialogues": dialogues}
     return StepResult(rows, figures)
 
 
@@ -162,12 +164,10 @@ def _list_rows(
     )
 
 
-def _list_figures(rows: ParquetRows) -> dict[str, float | int | str]:
-    lists = pl.scan_parquet(list(rows.files), glob=False)
-    years, contexts = pl.col("year").null_count(), pl.col("context_id").n_unique()
-    without_year, listed = lists.select(years, contexts).collect().row(0)
+def list_figures(rows: ParquetRows, lists: int) -> dict[str, float]:
+    """Items a list, and the share of items without a year."""
+    undated = rows.scan().select(pl.col("year").null_count()).collect().item()
     return {
-        "contexts": listed,
-        "items a list": round(rows.height / max(listed, 1), 2),
-        "without a year": round(without_year / max(rows.height, 1), 4),
+        "items a list": round(rows.height / max(lists, 1), 2),
+        "without a year": round(undated / max(rows.height, 1), 4),
     }

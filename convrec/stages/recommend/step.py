@@ -19,7 +19,7 @@ from convrec.llm.answer import read_answer
 from convrec.llm.answer_check import Defect, ending_advice
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.model_settings import chat_limits, model_settings
-from convrec.llm.read import NO_RESPONSE, responses_state, responses_version, stored_answers
+from convrec.llm.read import NO_RESPONSE, responses_state, stored_answers, table_version
 from convrec.llm.requests import LazyRequests, Request
 from convrec.stages.base import (
     ANSWERS_USABLE,
@@ -41,7 +41,11 @@ from convrec.stages.partitions import (
     build_partitions,
     read_notes,
 )
-from convrec.stages.recommend.neighbours import build_neighbour_lists, neighbour_settings
+from convrec.stages.recommend.neighbours import (
+    build_neighbour_lists,
+    list_figures,
+    neighbour_settings,
+)
 from convrec.stages.recommend.older_reading import answers_identity
 from convrec.stages.recommend.parse import ParsedList, read_list
 from convrec.utils.latest_value import LatestValue
@@ -110,13 +114,11 @@ def _build(ctx: StepContext) -> StepResult:
     failures = notes.filter(pl.col("reason") != "").select("context_id", "reason", "final")
     lists = contexts.height - failures.height
     cut = int(notes["cut"].sum())
-    undated = rows.scan().select(pl.col("year").null_count()).collect().item()
     figures: dict[str, float | int | str] = {
         "contexts": lists,
         ANSWERS_USABLE: f"{lists} of {lists + failures['final'].sum()}",
         "failed": failures.height,
-        "items a list": round(rows.height / max(lists, 1), 2),
-        "without a year": round(undated / max(rows.height, 1), 4),
+        **list_figures(rows, lists),
         **({"answers cut at recommend.max_tokens": cut} if cut else {}),
     }
     useless = "" if lists else NO_LIST.format(failures.height)
@@ -213,7 +215,7 @@ class TeacherResponses(ResponseSource):
             return read()
         key = (
             ctx.store.location,
-            responses_version(ctx.store),
+            table_version(ctx.store),
             ctx.parents["conversations"].artifact_id,
             endpoint_name(ctx.config),
             canonical_json(ctx.config.model_dump(mode="json", include=_READ_BY)),

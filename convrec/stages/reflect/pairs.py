@@ -18,6 +18,7 @@ import polars as pl
 from convrec.artifacts.identity import canonical_json, digest, text_digest
 from convrec.llm.endpoint import endpoint_name
 from convrec.llm.model_settings import model_settings
+from convrec.llm.read import table_version
 from convrec.llm.requests import Request
 from convrec.stages.base import StepContext
 from convrec.stages.contexts import (
@@ -128,7 +129,7 @@ class Pairs:
 
         Up to MAX_CACHED_PAIRS stay in memory until any process changes the index.
         """
-        state = self._index_state()
+        state = table_version(self._store, "llm_judged")
         if self._cached is not None and self._cached[0] == state:
             yield from self._cached[1]
             return
@@ -143,7 +144,7 @@ class Pairs:
 
     def slice(self, start: int, stop: int) -> PairSlice:
         """The pairs of the contexts `start` to `stop`."""
-        if self._cached is not None and self._cached[0] == self._index_state():
+        if self._cached is not None and self._cached[0] == table_version(self._store, "llm_judged"):
             for part in self._cached[1]:
                 if (part.first, part.first + len(part.texts)) == (start, stop):
                     return part
@@ -156,12 +157,6 @@ class Pairs:
         )
         total = self._contexts.select(candidates.sum()).item() * self._config.reflect.passes
         return bool(total <= MAX_CACHED_PAIRS)
-
-    def _index_state(self) -> tuple[int, ...]:
-        """Changes whenever a pair is indexed or deleted."""
-        with self._store.read_connection() as connection:
-            query = "SELECT count(*), coalesce(max(rowid), 0) FROM llm_judged"
-            return tuple(connection.execute(query).fetchall()[0])
 
     def _read_slice(self, start: int, stop: int) -> PairSlice:
         """The pairs of the contexts `start` to `stop`, and the requests that asked about them."""

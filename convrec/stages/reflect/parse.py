@@ -19,7 +19,7 @@ import polars as pl
 from convrec.artifacts import Store
 from convrec.artifacts.identity import digest
 from convrec.llm.answer import FILTERED, Answer, read_answer
-from convrec.llm.read import NO_RESPONSE, responses_version, stored_answers
+from convrec.llm.read import NO_RESPONSE, stored_answers, table_version
 from convrec.llm.requests import Request
 from convrec.llm.response_store import recovered_responses
 from convrec.stages.reflect.prompt import repair_body
@@ -106,7 +106,7 @@ def requests_digest(requests: pl.DataFrame, store: Store) -> str:
     It is cached until a response is stored or deleted: a run asks for it seven times.
     """
     responses = recovered_responses(store)
-    key = digest([store.location, responses_version(store), requests.rows()])
+    key = digest([store.location, table_version(store), requests.rows()])
     if key not in _DIGESTS:
         if len(_DIGESTS) >= MAX_CACHED_DIGESTS:
             _DIGESTS.clear()

@@ -19,7 +19,7 @@ from convrec.metrics.seed_intervals import seed_intervals
 from convrec.pipeline.experiments.algorithms.training_runs import TrainingRun
 from convrec.pipeline.graph import Node
 from convrec.stages.base import Step, StepContext
-from convrec.stages.catalog_titles import alias_inputs, read_split
+from convrec.stages.catalog_titles import alias_inputs
 from convrec.stages.evaluate.baselines import read_baselines
 from convrec.stages.evaluate.evaluator import (
     Evaluator,
@@ -29,7 +29,7 @@ from convrec.stages.evaluate.evaluator import (
 )
 from convrec.stages.evaluate.metrics import metrics_frame, score_settings
 from convrec.stages.evaluate.paired import PAIRED_METRICS
-from convrec.stages.evaluate.samples import SAMPLE_COLUMNS, SampleList, held_out_samples
+from convrec.stages.evaluate.samples import SampleList, read_samples
 from convrec.stages.evaluate.systems import generated_lists, system_lists
 
 ROLE_PREFIX = "generations of "
@@ -61,7 +61,7 @@ def _comparison_step(first: str) -> Step:
 
 
 def _build(ctx: StepContext, first: str) -> StepResult:
-    samples = held_out_samples(read_split(ctx, "test", *SAMPLE_COLUMNS))
+    samples = read_samples(ctx)
     if not samples:
         raise InputError(
             "the test split has no conversation with a ground truth, so training runs cannot be "

@@ -20,13 +20,13 @@ from convrec.metrics.scored_lists import CUTOFFS
 from convrec.pipeline.experiments.checkpoints.contenders import Contender
 from convrec.pipeline.graph import Node
 from convrec.stages.base import Step, StepContext
-from convrec.stages.catalog_titles import alias_inputs, read_split
+from convrec.stages.catalog_titles import alias_inputs
 from convrec.stages.evaluate.baselines import read_baselines
 from convrec.stages.evaluate.catalog_spread import catalog_spread_rows
 from convrec.stages.evaluate.evaluator import Evaluator, MetricRow, MetricValues
 from convrec.stages.evaluate.held_out_facts import held_out_figures
 from convrec.stages.evaluate.metrics import metrics_frame, score_settings
-from convrec.stages.evaluate.samples import SAMPLE_COLUMNS, Sample, SampleList, held_out_samples
+from convrec.stages.evaluate.samples import Sample, SampleList, read_samples
 from convrec.stages.evaluate.strata import popularity_strata, stratum_values
 from convrec.stages.evaluate.systems import generated_lists, system_lists
 
@@ -57,7 +57,7 @@ def shown_cutoff(list_length: int) -> int:
 
 
 def _build(ctx: StepContext, versus: Sequence[str]) -> StepResult:
-    samples = held_out_samples(read_split(ctx, "test", *SAMPLE_COLUMNS))
+    samples = read_samples(ctx)
     if not samples:
         raise InputError(
             "the test split has no conversation with a ground truth, so checkpoints cannot be "

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from convrec.stages.base import StepContext
-from convrec.stages.catalog_titles import read_split
 from convrec.stages.evaluate.baselines.knn import choose_k, knn
 from convrec.stages.evaluate.baselines.popularity import popularity
 from convrec.stages.evaluate.baselines.training import TrainingData, read_training
-from convrec.stages.evaluate.samples import SAMPLE_COLUMNS, held_out_samples
+from convrec.stages.evaluate.samples import read_samples
 
 __all__ = [
     "Baselines",
@@ -35,6 +34,5 @@ def read_baselines(ctx: StepContext, k: int | None = None) -> Baselines | None:
     if training is None:
         return None
     if not k:
-        validation = read_split(ctx, "validation", *SAMPLE_COLUMNS)
-        k = choose_k(training, held_out_samples(validation, "validation"))
+        k = choose_k(training, read_samples(ctx, "validation"))
     return Baselines(training, k)

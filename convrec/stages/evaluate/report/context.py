@@ -20,7 +20,6 @@ from convrec.llm.ledger import ledger_rows, sum_rows
 from convrec.metrics.scored_lists import WIDTH
 from convrec.stages.adjust.adjustment import CUTOFF_SCORE
 from convrec.stages.base import StepContext
-from convrec.stages.catalog_titles import read_split
 from convrec.stages.evaluate.baselines import read_baselines
 from convrec.stages.evaluate.calibration import RatingHitRate, rating_hit_rates
 from convrec.stages.evaluate.evaluator import interval_unit
@@ -38,7 +37,7 @@ from convrec.stages.evaluate.report.tables import (
 )
 from convrec.stages.evaluate.report.training_curves import training_curves
 from convrec.stages.evaluate.report.verdict import evaluation_verdict, system_name
-from convrec.stages.evaluate.samples import SAMPLE_COLUMNS, held_out_samples
+from convrec.stages.evaluate.samples import read_samples
 from convrec.stages.evaluate.systems import MODELS, SYSTEMS, system_lists
 from convrec.titles.index import TitleIndex
 
@@ -50,7 +49,7 @@ def report_context(ctx: StepContext) -> dict[str, Any]:
     """Return everything that the template of the report needs, by name."""
     config = ctx.config
     metrics = ctx.frame("metrics")
-    samples = held_out_samples(read_split(ctx, "test", *SAMPLE_COLUMNS))
+    samples = read_samples(ctx)
     index = TitleIndex(ctx.frame("catalog").select("item_id", "title", "year").iter_rows())
     evaluation = ctx.store.header(ctx.parents["metrics"].artifact_id)
     figures = evaluation.figures

@@ -12,14 +12,13 @@ from typing import NamedTuple
 from convrec.artifacts import Store
 from convrec.config import Config
 from convrec.stages.base import StepContext
-from convrec.stages.catalog_titles import read_split
 from convrec.stages.evaluate.baselines import read_baselines
 from convrec.stages.evaluate.evaluator import Evaluator, MetricValues
 from convrec.stages.evaluate.metrics import KNN_FIGURE, score_settings
 from convrec.stages.evaluate.paired import paired_rows
 from convrec.stages.evaluate.report.compared_run import ComparedRun
 from convrec.stages.evaluate.report.tables import Cell
-from convrec.stages.evaluate.samples import SAMPLE_COLUMNS, held_out_samples
+from convrec.stages.evaluate.samples import read_samples
 from convrec.stages.evaluate.systems import MODELS, system_lists
 
 _SOURCES = {
@@ -104,7 +103,7 @@ def _scores(
     refs = {role: store.find(run.header.parents[role]) for role in roles & set(run.header.parents)}
     config = run.settings or Config()
     ctx = StepContext(config, store, {role: ref for role, ref in refs.items() if ref})
-    samples = held_out_samples(read_split(ctx, "test", *SAMPLE_COLUMNS))
+    samples = read_samples(ctx)
     evaluator = Evaluator(samples, ctx.frame("catalog"), config)
     baselines = read_baselines(ctx, run.header.figures.get(KNN_FIGURE))
     lists = system_lists(ctx, samples, evaluator.index, baselines)
